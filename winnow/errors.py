@@ -1,0 +1,84 @@
+"""The tree of errors a user can meet: each says what is wrong and what to do about it.
+
+    WinnowError
+    ├── OptionError       an option, recipe or argument has no meaning here
+    ├── InputError        a source (file, folder, list, s3 address) cannot be used
+    │   └── Unreadable    one picture or video is broken; ingest lists it in quarantine.csv and goes on
+    ├── DataError         the pictures or numbers are not enough, or not finite
+    ├── RunError          the run folder is not in the state the step needs
+    │   └── Damaged       a file of the run folder is not what was written
+    ├── ModelError        a model, its weights or its name do not fit
+    ├── TrainingError     training cannot go on (not a number, ...)
+    ├── Interrupted       the user stopped it; what was done is saved
+    └── MissingExtra      an optional dependency is not installed
+
+Errors are raised with the user's own words in them and shown as one line and one remedy at the edge (`cli.py`).
+"""
+
+from __future__ import annotations
+
+
+class WinnowError(Exception):
+    """What went wrong, in one sentence that names the file or option, and the remedy, in another."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.remedy}" if self.remedy else self.message
+
+
+class OptionError(WinnowError):
+    """An option, recipe or argument has no meaning here."""
+
+
+class InputError(WinnowError):
+    """A source (file, folder, list, s3 address) cannot be used."""
+
+
+class Unreadable(InputError):
+    """One picture or video is broken; ingest lists it in `quarantine.csv` and goes on."""
+
+
+class DataError(WinnowError):
+    """The pictures or numbers are not enough, or not finite."""
+
+
+class RunError(WinnowError):
+    """The run folder is not in the state the step needs."""
+
+
+class Damaged(RunError):
+    """A file of the run folder is not what was written."""
+
+
+class ModelError(WinnowError):
+    """A model, its weights or its name do not fit."""
+
+
+class TrainingError(WinnowError):
+    """Training cannot go on."""
+
+
+class Interrupted(WinnowError):
+    """The user stopped it; what was done is saved."""
+
+
+class MissingExtra(WinnowError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra '{extra}', which is not installed.",
+                         f'Install it: pip install "winnow-vision[{extra}]"')
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """The sentence that names the closest known words, or lists them all when none is close."""
+    import difflib
+
+    close = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
+    if close:
+        return f"Did you mean {' or '.join(repr(name) for name in close)}?"
+    return f"Known are: {', '.join(sorted(known))}."

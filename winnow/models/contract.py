@@ -1,0 +1,47 @@
+"""What every model owes: measures per picture, never averaged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+
+class Measures(NamedTuple):
+    """What a model says of n pictures, one value a picture; None where the model has no such thing.
+
+    `codes` (n, d); `reconstruction` (n,), mean squared error over the picture's values; `worst` (n,), the mean of the
+    largest 5 % of the squared error by place; `latent` (n,), KL divergence of the posterior from N(0, 1) in nats.
+    """
+
+    codes: Tensor
+    reconstruction: Tensor | None = None
+    worst: Tensor | None = None
+    latent: Tensor | None = None
+
+
+class Model(nn.Module, ABC):
+    """Pictures in, measures out. `size` is (height, width); `channels` 1 or 3; `config()` rebuilds an empty twin."""
+
+    size: tuple[int, int]
+    channels: int
+
+    @abstractmethod
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+        """Measures of `images` (n, channels, h, w) in [0, 1].
+
+        `decode=False` skips the decoder. `noise` (n, latent) of N(0, 1) makes a VAE sample its code, as training does;
+        without it the code is the posterior's mean, so scores repeat.
+        """
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Arguments, as JSON values, with which the class builds a network of the same shape."""
+
+    def rebuild(self, images: Tensor) -> Tensor:
+        """The pictures as the model rebuilds them, same shape; models without a decoder raise `ModelError`."""
+        from winnow.errors import ModelError
+
+        raise ModelError(f"{type(self).__name__} has no decoder, so it cannot rebuild pictures.",
+                         "Use an autoencoder for reconstructions and heat maps.")

@@ -1,0 +1,33 @@
+"""Progress on standard error with rate and time left; silent when standard error is not a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[..., None]
+
+
+@contextmanager
+def progress(title: str, total: int | None, unit: str) -> Iterator[Advance]:
+    """Shows one bar; yields `advance(count=1, note="")`. `total=None` shows a count without a time left."""
+    if not sys.stderr.isatty():
+        yield lambda count=1, note="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn(),
+               TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+               TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+        task = bar.add_task(title, total=total, rate="", note="")
+
+        def advance(count: int = 1, note: str = "") -> None:
+            bar.advance(task, count)
+            speed = bar.tasks[0].speed
+            shown = {"note": note} if note else {}
+            bar.update(task, rate=f"{speed:,.0f} {unit}/s" if speed else "", **shown)
+
+        yield advance
