@@ -1,0 +1,116 @@
+"""Contact sheets: pictures with captions, and originals above their reconstructions, as PNG with a transparent ground."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from winnow.errors import DataError
+from winnow.report.style import BELONGS, FOREIGN, MIDDLE, WIDTH, as_png, canvas, shorten, write
+
+MOST = 500  # pictures in one sheet: a PNG may not be higher than 65,535 dots
+GAP = 0.1  # inches between pictures
+LINE = 0.165  # inches for one line of a caption
+
+
+@as_png
+def picture_grid(images: np.ndarray, captions: Sequence[str] = (), columns: int = 5, *, belongs: Sequence[bool] | None = None) -> Figure:
+    """A contact sheet of pictures in reading order, each with its caption below.
+
+    `images` uint8 (n, h, w, 3), (n, h, w, 1) or (n, h, w), or floats in [0, 1]; a caption may have several lines, the
+    first stands out, each is cut in its middle where too long. `belongs` (n,) puts a bar in the verdict's colour above.
+    `DataError` for no pictures, more than 500 of them, or captions of another number.
+    """
+    shown = _pictures(images)
+    if captions and len(captions) != len(shown) or belongs is not None and len(belongs) != len(shown):
+        raise DataError(f"{len(shown)} pictures need as many captions and verdicts.", "Give one for each picture, or none at all.")
+    columns = max(1, min(columns, max(len(shown), 3)))
+    lines = max((caption.count("\n") + 1 for caption in captions), default=0)
+    wide = (WIDTH - GAP * (columns - 1)) / columns
+    high = wide * shown.shape[1] / shown.shape[2]
+    step = high + lines * LINE + GAP + (0.06 if lines else 0)
+    rows = math.ceil(len(shown) / columns)
+    axes = _sheet(rows * step)
+    for number, image in enumerate(shown):
+        left, top = (number % columns) * (wide + GAP), (number // columns) * step
+        _place(axes, image, left, top, wide, high)
+        if belongs is not None:
+            axes.add_patch(Rectangle((left, top), wide, 0.045, color=BELONGS if belongs[number] else FOREIGN, linewidth=0))
+        for row, line in enumerate(captions[number].split("\n") if captions else ()):
+            write(axes.text(left, top + high + 0.05 + row * LINE, shorten(line, int(wide / 0.077)), fontsize=8.5, va="top",
+                            color=MIDDLE, fontweight="bold" if row == 0 else "normal"))
+    return axes.figure  # type: ignore[return-value]
+
+
+@as_png
+def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, captions: Sequence[str] = ()) -> Figure:
+    """Originals, below each what the model rebuilt, below that where it failed: the squared error, bright where large.
+
+    Both are uint8 (n, h, w, c) or floats in [0, 1] of one shape; eight a row. The errors share one scale whose top is the
+    99.5 % quantile. `DataError` when the shapes differ.
+    """
+    first, second = _pictures(originals), _pictures(reconstructions)
+    if first.shape != second.shape:
+        raise DataError(f"Originals {first.shape} and reconstructions {second.shape} differ in shape.",
+                        "Give the same pictures, as the model takes and returns them.")
+    if captions and len(captions) != len(first):
+        raise DataError(f"{len(first)} pictures need as many captions.", "Give one for each picture, or none at all.")
+    errors = ((first.astype(np.float32) - second) ** 2).mean(axis=3)
+    scale = float(np.quantile(errors, 0.995)) or 1.0
+    columns, margin = max(4, min(8, len(first))), 0.95
+    wide = (WIDTH - margin - GAP * (columns - 1)) / columns
+    high = wide * first.shape[1] / first.shape[2]
+    foot = (LINE + 0.05 if captions else 0) + 0.14
+    band = 3 * (high + 0.05) + foot
+    axes = _sheet(math.ceil(len(first) / columns) * band)
+    for number in range(len(first)):
+        left, top = margin + (number % columns) * (wide + GAP), (number // columns) * band
+        for row, image in enumerate((first[number], second[number], _heat(errors[number] / scale))):
+            _place(axes, image, left, top + row * (high + 0.05), wide, high)
+            if number % columns == 0:
+                axes.text(0, top + row * (high + 0.05) + high / 2, ("original", "rebuilt", "error")[row], fontsize=9, va="center",
+                          color=MIDDLE)
+        if captions:
+            write(axes.text(left, top + band - foot + 0.03, shorten(captions[number], int(wide / 0.077)), fontsize=8.5, va="top",
+                            color=MIDDLE))
+    return axes.figure  # type: ignore[return-value]
+
+
+def _pictures(images: Any) -> np.ndarray:
+    """Pictures as uint8 (n, h, w, 3)."""
+    array = np.asarray(images)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape:
+        raise DataError(f"Pictures to draw have shape {array.shape}.", "Give at least one, as (pictures, height, width, 1 or 3).")
+    if len(array) > MOST:
+        raise DataError(f"{len(array):,} pictures are too many for one sheet.", f"Give at most {MOST}.")
+    if array.dtype != np.uint8:
+        array = np.rint(np.clip(np.nan_to_num(array.astype(np.float32)), 0, 1) * 255).astype(np.uint8)
+    return np.broadcast_to(array, (*array.shape[:3], 3))
+
+
+def _heat(share: np.ndarray) -> np.ndarray:
+    from matplotlib import colormaps
+
+    return (colormaps["inferno"](np.clip(share, 0, 1))[..., :3] * 255).astype(np.uint8)
+
+
+def _sheet(height: float) -> Axes:
+    """Axes whose data units are inches from the top left corner of the figure."""
+    figure = canvas(WIDTH, height, transparent=True)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(height, 0))
+    axes.axis("off")
+    return axes
+
+
+def _place(axes: Axes, image: np.ndarray, left: float, top: float, wide: float, high: float) -> None:
+    axes.imshow(image, extent=(left, left + wide, top + high, top), aspect="auto", interpolation="bicubic")

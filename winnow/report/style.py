@@ -1,0 +1,141 @@
+"""One look for every figure: colours told apart by the colour-blind, quiet axes, text in any script, PNG bytes out.
+
+Figures are drawn for a page of 960 CSS pixels: one inch is 100 CSS pixels, stored at twice that for sharp screens.
+Nothing here touches matplotlib's global state, so figures can be drawn in threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
+
+from winnow.errors import DataError
+
+# Okabe & Ito (2008): distinct under all three common colour blindnesses. The first is what belongs.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#6A4C93", "#7F7F7F")
+BELONGS, FOREIGN = COLOURS[:2]
+LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 2, 1, 2)))
+INK, DIM, GRID = "#1b2027", "#5b6572", "#e3e7ec"
+MIDDLE = "#79818d"  # read on white and on black alike, for pictures on a transparent ground
+
+DOTS_PER_INCH = 200  # stored dots for one inch, which is 100 CSS pixels
+WIDTH, HALF = 9.0, 4.4  # inches: the page's whole width, and two figures side by side
+
+# Families that hold what DejaVu lacks; a character none of the installed ones has is drawn as an empty box.
+FAMILIES = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Thai",
+            "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "Malgun Gothic",
+            "Yu Gothic", "Nirmala UI", "Leelawadee UI", "Arial Unicode MS")
+MISSING = "\u25a1"
+
+P = ParamSpec("P")
+
+
+def as_png(draw: Callable[P, Figure]) -> Callable[P, bytes]:
+    """Makes a function that draws a figure return it as PNG bytes; the drawing function stays as `__wrapped__`."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> bytes:
+        figure = draw(*args, **kwargs)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        return buffer.getvalue()
+
+    return drawn
+
+
+def canvas(width: float, height: float, *, transparent: bool = False) -> Figure:
+    """An empty figure of so many inches, laid out tightly."""
+    figure = Figure(figsize=(width, height), dpi=100, facecolor="none" if transparent else "white", layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def quiet(axes: Axes, *, grid: str = "y") -> Axes:
+    """Takes the frame away, leaves thin lines along one axis ('x', 'y', 'both' or '') and small dim tick labels."""
+    axes.set_facecolor("none")
+    for side, spine in axes.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set_color("#b4bcc6")
+    axes.tick_params(colors=DIM, labelsize=9, length=0, pad=5)
+    axes.tick_params(axis="x", which="both", length=3, color="#b4bcc6")
+    axes.set_axisbelow(True)
+    if grid:
+        axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
+    return axes
+
+
+def heading(axes: Axes, title: str, note: str = "") -> None:
+    """A left-aligned title and, dim at the right, a note on the same line."""
+    write(axes.set_title(shorten(title, 70 if note else 96), loc="left", fontsize=11, fontweight="bold", color=INK, pad=10))
+    if note:
+        write(axes.set_title(note, loc="right", fontsize=9, color=DIM, pad=10))
+
+
+def legend(axes: Axes, handles: Iterable[Any], labels: Iterable[str], **options: Any) -> None:
+    """A frameless legend of handles and labels, which may be in any script and hold any character."""
+    drawn = axes.legend(list(handles), [safe(label) for label in labels], **{"frameon": False, "fontsize": 9, **options})
+    for text in drawn.get_texts():
+        write(text).set_color(INK)
+
+
+def write(text: Text) -> Text:
+    """Makes a text safe: no formulas (`$`), fonts for its script, a box for each character no font has."""
+    text.set_parse_math(False)
+    text.set_text(safe(text.get_text()))
+    text.set_fontfamily(_installed())
+    return text
+
+
+def safe(text: str) -> str:
+    """The text with every character that no installed font can draw replaced; line breaks stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    known = _characters()
+    return "".join(char if char == "\n" or (char.isprintable() and ord(char) in known) else MISSING for char in text)
+
+
+def shorten(text: str, length: int) -> str:
+    """The text, its middle left out where it is longer than `length` characters."""
+    if len(text) <= length:
+        return text
+    head = max(1, (length - 1) // 3)
+    return f"{text[:head]}…{text[-max(1, length - 1 - head):]}"
+
+
+def finite(values: Any, name: str) -> np.ndarray:
+    """The finite ones among values, as (n,) float64; `DataError` when they are not numbers in one dimension."""
+    array = numbers(values, name)
+    return array[np.isfinite(array)]
+
+
+def numbers(values: Any, name: str) -> np.ndarray:
+    """Values as (n,) float64; `DataError` when they are not numbers in one dimension."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"'{name}' holds something that is not a number.", "Give a list or array of numbers.") from None
+    if array.ndim != 1:
+        raise DataError(f"'{name}' has shape {array.shape}.", "Give one number for each picture: shape (pictures,).")
+    return array
+
+
+@functools.cache
+def _installed() -> list[str]:
+    known = {entry.name for entry in font_manager.fontManager.ttflist}
+    return [family for family in FAMILIES if family in known]
+
+
+@functools.cache
+def _characters() -> frozenset[int]:
+    return frozenset(code for family in _installed()
+                     for code in FT2Font(font_manager.findfont(font_manager.FontProperties(family=family))).get_charmap())
