@@ -64,6 +64,8 @@ class DetectOptions(Section):
     scorer: str = Field("combined", description="What tells the foreign: a scorer's name, or your own as 'module:name'.")
     neighbours: int = Field(5, ge=1, description="Neighbours whose mean distance the 'neighbours' scorer takes.")
     false_alarms: float = Field(0.01, gt=0, lt=1, description="Share of what belongs that may be called foreign.")
+    dirt: float = Field(0.0, ge=0, lt=0.5, description="Share of the run's own pictures that may not belong: so many of the highest "
+                        "held-out scores are left out of the threshold.")
     confident: bool = Field(False, description="Keep the false-alarm rate with 95 % confidence, not only on average.")
 
 
@@ -83,3 +85,73 @@ class Options(BaseModel):
     train: TrainOptions = TrainOptions()
     detect: DetectOptions = DetectOptions()
     segments: SegmentOptions = SegmentOptions()
+
+    def updated(self, values: dict[str, dict[str, Any]], origin: str) -> Options:
+        """These options with some replaced; `values` is section to option to value, `origin` says who set them.
+
+        Raises `OptionError` for an unknown section or option (with the closest known one) or a value that does not fit.
+        """
+        sections = {}
+        for section, given in values.items():
+            if section not in Options.model_fields:
+                raise OptionError(f"{origin}: there is no section '{section}'.", did_you_mean(section, list(Options.model_fields)))
+            current: Section = getattr(self, section)
+            for name in given:
+                if name not in type(current).model_fields:
+                    raise OptionError(f"{origin}: section '{section}' has no option '{name}'.",
+                                      did_you_mean(name, list(type(current).model_fields)))
+            try:
+                sections[section] = type(current).model_validate({**current.model_dump(), **given})
+            except ValidationError as error:
+                raise OptionError(f"{origin}: {explain(error)}", "winnow STEP --help lists every option and its values.") from None
+        return self.model_copy(update=sections)
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing pydantic found wrong, in one sentence with the option's name and the user's value."""
+    first = error.errors()[0]
+    name = "--" + str(first["loc"][0] if first["loc"] else "option").replace("_", "-")
+    return f"{name} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
+
+
+class Recipe(BaseModel):
+    """A named set of option values, with what it costs and what to expect of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    source: str
+    cost: str
+    expect: str
+    options: Options
+    set_by_recipe: frozenset[str] = frozenset()
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with Winnow."""
+    folder = resources.files("winnow") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Reads a recipe by its name, or any `.toml` file by its path; `OptionError` when it is unknown or wrong."""
+    if name.endswith(".toml"):
+        path: Any = Path(name)
+        if not path.is_file():
+            raise OptionError(f"There is no recipe file {name}.", f"Give a .toml file or one of: {', '.join(recipe_names())}.")
+    elif name in recipe_names():
+        path = resources.files("winnow") / "recipes" / f"{name}.toml"
+    else:
+        raise OptionError(f"There is no recipe '{name}'.", did_you_mean(name, recipe_names()))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"Recipe {name} is not valid TOML: {error}.", "Correct the file; winnow/recipes holds examples.") from None
+    about = {key: str(content.pop(key, "")) for key in ("title", "source", "cost", "expect")}
+    loose = [key for key, value in content.items() if not isinstance(value, dict)]
+    if loose:
+        raise OptionError(f"Recipe {name}: '{loose[0]}' stands outside a section.",
+                          f"Put it under one of: {', '.join(f'[{section}]' for section in Options.model_fields)}.")
+    options = Options().updated(content, f"Recipe {name}")
+    return Recipe(**about, options=options,
+                  set_by_recipe=frozenset(f"{section}.{option}" for section, values in content.items() for option in values))

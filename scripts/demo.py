@@ -1,0 +1,79 @@
+"""The demo: draws two matches, learns the first, judges the second, and compares with the truth it drew.
+
+    python scripts/demo.py [--to runs/demo]
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+from match_video import write_match
+from PIL import Image
+
+import winnow
+from winnow import show
+from winnow.data.video import frames
+from winnow.steps.run import run as run_steps
+
+SECONDS = 240
+
+
+def main() -> None:
+    """Runs everything and prints rates and segments."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, default=Path("runs/demo"))
+    to: Path = parser.parse_args().to
+    started = time.perf_counter()
+    data = to.parent / f"{to.name}-data"
+    first, second = data / "match-1.mp4", data / "match-2.mp4"
+    print(f"Drawing two matches of {SECONDS // 60} minutes, cut by adverts, some of them green ...", flush=True)
+    adverts, truth = write_match(first, seed=1, seconds=SECONDS), write_match(second, seed=2, seconds=SECONDS)
+    write_stills(second, truth, data)
+    share = sum(end - start for start, end in adverts) / SECONDS
+    print(f"{first}: {share:.0%} of it are adverts; nobody has labelled them.", flush=True)
+    run = winnow.Run(to, "match", every=0.5, iterations=1500, dirt=0.15, false_alarms=0.02)
+    for line in run_steps(run.folder, [first], resume=True):
+        print(line, flush=True)
+    print(show.score(run.score(second)))
+    compare(to / "scores", truth)
+    print("\nThe same from single pictures of the second match:")
+    print(show.evaluate(run.evaluate(data / "match", {"adverts": data / "adverts"})))
+    print(f"\nReport: {run.report()}   ({time.perf_counter() - started:.0f} s in all)")
+
+
+def write_stills(video: Path, breaks: list[tuple[float, float]], to: Path) -> None:
+    """Writes a frame a second as JPEG files into the folders `match` and `adverts`."""
+    for frame in frames(str(video), None, every=1.0):
+        kind = "adverts" if _in(frame.time, breaks) else "match"
+        (to / kind).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(frame.image).save(to / kind / f"{frame.time:06.1f}.jpg", quality=90)
+
+
+def compare(folder: Path, breaks: list[tuple[float, float]]) -> None:
+    """Prints rates by frame and by segment against the breaks that were drawn."""
+    with (folder / "scores.csv").open(encoding="utf-8") as file:
+        rows = [(float(row["time"]), row["belongs"] == "yes") for row in csv.DictReader(file)]
+    match = [accepted for time_, accepted in rows if not _in(time_, breaks)]
+    advert = [accepted for time_, accepted in rows if _in(time_, breaks)]
+    print(f"\nFrames: true positive rate {sum(match) / len(match):.3f} (match frames accepted, {len(match)}), "
+          f"false positive rate {sum(advert) / len(advert):.3f} (advert frames accepted, {len(advert)}).")
+    with (folder / "segments.csv").open(encoding="utf-8") as file:
+        found = [(float(row["start"]), float(row["end"])) for row in csv.DictReader(file) if row["verdict"] == "out"]
+    print(f"{'true break':>22}    found")
+    for start, end in breaks:
+        near = [part for part in found if part[0] < end and part[1] > start]
+        print(f"{start:9.1f} to {end:6.1f} s    " + (", ".join(f"{a:.1f} to {b:.1f} s" for a, b in near) or "missed"))
+    for a, b in found:
+        if not any(a < end and b > start for start, end in breaks):
+            print(f"{'none':>20}      {a:.1f} to {b:.1f} s (false alarm)")
+
+
+def _in(time_: float, breaks: list[tuple[float, float]]) -> bool:
+    return any(start <= time_ < end for start, end in breaks)
+
+
+if __name__ == "__main__":
+    main()

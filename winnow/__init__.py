@@ -1,0 +1,24 @@
+"""Winnow: learn from pictures nobody has labelled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from winnow.api import Run
+    from winnow.detect.detector import Detector
+    from winnow.learn.encodings import Encodings
+
+_PUBLIC = {"Run": "winnow.api", "Detector": "winnow.detect.detector", "Encodings": "winnow.learn.encodings"}
+__all__ = ["Detector", "Encodings", "Run", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads public names on first use, so that `import winnow` costs nothing."""
+    if name in _PUBLIC:
+        from importlib import import_module
+
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'winnow' has no attribute '{name}'")

@@ -1,0 +1,119 @@
+"""The steps from Python: one object for a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from winnow.errors import OptionError, did_you_mean
+from winnow.options import Options, load_recipe
+from winnow.run import RunFolder
+
+Sources = str | Path | Sequence[str | Path]
+
+
+class Run:
+    """A run folder and its steps; options are keyword arguments with the names of the command line's flags.
+
+        run = winnow.Run("runs/match", recipe="match", every=0.5)
+        run.fit(["match1.mp4", "frames/"])
+        run.score("new.mp4")["videos"]
+
+    A new folder is made when there is none; `recipe` and options then start from the recipe, later calls keep what
+    the folder has. Raises `OptionError` for an unknown option and `RunError` when a step is missing.
+    """
+
+    def __init__(self, path: str | Path, recipe: str = "", **options: Any) -> None:
+        path = Path(path)
+        if (path / "run.json").exists():
+            self.folder = RunFolder.open(path)
+        else:
+            self.folder = RunFolder.create(path, load_recipe(recipe) if recipe else None, recipe)
+        self.set(**options)
+
+    def set(self, **options: Any) -> Run:
+        """Changes options; the steps that depend on them must then be run again."""
+        if options:
+            self.folder.update(_by_section(options))
+        return self
+
+    def fit(self, sources: Sources, *, resume: bool = False) -> Run:
+        """Ingests, trains, encodes, calibrates and writes the report."""
+        from winnow.steps.run import run
+
+        for _ in run(self.folder, _listed(sources), resume=resume):
+            pass
+        return self
+
+    def ingest(self, sources: Sources) -> dict[str, Any]:
+        """Reads sources into the pool."""
+        from winnow.steps.ingest import ingest
+
+        return ingest(self.folder, _listed(sources))
+
+    def train(self, *, resume: bool = False) -> dict[str, Any]:
+        """Trains the model."""
+        from winnow.steps.train import train
+
+        return train(self.folder, resume=resume)
+
+    def encode(self) -> dict[str, Any]:
+        """Encodes the pool."""
+        from winnow.steps.encode import encode
+
+        return encode(self.folder)
+
+    def calibrate(self, **options: Any) -> dict[str, Any]:
+        """Fits the scorer and sets the threshold; `false_alarms`, `confident`, `scorer` may be given here."""
+        from winnow.steps.calibrate import calibrate
+
+        self.set(**options)
+        return calibrate(self.folder)
+
+    def score(self, sources: Sources, *, to: str | Path | None = None) -> dict[str, Any]:
+        """Judges new pictures and videos; see `winnow.steps.score.score`."""
+        from winnow.steps.score import score
+
+        return score(self.folder, _listed(sources), to=Path(to) if to else None)
+
+    def evaluate(self, belongs: Sources, foreign: Mapping[str, Sources]) -> dict[str, Any]:
+        """Measures the run where the truth is known; see `winnow.steps.evaluate.evaluate`."""
+        from winnow.steps.evaluate import evaluate
+
+        return evaluate(self.folder, _listed(belongs), {name: _listed(sources) for name, sources in foreign.items()})
+
+    def report(self) -> Path:
+        """Writes report.html and returns its path."""
+        from winnow.steps.report import report
+
+        return report(self.folder)
+
+    @property
+    def encodings(self) -> Any:
+        """The codes and measures of the pool, as `winnow.Encodings`."""
+        from winnow.learn.encodings import Encodings
+
+        return Encodings.load(self.folder.folder("encode"))
+
+    @property
+    def detector(self) -> Any:
+        """The calibrated `winnow.Detector`."""
+        from winnow.detect.detector import Detector
+
+        return Detector.load(self.folder.folder("calibrate"))
+
+
+def _listed(sources: Sources) -> list[str | Path]:
+    return [sources] if isinstance(sources, str | Path) else list(sources)
+
+
+def _by_section(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    sections = Options()
+    home = {name: section for section in Options.model_fields for name in type(getattr(sections, section)).model_fields}
+    result: dict[str, dict[str, Any]] = {}
+    for name, value in options.items():
+        if name not in home:
+            raise OptionError(f"There is no option '{name}'.", did_you_mean(name, list(home)))
+        result.setdefault(home[name], {})[name] = value
+    return result

@@ -1,0 +1,78 @@
+"""Is this machine fit for Winnow: what is here, what is not, and how to get it."""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import shutil
+import time
+from importlib import metadata
+
+from winnow import __version__
+from winnow.run import LIBRARIES
+
+
+def doctor() -> tuple[list[str], bool]:
+    """Lines to print, and whether everything that is needed works."""
+    lines = [f"winnow {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"]
+    healthy = True
+    for name in LIBRARIES:
+        try:
+            lines.append(f"ok       {name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            healthy = False
+            lines.append(f"MISSING  {name}: pip install {name}")
+    for name, check in (("pictures", _pictures), ("video", _video), ("training", _training)):
+        try:
+            lines.append(f"ok       {name}: {check()}")
+        except Exception as error:  # a doctor reports whatever is wrong and goes on
+            healthy = False
+            lines.append(f"FAILS    {name}: {type(error).__name__}: {error}")
+    lines.append(_extra("obstore", "s3", "s3:// addresses"))
+    free = shutil.disk_usage(".").free / 2**30
+    lines.append(f"{'ok' if free > 5 else 'low':8} disk: {free:.0f} GiB free here")
+    return lines, healthy
+
+
+def _pictures() -> str:
+    from PIL import Image, features
+
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF", "BMP"):
+        Image.new("RGB", (16, 16)).save(io.BytesIO(), kind)
+    return "JPEG, PNG, WebP, TIFF, BMP" + (", AVIF" if features.check("avif") else "; AVIF cannot be read by this Pillow")
+
+
+def _video() -> str:
+    import av
+
+    wanted = ("h264", "hevc", "vp9", "av1", "mpeg4", "gif")
+    missing = [name for name in wanted if name not in av.codecs_available]
+    return f"PyAV decodes {', '.join(name for name in wanted if name not in missing)}" + (f"; not {', '.join(missing)}" if missing else "")
+
+
+def _training() -> str:
+    import torch
+
+    from winnow.learn.device import choose_device
+    from winnow.models.registry import build
+    from winnow.options import ModelOptions
+
+    device = choose_device("auto")
+    model = build(ModelOptions(width=8, latent=8), (32, 32), 3, seed=0).to(device)
+    images = torch.rand(16, 3, 32, 32, device=device)
+    optimiser = torch.optim.Adam(model.parameters())
+    started = time.perf_counter()
+    for _ in range(5):
+        error = model(images).reconstruction
+        optimiser.zero_grad()
+        error.mean().backward()
+        optimiser.step()
+    return f"5 iterations on {device} in {time.perf_counter() - started:.2f} s with {torch.get_num_threads()} threads"
+
+
+def _extra(package: str, extra: str, what: str) -> str:
+    try:
+        return f"ok       {what}: {package} {metadata.version(package)}"
+    except metadata.PackageNotFoundError:
+        return f"absent   {what}: pip install 'winnow-vision[{extra}]'"

@@ -1,0 +1,24 @@
+"""All steps of a recipe, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from winnow import show
+from winnow.run import RunFolder
+
+
+def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
+    """Ingests, trains, encodes, calibrates and reports; yields a line or two after each step."""
+    from winnow.steps.calibrate import calibrate
+    from winnow.steps.encode import encode
+    from winnow.steps.ingest import ingest
+    from winnow.steps.report import report
+    from winnow.steps.train import train
+
+    yield show.ingest(ingest(folder, sources or folder.content.get("sources", []), resume=resume))
+    yield show.train(train(folder, resume=resume))
+    yield show.encode(encode(folder, resume=resume))
+    yield show.calibrate(calibrate(folder, resume=resume))
+    yield f"Report: {report(folder)}"
