@@ -1,0 +1,340 @@
+"""Bytes by address: a local path or s3://bucket/key. Nothing here hangs, and every error names the address."""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import re
+import stat as modes
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, BinaryIO, Literal, cast
+
+from winnow.errors import InputError, MissingExtra, Unreadable
+
+S3 = "s3://"
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
+_NUMBER = re.compile("([0-9]+)")
+_BUFFER = 4 << 20
+# Without these a silent server would hold a worker for ever; AWS_TIMEOUT and the like still win.
+_PATIENCE = {"connect_timeout": "10s", "read_timeout": "30s", "timeout": "300s"}
+
+Refuse = Callable[[str, str], None]
+"""Called with the address and the reason, in a sentence, of each file of a folder that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file: its address, its size in bytes, and a mark that changes when its content may have."""
+
+    uri: str
+    size: int
+    mark: str
+
+
+def is_remote(uri: str) -> bool:
+    """Whether the address is of a store and not of this machine; `InputError` for a scheme that is not understood."""
+    if uri.startswith(S3):
+        return True
+    if _SCHEME.match(uri) and not os.path.exists(uri):
+        raise InputError(f"{uri} is not an address Winnow can read.", "Give a local path or s3://bucket/key.")
+    return False
+
+
+def resolve(base: str, relative: str) -> str:
+    """The address of `relative` as seen from the folder `base`; an absolute path or an s3:// address stands for itself.
+
+    Local addresses come out absolute and without `.` and `..`, so that one file has one address in every run.
+    """
+    if is_remote(relative):
+        return relative
+    if is_remote(base) and not relative.startswith("/"):
+        bucket, key = _split(base)
+        return S3 + bucket + posixpath.normpath(posixpath.join("/", key, relative))
+    return os.path.abspath(os.path.join(base, relative))
+
+
+def parent(uri: str) -> str:
+    """The folder that holds a file."""
+    folder, _, _ = uri.rstrip("/").rpartition("/")
+    return folder or "/"
+
+
+def natural(text: str) -> tuple[list[str | int], ...]:
+    """A key that sorts frame2 before frame10, whatever the case, and the segments of a path one by one."""
+    return tuple([int(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(segment))]
+                 for segment in text.casefold().split("/"))
+
+
+def is_folder(uri: str) -> bool:
+    """Whether the address is a folder; on s3, whether any key lies below it (a bucket is one even when it is empty)."""
+    if not is_remote(uri):
+        return os.path.isdir(uri)
+    bucket, key = _split(uri)
+    with _named(uri):
+        return any(_objects(bucket, key)) or not key
+
+
+def stat(uri: str) -> Entry:
+    """Size and mark of one file; `InputError` when it is missing, a folder, a pipe, a socket or a device."""
+    if not is_remote(uri):
+        return _local_entry(uri)
+    bucket, key = _split(uri)
+    with _named(uri):
+        import obstore
+
+        return _remote_entry(bucket, obstore.head(_store(bucket), key))
+
+
+def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
+    """Every file below a folder, in natural order; hidden ones are left out, each real folder is read once.
+
+    What cannot be used (a broken link, a pipe, a folder without permission) goes to `refuse`; without one it is an
+    `InputError`.
+    """
+    if not is_remote(uri):
+        yield from _local_listing(uri, refuse or _raise)
+        return
+    bucket, key = _split(uri)
+    with _named(uri):
+        found = list(_objects(bucket, key))
+    for meta in sorted(found, key=lambda meta: (natural(meta["path"]), meta["path"])):
+        below = meta["path"][len(key):].lstrip("/")
+        # A key that ends in "/" stands for an empty folder and is listed without its "/".
+        marker = meta["size"] == 0 and "." not in posixpath.basename(below)
+        if not marker and not any(part.startswith(".") for part in below.split("/")):
+            yield _remote_entry(bucket, meta)
+
+
+def read(uri: str, limit: int) -> bytes:
+    """All bytes of a file; `Unreadable` when it cannot be read or holds more than `limit` bytes."""
+    if is_remote(uri):
+        bucket, key = _split(uri)
+        with _named(uri, one=True):
+            import obstore
+
+            answer = obstore.get(_store(bucket), key)
+            _check_size(uri, answer.meta["size"], limit)
+            return bytes(answer.bytes())
+    try:
+        _check_size(uri, _local_entry(uri).size, limit)
+        with open(uri, "rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise Unreadable(f"{uri} cannot be read ({_why(error)}).") from error
+    except InputError as error:
+        raise Unreadable(error.message, error.remedy) from error
+    _check_size(uri, len(data), limit)
+    return data
+
+
+def open_binary(uri: str) -> BinaryIO:
+    """A seekable binary file, for video and parquet; `Unreadable` when it cannot be opened."""
+    try:
+        entry = stat(uri)
+        if is_remote(uri):
+            return cast(BinaryIO, io.BufferedReader(_RemoteFile(entry), buffer_size=_BUFFER))
+        return open(uri, "rb")
+    except OSError as error:
+        raise Unreadable(f"{uri} cannot be read ({_why(error)}).") from error
+
+
+def _check_size(uri: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise Unreadable(f"{uri} holds {size / 1e6:,.1f} MB, more than the {limit / 1e6:,.1f} MB a file may hold.")
+
+
+def _raise(uri: str, reason: str) -> None:
+    raise InputError(reason, "Remove it, or give the files one by one.")
+
+
+# ---- this machine
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
+
+
+def _local_entry(uri: str) -> Entry:
+    try:
+        return _entry(uri, os.stat(uri))
+    except FileNotFoundError:
+        raise InputError(f"{uri} does not exist.", "Check the path and its spelling.") from None
+    except (OSError, ValueError) as error:
+        why = _why(error) if isinstance(error, OSError) else str(error)
+        raise InputError(f"{uri!r} cannot be read ({why}).", "Check the path and its permissions.") from error
+
+
+def _entry(uri: str, status: os.stat_result) -> Entry:
+    # Opening a pipe or a terminal would wait for ever for somebody to write.
+    if modes.S_ISDIR(status.st_mode):
+        raise InputError(f"{uri} is a folder, not a file.", "Give a file.")
+    if not modes.S_ISREG(status.st_mode):
+        raise InputError(f"{uri} is a pipe, a socket or a device, not a file.", "Save what it gives to a file first.")
+    return Entry(uri, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+
+
+def _local_listing(folder: str, refuse: Refuse) -> Iterator[Entry]:
+    seen: set[tuple[int, int]] = set()
+    waiting = _inside(folder, refuse, seen)
+    while waiting:
+        entry = waiting.pop()
+        try:
+            if entry.is_dir():
+                waiting += _inside(entry.path, refuse, seen)
+                continue
+            usable = _entry(entry.path, entry.stat())
+        except OSError as error:
+            refuse(entry.path, f"{entry.path} cannot be read ({_why(error)}).")
+        except InputError as error:
+            refuse(entry.path, error.message)
+        else:
+            yield usable
+
+
+def _inside(folder: str, refuse: Refuse, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
+    """What lies in a folder, last first; nothing when a link led to it before, so that circles of links end."""
+    try:
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            return []
+        seen.add((status.st_dev, status.st_ino))
+        with os.scandir(folder) as found:
+            inside = [entry for entry in found if not entry.name.startswith(".")]
+    except OSError as error:
+        refuse(folder, f"{folder} cannot be read ({_why(error)}).")
+        return []
+    return sorted(inside, key=lambda entry: (natural(entry.name), entry.name), reverse=True)
+
+
+# ---- s3
+
+
+def _split(uri: str) -> tuple[str, str]:
+    bucket, _, key = uri.removeprefix(S3).partition("/")
+    if not bucket:
+        raise InputError(f"{uri} names no bucket.", "Write s3://bucket/folder.")
+    return bucket, key.strip("/")
+
+
+def _store(bucket: str) -> Any:
+    # The environment belongs to the key so that correcting it in a running session has an effect.
+    settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+    return _client(bucket, settings, os.getpid())
+
+
+_maker = 0
+
+
+@lru_cache(maxsize=64)
+def _client(bucket: str, settings: tuple[tuple[str, str], ...], process: int) -> Any:
+    global _maker
+    try:
+        from obstore.store import S3Store
+    except ImportError:
+        raise MissingExtra("Reading s3://", "s3") from None
+    # obstore's threads do not survive a fork, and a client would then wait for them for ever.
+    if _maker not in (0, process):
+        raise InputError(f"{S3}{bucket} was opened before this process was forked, so it cannot be read here.",
+                         "Start workers with 'spawn', or open s3:// in the workers only.")
+    _maker = process
+    from datetime import timedelta
+
+    given = {name for name, _ in settings}
+    patience: dict[str, Any] = {name: value for name, value in _PATIENCE.items() if f"AWS_{name.upper()}" not in given}
+    retry: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
+    return S3Store(bucket, retry_config=retry, **patience)
+
+
+def _objects(bucket: str, prefix: str) -> Iterator[Any]:
+    store = _store(bucket)
+    import obstore
+
+    for chunk in obstore.list(store, prefix=prefix + "/" if prefix else None):
+        yield from chunk
+
+
+def _remote_entry(bucket: str, meta: Any) -> Entry:
+    mark = (meta["e_tag"] or meta["last_modified"].isoformat()).strip('"')
+    return Entry(f"{S3}{bucket}/{meta['path']}", meta["size"], mark)
+
+
+class _named:
+    """Turns what obstore raises into errors that name the address: `Unreadable` when only `one` file is concerned."""
+
+    def __init__(self, uri: str, one: bool = False) -> None:
+        self.uri, self.one = uri, one
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> Literal[False]:
+        if not isinstance(error, Exception) or isinstance(error, (InputError, MissingExtra)):
+            return False
+        single, message, remedy = _explain(self.uri, error)
+        raise (Unreadable if single and self.one else InputError)(message, remedy) from error
+
+
+def _explain(uri: str, error: Exception) -> tuple[bool, str, str]:
+    """Whether the error is of this one key, what happened, and the remedy."""
+    text = str(error).partition("\n\nDebug source")[0]
+    code = re.search(r"<Code>(\w+)</Code>", text)
+    said = f" ({code[1]})" if code else ""
+    if "NoSuchBucket" in text:
+        return False, f"{uri} cannot be read: there is no such bucket.", "Check the bucket's name and AWS_ENDPOINT_URL."
+    if "404 Not Found" in text:
+        return True, f"{uri} does not exist.", "Check the bucket, the key and its spelling."
+    if "latest/api/token" in text or "latest/meta-data" in text:
+        return False, f"{uri} cannot be read: no credentials were found.", (
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket.")
+    if "403 Forbidden" in text or "401 Unauthorized" in text:
+        return True, f"{uri} may not be read{said}.", "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and permissions."
+    if "redirect" in text.lower() or " 301 " in text or "<Region>" in text:
+        return False, f"{uri} lies in another region{said}.", "Set AWS_REGION to the bucket's region."
+    if "builder error" in text:
+        return False, f"{uri} cannot be read: the address in AWS_ENDPOINT_URL is not https.", (
+            "Set AWS_ALLOW_HTTP=true to read from an http:// address, or correct AWS_ENDPOINT_URL.")
+    if isinstance(error, ValueError) or type(error).__name__ == "InvalidPathError":
+        return True, f"{uri} holds a key that cannot be read (empty, '.' or '..' between slashes).", "Rename the key."
+    if "error sending request" in text or "timed out" in text or "timeout" in text:
+        return False, f"{uri} cannot be read: the server does not answer.", "Check AWS_ENDPOINT_URL and the network."
+    return False, f"{uri} cannot be read: {text.splitlines()[0][:300]}", "Check the AWS_* settings and the network."
+
+
+class _RemoteFile(io.RawIOBase):
+    """A key read by ranges; wrapped into a buffer by `open_binary`."""
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__()
+        self._entry, self._at = entry, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
+        if start + offset < 0:
+            raise OSError("A place before the start of the file was asked for.")
+        self._at = start + offset
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        end = min(self._at + len(buffer), self._entry.size)
+        if end <= self._at:
+            return 0
+        bucket, key = _split(self._entry.uri)
+        with _named(self._entry.uri, one=True):
+            import obstore
+
+            data = obstore.get_range(_store(bucket), key, start=self._at, end=end)
+        buffer[:len(data)] = memoryview(data)
+        self._at += len(data)
+        return len(data)
