@@ -2,8 +2,413 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from winnow.data import storage
+from winnow.errors import OptionError, Unreadable
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame, VideoStream
+    from av.container import InputContainer
+
 VIDEO_SUFFIXES = frozenset((
     ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob", ".ts", ".mts",
     ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".ogm", ".mxf", ".dv", ".y4m", ".gif",
 ))
 """Suffixes, in lower case, of the files read as videos (animated GIFs among them)."""
+
+SHORTEST_STEP = 0.001  # frames are named by their time in milliseconds
+TIMEOUT = 60.0  # seconds to open a video or to read its next packet
+
+# Only files that hold the pictures themselves: a playlist (hls, concat, dash) could name any other file or address.
+FORMATS = "mov,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,gif,ogg,mxf,dv,yuv4mpegpipe,h264,hevc,m4v,ivf,obu,nut,wtv"
+
+# Codecs whose key packets start a decoder afresh and whose packets carry one frame each; GIF, for one, flags packets
+# as keys that build on the picture before.
+SKIPPABLE = frozenset((
+    "h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "vp8", "vp9", "av1", "libdav1d", "mjpeg", "prores", "dnxhd",
+))
+HELD_PACKETS, HELD_BYTES = 1000, 32 << 20  # most that waits for the next key packet before it is decoded after all
+THREADS = 4  # more threads hold more full-size frames and no longer decode faster
+MOST_FAILURES = 100  # reads in a row that may fail before the rest of a damaged file is given up
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame: presentation time in seconds from the start of the video, and uint8 pixels (h, w, 3) or (h, w, 1)."""
+
+    time: float
+    image: np.ndarray
+
+
+class _Doubt(Exception):
+    """The sparse reading may differ from a plain one: the video is damaged or unusual."""
+
+
+def frames(uri: str, size: tuple[int, int] | None, *, every: float = 1.0, keyframes: bool = False,
+           grey: bool = False, pixel_limit: float = 200.0) -> Iterator[Frame]:
+    """Yields, for k = 0, 1, 2, ..., the first frame whose presentation time is at least k * every seconds.
+
+    `size` is (height, width) after rotation, `None` the video's own. A frame that is the first for several k comes
+    once; frames that share a millisecond are one. With `keyframes` every key frame is yielded and `every` is ignored.
+    Memory is bounded whatever the length. Raises `Unreadable` (reason without the file's name) when nothing can be
+    decoded or the pictures are larger than `pixel_limit` million pixels, `OptionError` when `every` is below 1 ms.
+    """
+    if every < SHORTEST_STEP:
+        raise OptionError(f"--every {every} is shorter than a millisecond.", "Give at least 0.001 seconds.")
+    clock = _Clock(Fraction(1, 1000) if keyframes else Fraction(every).limit_denominator(1_000_000))
+    for plain in (False, True):
+        with _opened(uri, pixel_limit) as (container, stream):
+            clock.start(stream)
+            paint = _Painter(size, grey, pixel_limit)
+            walk = _forward if plain or stream.codec_context.name not in SKIPPABLE else _sparse
+            try:
+                for frame, time in walk(container, stream, clock, keyframes):
+                    yield Frame(time, paint(frame))
+                break
+            except _Doubt:
+                continue
+    if clock.taken < 0:
+        raise Unreadable("no picture could be decoded")
+
+
+class _Clock:
+    """Which frames are wanted: time is cut into slots of `step` seconds, and each slot's first frame is taken."""
+
+    def __init__(self, step: Fraction) -> None:
+        self.step = step
+        self.taken = -1  # the slot of the last frame taken; stays when the video is read again
+        self._stamp = -1
+
+    def start(self, stream: VideoStream) -> None:
+        if not stream.time_base:
+            raise Unreadable("the video has no time base")
+        self.base: int | None = stream.start_time
+        self.second = Fraction(1) / stream.time_base
+        ratio = stream.time_base / self.step
+        self._up, self._down = ratio.numerator, ratio.denominator
+
+    def slot(self, pts: int) -> int:
+        return max(0, pts - (self.base or 0)) * self._up // self._down
+
+    def take(self, pts: int) -> float | None:
+        """The time in seconds if the frame is the first of its slot and of its millisecond."""
+        slot = self.slot(pts)
+        if slot <= self.taken:
+            return None
+        self.taken = slot
+        time = float(max(0, pts - (self.base or 0)) / self.second)
+        stamp = round(time * 1000)
+        if stamp <= self._stamp:
+            return None
+        self._stamp = stamp
+        return time
+
+
+@contextmanager
+def _opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, VideoStream]]:
+    import av
+    from av.stream import Discard, Disposition
+
+    av.logging.set_level(None)  # what FFmpeg prints about broken files would tear the progress bar
+    most = int(pixel_limit * 1e6)
+    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "max_pixels": str(most)}
+    file: Any = None
+    try:
+        if storage.is_remote(uri):
+            file = storage.open_binary(uri)
+        else:
+            _check_regular(uri)
+        # "file:" keeps a name such as "http:a.mp4" from being read as an address.
+        container = av.open(file or f"file:{os.path.abspath(uri)}", options=options, timeout=TIMEOUT)
+    except (av.error.FFmpegError, UnicodeError, ValueError) as error:
+        raise Unreadable(_why_not_open(uri, error)) from error
+    with container:
+        pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not pictures:
+            raise Unreadable("it holds no video")
+        best = container.streams.best("video")
+        stream = best if best in pictures else pictures[0]
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        _check_decoder(stream, most)
+        yield container, stream
+
+
+def _check_regular(path: str) -> None:
+    try:
+        about = os.stat(path)
+    except (OSError, ValueError) as error:
+        raise Unreadable(f"it cannot be opened ({error})") from error
+    if not stat.S_ISREG(about.st_mode):
+        raise Unreadable("it is not a regular file")
+    if about.st_size == 0:
+        raise Unreadable("the file is empty")
+
+
+def _why_not_open(uri: str, error: Exception) -> str:
+    import av
+
+    if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
+        return f"it could not be opened within {TIMEOUT:.0f} seconds"
+    if isinstance(error, av.error.InvalidDataError):
+        start = b"" if storage.is_remote(uri) else _first_bytes(uri)
+        if start[4:8] == b"ftyp":
+            return "its index (moov) is missing or damaged: the file is truncated or its recording was not finished"
+        return "it is not a video of a known format, or its header is damaged"
+    return f"it cannot be opened ({error.strerror if isinstance(error, OSError) and error.strerror else error})"
+
+
+def _first_bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(12)
+
+
+def _check_decoder(stream: VideoStream, most: int) -> None:
+    codec = stream.codec_context
+    if codec is None:
+        raise Unreadable("its codec is not known")
+    _check_pixels(codec.width, codec.height, most)
+    codec.options = {"max_pixels": str(most)}
+
+
+def _check_pixels(width: int, height: int, most: int) -> None:
+    if width * height > most:
+        raise Unreadable(f"its pictures of {width} x {height} pixels are above the limit of {most / 1e6:g} million")
+
+
+def _sparse(container: InputContainer, stream: VideoStream, clock: _Clock,
+            keyframes: bool) -> Iterator[tuple[VideoFrame, float]]:
+    """The wanted frames, leaving undecoded what they do not need.
+
+    The times in the packets tell before decoding which frames are wanted. Packets of frames nobody wants wait in
+    `held`: a wanted frame behind them needs them as references (their non-reference frames excepted), but when a key
+    packet comes first they are dropped and the decoder starts afresh there. Leading pictures of an open GOP come
+    before their key in time, so the jump is made only if they are unwanted too. `_Doubt` at anything unusual.
+    """
+    if clock.base is None:
+        raise _Doubt
+    reader = _Reader(stream, clock, keyframes)
+    held: list[Packet] = []
+    size = 0
+    for packet in _strict_packets(container, stream):
+        pts = packet.pts
+        if packet.is_keyframe and held and clock.slot(pts - 1) <= reader.reached:
+            yield from reader.drain()
+            held, size = [], 0
+        if reader.wants(packet):
+            yield from reader.decode(held, wanted=False)
+            yield from reader.decode([packet], wanted=True)
+            held, size = [], 0
+        elif not keyframes:
+            held.append(packet)
+            size += packet.size
+            if len(held) > HELD_PACKETS or size > HELD_BYTES:
+                yield from reader.decode(held, wanted=False)
+                held, size = [], 0
+    yield from reader.drain()
+
+
+class _Reader:
+    """A decoder that checks that every frame it was fed for comes out, and nothing else."""
+
+    def __init__(self, stream: VideoStream, clock: _Clock, keyframes: bool) -> None:
+        self.codec = stream.codec_context
+        self.codec.thread_type = "AUTO"
+        self.codec.thread_count = min(THREADS, os.cpu_count() or 1)
+        self.clock = clock
+        self.keyframes = keyframes
+        self.reached = clock.taken  # the latest slot a frame was fed for
+        self.expected: dict[int, int] = {}  # slot -> time of its first frame, fed but not come out yet
+        self.fed = False
+        self.skipping = False
+
+    def wants(self, packet: Packet) -> bool:
+        """Whether the packet's frame may be the first of its slot."""
+        slot = self.clock.slot(packet.pts)
+        if self.keyframes and not packet.is_keyframe or slot <= self.clock.taken:
+            return False
+        if packet.pts >= self.expected.get(slot, packet.pts + 1):
+            return False
+        self.expected[slot] = packet.pts
+        self.reached = max(self.reached, slot)
+        return True
+
+    def decode(self, packets: list[Packet], *, wanted: bool) -> Iterator[tuple[VideoFrame, float]]:
+        import av
+
+        if packets and self.skipping == wanted:
+            self.skipping = not wanted
+            self.codec.skip_frame = "DEFAULT" if wanted else "NONREF"
+        for packet in packets:
+            self.fed = True
+            try:
+                decoded = self.codec.decode(packet)
+            except av.error.FFmpegError as error:
+                raise _Doubt from error
+            yield from self._taken(decoded)
+
+    def drain(self) -> Iterator[tuple[VideoFrame, float]]:
+        import av
+
+        if self.fed:
+            try:
+                decoded = self.codec.decode(None)
+            except av.error.FFmpegError as error:
+                raise _Doubt from error
+            yield from self._taken(decoded)
+            self.codec.flush_buffers()
+        if self.expected:
+            raise _Doubt
+        self.fed = False
+
+    def _taken(self, decoded: list[VideoFrame]) -> Iterator[tuple[VideoFrame, float]]:
+        for frame in decoded:
+            if frame.pts is None:
+                raise _Doubt
+            slot = self.clock.slot(frame.pts)
+            if slot <= self.clock.taken:
+                continue
+            if self.expected.pop(slot, None) != frame.pts or frame.is_corrupt:
+                raise _Doubt
+            time = self.clock.take(frame.pts)
+            if time is not None:
+                yield frame, time
+
+
+def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
+    """The stream's packets; `_Doubt` at a read error, a missing time or times that run backwards."""
+    import av
+
+    previous = None
+    try:
+        for packet in container.demux(stream):
+            if packet.size == 0 and packet.dts is None:
+                return
+            if packet.pts is None or packet.dts is None or packet.is_corrupt or packet.is_discard:
+                raise _Doubt
+            if previous is not None and packet.dts < previous:
+                raise _Doubt
+            previous = packet.dts
+            yield packet
+    except av.error.FFmpegError as error:
+        raise _Doubt from error
+
+
+def _forward(container: InputContainer, stream: VideoStream, clock: _Clock,
+             keyframes: bool) -> Iterator[tuple[VideoFrame, float]]:
+    """The wanted frames, every packet decoded in turn; what is damaged is left out.
+
+    One thread a slice only: with frame threads, which frames survive an error would depend on their number.
+    """
+    codec = stream.codec_context
+    codec.thread_type = "SLICE"
+    rate = stream.average_rate or stream.guessed_rate or 25
+    step = max(1, round(clock.second / rate))
+    latest, offset = None, 0
+    for frame in _damaged_too(container, stream):
+        pts = frame.pts if frame.pts is not None else frame.dts
+        if pts is None:
+            pts = 0 if latest is None else latest - offset + step
+        if clock.base is None:
+            clock.base = pts
+        if latest is not None and latest - (pts + offset) > clock.second:
+            offset = latest + step - pts  # two recordings in one file: the second goes on where the first ended
+        pts += offset
+        latest = pts if latest is None else max(latest, pts)
+        if frame.is_corrupt or (keyframes and not frame.key_frame):
+            continue
+        time = clock.take(pts)
+        if time is not None:
+            yield frame, time
+
+
+def _damaged_too(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """Every frame that can be decoded, in order."""
+    import av
+
+    failures = 0
+    while failures < MOST_FAILURES:
+        try:
+            for packet in container.demux(stream):
+                try:
+                    yield from stream.codec_context.decode(packet)
+                except av.error.FFmpegError:  # a damaged packet: the frames after it may be whole
+                    continue
+                failures = 0
+            return
+        except av.error.FFmpegError:  # a damaged stretch of the file: the reader has moved on behind it
+            failures += 1
+
+
+class _Painter:
+    """Frames to pixels: scaled by area averages inside swscale, turned as the recording says, alpha on white."""
+
+    def __init__(self, size: tuple[int, int] | None, grey: bool, pixel_limit: float) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self.size, self.grey, self.most = size, grey, int(pixel_limit * 1e6)
+        self.reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> np.ndarray:
+        _check_pixels(frame.width, frame.height, self.most)
+        turn = _display_matrix(frame)
+        height, width = self.size or (frame.height, frame.width)
+        if self.size and turn[0, 0] == 0:
+            height, width = width, height
+        alpha = any(component.is_alpha for component in frame.format.components)
+        form = "rgba" if alpha else "gray" if self.grey else "rgb24"
+        image = self._scaled(frame, height, width, form)
+        if alpha:
+            image = _on_white(image)
+            image = _luma(image) if self.grey else image
+        if self.grey and image.ndim == 2:
+            image = image[..., None]
+        return np.ascontiguousarray(_turned(image, turn))
+
+    def _scaled(self, frame: VideoFrame, height: int, width: int, form: str) -> np.ndarray:
+        from av.video.reformatter import Interpolation
+
+        flags = Interpolation.AREA | Interpolation.ACCURATE_RND
+        scaled = self.reformatter.reformat(frame, width, height, form, interpolation=flags, threads=1)
+        return scaled.to_ndarray()
+
+
+def _display_matrix(frame: VideoFrame) -> np.ndarray:
+    """How the picture is to be turned, as the nearest signed permutation (2, 2); phones record it beside the pixels."""
+    from av.sidedata.sidedata import Type
+
+    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    if data is None:
+        return np.eye(2)
+    a, b, _, c, d = np.frombuffer(bytes(data), dtype=np.int32)[:5].astype(float)
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return np.array([[np.sign(a) or 1, 0], [0, np.sign(d) or 1]])
+    return np.array([[0, np.sign(b) or 1], [np.sign(c) or 1, 0]])
+
+
+def _turned(image: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Moves the pixel at (x, y) to (a x + c y, b x + d y), the display matrix being ((a, b), (c, d))."""
+    (a, b), (c, d) = turn
+    if a == 0:
+        image = image.swapaxes(0, 1)
+        a, d = c, b
+    return image[:: int(d), :: int(a)]
+
+
+def _on_white(image: np.ndarray) -> np.ndarray:
+    alpha = image[..., 3:].astype(np.uint32)
+    return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _luma(image: np.ndarray) -> np.ndarray:
+    return ((image.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32) + 32768) >> 16).astype(np.uint8)
