@@ -1,0 +1,158 @@
+"""The autoencoder and the variational autoencoder: one class, two architectures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from winnow.errors import ModelError, OptionError, did_you_mean
+from winnow.models.contract import Measures, Model
+from winnow.options import ModelOptions
+
+EncoderDecoder = tuple[nn.Module, nn.Module]
+
+WORST_SHARE = 0.05
+# exp() of the log variance must stay finite for pictures unlike any seen in training, or they would have no score.
+LOG_VARIANCE_LIMIT = 20.0
+
+
+class AutoEncoder(Model):
+    """Squeezes a picture into a code of `latent` numbers and rebuilds it from them; `variational` makes it a VAE.
+
+    `architecture` is "strided" (any size from 8x8; its first layer has `width` channels) or "football" (the network of
+    Afolabi 2020, any size from 15x15, `width` does not apply). Raises `ModelError` for a size the layers cannot take.
+
+    The VAE is that of Kingma & Welling 2014 (arXiv 1312.6114): the encoder gives mean and log variance of a Gaussian
+    posterior, `latent` is its KL divergence from N(0, 1) (appendix B). A plain AE has no latent loss.
+    """
+
+    def __init__(self, size: Sequence[int], channels: int, architecture: str = "strided", variational: bool = False,
+                 latent: int = 64, width: int = 32) -> None:
+        super().__init__()
+        if architecture not in ARCHITECTURES:
+            raise OptionError(f"There is no architecture '{architecture}'.",
+                              did_you_mean(architecture, list(ARCHITECTURES)))
+        self.size, self.channels = (int(size[0]), int(size[1])), int(channels)
+        self.architecture, self.variational = architecture, bool(variational)
+        self.latent, self.width = int(latent), int(width)
+        outputs = 2 * self.latent if self.variational else self.latent
+        layers = ARCHITECTURES[architecture]
+        self.encoder, self.decoder = layers(self.size, self.channels, self.latent, outputs, self.width)
+
+    @classmethod
+    def from_options(cls, size: Sequence[int], channels: int, options: ModelOptions) -> AutoEncoder:
+        """The network that `options` describe, with random weights."""
+        return cls(size, channels, options.architecture, options.variational, options.latent, options.width)
+
+    def config(self) -> dict[str, Any]:
+        """Arguments, as JSON values, with which the class builds a network of the same shape."""
+        return {"architecture": self.architecture, "variational": self.variational, "latent": self.latent,
+                "width": self.width}
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean and log variance (n, latent) of the code; the log variance is None for a plain AE."""
+        # The codes and their losses are float32 even when autocast runs the layers in bfloat16.
+        out = self.encoder(images).float()
+        if not self.variational:
+            return out, None
+        mean, log_variance = out.chunk(2, dim=1)
+        return mean, log_variance.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Pictures (n, channels, h, w) in [0, 1] rebuilt from codes (n, latent)."""
+        return torch.sigmoid(self.decoder(codes).float())
+
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+        """Measures of `images` (n, channels, h, w) in [0, 1]; `noise` (n, latent) samples the code of a VAE.
+
+        While the network is in training mode `worst` is left out: no loss uses it, and sorting the places costs time.
+        """
+        mean, log_variance = self.posterior(images)
+        codes, latent = mean, None
+        if log_variance is not None:
+            latent = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(dim=1)
+            if noise is not None:
+                codes = mean + noise * (0.5 * log_variance).exp()
+        if not decode:
+            return Measures(codes, latent=latent)
+        error = (self.decode(codes) - images).square()
+        worst = None if self.training else worst_places(error)
+        return Measures(codes, error.flatten(1).mean(dim=1), worst, latent)
+
+    def rebuild(self, images: Tensor) -> Tensor:
+        """The pictures as the model rebuilds them from the mean of their codes, same shape."""
+        return self.decode(self.posterior(images)[0])
+
+
+def worst_places(error: Tensor, share: float = WORST_SHARE) -> Tensor:
+    """Mean (n,) of the largest `share` of the places of squared errors (n, c, h, w), averaged over channels first.
+
+    A small defect drowns in the mean over the whole picture, not in this one.
+    """
+    places = error.mean(dim=1).flatten(1)
+    return places.topk(max(1, round(share * places.shape[1])), dim=1).values.mean(dim=1)
+
+
+def strided(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
+    """4x4 convolutions of stride 2 down to a map about 4 wide, a linear layer, and the mirror image of both.
+
+    The reasons: every layer halves the map, so most pictures a second for a given reach; a kernel that is a multiple of
+    its stride leaves no checkerboard in the transposed convolutions (Odena 2016, doi 10.23915/distill.00003); odd sizes
+    come back exact through output_padding. No batch normalisation: a picture's score must not depend on its neighbours
+    in the batch, nor on averages that a short training has not settled. Leaky ReLU, so no unit can die without it.
+    """
+    if min(size) < 8:
+        raise ModelError(f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'strided'.",
+                         "Use --size 8 8 or larger.")
+    maps = [size]
+    while min(maps[-1]) >= 6:
+        maps.append((maps[-1][0] // 2, maps[-1][1] // 2))
+    depth = len(maps) - 1
+    widths = [channels, *(width * min(4, 2**level) for level in range(depth))]
+    encoder: list[nn.Module] = []
+    for narrow, wide in pairwise(widths):
+        encoder += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.LeakyReLU(0.1)]
+    (height, breadth), deepest = maps[-1], widths[-1]
+    places = height * breadth * deepest
+    decoder: list[nn.Module] = [nn.Linear(latent, places), nn.LeakyReLU(0.1),
+                                nn.Unflatten(1, (deepest, height, breadth))]
+    for level in range(depth, 0, -1):
+        small, large = maps[level], maps[level - 1]
+        rest = (large[0] - 2 * small[0], large[1] - 2 * small[1])
+        decoder.append(nn.ConvTranspose2d(widths[level], widths[level - 1], 4, 2, padding=1, output_padding=rest))
+        if level > 1:
+            decoder.append(nn.LeakyReLU(0.1))
+    return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
+
+
+def football(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
+    """The network of *Image Classification Using the Variational Autoencoder* (Afolabi 2020).
+
+    Encoder: valid 3x3 convolutions of 32 (stride 2), 64, 128, 256 channels with ReLU, then one dense layer: 99,872,576
+    parameters for a VAE of 256 dimensions at 80x60x3. Decoder: dense to half the height and width by 32, transposed 3x3
+    convolutions of 32 (stride 2), 64, 128, 256 with ReLU and one to the picture (sigmoid).
+    """
+    half = (math.ceil(size[0] / 2), math.ceil(size[1] / 2))
+    map_size = ((size[0] - 3) // 2 - 5, (size[1] - 3) // 2 - 5)
+    if min(map_size) < 1:
+        raise ModelError(f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'football'.",
+                         "Use --size 15 15 or larger (the article has 80 60), or --architecture strided.")
+    encoder: list[nn.Module] = []
+    for narrow, wide, stride in ((channels, 32, 2), (32, 64, 1), (64, 128, 1), (128, 256, 1)):
+        encoder += [nn.Conv2d(narrow, wide, 3, stride=stride), nn.ReLU()]
+    rest = (size[0] - 2 * half[0] + 1, size[1] - 2 * half[1] + 1)
+    decoder: list[nn.Module] = [nn.Linear(latent, half[0] * half[1] * 32), nn.ReLU(), nn.Unflatten(1, (32, *half)),
+                                nn.ConvTranspose2d(32, 32, 3, stride=2, padding=1, output_padding=rest), nn.ReLU()]
+    for narrow, wide in ((32, 64), (64, 128), (128, 256)):
+        decoder += [nn.ConvTranspose2d(narrow, wide, 3, padding=1), nn.ReLU()]
+    decoder.append(nn.ConvTranspose2d(256, channels, 3, padding=1))
+    flat = nn.Linear(256 * map_size[0] * map_size[1], outputs)
+    return nn.Sequential(*encoder, nn.Flatten(), flat), nn.Sequential(*decoder)
+
+
+ARCHITECTURES = {"strided": strided, "football": football}

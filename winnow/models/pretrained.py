@@ -1,0 +1,244 @@
+"""Networks trained by others on ImageNet, cut at one layer: their codes need no training at all."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from winnow.errors import ModelError, did_you_mean
+from winnow.models.contract import Measures, Model
+from winnow.options import ModelOptions
+
+# torchvision's networks and the layer whose output is the code; every other name is timm's.
+TORCHVISION = {"vgg16": "classifier.1", "mobilenet_v2": "features", "squeezenet1_1": "features"}
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Pretrained(Model):
+    """Codes of a frozen network: its last layer before the classes, or any layer by name. It has no decoder.
+
+    `backbone`: vgg16 (code: 4096 ReLU values of the first fully connected layer), mobilenet_v2 (1280, pooled),
+    squeezenet1_1 (512, pooled), or a timm name. `layer`: a node of the network ("features.7", "layer2"); nothing after
+    it is run or kept. Maps (n, d, h, w) are averaged over places, tokens (n, t, d) over tokens. Pictures in [0, 1] are
+    normalised inside as the network's authors did; one grey channel is repeated to three; a timm network that takes
+    one size only gets the pictures interpolated to it. The weights are random until `load_weights`.
+    Raises `ModelError` for an unknown backbone or layer, or pictures too small for it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: Sequence[int], channels: int, backbone: str = "mobilenet_v2", layer: str = "") -> None:
+        super().__init__()
+        self.size, self.channels = (int(size[0]), int(size[1])), int(channels)
+        self.backbone, self.layer = backbone, layer
+        network = _torchvision(backbone) if backbone in TORCHVISION else _timm(backbone)
+        about: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+        fixed = about.get("fixed_input_size", False)
+        self.input_size: tuple[int, int] | None = tuple(about["input_size"][1:]) if fixed else None
+        self.register_buffer("mean", torch.tensor(about.get("mean", IMAGENET_MEAN)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(about.get("std", IMAGENET_STD)).view(1, 3, 1, 1), persistent=False)
+        # timm's window transformers keep the channels last in their maps.
+        self.places = (1, 2) if getattr(network, "output_fmt", "NCHW") == "NHWC" else (2, 3)
+        cut = layer or TORCHVISION.get(backbone, "")
+        self.network = _cut(network.eval(), backbone, cut) if cut else network
+        self.requires_grad_(False).eval()
+        self._probe()
+
+    @classmethod
+    def from_options(cls, size: Sequence[int], channels: int, options: ModelOptions) -> Pretrained:
+        """The network that `options` describe, with the weights of `options.weights` or, without a file, of the hub."""
+        model = cls(size, channels, options.backbone, options.layer)
+        model.load_weights(options.weights)
+        return model
+
+    def config(self) -> dict[str, Any]:
+        """Arguments, as JSON values, with which the class builds a network of the same shape."""
+        return {"backbone": self.backbone, "layer": self.layer}
+
+    def train(self, mode: bool = True) -> Pretrained:
+        """Stays in evaluation mode: a frozen network's batch averages and dropout must not move."""
+        return super().train(False)
+
+    def load_weights(self, file: Path | None = None) -> None:
+        """Takes the weights of a .pth or .safetensors file or, without one, of the hub (cached by its library).
+
+        Values become float32. The file may hold more than is needed, or only the part of the network that is kept.
+        Raises `ModelError` when the file is no file of weights or lacks some, or when there is no network and no file.
+        """
+        if file is None:
+            found = _from_hub(self.backbone)
+        else:
+            found = read_weights(Path(file))
+        source = f"the hub's weights of {self.backbone}" if file is None else str(file)
+        wanted = self.network.state_dict()
+        counters = [name for name in wanted if name.endswith("num_batches_tracked")]
+        wrong = [name for name in wanted if name not in counters and name not in found]
+        problem = "lacks"
+        if not wrong:
+            wrong = [name for name in wanted if name not in counters and found[name].shape != wanted[name].shape]
+            problem = "has another shape for"
+        if wrong:
+            few = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
+            raise ModelError(f"{source} {problem} {len(wrong)} of the {len(wanted) - len(counters)} values that "
+                             f"'{self.backbone}' needs: {few}.",
+                             f"Give the weights of '{self.backbone}' itself, or the --backbone they belong to.")
+        self.network.load_state_dict({name: found.get(name, value).to(value.dtype) for name, value in wanted.items()})
+
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+        """Codes of `images` (n, channels, h, w) in [0, 1]; there is nothing to decode or to sample."""
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        if self.input_size is not None and tuple(images.shape[2:]) != self.input_size:
+            images = F.interpolate(images, self.input_size, mode="bilinear", antialias=True)
+        out = self.network((images - self.mean) / self.std)
+        if isinstance(out, dict):
+            out = out["code"]
+        if out.ndim == 4:
+            out = out.mean(dim=self.places)
+        elif out.ndim == 3:
+            out = out.mean(dim=1)
+        return Measures(out.float())
+
+    def _probe(self) -> None:
+        """One black picture through the network, so that a size it cannot take is an error here and not hours later."""
+        try:
+            with torch.no_grad():
+                self(torch.zeros(1, self.channels, *self.size))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            height, width = self.size
+            raise ModelError(f"'{self.backbone}' cannot take pictures of {height}x{width} ({_line(error)}).",
+                             "Use a larger --size, such as 96 96, or another --backbone.") from error
+
+
+def _torchvision(name: str) -> nn.Module:
+    from torchvision import models
+
+    # VGG's own initialisation takes seconds for weights that are replaced anyway.
+    extra = {"init_weights": False} if name == "vgg16" else {}
+    return models.get_model(name, weights=None, **extra)
+
+
+def _timm(name: str, pretrained: bool = False) -> nn.Module:
+    timm = _import_timm()
+    if not timm.is_model(name):
+        known = [*TORCHVISION, *timm.list_models()]
+        raise ModelError(f"There is no backbone '{name}'.", did_you_mean(name, known) if len(name) < 60 else "")
+    return timm.create_model(name, pretrained=pretrained, num_classes=0)
+
+
+def _import_timm() -> Any:
+    import os
+
+    # timm reads the hub's settings when it is imported; nothing of a user's run may be reported home.
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    import timm
+
+    return timm
+
+
+def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
+    """The part of the network up to `layer`; what comes after is neither run nor kept."""
+    import warnings
+
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+    try:
+        with warnings.catch_warnings():  # of nodes that differ in training mode, which is never entered here
+            warnings.simplefilter("ignore", UserWarning)
+            return create_feature_extractor(network, {layer: "code"}).eval()
+    except ValueError:
+        nodes = get_graph_node_names(network)[1]
+        modules = [name for name, _ in network.named_modules() if name]
+        known = [name for name in dict.fromkeys([*modules, *nodes])
+                 if any(node == name or node.startswith(name + ".") for node in nodes)]
+        remedy = did_you_mean(layer, known)
+        if not remedy.startswith("Did"):
+            remedy = f"Its layers are: {', '.join(known[:12])}, ..."
+        raise ModelError(f"'{backbone}' has no layer '{layer}'.", remedy) from None
+    except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:  # of torch.fx
+        raise ModelError(f"The layers of '{backbone}' cannot be taken apart ({_line(error)}).",
+                         "Leave --layer out to use its last layer, or choose another --backbone.") from error
+
+
+def _from_hub(backbone: str) -> dict[str, Tensor]:
+    if backbone in TORCHVISION:
+        from torchvision.models import get_model_weights
+
+        weights = get_model_weights(backbone).DEFAULT
+        wanted, file = weights.url, weights.url.rsplit("/", 1)[-1]
+    else:
+        about = _import_timm().get_pretrained_cfg(backbone)
+        if about is None or not about.has_weights:
+            raise ModelError(f"timm has no weights for '{backbone}'.",
+                             "Choose another --backbone, or give a file with --weights FILE.")
+        wanted, file = f"model.safetensors of the Hugging Face model {about.hf_hub_id}", "model.safetensors"
+        if not about.hf_hub_id:
+            wanted, file = about.url, about.url.rsplit("/", 1)[-1]
+    try:
+        if backbone in TORCHVISION:
+            return dict(weights.get_state_dict(progress=False, check_hash=True))
+        _check_network(about.hf_hub_id)
+        return dict(_timm(backbone, pretrained=True).state_dict())
+    except Exception as error:  # the libraries behind both hubs raise a dozen unrelated classes
+        raise ModelError(f"The weights of '{backbone}' could not be downloaded ({_line(error)}).",
+                         f"On a machine with network fetch {wanted}, copy it here and give: --weights {file}"
+                         ) from error
+
+
+def _check_network(hub_name: str | None) -> None:
+    """One request before the hub's library, which tries twelve times over a minute when there is no network."""
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if hub_name and not isinstance(try_to_load_from_cache(hub_name, "model.safetensors"), str):
+        try:
+            urlopen(constants.ENDPOINT, timeout=10).close()
+        except HTTPError:
+            return  # an answer, whatever it says, is a network
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Name to tensor of a .safetensors or PyTorch file; runs no code from it. `ModelError` says what is wrong."""
+    if not file.is_file():
+        raise ModelError(f"There is no file of weights {file}.", "Check the path given to --weights.")
+    with file.open("rb") as stream:
+        head = stream.read(64).lstrip()
+    if not head:
+        raise ModelError(f"{file} is empty.", "Copy or download the file of weights again.")
+    if head.startswith((b"<", b"version https://git-lfs")):
+        raise ModelError(f"{file} is a web page or a pointer, not weights.", "Download the file itself.")
+    try:
+        if file.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(file)
+        else:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{file} is not a file of plain weights: reading it would run code, or it is damaged.",
+                         "Save the network's state_dict() and give that, as .pth or .safetensors.") from error
+    except Exception as error:  # safetensors and zip readers raise their own classes
+        raise ModelError(f"{file} cannot be read as weights ({_line(error)}).",
+                         "Give a .safetensors or .pth file of a state_dict; copy it again if it may be cut off."
+                         ) from error
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise ModelError(f"{file} holds no weights by name (a state_dict).",
+                         "Save the network's state_dict() and give that.")
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def _line(error: BaseException) -> str:
+    """The first line of a library's message, short enough to stand inside a sentence."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")

@@ -1,0 +1,121 @@
+"""Which models there are, and how a trained one is kept: model.safetensors beside model.json, nothing pickled."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from hashlib import sha256 as digest
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from winnow.errors import Damaged, ModelError, OptionError, RunError, did_you_mean
+from winnow.files import read_json, replacing, sha256, verify, write_json
+from winnow.models.contract import Model
+from winnow.options import ModelOptions
+
+# Names to classes, or to "module:Class" where the module is heavy to import.
+MODELS: dict[str, type[Model] | str] = {
+    "autoencoder": "winnow.models.autoencoder:AutoEncoder",
+    "pretrained": "winnow.models.pretrained:Pretrained",
+}
+
+
+def find_model(name: str) -> type[Model]:
+    """The class of a registered name or of your own "module:Class"; `OptionError` when there is none."""
+    entry = MODELS.get(name, name if ":" in name else None)
+    if entry is None:
+        raise OptionError(f"There is no model '{name}'.",
+                          did_you_mean(name, list(MODELS)) + " Your own is 'module:Class'.")
+    if not isinstance(entry, str):
+        return entry
+    module_name, _, class_name = entry.partition(":")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, ValueError) as error:
+        raise OptionError(f"The module of the model '{name}' cannot be imported ({error}).",
+                          "Run from the folder that holds it, or install it, and check its name.") from error
+    except AttributeError:
+        raise OptionError(f"The module '{module_name}' has no '{class_name}'.",
+                          "Check the name after the colon.") from None
+    if not (isinstance(found, type) and issubclass(found, Model)):
+        raise OptionError(f"'{name}' is not a model.", "Make it a class that extends winnow.models.contract.Model.")
+    return found
+
+
+def build(options: ModelOptions, size: Sequence[int], channels: int, seed: int = 0) -> Model:
+    """A new model for pictures of `size` (h, w), its random weights drawn from `seed`; torch's own state is left alone.
+
+    A class of your own is called with `size` and `channels`, or, where it has one, through its
+    `from_options(size, channels, options)`.
+    """
+    found = find_model(options.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if hasattr(found, "from_options"):
+            return found.from_options(size, channels, options)
+        return found(size=tuple(size), channels=channels)
+
+
+def save_model(model: Model, folder: Path, **about: Any) -> None:
+    """Writes model.safetensors and, last, model.json: class, arguments, `about` (JSON values), SHA-256 of both."""
+    weights = folder / "model.safetensors"
+    (folder / "model.json").unlink(missing_ok=True)
+    with replacing(weights) as temporary:
+        save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, temporary)
+    content = {"class": _name_of(type(model)), "config": model.config(), "size": list(model.size),
+               "channels": model.channels, "parameters": sum(value.numel() for value in model.parameters()),
+               "about": about, "sha256": sha256(weights)}
+    content = json.loads(json.dumps(content, default=str))
+    write_json(folder / "model.json", {**content, "seal": _seal(content)})
+
+
+def load_model(folder: Path, own: type[Model] | None = None) -> Model:
+    """The model of a folder, in evaluation mode, on the CPU. No code from the folder is run and no name in it imported.
+
+    A model of a class outside `MODELS` needs that class as `own`. Raises `RunError` when there is no model, `Damaged`
+    when a byte of it has changed, `ModelError` when it names a class that is not known or not given.
+    """
+    if not (folder / "model.json").exists():
+        raise RunError(f"{folder} holds no finished model.", "Run: winnow train --run RUN")
+    content = describe_model(folder)
+    verify(folder / "model.safetensors", content["sha256"])
+    name = content["class"]
+    if own is not None and name == _name_of(own):
+        found = own
+    elif name in MODELS:
+        found = find_model(name)
+    else:
+        raise ModelError(f"The model in {folder} is of the class '{name}', which is not one of Winnow's.",
+                         "If you trust it, import the class yourself: load_model(folder, own=YourClass).")
+    with torch.random.fork_rng(devices=[]):
+        model = found(size=tuple(content["size"]), channels=content["channels"], **content["config"])
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except (RuntimeError, SafetensorError) as error:
+        raise ModelError(f"The weights in {folder} do not fit the class '{name}' of this version.",
+                         "Use the version of Winnow or of your class that wrote them, or train again.") from error
+    return model.eval()
+
+
+def describe_model(folder: Path) -> dict[str, Any]:
+    """What model.json says (class, config, size, channels, parameters, about, sha256); `Damaged` when changed."""
+    content = read_json(folder / "model.json")
+    seal = content.pop("seal", None) if isinstance(content, dict) else None
+    if seal is None or seal != _seal(content):
+        raise Damaged(f"{folder / 'model.json'} is damaged: it is not what was written.",
+                      "Copy the folder again from its origin, or train again.")
+    return dict(content)
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return digest(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _name_of(found: type[Model]) -> str:
+    path = f"{found.__module__}:{found.__qualname__}"
+    return next((name for name, entry in MODELS.items() if entry in (found, path)), path)
