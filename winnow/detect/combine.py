@@ -1,0 +1,129 @@
+"""The default scorer: several scorers joined by their conformal p-values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from winnow.detect.scorer import Scorer, folds_of
+from winnow.detect.threshold import group_weights
+from winnow.errors import OptionError
+from winnow.learn.encodings import Encodings
+from winnow.options import DetectOptions
+
+FOLDS = 5
+TAIL = 0.1
+PREFERRED = ("reconstruction", "worst", "complexity", "background", "neighbours")
+
+
+class Surprise:
+    """-log of a score's conformal p-value among held-out normal scores, which goes on growing beyond the largest.
+
+    Above u, the calibration scores' 90 % quantile, the p-value is P(above u) exp(-(score - u) / e), e the mean excess
+    over u: the exponential tail (generalised Pareto of shape 0; Pickands 1975). Without it all scores beyond the
+    largest calibration score would be equally foreign. `weights` (n,) as in `threshold.p_values`.
+    """
+
+    def __init__(self, calibration: np.ndarray, weights: np.ndarray) -> None:
+        order = np.argsort(calibration, kind="stable")
+        self.calibration, self.weights = calibration[order], weights[order]
+        self.above = np.append(np.cumsum(self.weights[::-1])[::-1], 0.0)
+        tail = min(int(np.searchsorted(-self.above, -TAIL * self.above[0])), max(len(order) - 10, 0), len(order) - 1)
+        self.start = float(self.calibration[tail])
+        self.mass = float(self.above[tail])
+        self.excess = float((self.weights * np.maximum(self.calibration - self.start, 0.0)).sum())
+        # Equal scores at the top have no excess; a share of the whole spread keeps the tail finite.
+        self.least = 1e-3 * float(self.calibration.std()) + 1e-9 * (1.0 + abs(self.start))
+
+    def of_new(self, scores: np.ndarray) -> np.ndarray:
+        """Surprise (m,) of scores that are not among the calibration scores."""
+        one = self.above[0] / len(self.calibration)
+        return self._surprise(scores, one, self.above[0] + one, np.full(len(scores), self.excess / self.mass))
+
+    def of_own(self, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Surprise (n,) of the calibration scores themselves, each among the others (leave one out)."""
+        others = np.maximum(self.mass - weights, self.least)
+        excess = np.maximum(self.excess - weights * np.maximum(scores - self.start, 0.0), 0.0)
+        return self._surprise(scores, 0.0, self.above[0], excess / others)
+
+    def _surprise(self, scores: np.ndarray, one: float, whole: float, mean_excess: np.ndarray) -> np.ndarray:
+        at_start = -np.log(self.mass / self.above[0])
+        places = np.minimum(np.searchsorted(self.calibration, scores, side="left"), len(self.calibration) - 1)
+        inside = -np.log((self.above[places] + one) / whole)
+        beyond = at_start + (scores - self.start) / np.maximum(mean_excess, self.least)
+        return np.where(scores > self.start, beyond, np.minimum(inside, at_start))
+
+
+class Combined(Scorer):
+    """Sum of -log conformal p-values of several scorers: Fisher's method, calibrated again because they depend.
+
+    `components` are names in `SCORERS`; by default those of "reconstruction", "worst", "complexity", "background" and
+    "neighbours" that the encodings have the measures for.
+    """
+
+    name = "combined"
+    options = ("neighbours",)
+    minimum = 4
+    reads_codes = True
+
+    def __init__(self, components: Sequence[str] = (), neighbours: int = 5) -> None:
+        self.components, self.neighbours = tuple(components), neighbours
+        if "combined" in self.components:
+            raise OptionError("'combined' cannot be a component of itself.", "Name other scorers.")
+        self.fitted: dict[str, tuple[Scorer, Surprise]] = {}
+
+    def _fit(self, normal: Encodings) -> None:
+        self._learn(normal, folds_of(normal, FOLDS))
+
+    def fit_held_out(self, normal: Encodings | Any, fold: np.ndarray) -> np.ndarray:
+        """As in `Scorer`; components are refitted fold by fold once, and their p-values leave each picture out."""
+        normal = self._fitting(normal)
+        scores = self._learn(normal, fold)
+        self.dimensions = normal.codes.shape[1]
+        return scores
+
+    def _learn(self, normal: Encodings, fold: np.ndarray) -> np.ndarray:
+        from winnow.detect.scorers import SCORERS, make_scorer
+
+        names = self.components or tuple(name for name in PREFERRED if set(SCORERS[name].needs) <= set(normal.measures))
+        total, fitted = np.zeros(len(normal)), {}
+        for name in names:
+            scorer = make_scorer(name, DetectOptions(neighbours=self.neighbours))
+            held = scorer.fit_held_out(normal, fold)
+            rows = np.flatnonzero(~np.isnan(held))
+            weights = group_weights(normal.groups[rows])
+            surprise = Surprise(held[rows], weights)
+            total[rows] += surprise.of_own(held[rows], weights)
+            total[np.isnan(held)] = np.nan
+            fitted[name] = (scorer, surprise)
+        self.fitted = fitted
+        return total
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return np.sum([surprise.of_new(scorer.score(encodings)) for scorer, surprise in self.fitted.values()], axis=0)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The components' states and calibration scores, each name behind its component's: 'neighbours/bank'."""
+        state = super().state()
+        for name, (scorer, surprise) in self.fitted.items():
+            parts = {**scorer.state(), "calibration": surprise.calibration, "weights": surprise.weights}
+            state.update({f"{name}/{part}": array for part, array in parts.items()})
+        return state
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray]) -> Self:
+        from winnow.detect.scorers import SCORERS
+
+        combined = cls(neighbours=state["neighbours"].item())
+        combined.dimensions = state["dimensions"].item()
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for key, array in state.items():
+            if "/" in key:
+                parts.setdefault(key.split("/")[0], {})[key.split("/")[1]] = array
+        for name, part in parts.items():
+            surprise = Surprise(part.pop("calibration"), part.pop("weights"))
+            combined.fitted[name] = (SCORERS[name].from_state(part), surprise)
+        combined.components = tuple(combined.fitted)
+        return combined

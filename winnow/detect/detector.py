@@ -1,0 +1,174 @@
+"""A scorer with its threshold: fitted on normals, calibrated on the same normals held out in turn, kept in a folder."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from winnow.detect.scorer import Scorer, folds_of
+from winnow.detect.scorers import SCORERS, make_scorer
+from winnow.detect.threshold import Threshold, conformal, group_weights, p_values
+from winnow.errors import Damaged, DataError, OptionError, RunError
+from winnow.files import read_json, replacing, sha256, verify, write_json
+from winnow.learn.encodings import Encodings
+from winnow.options import DetectOptions
+
+FORMAT = 1
+
+
+class Detector:
+    """Tells what does not belong, at a stated false-alarm rate, after seeing only what does.
+
+        detector = Detector(false_alarms=0.01).fit(normal)      # Encodings, or (n, d) codes
+        detector.score(new), detector.p_values(new), detector.predict(new)     # predict: True = belongs
+
+    `scorer` is a name in `SCORERS`, one's own as 'module:name', or an unfitted `Scorer`. The calibration scores are
+    cross-fitted (Vovk, Cross-conformal predictors, 2015): pictures the network has not seen are dealt into `folds` by
+    whole groups, each fold scored by a scorer fitted without it; no group weighs more than the median one.
+    """
+
+    def __init__(
+        self,
+        scorer: str | Scorer = "combined",
+        *,
+        false_alarms: float = 0.01,
+        confident: bool = False,
+        neighbours: int = 5,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        if folds < 2:
+            raise OptionError(f"folds is {folds}; it must be 2 or more.")
+        if not 0 < false_alarms < 1:
+            raise OptionError(
+                f"false_alarms is {false_alarms}; it must be above 0 and below 1.", "0.01 asks for one in a hundred."
+            )
+        options = DetectOptions(neighbours=neighbours)
+        self.scorer = copy.copy(scorer) if isinstance(scorer, Scorer) else make_scorer(scorer, options)
+        self.scorer_name = scorer if isinstance(scorer, str) else self.scorer.name
+        self.false_alarms, self.confident, self.folds, self.seed = false_alarms, confident, folds, seed
+        self.calibration = self.weights = np.empty(0)
+        self.groups = np.empty(0, dtype=object)
+
+    def fit(self, normal: Encodings | Any) -> Self:
+        """Fits the scorer on all normals and calibrates it on those not seen in training (on all, where all were seen).
+
+        Raises `DataError` when they are fewer than two, not finite or lack a measure the scorer needs.
+        """
+        normal = normal if isinstance(normal, Encodings) else Encodings.of(normal)
+        if len(normal) < 2:
+            raise DataError(
+                f"A detector needs at least 2 normal pictures, not {len(normal)}.",
+                "Give more pictures of what belongs.",
+            )
+        scores = self.scorer.fit_held_out(normal, folds_of(normal, self.folds, self.seed))
+        rows = np.flatnonzero(~np.isnan(scores))
+        self.calibration, self.groups = scores[rows], normal.groups[rows]
+        self.weights = group_weights(self.groups)
+        return self
+
+    @property
+    def threshold(self) -> Threshold:
+        """The conformal threshold at this detector's false-alarm rate."""
+        self._require_fitted()
+        return conformal(self.calibration, self.false_alarms, self.confident, groups=self.groups, weights=self.weights)
+
+    def with_threshold(self, false_alarms: float, confident: bool | None = None) -> Detector:
+        """The same fitted detector at another false-alarm rate; nothing is fitted again."""
+        other = copy.copy(self)
+        other.false_alarms, other.confident = false_alarms, self.confident if confident is None else confident
+        return other
+
+    def score(self, encodings: Encodings | Any) -> np.ndarray:
+        """Scores (n,), higher = more foreign, of `Encodings` or (n, d) codes."""
+        self._require_fitted()
+        return self.scorer.score(encodings)
+
+    def p_values(self, encodings: Encodings | Any) -> np.ndarray:
+        """Conformal p-values (n,), small = foreign, of `Encodings`, (n, d) codes, or scores (n,) that `score` gave."""
+        self._require_fitted()
+        scores = (
+            encodings if not isinstance(encodings, Encodings) and np.ndim(encodings) == 1 else self.score(encodings)
+        )
+        return p_values(self.calibration, scores, self.weights)
+
+    def predict(self, encodings: Encodings | Any) -> np.ndarray:
+        """Whether each picture belongs (n,) bool."""
+        return self.score(encodings) <= self.threshold.value
+
+    def _require_fitted(self) -> None:
+        if not len(self.calibration):
+            raise DataError("This detector has not been fitted.", "Call fit(normal) first.")
+
+    def save(self, folder: Path) -> None:
+        """Writes detector.npz and, last, detector.json with its SHA-256; nothing is pickled."""
+        self._require_fitted()
+        folder, about = Path(folder), folder / "detector.json"
+        arrays = {f"scorer/{name}": array for name, array in self.scorer.state().items()}
+        arrays.update(calibration=self.calibration, weights=self.weights, groups=self.groups.astype(str))
+        unsafe = [name for name, array in arrays.items() if array.dtype.hasobject]
+        if unsafe:
+            raise DataError(
+                f"The state of the scorer '{self.scorer_name}' holds Python objects in '{unsafe[0]}'.",
+                "state() must give arrays of numbers or fixed-width strings.",
+            )
+        about.unlink(missing_ok=True)
+        with replacing(folder / "detector.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        write_json(
+            about,
+            {
+                "format": FORMAT,
+                "scorer": self.scorer_name,
+                "false_alarms": self.false_alarms,
+                "confident": self.confident,
+                "folds": self.folds,
+                "seed": self.seed,
+                "sha256": {"detector.npz": sha256(folder / "detector.npz")},
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path, *, scorer: type[Scorer] | None = None) -> Detector:
+        """Reads what `save` wrote; one's own scorer must be given as a class, for no file may name code to run.
+
+        `RunError` when absent or of a scorer that is not known, `Damaged` when changed on disk.
+        """
+        folder = Path(folder)
+        if not (folder / "detector.json").exists():
+            raise RunError(f"{folder} holds no finished detector.", "Run: winnow calibrate --run RUN")
+        about = read_json(folder / "detector.json")
+        if about.get("format") != FORMAT:
+            raise RunError(
+                f"{folder} holds a detector of format {about.get('format')}, not {FORMAT}.",
+                "Run: winnow calibrate --run RUN",
+            )
+        verify(folder / "detector.npz", about["sha256"]["detector.npz"])
+        kind = scorer or SCORERS.get(about["scorer"])
+        if kind is None:
+            raise RunError(
+                f"The detector in {folder} uses the scorer '{about['scorer']}', which is not one of Winnow's.",
+                "Give its class: Detector.load(folder, scorer=YourScorer).",
+            )
+        with np.load(folder / "detector.npz", allow_pickle=False) as file:
+            arrays = dict(file)
+        try:
+            state = {
+                name.removeprefix("scorer/"): array for name, array in arrays.items() if name.startswith("scorer/")
+            }
+            detector = cls(
+                kind.from_state(state),
+                false_alarms=about["false_alarms"],
+                confident=about["confident"],
+                folds=about["folds"],
+                seed=about["seed"],
+            )
+            detector.calibration, detector.weights = arrays["calibration"], arrays["weights"]
+            detector.groups = arrays["groups"].astype(object)
+        except KeyError as error:
+            raise Damaged(f"{folder / 'detector.npz'} lacks {error}.", "Run: winnow calibrate --run RUN") from error
+        detector.scorer_name = about["scorer"]
+        return detector

@@ -1,0 +1,172 @@
+"""What every scorer owes: fit on normals alone, then score anything, higher = does not belong.
+
+Losses of pictures the network was trained on (`Encodings.seen`) are too small to learn from, so what is learnt from
+losses is learnt from the others, unless there are none.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from winnow.errors import DataError
+from winnow.learn.encodings import Encodings
+
+ROWS = 20_000
+"""Most normals a scorer learns from, and most it is calibrated on; of more, so many are drawn with a fixed seed."""
+FLOOR = 1e-8
+"""Least loss or energy told from zero before a logarithm; pixel values are in [0, 1]."""
+
+REMEDIES = {
+    "reconstruction": "Use an autoencoder, or a scorer of codes: 'neighbours' or 'gaussian'.",
+    "worst": "Use an autoencoder, or a scorer of codes: 'neighbours' or 'gaussian'.",
+    "latent": "Use a variational autoencoder (variational = true), or the scorer 'reconstruction'.",
+    "variance": "Encode the pictures again with this version of Winnow.",
+    "gradient": "Encode the pictures again with this version of Winnow.",
+    "background": "Train and encode with a background model, or use the scorer 'complexity'.",
+}
+
+
+class Scorer(ABC):
+    """Fits on normals, scores anything. A subclass writes `_fit` and `_score` and names what it needs and learns.
+
+    `name`: what messages call it. `needs`: the measures it reads; `reads_codes`: whether it reads codes. `options`:
+    constructor arguments that are numbers or words. `learned`: attributes (arrays and numbers) that `_fit` sets; they
+    and the options are all of its state. `minimum`: fewest normals.
+    """
+
+    name: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[tuple[str, ...]] = ()
+    learned: ClassVar[tuple[str, ...]] = ()
+    minimum: ClassVar[int] = 2
+    reads_codes: ClassVar[bool] = False
+    dimensions: int = 0
+
+    def __init_subclass__(cls) -> None:
+        cls.name = cls.__dict__.get("name", cls.__name__)
+
+    @abstractmethod
+    def _fit(self, normal: Encodings) -> None:
+        """Learns from checked normals."""
+
+    @abstractmethod
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        """Scores (n,) of checked encodings."""
+
+    def fit(self, normal: Encodings | Any) -> Self:
+        """Learns what is normal from `Encodings` or (n, d) codes.
+
+        Raises `DataError` when they are too few, not finite, or lack a measure.
+        """
+        normal = self._fitting(normal)
+        self._fit(normal)
+        self.dimensions = normal.codes.shape[1]
+        return self
+
+    def score(self, encodings: Encodings | Any) -> np.ndarray:
+        """Scores (n,) float64 of `Encodings` or (n, d) codes, higher = more foreign; `DataError` before or as `fit`."""
+        if not self.dimensions:
+            raise DataError(f"The scorer '{self.name}' has not been fitted.", "Call fit(normal) first.")
+        encodings = self._checked(encodings)
+        if encodings.codes.shape[1] != self.dimensions:
+            raise DataError(
+                f"These codes have {encodings.codes.shape[1]} dimensions; "
+                f"the scorer '{self.name}' was fitted on {self.dimensions}.",
+                "Encode these pictures with the model the scorer was fitted with.",
+            )
+        return np.asarray(self._score(encodings), dtype=np.float64) if len(encodings) else np.empty(0)
+
+    def fit_held_out(self, normal: Encodings, fold: np.ndarray) -> np.ndarray:
+        """Fits on all normals and returns what each would have scored held out: (n,), NaN where it was not.
+
+        `fold` (n,) numbers the part each row is left out with (see `folds_of`); rows of fold -1 stay in every fit. Of
+        more than `ROWS` rows to hold out, a share drawn with a fixed seed is scored.
+        """
+        scores = np.full(len(normal), np.nan)
+        share = min(1.0, ROWS / max(1, int((fold >= 0).sum())))
+        for number in np.unique(fold[fold >= 0]):
+            out = np.flatnonzero(fold == number)
+            chosen = sample(out, max(1, round(share * out.size)))
+            scores[chosen] = copy.copy(self).fit(normal[fold != number]).score(normal[chosen])
+        self.fit(normal)
+        return scores
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that is needed to score again, as plain arrays by name."""
+        if not self.dimensions:
+            raise DataError(
+                f"The scorer '{self.name}' has not been fitted, so it has nothing to save.", "Call fit(normal) first."
+            )
+        return {name: np.asarray(getattr(self, name)) for name in (*self.options, *self.learned, "dimensions")}
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray]) -> Self:
+        """The fitted scorer whose `state()` this is."""
+        values = {name: array.item() if array.ndim == 0 else array for name, array in state.items()}
+        scorer = cls(**{name: values[name] for name in cls.options})
+        for name in (*cls.learned, "dimensions"):
+            setattr(scorer, name, values[name])
+        return scorer
+
+    def _checked(self, encodings: Encodings | Any) -> Encodings:
+        encodings = encodings if isinstance(encodings, Encodings) else Encodings.of(encodings)
+        columns = {name: self._measure(encodings, name) for name in self.needs}
+        if self.reads_codes:
+            columns["codes"] = encodings.codes
+        if encodings.codes.shape[1] == 0:
+            raise DataError("The codes have no dimensions.", "Encode the pictures with a model that gives codes.")
+        for name, values in columns.items():
+            bad = sum(int((~np.isfinite(values[start : start + ROWS])).sum()) for start in range(0, len(values), ROWS))
+            if bad:
+                raise DataError(
+                    f"'{name}' holds {bad} values that are not finite.",
+                    "Look for a model that diverged in training, or pictures that give NaN; leave those out.",
+                )
+        return encodings
+
+    def _fitting(self, normal: Encodings | Any) -> Encodings:
+        normal = self._checked(normal)
+        if len(normal) < self.minimum:
+            raise DataError(
+                f"The scorer '{self.name}' needs at least {self.minimum} normal pictures, not {len(normal)}.",
+                "Give more pictures of what belongs.",
+            )
+        return normal
+
+    def _measure(self, encodings: Encodings, name: str) -> np.ndarray:
+        if name not in encodings.measures:
+            has = ", ".join(sorted(encodings.measures)) or "codes only"
+            raise DataError(
+                f"The scorer '{self.name}' needs '{name}', which these encodings do not have (they have {has}).",
+                REMEDIES.get(name, "Choose another scorer or model."),
+            )
+        return encodings.measures[name]
+
+
+def held_out(encodings: Encodings) -> Encodings:
+    """The rows the network has not seen; all rows when it has seen every one."""
+    return encodings if encodings.seen.all() or not encodings.seen.any() else encodings[~encodings.seen]
+
+
+def folds_of(normal: Encodings, count: int, seed: int = 0) -> np.ndarray:
+    """Fold numbers (n,) by whole groups for the rows not seen in training (all, if all were); -1 for the others."""
+    from winnow.data.splits import folds
+
+    rows = np.flatnonzero(~normal.seen) if not normal.seen.all() else np.arange(len(normal))
+    fold = np.full(len(normal), -1)
+    fold[rows] = folds(normal.groups[rows], min(count, rows.size), seed)
+    return fold
+
+
+def sample(rows: np.ndarray, count: int = ROWS) -> np.ndarray:
+    """At most `count` of the row numbers, drawn with a fixed seed, in order."""
+    return rows if rows.size <= count else np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
+
+
+def log(values: np.ndarray) -> np.ndarray:
+    """The logarithm of losses or energies, `FLOOR` for those below it."""
+    return np.log(np.maximum(np.asarray(values, dtype=np.float64), FLOOR))

@@ -1,0 +1,283 @@
+"""How foreign a picture is: one class a way of telling. Higher = does not belong.
+
+Numpy, scikit-learn and faiss on `Encodings`; no torch. A score's size means nothing by itself and differs from scorer
+to scorer: `threshold.py` turns it into a decision.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from winnow.detect.combine import Combined
+from winnow.detect.scorer import Scorer, held_out, log, sample
+from winnow.errors import DataError, OptionError, did_you_mean
+from winnow.learn.encodings import Encodings
+from winnow.options import DetectOptions
+
+
+class Measure(Scorer):
+    """The logarithm of one measure: no fitting, just reading."""
+
+    def _fit(self, normal: Encodings) -> None:
+        pass
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return log(encodings.measures[self.needs[0]])
+
+
+class Reconstruction(Measure):
+    """Log mean squared error of the rebuilt picture."""
+
+    name = "reconstruction"
+    needs = ("reconstruction",)
+
+
+class Worst(Measure):
+    """Log mean of the largest 5 % of the squared error: small defects drown in the mean."""
+
+    name = "worst"
+    needs = ("worst",)
+
+
+class Latent(Measure):
+    """Log KL divergence of the code's posterior from N(0, 1): needs no decoder (Soukup and Pinetz, latent decision)."""
+
+    name = "latent"
+    needs = ("latent",)
+
+
+class Both(Scorer):
+    """Reconstruction and latent score, each less its mean and divided by its spread over held-out normals, added."""
+
+    name = "both"
+    needs = ("reconstruction", "latent")
+    learned = ("centre", "spread")
+
+    def _columns(self, encodings: Encodings) -> np.ndarray:
+        return np.stack([log(encodings.measures[name]) for name in self.needs], axis=1)
+
+    def _fit(self, normal: Encodings) -> None:
+        columns = self._columns(held_out(normal))
+        spread = columns.std(axis=0)
+        self.centre, self.spread = columns.mean(axis=0), np.where(spread > 0, spread, 1.0)
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return ((self._columns(encodings) - self.centre) / self.spread).sum(axis=1)
+
+
+class Complexity(Scorer):
+    """Log error beyond what the picture's complexity explains: cures "simple pictures look normal".
+
+    The residual of the linear regression of log error on log pixel variance over held-out normals. The input-complexity
+    correction of Serra et al. (arXiv 1909.11480), with variance for the compressed size and a fitted slope.
+    """
+
+    name = "complexity"
+    needs = ("reconstruction", "variance")
+    learned = ("slope", "intercept")
+
+    def _fit(self, normal: Encodings) -> None:
+        normal = held_out(normal)
+        error, variance = log(normal.measures["reconstruction"]), log(normal.measures["variance"])
+        apart = variance - variance.mean()
+        self.slope = float(apart @ error / (apart @ apart)) if apart @ apart > 1e-9 * len(apart) else 0.0
+        self.intercept = float(error.mean() - self.slope * variance.mean())
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return (
+            log(encodings.measures["reconstruction"])
+            - self.slope * log(encodings.measures["variance"])
+            - self.intercept
+        )
+
+
+class Background(Scorer):
+    """Log error less the log error of a background model, trained on generic or unlabelled pictures.
+
+    What both models find hard says nothing (Ren et al., Likelihood Ratios for Out-of-Distribution Detection, 2019;
+    Schirrmeister et al. 2020).
+    """
+
+    name = "background"
+    needs = ("reconstruction", "background")
+
+    def _fit(self, normal: Encodings) -> None:
+        pass
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return log(encodings.measures["reconstruction"]) - log(encodings.measures["background"])
+
+
+class Gradient(Scorer):
+    """How far log gradient energy is from the normals' mean, up or down: the trivial baseline (sharpness alone)."""
+
+    name = "gradient"
+    needs = ("gradient",)
+    learned = ("centre",)
+
+    def _fit(self, normal: Encodings) -> None:
+        self.centre = float(log(normal.measures["gradient"]).mean())
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return np.abs(log(encodings.measures["gradient"]) - self.centre)
+
+
+class Gaussian(Scorer):
+    """Squared Mahalanobis distance of the code from the normals', covariance shrunk (Ledoit and Wolf 2004)."""
+
+    name = "gaussian"
+    learned = ("mean", "precision")
+    reads_codes = True
+
+    def _fit(self, normal: Encodings) -> None:
+        self.mean, self.precision = shrunk_gaussian(normal.codes)
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return mahalanobis(encodings.codes, self.mean, self.precision)
+
+
+class Relative(Scorer):
+    """Squared Mahalanobis distance to the normals less that to a background (Ren et al., arXiv 2106.09022).
+
+    `background` (m, d) are codes of generic or unlabelled pictures. Without them the background is the isotropic
+    Gaussian of the normals' mean and twice their largest variance in any direction: the widest directions then count
+    half, the narrow ones nearly whole, and no picture becomes more normal by being further away.
+    """
+
+    name = "relative"
+    learned = ("mean", "precision", "background_mean", "background_precision")
+    reads_codes = True
+
+    def __init__(self, background: Any = None) -> None:
+        self.background = None if background is None else Encodings.of(background).codes
+
+    def _fit(self, normal: Encodings) -> None:
+        self.mean, self.precision = shrunk_gaussian(normal.codes)
+        if self.background is None:
+            widest = float(np.linalg.eigvalsh(self.precision)[0])  # the inverse of the largest variance
+            self.background_mean, self.background_precision = self.mean, widest / 2 * np.eye(len(self.mean))
+        else:
+            count, dimensions = self.background.shape
+            if dimensions != normal.codes.shape[1] or count < 2 or not np.isfinite(self.background).all():
+                raise DataError(
+                    f"The {count} x {dimensions} background codes do not fit codes of {normal.codes.shape[1]} dimensions.",
+                    "Give two or more finite codes of the same model.",
+                )
+            self.background_mean, self.background_precision = shrunk_gaussian(self.background)
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return mahalanobis(encodings.codes, self.mean, self.precision) - mahalanobis(
+            encodings.codes, self.background_mean, self.background_precision
+        )
+
+
+TINY = 1e-12
+"""Least variance of a code: constant codes have no spread to measure distances with."""
+
+
+def shrunk_gaussian(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) and inverse covariance (d, d) of codes (n, d), covariance shrunk towards a multiple of one."""
+    from sklearn.covariance import ledoit_wolf
+
+    codes = np.asarray(codes[sample(np.arange(len(codes)))], dtype=np.float64)
+    mean = codes.mean(axis=0)
+    covariance, _ = ledoit_wolf(codes - mean, assume_centered=True)
+    floor = max(TINY, 1e-9 * float(np.trace(covariance)) / len(mean))
+    precision = np.linalg.inv(covariance + floor * np.eye(len(mean)))
+    return mean, (precision + precision.T) / 2
+
+
+def mahalanobis(codes: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Squared distances (n,) of codes (n, d), a block of rows at a time."""
+    distances = np.empty(len(codes))
+    for start in range(0, len(codes), 4096):
+        apart = np.asarray(codes[start : start + 4096], dtype=np.float64) - mean
+        distances[start : start + 4096] = np.einsum("nd,nd->n", apart @ precision, apart)
+    return distances
+
+
+class Neighbours(Scorer):
+    """Mean Euclidean distance to the k nearest normals, searched exactly (faiss, flat index).
+
+    With fewer normals than `neighbours`, the mean is over all of them. Asked about the pictures it was fitted on, it
+    finds them at distance 0; held-out scores come from `fit_held_out`.
+    """
+
+    name = "neighbours"
+    options = ("neighbours",)
+    learned = ("bank",)
+    minimum = 1
+    reads_codes = True
+
+    def __init__(self, neighbours: int = 5) -> None:
+        if neighbours < 1:
+            raise OptionError(f"neighbours is {neighbours}; it must be 1 or more.")
+        self.neighbours = neighbours
+
+    def _fit(self, normal: Encodings) -> None:
+        self.bank = np.ascontiguousarray(normal.codes[sample(np.arange(len(normal)))], dtype=np.float32)
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        import faiss
+
+        centre = self.bank.mean(axis=0)  # faiss expands |a - b|^2, which loses digits far from the origin
+        index = faiss.IndexFlatL2(self.bank.shape[1])
+        index.add(self.bank - centre)
+        scores = np.empty(len(encodings))
+        rows = max(1, 16_000_000 // (self.neighbours * self.bank.shape[1]))
+        for start in range(0, len(encodings), rows):
+            codes = np.ascontiguousarray(encodings.codes[start : start + rows], dtype=np.float32)
+            nearest = index.search(codes - centre, min(self.neighbours, len(self.bank)))[1]
+            scores[start : start + rows] = np.linalg.norm(codes[:, None] - self.bank[nearest], axis=2).mean(axis=1)
+        return scores
+
+
+SCORERS: dict[str, type[Scorer]] = {
+    kind.name: kind
+    for kind in (
+        Combined,
+        Reconstruction,
+        Worst,
+        Latent,
+        Both,
+        Complexity,
+        Background,
+        Gradient,
+        Gaussian,
+        Relative,
+        Neighbours,
+    )
+}
+"""Every scorer by its name."""
+
+
+def make_scorer(name: str, options: DetectOptions | None = None) -> Scorer:
+    """An unfitted scorer by its name in `SCORERS`, or one's own as 'module:name' (a `Scorer` that needs no arguments).
+
+    `OptionError` when there is no such name, or what it names is no scorer.
+    """
+    options = options or DetectOptions()
+    kind = SCORERS.get(name) or own_scorer(name)
+    return kind(**{option: getattr(options, option) for option in kind.options if hasattr(options, option)})
+
+
+def own_scorer(name: str) -> type[Scorer]:
+    """The user's own scorer class 'module:name'; imports the module."""
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise OptionError(f"There is no scorer '{name}'.", did_you_mean(name, list(SCORERS)))
+    try:
+        kind = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise OptionError(
+            f"The scorer '{name}' cannot be imported: {error}.",
+            "Check the name; the module must be importable from here.",
+        ) from error
+    if not (isinstance(kind, type) and issubclass(kind, Scorer)):
+        raise OptionError(
+            f"'{name}' is not a class of winnow.detect.scorers.Scorer.", "Derive your scorer from Scorer."
+        )
+    return kind

@@ -1,0 +1,134 @@
+"""From frames to segments: which stretches of a video belong, steady in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.errors import DataError, InputError, OptionError
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a video, `start` to `end` in seconds; `score` is the mean score of its frames."""
+
+    start: float
+    end: float
+    belongs: bool
+    score: float
+
+
+def segments(
+    times: Any,
+    scores: Any,
+    p_values: Any,
+    *,
+    false_alarms: float = 0.01,
+    smooth: float = 3.0,
+    min_length: float = 2.0,
+    hysteresis: float = 3.0,
+    step: float = 1.0,
+) -> list[Segment]:
+    """Segments of one video, in order, without gaps, alternately belonging and not.
+
+    `times`, `scores`, `p_values` (n,) are the frames', in any order and at any intervals. Where the p-values' running
+    median over `smooth` seconds is at most `false_alarms` (give `Threshold.level`) a foreign segment begins; it ends
+    only above `hysteresis` times that. Then segments shorter than `min_length` seconds join their neighbours, the
+    shortest first. A frame lasts until the next one, the last as long as the typical one (`step` seconds when it is the
+    only one). `DataError` when a value is not finite or the lengths differ, `OptionError` for options out of range.
+    """
+    _check_options(false_alarms, smooth, min_length, hysteresis, step)
+    times, scores, p_values = (np.asarray(values, dtype=np.float64) for values in (times, scores, p_values))
+    if not times.shape == scores.shape == p_values.shape == (times.size,):
+        raise DataError(
+            f"Times, scores and p-values must be lists of one length, not of shapes {times.shape}, "
+            f"{scores.shape} and {p_values.shape}."
+        )
+    if not all(np.isfinite(values).all() for values in (times, scores, p_values)):
+        raise DataError(
+            "A time, score or p-value of a frame is not finite.", "Leave out frames that could not be scored."
+        )
+    if not times.size:
+        return []
+    order = np.argsort(times, kind="stable")
+    times, scores, p_values = times[order], scores[order], p_values[order]
+    foreign = _hysteresis(smoothed(times, p_values, smooth), false_alarms, hysteresis)
+    typical = float(np.median(np.diff(times))) if times.size > 1 else 0.0
+    begin = np.append(times, times[-1] + (typical or step))
+    starts = _absorb_short(np.flatnonzero(np.append(True, foreign[1:] != foreign[:-1])), foreign, begin, min_length)
+    ends = np.append(starts[1:], times.size)
+    return [
+        Segment(float(begin[first]), float(begin[last]), not foreign[first], float(scores[first:last].mean()))
+        for first, last in zip(starts, ends, strict=True)
+    ]
+
+
+def smoothed(times: np.ndarray, values: np.ndarray, seconds: float) -> np.ndarray:
+    """The running median (n,): of values within half of `seconds` before and after each of `times` (n,), ascending."""
+    first = np.searchsorted(times, times - seconds / 2 - 1e-9, side="left")
+    last = np.searchsorted(times, times + seconds / 2 + 1e-9, side="right")
+    return np.array([np.median(values[a:b]) for a, b in zip(first, last, strict=True)])
+
+
+def _hysteresis(p_values: np.ndarray, level: float, hysteresis: float) -> np.ndarray:
+    """Foreign or not, frame by frame: on at `level`, off only above `hysteresis` times it (one half at most)."""
+    leave = max(level, min(hysteresis * level, 0.5))
+    foreign = np.empty(p_values.size, dtype=bool)
+    now = False
+    for frame, p in enumerate(p_values):
+        now = p <= (leave if now else level)
+        foreign[frame] = now
+    return foreign
+
+
+def _absorb_short(starts: np.ndarray, foreign: np.ndarray, begin: np.ndarray, min_length: float) -> np.ndarray:
+    """First frames of the segments that remain when those that are too short join their neighbours.
+
+    Writes the new state into `foreign`. `begin` (frames + 1,) are the frames' start times and the video's end.
+    """
+    while len(starts) > 1:
+        lengths = np.diff(np.append(begin[starts], begin[-1]))
+        shortest = int(lengths.argmin())
+        if lengths[shortest] >= min_length:
+            break
+        end = starts[shortest + 1] if shortest + 1 < len(starts) else foreign.size
+        foreign[starts[shortest] : end] = not foreign[starts[shortest]]
+        starts = np.delete(starts, [place for place in (shortest, shortest + 1) if 0 < place < len(starts)])
+    return starts
+
+
+def _check_options(false_alarms: float, smooth: float, min_length: float, hysteresis: float, step: float) -> None:
+    ranges = {
+        "false_alarms": (false_alarms, 0 < false_alarms < 1, "between 0 and 1"),
+        "smooth": (smooth, 0 <= smooth < np.inf, "0 or more seconds"),
+        "min_length": (min_length, 0 <= min_length < np.inf, "0 or more seconds"),
+        "hysteresis": (hysteresis, 1 <= hysteresis < np.inf, "1 or more"),
+        "step": (step, 0 < step < np.inf, "above 0 seconds"),
+    }
+    for name, (value, good, allowed) in ranges.items():
+        if not good:
+            raise OptionError(f"{name} is {value}; it must be {allowed}.")
+
+
+def ffconcat(path: str | Path, parts: Iterable[Segment]) -> str:
+    """An ffmpeg cut list of the parts that belong, for the concat demuxer (FFmpeg Formats Documentation, 3.5).
+
+    `path` is the video as ffmpeg is to find it: absolute, or relative to the list's folder. To use it:
+    `ffmpeg -safe 0 -f concat -i LIST -c copy OUT.mp4` (cuts at key frames; without `-c copy`, exactly).
+    `InputError` when the name holds a line break, which the format cannot express.
+    """
+    name = str(path)
+    if "\n" in name or "\r" in name:
+        raise InputError(f"The name {name!r} holds a line break, which a cut list cannot express.", "Rename the video.")
+    if ":" in name.split("/", 1)[0] and "://" not in name:
+        name = f"./{name}"  # else ffmpeg takes what stands before the colon for a protocol
+    quoted = name.replace("'", "'\\''")
+    lines = ["ffconcat version 1.0"]
+    for part in parts:
+        if part.belongs:
+            lines += [f"file '{quoted}'", f"inpoint {part.start:.6f}", f"outpoint {part.end:.6f}"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,168 @@
+"""From scores to decisions: conformal p-values, and a threshold whose false-alarm rate is promised.
+
+Split conformal prediction (Bates et al., Testing for Outliers with Conformal p-values, arXiv 2104.08279, sections 2
+and 3). A promise is about pictures exchangeable with the calibration ones: held out from training, and of groups
+(videos, folders) like those that will come.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from winnow.errors import DataError, OptionError
+
+CONFIDENCE = 0.95
+_ROUNDING = 1e-9  # (n + 1)(1 - rate) is often a whole number that floating point misses by a hair
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Scores above `value` are called foreign; `achieved` is the false-alarm rate promised for that.
+
+    `false_alarms` is the rate asked for; `achieved` is above it only when the `n` calibration scores are too few, which
+    `note` then says. A score is above `value` exactly when its p-value is at most `level`. `groups` is the number of
+    groups the calibration scores come from (0: not known), `effective` how many equally weighted scores they amount to.
+    """
+
+    value: float
+    false_alarms: float
+    achieved: float
+    n: int
+    confident: bool
+    note: str = ""
+    level: float = 0.0
+    groups: int = 0
+    effective: float = 0.0
+
+
+def group_weights(groups: Any) -> np.ndarray:
+    """Weights (n,) of pictures by their groups (n,): 1, but no group weighs more than the median group has pictures.
+
+    Without it a long video decides the threshold alone, though it is one piece of evidence of what normal videos are.
+    """
+    _, member, sizes = np.unique(np.asarray(groups).astype(str), return_inverse=True, return_counts=True)
+    return (np.minimum(sizes, np.median(sizes)) / sizes)[member] if len(member) else np.empty(0)
+
+
+def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
+    """Conformal p-values (m,) of `scores` (m,): the share of normals at least as foreign, (1 + #{c >= s}) / (n + 1).
+
+    `calibration` (n,) are scores of held-out normals; with `weights` (n,) their share is weighted and n is Kish's
+    effective number (sum w)^2 / sum w^2. Small = foreign; never 0. `DataError` when there are no calibration scores or
+    a value is not a number.
+    """
+    ordered, above, effective = _survival(calibration, weights)
+    scores = _scores(scores, "scores", empty=True)
+    return (1 + effective * above[np.searchsorted(ordered, scores, side="left")]) / (effective + 1)
+
+
+def conformal(
+    calibration: Any, false_alarms: float, confident: bool = False, *, groups: Any = None, weights: Any = None
+) -> Threshold:
+    """The threshold that calls at most a share `false_alarms` of new normals foreign.
+
+    The k-th smallest of the n calibration scores: k = ceil((n + 1)(1 - rate)) keeps the rate on average over
+    calibration sets; with `confident`, k is the smallest that keeps it in 95 % of calibration sets (the share of new
+    normals above the k-th of n is Beta(n + 1 - k, k) distributed). `weights` (n,) as in `p_values`; `groups` (n,) are
+    counted for the note. Too few scores give the largest score, the rate that can be promised, and a note.
+    `OptionError` when the rate is not between 0 and 1; `DataError` when there are no scores or one is not a number.
+    """
+    if not 0 < false_alarms < 1:
+        raise OptionError(
+            f"false_alarms is {false_alarms}; it must be above 0 and below 1.", "0.01 asks for one in a hundred."
+        )
+    ordered, above, effective = _survival(calibration, weights)
+    n = len(ordered)
+    if groups is not None and len(groups) != n:
+        raise DataError(f"There are {n} calibration scores but {len(groups)} groups.", "Give each score its group.")
+    promised = _promised(effective, above[1:], confident)
+    kept = np.flatnonzero(promised <= false_alarms + _ROUNDING)
+    place = int(kept[0]) if kept.size else n - 1
+    achieved = float(promised[place])
+    counted = 0 if groups is None else len(set(np.asarray(groups).tolist()))
+    return Threshold(
+        float(ordered[place]),
+        false_alarms,
+        achieved,
+        n,
+        confident,
+        _note(n, counted, effective, false_alarms, achieved, confident, too_few=not kept.size),
+        float((1 + effective * above[place + 1]) / (effective + 1)),
+        counted,
+        effective,
+    )
+
+
+def needed(false_alarms: float, confident: bool = False) -> int:
+    """How many independent normals are enough to promise the rate (99 for 1 % on average, 299 with confidence)."""
+    if confident:
+        return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-false_alarms) - _ROUNDING)
+    return max(1, math.ceil(1 / false_alarms - 1 - _ROUNDING))
+
+
+def _survival(calibration: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, float]:
+    """Sorted scores (n,), the weighted share from each place on (n + 1,), and the effective number."""
+    scores = _scores(calibration, "calibration scores")
+    weights = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if weights.shape != scores.shape or not (np.isfinite(weights).all() and (weights > 0).all()):
+        raise DataError(f"The {len(scores)} calibration scores need as many weights, finite and above 0.")
+    order = np.argsort(scores, kind="stable")
+    from_here = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
+    return scores[order], from_here / from_here[0], float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _promised(n: float, above: np.ndarray, confident: bool) -> np.ndarray:
+    """The false-alarm rate that a threshold with a share `above` of the n calibration scores above it can promise."""
+    if not confident:
+        return (1 + n * above) / (n + 1)
+    from scipy.special import betaincinv
+
+    return 1 - betaincinv(n * (1 - above), 1 + n * above, 1 - CONFIDENCE)
+
+
+def _note(n: int, groups: int, effective: float, asked: float, achieved: float, confident: bool, too_few: bool) -> str:
+    manner = "with 95 % confidence" if confident else "on average"
+    origin = f"{n} held-out pictures" if groups in (0, n) else f"{n} held-out pictures from {_count(groups, 'group')}"
+    if round(effective) < n:
+        origin += f" (unequal ones, worth {effective:.0f} pictures)"
+    if too_few:
+        return (
+            f"{_percent(asked)} false alarms {manner} were asked for, but {origin} can promise no less than "
+            f"{_percent(achieved)}; {needed(asked, confident)} or more are needed."
+        )
+    if 0 < groups < min(n, needed(asked, confident)):
+        return (
+            f"The threshold comes from {origin}: pictures of one group are alike and count for less than independent "
+            f"ones, so in single new groups the rate may differ widely from {_percent(asked)}; "
+            f"calibrate on more groups (videos, folders)."
+        )
+    return ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _percent(rate: float) -> str:
+    return f"{100 * rate:.3g} %"
+
+
+def _scores(values: Any, what: str, empty: bool = False) -> np.ndarray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise DataError(f"The {what} must be a list of numbers, not an array of shape {array.shape}.")
+    if not empty and len(array) == 0:
+        raise DataError(
+            f"There are no {what}.",
+            "Keep some normal pictures out of training (calibrate_share) and calibrate on them.",
+        )
+    if np.isnan(array).any():
+        raise DataError(
+            f"{int(np.isnan(array).sum())} of {len(array)} {what} are not a number.",
+            "Look for pictures or weights that give NaN; scores must be finite.",
+        )
+    return array
