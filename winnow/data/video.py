@@ -235,7 +235,7 @@ class _Reader:
     def wants(self, packet: Packet) -> bool:
         """Whether the packet's frame may be the first of its slot."""
         slot = self.clock.slot(packet.pts)
-        if self.keyframes and not packet.is_keyframe or slot <= self.clock.taken:
+        if packet.is_discard or (self.keyframes and not packet.is_keyframe) or slot <= self.clock.taken:
             return False
         if packet.pts >= self.expected.get(slot, packet.pts + 1):
             return False
@@ -278,7 +278,8 @@ class _Reader:
             slot = self.clock.slot(frame.pts)
             if slot <= self.clock.taken:
                 continue
-            if self.expected.pop(slot, None) != frame.pts or frame.is_corrupt:
+            missed = min(self.expected, default=slot) != slot or self.expected.pop(slot, None) != frame.pts
+            if missed or frame.is_corrupt or (self.keyframes and not frame.key_frame):
                 raise _Doubt
             time = self.clock.take(frame.pts)
             if time is not None:
@@ -294,11 +295,12 @@ def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[
         for packet in container.demux(stream):
             if packet.size == 0 and packet.dts is None:
                 return
-            if packet.pts is None or packet.dts is None or packet.is_corrupt or packet.is_discard:
+            if packet.pts is None or packet.is_corrupt:
                 raise _Doubt
-            if previous is not None and packet.dts < previous:
-                raise _Doubt
-            previous = packet.dts
+            if packet.dts is not None:
+                if previous is not None and packet.dts < previous:
+                    raise _Doubt
+                previous = packet.dts
             yield packet
     except av.error.FFmpegError as error:
         raise _Doubt from error
@@ -358,10 +360,14 @@ class _Painter:
 
         self.size, self.grey, self.most = size, grey, int(pixel_limit * 1e6)
         self.reformatter = VideoReformatter()
+        self.turn: np.ndarray | None = None
 
     def __call__(self, frame: VideoFrame) -> np.ndarray:
         _check_pixels(frame.width, frame.height, self.most)
-        turn = _display_matrix(frame)
+        if self.turn is None:
+            # Asked of one frame only: PyAV's side data and its frame hold each other, and the pixels with them.
+            self.turn = _display_matrix(frame)
+        turn = self.turn
         height, width = self.size or (frame.height, frame.width)
         if self.size and turn[0, 0] == 0:
             height, width = width, height
