@@ -55,11 +55,12 @@ def score(result: dict[str, Any]) -> str:
 
 def evaluate(result: dict[str, Any]) -> str:
     """A table of the foreign groups: AUROC, average precision, rates at the threshold."""
-    lines = [f"Scorer '{result['scorer']}', threshold {result['threshold']:.4g} for {result['false_alarms_asked']:.1%} false alarms.",
-             f"{'foreign group':24} {'pictures':>8} {'AUROC':>7} {'AP':>7} {'accepted: true':>15} {'foreign':>8} {'sharpness alone':>16}"]
-    for name, row in result["groups"].items():
-        lines.append(f"{name[:24]:24} {row['foreign']:8,} {row['auroc']:7.3f} {row['average_precision']:7.3f} "
-                     f"{row['true_positive_rate']:15.3f} {row['false_positive_rate']:8.3f} {result['baseline']['groups'][name]['auroc']:16.3f}")
+    lines = [f"Scorer '{result['scorer']}', threshold {result['threshold']:.4g} for {result['false_alarms_asked']:.1%} false alarms: "
+             f"true positive rate {result['true_positive_rate']:.3f} of {result['pictures']:,} pictures that belong.",
+             f"{'foreign group':24} {'pictures':>8} {'AUROC':>7} {'AP':>7} {'false positive rate':>20} {'AUROC of sharpness alone':>25}"]
+    for name, row in result["foreign"].items():
+        lines.append(f"{name[:24]:24} {row['pictures']:8,} {row['auroc']:7.3f} {row['average_precision']:7.3f} "
+                     f"{row['false_positive_rate']:20.3f} {result['baseline'][name]:25.3f}")
     if result["seen_in_training"]:
         lines.append(f"  Note: {result['seen_in_training']:,} of the pictures given as belonging are in the run's own pool; their scores flatter.")
     return "\n".join([*lines, f"Results: {result['folder']}"])

@@ -27,6 +27,8 @@ def evaluate(run: RunFolder, belongs: Sequence[str | Path], foreign: Mapping[str
     The baseline 'gradient' (sharpness alone) stands beside the run's scorer: where it is as good, the pictures differ in
     focus or compression and not in what they show.
     """
+    if "all" in foreign or "belongs" in foreign:
+        raise OptionError("A foreign group cannot be called 'all' or 'belongs'.", "Give it another name.")
     if not belongs or not foreign:
         raise OptionError("An evaluation needs pictures that belong and at least one foreign group.",
                           "Give --belongs DIR and --foreign NAME=DIR.")
@@ -40,7 +42,8 @@ def evaluate(run: RunFolder, belongs: Sequence[str | Path], foreign: Mapping[str
     result: dict[str, Any] = {"scorer": run.options.detect.scorer, "threshold": detector.threshold.value,
                               "false_alarms_asked": run.options.detect.false_alarms,
                               **_measured(groups, lambda scored: scored.scores, detector.threshold.value)}
-    result["baseline"] = _measured(groups, lambda scored: scored.others["gradient"], None)
+    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["foreign"]
+    result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
     result["seen_in_training"] = _known(run, groups["belongs"].pool)
     write_table(folder / "scores.csv", ("group", "id", "source", "score", "p_value", "belongs"),
                 ((name, key, source, f"{value:.6g}", f"{p:.6g}", "yes" if verdict else "no") for name, scored in groups.items()

@@ -77,7 +77,7 @@ def score(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = No
     videos = []
     for number, (source, rows) in enumerate(video_rows(pool)):
         times = columns["time"][rows].astype(float)
-        found = segment_video(times, scored, rows, run.options.segments, threshold.false_alarms)
+        found = segment_video(times, scored, rows, run.options.segments, threshold.level)
         stem = folder / f"video-{number:03d}-{Path(source).stem}"
         write_text(stem.with_name(stem.name + ".ffconcat"), ffconcat(source, found))
         _timeline(stem.with_name(stem.name + ".png"), source, times, scored.scores[rows], threshold.value, found, run.options.segments)
@@ -97,9 +97,9 @@ def video_rows(pool: Pool) -> list[tuple[str, np.ndarray]]:
     return [(str(names[i]), frames[which == i]) for i in np.argsort(first)]
 
 
-def segment_video(times: np.ndarray, scored: Scored, rows: np.ndarray, options: SegmentOptions, false_alarms: float) -> list[Segment]:
+def segment_video(times: np.ndarray, scored: Scored, rows: np.ndarray, options: SegmentOptions, level: float) -> list[Segment]:
     """The segments of one video, by the run's options."""
-    return segments(times, scored.scores[rows], scored.p_values[rows], false_alarms=false_alarms, smooth=options.smooth,
+    return segments(times, scored.scores[rows], scored.p_values[rows], false_alarms=level, smooth=options.smooth,
                     min_length=options.min_length, hysteresis=options.hysteresis)
 
 

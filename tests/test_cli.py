@@ -1,0 +1,129 @@
+"""The command line as a new user meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMALL, winnow_command
+
+
+def test_one_command_makes_the_whole_run(finished_run: Path):
+    for name in ("run.json", "pool/items.parquet", "pool/pool.json", "pool/quarantine.csv", "model/model.safetensors", "model/model.json",
+                 "model/train.jsonl", "encodings/codes.npy", "encodings/measures.parquet", "detector/detector.json", "report.html"):
+        assert (finished_run / name).stat().st_size > 0, name
+    content = json.loads((finished_run / "run.json").read_text())
+    assert content["recipe"] == "match"
+    assert content["options"]["train"]["iterations"] == 60
+    assert content["set_by"]["train.iterations"] == "you"
+    assert content["set_by"]["ingest.size"] == "you"
+    assert set(content["steps"]) == {"ingest", "train", "encode", "calibrate"}
+
+
+def test_score_tells_the_foreign_from_what_belongs(finished_run: Path, pictures: Path, foreign: Path, tmp_path: Path):
+    done = winnow_command("score", pictures, foreign, "--run", finished_run, "--to", tmp_path)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 8 * 12 + 2 * 10
+    assert list(rows[0]) == ["id", "source", "time", "score", "p_value", "belongs"]
+    inside = [float(row["score"]) for row in rows if "good" in row["source"]]
+    outside = [float(row["score"]) for row in rows if "foreign" in row["source"]]
+    assert np.median(outside) > max(inside)
+    assert all(row["belongs"] == "no" for row in rows if "foreign" in row["source"])
+
+
+def test_evaluate_writes_json_table_and_figures(finished_run: Path, pictures: Path, foreign: Path, tmp_path: Path):
+    done = winnow_command("evaluate", "--run", finished_run, "--belongs", pictures, "--foreign", f"blocks={foreign}",
+                          f"clip 0={foreign / 'clip0'}", "--to", tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "evaluation.json").read_text())
+    assert result["foreign"]["blocks"]["auroc"] > 0.99
+    assert set(result["foreign"]) == {"blocks", "clip 0", "all"}
+    assert result["seen_in_training"] == 96
+    assert "96 of the pictures" in done.stdout
+    assert (tmp_path / "histogram.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_steps_one_by_one_give_the_same_run(finished_run: Path, pictures: Path, tmp_path: Path):
+    to, flags = tmp_path / "steps", list(SMALL)
+    for words in (["ingest", pictures, "--recipe", "match", *flags[:3]], ["train", *flags[3:]], ["encode"], ["calibrate"], ["report"]):
+        done = winnow_command(words[0], *words[1:], "--run", to)
+        assert done.returncode == 0, done.stderr
+    for name in ("model/model.safetensors", "encodings/codes.npy"):
+        assert (to / name).read_bytes() == (finished_run / name).read_bytes(), name
+
+
+def test_a_changed_option_makes_the_later_steps_stale(finished_run: Path, pictures: Path, tmp_path: Path):
+    to = tmp_path / "copy"
+    shutil.copytree(finished_run, to)
+    assert winnow_command("calibrate", "--run", to, "--false-alarms", "0.1").returncode == 0
+    assert winnow_command("train", "--run", to, "--iterations", "20").returncode == 0
+    done = winnow_command("score", pictures, "--run", to)
+    assert done.returncode == 1
+    assert "winnow encode --run" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    (["run", "footbal", "x", "--to", "{new}"], ["footbal", "football"]),
+    (["run", "match", "absent", "--to", "{new}"], ["absent"]),
+    (["run", "match", "{good}", "--to", "{new}", "--iteration", "3"], ["--iterations"]),
+    (["run", "match", "{good}", "--to", "{new}", "--rate", "-1"], ["--rate", "-1"]),
+    (["run", "match", "{good}", "--to", "{new}", "--size", "0", "10"], ["--size"]),
+    (["run", "match", "{good}", "--to", "{new}", "--scorer", "neighbour"], ["neighbours"]),
+    (["run", "match", "{good}", "--to", "{run}"], ["--resume", "--overwrite"]),
+    (["run", "codes", "{good}", "--to", "{new}", "--weights", "absent.pth"], ["absent.pth"]),
+    (["score", "{good}", "--run", "{new}"], ["not a run folder"]),
+    (["train", "--run", "{good}"], ["not a run folder"]),
+    (["evaluate", "--run", "{run}", "--belongs", "{good}", "--foreign", "justapath"], ["NAME=SOURCE"]),
+    (["scor"], ["score"]),
+])
+def test_a_wrong_call_is_one_sentence_and_a_remedy(words, expected, pictures: Path, finished_run: Path, tmp_path: Path):
+    filled = [word.format(new=tmp_path / "new", good=pictures, run=finished_run) for word in words]
+    done = winnow_command(*filled)
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 4, done.stderr
+    for word in expected:
+        assert word in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path):
+    done = winnow_command("train", "--run", tmp_path, "--debug")
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize("seconds", [2.5, 4.0, 5.5])
+def test_killed_at_any_time_and_resumed_the_run_is_the_same(seconds: float, finished_run: Path, pictures: Path, tmp_path: Path):
+    to = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, "-m", "winnow.cli", "run", "match", str(pictures), "--to", str(to), *SMALL],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    words = ["--resume"] if (to / "run.json").exists() else SMALL
+    done = winnow_command("run", "match", pictures, "--to", to, *words, *(SMALL if words == ["--resume"] else []))
+    assert done.returncode == 0, done.stderr
+    for name in ("model/model.safetensors", "encodings/codes.npy", "encodings/measures.parquet"):
+        assert (to / name).read_bytes() == (finished_run / name).read_bytes(), name
+    assert not list(to.rglob("*.tmp"))
+
+
+def test_doctor_finds_this_machine_fit():
+    done = winnow_command("doctor")
+    assert done.returncode == 0, done.stdout
+    assert "ok       training" in done.stdout
+
+
+def test_recipes_are_listed():
+    assert "match\n" in winnow_command("recipes").stdout
