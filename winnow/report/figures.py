@@ -1,4 +1,7 @@
-"""The figures of a report, from plain numbers to PNG bytes; each can be seen as a matplotlib figure by its `__wrapped__`."""
+"""The figures of a report, from plain numbers to PNG bytes.
+
+What each draws can be had as a matplotlib figure from its `__wrapped__`.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
 
 from winnow.errors import DataError
+from winnow.report.grids import picture_grid, reconstruction_grid
 from winnow.report.style import (
     BELONGS,
     COLOURS,
@@ -28,13 +32,19 @@ from winnow.report.style import (
     heading,
     legend,
     numbers,
+    percent,
     quiet,
     shorten,
     write,
 )
 
+__all__ = ["calibration", "clock", "histograms", "loss_curves", "picture_grid", "reconstruction_grid",
+           "roc", "timeline"]
+
 ROWS = 12  # groups that get a histogram or a curve of their own; more would not be readable
 COLUMNS = 1200  # points across a timeline; a longer video is drawn as the range of each column
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
+         18000)  # seconds between ticks
 Span = tuple[float, float, bool]
 
 
@@ -42,23 +52,25 @@ Span = tuple[float, float, bool]
 def loss_curves(log: Sequence[Mapping[str, Any]]) -> Figure:
     """Training and validation loss over optimiser steps, the best checkpoint marked.
 
-    `log` holds the lines of train.jsonl: `step` and any of `train_loss`, `validation_loss`; lines without them and values
-    that are not finite are left out. `DataError` when nothing is left.
+    `log` holds the lines of train.jsonl: `step` and any of `train_loss`, `validation_loss`; lines without them and
+    values that are not finite are left out. `DataError` when nothing is left.
     """
     curves = {key: _series(log, key) for key in ("train_loss", "validation_loss")}
     if not any(len(steps) for steps, _ in curves.values()):
         raise DataError("The training log holds no losses to draw.", "Train first; the log is model/train.jsonl.")
-    figure = canvas(WIDTH, 3.4)
+    figure = canvas(WIDTH, 3.4, (0.62, 0.12, 0.42, 0.53))
     axes = quiet(figure.add_subplot())
     looks = {"train_loss": ("training", "#8b95a3", 1.4), "validation_loss": ("validation", BELONGS, 2.2)}
     for key, (steps, losses) in curves.items():
         label, colour, width = looks[key]
         if len(steps):
-            axes.plot(steps, losses, color=colour, linewidth=width, label=label, marker="o" if len(steps) < 40 else "", markersize=3.5)
+            axes.plot(steps, losses, color=colour, linewidth=width, label=label, markersize=3.5,
+                      marker="o" if len(steps) < 40 else "")
     steps, losses = curves["validation_loss"]
     if len(steps):
         best = int(np.argmin(losses))
-        axes.plot(steps[best], losses[best], "o", color=BELONGS, markeredgecolor="white", markeredgewidth=1.5, markersize=9)
+        axes.plot(steps[best], losses[best], "o", color=BELONGS, markeredgecolor="white", markeredgewidth=1.5,
+                  markersize=9)
         axes.axvline(steps[best], color=BELONGS, linewidth=1, linestyle=LINES[2], alpha=0.7)
     shown = np.concatenate([values for _, values in curves.values()])
     if shown.min() > 0 and shown.max() > 20 * shown.min():
@@ -67,7 +79,8 @@ def loss_curves(log: Sequence[Mapping[str, Any]]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("optimiser step", color=DIM, fontsize=9)
-    heading(axes, "Loss while training", f"best validation {losses[best]:,.5g} at step {steps[best]:,.0f}" if len(steps) else "")
+    note = f"best validation {losses[best]:,.5g} at step {steps[best]:,.0f}" if len(steps) else ""
+    heading(figure, "Loss while training", note)
     legend(axes, *axes.get_legend_handles_labels(), loc="upper right")
     return figure
 
@@ -89,17 +102,18 @@ def _plain_log(axis: Any) -> None:
 @as_png
 def histograms(groups: Mapping[str, Any], threshold: float | None = None, *, log: bool = False,
                label: str = "score (higher: does not belong)") -> Figure:
-    """One histogram of scores for each group on a common axis, the first group's outline behind the others, and the threshold.
+    """A histogram of scores for each group on a common axis, with the first group's outline, and the threshold.
 
-    `groups` is a name to (n,) scores, what belongs first; beyond twelve the last ones are drawn as one. The axis spans what
-    is typical: scores beyond it are counted in the outermost bins, and the figure says how many. Positive scores over more
-    than two decades get a logarithmic axis; `log` makes the counts logarithmic. `DataError` when no group holds a score.
+    `groups` is a name to (n,) scores, what belongs first; beyond twelve the last ones are drawn as one. The axis spans
+    what is typical: scores beyond it are counted in the outermost bins, and the figure says how many. Positive scores
+    over more than two decades get a logarithmic axis; `log` makes the counts logarithmic. Scores that are not finite
+    are left out. `DataError` when no group holds a score.
     """
     scores = _merged({name: finite(values, name) for name, values in groups.items()})
     if not any(len(values) for values in scores.values()):
         raise DataError("There are no scores to draw.", "Score some pictures first.")
     edges, spread = _bins(list(scores.values()), threshold)
-    figure = canvas(WIDTH, 0.95 + 0.92 * len(scores))
+    figure = canvas(WIDTH, 0.95 + 0.86 * len(scores), (1.85, 0.12, 0.42, 0.53))
     panels = figure.subplots(len(scores), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     shares = {name: _shares(values, edges) for name, values in scores.items()}
     own = next(iter(shares.values()))
@@ -122,11 +136,14 @@ def histograms(groups: Mapping[str, Any], threshold: float | None = None, *, log
         panels[-1].set_xscale("log")
         _plain_log(panels[-1].xaxis)
     note = _beyond(list(scores.values()), edges)
-    panels[-1].set_xlabel(label + (", logarithmic" if spread else "") + (f" · {note}" if note else ""), color=DIM, fontsize=9)
-    heading(panels[0], "Scores of each group", "share of a group's pictures in each bin" + (", logarithmic" if log else ""))
+    label += (", logarithmic" if spread else "") + (f" · {note}" if note else "")
+    write(panels[-1].set_xlabel(label, color=DIM, fontsize=9))
+    heading(figure, "Scores of each group", "share of a group's pictures" + (", logarithmic" if log else ""))
     if threshold is not None:
-        panels[0].annotate(f"threshold {threshold:.4g}", (threshold, 1), xycoords=("data", "axes fraction"), xytext=(4, -3),
-                           textcoords="offset points", va="top", fontsize=9, color=INK)
+        right = panels[0].transData.transform((threshold, 0))[0] > 0.8 * figure.bbox.width
+        panels[0].annotate(f"threshold {threshold:.4g}", (threshold, 1), xycoords=("data", "axes fraction"), va="top",
+                           xytext=(-5 if right else 5, -1), textcoords="offset points",
+                           ha="right" if right else "left", fontsize=9, color=INK)
     return figure
 
 
@@ -168,50 +185,60 @@ def _beyond(groups: list[np.ndarray], edges: np.ndarray) -> str:
 
 
 def _row_label(axes: Axes, name: str, values: np.ndarray, threshold: float | None, colour: str) -> None:
-    parts = [f"{len(values):,} pictures" if len(values) else "no scores"]
+    lines = [shorten(name, 19), f"{len(values):,} pictures" if len(values) else "no scores"]
     if len(values) and threshold is not None:
-        parts.append(f"{(values > threshold).mean():.1%} above")
-    write(axes.text(-0.215, 0.62, shorten(name, 24), transform=axes.transAxes, fontsize=10, fontweight="bold", color=colour,
-                    va="center", clip_on=False))
-    axes.text(-0.215, 0.28, " · ".join(parts), transform=axes.transAxes, fontsize=8.5, color=DIM, va="center", clip_on=False)
+        lines.append(f"{percent((values > threshold).mean())} above")
+    for row, text in enumerate(lines):
+        look: dict[str, Any] = {"color": DIM, "fontsize": 8.5} if row else {"color": colour, "fontsize": 9.5}
+        write(axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(-133, -12 - 13.5 * row), va="center",
+                            textcoords="offset points", fontweight="normal" if row else "bold", annotation_clip=False,
+                            **look))
 
 
 @as_png
 def roc(curves: Mapping[str, tuple[Any, Any]], threshold: float | None = None) -> Figure:
     """Share of what belongs that is accepted against share of the foreign that is accepted, at every threshold.
 
-    `curves` is a name to (scores of what belongs, scores of the foreign); the legend holds the area under each curve, and
-    a dot marks the threshold. Beyond twelve curves the rest are left to the table. `DataError` when a side is empty.
+    `curves` is a name to (scores of what belongs, scores of the foreign); the legend holds the area under each curve,
+    and a dot marks the threshold. Only the first twelve are drawn. `DataError` when there are none or a side is empty.
     """
     if not curves:
         raise DataError("There are no groups to draw a ROC of.", "Give at least one foreign group.")
-    figure = canvas(HALF, HALF + 0.25 + 0.2 * min(len(curves), ROWS))
-    axes = quiet(figure.add_subplot(), grid="both")
+    foot = 0.58 + 0.19 * (min(len(curves), ROWS) + (threshold is not None))
+    figure, axes = _square(foot)
     axes.plot([0, 1], [0, 1], color="#b4bcc6", linewidth=1, linestyle=LINES[2])
     handles, labels = [], []
     for number, (name, sides) in enumerate(list(curves.items())[:ROWS]):
         inside, outside = (np.sort(finite(side, name)) for side in sides)
         if not len(inside) or not len(outside):
-            raise DataError(f"A ROC of '{name}' needs scores of both sides.", "Leave the group out, or score its pictures.")
+            raise DataError(f"A ROC of '{name}' needs scores of both sides.",
+                            "Leave the group out, or score its pictures.")
         false, true = _rates(inside, outside)
         colour = COLOURS[1:][number % (len(COLOURS) - 1)]
         area = float(((false[1:] - false[:-1]) * (true[1:] + true[:-1])).sum() / 2)
-        handles += axes.plot(false, true, color=colour, linewidth=2, linestyle=LINES[number % len(LINES)], solid_joinstyle="round")
+        handles += axes.plot(false, true, color=colour, linewidth=2, linestyle=LINES[number % len(LINES)])
         labels.append(f"{shorten(name, 30)}  {area:.3f}")
         if threshold is not None:
-            axes.plot((outside <= threshold).mean(), (inside <= threshold).mean(), "o", color=colour, markeredgecolor="white",
-                      markeredgewidth=1.2, markersize=8, clip_on=False, zorder=5, gid="threshold")
+            axes.plot((outside <= threshold).mean(), (inside <= threshold).mean(), "o", color=colour, markersize=8,
+                      markeredgecolor="white", markeredgewidth=1.2, clip_on=False, zorder=5, gid="threshold")
     if threshold is not None:
         handles.append(Line2D([], [], marker="o", color="none", markerfacecolor=DIM, markersize=7))
         labels.append("at the threshold")
-    axes.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set_major_formatter(FuncFormatter(lambda share, _: percent(share, 0)))
     axes.set_xlabel("foreign, yet accepted", color=DIM, fontsize=9)
-    axes.set_ylabel("belongs, and accepted", color=DIM, fontsize=9)
-    heading(axes, "ROC", "legend: area under the curve")
-    legend(axes, handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+    axes.set_ylabel("belongs, and accepted", color=DIM, fontsize=9, labelpad=2)
+    heading(figure, "ROC", "legend: area under the curve")
+    legend(figure, handles, labels, loc="lower left", bbox_to_anchor=(0.66 / HALF, 0), borderaxespad=0.1)
     return figure
+
+
+def _square(foot: float) -> tuple[Figure, Axes]:
+    """A figure of half the page's width whose axes are square, with room for a legend below."""
+    left, right, top = 0.7, 0.2, 0.42
+    figure = canvas(HALF, top + HALF - left - right + foot, (left, right, top, foot))
+    return figure, quiet(figure.add_subplot(), grid="both")
 
 
 def _rates(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -227,36 +254,39 @@ def timeline(times: Any, scores: Any, threshold: float, segments: Sequence[Span]
              truth: Sequence[Span] | None = None, title: str = "Score over time") -> Figure:
     """Score over the time of a video, with the threshold, the segments found and, where known, the true ones.
 
-    `times` (n,) seconds in rising order, `scores` and `smoothed` (n,); `segments` and `truth` are (start, end, belongs) in
-    seconds. Scores that are not finite leave a gap; long videos are drawn as range and median of each column.
+    `times` (n,) seconds in rising order, `scores` and `smoothed` (n,); `segments` and `truth` are (start, end, belongs)
+    in seconds. Scores that are not finite leave a gap; long videos are drawn as range and median of each column.
     """
     times, scores = numbers(times, "times"), numbers(scores, "scores")
     line = scores if smoothed is None else numbers(smoothed, "smoothed")
     if not len(times) or len(scores) != len(times) or len(line) != len(times):
-        raise DataError(f"A timeline of {len(times)} times needs as many scores, not {len(scores)} and {len(line)} smoothed.",
-                        "Give one score for each frame.")
-    figure = canvas(WIDTH, 2.9 + (0.25 if truth is not None else 0))
-    strips = 1 if truth is None else 2
-    axes, bars = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (10, 1.1 * strips), "hspace": 0.02})
+        raise DataError(f"A timeline of {len(times)} frames has {len(scores)} scores and {len(line)} smoothed ones.",
+                        "Give at least one frame, and one score for each.")
+    strips = {"found": segments} if truth is None else {"found": segments, "true": truth}
+    figure = canvas(WIDTH, 3.15 + 0.2 * len(strips), (0.62, 0.3, 0.42, 0.62))
+    axes, bars = figure.subplots(2, 1, sharex=True,
+                                 gridspec_kw={"height_ratios": (2.1, 0.2 * len(strips)), "hspace": 0.06})
     quiet(axes)
     _trace(axes, times, scores, line, smoothed is not None)
     axes.axhline(threshold, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
     out = [(start, end - start) for start, end, belongs in segments if not belongs]
-    axes.broken_barh(out, (0, 1), transform=axes.get_xaxis_transform(), facecolor=FOREIGN, alpha=0.13, linewidth=0, gid="out")
+    axes.broken_barh(out, (0, 1), transform=axes.get_xaxis_transform(), facecolor=FOREIGN, alpha=0.13, linewidth=0,
+                     gid="out")
     _limits(axes, line, scores, threshold)
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="x", length=0)
     quiet(bars, grid="")
-    _strips(bars, {"found": segments} if truth is None else {"found": segments, "true": truth})
-    last = max([float(times[-1]), *(end for _, end, _ in (*segments, *(truth or ())))])
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    bars.set_xlim(float(times[0]) - step / 2, last + step / 2)
-    bars.xaxis.set_major_locator(MaxNLocator(10, steps=(1, 1.5, 3, 6, 10)) if last - times[0] > 100 else MaxNLocator(10))
-    bars.xaxis.set_major_formatter(FuncFormatter(_clock))
-    heading(axes, title, f"{len(times):,} frames · threshold {threshold:.4g}")
+    _strips(bars, strips)
+    start = float(times[0])
+    end = max([float(times[-1]), *(stop for spans in strips.values() for _, stop, _ in spans)])
+    margin = 0.004 * (end - start) or 0.5
+    bars.set_xlim(start - margin, end + margin)
+    bars.xaxis.set_major_locator(MultipleLocator(next((step for step in STEPS if (end - start) / step <= 10), 36000)))
+    bars.xaxis.set_major_formatter(FuncFormatter(clock))
+    heading(figure, title, f"{len(times):,} frames · threshold {threshold:.4g}")
     handles = [Patch(color=BELONGS), Patch(color=FOREIGN), Line2D([], [], color=INK, linewidth=1.3, linestyle=LINES[1])]
-    legend(bars, handles, ("belongs", "does not belong", "threshold"), loc="upper left", bbox_to_anchor=(-0.01, -0.42 / strips - 0.2),
-           ncols=3, borderaxespad=0)
+    legend(figure, handles, ("belongs", "does not belong", "threshold"), loc="lower left", ncols=3,
+           bbox_to_anchor=(0.58 / WIDTH, 0.0), borderaxespad=0.2, borderpad=0.3)
     return figure
 
 
@@ -272,7 +302,7 @@ def _trace(axes: Axes, times: np.ndarray, scores: np.ndarray, line: np.ndarray, 
         axes.plot(middle, [np.median(part) if len(part) else np.nan for part in parts], color=INK, linewidth=1.1)
         return
     if has_dots:
-        axes.plot(times, scores, ".", color="#9aa5b2", markersize=4 if len(times) < 400 else 2.5, markeredgewidth=0)
+        axes.plot(times, scores, ".", color="#8b97a5", markersize=5 if len(times) < 400 else 3.5, markeredgewidth=0)
     axes.plot(times, line, color=INK, linewidth=1.5, marker="o" if len(times) <= 30 else "", markersize=4)
 
 
@@ -285,7 +315,7 @@ def _limits(axes: Axes, line: np.ndarray, scores: np.ndarray, threshold: float) 
     low, high = shown.min(), shown.max()
     if low > 0 and high > 100 * low:
         axes.set_yscale("log")
-        axes.set_ylim(low / 1.15, high * 1.15)
+        axes.set_ylim(low / 1.2, high * 1.2)
         _plain_log(axes.yaxis)
         return
     bottom, top = np.quantile(shown, (0.005, 0.995))
@@ -299,20 +329,19 @@ def _limits(axes: Axes, line: np.ndarray, scores: np.ndarray, threshold: float) 
 def _strips(axes: Axes, rows: Mapping[str, Sequence[Span]]) -> None:
     for number, spans in enumerate(rows.values()):
         for belongs, colour in ((True, BELONGS), (False, FOREIGN)):
-            parts = [(start, end - start) for start, end, inside in spans if inside is belongs or bool(inside) is belongs]
+            parts = [(start, end - start) for start, end, inside in spans if bool(inside) is belongs]
             axes.broken_barh(parts, (number - 0.36, 0.72), facecolor=colour, linewidth=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.spines["bottom"].set_visible(False)
 
 
-def _clock(seconds: float, _: Any = None) -> str:
-    """Seconds as 0:05, 12:30 or 1:02:03; tenths only where a tick falls between seconds."""
-    if abs(seconds - round(seconds)) > 0.01:
-        return f"{seconds:.2f} s"
-    sign, whole = ("-" if seconds < 0 else ""), abs(round(seconds))
+def clock(seconds: float, _: Any = None) -> str:
+    """Seconds as 0:05, 12:30 or 1:02:03, with a fraction only where there is one."""
+    whole, fraction = divmod(round(abs(seconds) * 100), 100)
     hours, minutes = whole // 3600, whole % 3600 // 60
-    return f"{sign}{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{sign}{minutes}:{whole % 60:02d}"
+    text = f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    return ("-" if seconds < 0 else "") + text + (f".{fraction:02d}".rstrip("0") if fraction else "")
 
 
 @as_png
@@ -326,27 +355,26 @@ def calibration(asked: Any, measured: Any) -> Figure:
     measured = np.asarray(measured, dtype=np.float64).reshape(len(asked), -1) if len(asked) else np.empty((0, 0))
     if not measured.size:
         raise DataError("There are no false-alarm rates to draw.", "Give the rates asked for and those measured.")
-    figure = canvas(HALF, HALF + 0.45)
-    axes = quiet(figure.add_subplot(), grid="both")
+    figure, axes = _square(0.75)
     top = min(1.0, 1.25 * float(max(asked.max(), np.nanmax(measured))) or 0.01)
+    root = (lambda value: np.sqrt(np.maximum(value, 0)), np.square)
     for axis in ("x", "y"):
-        getattr(axes, f"set_{axis}scale")("function", functions=(lambda value: np.sqrt(np.maximum(value, 0)), np.square))
+        getattr(axes, f"set_{axis}scale")("function", functions=root)
         getattr(axes, f"set_{axis}lim")(0, top)
         ticks = [tick for tick in (0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1) if tick <= top]
-        getattr(axes, f"set_{axis}ticks")(ticks, [f"{tick:.0%}" for tick in ticks])
+        getattr(axes, f"set_{axis}ticks")(ticks, [percent(tick, 0) for tick in ticks])
     handles = axes.plot([0, top], [0, top], color=INK, linewidth=1.2, linestyle=LINES[1])
     labels = ["as asked"]
     if measured.shape[1] > 1:
         jitter = 1 + 0.05 * np.linspace(-1, 1, measured.shape[1])
-        handles += axes.plot((asked[:, None] * jitter).ravel(), measured.ravel(), "o", color=BELONGS, alpha=0.35, markersize=4,
-                             markeredgewidth=0, clip_on=False)
+        handles += axes.plot((asked[:, None] * jitter).ravel(), measured.ravel(), "o", color=BELONGS, alpha=0.35,
+                             markersize=4, markeredgewidth=0, clip_on=False)
         labels.append("one split")
-    handles += axes.plot(asked, np.nanmean(measured, axis=1), "o", color=BELONGS, markersize=9, markeredgecolor="white", clip_on=False,
-                         zorder=5)
+    handles += axes.plot(asked, np.nanmean(measured, axis=1), "o", color=BELONGS, markersize=9, zorder=5,
+                         markeredgecolor="white", clip_on=False)
     labels.append("mean" if measured.shape[1] > 1 else "measured")
-    axes.set_aspect("equal")
     axes.set_xlabel("false alarms asked for", color=DIM, fontsize=9)
-    axes.set_ylabel("false alarms measured", color=DIM, fontsize=9)
-    heading(axes, "Calibration")
-    legend(axes, handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3)
+    axes.set_ylabel("false alarms measured", color=DIM, fontsize=9, labelpad=2)
+    heading(figure, "Calibration")
+    legend(figure, handles, labels, loc="lower left", bbox_to_anchor=(0.66 / HALF, 0), borderaxespad=0.1, ncols=3)
     return figure

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures with captions, and originals above their reconstructions, as PNG with a transparent ground."""
+"""Contact sheets: pictures with captions, and originals above reconstructions, as PNG with a transparent ground."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ LINE = 0.165  # inches for one line of a caption
 
 
 @as_png
-def picture_grid(images: np.ndarray, captions: Sequence[str] = (), columns: int = 5, *, belongs: Sequence[bool] | None = None) -> Figure:
+def picture_grid(images: np.ndarray, captions: Sequence[str] = (), columns: int = 5, *,
+                 belongs: Sequence[bool] | None = None) -> Figure:
     """A contact sheet of pictures in reading order, each with its caption below.
 
     `images` uint8 (n, h, w, 3), (n, h, w, 1) or (n, h, w), or floats in [0, 1]; a caption may have several lines, the
@@ -28,8 +29,9 @@ def picture_grid(images: np.ndarray, captions: Sequence[str] = (), columns: int 
     `DataError` for no pictures, more than 500 of them, or captions of another number.
     """
     shown = _pictures(images)
-    if captions and len(captions) != len(shown) or belongs is not None and len(belongs) != len(shown):
-        raise DataError(f"{len(shown)} pictures need as many captions and verdicts.", "Give one for each picture, or none at all.")
+    if (captions and len(captions) != len(shown)) or (belongs is not None and len(belongs) != len(shown)):
+        raise DataError(f"{len(shown)} pictures need as many captions and verdicts.",
+                        "Give one for each picture, or none at all.")
     columns = max(1, min(columns, max(len(shown), 3)))
     lines = max((caption.count("\n") + 1 for caption in captions), default=0)
     wide = (WIDTH - GAP * (columns - 1)) / columns
@@ -41,19 +43,19 @@ def picture_grid(images: np.ndarray, captions: Sequence[str] = (), columns: int 
         left, top = (number % columns) * (wide + GAP), (number // columns) * step
         _place(axes, image, left, top, wide, high)
         if belongs is not None:
-            axes.add_patch(Rectangle((left, top), wide, 0.045, color=BELONGS if belongs[number] else FOREIGN, linewidth=0))
+            axes.add_patch(Rectangle((left, top), wide, 0.045, color=BELONGS if belongs[number] else FOREIGN, lw=0))
         for row, line in enumerate(captions[number].split("\n") if captions else ()):
-            write(axes.text(left, top + high + 0.05 + row * LINE, shorten(line, int(wide / 0.077)), fontsize=8.5, va="top",
-                            color=MIDDLE, fontweight="bold" if row == 0 else "normal"))
+            write(axes.text(left, top + high + 0.05 + row * LINE, shorten(line, int(wide / 0.077)), fontsize=8.5,
+                            va="top", color=MIDDLE, fontweight="bold" if row == 0 else "normal"))
     return axes.figure  # type: ignore[return-value]
 
 
 @as_png
 def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, captions: Sequence[str] = ()) -> Figure:
-    """Originals, below each what the model rebuilt, below that where it failed: the squared error, bright where large.
+    """Originals, below each what the model rebuilt, below that the squared error, bright where the model failed.
 
-    Both are uint8 (n, h, w, c) or floats in [0, 1] of one shape; eight a row. The errors share one scale whose top is the
-    99.5 % quantile. `DataError` when the shapes differ.
+    Both are uint8 (n, h, w, c) or floats in [0, 1] of one shape; eight a row. The errors share one scale whose top is
+    the 99.5 % quantile. `DataError` when the shapes differ.
     """
     first, second = _pictures(originals), _pictures(reconstructions)
     if first.shape != second.shape:
@@ -74,11 +76,11 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, capt
         for row, image in enumerate((first[number], second[number], _heat(errors[number] / scale))):
             _place(axes, image, left, top + row * (high + 0.05), wide, high)
             if number % columns == 0:
-                axes.text(0, top + row * (high + 0.05) + high / 2, ("original", "rebuilt", "error")[row], fontsize=9, va="center",
-                          color=MIDDLE)
+                axes.text(0, top + row * (high + 0.05) + high / 2, ("original", "rebuilt", "error")[row], fontsize=9,
+                          va="center", color=MIDDLE)
         if captions:
-            write(axes.text(left, top + band - foot + 0.03, shorten(captions[number], int(wide / 0.077)), fontsize=8.5, va="top",
-                            color=MIDDLE))
+            write(axes.text(left, top + band - foot + 0.03, shorten(captions[number], int(wide / 0.077)), fontsize=8.5,
+                            va="top", color=MIDDLE))
     return axes.figure  # type: ignore[return-value]
 
 
@@ -88,7 +90,8 @@ def _pictures(images: Any) -> np.ndarray:
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape:
-        raise DataError(f"Pictures to draw have shape {array.shape}.", "Give at least one, as (pictures, height, width, 1 or 3).")
+        raise DataError(f"Pictures to draw have shape {array.shape}.",
+                        "Give at least one, as (pictures, height, width, 1 or 3).")
     if len(array) > MOST:
         raise DataError(f"{len(array):,} pictures are too many for one sheet.", f"Give at most {MOST}.")
     if array.dtype != np.uint8:
@@ -105,7 +108,6 @@ def _heat(share: np.ndarray) -> np.ndarray:
 def _sheet(height: float) -> Axes:
     """Axes whose data units are inches from the top left corner of the figure."""
     figure = canvas(WIDTH, height, transparent=True)
-    figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, WIDTH), ylim=(height, 0))
     axes.axis("off")

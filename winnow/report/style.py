@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
+import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec
 
@@ -32,9 +34,9 @@ DOTS_PER_INCH = 200  # stored dots for one inch, which is 100 CSS pixels
 WIDTH, HALF = 9.0, 4.4  # inches: the page's whole width, and two figures side by side
 
 # Families that hold what DejaVu lacks; a character none of the installed ones has is drawn as an empty box.
-FAMILIES = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Devanagari", "Noto Sans Thai",
-            "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Microsoft YaHei", "Malgun Gothic",
-            "Yu Gothic", "Nirmala UI", "Leelawadee UI", "Arial Unicode MS")
+FAMILIES = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Devanagari",
+            "Noto Sans Thai", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo",
+            "Microsoft YaHei", "Malgun Gothic", "Yu Gothic", "Nirmala UI", "Leelawadee UI", "Arial Unicode MS")
 MISSING = "\u25a1"
 
 P = ParamSpec("P")
@@ -53,15 +55,18 @@ def as_png(draw: Callable[P, Figure]) -> Callable[P, bytes]:
     return drawn
 
 
-def canvas(width: float, height: float, *, transparent: bool = False) -> Figure:
-    """An empty figure of so many inches, laid out tightly."""
-    figure = Figure(figsize=(width, height), dpi=100, facecolor="none" if transparent else "white", layout="constrained")
+def canvas(width: float, height: float, margins: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0), *,
+           transparent: bool = False) -> Figure:
+    """An empty figure of so many inches, with margins (left, right, top, bottom) in inches around its axes."""
+    figure = Figure(figsize=(width, height), dpi=100, facecolor="none" if transparent else "white")
     FigureCanvasAgg(figure)
+    left, right, top, bottom = margins
+    figure.subplots_adjust(left=left / width, right=1 - right / width, top=1 - top / height, bottom=bottom / height)
     return figure
 
 
 def quiet(axes: Axes, *, grid: str = "y") -> Axes:
-    """Takes the frame away, leaves thin lines along one axis ('x', 'y', 'both' or '') and small dim tick labels."""
+    """Takes the frame away; leaves thin lines along one axis ('x', 'y', 'both' or '') and small dim tick labels."""
     axes.set_facecolor("none")
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
@@ -74,22 +79,29 @@ def quiet(axes: Axes, *, grid: str = "y") -> Axes:
     return axes
 
 
-def heading(axes: Axes, title: str, note: str = "") -> None:
-    """A left-aligned title and, dim at the right, a note on the same line."""
-    write(axes.set_title(shorten(title, 70 if note else 96), loc="left", fontsize=11, fontweight="bold", color=INK, pad=10))
-    if note:
-        write(axes.set_title(note, loc="right", fontsize=9, color=DIM, pad=10))
+def heading(figure: Figure, title: str, note: str = "") -> None:
+    """A title at the top left corner and, dim at the right, a note on the same line."""
+    width, height = figure.get_size_inches()
+    room = int((width - 0.075 * len(note)) / 0.1)  # letters of 11 point bold beside a note of 9 point
+    write(figure.text(0, 1 - 0.06 / height, shorten(title, room), va="top", fontsize=11, fontweight="bold", color=INK))
+    write(figure.text(1 - 0.1 / width, 1 - 0.07 / height, note, va="top", ha="right", fontsize=9, color=DIM))
 
 
-def legend(axes: Axes, handles: Iterable[Any], labels: Iterable[str], **options: Any) -> None:
+def legend(place: Axes | Figure, handles: Iterable[Any], labels: Iterable[str], **options: Any) -> None:
     """A frameless legend of handles and labels, which may be in any script and hold any character."""
-    drawn = axes.legend(list(handles), [safe(label) for label in labels], **{"frameon": False, "fontsize": 9, **options})
+    options = {"frameon": False, "fontsize": 9, **options}
+    drawn = place.legend(list(handles), [safe(label) for label in labels], **options)
     for text in drawn.get_texts():
         write(text).set_color(INK)
 
 
+def percent(share: float, decimals: int = 1) -> str:
+    """A share as per cent with a no-break space: 0.0123 is 1.2 %."""
+    return f"{share * 100:.{decimals}f}\u00a0%"
+
+
 def write(text: Text) -> Text:
-    """Makes a text safe: no formulas (`$`), fonts for its script, a box for each character no font has."""
+    """Makes a text safe: no formulas (`$`), fonts for its script, a box for each character that no font has."""
     text.set_parse_math(False)
     text.set_text(safe(text.get_text()))
     text.set_fontfamily(_installed())
@@ -101,15 +113,20 @@ def safe(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     known = _characters()
-    return "".join(char if char == "\n" or (char.isprintable() and ord(char) in known) else MISSING for char in text)
+    kinds = ((char, unicodedata.category(char)) for char in text)
+    return "".join(char if char == "\n" or (ord(char) in known and kind[0] != "C") else "" if kind == "Cf" else MISSING
+                   for char, kind in kinds)
 
 
 def shorten(text: str, length: int) -> str:
-    """The text, its middle left out where it is longer than `length` characters."""
-    if len(text) <= length:
+    """The text, its middle left out where it is wider than `length` letters; a Chinese character counts as two."""
+    widths = [2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text]
+    if sum(widths) <= length:
         return text
-    head = max(1, (length - 1) // 3)
-    return f"{text[:head]}…{text[-max(1, length - 1 - head):]}"
+    head, tail = (length - 1) // 3, length - 1 - (length - 1) // 3
+    first = sum(total <= head for total in itertools.accumulate(widths))
+    last = sum(total <= tail for total in itertools.accumulate(reversed(widths)))
+    return f"{text[:first]}…{text[len(text) - last:]}"
 
 
 def finite(values: Any, name: str) -> np.ndarray:
@@ -138,4 +155,4 @@ def _installed() -> list[str]:
 @functools.cache
 def _characters() -> frozenset[int]:
     return frozenset(code for family in _installed()
-                     for code in FT2Font(font_manager.findfont(font_manager.FontProperties(family=family))).get_charmap())
+                     for code in FT2Font(font_manager.findfont(family)).get_charmap())
