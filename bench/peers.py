@@ -1,0 +1,150 @@
+"""Beside the peers on the same football frames: seconds, AUROC, and false alarms at each one's own threshold for 5 %.
+
+    python bench/peers.py [--quick] [--peer-python PATH]
+
+pyod's AutoEncoder and VAE on flattened pixels; anomalib's PaDiM and PatchCore on the local MobileNetV2 weights; Winnow's
+recipes `match` and `codes`. `--peer-python` is the Python of an environment with pyod and anomalib (the extra `bench` holds
+pyod alone, for anomalib takes 6 GB); a peer that is not installed is left out by name. All see the same 367 frames of 12
+groups and are judged on 88 frames of four other clips against American football and other sports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from common import arguments, finish, football_lists, need, separation, table
+from PIL import Image
+
+from winnow import Run
+
+PYOD = """
+import json, sys, time, warnings
+warnings.filterwarnings("ignore")
+import numpy as np
+from importlib import import_module
+module, name, keywords, path = sys.argv[1:]
+data = np.load(path)
+detector = getattr(import_module("pyod.models." + module), name)(contamination=0.05, **json.loads(keywords))
+begun = time.perf_counter(); detector.fit(data["train"]); fitted = time.perf_counter() - begun
+scores = {key: detector.decision_function(data[key]).tolist() for key in ("soccer", "american", "sports")}
+print("RESULT" + json.dumps({"fit_s": fitted, "scores": scores, "threshold": float(detector.threshold_)}))
+"""
+
+ANOMALIB = """
+import json, os, sys, tempfile, time, warnings, logging
+os.environ.update(HF_HUB_OFFLINE="1", TRUST_REMOTE_CODE="1", TQDM_DISABLE="1")
+warnings.filterwarnings("ignore"); logging.getLogger("lightning").setLevel(logging.ERROR)
+import numpy as np, torch, torchvision
+from anomalib import models
+from anomalib.data import Folder
+from anomalib.engine import Engine
+from anomalib.post_processing import PostProcessor
+name, root, weights = sys.argv[1:]
+torch.manual_seed(0)
+net = torchvision.models.mobilenet_v2(weights=None)
+net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(weights, weights_only=True).items()})
+data = Folder(name="football", root=root, normal_dir="train/good", normal_test_dir="test/soccer", abnormal_dir=["test/american", "test/sports"],
+              train_batch_size=32, eval_batch_size=32, num_workers=0, val_split_mode="from_train", val_split_ratio=0.2, seed=0)
+kind = getattr(models, name)
+extra = {"coreset_sampling_ratio": 0.01} if name == "Patchcore" else {"n_features": 100}
+model = kind(backbone=net.eval(), layers=["features.6", "features.13"], pre_trained=False, pre_processor=kind.configure_pre_processor(image_size=(128, 128)),
+             post_processor=PostProcessor(enable_normalization=False), evaluator=False, visualizer=False, **extra)
+with tempfile.TemporaryDirectory() as work:
+    engine = Engine(max_epochs=1, accelerator="cpu", devices=1, logger=False, default_root_dir=work, enable_progress_bar=False,
+                    enable_model_summary=False, num_sanity_val_steps=0)
+    begun = time.perf_counter(); engine.fit(model=model, datamodule=data); fitted = time.perf_counter() - begun
+    scores = {"soccer": [], "american": [], "sports": []}
+    for batch in engine.predict(model=model, dataloaders=data.test_dataloader()):
+        for path, score in zip(batch.image_path, batch.pred_score.reshape(-1).tolist()):
+            scores[os.path.basename(os.path.dirname(path))].append(score)
+threshold = model.post_processor.image_threshold
+print("RESULT" + json.dumps({"fit_s": fitted, "scores": scores, "threshold": float(threshold)}))
+"""
+
+PEERS = {
+    "pyod AutoEncoder": (PYOD, ["auto_encoder", "AutoEncoder", '{"verbose": 0}']),
+    "pyod AutoEncoder, tuned": (PYOD, ["auto_encoder", "AutoEncoder", '{"verbose": 0, "preprocessing": false, "dropout_rate": 0.0, "epoch_num": 30, "hidden_neuron_list": [256, 64]}']),
+    "pyod VAE": (PYOD, ["vae", "VAE", '{"verbose": 0}']),
+    "pyod VAE, with its KL term": (PYOD, ["vae", "VAE", '{"verbose": 0, "capacity": 1e9, "beta": 1e-4, "latent_dim": 32, "preprocessing": false, "dropout_rate": 0.0}']),
+    "anomalib PaDiM": (ANOMALIB, ["Padim"]),
+    "anomalib PatchCore": (ANOMALIB, ["Patchcore"]),
+}
+
+
+def main() -> None:
+    extra = argparse.ArgumentParser(add_help=False)
+    extra.add_argument("--peer-python", default=sys.executable)
+    peer, sys.argv[1:] = extra.parse_known_args()
+    given, started = arguments(__doc__), time.perf_counter()
+    lists = football_lists(given.to, 150 if given.quick else 100_000)
+    weights = need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth")
+    root = folders(lists, given.to / "folders")
+    flat = flattened(lists, given.to / "flat.npz")
+    rows = []
+    for name, options in {"winnow match (AE)": {"recipe": "match"}, "winnow codes (MobileNetV2)": {"recipe": "codes", "weights": weights}}.items():
+        rows.append({"who": name, **winnow_row(given.to / name.split()[1], lists, options, given.quick)})
+    for name, (code, words) in PEERS.items():
+        where = [str(flat)] if code is PYOD else [str(root), str(weights)]
+        found = subprocess.run([peer.peer_python, "-c", code, *words, *where], capture_output=True, text=True, check=False)
+        line = next((line for line in found.stdout.splitlines() if line.startswith("RESULT")), None)
+        if line is None:
+            print(f"{name} left out: {(found.stderr.strip().splitlines() or ['no result'])[-1]}", file=sys.stderr)
+            continue
+        rows.append({"who": name, **row_of(**json.loads(line.removeprefix("RESULT")))})
+    table(rows, "Football: asked for 5 % false alarms, or each peer's own threshold (pyod: contamination 0.05; anomalib sets its own)")
+    finish("peers", started, rows=rows)
+
+
+def row_of(fit_s: float, scores: dict[str, list[float]], threshold: float) -> dict[str, float]:
+    """AUROC against both foreign groups, and rates at the threshold."""
+    inside = np.array(scores["soccer"])
+    return {"fit s": fit_s, **{f"AUROC {name}": separation(inside, np.array(scores[name])) for name in ("american", "sports")},
+            "false alarms": float((inside > threshold).mean()), "American football accepted": float((np.array(scores["american"]) <= threshold).mean())}
+
+
+def winnow_row(folder: Path, lists: dict[str, Path], options: dict, quick: bool) -> dict[str, float]:
+    """A run of Winnow from the list to the threshold, and the scores of the test lists."""
+    begun = time.perf_counter()
+    run = Run(folder, **options, false_alarms=0.05, **({"iterations": 200} if quick else {}))
+    run.fit(lists["train"])
+    fitted = time.perf_counter() - begun
+    scores = {}
+    for name in ("soccer", "american", "sports"):
+        run.score(lists[name], to=folder / "scores" / name)
+        with (folder / "scores" / name / "scores.csv").open(encoding="utf-8") as file:
+            scores[name] = [float(row["score"]) for row in csv.DictReader(file)]
+    return row_of(fitted, scores, run.detector.threshold.value)
+
+
+def folders(lists: dict[str, Path], root: Path) -> Path:
+    """The lists as folders of links, the layout anomalib wants."""
+    for name, path in lists.items():
+        where = root / ("train/good" if name == "train" else f"test/{name}")
+        where.mkdir(parents=True, exist_ok=True)
+        with path.open(encoding="utf-8") as file:
+            for number, row in enumerate(csv.DictReader(file)):
+                link = where / f"{number:05d}{Path(row['path']).suffix}"
+                if not link.exists():
+                    link.symlink_to(row["path"])
+    return root
+
+
+def flattened(lists: dict[str, Path], path: Path) -> Path:
+    """The pictures as rows of 32x32x3 numbers, as pyod wants them."""
+    parts = {}
+    for name, source in lists.items():
+        with source.open(encoding="utf-8") as file:
+            parts[name] = np.stack([np.asarray(Image.open(row["path"]).convert("RGB").resize((32, 32)), np.float32).ravel() / 255 for row in csv.DictReader(file)])
+    np.savez(path, **parts)
+    return path
+
+
+if __name__ == "__main__":
+    main()
