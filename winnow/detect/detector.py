@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, Self
 
@@ -106,7 +108,7 @@ class Detector:
     def save(self, folder: Path) -> None:
         """Writes detector.npz and, last, detector.json with its SHA-256; nothing is pickled."""
         self._require_fitted()
-        folder, about = Path(folder), folder / "detector.json"
+        folder = Path(folder)
         arrays = {f"scorer/{name}": array for name, array in self.scorer.state().items()}
         arrays.update(calibration=self.calibration, weights=self.weights, groups=self.groups.astype(str))
         unsafe = [name for name, array in arrays.items() if array.dtype.hasobject]
@@ -115,25 +117,23 @@ class Detector:
                 f"The state of the scorer '{self.scorer_name}' holds Python objects in '{unsafe[0]}'.",
                 "state() must give arrays of numbers or fixed-width strings.",
             )
-        about.unlink(missing_ok=True)
+        (folder / "detector.json").unlink(missing_ok=True)
         with replacing(folder / "detector.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
-        write_json(
-            about,
-            {
-                "format": FORMAT,
-                "scorer": self.scorer_name,
-                "false_alarms": self.false_alarms,
-                "confident": self.confident,
-                "folds": self.folds,
-                "seed": self.seed,
-                "sha256": {"detector.npz": sha256(folder / "detector.npz")},
-            },
-        )
+        content = {
+            "format": FORMAT,
+            "scorer": self.scorer_name,
+            "false_alarms": self.false_alarms,
+            "confident": self.confident,
+            "folds": self.folds,
+            "seed": self.seed,
+            "sha256": {"detector.npz": sha256(folder / "detector.npz")},
+        }
+        write_json(folder / "detector.json", {**content, "seal": _seal(content)})
 
     @classmethod
-    def load(cls, folder: Path, *, scorer: type[Scorer] | None = None) -> Detector:
-        """Reads what `save` wrote; one's own scorer must be given as a class, for no file may name code to run.
+    def load(cls, folder: Path, *, own: type[Scorer] | None = None) -> Detector:
+        """Reads what `save` wrote; one's own scorer must be given as the class `own`, for no file may name code to run.
 
         `RunError` when absent or of a scorer that is not known, `Damaged` when changed on disk.
         """
@@ -141,17 +141,16 @@ class Detector:
         if not (folder / "detector.json").exists():
             raise RunError(f"{folder} holds no finished detector.", "Run: winnow calibrate --run RUN")
         about = read_json(folder / "detector.json")
-        if about.get("format") != FORMAT:
-            raise RunError(
-                f"{folder} holds a detector of format {about.get('format')}, not {FORMAT}.",
-                "Run: winnow calibrate --run RUN",
-            )
+        if not isinstance(about, dict) or about.pop("seal", "") != _seal(about):
+            raise Damaged(f"{folder / 'detector.json'} is not what was written.", "Run: winnow calibrate --run RUN")
+        if about["format"] != FORMAT:
+            raise RunError(f"{folder} holds a detector of format {about['format']}.", "Run: winnow calibrate --run RUN")
         verify(folder / "detector.npz", about["sha256"]["detector.npz"])
-        kind = scorer or SCORERS.get(about["scorer"])
+        kind = SCORERS.get(about["scorer"]) or own
         if kind is None:
             raise RunError(
                 f"The detector in {folder} uses the scorer '{about['scorer']}', which is not one of Winnow's.",
-                "Give its class: Detector.load(folder, scorer=YourScorer).",
+                "Give its class: Detector.load(folder, own=YourScorer).",
             )
         with np.load(folder / "detector.npz", allow_pickle=False) as file:
             arrays = dict(file)
@@ -172,3 +171,7 @@ class Detector:
             raise Damaged(f"{folder / 'detector.npz'} lacks {error}.", "Run: winnow calibrate --run RUN") from error
         detector.scorer_name = about["scorer"]
         return detector
+
+
+def _seal(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -163,7 +163,7 @@ class Relative(Scorer):
             count, dimensions = self.background.shape
             if dimensions != normal.codes.shape[1] or count < 2 or not np.isfinite(self.background).all():
                 raise DataError(
-                    f"The {count} x {dimensions} background codes do not fit codes of {normal.codes.shape[1]} dimensions.",
+                    f"{count} x {dimensions} background codes do not fit codes of {normal.codes.shape[1]} dimensions.",
                     "Give two or more finite codes of the same model.",
                 )
             self.background_mean, self.background_precision = shrunk_gaussian(self.background)

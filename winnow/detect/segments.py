@@ -124,8 +124,8 @@ def ffconcat(path: str | Path, parts: Iterable[Segment]) -> str:
     name = str(path)
     if "\n" in name or "\r" in name:
         raise InputError(f"The name {name!r} holds a line break, which a cut list cannot express.", "Rename the video.")
-    if ":" in name.split("/", 1)[0] and "://" not in name:
-        name = f"./{name}"  # else ffmpeg takes what stands before the colon for a protocol
+    if not name.startswith("/") and "://" not in name:
+        name = f"./{name}"  # else ffmpeg reads "a:b" as a protocol and joins "#a" to the list's name
     quoted = name.replace("'", "'\\''")
     lines = ["ffconcat version 1.0"]
     for part in parts:

@@ -57,7 +57,7 @@ def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
     """
     ordered, above, effective = _survival(calibration, weights)
     scores = _scores(scores, "scores", empty=True)
-    return (1 + effective * above[np.searchsorted(ordered, scores, side="left")]) / (effective + 1)
+    return (1 + above[np.searchsorted(ordered, scores, side="left")]) / (effective + 1)
 
 
 def conformal(
@@ -91,7 +91,7 @@ def conformal(
         n,
         confident,
         _note(n, counted, effective, false_alarms, achieved, confident, too_few=not kept.size),
-        float((1 + effective * above[place + 1]) / (effective + 1)),
+        float((1 + above[place + 1]) / (effective + 1)),
         counted,
         effective,
     )
@@ -105,23 +105,24 @@ def needed(false_alarms: float, confident: bool = False) -> int:
 
 
 def _survival(calibration: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, float]:
-    """Sorted scores (n,), the weighted share from each place on (n + 1,), and the effective number."""
+    """Sorted scores (n,), the weight from each place on (n + 1,), and the effective number, which is all the weight."""
     scores = _scores(calibration, "calibration scores")
     weights = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
     if weights.shape != scores.shape or not (np.isfinite(weights).all() and (weights > 0).all()):
         raise DataError(f"The {len(scores)} calibration scores need as many weights, finite and above 0.")
     order = np.argsort(scores, kind="stable")
-    from_here = np.append(np.cumsum(weights[order][::-1])[::-1], 0.0)
-    return scores[order], from_here / from_here[0], float(weights.sum() ** 2 / (weights**2).sum())
+    weights = weights[order] * (weights.sum() / (weights**2).sum())
+    from_here = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
+    return scores[order], from_here, float(from_here[0])
 
 
 def _promised(n: float, above: np.ndarray, confident: bool) -> np.ndarray:
-    """The false-alarm rate that a threshold with a share `above` of the n calibration scores above it can promise."""
+    """The false-alarm rate that a threshold with `above` of the n calibration scores above it can promise."""
     if not confident:
-        return (1 + n * above) / (n + 1)
+        return (1 + above) / (n + 1)
     from scipy.special import betaincinv
 
-    return 1 - betaincinv(n * (1 - above), 1 + n * above, 1 - CONFIDENCE)
+    return 1 - betaincinv(n - above, 1 + above, 1 - CONFIDENCE)
 
 
 def _note(n: int, groups: int, effective: float, asked: float, achieved: float, confident: bool, too_few: bool) -> str:

@@ -68,6 +68,8 @@ def evaluate(
             f"There are {len(scores)} scores, {len(names)} names and {len(groups)} groups.",
             "Give one of each a picture.",
         )
+    if "all" in names[~belongs]:
+        raise DataError("A foreign group is called 'all', which stands for all of them.", "Give it another name.")
     wanted = list(dict.fromkeys(names[~belongs].tolist()))
     parts = {
         name: _against(scores, belongs, belongs | (names == name), threshold, groups, repeats, seed) for name in wanted

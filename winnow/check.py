@@ -1,0 +1,228 @@
+"""Public checks of the contracts: run them over Winnow's own parts and over yours.
+
+    check_scorer(MyScorer)          # a class or a function that makes an unfitted scorer
+    check_model(my_model)           # a winnow.models.contract.Model
+
+Each returns None or raises `ContractError` with the sentence of the contract that is broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from winnow.errors import WinnowError
+from winnow.learn.encodings import Encodings
+
+if TYPE_CHECKING:
+    from winnow.detect.scorer import Scorer
+    from winnow.models.contract import Model
+
+TOLERANCE = 1e-3
+"""Relative difference that the order of float32 sums may make between a batch and one picture alone."""
+
+
+class ContractError(AssertionError):
+    """A part does not do what its contract says; the message says which sentence, and what was seen."""
+
+
+def _require(kept: bool, sentence: str) -> None:
+    if not kept:
+        raise ContractError(sentence)
+
+
+def check_scorer(make: Callable[[], Scorer]) -> None:
+    """Checks the contract of a scorer made by `make()`: fit, score, state and errors, on made-up encodings.
+
+    The encodings have 8 dimensions and every measure Winnow knows; in the foreign ones each is out of the ordinary.
+    """
+    normal, new, foreign = obvious(200, 0, False), obvious(60, 1, False), obvious(60, 2, True)
+    scorer = make()
+    name = type(scorer).__name__
+    _refuses(lambda: scorer.score(new), f"{name}.score before fit must raise a WinnowError that says so")
+    before = _copy(normal)
+    _require(scorer.fit(normal) is scorer, f"{name}.fit must return the scorer itself.")
+    _require(_same(before, normal), f"{name}.fit must not change the encodings it is given.")
+    before = _copy(new)
+    scores = scorer.score(new)
+    _require(_same(before, new), f"{name}.score must not change the encodings it is given.")
+    shape = getattr(scores, "shape", type(scores).__name__)
+    _require(shape == (len(new),), f"{name}.score must return one score a picture, shape ({len(new)},), not {shape}.")
+    _require(bool(np.isfinite(scores).all()), f"{name}.score must be finite for finite encodings.")
+    _require(scorer.score(new[:0]).shape == (0,), f"{name}.score of no pictures must be an array of shape (0,).")
+    _check_per_picture(scorer, name, new, scores)
+    _require(
+        np.array_equal(make().fit(normal).score(new), scores), f"{name} must learn the same from the same normals."
+    )
+    chance = (np.searchsorted(np.sort(scores), scorer.score(foreign)) / len(scores)).mean()
+    _require(chance > 0.9, f"{name}.score must be higher for what does not belong; here only {chance:.0%} were higher.")
+    _check_state(scorer, name, new, scores)
+    _refuses(lambda: make().fit(normal[:0]), f"{name}.fit on no pictures must raise a WinnowError")
+    if getattr(scorer, "reads_codes", False):
+        spoilt = new.codes.copy()
+        spoilt[3, 2] = np.nan
+        _refuses(lambda: scorer.score(spoilt), f"{name}.score of codes that are not a number must raise a WinnowError")
+        _refuses(lambda: scorer.score(new.codes[:, :-1]), f"{name}.score of fewer dimensions must raise a WinnowError")
+
+
+def _check_per_picture(scorer: Scorer, name: str, new: Encodings, scores: np.ndarray) -> None:
+    close = {"rtol": TOLERANCE, "atol": TOLERANCE * float(np.abs(scores).max())}
+    _require(np.array_equal(scorer.score(new), scores), f"{name}.score must give the same scores when asked again.")
+    alone = np.concatenate([scorer.score(new[row : row + 1]) for row in range(len(new))])
+    _require(np.allclose(alone, scores, **close), f"{name}.score of a picture must not depend on the others beside it.")
+    order = np.random.default_rng(3).permutation(len(new))
+    _require(
+        np.allclose(scorer.score(new[order]), scores[order], **close),
+        f"{name}.score must give each picture its own score in whatever order they come.",
+    )
+
+
+def _check_state(scorer: Scorer, name: str, new: Encodings, scores: np.ndarray) -> None:
+    state = scorer.state()
+    plain = all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in state.values())
+    _require(plain, f"{name}.state must be numpy arrays of numbers or fixed-width strings by name.")
+    twin = type(scorer).from_state({key: array.copy() for key, array in state.items()})
+    _require(
+        np.array_equal(twin.score(new), scores), f"{name}.from_state(state) must score as the scorer it came from."
+    )
+
+
+def obvious(n: int, seed: int, foreign: bool) -> Encodings:
+    """Encodings of n made-up pictures with every measure; foreign ones differ in codes and in each measure."""
+    rng = np.random.default_rng(seed)
+    codes = rng.normal(size=(n, 8)) * np.linspace(2.0, 0.2, 8) + (rng.choice([-6.0, 6.0], (n, 8)) if foreign else 0.0)
+    variance = 0.05 * np.exp(0.3 * rng.normal(size=n))
+    background = variance * 0.1 * np.exp(0.2 * rng.normal(size=n))
+    error = background * np.exp(0.2 * rng.normal(size=n)) * (8.0 if foreign else 1.0)
+    measures = {
+        "reconstruction": error,
+        "worst": 6 * error,
+        "latent": 10 * np.exp(0.2 * rng.normal(size=n) + 2 * foreign),
+        "variance": variance,
+        "background": background,
+        "gradient": 0.01 * np.exp(0.2 * rng.normal(size=n) + 3 * foreign),
+    }
+    return Encodings.of(codes, measures=measures)
+
+
+def _refuses(call: Callable[[], Any], sentence: str) -> None:
+    try:
+        call()
+    except WinnowError:
+        return
+    except Exception as error:
+        raise ContractError(f"{sentence}, not {type(error).__name__} ({error}).") from error
+    raise ContractError(f"{sentence}, but nothing was raised.")
+
+
+def _copy(encodings: Encodings) -> Encodings:
+    return Encodings.of(
+        encodings.codes.copy(),
+        measures={name: values.copy() for name, values in encodings.measures.items()},
+        ids=encodings.ids.copy(),
+        groups=encodings.groups.copy(),
+        seen=encodings.seen.copy(),
+    )
+
+
+def _same(one: Encodings, other: Encodings) -> bool:
+    columns = ("codes", "ids", "groups", "seen")
+    return one.measures.keys() == other.measures.keys() and all(
+        np.array_equal(a, b)
+        for a, b in [
+            *((getattr(one, name), getattr(other, name)) for name in columns),
+            *((one.measures[name], other.measures[name]) for name in one.measures),
+        ]
+    )
+
+
+def check_model(model: Model) -> None:
+    """Checks the contract of a model on six made-up pictures of its size: measures per picture, repeatable, finite.
+
+    Runs in evaluation mode without gradients, where the model's parameters are; its mode is put back afterwards.
+    """
+    import torch
+
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            _check_model(model)
+    finally:
+        model.train(training)
+
+
+def _check_model(model: Model) -> None:
+    import torch
+
+    name = type(model).__name__
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand((6, model.channels, *model.size), generator=generator)
+    images[1:3] *= torch.linspace(0, 1, model.size[1])
+    images[5] = 0.5
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    images = images.to(device)
+    before = images.clone()
+    full = model(images)
+    _require(torch.equal(images, before), f"{name}.forward must not change the pictures it is given.")
+    measures = {field: value for field, value in full._asdict().items() if value is not None}
+    _require(
+        full.codes.ndim == 2 and len(full.codes) == 6,
+        f"{name}.forward must give codes of shape (6, d), not {tuple(full.codes.shape)}.",
+    )
+    for field, value in measures.items():
+        if field != "codes":
+            _require(
+                tuple(value.shape) == (6,),
+                f"{name}.forward must give '{field}' of shape (6,), one a picture, not {tuple(value.shape)}.",
+            )
+            _require(bool((value >= 0).all()), f"{name}.forward must give no negative '{field}'.")
+        _require(bool(torch.isfinite(value).all()), f"{name}.forward must give finite '{field}'.")
+    _check_repeats(model, name, images, measures)
+    fast = model(images, decode=False)
+    _require(
+        _close(fast.codes, full.codes), f"{name}.forward(decode=False) must give the same codes as with the decoder."
+    )
+    if full.reconstruction is not None:
+        rebuilt = model.rebuild(images)
+        _require(
+            rebuilt.shape == images.shape,
+            f"{name}.rebuild must give pictures of the shape it was given, not {tuple(rebuilt.shape)}.",
+        )
+    twin = type(model)(size=model.size, channels=model.channels, **model.config())
+    shapes = [{key: tuple(value.shape) for key, value in part.state_dict().items()} for part in (model, twin)]
+    _require(
+        shapes[0] == shapes[1],
+        f"{name}(size, channels, **config()) must build a network with the same weights' shapes.",
+    )
+
+
+def _check_repeats(model: Model, name: str, images: Any, measures: dict[str, Any]) -> None:
+    import torch
+
+    again = model(images)._asdict()
+    alone = [model(images[row : row + 1])._asdict() for row in range(len(images))]
+    order = torch.tensor([4, 2, 0, 5, 1, 3], device=images.device)
+    shuffled = model(images[order])._asdict()
+    for field, value in measures.items():
+        _require(
+            _close(again[field], value), f"{name}.forward must give the same '{field}' when asked again without noise."
+        )
+        single = torch.cat([one[field] for one in alone])
+        _require(
+            _close(single, value), f"'{field}' of a picture by {name}.forward must not depend on the others beside it."
+        )
+        _require(
+            _close(shuffled[field], value[order]),
+            f"{name}.forward must give each picture its own '{field}' in whatever order they come.",
+        )
+
+
+def _close(one: Any, other: Any) -> bool:
+    import torch
+
+    return one.shape == other.shape and torch.allclose(
+        one, other, rtol=TOLERANCE, atol=TOLERANCE * float(other.abs().max())
+    )
