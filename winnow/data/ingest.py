@@ -1,0 +1,398 @@
+"""Pictures and videos into a pool, in parts that survive any interruption.
+
+The sources are cut into parts: up to 1024 pictures, or one video. A part is its pixels and, written last, its record
+`parts/00000.json`; an ingest that was killed finds the finished parts and cuts the rest exactly as it would have been
+cut, so that the pool is the same to the byte. `pool.json` is written when every part is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import count, groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.data import images, storage, video
+from winnow.data.pool import FORMAT, ITEMS, fingerprint, write_shards
+from winnow.data.sources import Expansion, Refusal, Source, expand
+from winnow.errors import Damaged, InputError, RunError, Unreadable
+from winnow.files import read_json, replacing, sha256, write_json, write_text
+from winnow.options import IngestOptions
+from winnow.progress import progress
+from winnow.scale.local import cores, run_local
+
+PART_PICTURES = 1024
+LARGEST_FILE = 1 << 30  # bytes of a picture's file
+OWED = "again.json"
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What the pool holds after an ingest: rows of pictures and of frames, videos, files refused, rows that are copies."""
+
+    pictures: int
+    videos: int
+    frames: int
+    refused: int
+    copies: int
+    skipped: int
+    seconds: float
+    groups: int
+
+
+@dataclass
+class _Part:
+    """A part's record: its sources, a row (id, place of its source, time) a picture, its refusals and its pixels."""
+
+    number: int
+    key: dict[str, Any]
+    sources: list[Source]
+    rows: list[tuple[str, int, float | None]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    shards: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, folder: Path) -> None:
+        write_json(_record(folder, self.number), asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> _Part:
+        saved = read_json(path)
+        return cls(saved["number"], saved["key"], [Source(**source) for source in saved["sources"]],
+                   [(row[0], row[1], row[2]) for row in saved["rows"]],
+                   [Refusal(**refusal) for refusal in saved["refused"]], saved["shards"])
+
+
+def ingest(inputs: Sequence[str | Path], folder: Path, options: IngestOptions, *,
+           keep_others: bool = True) -> IngestResult:
+    """Puts the pictures and the frames of the videos of `inputs` into the pool in `folder`, and says what it holds then.
+
+    Goes on where a killed ingest stopped, adds what is new and redoes what changed; what is not among `inputs` stays
+    when `keep_others`. Files that cannot be read are listed in quarantine.csv. Raises `InputError` at the first of
+    them with `on_error="stop"`, when more than `max_refused` of the files are refused, or when no picture is left;
+    `RunError` when the pool was made with other options, is being written by another ingest, or cannot be written.
+    """
+    started = time.monotonic()
+    folder = Path(folder)
+    expansion = expand(inputs)
+    if options.on_error == "stop" and expansion.refused:
+        _stop(expansion.refused[0])
+    sources = list({source.uri: source for source in reversed(expansion.sources)}.values())[::-1]
+    with _writing(folder), _alone(folder):
+        kept, again = _finished(folder, sources, options, keep_others)
+        sources = again + sources
+        plan = _plan(sources, {uri for uris in kept.values() for uri in uris})
+        free = (number for number in count() if number not in kept)
+        parts = [_Part(number, _key(options), todo) for todo, number in zip(plan, free, strict=False)]
+        _decode_all(folder, parts, options)
+        firsts = {number: uris[0] for number, uris in kept.items()} | {part.number: part.sources[0].uri for part in parts}
+        totals = _assemble(folder, _in_order(firsts, sources), expansion, {source.uri for source in sources}, options)
+    return IngestResult(**totals, skipped=expansion.skipped, seconds=time.monotonic() - started)
+
+
+# ---- what is there and what is to do
+
+
+def _key(options: IngestOptions) -> dict[str, Any]:
+    """The options that change pixels or rows; a pool holds pictures of one kind."""
+    return {"size": list(options.size), "grey": options.grey, "every": options.every, "keyframes": options.keyframes,
+            "white": options.white}
+
+
+def _record(folder: Path, number: int) -> Path:
+    return folder / "parts" / f"{number:05d}.json"
+
+
+def _finished(folder: Path, sources: list[Source], options: IngestOptions,
+              keep_others: bool) -> tuple[dict[int, list[str]], list[Source]]:
+    """The addresses in every finished part that stays, by its number, and the sources to be done again unasked.
+
+    A part is dropped when its pixels are not there, a source of it changed, or one is not wanted any more; its other
+    sources are then done again. Whatever no record names is left over from a killed run and is removed.
+    """
+    asked = {source.uri: source for source in sources}
+    kept: dict[int, list[str]] = {}
+    drop: list[Path] = []
+    again = {source.uri: source for source in _owed(folder) if keep_others}
+    named: set[str] = set()
+    for path in sorted((folder / "parts").glob("*.json")):
+        part = _load(path)
+        if part is None:
+            drop.append(path)
+            continue
+        _check_key(folder, part.key, _key(options))
+        (folder / "pool.json").unlink(missing_ok=True)  # from here on the pool is not whole until it is assembled
+        others = [source for source in part.sources if source.uri not in asked]
+        changed = any(asked.get(source.uri, source).mark != source.mark for source in part.sources)
+        if changed or (others and not keep_others) or not _pixels_there(folder, part):
+            drop.append(path)
+            again |= {source.uri: source for source in others if keep_others}
+            continue
+        now = [asked.get(source.uri, source) for source in part.sources]
+        if now != part.sources:  # another label or group for the same pixels
+            part.sources = now
+            part.save(folder)
+        kept[part.number] = [source.uri for source in now]
+        named.update(shard["file"] for shard in part.shards)
+    covered = {uri for uris in kept.values() for uri in uris}
+    owed = [source for source in again.values() if source.uri not in asked and source.uri not in covered]
+    if owed:
+        write_json(folder / OWED, [asdict(source) for source in owed])
+    for path in [*drop, *folder.glob("pixels-*.npy"), *folder.glob(".*.tmp"), *(folder / "parts").glob(".*.tmp")]:
+        if path.name not in named:
+            path.unlink()
+    return kept, owed
+
+
+def _owed(folder: Path) -> list[Source]:
+    """The sources of dropped parts that a killed run had still to do again."""
+    return [Source(**source) for source in read_json(folder / OWED)] if (folder / OWED).exists() else []
+
+
+def _load(path: Path) -> _Part | None:
+    """A part's record; nothing when it is damaged, so that the part is made again."""
+    try:
+        return _Part.load(path)
+    except (Damaged, KeyError, TypeError, IndexError):
+        return None
+
+
+def _pixels_there(folder: Path, part: _Part) -> bool:
+    return all((folder / shard["file"]).exists() and (folder / shard["file"]).stat().st_size == shard["bytes"]
+               for shard in part.shards)
+
+
+def _check_key(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name, value in wanted.items():
+        if held.get(name) != value:
+            raise RunError(f"{folder} was ingested with {_flag(name, held.get(name))}, not with {_flag(name, value)}.",
+                           "Give the same options again, choose another run folder, or delete that pool folder.")
+
+
+def _flag(name: str, value: Any) -> str:
+    if name == "size":
+        return f"--size {value[0]} {value[1]}"
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no-'}{name}"
+    return f"--{name} {'(default)' if value is None else value}"
+
+
+def _plan(sources: list[Source], covered: set[str]) -> list[list[Source]]:
+    """The parts still to be made; a video ends a part of pictures even when it is done, so a resume cuts alike."""
+    plan: list[list[Source]] = []
+    pictures: list[Source] = []
+    for source in sources:
+        if source.kind == "video":
+            plan += [pictures] if pictures else []
+            pictures = []
+            plan += [[source]] if source.uri not in covered else []
+        elif source.uri not in covered:
+            pictures.append(source)
+            if len(pictures) == PART_PICTURES:
+                plan.append(pictures)
+                pictures = []
+    return plan + ([pictures] if pictures else [])
+
+
+# ---- decoding
+
+
+def _decode_all(folder: Path, parts: list[_Part], options: IngestOptions) -> None:
+    """Makes the parts: the pictures of a part side by side, and videos side by side."""
+    workers = cores(options.workers)
+    videos = any(part.sources[0].kind == "video" for part in parts)
+    total = None if videos else sum(len(part.sources) for part in parts)
+    stopped = threading.Event()
+    with progress("ingest", total, "frames" if videos else "pictures") as advance:
+        make = partial(_make_video, folder=folder, options=options, advance=advance, stopped=stopped)
+        for kind, alike in groupby(parts, key=lambda part: part.sources[0].kind):
+            made = run_local(make, alike, workers, stopped) if kind == "video" else (
+                _make_pictures(part, folder, options, workers, advance) for part in alike)
+            with contextlib.closing(made):
+                for part in made:
+                    part.save(folder)
+                    if part.refused and options.on_error == "stop":
+                        _stop(part.refused[0])
+
+
+def _make_pictures(part: _Part, folder: Path, options: IngestOptions, workers: int,
+                   advance: Callable[..., None]) -> _Part:
+    with contextlib.closing(_pictures(part, options, workers, advance)) as pixels:
+        part.shards = write_shards(folder, part.number, pixels, _shape(options))
+    return part
+
+
+def _pictures(part: _Part, options: IngestOptions, workers: int, advance: Callable[..., None]) -> Iterator[np.ndarray]:
+    """The part's pixels in order; its rows and refusals are filled in on the way."""
+    with contextlib.closing(run_local(partial(_picture, options=options), part.sources, workers)) as decoded:
+        for place, (source, (name, image)) in enumerate(zip(part.sources, decoded, strict=True)):
+            advance()
+            if image is not None:
+                part.rows.append((name, place, None))
+                yield image
+                continue
+            part.refused.append(Refusal(source.uri, name))
+            if options.on_error == "stop":
+                _stop(part.refused[0])
+
+
+def _picture(source: Source, options: IngestOptions) -> tuple[str, np.ndarray | None]:
+    """Id and pixels, or the reason there are none."""
+    try:
+        data = storage.read(source.uri, LARGEST_FILE)
+        image = images.decode(data, options.size, grey=options.grey, white=options.white,
+                              pixel_limit=options.pixel_limit)
+    except Unreadable as error:
+        return error.message, None
+    return hashlib.sha256(data).hexdigest()[:16], image
+
+
+def _make_video(part: _Part, *, folder: Path, options: IngestOptions, advance: Callable[..., None],
+                stopped: threading.Event) -> _Part:
+    def decoded() -> Iterator[np.ndarray]:
+        try:
+            for frame in video.frames(uri, options.size, every=options.every, keyframes=options.keyframes,
+                                      grey=options.grey, pixel_limit=options.pixel_limit):
+                if stopped.is_set():
+                    raise RunError("The ingest was stopped.")
+                part.rows.append((f"{uri}@{frame.time:.3f}", 0, frame.time))
+                advance()
+                yield frame.image
+        except Unreadable as error:
+            part.refused.append(Refusal(uri, error.message))
+
+    uri = part.sources[0].uri
+    part.shards = write_shards(folder, part.number, decoded(), _shape(options))
+    return part
+
+
+def _shape(options: IngestOptions) -> tuple[int, int, int]:
+    return (*options.size, 1 if options.grey else 3)
+
+
+def _stop(refusal: Refusal) -> None:
+    raise InputError(_said(refusal) + ".", "Repair or remove it, or go on without it with --on-error skip.")
+
+
+def _said(refusal: Refusal) -> str:
+    reason = refusal.reason.rstrip(".")
+    return reason if refusal.source in reason else f"{refusal.source}: {reason}"
+
+
+# ---- the whole
+
+
+def _in_order(firsts: dict[int, str], sources: list[Source]) -> list[int]:
+    """The numbers of the parts in the order of the sources; those that were not asked for this time come first."""
+    place = {source.uri: place for place, source in enumerate(sources)}
+    return sorted(firsts, key=lambda number: (place.get(firsts[number], -1), number))
+
+
+def _assemble(folder: Path, numbers: list[int], expansion: Expansion, asked: set[str],
+              options: IngestOptions) -> dict[str, int]:
+    """Writes items.parquet, quarantine.csv and, last, pool.json; one part in memory at a time."""
+    refused = list(expansion.refused)
+    lost = {refusal.source for refusal in refused}
+    shards: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    groups: set[str] = set()
+    totals = {"pictures": 0, "videos": 0, "frames": 0, "copies": 0}
+    with replacing(folder / "items.parquet") as temporary, pq.ParquetWriter(temporary, ITEMS) as writer:
+        for number in numbers:
+            part = _Part.load(_record(folder, number))
+            refused += part.refused
+            partly = {part.sources[place].uri for _, place, _ in part.rows}
+            lost |= {refusal.source for refusal in part.refused if refusal.source in asked - partly}
+            shards += part.shards
+            if part.rows:
+                table = _table(part, seen)
+                writer.write_table(table)
+                groups.update(table.column("group").to_pylist())
+                _count(totals, part, table)
+    _write_quarantine(folder / "quarantine.csv", refused)
+    _check_refused(folder, refused, len(lost), len(asked | lost), options)
+    if not seen:
+        raise InputError("No picture was found in the inputs.", "Give pictures, videos, or folders or lists of them.")
+    write_json(folder / "pool.json", {
+        "format": FORMAT, "size": options.size, "channels": _shape(options)[2], "options": _key(options), **totals,
+        "fingerprint": fingerprint(options.size, _shape(options)[2], _ids(folder), shards),
+        "items_sha256": sha256(folder / "items.parquet"), "shards": shards})
+    (folder / OWED).unlink(missing_ok=True)
+    return {**totals, "refused": len(refused), "groups": len(groups)}
+
+
+def _ids(folder: Path) -> Iterator[str]:
+    with pq.ParquetFile(folder / "items.parquet") as file:
+        for batch in file.iter_batches(columns=["id"]):
+            yield from batch.column(0).to_pylist()
+
+
+def _table(part: _Part, seen: set[str]) -> pa.Table:
+    """The part's rows; of pictures that are the same to the byte the first is "ok" and the others are "copy"."""
+    status = []
+    for name, _, _ in part.rows:
+        status.append("copy" if name in seen else "ok")
+        seen.add(name)
+    of = [part.sources[place] for _, place, _ in part.rows]
+    return pa.table([[name for name, _, _ in part.rows], [source.uri for source in of], [source.group for source in of],
+                     pa.array([moment for _, _, moment in part.rows], pa.float64()), pa.nulls(len(of), pa.string()),
+                     [source.label for source in of], [source.split for source in of], status], schema=ITEMS)
+
+
+def _count(totals: dict[str, int], part: _Part, table: pa.Table) -> None:
+    moving = part.sources[0].kind == "video"
+    totals["videos"] += int(moving)
+    totals["frames" if moving else "pictures"] += len(part.rows)
+    totals["copies"] += table.column("status").to_pylist().count("copy")
+
+
+def _write_quarantine(path: Path, refused: list[Refusal]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("source", "reason"))
+    writer.writerows((refusal.source, refusal.reason) for refusal in refused)
+    write_text(path, text.getvalue())
+
+
+def _check_refused(folder: Path, refused: list[Refusal], lost: int, files: int, options: IngestOptions) -> None:
+    if lost > options.max_refused * files:
+        first = "; ".join(map(_said, refused[:3]))
+        raise InputError(f"{lost} of {files} files could not be read, more than --max-refused {options.max_refused:g} "
+                         f"allows: {first}.",
+                         f"All are listed in {folder / 'quarantine.csv'}: repair or remove them, or allow more.")
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        (folder / "parts").mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise RunError(f"{folder} cannot be written ({(error.strerror or str(error)).lower()}).",
+                       "Free disk space, correct the permissions or choose another run folder, and run it again: "
+                       "it goes on where it stopped.") from error
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the pool's lock, which the system lets go of when the process ends, however it ends."""
+    import fcntl
+
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(f"Another ingest is writing {folder}.",
+                           "Wait until it has ended, or choose another run folder.") from None
+        yield
