@@ -36,6 +36,7 @@ IMAGE_SUFFIXES = frozenset((
 
 _OVERSIZE = 2
 _MOST_SCANS = 100
+_TILE = (322, 323)
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0
 _ORIENTATION = 274
 _UPRIGHT = {
@@ -107,6 +108,8 @@ def _reader(data: bytes) -> type[ImageFile.ImageFile]:
         if data.startswith(signature):
             return reader
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        if int.from_bytes(data[4:8], "little") > len(data) - 8:
+            raise Unreadable("the file is truncated")
         return WebPImagePlugin.WebPImageFile
     if data[4:8] == b"ftyp":
         brands = data[8:max(12, min(int.from_bytes(data[:4], "big"), 256))]
@@ -131,9 +134,12 @@ def _check_pixels(picture: ImageFile.ImageFile, pixel_limit: float) -> None:
     width, height = picture.size
     if width < 1 or height < 1:
         raise Unreadable("the picture has no pixels")
+    if isinstance(picture, TiffImagePlugin.TiffImageFile) and _TILE[0] in picture.tag_v2:
+        # A tile is decoded as a whole, however little of it lies inside the picture.
+        width, height = (max(own, picture.tag_v2[tag]) for own, tag in zip((width, height), _TILE, strict=True))
     if width * height > pixel_limit * 1e6:
-        raise Unreadable(f"it has {width * height / 1e6:,.1f} million pixels ({width}x{height}), more than the limit "
-                         f"of {pixel_limit:g} million")
+        raise Unreadable(f"it has {round(width * height / 1e6, 3):,} million pixels ({width}x{height}), more than the "
+                         f"limit of {pixel_limit:g} million")
 
 
 def _check_jpeg(data: bytes) -> None:
@@ -228,12 +234,10 @@ def _reason(error: Exception) -> str:
     known = said.lower()
     if isinstance(error, MemoryError):
         return "it does not fit into memory"
-    if isinstance(error, (Image.DecompressionBombError,)) or "decompressed data too large" in known:
+    if isinstance(error, Image.DecompressionBombError) or "decompressed data too large" in known:
         return f"it would grow too large when decompressed ({said})"
-    if any(word in known for word in ("truncated", "end of data", "not enough", "unexpected end", "eof", "short")):
+    if any(word in known for word in ("truncated", "end of data", "not enough", "bytes but only got")):
         return "the file is truncated"
-    if isinstance(error, OSError) and "unrecognized data stream" in known:
-        return "the file is damaged (its data are not those of a picture)"
     if any(word in known for word in ("unsupported", "unknown pixel mode", "not supported", "unknown compression")):
         return f"it is a variety of its format that is not read ({said})"
     return f"the file is damaged or truncated ({said or type(error).__name__})"

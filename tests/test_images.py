@@ -1,0 +1,190 @@
+"""Pictures of every kind come out right or are refused with a reason; no bytes do anything else."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from oddities import FORMATS, Oddity, busy, card, greys, oddities, saved, tiff
+from PIL import Image
+
+from winnow.data.images import IMAGE_SUFFIXES, decode
+from winnow.errors import Unreadable
+
+ODD = oddities()
+# pytest puts its own filters before those of winnow.data.images; test_nothing_is_written_to_the_terminal has no pytest.
+pytestmark = pytest.mark.filterwarnings("ignore:::PIL.TiffImagePlugin")
+
+
+def test_there_are_enough_of_them_and_each_has_a_name_of_its_own():
+    assert len(ODD) >= 70
+    assert len({odd.name for odd in ODD}) == len(ODD)
+
+
+@pytest.mark.parametrize("size", [None, (24, 32)], ids=["full", "small"])
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
+def test_oddities(odd: Oddity, size: tuple[int, int] | None):
+    if odd.refused:
+        with pytest.raises(Unreadable) as caught:
+            decode(odd.data, size, **odd.options)
+        assert odd.refused in caught.value.message
+        assert "\n" not in caught.value.message
+        return
+    pixels = decode(odd.data, size, **odd.options)
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 3
+    assert pixels.shape[2] == (1 if odd.options.get("grey") else 3)
+    if size:
+        assert pixels.shape[:2] == size
+    middles = [[pixels[pixels.shape[0] * y // 4, pixels.shape[1] * x // 4] for x in (1, 3)] for y in (1, 3)]
+    assert np.abs(np.asarray(middles, dtype=float) - np.asarray(odd.colours, dtype=float)).max() <= odd.tolerance
+
+
+def outcome(data: bytes, size: tuple[int, int] | None, grey: bool = False) -> np.ndarray | str:
+    """What `decode` makes of any bytes; anything but an array or `Unreadable` fails the test."""
+    try:
+        pixels = decode(data, size, grey=grey, pixel_limit=1)
+    except Unreadable as refused:
+        return refused.message
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[2] == (1 if grey else 3)
+    assert size is None or pixels.shape[:2] == size
+    return pixels
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_any_bytes_give_an_array_or_a_reason(name: str):
+    kind, options = FORMATS[name]
+    whole = saved(busy().resize((48, 36)), kind, **options)
+    rng = np.random.default_rng(0)
+    kinds = set()
+    for turn in range(150):
+        data = bytearray(whole)
+        # Half of the damage goes to the head, where sizes, counts and offsets are.
+        reach = min(len(data), 120) if turn % 2 else len(data)
+        for place in rng.integers(0, reach, rng.integers(1, 6)):
+            data[place] ^= 1 << rng.integers(0, 8)
+        if turn % 5 == 0:
+            del data[rng.integers(0, len(data)):]
+        kinds.add(type(outcome(bytes(data), (8, 10) if turn % 3 else None, grey=turn % 4 == 0)))
+    assert str in kinds
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("size", [None, (12, 16)], ids=["full", "small"])
+def test_a_truncated_file_is_refused_or_complete_never_half_grey(name: str, size: tuple[int, int] | None):
+    kind, options = FORMATS[name]
+    whole = saved(busy(), kind, **options)
+    right = decode(whole, size)
+    cuts = {*range(0, len(whole), max(1, len(whole) // 60)), *range(max(0, len(whole) - 40), len(whole))}
+    for cut in sorted(cuts):
+        pixels = outcome(whole[:cut], size)
+        assert isinstance(pixels, str) or np.array_equal(pixels, right), cut
+
+
+def gradient(white: float, kind: type) -> np.ndarray:
+    return np.linspace(0, white, 40 * 60).reshape(40, 60).astype(kind)
+
+
+@pytest.mark.parametrize(("data", "white"), [
+    (saved(Image.fromarray(gradient(65535, np.uint16)), "PNG"), None),
+    (tiff(gradient(65535, np.uint16), {}), None), (tiff(gradient(65535, np.uint16), {}, True), None),
+    (tiff(gradient(4095, np.uint16), {}), 4095.0), (tiff(gradient(1, np.float32), {339: ("H", [3])}), None),
+    (tiff(gradient(90, np.float32), {339: ("H", [3])}, True), 90.0),
+], ids=["png", "tiff", "tiff-big-endian", "tiff-12-bit", "float", "float-to-90"])
+def test_a_deep_gradient_comes_out_within_one_level(data: bytes, white: float | None):
+    right = np.linspace(0, 255, 40 * 60).reshape(40, 60)
+    assert np.abs(decode(data, None, white=white)[..., 0] - right).max() <= 1
+    assert np.abs(decode(data, None, white=white, grey=True)[..., 0] - right).max() <= 1
+
+
+def test_white_changes_what_is_shown_and_clips_above_it():
+    data = tiff(greys(65535, np.uint16), {})
+    assert decode(data, None)[40, 60, 0] == 250
+    assert decode(data, None, white=30000)[40, 60, 0] == 255
+    assert decode(data, None, white=131070)[40, 60, 0] == 125
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Smooth shapes and fine grain, as a camera gives."""
+    rng = np.random.default_rng(3)
+    shapes = Image.fromarray(rng.integers(0, 255, (18, 32, 3), dtype=np.uint8))
+    rough = shapes.resize((width, height), Image.Resampling.BICUBIC)
+    return Image.fromarray((np.asarray(rough) + rng.normal(0, 3, (height, width, 3))).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("turn", [1, 6])
+@pytest.mark.parametrize("shape", [(1280, 720), (641, 479), (90, 70)])
+def test_the_quick_path_is_close_to_decoding_in_full(shape: tuple[int, int], turn: int, grey: bool):
+    tags = Image.Exif()
+    tags[274] = turn
+    data = saved(photograph(*shape), "JPEG", quality=90, exif=tags)
+    quick = decode(data, (80, 60), grey=grey)
+    slow = Image.open(io.BytesIO(data)).convert("L" if grey else "RGB")
+    if turn == 6:
+        slow = slow.transpose(Image.Transpose.ROTATE_270)
+    right = np.asarray(slow.resize((60, 80), Image.Resampling.BILINEAR), dtype=float)
+    assert np.abs(quick.squeeze() - right).mean() < 0.8
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "BMP"])
+def test_grey_is_one_channel_and_close_to_the_luma_of_the_colours(kind: str):
+    data = saved(card(), kind)
+    colours, grey = decode(data, (20, 30)), decode(data, (20, 30), grey=True)
+    assert grey.shape == (20, 30, 1)
+    assert np.abs(colours @ [0.299, 0.587, 0.114] - grey[..., 0]).mean() < 2
+
+
+def test_the_pixel_limit_counts_before_anything_is_decoded():
+    data = saved(Image.new("RGB", (1000, 1001)), "PNG")
+    with pytest.raises(Unreadable, match=r"1.001 million pixels \(1000x1001\), more than the limit of 1 million"):
+        decode(data, (8, 8), pixel_limit=1)
+    assert decode(data, (8, 8), pixel_limit=1.01).shape == (8, 8, 3)
+
+
+def test_more_pixels_than_pillow_allows_are_read_when_the_limit_allows_them():
+    data = saved(Image.new("L", (20_000, 9_500), 200), "JPEG")
+    assert np.ptp(decode(data, (4, 4))) == 0
+
+
+def test_pillow_is_not_told_to_read_other_formats_or_larger_ones():
+    before = Image.MAX_IMAGE_PIXELS
+    ghost = saved(card(), "EPS")
+    with pytest.raises(Unreadable, match="PostScript"):
+        decode(ghost, None)
+    for kind in ("PPM", "ICO", "TGA", "JPEG2000", "PCX"):
+        with pytest.raises(Unreadable, match="not a picture"):
+            decode(saved(card(), kind), None)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_nothing_is_written_to_the_terminal():
+    program = """
+import sys; sys.path.insert(0, "tests")
+from oddities import oddities
+from winnow.data.images import decode
+from winnow.errors import Unreadable
+for odd in oddities():
+    try: decode(odd.data, (8, 8), **odd.options)
+    except Unreadable: pass
+"""
+    ran = subprocess.run([sys.executable, "-W", "always", "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def test_the_array_is_the_callers_own():
+    pixels = decode(saved(card(), "PNG"), None)
+    pixels[:] = 0
+    assert pixels.flags.owndata or pixels.base is not None
+    assert pixels.flags.writeable
+
+
+def test_suffixes_are_lower_case_and_no_video_is_among_them():
+    from winnow.data.video import VIDEO_SUFFIXES
+
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in IMAGE_SUFFIXES)
+    assert not IMAGE_SUFFIXES & VIDEO_SUFFIXES
