@@ -1,0 +1,102 @@
+"""From pictures to numbers: the last line of torch. What comes after is numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from winnow.errors import DataError
+from winnow.learn.device import choose_device, repeatable
+from winnow.learn.encodings import Encodings
+from winnow.learn.feed import PixelSource, as_source, to_images
+from winnow.models.contract import Measures, Model
+from winnow.progress import progress
+
+
+def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | None = None, *, batch: int = 64,
+           device: str = "auto", ids: Sequence[str] | np.ndarray | None = None,
+           groups: Sequence[str] | np.ndarray | None = None, seen: np.ndarray | None = None,
+           background: Model | None = None, quiet: bool = False) -> Encodings:
+    """Codes and measures of some rows of a pool (or of a uint8 array), all of them by default, batch after batch.
+
+    Measures: what the model gives of reconstruction, worst and latent; from the pixels alone `variance` and `gradient`
+    (see `pixel_measures`); with a `background` model, of the same size, its reconstruction and worst as `background` and
+    `background_worst`. `ids` and `groups` default to the pool's. Always in float32, so that a score does not depend on
+    the device's favourite format; another `batch` or other neighbours move a value by rounding only (relative 1e-5).
+    Raises `DataError` for pictures of another size, or a picture whose numbers are not finite.
+    """
+    source, place = as_source(source), choose_device(device)
+    rows = np.arange(len(source)) if rows is None else np.asarray(rows)
+    names = {name: _column(source, column, rows) if given is None else np.asarray(given, dtype=object)
+             for name, column, given in (("ids", "id", ids), ("groups", "group", groups))}
+    models = [one.to(place).eval() for one in (model, background) if one is not None]
+    for one in models:
+        _check_size(one, source)
+    codes: np.ndarray | None = None
+    measures: dict[str, np.ndarray] = {}
+    bar = nullcontext(_silent) if quiet else progress("encode", len(rows), "pictures")
+    with torch.inference_mode(), repeatable(), bar as advance:
+        for start in range(0, max(len(rows), 1), batch):
+            chosen = rows[start : start + batch]
+            images = to_images(torch.from_numpy(source.pixels(chosen)).to(place))
+            found = dict(_measures(models, images))
+            values = found.pop("codes").float().cpu().numpy()
+            if codes is None:
+                codes = np.empty((len(rows), values.shape[1]), dtype=np.float32)
+                measures = {name: np.empty(len(rows)) for name in found}
+            codes[start : start + batch] = values
+            for name, column in found.items():
+                measures[name][start : start + batch] = column.double().cpu().numpy()
+            advance(len(chosen))
+    assert codes is not None
+    _check_finite(codes, measures, rows if names["ids"] is None else names["ids"])
+    return Encodings.of(codes, measures=measures, ids=names["ids"], groups=names["groups"], seen=seen)
+
+
+def _measures(models: list[Model], images: Tensor) -> Iterator[tuple[str, Tensor]]:
+    own: Measures = models[0](images)
+    yield from ((name, value) for name, value in own._asdict().items() if value is not None)
+    yield from pixel_measures(images).items()
+    if len(models) > 1:
+        other: Measures = models[1](images)
+        if other.reconstruction is None or other.worst is None:
+            raise DataError("The background model rebuilds no pictures.", "Give an autoencoder as background.")
+        yield from (("background", other.reconstruction), ("background_worst", other.worst))
+
+
+def pixel_measures(images: Tensor) -> dict[str, Tensor]:
+    """How complex pictures (n, c, h, w) in [0, 1] are, whatever they show, each (n,).
+
+    `variance`: of the pixels, averaged over channels. `gradient`: mean absolute difference of neighbouring pixels, to
+    the right and below. Plain reconstruction calls simple pictures normal; scorers correct it by these.
+    """
+    across, down = images.diff(dim=3).abs().flatten(1).mean(dim=1), images.diff(dim=2).abs().flatten(1).mean(dim=1)
+    return {"variance": images.flatten(2).var(dim=2, correction=0).mean(dim=1), "gradient": 0.5 * (across + down)}
+
+
+def _silent(count: int = 1, note: str = "") -> None:
+    """Progress that is shown by the caller."""
+
+
+def _column(source: PixelSource, name: str, rows: np.ndarray) -> np.ndarray | None:
+    column: Any = getattr(source, "column", None)
+    return None if column is None else np.asarray(column(name), dtype=object)[rows]
+
+
+def _check_size(model: Model, source: PixelSource) -> None:
+    if (tuple(source.size), source.channels) != (tuple(model.size), model.channels):
+        raise DataError(f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "
+                        f"with {model.channels}.", "Ingest the pictures as the model's own were.")
+
+
+def _check_finite(codes: np.ndarray, measures: dict[str, np.ndarray], ids: Sequence[Any] | np.ndarray) -> None:
+    for name, values in {"code": codes, **measures}.items():
+        wrong = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1)) if len(values) else []
+        if len(wrong):
+            raise DataError(f"The {name} of '{ids[wrong[0]]}' is not finite ({len(wrong)} pictures in all).",
+                            "Train again with a lower --rate, or look at that picture.")

@@ -1,0 +1,114 @@
+"""From bytes to batches: pictures stay uint8 until they are on the device."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from winnow.errors import DataError
+
+CPU_LIMIT = 2 * 2**30
+
+
+class PixelSource(Protocol):
+    """What training and encoding need of a pool."""
+
+    @property
+    def size(self) -> tuple[int, int]: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Pictures (n, h, w, c) uint8 of some rows."""
+        ...
+
+
+class Pixels:
+    """An array or memory map (n, h, w, c) or (n, h, w) of uint8 in the place of a pool; else `DataError`."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        if array.dtype != np.uint8 or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
+            raise DataError(f"Pictures must be uint8 (n, h, w, 1 or 3), not {array.dtype} of shape {array.shape}.",
+                            "Give bytes from 0 to 255, the channels last.")
+        self.array = array if array.ndim == 4 else array[..., None]
+        self.size, self.channels = (array.shape[1], array.shape[2]), self.array.shape[3]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Pictures (n, h, w, c) uint8 of some rows."""
+        return np.ascontiguousarray(self.array[rows])
+
+
+def as_source(pictures: PixelSource | np.ndarray) -> PixelSource:
+    """A pool as it is; an array becomes `Pixels`."""
+    return Pixels(pictures) if isinstance(pictures, np.ndarray) else pictures
+
+
+def to_images(pixels: Tensor, channels_last: bool = False) -> Tensor:
+    """Float pictures (n, c, h, w) in [0, 1] from bytes (n, h, w, c), on the same device."""
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=order).div_(255.0)
+
+
+class Feed:
+    """Batches of some rows of a source. The bytes live on the device when they fit in half of what is free there
+    (on the CPU: and in 2 GiB), else each batch is gathered from the source."""
+
+    def __init__(self, source: PixelSource, rows: np.ndarray, device: torch.device, channels_last: bool) -> None:
+        self.source, self.rows, self.device, self.channels_last = source, np.asarray(rows), device, channels_last
+        wanted = len(rows) * source.size[0] * source.size[1] * source.channels
+        self.held: Tensor | None = None
+        if wanted <= memory_limit(device):
+            self.held = torch.from_numpy(source.pixels(self.rows)).to(device)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __call__(self, positions: np.ndarray) -> Tensor:
+        """Float pictures (n, c, h, w) at some positions among the rows."""
+        if self.held is not None:
+            chosen = self.held.index_select(0, torch.from_numpy(positions).to(self.device))
+        else:
+            chosen = torch.from_numpy(self.source.pixels(self.rows[positions])).to(self.device)
+        return to_images(chosen, self.channels_last)
+
+
+def memory_limit(device: torch.device) -> int:
+    """Bytes of pictures that may be kept on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] // 2
+    if "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return CPU_LIMIT // 2
+    return min(CPU_LIMIT, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+
+
+class BatchOrder:
+    """Which positions of n make the batch of a step: a new permutation each epoch, its incomplete last batch left out.
+
+    A pure function of (seed, step), so a resumed training sees the very batches it would have seen.
+    """
+
+    def __init__(self, n: int, batch: int, seed: int) -> None:
+        self.n, self.batch, self.seed = n, batch, seed
+        self.epoch, self.permutation = -1, np.empty(0, dtype=np.int64)
+
+    def __call__(self, step: int) -> np.ndarray:
+        """Positions (batch,) of step 0, 1, 2, ..."""
+        epoch, place = divmod(step, self.n // self.batch)
+        if epoch != self.epoch:
+            self.epoch, self.permutation = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(self.n)
+        return self.permutation[place * self.batch : (place + 1) * self.batch]
+
+
+def noise_of(seed: int, step: int, shape: tuple[int, int]) -> Tensor:
+    """The noise (n, latent) with which a VAE samples its codes at a step: a pure function of (seed, step)."""
+    return torch.from_numpy(np.random.default_rng([seed, 1, step]).standard_normal(shape, dtype=np.float32))

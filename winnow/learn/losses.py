@@ -1,0 +1,39 @@
+"""What training makes small: the losses of a batch, weighed and averaged from the measures of its pictures."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from winnow.models.contract import Measures
+from winnow.options import TrainOptions
+
+# Mean squared rounding error of pixels kept as bytes: below it there is nothing to learn, and the logarithm diverges.
+ROUNDING = 1.0 / 255**2 / 12
+
+
+def total_loss(reconstruction: Tensor, latent: Tensor | None, values: int, dimensions: int,
+               options: TrainOptions) -> Tensor:
+    """The loss of a batch from `reconstruction` (n,) mean squared errors and `latent` (n,) divergences or None.
+
+    `values` is how many numbers a picture has, `dimensions` how many its code has.
+
+    "squared": the squared error summed over the picture, averaged over the batch. "sigma": values/2 log(mean squared
+    error of the batch), the optimal-sigma VAE of Rybkin et al. 2021 (arXiv 2006.13202, section 3.2), where the noise of
+    the decoder is estimated and not chosen. Both add latent_weight x max(latent, free_bits x dimensions), a picture at
+    a time: free bits (Kingma et al. 2016, arXiv 1606.04934, appendix C.8) over all dimensions, as Afolabi 2020 has them.
+    """
+    error = reconstruction.mean()
+    loss = 0.5 * values * error.clamp(min=ROUNDING).log() if options.loss == "sigma" else values * error
+    if latent is not None:
+        loss = loss + options.latent_weight * latent.clamp(min=options.free_bits * dimensions).mean()
+    return loss
+
+
+def batch_losses(measures: Measures, values: int, options: TrainOptions) -> tuple[Tensor, Tensor]:
+    """The loss to minimise, and (3,) for the log: that loss, mean reconstruction, mean latent (0 without one)."""
+    reconstruction, latent = measures.reconstruction, measures.latent
+    assert reconstruction is not None
+    loss = total_loss(reconstruction, latent, values, measures.codes.shape[1], options)
+    parts = [loss, reconstruction.mean(), latent.mean() if latent is not None else loss.new_zeros(())]
+    return loss, torch.stack([part.detach() for part in parts])

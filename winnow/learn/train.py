@@ -1,0 +1,301 @@
+"""Training: one loop, in the open. Killed and resumed, it ends with the same weights, on a CPU bit for bit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from winnow.errors import DataError, Interrupted, ModelError, TrainingError
+from winnow.learn.checkpoint import read_checkpoint, restore, restore_model, tensors_of, write_checkpoint
+from winnow.learn.device import choose_arithmetic, choose_device, repeatable
+from winnow.learn.feed import BatchOrder, Feed, PixelSource, as_source, noise_of
+from winnow.learn.grid import SHOWN, can_rebuild, rebuild_grid, write_png
+from winnow.learn.losses import batch_losses, total_loss
+from winnow.learn.state import State, append_log, asked_to_stop, check_same, clear, identity, trim_log
+from winnow.models.contract import Model
+from winnow.models.registry import save_model
+from winnow.options import TrainOptions
+from winnow.progress import progress
+
+VALIDATED = 2048
+LOOK_EVERY = 20
+SAVE_SECONDS = 20.0
+GRIDS = 10
+ACTIVE_VARIANCE = 0.01
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training went; losses and active units are those of the best validation, `seconds` those of all parts."""
+
+    steps: int
+    best_step: int
+    stopped_early: bool
+    seconds: float
+    pictures_per_second: float
+    train_loss: float
+    validation_loss: float
+    active_units: int | None
+    precision: str
+    device: str
+    parameters: int
+    warnings: list[str]
+
+
+def train(model: Model, source: PixelSource | np.ndarray, rows: Mapping[str, np.ndarray], options: TrainOptions,
+          folder: Path, *, resume: bool = False, on_grid: Callable[[Path], None] | None = None) -> TrainResult:
+    """Trains `model` in place on the rows 'train' of a pool (or of a uint8 array), the best by the rows 'validate'.
+
+    Writes into `folder`: model.safetensors and model.json (the best), train.jsonl (a line a validation), checkpoints/,
+    grids/ (at most ten pictures; `on_grid` is told of each). With `resume` it goes on from the last checkpoint, if any.
+    Raises `DataError` for no pictures or ones of another size, `ModelError` for a model with nothing to train,
+    `TrainingError` when the loss is not finite, `RunError` when a resume has other options or pictures, `Interrupted`
+    after Ctrl-C.
+    """
+    source = as_source(source)
+    trainer = Trainer(model, source, rows, options, folder)
+    state = trainer.resume() if resume else trainer.start()
+    started, seconds_before = time.perf_counter(), state.seconds
+    left = (options.iterations - state.step) * trainer.batch
+    with progress("train", left, "pictures") as advance, asked_to_stop() as asked, repeatable(tf32=True):
+        model.train()
+        while state.step < options.iterations and not state.stopped_early:
+            trainer.step()
+            advance(trainer.batch)
+            at_check = state.step % options.check_every == 0 or state.step == options.iterations
+            stop, save = asked(), trainer.save_is_due()
+            if at_check or stop or save or state.step % LOOK_EVERY == 0:
+                advance(0, f"loss {trainer.look():.4g}")
+            state.seconds = seconds_before + time.perf_counter() - started
+            if at_check:
+                trainer.check(on_grid)
+            if stop or save or state.stopped_early or state.step == options.iterations:
+                trainer.save()
+            if stop:
+                raise Interrupted(f"Training was stopped at step {state.step} of {options.iterations}; it is saved.",
+                                  "Go on with the same command and --resume.")
+    state.seconds = seconds_before + time.perf_counter() - started
+    return trainer.finish()
+
+
+class Trainer:
+    """The model, its optimiser, its pictures, and where the training stands."""
+
+    def __init__(self, model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions,
+                 folder: Path) -> None:
+        self.model, self.options, self.folder = model, options, folder
+        self.device = choose_device(options.device)
+        self.arithmetic = choose_arithmetic(options.precision, self.device)
+        self.noise_width, self.dimensions = inspect(model, source, rows)
+        self.identity = identity(model, source, rows, options, self.arithmetic.precision)
+        order = torch.channels_last if self.arithmetic.channels_last else torch.contiguous_format
+        model.to(device=self.device, memory_format=order)  # type: ignore[call-overload]
+        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(trainable, lr=options.rate, fused=self.device.type in ("cpu", "cuda"))
+        self.feed = Feed(source, rows["train"], self.device, self.arithmetic.channels_last)
+        self.validation = Feed(source, evenly(rows["validate"], VALIDATED), self.device, self.arithmetic.channels_last)
+        self.values = source.size[0] * source.size[1] * source.channels
+        self.batch = min(options.batch, len(self.feed))
+        self.order = BatchOrder(len(self.feed), self.batch, options.seed)
+        self.state = State()
+        self.recent: list[Tensor] = []
+        self.best_weights: dict[str, Tensor] | None = None
+        self.counted, self.clock = 0, time.perf_counter()
+        self.saved_at, self.save_cost = time.perf_counter(), 0.0
+
+    def start(self) -> State:
+        """Begins anew, in a folder cleared of an earlier training."""
+        clear(self.folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.state
+
+    def resume(self) -> State:
+        """Goes on from the last checkpoint, or begins when there is none."""
+        path = self.folder / "checkpoints" / "last.safetensors"
+        if not path.exists():
+            return self.start()
+        tensors, about = read_checkpoint(path)
+        check_same(self.folder, about["identity"], self.identity)
+        self.state = State(**about["state"])
+        trim_log(self.folder / "train.jsonl", self.state.step)
+        self.recent = list(tensors["recent"].to(self.device))
+        restore(tensors, self.model, self.optimizer)
+        return self.state
+
+    def autocast(self) -> torch.autocast:
+        """Runs the layers in the chosen number format."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.arithmetic.dtype == torch.bfloat16)
+
+    def step(self) -> None:
+        """One batch, one step of the optimiser."""
+        state, options = self.state, self.options
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(state.step, options)
+        noise = None
+        if self.noise_width:
+            noise = noise_of(options.seed, state.step, (self.batch, self.noise_width)).to(self.device)
+        with self.autocast():
+            measures = self.model(self.feed(self.order(state.step)), noise=noise)
+        loss, parts = batch_losses(measures, self.values, options)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.recent.append(parts)
+        state.step += 1
+        self.counted += 1
+
+    def look(self) -> float:
+        """The loss of the last step; `TrainingError` at the first one since the last validation that is not finite."""
+        losses = torch.stack(self.recent).cpu()
+        wrong = torch.nonzero(~losses.isfinite().all(dim=1))
+        if len(wrong):
+            self.fail(self.state.step - len(losses) + int(wrong[0]) + 1)
+        return float(losses[-1, 0])
+
+    def fail(self, step: int) -> NoReturn:
+        """`TrainingError` for a loss that is not finite; the best weights so far are written first."""
+        self.keep_best()
+        kept = f" The best weights, of step {self.state.best_step}, are in {self.folder / 'checkpoints'}."
+        raise TrainingError(f"The loss of step {step} is not finite.", f"Train with a lower --rate than "
+                            f"{self.options.rate:g}, or --precision float32.{kept if self.state.best_step else ''}")
+
+    def check(self, on_grid: Callable[[Path], None] | None) -> None:
+        """Validates, logs, remembers the best weights, stops early, and draws a grid now and then."""
+        state, options = self.state, self.options
+        elapsed = time.perf_counter() - self.clock
+        state.training_seconds += elapsed
+        train_loss, train_reconstruction, _ = torch.stack(self.recent).double().mean(dim=0).tolist()
+        speed = self.counted * self.batch / elapsed
+        record = {"step": state.step, "train_loss": train_loss, "train_reconstruction": train_reconstruction,
+                  **self.validate(), "rate": rate_at(state.step - 1, options), "pictures_per_second": round(speed, 1),
+                  "seconds": round(state.seconds, 3)}
+        if not math.isfinite(record["validation_loss"]):
+            self.fail(state.step)
+        if record["validation_loss"] < state.best_loss:
+            state.best_loss, state.best_step, state.idle, state.best = record["validation_loss"], state.step, 0, record
+            self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        else:
+            state.idle += 1
+            state.stopped_early = 0 < options.patience <= state.idle
+        append_log(self.folder / "train.jsonl", record)
+        total = math.ceil(options.iterations / options.check_every)
+        number = math.ceil(state.step / options.check_every)
+        if can_rebuild(self.model) and (total - number) % math.ceil(total / GRIDS) == 0:
+            path = self.folder / "grids" / f"step-{state.step:06d}.png"
+            write_png(path, rebuild_grid(self.model, self.validation(np.arange(min(SHOWN, len(self.validation))))))
+            if on_grid is not None:
+                on_grid(path)
+        self.recent, self.counted, self.clock = [], 0, time.perf_counter()
+
+    @torch.inference_mode()
+    def validate(self) -> dict[str, Any]:
+        """Losses of the rows 'validate' with the mean of their codes, and how many latent units are active."""
+        self.model.eval()
+        outputs = []
+        for start in range(0, len(self.validation), self.batch):
+            with self.autocast():
+                images = self.validation(np.arange(start, min(start + self.batch, len(self.validation))))
+                outputs.append(self.model(images))
+        self.model.train()
+        reconstruction = torch.cat([out.reconstruction for out in outputs])
+        latent = torch.cat([out.latent for out in outputs]) if self.noise_width else None
+        active = None
+        if self.noise_width and len(reconstruction) > 1:
+            codes = torch.cat([out.codes for out in outputs])
+            active = int((codes.var(dim=0) > ACTIVE_VARIANCE).sum())
+        loss = total_loss(reconstruction, latent, self.values, self.dimensions, self.options)
+        return {"validation_loss": float(loss), "reconstruction": float(reconstruction.mean()),
+                "latent": None if latent is None else float(latent.mean()), "active_units": active}
+
+    def save_is_due(self) -> bool:
+        """Whether the last checkpoint is old enough; large ones are written less often, so that they cost 10 %."""
+        return time.perf_counter() - self.saved_at >= max(SAVE_SECONDS, 10 * self.save_cost)
+
+    def keep_best(self) -> None:
+        """Writes the best weights unless they are on disk already."""
+        if self.best_weights is not None:
+            write_checkpoint(self.best_path(), {f"model.{name}": value for name, value in self.best_weights.items()},
+                             {"step": self.state.best_step})
+            self.best_weights = None
+
+    def best_path(self) -> Path:
+        return self.folder / "checkpoints" / f"best-{self.state.best_step:06d}.safetensors"
+
+    def save(self) -> None:
+        """Writes the best weights, then where the training stands, then removes older best weights: in this order
+        a kill between any two leaves a checkpoint whose best weights are there."""
+        begun = time.perf_counter()
+        self.keep_best()
+        recent = torch.stack(self.recent) if self.recent else torch.empty(0, 3)
+        write_checkpoint(self.folder / "checkpoints" / "last.safetensors",
+                         {**tensors_of(self.model, self.optimizer), "recent": recent},
+                         {"state": asdict(self.state), "identity": self.identity})
+        for old in (self.folder / "checkpoints").glob("best-*.safetensors"):
+            if old != self.best_path():
+                old.unlink()
+        self.saved_at = time.perf_counter()
+        self.save_cost = self.saved_at - begun
+
+    def finish(self) -> TrainResult:
+        """Gives the model its best weights, writes it, and tells how it went."""
+        state, best = self.state, self.state.best
+        restore_model(read_checkpoint(self.best_path())[0], self.model)
+        # Back to the order a loaded model has, so that both give the very same scores.
+        self.model.to(memory_format=torch.contiguous_format)
+        self.model.eval()
+        save_model(self.model, self.folder, train=self.options.model_dump(mode="json"), best_step=state.best_step,
+                   validation_loss=state.best_loss, precision=str(self.arithmetic))
+        return TrainResult(
+            steps=state.step, best_step=state.best_step, stopped_early=state.stopped_early,
+            seconds=round(state.seconds, 2),
+            pictures_per_second=round(state.step * self.batch / max(state.training_seconds, 1e-9), 1),
+            train_loss=best["train_loss"], validation_loss=best["validation_loss"], active_units=best["active_units"],
+            precision=str(self.arithmetic), device=str(self.device),
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()), warnings=self.warnings())
+
+    def warnings(self) -> list[str]:
+        """What the user should know of the trained model, a sentence each."""
+        if self.state.best["active_units"] == 0:
+            return [f"None of the {self.dimensions} latent units is active (posterior collapse), so codes and latent "
+                    "loss say nothing: train with --loss sigma or a lower --latent-weight."]
+        return []
+
+
+def rate_at(step: int, options: TrainOptions) -> float:
+    """The learning rate of step 0, 1, 2, ...: constant, or half a cosine down to zero (Loshchilov & Hutter 2017)."""
+    if options.schedule == "constant":
+        return options.rate
+    return options.rate * 0.5 * (1.0 + math.cos(math.pi * step / options.iterations))
+
+
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, evenly spread."""
+    return rows if len(rows) <= most else np.asarray(rows)[np.linspace(0, len(rows) - 1, most).astype(int)]
+
+
+def inspect(model: Model, source: PixelSource, rows: Mapping[str, np.ndarray]) -> tuple[int, int]:
+    """How wide the noise of the model's codes is (0: it samples none) and its dimensions; errors when nothing fits."""
+    for name in ("train", "validate"):
+        if not len(rows.get(name, ())):
+            raise DataError(f"There are no pictures to {name}.", "Give more pictures, or more groups of them.")
+    if (tuple(source.size), source.channels) != (tuple(model.size), model.channels):
+        raise DataError(f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "
+                        f"with {model.channels}.", "Ingest with the model's --size, or build the model for the pool.")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ModelError(f"{type(model).__name__} has nothing to train: its weights are frozen.",
+                         "Encode with it right away.")
+    device = next(model.parameters()).device
+    model.eval()
+    with torch.inference_mode():
+        measures = model(torch.zeros(1, model.channels, *model.size, device=device))
+    if measures.reconstruction is None:
+        raise ModelError(f"{type(model).__name__} gives no reconstruction to train by.", "Train an autoencoder.")
+    return (0 if measures.latent is None else measures.codes.shape[1]), measures.codes.shape[1]
