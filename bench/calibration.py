@@ -15,49 +15,61 @@ from pathlib import Path
 
 import numpy as np
 from common import arguments, finish, need, table, write_list
+from winnow.learn.encode import encode
 
 from winnow import Detector, Encodings, Run
 from winnow.detect.scorers import make_scorer
-from winnow.learn.encode import encode
 from winnow.learn.train import Pixels, train
 from winnow.models.registry import build
 from winnow.options import Options
 from winnow.report.figures import calibration
 
 RATES = (0.01, 0.05, 0.10)
+PROMISES = ("on average", "95 % confident", "none: quantile of fitted scores")
 
 
 def main() -> None:
     given, started = arguments(__doc__), time.perf_counter()
     splits = 5 if given.quick else 20
-    rows = []
-    for name, scorer, normal in (("football", "neighbours", football(given.to)), ("player crops", "neighbours", crops(given.to, given.quick)),
-                                 ("sneakers, AE", "combined", sneakers(given.to, given.quick))):
-        for confident in (False, True):
-            rows.append({"data": name, "pictures": len(normal), "groups": len(set(normal.groups)), "scorer": scorer,
-                         "promise": "95 % confident" if confident else "on average", **measured(normal, scorer, splits, confident)})
-        rows.append({"data": name, "pictures": len(normal), "groups": len(set(normal.groups)), "scorer": scorer,
-                     "promise": "none: quantile of fitted scores", **measured(normal, scorer, splits, None)})
+    data = {
+        "football": (football(given.to), "neighbours"),
+        "player crops": (crops(given.to, given.quick), "neighbours"),
+        "sneakers, AE": (sneakers(given.to, given.quick), "combined"),
+    }
+    rows = [
+        {
+            "data": name,
+            "pictures": len(normal),
+            "groups": len(set(normal.groups)),
+            "scorer": scorer,
+            "promise": promise,
+            **measured(normal, scorer, splits, promise),
+        }
+        for name, (normal, scorer) in data.items()
+        for promise in PROMISES
+    ]
     table(rows, f"False alarms on unseen groups, mean ± standard deviation over {splits} random group splits")
-    (given.to / "calibration.png").write_bytes(calibration(RATES, [[float(row[f"{rate:.0%}"].split()[0]) for rate in RATES] for row in rows[::3]]))
+    (given.to / "calibration.png").write_bytes(
+        calibration(RATES, [[float(row[f"{rate:.0%}"].split()[0]) for rate in RATES] for row in rows[::3]])
+    )
     finish("calibration", started, rows=rows)
 
 
-def measured(normal: Encodings, scorer: str, splits: int, confident: bool | None) -> dict[str, str]:
-    """False-alarm rates on the groups left out, for each rate asked for; `confident=None` is the peers' rule."""
+def measured(normal: Encodings, scorer: str, splits: int, promise: str) -> dict[str, str]:
+    """False-alarm rates on the groups left out, for each rate asked for."""
     found: dict[float, list[float]] = {rate: [] for rate in RATES}
     for number in range(splits):
         rng = np.random.default_rng(number)
         names = rng.permutation(np.unique(normal.groups.astype(str)))
         unseen = np.isin(normal.groups.astype(str), names[: max(1, len(names) // 3)])
         known, new = normal[~unseen], normal[unseen]
-        if confident is None:
+        if promise.startswith("none"):
             fitted = make_scorer(scorer, Options().detect).fit(known)
             own, scores = fitted.score(known), fitted.score(new)
             for rate in RATES:
                 found[rate].append(float((scores > np.quantile(own, 1 - rate)).mean()))
             continue
-        detector = Detector(scorer, confident=confident).fit(known)
+        detector = Detector(scorer, confident=promise == "95 % confident").fit(known)
         scores = detector.score(new)
         for rate in RATES:
             found[rate].append(float((scores > detector.with_threshold(rate).threshold.value).mean()))
@@ -66,7 +78,9 @@ def measured(normal: Encodings, scorer: str, splits: int, confident: bool | None
 
 def codes(folder: Path, name: str, pictures: list[tuple[Path, str]], size: tuple[int, int]) -> Encodings:
     """Frozen MobileNetV2 codes of a list of pictures with their groups."""
-    run = Run(folder / f"codes-{name}", "codes", weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"), size=size)
+    run = Run(
+        folder / f"codes-{name}", "codes", weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"), size=size
+    )
     run.ingest(write_list(folder / f"{name}.csv", pictures))
     run.train()
     run.encode()

@@ -22,7 +22,9 @@ TEST_CLIPS = ("744b27", "538438", "4b770a", "c01561")
 def arguments(doc: str | None) -> argparse.Namespace:
     """`--quick`, `--seeds N`, `--to FOLDER` (kept files; a temporary folder otherwise)."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="the same columns on less data and fewer seeds, in under 5 minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="the same columns on less data and fewer seeds, in under 5 minutes"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--to", type=Path, help="keep what is made here")
     given = parser.parse_args()
@@ -63,7 +65,13 @@ def finish(name: str, started: float, **figures: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value.tolist() if isinstance(value, np.ndarray) else str(value)
+    return (
+        value.item()
+        if isinstance(value, np.generic)
+        else value.tolist()
+        if isinstance(value, np.ndarray)
+        else str(value)
+    )
 
 
 def spread(values: Iterable[float]) -> str:
@@ -90,7 +98,9 @@ def football_lists(folder: Path, most: int = 100_000) -> dict[str, Path]:
     for row in rows:
         kind = "american" if row["class"] != "soccer" else "soccer" if row["group"] in TEST_CLIPS else "train"
         parts[kind].append((root / row["path"], row["group"]))
-    parts["sports"] = [(path, path.parent.name) for path in sorted(sports.rglob("*.jpg")) if path.parent.name != "football"]
+    parts["sports"] = [
+        (path, path.parent.name) for path in sorted(sports.rglob("*.jpg")) if path.parent.name != "football"
+    ]
     for name in ("american", "sports"):
         parts[name] = parts[name][:: max(1, len(parts[name]) // most)]
     return {name: write_list(folder / f"{name}.csv", entries) for name, entries in parts.items()}

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from common import arguments, finish, need, separation, spread, table
+from winnow.data.splits import assign
+from winnow.learn.encode import encode
 
 from winnow import Detector, Encodings
-from winnow.data.splits import assign
 from winnow.detect.scorers import SCORERS
 from winnow.errors import DataError
-from winnow.learn.encode import encode
 from winnow.learn.train import Pixels, train
 from winnow.models.registry import build
 from winnow.options import Options
@@ -40,20 +40,41 @@ def main() -> None:
         found["pixels", "neighbours"][0].append(separation(pixel_score[truth == kind], pixel_score[truth != kind]))
         for name, options in MODELS.items():
             for seed in range(given.seeds):
-                for scorer, value in one_class(normal, test, truth == kind, options, seed, iterations, given.to).items():
+                for scorer, value in one_class(
+                    normal, test, truth == kind, options, seed, iterations, given.to
+                ).items():
                     found[name, scorer][seed].append(value)
-        print(f"class {kind}: " + ", ".join(f"{'/'.join(key)} {by_seed[0][-1]:.3f}" for key, by_seed in found.items()), flush=True)
-    rows = [{"model": model, "scorer": scorer, "mean AUROC": spread(np.mean(values) for values in by_seed.values()),
-             "worst class": float(min(min(values) for values in by_seed.values()))} for (model, scorer), by_seed in found.items()]
+        print(
+            f"class {kind}: " + ", ".join(f"{'/'.join(key)} {by_seed[0][-1]:.3f}" for key, by_seed in found.items()),
+            flush=True,
+        )
+    rows = [
+        {
+            "model": model,
+            "scorer": scorer,
+            "mean AUROC": spread(np.mean(values) for values in by_seed.values()),
+            "worst class": float(min(min(values) for values in by_seed.values())),
+        }
+        for (model, scorer), by_seed in found.items()
+    ]
     table(rows, f"Fashion-MNIST one-class, mean of {len(classes)} classes, {given.seeds} seeds")
     finish("fashion", started, rows=rows)
 
 
-def one_class(normal: np.ndarray, test: np.ndarray, inside: np.ndarray, chosen: dict, seed: int, iterations: int, folder: Path) -> dict[str, float]:
+def one_class(
+    normal: np.ndarray, test: np.ndarray, inside: np.ndarray, chosen: dict, seed: int, iterations: int, folder: Path
+) -> dict[str, float]:
     """AUROC of every scorer for one class and one seed."""
-    options = Options().updated({"model": chosen, "train": {"seed": seed, "iterations": iterations, "loss": "sigma" if chosen["variational"] else "squared"}},
-                                "bench")
-    split = assign(np.arange(len(normal)).astype(str), seed, options.train.validate_share, options.train.calibrate_share).split
+    options = Options().updated(
+        {
+            "model": chosen,
+            "train": {"seed": seed, "iterations": iterations, "loss": "sigma" if chosen["variational"] else "squared"},
+        },
+        "bench",
+    )
+    split = assign(
+        np.arange(len(normal)).astype(str), seed, options.train.validate_share, options.train.calibrate_share
+    ).split
     rows = {name: np.flatnonzero(split == name) for name in ("train", "validate", "calibrate")}
     model = build(options.model, (28, 28), 1, seed=seed)
     train(model, Pixels(normal), rows, options.train, folder / "fashion", resume=False)

@@ -18,15 +18,14 @@ from pathlib import Path
 import numpy as np
 from common import arguments, finish, football_lists, need, separation, spread, table
 from sklearn.decomposition import PCA
+from winnow.learn.encode import encode
 
 from winnow import Detector, Encodings, Run
 from winnow.data.ingest import ingest
 from winnow.data.pool import Pool
 from winnow.detect.scorers import SCORERS
 from winnow.errors import DataError
-from winnow.learn.encode import encode
 from winnow.models.registry import load_model
-
 
 FOREIGN = ("american", "sports")
 MODELS = {"AE strided": {"recipe": "match"}, "VAE strided": {"recipe": "match", "variational": True, "loss": "sigma"}}
@@ -50,7 +49,9 @@ def main() -> None:
     finish("football", started, rows=rows)
 
 
-def measure(name: str, options: dict, lists: dict[str, Path], folder: Path, seeds: Iterator[int], short: dict) -> Iterator[dict]:
+def measure(
+    name: str, options: dict, lists: dict[str, Path], folder: Path, seeds: Iterator[int], short: dict
+) -> Iterator[dict]:
     """Trains one model a seed and yields a row for each scorer it has measures for."""
     results: dict[str, list[dict[str, float]]] = {}
     for seed in seeds:
@@ -87,8 +88,10 @@ def judge(scorer: str, normal: Encodings, test: dict[str, Encodings]) -> dict[st
     row = {f"AUROC {name}": separation(scores["soccer"], scores[name]) for name in FOREIGN}
     for rate in (0.05, 0.01):
         threshold = detector.with_threshold(rate, False).threshold.value
-        row |= {f"{short} {rate:.0%}": float((scores[name] <= threshold).mean())
-                for name, short in (("soccer", "TPR"), ("american", "FPR american"), ("sports", "FPR sports"))}
+        row |= {
+            f"{short} {rate:.0%}": float((scores[name] <= threshold).mean())
+            for name, short in (("soccer", "TPR"), ("american", "FPR american"), ("sports", "FPR sports"))
+        }
     return row
 
 
@@ -102,10 +105,21 @@ def baselines(lists: dict[str, Path], folder: Path) -> list[dict[str, object]]:
         pixels[name] = pool.pixels(np.arange(len(pool))).astype(np.float32) / 255
     flat = {name: values.reshape(len(values), -1) for name, values in pixels.items()}
     pca = PCA(32, random_state=0).fit(flat["train"])
-    error = {name: ((values - pca.inverse_transform(pca.transform(values))) ** 2).mean(1) for name, values in flat.items()}
-    energy = {name: (np.diff(v, axis=1) ** 2).mean((1, 2, 3)) + (np.diff(v, axis=2) ** 2).mean((1, 2, 3)) for name, v in pixels.items()}
-    return [{"model": name, "scorer": "-", **{f"AUROC {foreign}": f"{_either_way(s['soccer'], s[foreign]):.3f}" for foreign in FOREIGN}}
-            for name, s in (("PCA-32 error", error), ("gradient energy alone", energy))]
+    error = {
+        name: ((values - pca.inverse_transform(pca.transform(values))) ** 2).mean(1) for name, values in flat.items()
+    }
+    energy = {
+        name: (np.diff(v, axis=1) ** 2).mean((1, 2, 3)) + (np.diff(v, axis=2) ** 2).mean((1, 2, 3))
+        for name, v in pixels.items()
+    }
+    return [
+        {
+            "model": name,
+            "scorer": "-",
+            **{f"AUROC {foreign}": f"{_either_way(s['soccer'], s[foreign]):.3f}" for foreign in FOREIGN},
+        }
+        for name, s in (("PCA-32 error", error), ("gradient energy alone", energy))
+    ]
 
 
 def _either_way(inside: np.ndarray, foreign: np.ndarray) -> float:

@@ -27,7 +27,7 @@ SIZE = (80, 60)
 WAYS = {
     "winnow": "from winnow.data.video import frames\nfound = sum(1 for _ in frames(path, (80, 60), every=1.0))",
     "PyAV, every frame converted": "import av\nfile = av.open(path)\nfile.streams.video[0].thread_type = 'AUTO'\nfound = sum("
-                                   "1 for f in file.decode(video=0) if f.reformat(60, 80, 'rgb24').to_ndarray() is not None)",
+    "1 for f in file.decode(video=0) if f.reformat(60, 80, 'rgb24').to_ndarray() is not None)",
 }
 
 
@@ -59,16 +59,27 @@ def picture_rows(paths: list[Path]) -> list[dict[str, object]]:
         def run() -> object:
             with ThreadPoolExecutor(2) as pool:
                 return list(pool.map(function, paths))
+
         return run
 
     ways: dict[str, Callable[[], object]] = {
-        "Pillow, full decode, 1 thread": lambda: [full(path) for path in paths], "winnow, 1 thread": lambda: [ours(path) for path in paths],
-        "torchvision DataLoader, 2 workers": lambda: data_loader(paths), "winnow, 2 threads": threads(ours)}
+        "Pillow, full decode, 1 thread": lambda: [full(path) for path in paths],
+        "winnow, 1 thread": lambda: [ours(path) for path in paths],
+        "torchvision DataLoader, 2 workers": lambda: data_loader(paths),
+        "winnow, 2 threads": threads(ours),
+    }
     seconds = {name: min(_timed(way) for _ in range(3)) for name, way in ways.items()}
     base = seconds["Pillow, full decode, 1 thread"]
     away = np.mean([np.abs(ours(path).astype(float) - full(path)).mean() for path in paths[:50]])
-    return [{"way": name, "pictures/s": len(paths) / value, "ratio": base / value,
-             "grey levels from full decode": float(away) if "winnow" in name else ""} for name, value in seconds.items()]
+    return [
+        {
+            "way": name,
+            "pictures/s": len(paths) / value,
+            "ratio": base / value,
+            "grey levels from full decode": float(away) if "winnow" in name else "",
+        }
+        for name, value in seconds.items()
+    ]
 
 
 def data_loader(paths: list[Path]) -> None:
@@ -92,15 +103,39 @@ def video_rows(path: Path, minutes: int) -> list[dict[str, object]]:
     """Seconds and peak memory of each way, each in a process of its own."""
     rows = []
     for name, code in WAYS.items():
-        measure = f"import json, resource, time\npath = {str(path)!r}\nstart = time.perf_counter()\n{code}\n" \
-                  "print(json.dumps([time.perf_counter() - start, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))"
-        seconds, found, memory = json.loads(subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True).stdout)
+        measure = (
+            f"import json, resource, time\npath = {str(path)!r}\nstart = time.perf_counter()\n{code}\n"
+            "print(json.dumps([time.perf_counter() - start, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))"
+        )
+        seconds, found, memory = json.loads(
+            subprocess.run([sys.executable, "-c", measure], capture_output=True, text=True, check=True).stdout
+        )
         rows.append({"minutes": minutes, "way": name, "seconds": seconds, "frames": found, "peak MiB": memory})
     if shutil.which("ffmpeg"):
         begun = time.perf_counter()
-        command = ["ffmpeg", "-loglevel", "error", "-i", str(path), "-vf", "fps=1,scale=60:80", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+        command = [
+            "ffmpeg",
+            "-loglevel",
+            "error",
+            "-i",
+            str(path),
+            "-vf",
+            "fps=1,scale=60:80",
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "rgb24",
+            "-",
+        ]
         raw = subprocess.run(command, capture_output=True, check=True).stdout
-        rows.append({"minutes": minutes, "way": "ffmpeg program", "seconds": time.perf_counter() - begun, "frames": len(raw) // (SIZE[0] * SIZE[1] * 3)})
+        rows.append(
+            {
+                "minutes": minutes,
+                "way": "ffmpeg program",
+                "seconds": time.perf_counter() - begun,
+                "frames": len(raw) // (SIZE[0] * SIZE[1] * 3),
+            }
+        )
     base = rows[0]["seconds"]
     return [{**row, "times winnow's": row["seconds"] / base} for row in rows]
 
@@ -119,9 +154,18 @@ def _photograph(rng: np.random.Generator) -> bytes:
     layers = np.zeros((720, 1280, 3))
     for scale in (2, 8, 32, 128):
         small = rng.normal(0, 12 * scale**0.4, (720 // scale + 1, 1280 // scale + 1, 3))
-        layers += np.asarray([np.asarray(Image.fromarray(small[..., c].astype(np.float32)).resize((1280, 720), Image.Resampling.BICUBIC)) for c in range(3)]).transpose(1, 2, 0)
+        layers += np.asarray(
+            [
+                np.asarray(
+                    Image.fromarray(small[..., c].astype(np.float32)).resize((1280, 720), Image.Resampling.BICUBIC)
+                )
+                for c in range(3)
+            ]
+        ).transpose(1, 2, 0)
     buffer = io.BytesIO()
-    Image.fromarray((layers + 128).clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7)).save(buffer, "JPEG", quality=88)
+    Image.fromarray((layers + 128).clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7)).save(
+        buffer, "JPEG", quality=88
+    )
     return buffer.getvalue()
 
 

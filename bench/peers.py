@@ -50,11 +50,13 @@ name, root, weights = sys.argv[1:]
 torch.manual_seed(0)
 net = torchvision.models.mobilenet_v2(weights=None)
 net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(weights, weights_only=True).items()})
-data = Folder(name="football", root=root, normal_dir="train/good", normal_test_dir="test/soccer", abnormal_dir=["test/american", "test/sports"],
+data = Folder(name="football", root=root, normal_dir="train/good", normal_test_dir="test/soccer",
+              abnormal_dir=["test/american", "test/sports"],
               train_batch_size=32, eval_batch_size=32, num_workers=0, val_split_mode="from_train", val_split_ratio=0.2, seed=0)
 kind = getattr(models, name)
 extra = {"coreset_sampling_ratio": 0.01} if name == "Patchcore" else {"n_features": 100}
-model = kind(backbone=net.eval(), layers=["features.6", "features.13"], pre_trained=False, pre_processor=kind.configure_pre_processor(image_size=(128, 128)),
+model = kind(backbone=net.eval(), layers=["features.6", "features.13"], pre_trained=False,
+             pre_processor=kind.configure_pre_processor(image_size=(128, 128)),
              post_processor=PostProcessor(enable_normalization=False), evaluator=False, visualizer=False, **extra)
 with tempfile.TemporaryDirectory() as work:
     engine = Engine(max_epochs=1, accelerator="cpu", devices=1, logger=False, default_root_dir=work, enable_progress_bar=False,
@@ -70,9 +72,23 @@ print("RESULT" + json.dumps({"fit_s": fitted, "scores": scores, "threshold": flo
 
 PEERS = {
     "pyod AutoEncoder": (PYOD, ["auto_encoder", "AutoEncoder", '{"verbose": 0}']),
-    "pyod AutoEncoder, tuned": (PYOD, ["auto_encoder", "AutoEncoder", '{"verbose": 0, "preprocessing": false, "dropout_rate": 0.0, "epoch_num": 30, "hidden_neuron_list": [256, 64]}']),
+    "pyod AutoEncoder, tuned": (
+        PYOD,
+        [
+            "auto_encoder",
+            "AutoEncoder",
+            '{"verbose": 0, "preprocessing": false, "dropout_rate": 0.0, "epoch_num": 30, "hidden_neuron_list": [256, 64]}',
+        ],
+    ),
     "pyod VAE": (PYOD, ["vae", "VAE", '{"verbose": 0}']),
-    "pyod VAE, with its KL term": (PYOD, ["vae", "VAE", '{"verbose": 0, "capacity": 1e9, "beta": 1e-4, "latent_dim": 32, "preprocessing": false, "dropout_rate": 0.0}']),
+    "pyod VAE, with its KL term": (
+        PYOD,
+        [
+            "vae",
+            "VAE",
+            '{"verbose": 0, "capacity": 1e9, "beta": 1e-4, "latent_dim": 32, "preprocessing": false, "dropout_rate": 0.0}',
+        ],
+    ),
     "anomalib PaDiM": (ANOMALIB, ["Padim"]),
     "anomalib PatchCore": (ANOMALIB, ["Patchcore"]),
 }
@@ -88,25 +104,37 @@ def main() -> None:
     root = folders(lists, given.to / "folders")
     flat = flattened(lists, given.to / "flat.npz")
     rows = []
-    for name, options in {"winnow match (AE)": {"recipe": "match"}, "winnow codes (MobileNetV2)": {"recipe": "codes", "weights": weights}}.items():
+    for name, options in {
+        "winnow match (AE)": {"recipe": "match"},
+        "winnow codes (MobileNetV2)": {"recipe": "codes", "weights": weights},
+    }.items():
         rows.append({"who": name, **winnow_row(given.to / name.split()[1], lists, options, given.quick)})
     for name, (code, words) in PEERS.items():
         where = [str(flat)] if code is PYOD else [str(root), str(weights)]
-        found = subprocess.run([peer.peer_python, "-c", code, *words, *where], capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            [peer.peer_python, "-c", code, *words, *where], capture_output=True, text=True, check=False
+        )
         line = next((line for line in found.stdout.splitlines() if line.startswith("RESULT")), None)
         if line is None:
             print(f"{name} left out: {(found.stderr.strip().splitlines() or ['no result'])[-1]}", file=sys.stderr)
             continue
         rows.append({"who": name, **row_of(**json.loads(line.removeprefix("RESULT")))})
-    table(rows, "Football: asked for 5 % false alarms, or each peer's own threshold (pyod: contamination 0.05; anomalib sets its own)")
+    table(
+        rows,
+        "Football: asked for 5 % false alarms, or each peer's own threshold (pyod: contamination 0.05; anomalib sets its own)",
+    )
     finish("peers", started, rows=rows)
 
 
 def row_of(fit_s: float, scores: dict[str, list[float]], threshold: float) -> dict[str, float]:
     """AUROC against both foreign groups, and rates at the threshold."""
     inside = np.array(scores["soccer"])
-    return {"fit s": fit_s, **{f"AUROC {name}": separation(inside, np.array(scores[name])) for name in ("american", "sports")},
-            "false alarms": float((inside > threshold).mean()), "American football accepted": float((np.array(scores["american"]) <= threshold).mean())}
+    return {
+        "fit s": fit_s,
+        **{f"AUROC {name}": separation(inside, np.array(scores[name])) for name in ("american", "sports")},
+        "false alarms": float((inside > threshold).mean()),
+        "American football accepted": float((np.array(scores["american"]) <= threshold).mean()),
+    }
 
 
 def winnow_row(folder: Path, lists: dict[str, Path], options: dict, quick: bool) -> dict[str, float]:
@@ -141,7 +169,12 @@ def flattened(lists: dict[str, Path], path: Path) -> Path:
     parts = {}
     for name, source in lists.items():
         with source.open(encoding="utf-8") as file:
-            parts[name] = np.stack([np.asarray(Image.open(row["path"]).convert("RGB").resize((32, 32)), np.float32).ravel() / 255 for row in csv.DictReader(file)])
+            parts[name] = np.stack(
+                [
+                    np.asarray(Image.open(row["path"]).convert("RGB").resize((32, 32)), np.float32).ravel() / 255
+                    for row in csv.DictReader(file)
+                ]
+            )
     np.savez(path, **parts)
     return path
 

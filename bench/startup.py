@@ -1,6 +1,6 @@
 """How long `winnow --help` takes: the median of 20 starts, beside Python's own start. Promise: under 0.3 s.
 
-    python bench/startup.py [--quick]
+python bench/startup.py [--quick]
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ import time
 
 from common import arguments, finish, table
 
-COMMANDS = {"python -c pass": ["-c", "pass"], "winnow --help": ["-m", "winnow.cli", "--help"], "winnow run --help": ["-m", "winnow.cli", "run", "--help"],
-            "import winnow": ["-c", "import winnow"], "import torch": ["-c", "import torch"]}
+COMMANDS = {
+    "python -c pass": ["-c", "pass"],
+    "winnow --help": ["-m", "winnow.cli", "--help"],
+    "winnow run --help": ["-m", "winnow.cli", "run", "--help"],
+    "import winnow": ["-c", "import winnow"],
+    "import torch": ["-c", "import torch"],
+}
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from common import arguments, finish, table
 
-from winnow.learn.device import choose_device, choose_precision
+from winnow.learn.device import choose_arithmetic, choose_device
 from winnow.learn.train import Pixels, train
 from winnow.models.registry import build
 from winnow.options import ModelOptions, TrainOptions
@@ -29,8 +29,12 @@ def main() -> None:
     steps, repeats = (30, 1) if given.quick else (100, 3)
     rows = [loop_row(size, steps, repeats, given.to) for size in ((64, 64), (80, 60))]
     table(rows, f"Training pictures/s over {steps} iterations of {BATCH}")
-    formats = [format_row(size, dtype, last, 10 if given.quick else 30) for size in ((64, 64), (80, 60))
-               for dtype in (torch.float32, torch.bfloat16) for last in (False, True)]
+    formats = [
+        format_row(size, dtype, last, 10 if given.quick else 30)
+        for size in ((64, 64), (80, 60))
+        for dtype in (torch.float32, torch.bfloat16)
+        for last in (False, True)
+    ]
     table(formats, "One optimiser step by number format")
     finish("train", started, loop=rows, formats=formats)
 
@@ -59,15 +63,19 @@ def winnow_loop(pixels: np.ndarray, size: tuple[int, int], steps: int, folder: P
 def bare_loop(pixels: np.ndarray, size: tuple[int, int], steps: int) -> float:
     """Seconds of the shortest loop one would write by hand."""
     device = choose_device("auto")
-    precision = choose_precision("auto", device)
+    arithmetic = choose_arithmetic("auto", device)
     model = build(ModelOptions(), size, 3, seed=0).to(device, memory_format=torch.channels_last)
-    images = (torch.from_numpy(pixels[:1000]).permute(0, 3, 1, 2).float() / 255).to(device).contiguous(memory_format=torch.channels_last)
+    images = (
+        (torch.from_numpy(pixels[:1000]).permute(0, 3, 1, 2).float() / 255)
+        .to(device)
+        .contiguous(memory_format=torch.channels_last)
+    )
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     values = images[0].numel()
     started = time.perf_counter()
     for _ in range(steps):
         batch = images[torch.randint(0, len(images), (BATCH,))]
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=arithmetic.precision == "bfloat16"):
             error = model(batch).reconstruction
         optimiser.zero_grad()
         (error.mean() * values).backward()
@@ -91,7 +99,12 @@ def format_row(size: tuple[int, int], dtype: torch.dtype, last: bool, steps: int
         error.mean().backward()
         optimiser.step()
         times.append(time.perf_counter() - started)
-    return {"size": "{}x{}".format(*size), "format": str(dtype).removeprefix("torch."), "channels_last": last, "ms": 1000 * statistics.median(times)}
+    return {
+        "size": "{}x{}".format(*size),
+        "format": str(dtype).removeprefix("torch."),
+        "channels_last": last,
+        "ms": 1000 * statistics.median(times),
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The demo: draws two matches, learns the first, judges the second, and compares with the truth it drew.
 
-    python scripts/demo.py [--to runs/demo]
+python scripts/demo.py [--to runs/demo]
 """
 
 from __future__ import annotations
@@ -58,8 +58,10 @@ def compare(folder: Path, breaks: list[tuple[float, float]]) -> None:
         rows = [(float(row["time"]), row["belongs"] == "yes") for row in csv.DictReader(file)]
     match = [accepted for time_, accepted in rows if not _in(time_, breaks)]
     advert = [accepted for time_, accepted in rows if _in(time_, breaks)]
-    print(f"\nFrames: true positive rate {sum(match) / len(match):.3f} (match frames accepted, {len(match)}), "
-          f"false positive rate {sum(advert) / len(advert):.3f} (advert frames accepted, {len(advert)}).")
+    print(
+        f"\nFrames: true positive rate {sum(match) / len(match):.3f} (match frames accepted, {len(match)}), "
+        f"false positive rate {sum(advert) / len(advert):.3f} (advert frames accepted, {len(advert)})."
+    )
     with (folder / "segments.csv").open(encoding="utf-8") as file:
         found = [(float(row["start"]), float(row["end"])) for row in csv.DictReader(file) if row["verdict"] == "out"]
     print(f"{'true break':>22}    found")

@@ -67,7 +67,14 @@ class Match:
         draw = ImageDraw.Draw(view)
         places = self.home + np.array([130, 60]) * np.sin(now * self.speed + self.phase)
         for number, (px, py) in enumerate(places):
-            _player(draw, (px - x) / zoom, (py - y) / zoom, 15 / zoom, TEAMS[0 if number < 11 else 1 if number < 22 else 2], now * 7 + number)
+            _player(
+                draw,
+                (px - x) / zoom,
+                (py - y) / zoom,
+                15 / zoom,
+                TEAMS[0 if number < 11 else 1 if number < 22 else 2],
+                now * 7 + number,
+            )
         bx, by = (places[int(now / 3) % 22] + 12 - np.array([x, y])) / zoom
         draw.ellipse((bx - 1.5, by - 1.5, bx + 1.5, by + 1.5), fill=(255, 255, 255))
         return view
@@ -77,9 +84,22 @@ class Advert:
     """One advert: a moving card with shapes and stripes of print; green ones try to pass for turf."""
 
     def __init__(self, rng: np.random.Generator, green: bool) -> None:
-        self.back = (int(rng.integers(30, 90)), int(rng.integers(120, 190)), int(rng.integers(30, 90))) if green else tuple(map(int, rng.integers(0, 256, 3)))
-        self.shapes = [(rng.integers(0, 3), rng.uniform(-40, WIDTH), rng.uniform(-40, HEIGHT), rng.uniform(30, 140), rng.uniform(-12, 12, 2),
-                        tuple(map(int, rng.integers(0, 256, 3)))) for _ in range(int(rng.integers(3, 8)))]
+        self.back = (
+            (int(rng.integers(30, 90)), int(rng.integers(120, 190)), int(rng.integers(30, 90)))
+            if green
+            else tuple(map(int, rng.integers(0, 256, 3)))
+        )
+        self.shapes = [
+            (
+                rng.integers(0, 3),
+                rng.uniform(-40, WIDTH),
+                rng.uniform(-40, HEIGHT),
+                rng.uniform(30, 140),
+                rng.uniform(-12, 12, 2),
+                tuple(map(int, rng.integers(0, 256, 3))),
+            )
+            for _ in range(int(rng.integers(3, 8)))
+        ]
         self.lines = [(int(y), int(rng.integers(60, 260))) for y in range(110, 110 + 16 * int(rng.integers(2, 5)), 16)]
         self.ink = tuple(255 - value for value in self.back)
 
@@ -120,7 +140,9 @@ def _pitch(rng: np.random.Generator) -> Image.Image:
     return image
 
 
-def _player(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, shirt: tuple[int, int, int], stride: float) -> None:
+def _player(
+    draw: ImageDraw.ImageDraw, x: float, y: float, size: float, shirt: tuple[int, int, int], stride: float
+) -> None:
     step = size * 0.35 * math.sin(stride)
     draw.ellipse((x - size * 0.6, y + size * 1.05, x + size * 0.6, y + size * 1.3), fill=(30, 80, 32))
     for way in (step, -step):
@@ -130,4 +152,8 @@ def _player(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, shirt: t
 
 
 def _grain(picture: Image.Image, rng: np.random.Generator) -> np.ndarray:
-    return (np.asarray(picture, np.int16) + rng.integers(-4, 5, (HEIGHT, WIDTH, 1), np.int16)).clip(0, 255).astype(np.uint8)
+    return (
+        (np.asarray(picture, np.int16) + rng.integers(-4, 5, (HEIGHT, WIDTH, 1), np.int16))
+        .clip(0, 255)
+        .astype(np.uint8)
+    )

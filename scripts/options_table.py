@@ -1,19 +1,30 @@
 """Prints docs/options.md: every option with its default and meaning, read off winnow/options.py.
 
-    python scripts/options_table.py > docs/options.md
+python scripts/options_table.py > docs/options.md
 """
 
 from __future__ import annotations
 
 from winnow.options import Options, Recipe, load_recipe, recipe_names
 
-HEADINGS = {"ingest": "Reading", "model": "Model", "train": "Training", "detect": "Decision", "segments": "Segments of a video"}
+HEADINGS = {
+    "ingest": "Reading",
+    "model": "Model",
+    "train": "Training",
+    "detect": "Decision",
+    "segments": "Segments of a video",
+}
 
 
 def text() -> str:
     """The whole page."""
-    lines = ["# Options", "", "Made by `python scripts/options_table.py`. The flag of an option is its name with `--` and dashes for underscores;",
-             "in a recipe it stands under its section; in Python it is a keyword of `winnow.Run`.", ""]
+    lines = [
+        "# Options",
+        "",
+        "Made by `python scripts/options_table.py`. The flag of an option is its name with `--` and dashes for underscores;",
+        "in a recipe it stands under its section; in Python it is a keyword of `winnow.Run`.",
+        "",
+    ]
     for section, options in Options():
         lines += [f"## {HEADINGS[section]} `[{section}]`", "", "| option | default | meaning |", "|---|---|---|"]
         for name, field in type(options).model_fields.items():
@@ -22,7 +33,9 @@ def text() -> str:
     lines += ["## Recipes", "", "| recipe | what | cost | sets |", "|---|---|---|---|"]
     for name in recipe_names():
         recipe = load_recipe(name)
-        chosen = ", ".join(f"`{key.split('.')[1]} = {_shown(_value(recipe, key))}`" for key in sorted(recipe.set_by_recipe))
+        chosen = ", ".join(
+            f"`{key.split('.')[1]} = {_shown(_value(recipe, key))}`" for key in sorted(recipe.set_by_recipe)
+        )
         lines.append(f"| `{name}` | {recipe.title} | {recipe.cost} | {chosen} |")
     return "\n".join(lines) + "\n"
 

@@ -38,8 +38,14 @@ def write_pictures(folder: Path, groups: int, each: int, draw=stripes, seed: int
 def winnow_command(*words: object, **options) -> subprocess.CompletedProcess[str]:
     """Runs the command `winnow` in a process of its own."""
     environment = {**os.environ, **options.pop("env", {})}
-    return subprocess.run([sys.executable, "-m", "winnow.cli", *map(str, words)], capture_output=True, text=True, timeout=300,
-                          env=environment, **options)
+    return subprocess.run(
+        [sys.executable, "-m", "winnow.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=environment,
+        **options,
+    )
 
 
 SMALL = ("--size", "32", "32", "--width", "8", "--latent", "8", "--iterations", "60", "--check-every", "20")

@@ -18,8 +18,19 @@ from conftest import SMALL, winnow_command
 
 
 def test_one_command_makes_the_whole_run(finished_run: Path):
-    for name in ("run.json", "pool/items.parquet", "pool/pool.json", "pool/quarantine.csv", "model/model.safetensors", "model/model.json",
-                 "model/train.jsonl", "encodings/codes.npy", "encodings/measures.parquet", "detector/detector.json", "report.html"):
+    for name in (
+        "run.json",
+        "pool/items.parquet",
+        "pool/pool.json",
+        "pool/quarantine.csv",
+        "model/model.safetensors",
+        "model/model.json",
+        "model/train.jsonl",
+        "encodings/codes.npy",
+        "encodings/measures.parquet",
+        "detector/detector.json",
+        "report.html",
+    ):
         assert (finished_run / name).stat().st_size > 0, name
     content = json.loads((finished_run / "run.json").read_text())
     assert content["recipe"] == "match"
@@ -43,8 +54,18 @@ def test_score_tells_the_foreign_from_what_belongs(finished_run: Path, pictures:
 
 
 def test_evaluate_writes_json_table_and_figures(finished_run: Path, pictures: Path, foreign: Path, tmp_path: Path):
-    done = winnow_command("evaluate", "--run", finished_run, "--belongs", pictures, "--foreign", f"blocks={foreign}",
-                          f"clip 0={foreign / 'clip0'}", "--to", tmp_path)
+    done = winnow_command(
+        "evaluate",
+        "--run",
+        finished_run,
+        "--belongs",
+        pictures,
+        "--foreign",
+        f"blocks={foreign}",
+        f"clip 0={foreign / 'clip0'}",
+        "--to",
+        tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "evaluation.json").read_text())
     assert result["foreign"]["blocks"]["auroc"] > 0.99
@@ -57,7 +78,13 @@ def test_evaluate_writes_json_table_and_figures(finished_run: Path, pictures: Pa
 
 def test_the_steps_one_by_one_give_the_same_run(finished_run: Path, pictures: Path, tmp_path: Path):
     to, flags = tmp_path / "steps", list(SMALL)
-    for words in (["ingest", pictures, "--recipe", "match", *flags[:3]], ["train", *flags[3:]], ["encode"], ["calibrate"], ["report"]):
+    for words in (
+        ["ingest", pictures, "--recipe", "match", *flags[:3]],
+        ["train", *flags[3:]],
+        ["encode"],
+        ["calibrate"],
+        ["report"],
+    ):
         done = winnow_command(words[0], *words[1:], "--run", to)
         assert done.returncode == 0, done.stderr
     for name in ("model/model.safetensors", "encodings/codes.npy"):
@@ -74,20 +101,23 @@ def test_a_changed_option_makes_the_later_steps_stale(finished_run: Path, pictur
     assert "winnow encode --run" in done.stderr
 
 
-@pytest.mark.parametrize(("words", "expected"), [
-    (["run", "footbal", "x", "--to", "{new}"], ["footbal", "football"]),
-    (["run", "match", "absent", "--to", "{new}"], ["absent"]),
-    (["run", "match", "{good}", "--to", "{new}", "--iteration", "3"], ["--iterations"]),
-    (["run", "match", "{good}", "--to", "{new}", "--rate", "-1"], ["--rate", "-1"]),
-    (["run", "match", "{good}", "--to", "{new}", "--size", "0", "10"], ["--size"]),
-    (["run", "match", "{good}", "--to", "{new}", "--scorer", "neighbour"], ["neighbours"]),
-    (["run", "match", "{good}", "--to", "{run}"], ["--resume", "--overwrite"]),
-    (["run", "codes", "{good}", "--to", "{new}", "--weights", "absent.pth"], ["absent.pth"]),
-    (["score", "{good}", "--run", "{new}"], ["not a run folder"]),
-    (["train", "--run", "{good}"], ["not a run folder"]),
-    (["evaluate", "--run", "{run}", "--belongs", "{good}", "--foreign", "justapath"], ["NAME=SOURCE"]),
-    (["scor"], ["score"]),
-])
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "footbal", "x", "--to", "{new}"], ["footbal", "football"]),
+        (["run", "match", "absent", "--to", "{new}"], ["absent"]),
+        (["run", "match", "{good}", "--to", "{new}", "--iteration", "3"], ["--iterations"]),
+        (["run", "match", "{good}", "--to", "{new}", "--rate", "-1"], ["--rate", "-1"]),
+        (["run", "match", "{good}", "--to", "{new}", "--size", "0", "10"], ["--size"]),
+        (["run", "match", "{good}", "--to", "{new}", "--scorer", "neighbour"], ["neighbours"]),
+        (["run", "match", "{good}", "--to", "{run}"], ["--resume", "--overwrite"]),
+        (["run", "codes", "{good}", "--to", "{new}", "--weights", "absent.pth"], ["absent.pth"]),
+        (["score", "{good}", "--run", "{new}"], ["not a run folder"]),
+        (["train", "--run", "{good}"], ["not a run folder"]),
+        (["evaluate", "--run", "{run}", "--belongs", "{good}", "--foreign", "justapath"], ["NAME=SOURCE"]),
+        (["scor"], ["score"]),
+    ],
+)
 def test_a_wrong_call_is_one_sentence_and_a_remedy(words, expected, pictures: Path, finished_run: Path, tmp_path: Path):
     filled = [word.format(new=tmp_path / "new", good=pictures, run=finished_run) for word in words]
     done = winnow_command(*filled)
@@ -104,10 +134,15 @@ def test_debug_shows_the_traceback(tmp_path: Path):
 
 
 @pytest.mark.parametrize("seconds", [2.5, 4.0, 5.5])
-def test_killed_at_any_time_and_resumed_the_run_is_the_same(seconds: float, finished_run: Path, pictures: Path, tmp_path: Path):
+def test_killed_at_any_time_and_resumed_the_run_is_the_same(
+    seconds: float, finished_run: Path, pictures: Path, tmp_path: Path
+):
     to = tmp_path / "killed"
-    process = subprocess.Popen([sys.executable, "-m", "winnow.cli", "run", "match", str(pictures), "--to", str(to), *SMALL],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "winnow.cli", "run", "match", str(pictures), "--to", str(to), *SMALL],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     time.sleep(seconds)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()

@@ -10,11 +10,30 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "winnow"
-LAYERS = [{"errors", "options", "files", "progress", ""}, {"data", "scale"}, {"models"}, {"learn"},
-          {"detect", "select", "label", "classify"}, {"report", "deploy"}, {"run"}, {"show", "steps"}, {"api", "cli"}]
+LAYERS = [
+    {"errors", "options", "files", "progress", ""},
+    {"data", "scale"},
+    {"models"},
+    {"learn"},
+    {"detect", "select", "label", "classify"},
+    {"report", "deploy"},
+    {"run"},
+    {"show", "steps"},
+    {"api", "cli"},
+]
 FREE = {"check"}  # runs over the parts of every room
-TORCH_FREE = ("winnow.data.pool", "winnow.data.sources", "winnow.learn.encodings", "winnow.detect.detector", "winnow.detect.scorers",
-              "winnow.detect.segments", "winnow.report.measures", "winnow.report.figures", "winnow.report.html", "winnow.cli")
+TORCH_FREE = (
+    "winnow.data.pool",
+    "winnow.data.sources",
+    "winnow.learn.encodings",
+    "winnow.detect.detector",
+    "winnow.detect.scorers",
+    "winnow.detect.segments",
+    "winnow.report.measures",
+    "winnow.report.figures",
+    "winnow.report.html",
+    "winnow.cli",
+)
 
 
 def layer(room: str) -> int:
@@ -57,5 +76,9 @@ def test_help_loads_nothing_heavy(words: list[str]):
 
 
 def test_files_stay_small():
-    long = {path.name: lines for path in PACKAGE.rglob("*.py") if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400}
+    long = {
+        path.name: lines
+        for path in PACKAGE.rglob("*.py")
+        if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
+    }
     assert not long

@@ -20,7 +20,9 @@ main(sys.argv[1:])
 
 
 def guarded(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", GUARD, *map(str, words)], capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", GUARD, *map(str, words)], capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 def test_the_guard_works():
@@ -30,7 +32,11 @@ def test_the_guard_works():
 
 
 def test_the_whole_pipeline_opens_no_connection(pictures: Path, foreign: Path, tmp_path: Path):
-    for words in (["run", "match", pictures, "--to", tmp_path / "run", *SMALL], ["score", foreign, "--run", tmp_path / "run"],
-                  ["evaluate", "--run", tmp_path / "run", "--belongs", pictures, "--foreign", f"blocks={foreign}"], ["doctor"]):
+    for words in (
+        ["run", "match", pictures, "--to", tmp_path / "run", *SMALL],
+        ["score", foreign, "--run", tmp_path / "run"],
+        ["evaluate", "--run", tmp_path / "run", "--belongs", pictures, "--foreign", f"blocks={foreign}"],
+        ["doctor"],
+    ):
         done = guarded(*words)
         assert done.returncode == 0, done.stderr

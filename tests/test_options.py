@@ -37,16 +37,19 @@ def test_a_recipe_is_values_from_a_file_of_ones_own(tmp_path: Path):
     assert load_recipe(str(path)).set_by_recipe == {"train.iterations"}
 
 
-@pytest.mark.parametrize(("content", "words"), [
-    ("[train]\niteration = 3\n", ["iteration", "iterations"]),
-    ("[trane]\niterations = 3\n", ["trane", "train"]),
-    ("[train]\niterations = 'many'\n", ["--iterations", "many"]),
-    ("[train]\niterations = 0\n", ["--iterations", "greater than or equal to 1"]),
-    ("[train]\nrate = nan\n", ["--rate"]),
-    ("iterations = 3\n", ["iterations", "section"]),
-    ("[train\n", ["TOML"]),
-    ("[ingest]\non_error = 'ignore'\n", ["--on-error", "skip"]),
-])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[train]\niteration = 3\n", ["iteration", "iterations"]),
+        ("[trane]\niterations = 3\n", ["trane", "train"]),
+        ("[train]\niterations = 'many'\n", ["--iterations", "many"]),
+        ("[train]\niterations = 0\n", ["--iterations", "greater than or equal to 1"]),
+        ("[train]\nrate = nan\n", ["--rate"]),
+        ("iterations = 3\n", ["iterations", "section"]),
+        ("[train\n", ["TOML"]),
+        ("[ingest]\non_error = 'ignore'\n", ["--on-error", "skip"]),
+    ],
+)
 def test_a_wrong_recipe_is_one_clear_error(tmp_path: Path, content: str, words: list[str]):
     path = tmp_path / "wrong.toml"
     path.write_text(content, encoding="utf-8")
@@ -64,7 +67,9 @@ def test_an_unknown_recipe_names_the_nearest():
 
 
 def test_the_table_in_the_docs_is_current():
-    made = subprocess.run([sys.executable, "scripts/options_table.py"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    made = subprocess.run(
+        [sys.executable, "scripts/options_table.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == made
 
 

@@ -24,13 +24,19 @@ from winnow.options import (
 )
 from winnow.run import RunFolder
 
-app = App(name="winnow", version=__version__, default_parameter=Parameter(negative_iterable=()),
-          help="Learn from pictures nobody has labelled: what belongs, what does not, and how sure that is.",
-          help_epilogue="Add --debug to any command for the full traceback of an error.")
+app = App(
+    name="winnow",
+    version=__version__,
+    default_parameter=Parameter(negative_iterable=()),
+    help="Learn from pictures nobody has labelled: what belongs, what does not, and how sure that is.",
+    help_epilogue="Add --debug to any command for the full traceback of an error.",
+)
 app.register_install_completion_command()
 
 RunPath = Annotated[Path, Parameter(name="--run", help="The run folder.")]
-Resume = Annotated[bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")]
+Resume = Annotated[
+    bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")
+]
 Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]
 Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
 Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
@@ -40,14 +46,26 @@ Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments 
 
 def _given(**sections: Section | None) -> dict[str, dict[str, Any]]:
     """Only what the user gave, as section to option to value."""
-    return {name: section.model_dump(mode="json", include=section.model_fields_set)
-            for name, section in sections.items() if section is not None and section.model_fields_set}
+    return {
+        name: section.model_dump(mode="json", include=section.model_fields_set)
+        for name, section in sections.items()
+        if section is not None and section.model_fields_set
+    }
 
 
 @app.command
-def run(recipe: str, /, *sources: str, to: Path, resume: Resume = False,
-        overwrite: Annotated[bool, Parameter(negative="")] = False,
-        ingest: Ingest = None, model: Model = None, train: Train = None, detect: Detect = None) -> None:
+def run(
+    recipe: str,
+    /,
+    *sources: str,
+    to: Path,
+    resume: Resume = False,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    ingest: Ingest = None,
+    model: Model = None,
+    train: Train = None,
+    detect: Detect = None,
+) -> None:
     """All steps of a recipe in one command: ingest, train, encode, calibrate, report.
 
     Args:
@@ -132,8 +150,13 @@ def score(*sources: str, run: RunPath, to: Path | None = None, segments: Segment
 
 
 @app.command
-def evaluate(*, run: RunPath, belongs: Annotated[list[str], Parameter(consume_multiple=True)],
-             foreign: Annotated[list[str], Parameter(consume_multiple=True)], to: Path | None = None) -> None:
+def evaluate(
+    *,
+    run: RunPath,
+    belongs: Annotated[list[str], Parameter(consume_multiple=True)],
+    foreign: Annotated[list[str], Parameter(consume_multiple=True)],
+    to: Path | None = None,
+) -> None:
     """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each foreign group.
 
     Args:
@@ -147,7 +170,10 @@ def evaluate(*, run: RunPath, belongs: Annotated[list[str], Parameter(consume_mu
     for entry in foreign:
         name, equals, source = entry.partition("=")
         if not (name and equals and source):
-            raise OptionError(f"--foreign '{entry}' is not of the form NAME=SOURCE.", "Give, for example: --foreign adverts=clips/adverts")
+            raise OptionError(
+                f"--foreign '{entry}' is not of the form NAME=SOURCE.",
+                "Give, for example: --foreign adverts=clips/adverts",
+            )
         groups.setdefault(name, []).append(source)
     print(show.evaluate(step(RunFolder.open(run), belongs, groups, to=to)))
 
@@ -157,7 +183,9 @@ def recipes() -> None:
     """List the recipes with what they cost and what to expect."""
     for name in recipe_names():
         recipe = load_recipe(name)
-        print(f"{name}\n  {recipe.title}\n  source: {recipe.source}\n  cost:   {recipe.cost}\n  expect: {recipe.expect}")
+        print(
+            f"{name}\n  {recipe.title}\n  source: {recipe.source}\n  cost:   {recipe.cost}\n  expect: {recipe.expect}"
+        )
 
 
 @app.command

@@ -54,7 +54,9 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise RunError(f"{path} is missing.", "Run the step that writes it, or check the folder's name.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Damaged(f"{path} is not valid JSON ({error}).", "Restore it, or run the step that writes it again.") from error
+        raise Damaged(
+            f"{path} is not valid JSON ({error}).", "Restore it, or run the step that writes it again."
+        ) from error
 
 
 def sha256(path: Path) -> str:
@@ -68,5 +70,7 @@ def verify(path: Path, expected: str) -> None:
     if not path.exists():
         raise RunError(f"{path} is missing.", "Run the step that writes it, or check the folder's name.")
     if sha256(path) != expected:
-        raise Damaged(f"{path} is damaged: its SHA-256 is not the one recorded when it was written.",
-                      "Copy the file again from its origin, or run the step that writes it again.")
+        raise Damaged(
+            f"{path} is damaged: its SHA-256 is not the one recorded when it was written.",
+            "Copy the file again from its origin, or run the step that writes it again.",
+        )

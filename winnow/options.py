@@ -23,10 +23,16 @@ class IngestOptions(Section):
     grey: bool = Field(False, description="Keep one grey channel instead of three colours.")
     every: float = Field(1.0, gt=0, description="Seconds between the frames taken from a video.")
     keyframes: bool = Field(False, description="Take a video's key frames only (fastest; ignores --every).")
-    white: float | None = Field(None, gt=0, description="Value shown as white in 16-bit and float pictures "
-                                "[default: 65535 for 16 bit; 1, 255 or 65535 for float, by its largest value].")
+    white: float | None = Field(
+        None,
+        gt=0,
+        description="Value shown as white in 16-bit and float pictures "
+        "[default: 65535 for 16 bit; 1, 255 or 65535 for float, by its largest value].",
+    )
     pixel_limit: float = Field(200.0, gt=0, description="Refuse pictures of more than this many million pixels.")
-    on_error: Literal["skip", "stop"] = Field("skip", description="List a broken file in quarantine.csv and go on, or stop.")
+    on_error: Literal["skip", "stop"] = Field(
+        "skip", description="List a broken file in quarantine.csv and go on, or stop."
+    )
     max_refused: float = Field(0.2, ge=0, le=1, description="Share of files that may be refused before it is an error.")
     workers: int = Field(0, ge=0, description="Threads that decode [default: 0, one a core].")
 
@@ -37,9 +43,15 @@ class ModelOptions(Section):
     variational: bool = Field(False, description="Variational autoencoder (VAE) instead of a plain one (AE).")
     latent: int = Field(64, ge=1, description="Latent dimensions.")
     width: int = Field(32, ge=1, description="Channels of the first layer of the strided architecture.")
-    backbone: str = Field("mobilenet_v2", description="Pretrained network: vgg16, mobilenet_v2, squeezenet1_1 or a timm name.")
-    layer: str = Field("", description="Layer of the backbone whose output is the code [default: its last before the classes].")
-    weights: Path | None = Field(None, description="File of the backbone's weights (.pth, .safetensors) instead of the hub.")
+    backbone: str = Field(
+        "mobilenet_v2", description="Pretrained network: vgg16, mobilenet_v2, squeezenet1_1 or a timm name."
+    )
+    layer: str = Field(
+        "", description="Layer of the backbone whose output is the code [default: its last before the classes]."
+    )
+    weights: Path | None = Field(
+        None, description="File of the backbone's weights (.pth, .safetensors) instead of the hub."
+    )
 
 
 class TrainOptions(Section):
@@ -47,12 +59,19 @@ class TrainOptions(Section):
     batch: int = Field(64, ge=1, description="Pictures in an optimiser step.")
     rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="How the learning rate goes on.")
-    loss: Literal["squared", "sigma"] = Field("squared", description="Squared error summed over the picture, or the "
-                                              "sigma-VAE's D/2 log(mean squared error), which needs no weight.")
+    loss: Literal["squared", "sigma"] = Field(
+        "squared",
+        description="Squared error summed over the picture, or the "
+        "sigma-VAE's D/2 log(mean squared error), which needs no weight.",
+    )
     latent_weight: float = Field(1.0, ge=0, description="Weight (lambda, beta) of the latent loss of a VAE.")
     free_bits: float = Field(0.0, ge=0, description="Nats of latent loss a dimension that are not punished.")
-    validate_share: float = Field(0.1, gt=0, lt=0.5, description="Share of the pictures, by whole groups, that choose the best checkpoint.")
-    calibrate_share: float = Field(0.25, gt=0, lt=0.9, description="Share of the pictures, by whole groups, kept from training for the threshold.")
+    validate_share: float = Field(
+        0.1, gt=0, lt=0.5, description="Share of the pictures, by whole groups, that choose the best checkpoint."
+    )
+    calibrate_share: float = Field(
+        0.25, gt=0, lt=0.9, description="Share of the pictures, by whole groups, kept from training for the threshold."
+    )
     check_every: int = Field(200, ge=1, description="Optimiser steps between two validations.")
     patience: int = Field(10, ge=0, description="Validations without progress before training stops early (0: never).")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Number format of the arithmetic.")
@@ -61,18 +80,27 @@ class TrainOptions(Section):
 
 
 class DetectOptions(Section):
-    scorer: str = Field("combined", description="What tells the foreign: a scorer's name, or your own as 'module:name'.")
+    scorer: str = Field(
+        "combined", description="What tells the foreign: a scorer's name, or your own as 'module:name'."
+    )
     neighbours: int = Field(5, ge=1, description="Neighbours whose mean distance the 'neighbours' scorer takes.")
     false_alarms: float = Field(0.01, gt=0, lt=1, description="Share of what belongs that may be called foreign.")
-    dirt: float = Field(0.0, ge=0, lt=0.5, description="Share of the run's own pictures that may not belong: so many of the highest "
-                        "held-out scores are left out of the threshold.")
+    dirt: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="Share of the run's own pictures that may not belong: so many of the highest "
+        "held-out scores are left out of the threshold.",
+    )
     confident: bool = Field(False, description="Keep the false-alarm rate with 95 % confidence, not only on average.")
 
 
 class SegmentOptions(Section):
     smooth: float = Field(3.0, ge=0, description="Seconds of the running median over a video's scores.")
     min_length: float = Field(2.0, ge=0, description="Shortest segment of a video, in seconds.")
-    hysteresis: float = Field(3.0, ge=1, description="A segment ends only when the p-value is this many times the false-alarm rate.")
+    hysteresis: float = Field(
+        3.0, ge=1, description="A segment ends only when the p-value is this many times the false-alarm rate."
+    )
 
 
 class Options(BaseModel):
@@ -94,16 +122,22 @@ class Options(BaseModel):
         sections = {}
         for section, given in values.items():
             if section not in Options.model_fields:
-                raise OptionError(f"{origin}: there is no section '{section}'.", did_you_mean(section, list(Options.model_fields)))
+                raise OptionError(
+                    f"{origin}: there is no section '{section}'.", did_you_mean(section, list(Options.model_fields))
+                )
             current: Section = getattr(self, section)
             for name in given:
                 if name not in type(current).model_fields:
-                    raise OptionError(f"{origin}: section '{section}' has no option '{name}'.",
-                                      did_you_mean(name, list(type(current).model_fields)))
+                    raise OptionError(
+                        f"{origin}: section '{section}' has no option '{name}'.",
+                        did_you_mean(name, list(type(current).model_fields)),
+                    )
             try:
                 sections[section] = type(current).model_validate({**current.model_dump(), **given})
             except ValidationError as error:
-                raise OptionError(f"{origin}: {explain(error)}", "winnow STEP --help lists every option and its values.") from None
+                raise OptionError(
+                    f"{origin}: {explain(error)}", "winnow STEP --help lists every option and its values."
+                ) from None
         return self.model_copy(update=sections)
 
 
@@ -138,7 +172,9 @@ def load_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         path: Any = Path(name)
         if not path.is_file():
-            raise OptionError(f"There is no recipe file {name}.", f"Give a .toml file or one of: {', '.join(recipe_names())}.")
+            raise OptionError(
+                f"There is no recipe file {name}.", f"Give a .toml file or one of: {', '.join(recipe_names())}."
+            )
     elif name in recipe_names():
         path = resources.files("winnow") / "recipes" / f"{name}.toml"
     else:
@@ -146,12 +182,19 @@ def load_recipe(name: str) -> Recipe:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"Recipe {name} is not valid TOML: {error}.", "Correct the file; winnow/recipes holds examples.") from None
+        raise OptionError(
+            f"Recipe {name} is not valid TOML: {error}.", "Correct the file; winnow/recipes holds examples."
+        ) from None
     about = {key: str(content.pop(key, "")) for key in ("title", "source", "cost", "expect")}
     loose = [key for key, value in content.items() if not isinstance(value, dict)]
     if loose:
-        raise OptionError(f"Recipe {name}: '{loose[0]}' stands outside a section.",
-                          f"Put it under one of: {', '.join(f'[{section}]' for section in Options.model_fields)}.")
+        raise OptionError(
+            f"Recipe {name}: '{loose[0]}' stands outside a section.",
+            f"Put it under one of: {', '.join(f'[{section}]' for section in Options.model_fields)}.",
+        )
     options = Options().updated(content, f"Recipe {name}")
-    return Recipe(**about, options=options,
-                  set_by_recipe=frozenset(f"{section}.{option}" for section, values in content.items() for option in values))
+    return Recipe(
+        **about,
+        options=options,
+        set_by_recipe=frozenset(f"{section}.{option}" for section, values in content.items() for option in values),
+    )

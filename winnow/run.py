@@ -15,7 +15,7 @@ from typing import Any
 from winnow import __version__
 from winnow.errors import RunError
 from winnow.files import read_json, write_json
-from winnow.options import Options, Recipe
+from winnow.options import Options, Recipe, Section
 
 STEPS = ("ingest", "train", "encode", "calibrate")
 FOLDERS = {"ingest": "pool", "train": "model", "encode": "encodings", "calibrate": "detector"}
@@ -34,12 +34,17 @@ class RunFolder:
         self.content = content
 
     @classmethod
-    def create(cls, path: str | Path, recipe: Recipe | None = None, name: str = "", overwrite: bool = False) -> RunFolder:
+    def create(
+        cls, path: str | Path, recipe: Recipe | None = None, name: str = "", overwrite: bool = False
+    ) -> RunFolder:
         """A new run folder; `RunError` when one is there already, unless `overwrite` empties it first."""
         path = Path(path)
         if (path / "run.json").exists():
             if not overwrite:
-                raise RunError(f"{path} already holds a run.", "Add --resume to go on with it, --overwrite to begin anew, or choose another folder.")
+                raise RunError(
+                    f"{path} already holds a run.",
+                    "Add --resume to go on with it, --overwrite to begin anew, or choose another folder.",
+                )
             shutil.rmtree(path)
         elif path.exists() and any(path.iterdir()):
             raise RunError(f"{path} is not empty and not a run of Winnow.", "Choose a new or an empty folder.")
@@ -54,7 +59,9 @@ class RunFolder:
         """An existing run folder; `RunError` when there is none."""
         path = Path(path)
         if not (path / "run.json").exists():
-            raise RunError(f"{path} is not a run folder: it has no run.json.", "Make one: winnow run RECIPE SOURCES --to FOLDER")
+            raise RunError(
+                f"{path} is not a run folder: it has no run.json.", "Make one: winnow run RECIPE SOURCES --to FOLDER"
+            )
         return cls(path, read_json(path / "run.json"))
 
     def save(self) -> None:
@@ -72,7 +79,9 @@ class RunFolder:
         """Takes over options the user gave (section to option to value) and returns the resolved ones."""
         options = self.options.updated(given, "Command line")
         self.content["options"] = options.model_dump(mode="json")
-        self.content["set_by"].update({f"{section}.{name}": "you" for section, values in given.items() for name in values})
+        self.content["set_by"].update(
+            {f"{section}.{name}": "you" for section, values in given.items() for name in values}
+        )
         self.save()
         return options
 
@@ -85,9 +94,12 @@ class RunFolder:
         options = self.options
         if step == "ingest":
             return self.result("ingest").get("fingerprint", "")
-        used = {"train": {"model": options.model, "train": options.train}, "encode": {},
-                "calibrate": {"detect": options.detect}}[step]
-        shown = {name: section.model_dump(mode="json") for name, section in used.items()}
+        used: dict[str, tuple[Section, ...]] = {
+            "train": (options.model, options.train),
+            "encode": (),
+            "calibrate": (options.detect,),
+        }
+        shown = [section.model_dump(mode="json") for section in used[step]]
         before = self.key(STEPS[STEPS.index(step) - 1])
         return hashlib.sha256(json.dumps([step, shown, before], sort_keys=True).encode()).hexdigest()[:16]
 
@@ -100,15 +112,22 @@ class RunFolder:
         """`RunError` unless the step, and all before it, are done and still fit together."""
         for earlier in STEPS[: STEPS.index(step) + 1]:
             if earlier not in self.content["steps"]:
-                raise RunError(f"{self.path}: the step '{earlier}' is not done.", f"Run: winnow {earlier} --run {self.path}")
+                raise RunError(
+                    f"{self.path}: the step '{earlier}' is not done.", f"Run: winnow {earlier} --run {self.path}"
+                )
             if not self.done(earlier):
-                raise RunError(f"{self.path}: what '{earlier}' wrote is older than the options or inputs of now.",
-                               f"Run it again: winnow {earlier} --run {self.path}")
+                raise RunError(
+                    f"{self.path}: what '{earlier}' wrote is older than the options or inputs of now.",
+                    f"Run it again: winnow {earlier} --run {self.path}",
+                )
 
     def record(self, step: str, started: float, **result: Any) -> None:
         """Notes that a step is done, with its results; `started` is its `time.perf_counter()` at the beginning."""
-        entry = {"result": result, "seconds": round(time.perf_counter() - started, 2),
-                 "finished": datetime.now(UTC).isoformat(timespec="seconds")}
+        entry = {
+            "result": result,
+            "seconds": round(time.perf_counter() - started, 2),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
         self.content["steps"][step] = {"key": "", **entry}
         self.content["steps"][step]["key"] = self.key(step)
         self.save()

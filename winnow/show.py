@@ -7,11 +7,19 @@ from typing import Any
 
 def ingest(result: dict[str, Any]) -> str:
     """One line on what was read, and one on what was not."""
-    lines = [f"Ingested {result['pictures']:,} pictures and {result['frames']:,} frames of {result['videos']:,} videos "
-             f"in {result['groups']:,} groups ({result['seconds']:.1f} s)."]
-    left_out = [f"{result[name]:,} {text}" for name, text in
-                (("refused", "refused, see pool/quarantine.csv"), ("copies", "exact copies, not used twice"),
-                 ("skipped", "other files in the folders skipped")) if result[name]]
+    lines = [
+        f"Ingested {result['pictures']:,} pictures and {result['frames']:,} frames of {result['videos']:,} videos "
+        f"in {result['groups']:,} groups ({result['seconds']:.1f} s)."
+    ]
+    left_out = [
+        f"{result[name]:,} {text}"
+        for name, text in (
+            ("refused", "refused, see pool/quarantine.csv"),
+            ("copies", "exact copies, not used twice"),
+            ("skipped", "other files in the folders skipped"),
+        )
+        if result[name]
+    ]
     return "\n".join([*lines, *(["  " + "; ".join(left_out) + "."] if left_out else [])])
 
 
@@ -20,9 +28,11 @@ def train(result: dict[str, Any]) -> str:
     if not result["trained"]:
         return f"Loaded a pretrained network of {result['parameters']:,} parameters; no training is needed."
     split = result["split"]
-    lines = [f"Trained {result['parameters']:,} parameters on {split['train']:,} pictures ({split['validate']:,} validate, "
-             f"{split['calibrate']:,} kept for the threshold): {result['steps']:,} iterations, best at {result['best_step']:,}, "
-             f"{result['pictures_per_second']:,.0f} pictures/s, {result['seconds']:.0f} s, {result['precision']} on {result['device']}."]
+    lines = [
+        f"Trained {result['parameters']:,} parameters on {split['train']:,} pictures ({split['validate']:,} validate, "
+        f"{split['calibrate']:,} kept for the threshold): {result['steps']:,} iterations, best at {result['best_step']:,}, "
+        f"{result['pictures_per_second']:,.0f} pictures/s, {result['seconds']:.0f} s, {result['precision']} on {result['device']}."
+    ]
     if result["active_units"] is not None:
         lines.append(f"  Active latent units: {result['active_units']}.")
     return "\n".join([*lines, *(f"  Note: {warning}" for warning in result["warnings"])])
@@ -35,19 +45,26 @@ def encode(result: dict[str, Any]) -> str:
 
 def calibrate(result: dict[str, Any]) -> str:
     """The threshold and what it promises."""
-    line = (f"Threshold {result['threshold']:.4g} of scorer '{result['scorer']}': {result['false_alarms']:.2%} false alarms, "
-            f"from {result['calibrated_on']:,} held-out pictures.")
+    line = (
+        f"Threshold {result['threshold']:.4g} of scorer '{result['scorer']}': {result['false_alarms']:.2%} false alarms, "
+        f"from {result['calibrated_on']:,} held-out pictures."
+    )
     return line + (f"\n  {result['note']}" if result["note"] else "")
 
 
 def score(result: dict[str, Any]) -> str:
     """How much belongs, and the first segments of each video."""
-    lines = [f"{result['belong']:,} of {result['pictures']:,} belong"
-             + (f"; {result['refused']:,} refused" if result["refused"] else "") + f". Results: {result['folder']}"]
+    lines = [
+        f"{result['belong']:,} of {result['pictures']:,} belong"
+        + (f"; {result['refused']:,} refused" if result["refused"] else "")
+        + f". Results: {result['folder']}"
+    ]
     for video in result["videos"]:
         lines.append(f"{video['source']}:")
-        lines += [f"  {part.start:9.1f} to {part.end:9.1f} s  {'in' if part.belongs else 'out':3}  mean score {part.score:.3g}"
-                  for part in video["segments"][:20]]
+        lines += [
+            f"  {part.start:9.1f} to {part.end:9.1f} s  {'in' if part.belongs else 'out':3}  mean score {part.score:.3g}"
+            for part in video["segments"][:20]
+        ]
         if len(video["segments"]) > 20:
             lines.append(f"  ... and {len(video['segments']) - 20} more in segments.csv")
     return "\n".join(lines)
@@ -55,12 +72,18 @@ def score(result: dict[str, Any]) -> str:
 
 def evaluate(result: dict[str, Any]) -> str:
     """A table of the foreign groups: AUROC, average precision, rates at the threshold."""
-    lines = [f"Scorer '{result['scorer']}', threshold {result['threshold']:.4g} for {result['false_alarms_asked']:.1%} false alarms: "
-             f"true positive rate {result['true_positive_rate']:.3f} of {result['pictures']:,} pictures that belong.",
-             f"{'foreign group':24} {'pictures':>8} {'AUROC':>7} {'AP':>7} {'false positive rate':>20} {'AUROC of sharpness alone':>25}"]
+    lines = [
+        f"Scorer '{result['scorer']}', threshold {result['threshold']:.4g} for {result['false_alarms_asked']:.1%} false alarms: "
+        f"true positive rate {result['true_positive_rate']:.3f} of {result['pictures']:,} pictures that belong.",
+        f"{'foreign group':24} {'pictures':>8} {'AUROC':>7} {'AP':>7} {'false positive rate':>20} {'AUROC of sharpness alone':>25}",
+    ]
     for name, row in result["foreign"].items():
-        lines.append(f"{name[:24]:24} {row['pictures']:8,} {row['auroc']:7.3f} {row['average_precision']:7.3f} "
-                     f"{row['false_positive_rate']:20.3f} {result['baseline'][name]:25.3f}")
+        lines.append(
+            f"{name[:24]:24} {row['pictures']:8,} {row['auroc']:7.3f} {row['average_precision']:7.3f} "
+            f"{row['false_positive_rate']:20.3f} {result['baseline'][name]:25.3f}"
+        )
     if result["seen_in_training"]:
-        lines.append(f"  Note: {result['seen_in_training']:,} of the pictures given as belonging are in the run's own pool; their scores flatter.")
+        lines.append(
+            f"  Note: {result['seen_in_training']:,} of the pictures given as belonging are in the run's own pool; their scores flatter."
+        )
     return "\n".join([*lines, f"Results: {result['folder']}"])

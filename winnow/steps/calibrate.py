@@ -18,10 +18,21 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         return run.result("calibrate")
     started = time.perf_counter()
     options = run.options.detect
-    detector = Detector(scorer=options.scorer, neighbours=options.neighbours, false_alarms=options.false_alarms,
-                        confident=options.confident).fit(Encodings.load(run.folder("encode")))
+    detector = Detector(
+        scorer=options.scorer,
+        neighbours=options.neighbours,
+        false_alarms=options.false_alarms,
+        confident=options.confident,
+    ).fit(Encodings.load(run.folder("encode")))
     detector.save(run.folder("calibrate"))
     threshold = detector.threshold
-    run.record("calibrate", started, scorer=options.scorer, threshold=threshold.value, false_alarms=threshold.achieved,
-               calibrated_on=threshold.n, note=threshold.note)
+    run.record(
+        "calibrate",
+        started,
+        scorer=options.scorer,
+        threshold=threshold.value,
+        false_alarms=threshold.achieved,
+        calibrated_on=threshold.n,
+        note=threshold.note,
+    )
     return run.result("calibrate")

@@ -15,7 +15,9 @@ from winnow.run import LIBRARIES
 
 def doctor() -> tuple[list[str], bool]:
     """Lines to print, and whether everything that is needed works."""
-    lines = [f"winnow {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"]
+    lines = [
+        f"winnow {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    ]
     healthy = True
     for name in LIBRARIES:
         try:
@@ -40,7 +42,9 @@ def _pictures() -> str:
 
     for kind in ("JPEG", "PNG", "WEBP", "TIFF", "BMP"):
         Image.new("RGB", (16, 16)).save(io.BytesIO(), kind)
-    return "JPEG, PNG, WebP, TIFF, BMP" + (", AVIF" if features.check("avif") else "; AVIF cannot be read by this Pillow")
+    return "JPEG, PNG, WebP, TIFF, BMP" + (
+        ", AVIF" if features.check("avif") else "; AVIF cannot be read by this Pillow"
+    )
 
 
 def _video() -> str:
@@ -48,7 +52,9 @@ def _video() -> str:
 
     wanted = ("h264", "hevc", "vp9", "av1", "mpeg4", "gif")
     missing = [name for name in wanted if name not in av.codecs_available]
-    return f"PyAV decodes {', '.join(name for name in wanted if name not in missing)}" + (f"; not {', '.join(missing)}" if missing else "")
+    return f"PyAV decodes {', '.join(name for name in wanted if name not in missing)}" + (
+        f"; not {', '.join(missing)}" if missing else ""
+    )
 
 
 def _training() -> str:

@@ -25,10 +25,21 @@ def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     split = split_of(run, pool).split
     rows = np.flatnonzero(split != "test")
     trained = bool(run.result("train")["trained"])
-    encodings = encode_rows(load_model(run.folder("train")), pool, rows, device=options.train.device,
-                            ids=pool.column("id")[rows], groups=pool.column("group")[rows],
-                            seen=np.isin(split[rows], ("train", "validate")) & trained)
+    encodings = encode_rows(
+        load_model(run.folder("train")),
+        pool,
+        rows,
+        device=options.train.device,
+        ids=pool.column("id")[rows],
+        groups=pool.column("group")[rows],
+        seen=np.isin(split[rows], ("train", "validate")) & trained,
+    )
     encodings.save(run.folder("encode"))
-    run.record("encode", started, pictures=len(encodings), dimensions=int(encodings.codes.shape[1]),
-               measures=sorted(encodings.measures))
+    run.record(
+        "encode",
+        started,
+        pictures=len(encodings),
+        dimensions=int(encodings.codes.shape[1]),
+        measures=sorted(encodings.measures),
+    )
     return run.result("encode")

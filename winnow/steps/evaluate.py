@@ -20,8 +20,13 @@ from winnow.run import RunFolder
 from winnow.steps.score import Scored, judge, write_table
 
 
-def evaluate(run: RunFolder, belongs: Sequence[str | Path], foreign: Mapping[str, Sequence[str | Path]], *,
-             to: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    run: RunFolder,
+    belongs: Sequence[str | Path],
+    foreign: Mapping[str, Sequence[str | Path]],
+    *,
+    to: Path | None = None,
+) -> dict[str, Any]:
     """Scores pictures that belong and groups of foreign ones, and writes evaluation.json, scores.csv and figures.
 
     The baseline 'gradient' (sharpness alone) stands beside the run's scorer: where it is as good, the pictures differ in
@@ -30,8 +35,10 @@ def evaluate(run: RunFolder, belongs: Sequence[str | Path], foreign: Mapping[str
     if "all" in foreign or "belongs" in foreign:
         raise OptionError("A foreign group cannot be called 'all' or 'belongs'.", "Give it another name.")
     if not belongs or not foreign:
-        raise OptionError("An evaluation needs pictures that belong and at least one foreign group.",
-                          "Give --belongs DIR and --foreign NAME=DIR.")
+        raise OptionError(
+            "An evaluation needs pictures that belong and at least one foreign group.",
+            "Give --belongs DIR and --foreign NAME=DIR.",
+        )
     run.require("calibrate")
     folder = to or run.path / "evaluation"
     detector = Detector.load(run.folder("calibrate"))
@@ -39,16 +46,31 @@ def evaluate(run: RunFolder, belongs: Sequence[str | Path], foreign: Mapping[str
     groups = {"belongs": judge(run, belongs, folder / "pools" / "belongs", baseline)}
     for name, sources in foreign.items():
         groups[name] = judge(run, sources, folder / "pools" / f"foreign-{_slug(name)}", baseline)
-    result: dict[str, Any] = {"scorer": run.options.detect.scorer, "threshold": detector.threshold.value,
-                              "false_alarms_asked": run.options.detect.false_alarms,
-                              **_measured(groups, lambda scored: scored.scores, detector.threshold.value)}
+    result: dict[str, Any] = {
+        "scorer": run.options.detect.scorer,
+        "threshold": detector.threshold.value,
+        "false_alarms_asked": run.options.detect.false_alarms,
+        **_measured(groups, lambda scored: scored.scores, detector.threshold.value),
+    }
     sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["foreign"]
     result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
     result["seen_in_training"] = _known(run, groups["belongs"].pool)
-    write_table(folder / "scores.csv", ("group", "id", "source", "score", "p_value", "belongs"),
-                ((name, key, source, f"{value:.6g}", f"{p:.6g}", "yes" if verdict else "no") for name, scored in groups.items()
-                 for key, source, value, p, verdict in zip(scored.pool.column("id"), scored.pool.column("source"), scored.scores,
-                                                           scored.p_values, scored.belongs, strict=True)))
+    write_table(
+        folder / "scores.csv",
+        ("group", "id", "source", "score", "p_value", "belongs"),
+        (
+            (name, key, source, f"{value:.6g}", f"{p:.6g}", "yes" if verdict else "no")
+            for name, scored in groups.items()
+            for key, source, value, p, verdict in zip(
+                scored.pool.column("id"),
+                scored.pool.column("source"),
+                scored.scores,
+                scored.p_values,
+                scored.belongs,
+                strict=True,
+            )
+        ),
+    )
     _draw(folder, groups, detector.threshold.value)
     write_json(folder / "evaluation.json", result)
     return {**result, "folder": folder}
@@ -58,7 +80,12 @@ def _measured(groups: dict[str, Scored], pick: Any, threshold: float | None) -> 
     names = [name for name in groups if name != "belongs"]
     scores = np.concatenate([pick(groups[name]) for name in ("belongs", *names)])
     belongs = np.concatenate([np.full(len(groups[name].pool), name == "belongs") for name in ("belongs", *names)])
-    kinds = np.concatenate([np.full(len(groups[name].pool), "" if name == "belongs" else name, dtype=object) for name in ("belongs", *names)])
+    kinds = np.concatenate(
+        [
+            np.full(len(groups[name].pool), "" if name == "belongs" else name, dtype=object)
+            for name in ("belongs", *names)
+        ]
+    )
     units = np.concatenate([groups[name].pool.column("group") for name in ("belongs", *names)])
     return measure(scores, belongs, kinds, threshold, units)
 
@@ -76,8 +103,12 @@ def _draw(folder: Path, groups: dict[str, Scored], threshold: float) -> None:
     from winnow.report.figures import histograms, roc
 
     inside = groups["belongs"].scores
-    figures = {"histogram.png": histograms({name: scored.scores for name, scored in groups.items()}, threshold),
-               "roc.png": roc({name: (inside, scored.scores) for name, scored in groups.items() if name != "belongs"}, threshold)}
+    figures = {
+        "histogram.png": histograms({name: scored.scores for name, scored in groups.items()}, threshold),
+        "roc.png": roc(
+            {name: (inside, scored.scores) for name, scored in groups.items() if name != "belongs"}, threshold
+        ),
+    }
     for name, png in figures.items():
         with replacing(folder / name) as temporary:
             temporary.write_bytes(png)

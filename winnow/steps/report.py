@@ -28,17 +28,31 @@ def report(run: RunFolder) -> Path:
     detector, split = Detector.load(run.folder("calibrate")), split_of(run, pool).split
     rows = np.flatnonzero(split != "test")
     held = np.flatnonzero(~encodings.seen) if not encodings.seen.all() else np.arange(len(encodings))
-    evaluation = read_json(run.path / "evaluation" / "evaluation.json") if (run.path / "evaluation" / "evaluation.json").exists() else None
+    evaluation = (
+        read_json(run.path / "evaluation" / "evaluation.json")
+        if (run.path / "evaluation" / "evaluation.json").exists()
+        else None
+    )
     page = Page(
         title=f"{run.path.name}: what belongs",
         verdict=_verdict(run, pool),
         key_figures=_key_figures(run, pool, detector, evaluation),
         notes=[Note(text, "warning") for text in run.result("train")["warnings"]]
         + ([Note(detector.threshold.note, "note")] if detector.threshold.note else []),
-        sections=[_decision(run, detector), *_evaluated(run, evaluation), *_videos(run, detector),
-                  _extremes(pool, rows[held], detector.calibration, detector.threshold.value), _rebuilt(run, pool, rows[held]),
-                  _training(run), _sources(run, pool, split), _refused(pool), _options(run)],
-        made=f"Winnow {__version__}, " + ", ".join(f"{name} {version}" for name, version in run.content["versions"].items()))
+        sections=[
+            _decision(run, detector),
+            *_evaluated(run, evaluation),
+            *_videos(run, detector),
+            _extremes(pool, rows[held], detector.calibration, detector.threshold.value),
+            _rebuilt(run, pool, rows[held]),
+            _training(run),
+            _sources(run, pool, split),
+            _refused(run),
+            _options(run),
+        ],
+        made=f"Winnow {__version__}, "
+        + ", ".join(f"{name} {version}" for name, version in run.content["versions"].items()),
+    )
     path = run.path / "report.html"
     write_text(path, render(page))
     return path
@@ -47,18 +61,30 @@ def report(run: RunFolder) -> Path:
 def _verdict(run: RunFolder, pool: Pool) -> str:
     found, trained = run.result("calibrate"), run.result("train")
     groups = len(set(pool.column("group")))
-    how = f"Trained on {trained['split']['train']:,} of" if trained["trained"] else "Without training, by a pretrained network, learnt from"
-    return (f"{how} {len(pool):,} pictures in {groups:,} groups. Scores above {found['threshold']:.4g} are called foreign; "
-            f"{found['false_alarms']:.2%} false alarms are expected, judged from {found['calibrated_on']:,} held-out pictures.")
+    how = (
+        f"Trained on {trained['split']['train']:,} of"
+        if trained["trained"]
+        else "Without training, by a pretrained network, learnt from"
+    )
+    return (
+        f"{how} {len(pool):,} pictures in {groups:,} groups. Scores above {found['threshold']:.4g} are called foreign; "
+        f"{found['false_alarms']:.2%} false alarms are expected, judged from {found['calibrated_on']:,} held-out pictures."
+    )
 
 
 def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: dict[str, Any] | None) -> list[KeyFigure]:
     trained, threshold = run.result("train"), detector.threshold
-    strip = [KeyFigure("pictures", f"{len(pool):,}", f"{len(set(pool.column('group'))):,} groups"),
-             KeyFigure("false alarms", f"{threshold.achieved:.2%}", "with 95 % confidence" if threshold.confident else "on average"),
-             KeyFigure("scorer", detector.scorer_name, f"threshold {threshold.value:.4g}")]
+    strip = [
+        KeyFigure("pictures", f"{len(pool):,}", f"{len(set(pool.column('group'))):,} groups"),
+        KeyFigure(
+            "false alarms", f"{threshold.achieved:.2%}", "with 95 % confidence" if threshold.confident else "on average"
+        ),
+        KeyFigure("scorer", detector.scorer_name, f"threshold {threshold.value:.4g}"),
+    ]
     if trained["trained"]:
-        strip.append(KeyFigure("training", f"{trained['seconds']:,.0f} s", f"{trained['pictures_per_second']:,.0f} pictures/s"))
+        strip.append(
+            KeyFigure("training", f"{trained['seconds']:,.0f} s", f"{trained['pictures_per_second']:,.0f} pictures/s")
+        )
     if evaluation:
         worst = min(evaluation["foreign"].items(), key=lambda item: item[1]["auroc"])
         strip.append(KeyFigure("AUROC, hardest group", f"{worst[1]['auroc']:.3f}", worst[0]))
@@ -67,9 +93,16 @@ def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: dic
 
 def _decision(run: RunFolder, detector: Detector) -> Section:
     groups = {"belongs (held out)": detector.calibration, **_scores_by_group(run)}
-    return Section("Scores and threshold", figures=[Figure("Histogram of each group with the threshold", figures.histograms(groups, detector.threshold.value))],
-                   text=["A score says how foreign a picture is; its size means nothing by itself. The threshold is the conformal quantile "
-                         "of scores of what belongs, each given by a detector that had not seen the picture's group."])
+    return Section(
+        "Scores and threshold",
+        figures=[
+            Figure("Histogram of each group with the threshold", figures.histograms(groups, detector.threshold.value))
+        ],
+        text=[
+            "A score says how foreign a picture is; its size means nothing by itself. The threshold is the conformal quantile "
+            "of scores of what belongs, each given by a detector that had not seen the picture's group."
+        ],
+    )
 
 
 def _scores_by_group(run: RunFolder) -> dict[str, np.ndarray]:
@@ -88,17 +121,45 @@ def _evaluated(run: RunFolder, evaluation: dict[str, Any] | None) -> list[Sectio
         return []
     scores = _scores_by_group(run)
     curves = {name: (scores["belongs"], values) for name, values in scores.items() if name != "belongs"}
-    rows = [(name, part["pictures"], part["auroc"], _interval(part), part["average_precision"], part["false_positive_rate"], evaluation["baseline"][name])
-            for name, part in evaluation["foreign"].items()]
-    table = Table(("foreign group", "pictures", "AUROC", "95 % interval", "average precision", "false positive rate",
-                   "AUROC of sharpness alone"), rows,
-                  caption="True positive rate: share of what belongs that is accepted. False positive rate: share of the foreign that is accepted. "
-                          "Intervals by bootstrap over groups.")
-    text = [f"True positive rate: {evaluation['true_positive_rate']:.3f} of {evaluation['pictures']:,} pictures that belong are accepted."]
+    rows = [
+        (
+            name,
+            part["pictures"],
+            part["auroc"],
+            _interval(part),
+            part["average_precision"],
+            part["false_positive_rate"],
+            evaluation["baseline"][name],
+        )
+        for name, part in evaluation["foreign"].items()
+    ]
+    table = Table(
+        (
+            "foreign group",
+            "pictures",
+            "AUROC",
+            "95 % interval",
+            "average precision",
+            "false positive rate",
+            "AUROC of sharpness alone",
+        ),
+        rows,
+        caption="True positive rate: share of what belongs that is accepted. False positive rate: share of the foreign that is accepted. "
+        "Intervals by bootstrap over groups.",
+    )
+    text = [
+        f"True positive rate: {evaluation['true_positive_rate']:.3f} of {evaluation['pictures']:,} pictures that belong are accepted."
+    ]
     if evaluation["seen_in_training"]:
         text.append(f"{evaluation['seen_in_training']:,} of them are in the run's own pool; their scores flatter.")
-    return [Section("Evaluation", text=text,
-                    figures=[Figure("ROC", figures.roc(curves, evaluation["threshold"]))], tables=[table])]
+    return [
+        Section(
+            "Evaluation",
+            text=text,
+            figures=[Figure("ROC", figures.roc(curves, evaluation["threshold"]))],
+            tables=[table],
+        )
+    ]
 
 
 def _interval(part: dict[str, Any]) -> str | None:
@@ -115,23 +176,46 @@ def _videos(run: RunFolder, detector: Detector) -> list[Section]:
     table = []
     for row in _rows(run.path / "scores" / "segments.csv"):
         spans.setdefault(row["source"], []).append((float(row["start"]), float(row["end"]), row["verdict"] == "in"))
-        table.append((Path(row["source"]).name, figures.clock(float(row["start"])), figures.clock(float(row["end"])), row["verdict"], float(row["score"])))
+        table.append(
+            (
+                Path(row["source"]).name,
+                figures.clock(float(row["start"])),
+                figures.clock(float(row["end"])),
+                row["verdict"],
+                float(row["score"]),
+            )
+        )
     drawn = []
     for source, points in list(frames.items())[:12]:
         times, scores = np.array(points).T
         png = figures.timeline(times, scores, detector.threshold.value, spans.get(source, []), title=Path(source).name)
         drawn.append(Figure(Path(source).name, png))
     marked = [number for number, row in enumerate(table) if row[3] == "out"]
-    segments = Table(("video", "start", "end", "verdict", "mean score"), table, title="Segments", marked=marked, folded=len(table) > 30)
+    segments = Table(
+        ("video", "start", "end", "verdict", "mean score"),
+        table,
+        title="Segments",
+        marked=marked,
+        folded=len(table) > 30,
+    )
     return [Section("Videos scored", figures=drawn, tables=[segments])] if drawn else []
 
 
 def _extremes(pool: Pool, rows: np.ndarray, scores: np.ndarray, threshold: float, most: int = 10) -> Section:
     order = np.argsort(scores, kind="stable")
     shown = {"Most belonging": order[:most], "Least belonging": order[::-1][:most]}
-    drawn = [Figure(f"{title} of the run's own held-out pictures",
-                    grids.picture_grid(pool.pixels(rows[chosen]), [f"{scores[i]:.3g}" for i in chosen], belongs=list(scores[chosen] <= threshold)),
-                    pictures=True) for title, chosen in shown.items()]
+    drawn = [
+        Figure(
+            f"{title} of the run's own held-out pictures",
+            grids.picture_grid(
+                pool.pixels(rows[chosen]),
+                [f"{scores[i]:.3g}" for i in chosen],
+                belongs=list(scores[chosen] <= threshold),
+            ),
+            pictures=True,
+        )
+        for title, chosen in shown.items()
+    ]
     return Section("Most and least belonging", figures=drawn)
 
 
@@ -144,17 +228,38 @@ def _rebuilt(run: RunFolder, pool: Pool, rows: np.ndarray, most: int = 8) -> Sec
     chosen = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     originals = pool.pixels(chosen)
     png = grids.reconstruction_grid(originals, rebuild(load_model(run.folder("train")), originals))
-    return Section("Originals and reconstructions", figures=[Figure("Held-out pictures, what the model makes of them, and the error", png, pictures=True)])
+    return Section(
+        "Originals and reconstructions",
+        figures=[Figure("Held-out pictures, what the model makes of them, and the error", png, pictures=True)],
+    )
 
 
 def _training(run: RunFolder) -> Section:
     trained = run.result("train")
     if not trained["trained"]:
-        return Section("Model", text=[f"A pretrained network of {trained['parameters']:,} parameters; nothing was trained."])
+        return Section(
+            "Model", text=[f"A pretrained network of {trained['parameters']:,} parameters; nothing was trained."]
+        )
     log = [json.loads(line) for line in (run.folder("train") / "train.jsonl").read_text(encoding="utf-8").splitlines()]
-    facts = [(name.replace("_", " "), trained[name]) for name in ("parameters", "steps", "best_step", "stopped_early", "seconds",
-                                                                "pictures_per_second", "active_units", "precision", "device")]
-    return Section("Training", figures=[Figure("Loss", figures.loss_curves(log))], tables=[Table((), facts, title="Training in numbers")])
+    facts = [
+        (name.replace("_", " "), trained[name])
+        for name in (
+            "parameters",
+            "steps",
+            "best_step",
+            "stopped_early",
+            "seconds",
+            "pictures_per_second",
+            "active_units",
+            "precision",
+            "device",
+        )
+    ]
+    return Section(
+        "Training",
+        figures=[Figure("Loss", figures.loss_curves(log))],
+        tables=[Table((), facts, title="Training in numbers")],
+    )
 
 
 def _sources(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
@@ -163,27 +268,48 @@ def _sources(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
     for group, part in zip(pool.column("group"), split, strict=True):
         counts.setdefault(group, Counter())[part] += 1
     parts = ("train", "validate", "calibrate", "test")
-    groups = Table(("group", *parts), [(group, *(count[part] for part in parts)) for group, count in counts.items()][:500],
-                   title=f"{len(counts):,} groups and what each was used for", folded=len(counts) > 12)
+    groups = Table(
+        ("group", *parts),
+        [(group, *(count[part] for part in parts)) for group, count in counts.items()][:500],
+        title=f"{len(counts):,} groups and what each was used for",
+        folded=len(counts) > 12,
+    )
     return Section("What it learnt from", tables=[sources, groups])
 
 
-def _refused(pool: Pool) -> Section:
-    refused = pool.quarantine()
+def _refused(run: RunFolder) -> Section:
+    refused = [(row["source"], row["reason"]) for row in _rows(run.folder("ingest") / "quarantine.csv")]
     reasons = Counter(reason for _, reason in refused)
     if not refused:
         return Section("Quarantine")
-    return Section("Quarantine", text=[f"{len(refused):,} files could not be used; pool/quarantine.csv lists all."],
-                   tables=[Table(("reason", "files"), reasons.most_common(20)), Table(("file", "reason"), refused[:50], title="The first of them", folded=True)])
+    return Section(
+        "Quarantine",
+        text=[f"{len(refused):,} files could not be used; pool/quarantine.csv lists all."],
+        tables=[
+            Table(("reason", "files"), reasons.most_common(20)),
+            Table(("file", "reason"), refused[:50], title="The first of them", folded=True),
+        ],
+    )
 
 
 def _options(run: RunFolder) -> Section:
-    rows = [(name, value, run.content["set_by"].get(f"{section}.{name}", "default"))
-            for section, options in run.content["options"].items() for name, value in options.items()]
+    rows = [
+        (name, value, run.content["set_by"].get(f"{section}.{name}", "default"))
+        for section, options in run.content["options"].items()
+        for name, value in options.items()
+    ]
     marked = [number for number, row in enumerate(rows) if row[2] != "default"]
-    command = f"winnow run {run.content['recipe'] or 'RECIPE'} {' '.join(run.content.get('sources', []))} --to {run.path.name}" + "".join(
-        _flag(key.split(".")) + _value(run, key) for key, who in run.content["set_by"].items() if who == "you")
-    return Section("Options, and how to make it again", tables=[Table(("option", "value", "set by"), rows, marked=marked, folded=True)], commands=[command])
+    command = (
+        f"winnow run {run.content['recipe'] or 'RECIPE'} {' '.join(run.content.get('sources', []))} --to {run.path.name}"
+        + "".join(
+            _flag(key.split(".")) + _value(run, key) for key, who in run.content["set_by"].items() if who == "you"
+        )
+    )
+    return Section(
+        "Options, and how to make it again",
+        tables=[Table(("option", "value", "set by"), rows, marked=marked, folded=True)],
+        commands=[command],
+    )
 
 
 def _flag(key: list[str]) -> str:

@@ -31,9 +31,12 @@ class Scored:
     p_values: np.ndarray
     belongs: np.ndarray
     others: dict[str, np.ndarray]
+    refused: int
 
 
-def judge(run: RunFolder, sources: Sequence[str | Path], folder: Path, others: dict[str, Scorer] | None = None) -> Scored:
+def judge(
+    run: RunFolder, sources: Sequence[str | Path], folder: Path, others: dict[str, Scorer] | None = None
+) -> Scored:
     """Ingests sources into a pool in `folder` the way the run's own pictures were, and scores them chunk by chunk."""
     from winnow.data.ingest import ingest
     from winnow.learn.encode import encode
@@ -42,7 +45,7 @@ def judge(run: RunFolder, sources: Sequence[str | Path], folder: Path, others: d
     run.require("calibrate")
     options = run.options
     detector, model = Detector.load(run.folder("calibrate")), load_model(run.folder("train"))
-    ingest(sources, folder, options.ingest, keep_others=False)
+    result = ingest(sources, folder, options.ingest, keep_others=False)
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
     extra = {name: np.empty(len(pool)) for name in others or {}}
@@ -55,7 +58,7 @@ def judge(run: RunFolder, sources: Sequence[str | Path], folder: Path, others: d
                 extra[name][rows] = scorer.score(encodings)
             advance(len(rows))
     p_values = detector.p_values(scores)
-    return Scored(pool, scores, p_values, scores <= detector.threshold.value, extra)
+    return Scored(pool, scores, p_values, scores <= detector.threshold.value, extra, result.refused)
 
 
 def score(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = None) -> dict[str, Any]:
@@ -67,26 +70,61 @@ def score(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = No
     scored = judge(run, sources, folder / "pool")
     pool = scored.pool
     columns = {name: pool.column(name) for name in ("id", "source", "time")}
-    write_table(folder / "scores.csv", ("id", "source", "time", "score", "p_value", "belongs"),
-                zip(columns["id"], columns["source"], (_seconds(time) for time in columns["time"]),
-                    (f"{value:.6g}" for value in scored.scores), (f"{value:.6g}" for value in scored.p_values),
-                    ("yes" if value else "no" for value in scored.belongs), strict=True))
+    write_table(
+        folder / "scores.csv",
+        ("id", "source", "time", "score", "p_value", "belongs"),
+        zip(
+            columns["id"],
+            columns["source"],
+            (_seconds(time) for time in columns["time"]),
+            (f"{value:.6g}" for value in scored.scores),
+            (f"{value:.6g}" for value in scored.p_values),
+            ("yes" if value else "no" for value in scored.belongs),
+            strict=True,
+        ),
+    )
     for old in (*folder.glob("video-*.png"), *folder.glob("video-*.ffconcat")):
         old.unlink()
     threshold = Detector.load(run.folder("calibrate")).threshold
-    videos = []
+    videos: list[dict[str, Any]] = []
     for number, (source, rows) in enumerate(video_rows(pool)):
         times = columns["time"][rows].astype(float)
         found = segment_video(times, scored, rows, run.options.segments, threshold.level)
         stem = folder / f"video-{number:03d}-{Path(source).stem}"
         write_text(stem.with_name(stem.name + ".ffconcat"), ffconcat(source, found))
-        _timeline(stem.with_name(stem.name + ".png"), source, times, scored.scores[rows], threshold.value, found, run.options.segments)
+        _timeline(
+            stem.with_name(stem.name + ".png"),
+            source,
+            times,
+            scored.scores[rows],
+            threshold.value,
+            found,
+            run.options.segments,
+        )
         videos.append({"source": source, "segments": found})
-    write_table(folder / "segments.csv", ("source", "start", "end", "verdict", "score"),
-                ((video["source"], f"{part.start:.3f}", f"{part.end:.3f}", "in" if part.belongs else "out", f"{part.score:.6g}")
-                 for video in videos for part in video["segments"]))
-    return {"pictures": len(pool), "belong": int(scored.belongs.sum()), "refused": len(pool.quarantine()),
-            "threshold": threshold.value, "videos": videos, "folder": folder}
+    write_table(
+        folder / "segments.csv",
+        ("source", "start", "end", "verdict", "score"),
+        (
+            (
+                video["source"],
+                f"{part.start:.3f}",
+                f"{part.end:.3f}",
+                "in" if part.belongs else "out",
+                f"{part.score:.6g}",
+            )
+            for video in videos
+            for part in video["segments"]
+        ),
+    )
+    return {
+        "pictures": len(pool),
+        "belong": int(scored.belongs.sum()),
+        "refused": scored.refused,
+        "threshold": threshold.value,
+        "videos": videos,
+        "folder": folder,
+    }
 
 
 def video_rows(pool: Pool) -> list[tuple[str, np.ndarray]]:
@@ -97,10 +135,19 @@ def video_rows(pool: Pool) -> list[tuple[str, np.ndarray]]:
     return [(str(names[i]), frames[which == i]) for i in np.argsort(first)]
 
 
-def segment_video(times: np.ndarray, scored: Scored, rows: np.ndarray, options: SegmentOptions, level: float) -> list[Segment]:
+def segment_video(
+    times: np.ndarray, scored: Scored, rows: np.ndarray, options: SegmentOptions, level: float
+) -> list[Segment]:
     """The segments of one video, by the run's options."""
-    return segments(times, scored.scores[rows], scored.p_values[rows], false_alarms=level, smooth=options.smooth,
-                    min_length=options.min_length, hysteresis=options.hysteresis)
+    return segments(
+        times,
+        scored.scores[rows],
+        scored.p_values[rows],
+        false_alarms=level,
+        smooth=options.smooth,
+        min_length=options.min_length,
+        hysteresis=options.hysteresis,
+    )
 
 
 def write_table(path: Path, header: Sequence[str], rows: Any) -> None:
@@ -115,11 +162,24 @@ def _seconds(time: float | None) -> str:
     return "" if time is None or np.isnan(time) else f"{time:.3f}"
 
 
-def _timeline(path: Path, source: str, times: np.ndarray, scores: np.ndarray, threshold: float, found: list[Segment],
-              options: SegmentOptions) -> None:
+def _timeline(
+    path: Path,
+    source: str,
+    times: np.ndarray,
+    scores: np.ndarray,
+    threshold: float,
+    found: list[Segment],
+    options: SegmentOptions,
+) -> None:
     from winnow.report.figures import timeline
 
-    png = timeline(times, scores, threshold, [(part.start, part.end, part.belongs) for part in found],
-                   smoothed=smoothed(times, scores, options.smooth), title=Path(source).name)
+    png = timeline(
+        times,
+        scores,
+        threshold,
+        [(part.start, part.end, part.belongs) for part in found],
+        smoothed=smoothed(times, scores, options.smooth),
+        title=Path(source).name,
+    )
     with replacing(path) as temporary:
         temporary.write_bytes(png)

@@ -42,6 +42,11 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     split = split_of(run, pool)
     rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
     result = fit(model, pool, rows, options.train, run.folder("train"), resume=resume)
-    run.record("train", started, trained=True, split={name: len(chosen) for name, chosen in rows.items()},
-               **{**asdict(result), "warnings": [*result.warnings, *([split.note] if split.note else [])]})
+    run.record(
+        "train",
+        started,
+        trained=True,
+        split={name: len(chosen) for name, chosen in rows.items()},
+        **{**asdict(result), "warnings": [*result.warnings, *([split.note] if split.note else [])]},
+    )
     return run.result("train")
