@@ -54,10 +54,11 @@ def test_bootstrap_against_a_slow_one(ties: bool) -> None:
 
 
 def test_frames_of_few_groups_make_wide_intervals() -> None:
-    scores, belongs, _, groups = made_up(2)
+    _, belongs, _, groups = made_up(2)
+    scores = np.repeat(np.random.default_rng(2).normal(size=24), 10) + ~belongs
     by_group = bootstrap(scores, belongs, 0.5, groups, seed=0)
     by_picture = bootstrap(scores, belongs, 0.5, np.arange(240), seed=0)
-    assert np.ptp(by_group["auroc"]) > 1.3 * np.ptp(by_picture["auroc"])
+    assert np.ptp(by_group["auroc"]) > 2 * np.ptp(by_picture["auroc"])
     assert bootstrap(scores, belongs, 0.5, groups, seed=1) != by_group
     assert bootstrap(scores, belongs, 0.5, groups, seed=0) == by_group
 

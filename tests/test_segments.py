@@ -134,8 +134,8 @@ def test_ffmpeg_cuts_by_the_list(tmp_path: Path, name: str, absolute: bool) -> N
     if not shutil.which("ffmpeg") or not shutil.which("ffprobe"):
         pytest.skip("the ffmpeg and ffprobe programs are not on PATH")
     video = tmp_path / name
-    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=6", "-g", "1",
-                    f"file:{video}"], check=True, timeout=60)
+    made = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=6", "-g", "1"]
+    subprocess.run([*made, f"file:{video}"], check=True, timeout=60)
     cut = tmp_path / "cut.ffconcat"
     cut.write_text(ffconcat(video if absolute else name, PARTS), encoding="utf-8")
     subprocess.run(["ffmpeg", "-v", "error", "-safe", "0", "-f", "concat", "-i", str(cut), "-c", "copy",

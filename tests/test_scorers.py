@@ -1,0 +1,293 @@
+"""Every scorer against a slow obvious version or a known answer, and against bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.covariance import LedoitWolf
+
+from winnow.check import obvious
+from winnow.detect.combine import Combined, Surprise
+from winnow.detect.scorer import ROWS, Scorer, folds_of, held_out
+from winnow.detect.scorers import SCORERS, Gaussian, Neighbours, Relative, make_scorer
+from winnow.errors import DataError, OptionError, WinnowError
+from winnow.learn.encodings import Encodings
+from winnow.options import DetectOptions
+
+NORMAL, NEW, FOREIGN = obvious(200, 0, False), obvious(50, 1, False), obvious(50, 2, True)
+CODES = ("gaussian", "relative", "neighbours", "combined")
+
+
+def with_seen(seen: np.ndarray, **changes: np.ndarray) -> Encodings:
+    """NORMAL with some rows seen in training, and some measures changed."""
+    return Encodings.of(NORMAL.codes, measures={**NORMAL.measures, **changes}, seen=seen)
+
+
+def test_importing_detect_imports_no_torch() -> None:
+    modules = ("detect.scorers", "detect.detector", "detect.combine", "detect.threshold", "detect.segments", "report.measures", "check")
+    program = "import sys\n" + "".join(f"import winnow.{name}\n" for name in modules)
+    program += "print([name for name in ('torch', 'torchvision', 'timm', 'av') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["reconstruction", "worst", "latent"])
+def test_measures_are_read_as_logarithms(name: str) -> None:
+    scores = make_scorer(name).fit(NORMAL).score(NEW)
+    assert scores == pytest.approx([np.log(value) for value in NEW.measures[name]])
+    zero = Encodings.of(NEW.codes, measures={name: np.zeros(len(NEW))})
+    assert np.isfinite(make_scorer(name).fit(NORMAL).score(zero)).all()
+
+
+def test_both_adds_standardised_losses_of_held_out_normals() -> None:
+    seen = np.arange(200) < 150
+    scorer = make_scorer("both").fit(with_seen(seen))
+    expected = np.zeros(len(NEW))
+    for name in ("reconstruction", "latent"):
+        logs = np.log(NORMAL.measures[name][~seen])
+        expected += (np.log(NEW.measures[name]) - logs.mean()) / logs.std()
+    assert scorer.score(NEW) == pytest.approx(expected)
+
+
+def test_complexity_is_the_residual_of_a_regression_on_held_out_normals() -> None:
+    seen = np.arange(200) < 150
+    error = np.where(seen, 1e-6, NORMAL.measures["reconstruction"])
+    scorer = make_scorer("complexity").fit(with_seen(seen, reconstruction=error))
+    logs = [np.log(NORMAL.measures[name][~seen]) for name in ("variance", "reconstruction")]
+    slope, intercept = np.polyfit(*logs, 1)
+    expected = np.log(NEW.measures["reconstruction"]) - slope * np.log(NEW.measures["variance"]) - intercept
+    assert scorer.score(NEW) == pytest.approx(expected)
+    flat = make_scorer("complexity").fit(with_seen(seen, variance=np.full(200, 0.05)))
+    assert flat.slope == 0
+
+
+def test_complexity_sees_through_simple_pictures() -> None:
+    """Foreign pictures that are simple have the error of normal ones; only given their variance it is too large."""
+    rng = np.random.default_rng(0)
+    variance = np.exp(rng.normal(size=600)) * np.repeat([1.0, 0.05], 300)
+    error = 0.1 * variance * np.exp(0.3 * rng.normal(size=600)) * np.repeat([1.0, 15.0], 300)
+    pictures = Encodings.of(np.zeros((600, 2)), measures={"reconstruction": error, "variance": variance})
+    chances = {}
+    for name in ("reconstruction", "complexity"):
+        scores = make_scorer(name).fit(pictures[:200]).score(pictures[200:])
+        chances[name] = (scores[None, 100:] > scores[:100, None]).mean()
+    assert chances["reconstruction"] < 0.6
+    assert chances["complexity"] > 0.99
+
+
+def test_background_is_the_log_ratio_of_errors() -> None:
+    expected = np.log(NEW.measures["reconstruction"] / NEW.measures["background"])
+    assert make_scorer("background").fit(NORMAL).score(NEW) == pytest.approx(expected)
+
+
+def test_gradient_is_two_sided() -> None:
+    scorer = make_scorer("gradient").fit(NORMAL)
+    centre = np.exp(np.log(NORMAL.measures["gradient"]).mean())
+    probe = Encodings.of(np.zeros((3, 8)), measures={"gradient": centre * np.array([1.0, 4.0, 0.25])})
+    assert scorer.score(probe) == pytest.approx([0, np.log(4), np.log(4)], abs=1e-9)
+
+
+def test_gaussian_is_the_shrunk_mahalanobis_distance() -> None:
+    assert Gaussian().fit(NORMAL).score(NEW) == pytest.approx(LedoitWolf().fit(NORMAL.codes).mahalanobis(NEW.codes), rel=1e-4)
+
+
+def test_relative_subtracts_the_background() -> None:
+    background = np.random.default_rng(4).normal(size=(300, 8)) * 3
+    expected = Gaussian().fit(NORMAL).score(NEW) - Gaussian().fit(background).score(NEW)
+    assert Relative(background=background).fit(NORMAL).score(NEW) == pytest.approx(expected)
+    assert (Relative().fit(NORMAL).score(np.concatenate([NEW.codes, FOREIGN.codes])) >= 0).all()
+    with pytest.raises(DataError, match="background codes"):
+        Relative(background=background[:, :3]).fit(NORMAL)
+
+
+def test_neighbours_against_brute_force() -> None:
+    rng = np.random.default_rng(5)
+    for k, n, d, offset in [(1, 30, 3, 0), (5, 200, 16, 0), (7, 4, 5, 0), (5, 300, 8, 1000)]:
+        bank, queries = (offset + rng.normal(size=(count, d)).astype(np.float32) for count in (n, 40))
+        distances = np.linalg.norm(queries[:, None].astype(float) - bank[None], axis=2)
+        expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
+        assert Neighbours(k).fit(bank).score(queries) == pytest.approx(expected, rel=1e-4)
+    assert make_scorer("neighbours", DetectOptions(neighbours=3)).neighbours == 3
+    with pytest.raises(OptionError, match="neighbours"):
+        Neighbours(0)
+
+
+def test_neighbours_of_duplicates_are_at_distance_zero() -> None:
+    codes = np.repeat(np.random.default_rng(6).normal(size=(4, 6)) + 100, 10, axis=0)
+    assert Neighbours(5).fit(codes).score(codes).tolist() == [0.0] * 40
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_constant_codes_do_not_crash(name: str) -> None:
+    scorer = make_scorer(name).fit(np.full((30, 4), 7.0))
+    scores = scorer.score(np.array([[7.0, 7, 7, 7], [8.0, 7, 7, 7]]))
+    assert np.isfinite(scores).all()
+    assert scores[1] > scores[0]
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_more_dimensions_than_pictures(name: str) -> None:
+    rng = np.random.default_rng(7)
+    normal, far = rng.normal(size=(20, 64)), rng.normal(size=(20, 64)) + 5
+    scorer = make_scorer(name).fit(normal)
+    assert scorer.score(far).min() > np.median(scorer.score(normal))
+
+
+def test_huge_values_stay_finite() -> None:
+    for name in CODES:
+        scores = make_scorer(name).fit(NORMAL.codes * 1e6).score(FOREIGN.codes * 1e9)
+        assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("name", sorted(SCORERS))
+def test_bad_input_is_refused_by_name(name: str) -> None:
+    scorer = make_scorer(name)
+    with pytest.raises(DataError, match=f"'{name}' has not been fitted"):
+        scorer.score(NEW)
+    with pytest.raises(DataError, match=f"'{name}' has not been fitted"):
+        scorer.state()
+    with pytest.raises(DataError, match=f"'{name}' needs at least"):
+        scorer.fit(NORMAL[:0])
+    scorer.fit(NORMAL)
+    with pytest.raises(DataError, match=f"7 dimensions; the scorer '{name}' was fitted on 8"):
+        scorer.score(Encodings.of(NEW.codes[:, :7], measures=NEW.measures))
+    assert scorer.score(NEW[:0]).shape == (0,)
+    for needed in scorer.needs:
+        lacking = Encodings.of(NORMAL.codes, measures={key: v for key, v in NORMAL.measures.items() if key != needed})
+        with pytest.raises(DataError, match=f"'{name}' needs '{needed}'") as caught:
+            make_scorer(name).fit(lacking)
+        assert caught.value.remedy
+        spoilt = {**NORMAL.measures, needed: np.full(200, np.nan)}
+        with pytest.raises(DataError, match=f"'{needed}' holds 200 values that are not finite"):
+            make_scorer(name).fit(Encodings.of(NORMAL.codes, measures=spoilt))
+    if scorer.reads_codes:
+        codes = NORMAL.codes.copy()
+        codes[2, 1] = np.inf
+        with pytest.raises(DataError, match="'codes' holds 1 values"):
+            make_scorer(name).fit(codes)
+    with pytest.raises(DataError, match="shape"):
+        make_scorer(name).fit(np.zeros(5))
+
+
+def test_unknown_and_own_scorers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OptionError, match="no scorer 'neighbors'") as caught:
+        make_scorer("neighbors")
+    assert "'neighbours'" in str(caught.value)
+    (tmp_path / "mine_scorer.py").write_text(
+        "from winnow.detect.scorer import Scorer\n"
+        "class Mine(Scorer):\n    def _fit(self, normal): pass\n    def _score(self, e): return e.codes[:, 0]\n"
+        "class Other: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert make_scorer("mine_scorer:Mine").fit(NORMAL).score(NEW).tolist() == NEW.codes[:, 0].tolist()
+    for wrong, words in {"mine_scorer:Other": "not a class of", "mine_scorer:Absent": "cannot be imported",
+                         "no_such_module:X": "cannot be imported"}.items():
+        with pytest.raises(OptionError, match=words):
+            make_scorer(wrong)
+
+
+def test_held_out_rows_and_folds_keep_groups_whole() -> None:
+    groups = np.repeat([f"v{i}" for i in range(20)], 10)
+    seen = np.arange(200) < 100
+    encodings = Encodings.of(NORMAL.codes, groups=groups, seen=seen)
+    assert len(held_out(encodings)) == 100
+    assert len(held_out(Encodings.of(NORMAL.codes, seen=np.ones(200, bool)))) == 200
+    fold = folds_of(encodings, 5)
+    assert (fold[seen] == -1).all()
+    assert set(fold[~seen]) == set(range(5))
+    for group in np.unique(groups):
+        assert len(set(fold[groups == group])) == 1
+    assert set(folds_of(Encodings.of(NORMAL.codes, groups=groups, seen=np.ones(200, bool)), 5)) == set(range(5))
+
+
+@pytest.mark.parametrize("name", ["neighbours", "gaussian", "complexity"])
+def test_held_out_scores_are_those_of_a_scorer_fitted_without_the_fold(name: str) -> None:
+    seen = np.arange(200) < 80
+    normal = with_seen(seen)
+    fold = folds_of(normal, 4)
+    scorer = make_scorer(name)
+    scores = scorer.fit_held_out(normal, fold)
+    assert np.isnan(scores[seen]).all()
+    for number in range(4):
+        rows = fold == number
+        assert scores[rows].tolist() == make_scorer(name).fit(normal[~rows]).score(normal[rows]).tolist()
+    assert scorer.score(NEW).tolist() == make_scorer(name).fit(normal).score(NEW).tolist()
+
+
+def test_many_normals_are_sampled_with_a_fixed_seed() -> None:
+    codes = np.random.default_rng(8).normal(size=(ROWS + 5000, 2)).astype(np.float32)
+    encodings = Encodings.of(codes)
+    one, other = Neighbours(), Neighbours()
+    fold = np.arange(len(codes)) % 2
+    scores = one.fit_held_out(encodings, fold)
+    assert len(one.bank) == ROWS
+    assert int((~np.isnan(scores)).sum()) == ROWS
+    assert one.score(codes[:50]).tolist() == other.fit(encodings).score(codes[:50]).tolist()
+
+
+def test_surprise_is_minus_log_p_and_goes_on_growing() -> None:
+    rng = np.random.default_rng(9)
+    calibration = rng.exponential(size=400)
+    surprise = Surprise(calibration, np.ones(400))
+    probe = np.linspace(-1, 60, 4000)
+    values = surprise.of_new(probe)
+    assert (np.diff(values) >= 0).all()
+    assert (np.diff(values[probe > calibration.max()]) > 0).all()
+    inside = probe < np.quantile(calibration, 0.85)
+    slow = [-np.log((1 + (calibration >= s).sum()) / 401) for s in probe[inside]]
+    assert values[inside] == pytest.approx(slow)
+    assert values[-1] == pytest.approx(60, rel=0.3)  # an exponential's surprise is the value itself
+
+
+def test_own_surprise_leaves_each_score_out() -> None:
+    rng = np.random.default_rng(10)
+    calibration = np.sort(rng.normal(size=60))
+    own = Surprise(calibration, np.ones(60)).of_own(calibration, np.ones(60))
+    slow = [-np.log((1 + (np.delete(calibration, i) >= s).sum()) / 60) for i, s in enumerate(calibration[:50])]
+    assert own[:50] == pytest.approx(slow)
+    lone = np.append(rng.normal(size=59), 1000.0)
+    kept = Surprise(lone, np.ones(60))
+    assert kept.of_own(lone, np.ones(60))[-1] > 5 * kept.of_new(np.array([1000.0]))[0]
+
+
+def test_surprise_of_equal_scores_is_finite() -> None:
+    for calibration in (np.zeros(50), np.append(np.zeros(49), 1.0), np.zeros(1)):
+        surprise = Surprise(calibration, np.ones(len(calibration)))
+        assert np.isfinite(surprise.of_new(np.array([-1.0, 0.0, 1.0, 1e6]))).all()
+        assert np.isfinite(surprise.of_own(calibration, np.ones(len(calibration)))).all()
+
+
+def test_combined_takes_what_the_encodings_have() -> None:
+    everything = Combined().fit(NORMAL)
+    assert {"complexity", "neighbours"} <= set(everything.fitted)
+    assert "neighbours" in Combined().fit(NORMAL.codes).fitted
+    assert set(Combined().fit(NORMAL.codes).fitted) < set(everything.fitted)
+    chosen = Combined(("gaussian", "latent")).fit(NORMAL)
+    assert list(chosen.fitted) == ["gaussian", "latent"]
+    expected = sum(part[1].of_new(part[0].score(NEW)) for part in chosen.fitted.values())
+    assert chosen.score(NEW) == pytest.approx(expected)
+    with pytest.raises(OptionError, match="itself"):
+        Combined(("combined",))
+    with pytest.raises(WinnowError, match="latent"):
+        Combined(("latent",)).fit(NORMAL.codes)
+
+
+def test_one_component_that_sees_it_is_enough() -> None:
+    """Foreign in the codes alone, or in the error alone: the combination sees both, each single scorer one."""
+    new = NEW.measures
+    in_codes = Encodings.of(FOREIGN.codes, measures=new)
+    in_error = Encodings.of(NEW.codes, measures={**new, "reconstruction": 20 * new["reconstruction"], "worst": 20 * new["worst"]})
+    scorer = Combined().fit(NORMAL)
+    usual = np.sort(scorer.score(obvious(500, 11, False)))
+    for foreign in (in_codes, in_error):
+        assert (np.searchsorted(usual, scorer.score(foreign)) / 500).mean() > 0.98
+
+
+def test_every_scorer_has_its_name_and_a_docstring() -> None:
+    for name, kind in SCORERS.items():
+        assert kind.name == name
+        assert issubclass(kind, Scorer)
+        assert kind.__doc__
