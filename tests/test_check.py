@@ -1,0 +1,251 @@
+"""The checks pass over the registries, and each fails on a part broken on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from winnow.check import ContractError, check_model, check_scorer
+from winnow.detect.scorers import SCORERS, Neighbours, Relative
+from winnow.errors import DataError
+from winnow.learn.encodings import Encodings
+from winnow.models.contract import Measures, Model
+from winnow.models.registry import MODELS, build
+from winnow.options import ModelOptions
+
+
+@pytest.mark.parametrize("name", sorted(SCORERS))
+def test_our_scorers_keep_the_contract(name: str) -> None:
+    check_scorer(SCORERS[name])
+
+
+def test_relative_to_a_background_keeps_the_contract() -> None:
+    background = np.random.default_rng(0).normal(size=(100, 8)) * 5
+    check_scorer(lambda: Relative(background=background))
+
+
+class Base(Neighbours):
+    """A scorer that keeps the contract, to break one sentence at a time."""
+
+
+class ScoresUnfitted(Base):
+    def score(self, encodings: Any) -> np.ndarray:
+        return super().score(encodings) if self.dimensions else np.zeros(len(encodings))
+
+
+class CrashesUnfitted(Base):
+    def score(self, encodings: Any) -> np.ndarray:
+        return super().score(encodings) if self.dimensions else {}["bank"]
+
+
+class FitReturnsNothing(Base):
+    def fit(self, normal: Any) -> Any:
+        super().fit(normal)
+
+
+class FitChangesItsInput(Base):
+    def _fit(self, normal: Encodings) -> None:
+        super()._fit(normal)
+        normal.codes[:] -= normal.codes.mean(axis=0)
+
+
+class ScoreChangesItsInput(Base):
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        scores = super()._score(encodings)
+        encodings.measures["variance"][:] = 0
+        return scores
+
+
+class WrongShape(Base):
+    def score(self, encodings: Any) -> np.ndarray:
+        return super().score(encodings)[:, None]
+
+
+class NotFinite(Base):
+    def score(self, encodings: Any) -> np.ndarray:
+        scores = super().score(encodings)
+        return np.where(scores > np.median(scores), np.inf, scores) if len(scores) else scores
+
+
+class Averages(Base):
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        scores = super()._score(encodings)
+        return scores - scores.mean()
+
+
+class Drifts(Base):
+    calls = 0
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        self.calls += 1
+        return super()._score(encodings) + self.calls
+
+
+class Guesses(Base):
+    def _fit(self, normal: Encodings) -> None:
+        super()._fit(normal)
+        self.bank = self.bank[np.random.default_rng().permutation(len(self.bank))[:20]]
+
+
+class Sorts(Base):
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return np.sort(super()._score(encodings))
+
+
+class UpsideDown(Base):
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return -super()._score(encodings)
+
+
+class ForgetsItsState(Base):
+    options = ()
+
+
+class PicklesItsState(Base):
+    def state(self) -> dict[str, np.ndarray]:
+        return {**super().state(), "self": np.array([self], dtype=object)}
+
+
+class TakesNothing(Base):
+    minimum = 0
+
+    def _fit(self, normal: Encodings) -> None:
+        self.bank = np.zeros((1, normal.codes.shape[1]), np.float32) if not len(normal) else normal.codes
+
+
+class TakesNan(Base):
+    def _checked(self, encodings: Any) -> Encodings:
+        encodings = encodings if isinstance(encodings, Encodings) else Encodings.of(encodings)
+        return Encodings.of(np.nan_to_num(encodings.codes), measures=encodings.measures)
+
+
+class TakesOtherDimensions(Base):
+    def score(self, encodings: Any) -> np.ndarray:
+        if not isinstance(encodings, Encodings) and encodings.shape[1] == self.dimensions - 1:
+            encodings = np.pad(encodings, ((0, 0), (0, 1)))
+        return super().score(encodings)
+
+
+class SpoilsEmpty(Base):
+    def score(self, encodings: Any) -> np.ndarray:
+        return super().score(encodings) if len(encodings) else np.zeros((0, 1))
+
+
+BROKEN_SCORERS: dict[Callable[[], Any], str] = {
+    ScoresUnfitted: "before fit .* nothing was raised", CrashesUnfitted: "before fit .* not KeyError",
+    FitReturnsNothing: "return the scorer itself", FitChangesItsInput: "fit must not change", ScoreChangesItsInput: "score must not change",
+    WrongShape: "one score a picture", NotFinite: "must be finite", Averages: "must not depend on the others",
+    Drifts: "same scores when asked again", Guesses: "learn the same", Sorts: "depend on the others|whatever order",
+    UpsideDown: "higher for what does not belong", ForgetsItsState: "must score as the scorer it came from",
+    PicklesItsState: "numpy arrays", TakesNothing: "fit on no pictures", TakesNan: "not a number",
+    TakesOtherDimensions: "fewer dimensions", SpoilsEmpty: "no pictures must be an array",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_SCORERS, ids=lambda kind: kind.__name__)
+def test_a_broken_scorer_is_found(broken: Callable[[], Any]) -> None:
+    check_scorer(Base)
+    make = (lambda: broken(neighbours=2)) if broken is ForgetsItsState else broken
+    with pytest.raises(ContractError, match=BROKEN_SCORERS[broken]):
+        check_scorer(make)
+
+
+@pytest.mark.parametrize("options", [{}, {"variational": True}, {"latent": 3, "width": 4}], ids=str)
+@pytest.mark.parametrize(("size", "channels"), [((32, 32), 3), ((40, 28), 1)])
+def test_our_autoencoders_keep_the_contract(options: dict[str, Any], size: tuple[int, int], channels: int) -> None:
+    model = build(ModelOptions(**options), size, channels)
+    model.train()
+    check_model(model)
+    assert model.training
+
+
+def test_our_pretrained_model_keeps_the_contract() -> None:
+    assert "pretrained" in MODELS
+    from winnow.models.pretrained import Pretrained
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Pretrained(size=(64, 64), channels=3, backbone="mobilenet_v2", layer="")
+    check_model(model)
+
+
+class Plain(Model):
+    """A model that keeps the contract, to break one sentence at a time."""
+
+    def __init__(self, size: tuple[int, int], channels: int, latent: int = 4) -> None:
+        super().__init__()
+        self.size, self.channels, self.latent = tuple(size), channels, latent
+        self.down = torch.nn.Linear(channels * size[0] * size[1], latent)
+        self.up = torch.nn.Linear(latent, channels * size[0] * size[1])
+        self.calls = 0
+
+    def config(self) -> dict[str, Any]:
+        return {"latent": self.latent}
+
+    def rebuild(self, images: Tensor) -> Tensor:
+        return self.up(self.down(images.flatten(1))).sigmoid().view_as(images)
+
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+        self.calls += 1
+        codes = self.down(images.flatten(1))
+        return Measures(codes, (self.rebuild(images) - images).pow(2).mean((1, 2, 3)) if decode else None)
+
+
+def changed(**changes: Callable[..., Any]) -> type[Plain]:
+    """`Plain` with methods replaced; `forward` gets the model, the pictures, decode and the right measures."""
+    class Broken(Plain):
+        def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+            measures = super().forward(images, decode)
+            return changes["forward"](self, images, decode, measures) if "forward" in changes else measures
+
+    for name, change in changes.items():
+        if name != "forward":
+            setattr(Broken, name, change)
+    return Broken
+
+
+def spoil(images: Tensor, measures: Measures) -> Measures:
+    images.mul_(0.5)
+    return measures
+
+
+def put(field: str, change: Callable[[Tensor, Plain, bool], Tensor]) -> Callable[..., Any]:
+    def forward(model: Plain, images: Tensor, decode: bool, measures: Measures) -> Measures:
+        value = getattr(measures, field)
+        return measures if value is None else measures._replace(**{field: change(value, model, decode)})
+    return forward
+
+
+BROKEN_MODELS: dict[str, tuple[type[Plain], str]] = {
+    "changes pictures": (changed(forward=lambda model, images, decode, m: spoil(images, m)), "must not change the pictures"),
+    "one code": (changed(forward=put("codes", lambda v, *_: v.mean(0))), "codes of shape"),
+    "averaged loss": (changed(forward=put("reconstruction", lambda v, *_: v.mean())), "one a picture"),
+    "batch mates": (changed(forward=put("reconstruction", lambda v, *_: v + v.mean())), "must not depend on the others"),
+    "negative": (changed(forward=put("reconstruction", lambda v, *_: -v)), "no negative"),
+    "nan": (changed(forward=put("codes", lambda v, *_: v * torch.nan)), "finite 'codes'"),
+    "random": (changed(forward=put("codes", lambda v, *_: v + torch.randn_like(v))), "when asked again"),
+    "drifts": (changed(forward=put("reconstruction", lambda v, m, _: v + m.calls)), "when asked again"),
+    "by place": (changed(forward=put("codes", lambda v, *_: v + torch.arange(len(v))[:, None])), "depend on the others|order"),
+    "other code without decoder": (changed(forward=put("codes", lambda v, m, decode: v if decode else 2 * v)), "decode=False"),
+    "small rebuild": (changed(rebuild=lambda self, images: images[:, :, :1] * 0 + images.mean((2, 3), keepdim=True)), "rebuild must"),
+    "lost config": (changed(config=lambda self: {}), "config"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_MODELS)
+def test_a_broken_model_is_found(name: str) -> None:
+    kind, words = BROKEN_MODELS[name]
+    torch.manual_seed(0)
+    check_model(Plain((16, 12), 3, latent=5))
+    with pytest.raises(ContractError, match=words):
+        check_model(kind((16, 12), 3, latent=5))
+
+
+def test_the_error_is_an_assertion_and_no_user_error() -> None:
+    assert issubclass(ContractError, AssertionError)
+    assert not issubclass(ContractError, DataError)

@@ -1,0 +1,230 @@
+"""The detector: calibrated false alarms, thresholds that refit nothing, and a folder that is whole or absent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from winnow.check import obvious
+from winnow.detect.detector import Detector
+from winnow.detect.scorer import Scorer
+from winnow.detect.scorers import SCORERS, Relative
+from winnow.detect.threshold import group_weights, p_values
+from winnow.errors import Damaged, DataError, OptionError, RunError
+from winnow.learn.encodings import Encodings
+
+NORMAL, NEW, FOREIGN = obvious(300, 0, False), obvious(2000, 1, False), obvious(100, 2, True)
+
+
+class First(Scorer):
+    """One's own scorer: the first dimension."""
+
+    def _fit(self, normal: Encodings) -> None:
+        pass
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return encodings.codes[:, 0]
+
+
+class Counting(First):
+    """Counts how often it is fitted and asked."""
+
+    calls = 0
+
+    def _fit(self, normal: Encodings) -> None:
+        Counting.calls += 1
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        Counting.calls += 1
+        return super()._score(encodings)
+
+
+@pytest.mark.parametrize("name", sorted(SCORERS))
+def test_false_alarms_are_near_those_asked_for_and_the_foreign_is_found(name: str) -> None:
+    detector = Detector(name, false_alarms=0.05).fit(NORMAL)
+    assert 1 - detector.predict(NEW).mean() == pytest.approx(0.05, abs=0.045)
+    assert detector.predict(FOREIGN).mean() < 0.1
+    assert detector.threshold.achieved <= 0.05
+    assert detector.p_values(FOREIGN).mean() < 0.1
+
+
+@pytest.mark.parametrize("name", ["combined", "neighbours", "gaussian"])
+def test_false_alarms_over_many_fits(name: str) -> None:
+    """The mean over fits, where cross-fitting must not be optimistic: training scores would give several times the rate."""
+    alarms = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        normal, new = (Encodings.of(rng.normal(size=(n, 12))) for n in (100, 400))
+        alarms.append(1 - Detector(name, false_alarms=0.1).fit(normal).predict(new).mean())
+    assert np.mean(alarms) == pytest.approx(0.1, abs=0.03)
+
+
+def test_plain_arrays_as_in_scikit_learn() -> None:
+    codes = NORMAL.codes
+    detector = Detector(scorer="neighbours").fit(codes)
+    belongs = detector.predict(codes)
+    assert belongs.dtype == bool
+    assert belongs.mean() > 0.98
+    scores = detector.score(FOREIGN.codes)
+    assert detector.p_values(scores).tolist() == detector.p_values(FOREIGN.codes).tolist()
+    assert (detector.p_values(scores) == p_values(detector.calibration, scores, detector.weights)).all()
+    assert (detector.p_values(scores) <= detector.threshold.level).tolist() == (~detector.predict(FOREIGN.codes)).tolist()
+
+
+def test_another_threshold_refits_nothing() -> None:
+    Counting.calls = 0
+    detector = Detector(Counting()).fit(NORMAL)
+    before = Counting.calls
+    strict = detector.with_threshold(0.2)
+    confident = detector.with_threshold(0.2, confident=True)
+    assert strict.threshold.value < confident.threshold.value < detector.threshold.value
+    assert Counting.calls == before
+    assert detector.false_alarms == 0.01
+    with pytest.raises(OptionError, match="false_alarms"):
+        _ = detector.with_threshold(2).threshold
+
+
+def test_every_option_changes_something() -> None:
+    usual = Detector("neighbours").fit(NORMAL)
+    for option, value in {"scorer": "gaussian", "false_alarms": 0.2, "confident": True, "neighbours": 2, "folds": 2, "seed": 1}.items():
+        other = Detector(**{"scorer": "neighbours", option: value}).fit(NORMAL)
+        assert (other.threshold, other.calibration.tolist()) != (usual.threshold, usual.calibration.tolist()), option
+
+
+def test_same_input_same_detector() -> None:
+    one, other = Detector().fit(NORMAL), Detector().fit(NORMAL)
+    assert one.threshold == other.threshold
+    assert one.score(NEW).tolist() == other.score(NEW).tolist()
+
+
+def test_losses_seen_in_training_do_not_set_the_threshold() -> None:
+    seen = np.arange(300) < 150
+    measures = {name: np.where(seen, values * 1e-3, values) for name, values in NORMAL.measures.items()}
+    detector = Detector("reconstruction", false_alarms=0.05).fit(Encodings.of(NORMAL.codes, measures=measures, seen=seen))
+    assert detector.threshold.n == 150
+    assert 1 - detector.predict(NEW).mean() == pytest.approx(0.05, abs=0.045)
+    everything = Encodings.of(NORMAL.codes, measures=NORMAL.measures, seen=np.ones(300, bool))
+    assert Detector("reconstruction").fit(everything).threshold.n == 300
+
+
+def test_groups_stay_whole_and_count_once() -> None:
+    """Near copies within a group: by whole groups the neighbours are honest, by rows they would be copies."""
+    rng = np.random.default_rng(3)
+    def videos(count: int) -> Encodings:
+        centres = np.repeat(rng.normal(size=(count, 6)), 20, axis=0)
+        return Encodings.of(centres + 0.01 * rng.normal(size=centres.shape), groups=np.repeat(np.arange(count), 20).astype(str))
+    normal, new = videos(40), videos(200)
+    honest = Detector("neighbours", false_alarms=0.1).fit(normal)
+    copies = Detector("neighbours", false_alarms=0.1).fit(Encodings.of(normal.codes))
+    assert 1 - honest.predict(new).mean() < 0.25
+    assert 1 - copies.predict(new).mean() > 0.9
+    assert honest.threshold.groups == 40
+    assert honest.weights.tolist() == group_weights(normal.groups).tolist()
+
+
+def test_too_few_normals_say_so() -> None:
+    threshold = Detector("gaussian").fit(NORMAL[:30]).threshold
+    assert "30 held-out pictures" in threshold.note
+    assert threshold.achieved > 0.01
+    with pytest.raises(DataError, match="at least 2 normal pictures"):
+        Detector("gaussian").fit(NORMAL[:1])
+    for name in set(SCORERS) - {"combined"}:
+        assert np.isfinite(Detector(name).fit(NORMAL[:4]).score(NEW)).all()
+    assert np.isfinite(Detector("combined").fit(NORMAL[:8]).score(NEW)).all()
+
+
+def test_bad_options_and_unfitted() -> None:
+    for options in ({"folds": 1}, {"false_alarms": 0}, {"false_alarms": 1}, {"scorer": "nonesuch"}):
+        with pytest.raises(OptionError):
+            Detector(**options)
+    for call in (lambda d: d.score(NEW), lambda d: d.threshold, lambda d: d.p_values(NEW), lambda d: d.save(Path("x"))):
+        with pytest.raises(DataError, match="not been fitted"):
+            call(Detector())
+
+
+@pytest.mark.parametrize("name", [*sorted(SCORERS), "relative to a background"])
+def test_saved_and_loaded_it_scores_the_same(name: str, tmp_path: Path) -> None:
+    scorer = Relative(background=FOREIGN.codes) if name not in SCORERS else name
+    groups = np.repeat(["Fußball 1", "試合"], 150)
+    normal = Encodings.of(NORMAL.codes, measures=NORMAL.measures, groups=groups)
+    detector = Detector(scorer, false_alarms=0.07, confident=True).fit(normal)
+    detector.save(tmp_path / "detector")
+    loaded = Detector.load(tmp_path / "detector")
+    assert loaded.score(NEW).tolist() == detector.score(NEW).tolist()
+    assert loaded.threshold == detector.threshold
+    assert loaded.p_values(NEW).tolist() == detector.p_values(NEW).tolist()
+    assert (loaded.folds, loaded.seed, loaded.scorer_name) == (detector.folds, detector.seed, detector.scorer_name)
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again" / "detector.json").read_text() == (tmp_path / "detector" / "detector.json").read_text()
+
+
+def test_ones_own_scorer_is_loaded_only_when_given(tmp_path: Path) -> None:
+    detector = Detector(First()).fit(NORMAL)
+    detector.save(tmp_path)
+    with pytest.raises(RunError, match="'First', which is not one of Winnow's"):
+        Detector.load(tmp_path)
+    assert Detector.load(tmp_path, own=First).score(NEW).tolist() == detector.score(NEW).tolist()
+
+
+def test_state_with_python_objects_is_refused(tmp_path: Path) -> None:
+    class Pickled(First):
+        def state(self) -> dict[str, np.ndarray]:
+            return {"things": np.array([{}, []], dtype=object)}
+
+    with pytest.raises(DataError, match="'scorer/things'"):
+        Detector(Pickled()).fit(NORMAL).save(tmp_path)
+    assert not (tmp_path / "detector.json").exists()
+
+
+def test_absent_and_damaged_folders(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no finished detector"):
+        Detector.load(tmp_path)
+    Detector("gaussian").fit(NORMAL).save(tmp_path)
+    arrays, about = tmp_path / "detector.npz", tmp_path / "detector.json"
+    whole = arrays.read_bytes()
+    for spoilt in (whole[:-100], b"", bytes([whole[0] ^ 1]) + whole[1:], whole[:500] + bytes([whole[500] ^ 4]) + whole[501:]):
+        arrays.write_bytes(spoilt)
+        with pytest.raises(Damaged):
+            Detector.load(tmp_path)
+    arrays.unlink()
+    with pytest.raises(RunError, match="missing"):
+        Detector.load(tmp_path)
+    arrays.write_bytes(whole)
+    content = json.loads(about.read_text())
+    for spoilt in ({**content, "false_alarms": 0.5}, {**content, "scorer": "latent"}, [], {}):
+        about.write_text(json.dumps(spoilt))
+        with pytest.raises(Damaged):
+            Detector.load(tmp_path)
+    about.write_text("{not json")
+    with pytest.raises(Damaged):
+        Detector.load(tmp_path)
+
+
+def test_killed_while_saving_the_folder_is_whole_or_absent(tmp_path: Path) -> None:
+    program = ("import sys, numpy as np\nfrom pathlib import Path\nfrom winnow.detect.detector import Detector\n"
+               "codes = np.random.default_rng(0).normal(size=(400, 300))\n"
+               "detectors = [Detector('neighbours', false_alarms=rate).fit(codes) for rate in (0.02, 0.3)]\n"
+               "print('ready', flush=True)\n"
+               "while True:\n    for detector in detectors: detector.save(Path(sys.argv[1]))\n")
+    found = set()
+    for delay in (0.02, 0.05, 0.08, 0.13):
+        process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        if (tmp_path / "detector.json").exists():
+            found.add(Detector.load(tmp_path).false_alarms)
+        else:
+            with pytest.raises(RunError, match="no finished detector"):
+                Detector.load(tmp_path)
+    assert found <= {0.02, 0.3}
