@@ -38,13 +38,42 @@ from winnow.report.style import (
     write,
 )
 
-__all__ = ["calibration", "clock", "histograms", "loss_curves", "picture_grid", "reconstruction_grid",
-           "roc", "timeline"]
+__all__ = [
+    "calibration",
+    "clock",
+    "histograms",
+    "loss_curves",
+    "picture_grid",
+    "reconstruction_grid",
+    "roc",
+    "timeline",
+]
 
 ROWS = 12  # groups that get a histogram or a curve of their own; more would not be readable
 COLUMNS = 1200  # points across a timeline; a longer video is drawn as the range of each column
-STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
-         18000)  # seconds between ticks
+STEPS = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1,
+    2,
+    5,
+    10,
+    15,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    18000,
+)  # seconds between ticks
 Span = tuple[float, float, bool]
 
 
@@ -64,13 +93,21 @@ def loss_curves(log: Sequence[Mapping[str, Any]]) -> Figure:
     for key, (steps, losses) in curves.items():
         label, colour, width = looks[key]
         if len(steps):
-            axes.plot(steps, losses, color=colour, linewidth=width, label=label, markersize=3.5,
-                      marker="o" if len(steps) < 40 else "")
+            axes.plot(
+                steps,
+                losses,
+                color=colour,
+                linewidth=width,
+                label=label,
+                markersize=3.5,
+                marker="o" if len(steps) < 40 else "",
+            )
     steps, losses = curves["validation_loss"]
     if len(steps):
         best = int(np.argmin(losses))
-        axes.plot(steps[best], losses[best], "o", color=BELONGS, markeredgecolor="white", markeredgewidth=1.5,
-                  markersize=9)
+        axes.plot(
+            steps[best], losses[best], "o", color=BELONGS, markeredgecolor="white", markeredgewidth=1.5, markersize=9
+        )
         axes.axvline(steps[best], color=BELONGS, linewidth=1, linestyle=LINES[2], alpha=0.7)
     shown = np.concatenate([values for _, values in curves.values()])
     if shown.min() > 0 and shown.max() > 20 * shown.min():
@@ -100,8 +137,13 @@ def _plain_log(axis: Any) -> None:
 
 
 @as_png
-def histograms(groups: Mapping[str, Any], threshold: float | None = None, *, log: bool = False,
-               label: str = "score (higher: does not belong)") -> Figure:
+def histograms(
+    groups: Mapping[str, Any],
+    threshold: float | None = None,
+    *,
+    log: bool = False,
+    label: str = "score (higher: does not belong)",
+) -> Figure:
     """A histogram of scores for each group on a common axis, with the first group's outline, and the threshold.
 
     `groups` is a name to (n,) scores, what belongs first; beyond twelve the last ones are drawn as one. The axis spans
@@ -141,9 +183,17 @@ def histograms(groups: Mapping[str, Any], threshold: float | None = None, *, log
     heading(figure, "Scores of each group", "share of a group's pictures" + (", logarithmic" if log else ""))
     if threshold is not None:
         right = panels[0].transData.transform((threshold, 0))[0] > 0.8 * figure.bbox.width
-        panels[0].annotate(f"threshold {threshold:.4g}", (threshold, 1), xycoords=("data", "axes fraction"), va="top",
-                           xytext=(-5 if right else 5, -1), textcoords="offset points",
-                           ha="right" if right else "left", fontsize=9, color=INK)
+        panels[0].annotate(
+            f"threshold {threshold:.4g}",
+            (threshold, 1),
+            xycoords=("data", "axes fraction"),
+            va="top",
+            xytext=(-5 if right else 5, -1),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            fontsize=9,
+            color=INK,
+        )
     return figure
 
 
@@ -151,19 +201,21 @@ def _merged(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if len(scores) <= ROWS:
         return scores
     names = list(scores)
-    rest = names[ROWS - 1:]
-    return {**{name: scores[name] for name in names[:ROWS - 1]},
-            f"{len(rest)} other groups": np.concatenate([scores[name] for name in rest])}
+    rest = names[ROWS - 1 :]
+    return {
+        **{name: scores[name] for name in names[: ROWS - 1]},
+        f"{len(rest)} other groups": np.concatenate([scores[name] for name in rest]),
+    }
 
 
 def _bins(groups: list[np.ndarray], threshold: float | None) -> tuple[np.ndarray, bool]:
     """Edges of 80 bins over what is typical, and whether they are logarithmic."""
     filled = [values for values in groups if len(values)]
-    low = min(np.quantile(values, 0.002) for values in filled)
-    high = max(np.quantile(values, 0.99) for values in filled)
+    low = min(np.sort(values)[len(values) // 500] for values in filled)
+    high = max(np.sort(values)[-1 - len(values) // 100] for values in filled)
     if threshold is not None and np.isfinite(threshold):
         low, high = min(low, threshold), max(high, threshold)
-    if low > 0 and high > 100 * low:
+    if low > 1e-12 * high and high > 100 * low > 0:
         return np.geomspace(low / 1.1, high * 1.1, 81), True
     quarter, middle, three = np.quantile(filled[0], (0.25, 0.5, 0.75))
     if three > quarter:  # a far group must not press what belongs into one bin
@@ -190,9 +242,19 @@ def _row_label(axes: Axes, name: str, values: np.ndarray, threshold: float | Non
         lines.append(f"{percent((values > threshold).mean())} above")
     for row, text in enumerate(lines):
         look: dict[str, Any] = {"color": DIM, "fontsize": 8.5} if row else {"color": colour, "fontsize": 9.5}
-        write(axes.annotate(text, (0, 1), xycoords="axes fraction", xytext=(-133, -12 - 13.5 * row), va="center",
-                            textcoords="offset points", fontweight="normal" if row else "bold", annotation_clip=False,
-                            **look))
+        write(
+            axes.annotate(
+                text,
+                (0, 1),
+                xycoords="axes fraction",
+                xytext=(-133, -12 - 13.5 * row),
+                va="center",
+                textcoords="offset points",
+                fontweight="normal" if row else "bold",
+                annotation_clip=False,
+                **look,
+            )
+        )
 
 
 @as_png
@@ -211,16 +273,27 @@ def roc(curves: Mapping[str, tuple[Any, Any]], threshold: float | None = None) -
     for number, (name, sides) in enumerate(list(curves.items())[:ROWS]):
         inside, outside = (np.sort(finite(side, name)) for side in sides)
         if not len(inside) or not len(outside):
-            raise DataError(f"A ROC of '{name}' needs scores of both sides.",
-                            "Leave the group out, or score its pictures.")
+            raise DataError(
+                f"A ROC of '{name}' needs scores of both sides.", "Leave the group out, or score its pictures."
+            )
         false, true = _rates(inside, outside)
         colour = COLOURS[1:][number % (len(COLOURS) - 1)]
         area = float(((false[1:] - false[:-1]) * (true[1:] + true[:-1])).sum() / 2)
         handles += axes.plot(false, true, color=colour, linewidth=2, linestyle=LINES[number % len(LINES)])
         labels.append(f"{shorten(name, 30)}  {area:.3f}")
         if threshold is not None:
-            axes.plot((outside <= threshold).mean(), (inside <= threshold).mean(), "o", color=colour, markersize=8,
-                      markeredgecolor="white", markeredgewidth=1.2, clip_on=False, zorder=5, gid="threshold")
+            axes.plot(
+                (outside <= threshold).mean(),
+                (inside <= threshold).mean(),
+                "o",
+                color=colour,
+                markersize=8,
+                markeredgecolor="white",
+                markeredgewidth=1.2,
+                clip_on=False,
+                zorder=5,
+                gid="threshold",
+            )
     if threshold is not None:
         handles.append(Line2D([], [], marker="o", color="none", markerfacecolor=DIM, markersize=7))
         labels.append("at the threshold")
@@ -250,8 +323,16 @@ def _rates(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 @as_png
-def timeline(times: Any, scores: Any, threshold: float, segments: Sequence[Span] = (), *, smoothed: Any = None,
-             truth: Sequence[Span] | None = None, title: str = "Score over time") -> Figure:
+def timeline(
+    times: Any,
+    scores: Any,
+    threshold: float,
+    segments: Sequence[Span] = (),
+    *,
+    smoothed: Any = None,
+    truth: Sequence[Span] | None = None,
+    title: str = "Score over time",
+) -> Figure:
     """Score over the time of a video, with the threshold, the segments found and, where known, the true ones.
 
     `times` (n,) seconds in rising order, `scores` and `smoothed` (n,); `segments` and `truth` are (start, end, belongs)
@@ -260,18 +341,22 @@ def timeline(times: Any, scores: Any, threshold: float, segments: Sequence[Span]
     times, scores = numbers(times, "times"), numbers(scores, "scores")
     line = scores if smoothed is None else numbers(smoothed, "smoothed")
     if not len(times) or len(scores) != len(times) or len(line) != len(times):
-        raise DataError(f"A timeline of {len(times)} frames has {len(scores)} scores and {len(line)} smoothed ones.",
-                        "Give at least one frame, and one score for each.")
+        raise DataError(
+            f"A timeline of {len(times)} frames has {len(scores)} scores and {len(line)} smoothed ones.",
+            "Give at least one frame, and one score for each.",
+        )
     strips = {"found": segments} if truth is None else {"found": segments, "true": truth}
     figure = canvas(WIDTH, 3.15 + 0.2 * len(strips), (0.62, 0.3, 0.42, 0.62))
-    axes, bars = figure.subplots(2, 1, sharex=True,
-                                 gridspec_kw={"height_ratios": (2.1, 0.2 * len(strips)), "hspace": 0.06})
+    axes, bars = figure.subplots(
+        2, 1, sharex=True, gridspec_kw={"height_ratios": (2.1, 0.2 * len(strips)), "hspace": 0.06}
+    )
     quiet(axes)
     _trace(axes, times, scores, line, smoothed is not None)
     axes.axhline(threshold, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
     out = [(start, end - start) for start, end, belongs in segments if not belongs]
-    axes.broken_barh(out, (0, 1), transform=axes.get_xaxis_transform(), facecolor=FOREIGN, alpha=0.13, linewidth=0,
-                     gid="out")
+    axes.broken_barh(
+        out, (0, 1), transform=axes.get_xaxis_transform(), facecolor=FOREIGN, alpha=0.13, linewidth=0, gid="out"
+    )
     _limits(axes, line, scores, threshold)
     axes.spines["bottom"].set_visible(False)
     axes.tick_params(axis="x", length=0)
@@ -281,12 +366,21 @@ def timeline(times: Any, scores: Any, threshold: float, segments: Sequence[Span]
     end = max([float(times[-1]), *(stop for spans in strips.values() for _, stop, _ in spans)])
     margin = 0.004 * (end - start) or 0.5
     bars.set_xlim(start - margin, end + margin)
-    bars.xaxis.set_major_locator(MultipleLocator(next((step for step in STEPS if (end - start) / step <= 10), 36000)))
+    many = np.ceil((end - start) / 360_000) * 36_000  # tens of hours, for what no step of STEPS is long enough
+    bars.xaxis.set_major_locator(MultipleLocator(next((step for step in STEPS if (end - start) / step <= 10), many)))
     bars.xaxis.set_major_formatter(FuncFormatter(clock))
     heading(figure, title, f"{len(times):,} frames · threshold {threshold:.4g}")
     handles = [Patch(color=BELONGS), Patch(color=FOREIGN), Line2D([], [], color=INK, linewidth=1.3, linestyle=LINES[1])]
-    legend(figure, handles, ("belongs", "does not belong", "threshold"), loc="lower left", ncols=3,
-           bbox_to_anchor=(0.58 / WIDTH, 0.0), borderaxespad=0.2, borderpad=0.3)
+    legend(
+        figure,
+        handles,
+        ("belongs", "does not belong", "threshold"),
+        loc="lower left",
+        ncols=3,
+        bbox_to_anchor=(0.58 / WIDTH, 0.0),
+        borderaxespad=0.2,
+        borderpad=0.3,
+    )
     return figure
 
 
@@ -296,8 +390,14 @@ def _trace(axes: Axes, times: np.ndarray, scores: np.ndarray, line: np.ndarray, 
         column = np.floor((times - times[0]) / span * COLUMNS)
         starts = np.flatnonzero(np.diff(column, prepend=-1.0))
         middle = times[starts]
-        axes.fill_between(middle, np.fmin.reduceat(scores, starts), np.fmax.reduceat(scores, starts), color="#aab4c0",
-                          alpha=0.55, linewidth=0)
+        axes.fill_between(
+            middle,
+            np.fmin.reduceat(scores, starts),
+            np.fmax.reduceat(scores, starts),
+            color="#aab4c0",
+            alpha=0.55,
+            linewidth=0,
+        )
         parts = [part[np.isfinite(part)] for part in np.split(line, starts[1:])]
         axes.plot(middle, [np.median(part) if len(part) else np.nan for part in parts], color=INK, linewidth=1.1)
         return
@@ -367,11 +467,27 @@ def calibration(asked: Any, measured: Any) -> Figure:
     labels = ["as asked"]
     if measured.shape[1] > 1:
         jitter = 1 + 0.05 * np.linspace(-1, 1, measured.shape[1])
-        handles += axes.plot((asked[:, None] * jitter).ravel(), measured.ravel(), "o", color=BELONGS, alpha=0.35,
-                             markersize=4, markeredgewidth=0, clip_on=False)
+        handles += axes.plot(
+            (asked[:, None] * jitter).ravel(),
+            measured.ravel(),
+            "o",
+            color=BELONGS,
+            alpha=0.35,
+            markersize=4,
+            markeredgewidth=0,
+            clip_on=False,
+        )
         labels.append("one split")
-    handles += axes.plot(asked, np.nanmean(measured, axis=1), "o", color=BELONGS, markersize=9, zorder=5,
-                         markeredgecolor="white", clip_on=False)
+    handles += axes.plot(
+        asked,
+        np.nanmean(measured, axis=1),
+        "o",
+        color=BELONGS,
+        markersize=9,
+        zorder=5,
+        markeredgecolor="white",
+        clip_on=False,
+    )
     labels.append("mean" if measured.shape[1] > 1 else "measured")
     axes.set_xlabel("false alarms asked for", color=DIM, fontsize=9)
     axes.set_ylabel("false alarms measured", color=DIM, fontsize=9, labelpad=2)

@@ -20,8 +20,9 @@ LINE = 0.165  # inches for one line of a caption
 
 
 @as_png
-def picture_grid(images: np.ndarray, captions: Sequence[str] = (), columns: int = 5, *,
-                 belongs: Sequence[bool] | None = None) -> Figure:
+def picture_grid(
+    images: np.ndarray, captions: Sequence[str] = (), columns: int = 5, *, belongs: Sequence[bool] | None = None
+) -> Figure:
     """A contact sheet of pictures in reading order, each with its caption below.
 
     `images` uint8 (n, h, w, 3), (n, h, w, 1) or (n, h, w), or floats in [0, 1]; a caption may have several lines, the
@@ -30,8 +31,9 @@ def picture_grid(images: np.ndarray, captions: Sequence[str] = (), columns: int 
     """
     shown = _pictures(images)
     if (captions and len(captions) != len(shown)) or (belongs is not None and len(belongs) != len(shown)):
-        raise DataError(f"{len(shown)} pictures need as many captions and verdicts.",
-                        "Give one for each picture, or none at all.")
+        raise DataError(
+            f"{len(shown)} pictures need as many captions and verdicts.", "Give one for each picture, or none at all."
+        )
     columns = max(1, min(columns, max(len(shown), 3)))
     lines = max((caption.count("\n") + 1 for caption in captions), default=0)
     wide = (WIDTH - GAP * (columns - 1)) / columns
@@ -45,8 +47,17 @@ def picture_grid(images: np.ndarray, captions: Sequence[str] = (), columns: int 
         if belongs is not None:
             axes.add_patch(Rectangle((left, top), wide, 0.045, color=BELONGS if belongs[number] else FOREIGN, lw=0))
         for row, line in enumerate(captions[number].split("\n") if captions else ()):
-            write(axes.text(left, top + high + 0.05 + row * LINE, shorten(line, int(wide / 0.077)), fontsize=8.5,
-                            va="top", color=MIDDLE, fontweight="bold" if row == 0 else "normal"))
+            write(
+                axes.text(
+                    left,
+                    top + high + 0.05 + row * LINE,
+                    shorten(line, int(wide / 0.077)),
+                    fontsize=8.5,
+                    va="top",
+                    color=MIDDLE,
+                    fontweight="bold" if row == 0 else "normal",
+                )
+            )
     return axes.figure  # type: ignore[return-value]
 
 
@@ -59,8 +70,10 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, capt
     """
     first, second = _pictures(originals), _pictures(reconstructions)
     if first.shape != second.shape:
-        raise DataError(f"Originals {first.shape} and reconstructions {second.shape} differ in shape.",
-                        "Give the same pictures, as the model takes and returns them.")
+        raise DataError(
+            f"Originals {first.shape} and reconstructions {second.shape} differ in shape.",
+            "Give the same pictures, as the model takes and returns them.",
+        )
     if captions and len(captions) != len(first):
         raise DataError(f"{len(first)} pictures need as many captions.", "Give one for each picture, or none at all.")
     errors = ((first.astype(np.float32) - second) ** 2).mean(axis=3)
@@ -76,11 +89,25 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, capt
         for row, image in enumerate((first[number], second[number], _heat(errors[number] / scale))):
             _place(axes, image, left, top + row * (high + 0.05), wide, high)
             if number % columns == 0:
-                axes.text(0, top + row * (high + 0.05) + high / 2, ("original", "rebuilt", "error")[row], fontsize=9,
-                          va="center", color=MIDDLE)
+                axes.text(
+                    0,
+                    top + row * (high + 0.05) + high / 2,
+                    ("original", "rebuilt", "error")[row],
+                    fontsize=9,
+                    va="center",
+                    color=MIDDLE,
+                )
         if captions:
-            write(axes.text(left, top + band - foot + 0.03, shorten(captions[number], int(wide / 0.077)), fontsize=8.5,
-                            va="top", color=MIDDLE))
+            write(
+                axes.text(
+                    left,
+                    top + band - foot + 0.03,
+                    shorten(captions[number], int(wide / 0.077)),
+                    fontsize=8.5,
+                    va="top",
+                    color=MIDDLE,
+                )
+            )
     return axes.figure  # type: ignore[return-value]
 
 
@@ -90,8 +117,9 @@ def _pictures(images: Any) -> np.ndarray:
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or array.shape[-1] not in (1, 3) or 0 in array.shape:
-        raise DataError(f"Pictures to draw have shape {array.shape}.",
-                        "Give at least one, as (pictures, height, width, 1 or 3).")
+        raise DataError(
+            f"Pictures to draw have shape {array.shape}.", "Give at least one, as (pictures, height, width, 1 or 3)."
+        )
     if len(array) > MOST:
         raise DataError(f"{len(array):,} pictures are too many for one sheet.", f"Give at most {MOST}.")
     if array.dtype != np.uint8:

@@ -27,7 +27,7 @@ from winnow.errors import DataError
 PNG = b"\x89PNG\r\n\x1a\n"
 # What HTML cannot hold: control characters, and the halves of characters that Python makes of undecodable file names.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-NUMBER = re.compile(r"[-−+±]?[\d.][\d.,:\s±–×%]*(e[-+]?\d+)?\s?(%|[a-zA-Zµ]{1,3}|pictures/s)?")
+NUMBER = re.compile(r"[-−+±]?[\d.][\d.,:\s±–×%]*(e[-+]?\d+)?( to [\d.,]+)?\s?(%|[a-zA-Zµ]{1,3}|pictures/s)?")
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,13 @@ def render(page: Page) -> str:
 
     Raises `DataError` for a figure that is not a PNG, or a row that has not one cell a column.
     """
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters.update(cell=cell, numeric=_numeric, data_uri=_data_uri, css_size=_css_size, digest=_digest)
     for section in page.sections:
         for table in section.tables:
@@ -142,8 +147,10 @@ def _check(table: Table) -> None:
     width = len(table.columns) or 2
     for row in table.rows:
         if len(row) != width:
-            raise DataError(f"Table '{table.title}' has a row of {len(row)} cells under {width} columns.",
-                            "Give every row one cell a column.")
+            raise DataError(
+                f"Table '{table.title}' has a row of {len(row)} cells under {width} columns.",
+                "Give every row one cell a column.",
+            )
 
 
 def _filled(section: Section) -> bool:

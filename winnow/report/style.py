@@ -34,9 +34,24 @@ DOTS_PER_INCH = 200  # stored dots for one inch, which is 100 CSS pixels
 WIDTH, HALF = 9.0, 4.4  # inches: the page's whole width, and two figures side by side
 
 # Families that hold what DejaVu lacks; a character none of the installed ones has is drawn as an empty box.
-FAMILIES = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans Devanagari",
-            "Noto Sans Thai", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo",
-            "Microsoft YaHei", "Malgun Gothic", "Yu Gothic", "Nirmala UI", "Leelawadee UI", "Arial Unicode MS")
+FAMILIES = (
+    "DejaVu Sans",
+    "Noto Sans",
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans Devanagari",
+    "Noto Sans Thai",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans",
+    "Apple SD Gothic Neo",
+    "Microsoft YaHei",
+    "Malgun Gothic",
+    "Yu Gothic",
+    "Nirmala UI",
+    "Leelawadee UI",
+    "Arial Unicode MS",
+)
 MISSING = "\u25a1"
 
 P = ParamSpec("P")
@@ -55,8 +70,13 @@ def as_png(draw: Callable[P, Figure]) -> Callable[P, bytes]:
     return drawn
 
 
-def canvas(width: float, height: float, margins: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0), *,
-           transparent: bool = False) -> Figure:
+def canvas(
+    width: float,
+    height: float,
+    margins: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0),
+    *,
+    transparent: bool = False,
+) -> Figure:
     """An empty figure of so many inches, with margins (left, right, top, bottom) in inches around its axes."""
     figure = Figure(figsize=(width, height), dpi=100, facecolor="none" if transparent else "white")
     FigureCanvasAgg(figure)
@@ -89,9 +109,11 @@ def heading(figure: Figure, title: str, note: str = "") -> None:
 
 def legend(place: Axes | Figure, handles: Iterable[Any], labels: Iterable[str], **options: Any) -> None:
     """A frameless legend of handles and labels, which may be in any script and hold any character."""
-    options = {"frameon": False, "fontsize": 9, **options}
-    drawn = place.legend(list(handles), [safe(label) for label in labels], **options)
-    for text in drawn.get_texts():
+    handles = list(handles)
+    # placed first: matplotlib would leave out a label that begins with an underscore
+    drawn = place.legend(handles, ["-"] * len(handles), **{"frameon": False, "fontsize": 9, **options})
+    for text, label in zip(drawn.get_texts(), labels, strict=True):
+        text.set_text(label)
         write(text).set_color(INK)
 
 
@@ -114,8 +136,10 @@ def safe(text: str) -> str:
         return text
     known = _characters()
     kinds = ((char, unicodedata.category(char)) for char in text)
-    return "".join(char if char == "\n" or (ord(char) in known and kind[0] != "C") else "" if kind == "Cf" else MISSING
-                   for char, kind in kinds)
+    return "".join(
+        char if char == "\n" or (ord(char) in known and kind[0] != "C") else "" if kind == "Cf" else MISSING
+        for char, kind in kinds
+    )
 
 
 def shorten(text: str, length: int) -> str:
@@ -126,7 +150,7 @@ def shorten(text: str, length: int) -> str:
     head, tail = (length - 1) // 3, length - 1 - (length - 1) // 3
     first = sum(total <= head for total in itertools.accumulate(widths))
     last = sum(total <= tail for total in itertools.accumulate(reversed(widths)))
-    return f"{text[:first]}…{text[len(text) - last:]}"
+    return f"{text[:first]}…{text[len(text) - last :]}"
 
 
 def finite(values: Any, name: str) -> np.ndarray:
@@ -154,5 +178,4 @@ def _installed() -> list[str]:
 
 @functools.cache
 def _characters() -> frozenset[int]:
-    return frozenset(code for family in _installed()
-                     for code in FT2Font(font_manager.findfont(family)).get_charmap())
+    return frozenset(code for family in _installed() for code in FT2Font(font_manager.findfont(family)).get_charmap())

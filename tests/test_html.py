@@ -1,0 +1,245 @@
+"""The report page: well-formed, self-contained, and nothing from outside can become markup."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from winnow.errors import DataError
+from winnow.report.figures import picture_grid
+from winnow.report.html import Figure, KeyFigure, Note, Page, Section, Table, cell, render
+
+PNG = picture_grid(np.zeros((1, 2, 2, 3), np.uint8))
+EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp; javascript:alert(1) {{ 7*7 }}.mp4"
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Reader(HTMLParser):
+    """Every tag with its attributes and the text, raising where tags do not close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs)
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.words)
+
+
+def full(word: str) -> Page:
+    """A page with `word` in every place that takes text."""
+    table = Table((word, "n"), [(word, 1), (word, 2)], word, word, marked=[1])
+    return Page(
+        word,
+        word,
+        [KeyFigure(word, word, word)],
+        [Note(word), Note(word, "warning")],
+        [
+            Section(
+                word,
+                [word],
+                [Figure(word, PNG, word), Figure(word, PNG, word, pictures=True)],
+                [table, replace(table, folded=True), Table((), [(word, word)])],
+                [word],
+            )
+            for _ in range(3)
+        ],
+        word,
+    )
+
+
+def test_page_is_well_formed_and_shows_everything() -> None:
+    reader = Reader(render(full("Wort")))
+    assert reader.text.count("Wort") == 66
+    assert len(reader.all("img")) == 6
+    assert len(reader.all("table")) == 9
+    assert len(reader.all("details")) == 3
+    assert {link["href"] for link in reader.all("a")} == {f"#{part['id']}" for part in reader.all("section")}
+
+
+def test_page_is_self_contained() -> None:
+    html = render(full("Wort"))
+    reader = Reader(html)
+    assert not re.search(
+        r"https?:|//[a-z]|url\(|@import|<script|<link|<iframe|<object", html.lower().split("base64,")[0]
+    )
+    assert not reader.all("script")
+    for tag, attributes in reader.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            assert name != "style"
+            if name in ("src", "href"):
+                assert (value or "").startswith("data:image/png;base64," if tag == "img" else "#")
+    assert base64.b64decode((reader.all("img")[0]["src"] or "").split(",")[1]) == PNG
+
+
+def test_policy_forbids_everything_but_its_own_style_and_pictures() -> None:
+    html = render(full("Wort"))
+    policy = next(
+        meta["content"] for meta in Reader(html).all("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    style = html.split("<style>")[1].split("</style>")[0]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in policy
+
+
+def test_markup_in_any_text_is_harmless_and_shown_as_it_is() -> None:
+    plain, evil = Reader(render(full("Wort"))), Reader(render(full(EVIL)))
+    assert [tag for tag, _ in evil.tags] == [tag for tag, _ in plain.tags]
+    assert evil.text.count(EVIL) == plain.text.count("Wort")
+    assert "49" not in evil.text
+    assert all(set(one) == set(other) for (_, one), (_, other) in zip(evil.tags, plain.tags, strict=True))
+
+
+@pytest.mark.parametrize("name", ["日本語.mp4", "матч", "مباراة", "\u202egpj.exe", "🏈", "e\u0301"])
+def test_names_in_any_script_survive(name: str) -> None:
+    assert name in Reader(render(full(name)).encode("utf-8").decode("utf-8")).text
+
+
+@pytest.mark.parametrize("name", ["\udce9broken", "a\x00b", "\x1b[31m", "\uffff"])
+def test_characters_that_html_cannot_hold_become_a_sign(name: str) -> None:
+    html = render(full(name)).encode("utf-8").decode("utf-8")
+    assert "\ufffd" in html
+    assert Reader(html)
+
+
+def test_what_is_empty_is_left_out() -> None:
+    page = Page(
+        "Title",
+        sections=[Section("Empty"), Section("No rows", [""], tables=[Table(("a",), [])]), Section("Text", ["Here."])],
+    )
+    reader = Reader(render(page))
+    assert len(reader.all("section")) == 1
+    assert "Here." in reader.text
+    for gone in ("Empty", "No rows"):
+        assert gone not in reader.text
+    for tag in ("dl", "ul", "nav", "footer", "table", "figure"):
+        assert not reader.all(tag)
+
+
+def test_two_sections_of_one_name_have_their_own_anchors() -> None:
+    reader = Reader(
+        render(Page("x", sections=[Section("Videos", ["a"]), Section("Videos", ["b"]), Section("日本", ["c"])]))
+    )
+    names = [part["id"] for part in reader.all("section")]
+    assert len(set(names)) == 3
+    assert all(name and not re.search(r"\s", name) for name in names)
+
+
+def test_columns_of_numbers_stand_to_the_right_and_marked_rows_stand_out() -> None:
+    rows = [("match", 1200, "0.97 to 0.98", "12.1 %", None, "0:31", "auto"), ("b", 3, "–", "5 %", 0.5, "1:02:03", "64")]
+    reader = Reader(
+        render(
+            Page("x", sections=[Section("x", tables=[Table(("a", "b", "c", "d", "e", "f", "g"), rows, marked={1})])])
+        )
+    )
+    right = [cell.get("class") == "number" for cell in reader.all("td")]
+    assert right == [False, True, True, True, True, True, False] * 2
+    assert [row.get("class") for row in reader.all("tr")] == [None, None, "marked"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (4213, "4,213"),
+        (np.int64(4213), "4,213"),
+        (0.98412, "0.9841"),
+        (np.float32(0.5), "0.5"),
+        (12345.6, "12,346"),
+        (1e-7, "1e-07"),
+        (None, "–"),
+        (float("nan"), "–"),
+        (np.float64("nan"), "–"),
+        (float("inf"), "inf"),
+        (True, "yes"),
+        (np.False_, "no"),
+        ((64, 80), "64 × 80"),
+        ([], "–"),
+        ("", "–"),
+        ("0.00012345", "0.00012345"),
+        (Path("a/b"), "a/b"),
+    ],
+)
+def test_cells(value: object, text: str) -> None:
+    assert cell(value) == text
+
+
+def test_long_digits_do_not_stall_the_page() -> None:
+    table = Table(("a",), [("1" * 100_000 + "x!",)])
+    assert "x!" in render(Page("x", sections=[Section("x", tables=[table])]))
+
+
+def test_a_row_that_does_not_fit_and_a_figure_that_is_no_png_are_errors() -> None:
+    with pytest.raises(DataError, match="'Files' has a row of 3 cells under 2"):
+        render(Page("x", sections=[Section("x", tables=[Table(("a", "b"), [(1, 2, 3)], "Files")])]))
+    for png in (b"", b"GIF89a", PNG[:20]):
+        with pytest.raises(DataError, match="'Loss' is not a PNG"):
+            render(Page("x", sections=[Section("x", figures=[Figure("Loss", png)])]))
+
+
+def test_pictures_keep_their_colours_on_a_dark_page() -> None:
+    section = Section("x", figures=[Figure("chart", PNG), Figure("photo", PNG, pictures=True)])
+    first, second = Reader(render(Page("x", sections=[section]))).all("img")
+    assert (first.get("class"), second.get("class")) == ("chart", None)
+    assert first["width"] == "900"
+
+
+def test_a_browser_shows_the_page_with_its_style_under_its_own_policy(tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no chromium")
+    page, shot = tmp_path / "report.html", tmp_path / "shot.png"
+    page.write_text(render(full(EVIL)), encoding="utf-8")
+    subprocess.run(
+        [
+            browser,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--window-size=400,300",
+            f"--screenshot={shot}",
+            page.as_uri(),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    from PIL import Image
+
+    assert Image.open(shot).convert("RGB").getpixel((2, 2)) == (0xF5, 0xF6, 0xF8)  # the ground of the style sheet
