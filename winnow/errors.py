@@ -70,8 +70,10 @@ class MissingExtra(WinnowError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}', which is not installed.",
-                         f'Install it: pip install "winnow-vision[{extra}]"')
+        super().__init__(
+            f"{what} needs the extra '{extra}', which is not installed.",
+            f'Install it: pip install "winnow-vision[{extra}]"',
+        )
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

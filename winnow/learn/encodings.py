@@ -28,19 +28,34 @@ class Encodings:
     seen: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
 
     @classmethod
-    def of(cls, codes: Any, *, measures: dict[str, Any] | None = None, ids: Any = None, groups: Any = None,
-           seen: Any = None) -> Encodings:
+    def of(
+        cls,
+        codes: Any,
+        *,
+        measures: dict[str, Any] | None = None,
+        ids: Any = None,
+        groups: Any = None,
+        seen: Any = None,
+    ) -> Encodings:
         """Encodings of plain arrays; what is not given is filled in: ids by row number, each row its own group, none seen."""
         codes = np.asarray(codes, dtype=np.float32)
         if codes.ndim != 2:
             raise DataError(f"Codes must be a (pictures, dimensions) array, not of shape {codes.shape}.")
         n = len(codes)
         rows = np.arange(n).astype(str).astype(object)
-        encodings = cls(codes, {name: np.asarray(values, dtype=np.float64) for name, values in (measures or {}).items()},
-                        rows if ids is None else np.asarray(ids, dtype=object),
-                        rows if groups is None else np.asarray(groups, dtype=object),
-                        np.zeros(n, dtype=bool) if seen is None else np.asarray(seen, dtype=bool))
-        for name, column in {**encodings.measures, "ids": encodings.ids, "groups": encodings.groups, "seen": encodings.seen}.items():
+        encodings = cls(
+            codes,
+            {name: np.asarray(values, dtype=np.float64) for name, values in (measures or {}).items()},
+            rows if ids is None else np.asarray(ids, dtype=object),
+            rows if groups is None else np.asarray(groups, dtype=object),
+            np.zeros(n, dtype=bool) if seen is None else np.asarray(seen, dtype=bool),
+        )
+        for name, column in {
+            **encodings.measures,
+            "ids": encodings.ids,
+            "groups": encodings.groups,
+            "seen": encodings.seen,
+        }.items():
             if column.shape != (n,):
                 raise DataError(f"'{name}' has shape {column.shape}; with {n} codes it must have shape ({n},).")
         return encodings
@@ -50,14 +65,22 @@ class Encodings:
 
     def __getitem__(self, rows: Any) -> Encodings:
         """The encodings of some rows (a slice, a mask or row numbers)."""
-        return replace(self, codes=self.codes[rows], measures={name: values[rows] for name, values in self.measures.items()},
-                       ids=self.ids[rows], groups=self.groups[rows], seen=self.seen[rows])
+        return replace(
+            self,
+            codes=self.codes[rows],
+            measures={name: values[rows] for name, values in self.measures.items()},
+            ids=self.ids[rows],
+            groups=self.groups[rows],
+            seen=self.seen[rows],
+        )
 
     def measure(self, name: str) -> np.ndarray:
         """One measure (n,); `DataError` when this model has none of that name or a value is not finite."""
         if name not in self.measures:
-            raise DataError(f"These encodings have no '{name}', only {', '.join(sorted(self.measures)) or 'codes'}.",
-                            "Choose another scorer, or a model that gives it (a VAE for 'latent', an autoencoder for 'reconstruction').")
+            raise DataError(
+                f"These encodings have no '{name}', only {', '.join(sorted(self.measures)) or 'codes'}.",
+                "Choose another scorer, or a model that gives it (a VAE for 'latent', an autoencoder for 'reconstruction').",
+            )
         return self.measures[name]
 
     def save(self, folder: Path, **about: Any) -> None:
@@ -70,10 +93,26 @@ class Encodings:
         with replacing(codes) as temporary, temporary.open("wb") as file:
             np.save(file, self.codes)
         with replacing(measures) as temporary:
-            pq.write_table(pa.table({"id": pa.array(self.ids, pa.string()), "group": pa.array(self.groups, pa.string()),
-                                     "seen": self.seen, **self.measures}), temporary)
-        write_json(folder / "encodings.json", {**about, "pictures": len(self), "dimensions": self.codes.shape[1],
-                                               "sha256": {path.name: sha256(path) for path in (codes, measures)}})
+            pq.write_table(
+                pa.table(
+                    {
+                        "id": pa.array(self.ids, pa.string()),
+                        "group": pa.array(self.groups, pa.string()),
+                        "seen": self.seen,
+                        **self.measures,
+                    }
+                ),
+                temporary,
+            )
+        write_json(
+            folder / "encodings.json",
+            {
+                **about,
+                "pictures": len(self),
+                "dimensions": self.codes.shape[1],
+                "sha256": {path.name: sha256(path) for path in (codes, measures)},
+            },
+        )
 
     @classmethod
     def load(cls, folder: Path) -> Encodings:

@@ -43,5 +43,7 @@ class Model(nn.Module, ABC):
         """The pictures as the model rebuilds them, same shape; models without a decoder raise `ModelError`."""
         from winnow.errors import ModelError
 
-        raise ModelError(f"{type(self).__name__} has no decoder, so it cannot rebuild pictures.",
-                         "Use an autoencoder for reconstructions and heat maps.")
+        raise ModelError(
+            f"{type(self).__name__} has no decoder, so it cannot rebuild pictures.",
+            "Use an autoencoder for reconstructions and heat maps.",
+        )
