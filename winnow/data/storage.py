@@ -78,11 +78,14 @@ def is_folder(uri: str) -> bool:
 
 
 def stat(uri: str) -> Entry:
-    """Size and mark of one file; `InputError` when it is missing, a folder, a pipe, a socket or a device."""
+    """Size and mark of one file; `Unreadable` when it is missing, a folder, a pipe, a socket or a device.
+
+    An `InputError` that is not `Unreadable` (no bucket, no credentials, no network) is not of this file alone.
+    """
     if not is_remote(uri):
         return _local_entry(uri)
     bucket, key = _split(uri)
-    with _named(uri):
+    with _named(uri, one=True):
         import obstore
 
         return _remote_entry(bucket, obstore.head(_store(bucket), key))
@@ -124,8 +127,6 @@ def read(uri: str, limit: int) -> bytes:
             data = file.read(limit + 1)
     except OSError as error:
         raise Unreadable(f"{uri} cannot be read ({_why(error)}).") from error
-    except InputError as error:
-        raise Unreadable(error.message, error.remedy) from error
     _check_size(uri, len(data), limit)
     return data
 
@@ -161,18 +162,18 @@ def _local_entry(uri: str) -> Entry:
     try:
         return _entry(uri, os.stat(uri))
     except FileNotFoundError:
-        raise InputError(f"{uri} does not exist.", "Check the path and its spelling.") from None
+        raise Unreadable(f"{uri} does not exist.", "Check the path and its spelling.") from None
     except (OSError, ValueError) as error:
         why = _why(error) if isinstance(error, OSError) else str(error)
-        raise InputError(f"{uri!r} cannot be read ({why}).", "Check the path and its permissions.") from error
+        raise Unreadable(f"{uri!r} cannot be read ({why}).", "Check the path and its permissions.") from error
 
 
 def _entry(uri: str, status: os.stat_result) -> Entry:
     # Opening a pipe or a terminal would wait for ever for somebody to write.
     if modes.S_ISDIR(status.st_mode):
-        raise InputError(f"{uri} is a folder, not a file.", "Give a file.")
+        raise Unreadable(f"{uri} is a folder, not a file.", "Give a file.")
     if not modes.S_ISREG(status.st_mode):
-        raise InputError(f"{uri} is a pipe, a socket or a device, not a file.", "Save what it gives to a file first.")
+        raise Unreadable(f"{uri} is a pipe, a socket or a device, not a file.", "Save what it gives to a file first.")
     return Entry(uri, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
 
 
@@ -188,7 +189,7 @@ def _local_listing(folder: str, refuse: Refuse) -> Iterator[Entry]:
             usable = _entry(entry.path, entry.stat())
         except OSError as error:
             refuse(entry.path, f"{entry.path} cannot be read ({_why(error)}).")
-        except InputError as error:
+        except Unreadable as error:
             refuse(entry.path, error.message)
         else:
             yield usable
