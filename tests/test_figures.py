@@ -24,6 +24,7 @@ from winnow.report.figures import (
     roc,
     timeline,
 )
+from winnow.report.timeline import COLUMNS
 
 RNG = np.random.default_rng(0)
 LOG = [
@@ -286,7 +287,7 @@ def test_long_timeline_keeps_its_peaks_and_few_points() -> None:
     scores[200:400] = np.nan
     figure = drawn(timeline, np.arange(100_000.0), scores, 2, [(n, n + 1, n % 2 == 0) for n in range(0, 100_000, 100)])
     axes = figure.axes[0]
-    assert len(axes.get_lines()[0].get_xdata()) <= figures.COLUMNS + 1
+    assert len(axes.get_lines()[0].get_xdata()) <= COLUMNS + 1
     shade = np.concatenate([path.vertices[:, 1] for path in axes.collections[0].get_paths()])
     assert shade.max() == 8.0
     assert shade.min() == np.nanmin(scores)

@@ -12,8 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, MultipleLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from winnow.errors import DataError
 from winnow.report.grids import picture_grid, reconstruction_grid
@@ -21,7 +20,6 @@ from winnow.report.style import (
     BELONGS,
     COLOURS,
     DIM,
-    FOREIGN,
     HALF,
     INK,
     LINES,
@@ -33,10 +31,12 @@ from winnow.report.style import (
     legend,
     numbers,
     percent,
+    plain_log,
     quiet,
     shorten,
     write,
 )
+from winnow.report.timeline import clock, timeline
 
 __all__ = [
     "calibration",
@@ -50,31 +50,6 @@ __all__ = [
 ]
 
 ROWS = 12  # groups that get a histogram or a curve of their own; more would not be readable
-COLUMNS = 1200  # points across a timeline; a longer video is drawn as the range of each column
-STEPS = (
-    0.01,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.5,
-    1,
-    2,
-    5,
-    10,
-    15,
-    30,
-    60,
-    120,
-    300,
-    600,
-    900,
-    1800,
-    3600,
-    7200,
-    18000,
-)  # seconds between ticks
-Span = tuple[float, float, bool]
 
 
 @as_png
@@ -112,7 +87,7 @@ def loss_curves(log: Sequence[Mapping[str, Any]]) -> Figure:
     shown = np.concatenate([values for _, values in curves.values()])
     if shown.min() > 0 and shown.max() > 20 * shown.min():
         axes.set_yscale("log")
-        _plain_log(axes.yaxis)
+        plain_log(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("optimiser step", color=DIM, fontsize=9)
@@ -127,13 +102,6 @@ def _series(log: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.
     table = np.array(rows, dtype=np.float64).reshape(-1, 2)
     table = table[np.isfinite(table).all(axis=1)]
     return table[:, 0], table[:, 1]
-
-
-def _plain_log(axis: Any) -> None:
-    """Logarithmic ticks as plain numbers: 1, 10, 0.01, and 2 and 5 between them."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 @as_png
@@ -160,13 +128,10 @@ def histograms(
     shares = {name: _shares(values, edges) for name, values in scores.items()}
     own = next(iter(shares.values()))
     for number, (axes, (name, share)) in enumerate(zip(panels, shares.items(), strict=True)):
-        quiet(axes, grid="")
         colour = COLOURS[number % len(COLOURS)]
-        axes.stairs(share, edges, fill=True, color=colour, alpha=0.85)
+        quiet(axes, grid="").stairs(share, edges, fill=True, color=colour, alpha=0.85)
         if number:
             axes.stairs(own, edges, color=BELONGS, alpha=0.65, linewidth=1)
-        if threshold is not None:
-            axes.axvline(threshold, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
         axes.set_yscale("log" if log else "linear")
         axes.set_yticks([])
         axes.minorticks_off()
@@ -176,25 +141,31 @@ def histograms(
     panels[-1].set_xlim(edges[0], edges[-1])
     if spread:
         panels[-1].set_xscale("log")
-        _plain_log(panels[-1].xaxis)
+        plain_log(panels[-1].xaxis)
     note = _beyond(list(scores.values()), edges)
     label += (", logarithmic" if spread else "") + (f" · {note}" if note else "")
     write(panels[-1].set_xlabel(label, color=DIM, fontsize=9))
     heading(figure, "Scores of each group", "share of a group's pictures" + (", logarithmic" if log else ""))
     if threshold is not None:
-        right = panels[0].transData.transform((threshold, 0))[0] > 0.8 * figure.bbox.width
-        panels[0].annotate(
-            f"threshold {threshold:.4g}",
-            (threshold, 1),
-            xycoords=("data", "axes fraction"),
-            va="top",
-            xytext=(-5 if right else 5, -1),
-            textcoords="offset points",
-            ha="right" if right else "left",
-            fontsize=9,
-            color=INK,
-        )
+        _threshold(panels, threshold)
     return figure
+
+
+def _threshold(panels: Sequence[Axes], threshold: float) -> None:
+    for axes in panels:
+        axes.axvline(threshold, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
+    right = panels[0].transAxes.inverted().transform(panels[0].transData.transform((threshold, 0)))[0] > 0.8
+    panels[0].annotate(
+        f"threshold {threshold:.4g}",
+        (threshold, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(-5 if right else 5, -1),
+        textcoords="offset points",
+        va="top",
+        ha="right" if right else "left",
+        fontsize=9,
+        color=INK,
+    )
 
 
 def _merged(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -320,128 +291,6 @@ def _rates(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndar
     false = np.searchsorted(outside, cuts, side="right") / len(outside)
     true = np.searchsorted(inside, cuts, side="right") / len(inside)
     return np.concatenate([[0.0], false]), np.concatenate([[0.0], true])
-
-
-@as_png
-def timeline(
-    times: Any,
-    scores: Any,
-    threshold: float,
-    segments: Sequence[Span] = (),
-    *,
-    smoothed: Any = None,
-    truth: Sequence[Span] | None = None,
-    title: str = "Score over time",
-) -> Figure:
-    """Score over the time of a video, with the threshold, the segments found and, where known, the true ones.
-
-    `times` (n,) seconds in rising order, `scores` and `smoothed` (n,); `segments` and `truth` are (start, end, belongs)
-    in seconds. Scores that are not finite leave a gap; long videos are drawn as range and median of each column.
-    """
-    times, scores = numbers(times, "times"), numbers(scores, "scores")
-    line = scores if smoothed is None else numbers(smoothed, "smoothed")
-    if not len(times) or len(scores) != len(times) or len(line) != len(times):
-        raise DataError(
-            f"A timeline of {len(times)} frames has {len(scores)} scores and {len(line)} smoothed ones.",
-            "Give at least one frame, and one score for each.",
-        )
-    strips = {"found": segments} if truth is None else {"found": segments, "true": truth}
-    figure = canvas(WIDTH, 3.15 + 0.2 * len(strips), (0.62, 0.3, 0.42, 0.62))
-    axes, bars = figure.subplots(
-        2, 1, sharex=True, gridspec_kw={"height_ratios": (2.1, 0.2 * len(strips)), "hspace": 0.06}
-    )
-    quiet(axes)
-    _trace(axes, times, scores, line, smoothed is not None)
-    axes.axhline(threshold, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
-    out = [(start, end - start) for start, end, belongs in segments if not belongs]
-    axes.broken_barh(
-        out, (0, 1), transform=axes.get_xaxis_transform(), facecolor=FOREIGN, alpha=0.13, linewidth=0, gid="out"
-    )
-    _limits(axes, line, scores, threshold)
-    axes.spines["bottom"].set_visible(False)
-    axes.tick_params(axis="x", length=0)
-    quiet(bars, grid="")
-    _strips(bars, strips)
-    start = float(times[0])
-    end = max([float(times[-1]), *(stop for spans in strips.values() for _, stop, _ in spans)])
-    margin = 0.004 * (end - start) or 0.5
-    bars.set_xlim(start - margin, end + margin)
-    many = np.ceil((end - start) / 360_000) * 36_000  # tens of hours, for what no step of STEPS is long enough
-    bars.xaxis.set_major_locator(MultipleLocator(next((step for step in STEPS if (end - start) / step <= 10), many)))
-    bars.xaxis.set_major_formatter(FuncFormatter(clock))
-    heading(figure, title, f"{len(times):,} frames · threshold {threshold:.4g}")
-    handles = [Patch(color=BELONGS), Patch(color=FOREIGN), Line2D([], [], color=INK, linewidth=1.3, linestyle=LINES[1])]
-    legend(
-        figure,
-        handles,
-        ("belongs", "does not belong", "threshold"),
-        loc="lower left",
-        ncols=3,
-        bbox_to_anchor=(0.58 / WIDTH, 0.0),
-        borderaxespad=0.2,
-        borderpad=0.3,
-    )
-    return figure
-
-
-def _trace(axes: Axes, times: np.ndarray, scores: np.ndarray, line: np.ndarray, has_dots: bool) -> None:
-    if len(times) > 2 * COLUMNS:
-        span = times[-1] - times[0] or 1.0
-        column = np.floor((times - times[0]) / span * COLUMNS)
-        starts = np.flatnonzero(np.diff(column, prepend=-1.0))
-        middle = times[starts]
-        axes.fill_between(
-            middle,
-            np.fmin.reduceat(scores, starts),
-            np.fmax.reduceat(scores, starts),
-            color="#aab4c0",
-            alpha=0.55,
-            linewidth=0,
-        )
-        parts = [part[np.isfinite(part)] for part in np.split(line, starts[1:])]
-        axes.plot(middle, [np.median(part) if len(part) else np.nan for part in parts], color=INK, linewidth=1.1)
-        return
-    if has_dots:
-        axes.plot(times, scores, ".", color="#8b97a5", markersize=5 if len(times) < 400 else 3.5, markeredgewidth=0)
-    axes.plot(times, line, color=INK, linewidth=1.5, marker="o" if len(times) <= 30 else "", markersize=4)
-
-
-def _limits(axes: Axes, line: np.ndarray, scores: np.ndarray, threshold: float) -> None:
-    """The whole range, unless a few scores would press the rest flat; logarithmic over more than two decades."""
-    shown = np.concatenate([line, scores, [threshold]])
-    shown = shown[np.isfinite(shown)]
-    if not len(shown):
-        return
-    low, high = shown.min(), shown.max()
-    if low > 0 and high > 100 * low:
-        axes.set_yscale("log")
-        axes.set_ylim(low / 1.2, high * 1.2)
-        _plain_log(axes.yaxis)
-        return
-    bottom, top = np.quantile(shown, (0.005, 0.995))
-    if high - low > 4 * (top - bottom) > 0:
-        low, high = min(bottom, threshold), max(top, threshold)
-    margin = 0.07 * (high - low) or max(abs(high), 1.0) * 0.05
-    axes.set_ylim(low - margin, high + margin)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-
-
-def _strips(axes: Axes, rows: Mapping[str, Sequence[Span]]) -> None:
-    for number, spans in enumerate(rows.values()):
-        for belongs, colour in ((True, BELONGS), (False, FOREIGN)):
-            parts = [(start, end - start) for start, end, inside in spans if bool(inside) is belongs]
-            axes.broken_barh(parts, (number - 0.36, 0.72), facecolor=colour, linewidth=0)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_yticks(range(len(rows)), list(rows))
-    axes.spines["bottom"].set_visible(False)
-
-
-def clock(seconds: float, _: Any = None) -> str:
-    """Seconds as 0:05, 12:30 or 1:02:03, with a fraction only where there is one."""
-    whole, fraction = divmod(round(abs(seconds) * 100), 100)
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    text = f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
-    return ("-" if seconds < 0 else "") + text + (f".{fraction:02d}".rstrip("0") if fraction else "")
 
 
 @as_png

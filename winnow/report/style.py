@@ -20,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from winnow.errors import DataError
 
@@ -97,6 +98,13 @@ def quiet(axes: Axes, *, grid: str = "y") -> Axes:
     if grid:
         axes.grid(axis=grid, color=GRID, linewidth=0.8)  # type: ignore[arg-type]
     return axes
+
+
+def plain_log(axis: Any) -> None:
+    """Logarithmic ticks as plain numbers: 1, 10, 0.01, and 2 and 5 between them."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def heading(figure: Figure, title: str, note: str = "") -> None:
