@@ -216,7 +216,8 @@ def _decode_all(folder: Path, parts: list[_Part], options: IngestOptions) -> Non
     stopped = threading.Event()
     with progress("ingest", total, "frames" if videos else "pictures") as advance:
         make = partial(_make_video, folder=folder, options=options, advance=advance, stopped=stopped)
-        for kind, alike in groupby(parts, key=lambda part: part.sources[0].kind):
+        for kind, run in groupby(parts, key=lambda part: part.sources[0].kind):
+            alike = list(run)
             made = run_local(make, alike, workers, stopped) if kind == "video" else (
                 _make_pictures(part, folder, options, workers, advance) for part in alike)
             with contextlib.closing(made):

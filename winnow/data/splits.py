@@ -10,8 +10,6 @@ import numpy as np
 from winnow.errors import DataError, did_you_mean
 
 SPLITS = ("train", "validate", "calibrate", "test")
-_ALSO = {"training": "train", "val": "validate", "valid": "validate", "validation": "validate", "dev": "validate",
-         "calibration": "calibrate", "testing": "test"}
 FEWEST_GROUPS = 5  # with fewer, a share of 10 % or 25 % by whole groups is not possible
 BLOCKS = 12  # pieces in all that too few groups are cut into: long, so that few neighbours are parted
 OWN_BLOCKS = ("There are too few groups (videos or folders) to keep whole ones apart, so blocks within them were used: "
@@ -87,10 +85,9 @@ def folds(groups: Any, k: int, seed: int = 0) -> np.ndarray:
 def _given(given: Any, n: int) -> np.ndarray:
     if given is None:
         return np.full(n, "", dtype=object)
-    names = ["" if name is None else str(name).strip().lower() for name in given]
-    if len(names) != n:
-        raise DataError(f"{len(names)} splits were given for {n} pictures.")
-    split = np.array([_ALSO.get(name, name) for name in names], dtype=object)
+    split = np.array(list(given), dtype=object)
+    if split.shape != (n,):
+        raise DataError(f"{len(split)} splits were given for {n} pictures.")
     unknown = sorted(set(split) - {"", *SPLITS})
     if unknown:
         raise DataError(f"The split {unknown[0]!r} given in the list is not known.", did_you_mean(unknown[0], list(SPLITS)))

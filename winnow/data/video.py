@@ -29,7 +29,8 @@ SHORTEST_STEP = 0.001  # frames are named by their time in milliseconds
 TIMEOUT = 60.0  # seconds to open a video or to read its next packet
 
 # Only files that hold the pictures themselves: a playlist (hls, concat, dash) could name any other file or address.
-FORMATS = "mov,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,gif,ogg,mxf,dv,yuv4mpegpipe,h264,hevc,m4v,ivf,obu,nut,wtv"
+FORMATS = ("mov,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,gif,ogg,mxf,dv,yuv4mpegpipe,"
+           "h264,hevc,m4v,ivf,obu,nut,wtv")
 
 # Codecs whose key packets start a decoder afresh and whose packets carry one frame each; GIF, for one, flags packets
 # as keys that build on the picture before.
@@ -128,7 +129,7 @@ def _opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, Vide
         else:
             _check_regular(uri)
         # "file:" keeps a name such as "http:a.mp4" from being read as an address.
-        container = av.open(file or f"file:{os.path.abspath(uri)}", options=options, timeout=TIMEOUT)
+        container: InputContainer = av.open(file or f"file:{os.path.abspath(uri)}", options=options, timeout=TIMEOUT)
     except (av.error.FFmpegError, UnicodeError, ValueError) as error:
         raise Unreadable(_why_not_open(uri, error)) from error
     with container:
@@ -136,7 +137,7 @@ def _opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, Vide
         if not pictures:
             raise Unreadable("it holds no video")
         best = container.streams.best("video")
-        stream = best if best in pictures else pictures[0]
+        stream = next((s for s in pictures if best is not None and s.index == best.index), pictures[0])
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
@@ -148,7 +149,7 @@ def _check_regular(path: str) -> None:
     try:
         about = os.stat(path)
     except (OSError, ValueError) as error:
-        raise Unreadable(f"it cannot be opened ({error})") from error
+        raise Unreadable(f"it cannot be opened ({getattr(error, 'strerror', None) or error})") from error
     if not stat.S_ISREG(about.st_mode):
         raise Unreadable("it is not a regular file")
     if about.st_size == 0:
@@ -160,12 +161,12 @@ def _why_not_open(uri: str, error: Exception) -> str:
 
     if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
         return f"it could not be opened within {TIMEOUT:.0f} seconds"
-    if isinstance(error, av.error.InvalidDataError):
+    if isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):  # the latter: not one of FORMATS
         start = b"" if storage.is_remote(uri) else _first_bytes(uri)
         if start[4:8] == b"ftyp":
             return "its index (moov) is missing or damaged: the file is truncated or its recording was not finished"
         return "it is not a video of a known format, or its header is damaged"
-    return f"it cannot be opened ({error.strerror if isinstance(error, OSError) and error.strerror else error})"
+    return f"it cannot be opened ({getattr(error, 'strerror', None) or error})"
 
 
 def _first_bytes(path: str) -> bytes:
@@ -200,12 +201,11 @@ def _sparse(container: InputContainer, stream: VideoStream, clock: _Clock,
     reader = _Reader(stream, clock, keyframes)
     held: list[Packet] = []
     size = 0
-    for packet in _strict_packets(container, stream):
-        pts = packet.pts
+    for packet, pts in _strict_packets(container, stream):
         if packet.is_keyframe and held and clock.slot(pts - 1) <= reader.reached:
             yield from reader.drain()
             held, size = [], 0
-        if reader.wants(packet):
+        if reader.wants(packet, pts):
             yield from reader.decode(held, wanted=False)
             yield from reader.decode([packet], wanted=True)
             held, size = [], 0
@@ -229,17 +229,18 @@ class _Reader:
         self.keyframes = keyframes
         self.reached = clock.taken  # the latest slot a frame was fed for
         self.expected: dict[int, int] = {}  # slot -> time of its first frame, fed but not come out yet
+        self.out = -(1 << 63)  # time of the last frame that came out
         self.fed = False
         self.skipping = False
 
-    def wants(self, packet: Packet) -> bool:
+    def wants(self, packet: Packet, pts: int) -> bool:
         """Whether the packet's frame may be the first of its slot."""
-        slot = self.clock.slot(packet.pts)
+        slot = self.clock.slot(pts)
         if packet.is_discard or (self.keyframes and not packet.is_keyframe) or slot <= self.clock.taken:
             return False
-        if packet.pts >= self.expected.get(slot, packet.pts + 1):
+        if pts >= self.expected.get(slot, pts + 1):
             return False
-        self.expected[slot] = packet.pts
+        self.expected[slot] = pts
         self.reached = max(self.reached, slot)
         return True
 
@@ -273,8 +274,9 @@ class _Reader:
 
     def _taken(self, decoded: list[VideoFrame]) -> Iterator[tuple[VideoFrame, float]]:
         for frame in decoded:
-            if frame.pts is None:
+            if frame.pts is None or frame.pts <= self.out:
                 raise _Doubt
+            self.out = frame.pts
             slot = self.clock.slot(frame.pts)
             if slot <= self.clock.taken:
                 continue
@@ -286,8 +288,8 @@ class _Reader:
                 yield frame, time
 
 
-def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet]:
-    """The stream's packets; `_Doubt` at a read error, a missing time or times that run backwards."""
+def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Packet, int]]:
+    """The stream's packets and their times; `_Doubt` at a read error, a missing time or times that run backwards."""
     import av
 
     previous = None
@@ -301,7 +303,7 @@ def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[
                 if previous is not None and packet.dts < previous:
                     raise _Doubt
                 previous = packet.dts
-            yield packet
+            yield packet, packet.pts
     except av.error.FFmpegError as error:
         raise _Doubt from error
 
@@ -316,22 +318,37 @@ def _forward(container: InputContainer, stream: VideoStream, clock: _Clock,
     codec.thread_type = "SLICE"
     rate = stream.average_rate or stream.guessed_rate or 25
     step = max(1, round(clock.second / rate))
-    latest, offset = None, 0
+    times = _Times()
+    latest, offset = -step, 0
     for frame in _damaged_too(container, stream):
-        pts = frame.pts if frame.pts is not None else frame.dts
-        if pts is None:
-            pts = 0 if latest is None else latest - offset + step
+        pts = times.of(frame, latest - offset + step)
         if clock.base is None:
             clock.base = pts
-        if latest is not None and latest - (pts + offset) > clock.second:
+            latest += pts
+        if latest - (pts + offset) > clock.second:
             offset = latest + step - pts  # two recordings in one file: the second goes on where the first ended
         pts += offset
-        latest = pts if latest is None else max(latest, pts)
+        latest = max(latest, pts)
         if frame.is_corrupt or (keyframes and not frame.key_frame):
             continue
         time = clock.take(pts)
         if time is not None:
             yield frame, time
+
+
+class _Times:
+    """Presentation times, or decoding times where those run backwards less often (AVI, raw streams)."""
+
+    def __init__(self) -> None:
+        self.last = {"pts": -(1 << 63), "dts": -(1 << 63)}
+        self.faults = {"pts": 0, "dts": 0}
+
+    def of(self, frame: VideoFrame, otherwise: int) -> int:
+        times = {name: getattr(frame, name) for name in self.last if getattr(frame, name) is not None}
+        for name, time in times.items():
+            self.faults[name] += time <= self.last[name]
+            self.last[name] = time
+        return times[min(times, key=lambda name: self.faults[name])] if times else otherwise
 
 
 def _damaged_too(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
@@ -391,9 +408,7 @@ class _Painter:
 
 def _display_matrix(frame: VideoFrame) -> np.ndarray:
     """How the picture is to be turned, as the nearest signed permutation (2, 2); phones record it beside the pixels."""
-    from av.sidedata.sidedata import Type
-
-    data = frame.side_data.get(Type.DISPLAYMATRIX)
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return np.eye(2)
     a, b, _, c, d = np.frombuffer(bytes(data), dtype=np.int32)[:5].astype(float)
