@@ -62,7 +62,7 @@ def test_complexity_is_the_residual_of_a_regression_on_held_out_normals() -> Non
     expected = np.log(NEW.measures["reconstruction"]) - slope * np.log(NEW.measures["variance"]) - intercept
     assert scorer.score(NEW) == pytest.approx(expected)
     flat = make_scorer("complexity").fit(with_seen(seen, variance=np.full(200, 0.05)))
-    assert flat.slope == 0
+    assert flat.slopes.tolist() == [0]
 
 
 def test_complexity_sees_through_simple_pictures() -> None:
@@ -77,6 +77,20 @@ def test_complexity_sees_through_simple_pictures() -> None:
         chances[name] = (scores[None, 100:] > scores[:100, None]).mean()
     assert chances["reconstruction"] < 0.6
     assert chances["complexity"] > 0.99
+
+
+def test_expected_is_the_residual_of_two() -> None:
+    logs = {name: np.log(values) for name, values in NORMAL.measures.items()}
+    new = {name: np.log(values) for name, values in NEW.measures.items()}
+    design = np.stack([logs["background"], logs["variance"], np.ones(200)], axis=1)
+    slopes = np.linalg.lstsq(design, logs["reconstruction"], rcond=None)[0]
+    expected = new["reconstruction"] - np.stack([new["background"], new["variance"], np.ones(50)], axis=1) @ slopes
+    assert make_scorer("expected").fit(NORMAL).score(NEW) == pytest.approx(expected)
+
+
+def test_unexplained_is_the_log_share_of_variance() -> None:
+    expected = np.log(NEW.measures["reconstruction"] / NEW.measures["variance"])
+    assert make_scorer("unexplained").fit(NORMAL).score(NEW) == pytest.approx(expected)
 
 
 def test_background_is_the_log_ratio_of_errors() -> None:
@@ -262,9 +276,12 @@ def test_surprise_of_equal_scores_is_finite() -> None:
 
 def test_combined_takes_what_the_encodings_have() -> None:
     everything = Combined().fit(NORMAL)
-    assert {"complexity", "neighbours"} <= set(everything.fitted)
-    assert "neighbours" in Combined().fit(NORMAL.codes).fitted
-    assert set(Combined().fit(NORMAL.codes).fitted) < set(everything.fitted)
+    assert set(everything.fitted) == {"unexplained", "expected", "neighbours"}
+    assert set(Combined().fit(NORMAL.codes).fitted) == {"neighbours"}
+    some = Encodings.of(NORMAL.codes, measures={name: NORMAL.measures[name] for name in ("reconstruction", "variance")})
+    assert set(Combined().fit(some).fitted) == {"unexplained", "complexity", "neighbours"}
+    alone = Encodings.of(NORMAL.codes, measures={"reconstruction": NORMAL.measures["reconstruction"]})
+    assert set(Combined().fit(alone).fitted) == {"reconstruction", "neighbours"}
     chosen = Combined(("gaussian", "latent")).fit(NORMAL)
     assert list(chosen.fitted) == ["gaussian", "latent"]
     expected = sum(part[1].of_new(part[0].score(NEW)) for part in chosen.fitted.values())

@@ -68,13 +68,16 @@ def check_scorer(make: Callable[[], Scorer]) -> None:
 
 
 def _check_per_picture(scorer: Scorer, name: str, new: Encodings, scores: np.ndarray) -> None:
-    close = {"rtol": TOLERANCE, "atol": TOLERANCE * float(np.abs(scores).max())}
+    near = TOLERANCE * float(np.abs(scores).max())
     _require(np.array_equal(scorer.score(new), scores), f"{name}.score must give the same scores when asked again.")
     alone = np.concatenate([scorer.score(new[row : row + 1]) for row in range(len(new))])
-    _require(np.allclose(alone, scores, **close), f"{name}.score of a picture must not depend on the others beside it.")
+    _require(
+        np.allclose(alone, scores, rtol=TOLERANCE, atol=near),
+        f"{name}.score of a picture must not depend on the others beside it.",
+    )
     order = np.random.default_rng(3).permutation(len(new))
     _require(
-        np.allclose(scorer.score(new[order]), scores[order], **close),
+        np.allclose(scorer.score(new[order]), scores[order], rtol=TOLERANCE, atol=near),
         f"{name}.score must give each picture its own score in whatever order they come.",
     )
 

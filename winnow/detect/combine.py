@@ -15,7 +15,6 @@ from winnow.options import DetectOptions
 
 FOLDS = 5
 TAIL = 0.1
-PREFERRED = ("reconstruction", "worst", "complexity", "background", "neighbours")
 
 
 class Surprise:
@@ -56,11 +55,18 @@ class Surprise:
         return np.where(scores > self.start, beyond, np.minimum(inside, at_start))
 
 
+def components_for(encodings: Encodings) -> tuple[str, ...]:
+    """The default components: the neighbours of the codes and, where there is a decoder, its error seen in two ways."""
+    has = encodings.measures.keys()
+    if {"reconstruction", "variance"} <= has:
+        return ("unexplained", "expected" if "background" in has else "complexity", "neighbours")
+    return ("reconstruction", "neighbours") if "reconstruction" in has else ("neighbours",)
+
+
 class Combined(Scorer):
     """Sum of -log conformal p-values of several scorers: Fisher's method, calibrated again because they depend.
 
-    `components` are names in `SCORERS`; by default those of "reconstruction", "worst", "complexity", "background" and
-    "neighbours" that the encodings have the measures for.
+    `components` are names in `SCORERS`; by default those that `components_for` finds in the encodings.
     """
 
     name = "combined"
@@ -79,15 +85,15 @@ class Combined(Scorer):
 
     def fit_held_out(self, normal: Encodings | Any, fold: np.ndarray) -> np.ndarray:
         """As in `Scorer`; components are refitted fold by fold once, and their p-values leave each picture out."""
-        normal = self._fitting(normal)
+        normal = self._enough(normal)
         scores = self._learn(normal, fold)
         self.dimensions = normal.codes.shape[1]
         return scores
 
     def _learn(self, normal: Encodings, fold: np.ndarray) -> np.ndarray:
-        from winnow.detect.scorers import SCORERS, make_scorer
+        from winnow.detect.scorers import make_scorer
 
-        names = self.components or tuple(name for name in PREFERRED if set(SCORERS[name].needs) <= set(normal.measures))
+        names = self.components or components_for(normal)
         total, fitted = np.zeros(len(normal)), {}
         for name in names:
             scorer = make_scorer(name, DetectOptions(neighbours=self.neighbours))

@@ -119,7 +119,7 @@ class Detector:
             )
         (folder / "detector.json").unlink(missing_ok=True)
         with replacing(folder / "detector.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         content = {
             "format": FORMAT,
             "scorer": self.scorer_name,

@@ -62,8 +62,8 @@ class Scorer(ABC):
 
         Raises `DataError` when they are too few, not finite, or lack a measure.
         """
-        normal = self._fitting(normal)
-        self._fit(normal)
+        normal = self._enough(normal)
+        self._fit(normal[sample(np.arange(len(normal)))] if len(normal) > ROWS else normal)
         self.dimensions = normal.codes.shape[1]
         return self
 
@@ -91,7 +91,8 @@ class Scorer(ABC):
         for number in np.unique(fold[fold >= 0]):
             out = np.flatnonzero(fold == number)
             chosen = sample(out, max(1, round(share * out.size)))
-            scores[chosen] = copy.copy(self).fit(normal[fold != number]).score(normal[chosen])
+            kept = sample(np.flatnonzero(fold != number))
+            scores[chosen] = copy.copy(self).fit(normal[kept]).score(normal[chosen])
         self.fit(normal)
         return scores
 
@@ -128,7 +129,7 @@ class Scorer(ABC):
                 )
         return encodings
 
-    def _fitting(self, normal: Encodings | Any) -> Encodings:
+    def _enough(self, normal: Encodings | Any) -> Encodings:
         normal = self._checked(normal)
         if len(normal) < self.minimum:
             raise DataError(

@@ -68,30 +68,51 @@ class Both(Scorer):
         return ((self._columns(encodings) - self.centre) / self.spread).sum(axis=1)
 
 
-class Complexity(Scorer):
-    """Log error beyond what the picture's complexity explains: cures "simple pictures look normal".
+class Unexplained(Scorer):
+    """Log share of the picture's variance that the model does not explain: error over pixel variance.
 
-    The residual of the linear regression of log error on log pixel variance over held-out normals. The input-complexity
-    correction of Serra et al. (arXiv 1909.11480), with variance for the compressed size and a fitted slope.
+    Simple pictures have small errors under any model; measured against their own variance they have not.
+    """
+
+    name = "unexplained"
+    needs = ("reconstruction", "variance")
+
+    def _fit(self, normal: Encodings) -> None:
+        pass
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return log(encodings.measures["reconstruction"]) - log(encodings.measures["variance"])
+
+
+class Residual(Scorer):
+    """Log error beyond what other measures lead to expect: the residual of a linear regression over held-out normals.
+
+    The first of `needs` is explained, on a logarithmic scale, by the others.
+    """
+
+    learned = ("slopes", "intercept")
+
+    def _fit(self, normal: Encodings) -> None:
+        target, *given = (log(held_out(normal).measures[name]) for name in self.needs)
+        centred = np.stack([values - values.mean() for values in given], axis=1)
+        # A measure that hardly varies explains nothing; the cut-off keeps its slope from being rounding noise.
+        self.slopes = np.linalg.lstsq(centred, target - target.mean(), rcond=1e-6)[0] * (np.ptp(centred) > 1e-6)
+        self.intercept = float(target.mean() - sum(s * v.mean() for s, v in zip(self.slopes, given, strict=True)))
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        target, *given = (log(encodings.measures[name]) for name in self.needs)
+        return target - np.stack(given, axis=1) @ self.slopes - self.intercept
+
+
+class Complexity(Residual):
+    """Log error beyond what the picture's complexity, its log pixel variance, leads to expect of a normal picture.
+
+    The input-complexity correction of Serra et al. (arXiv 1909.11480), with variance for the compressed size and a slope
+    fitted on held-out normals.
     """
 
     name = "complexity"
     needs = ("reconstruction", "variance")
-    learned = ("slope", "intercept")
-
-    def _fit(self, normal: Encodings) -> None:
-        normal = held_out(normal)
-        error, variance = log(normal.measures["reconstruction"]), log(normal.measures["variance"])
-        apart = variance - variance.mean()
-        self.slope = float(apart @ error / (apart @ apart)) if apart @ apart > 1e-9 * len(apart) else 0.0
-        self.intercept = float(error.mean() - self.slope * variance.mean())
-
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return (
-            log(encodings.measures["reconstruction"])
-            - self.slope * log(encodings.measures["variance"])
-            - self.intercept
-        )
 
 
 class Background(Scorer):
@@ -109,6 +130,16 @@ class Background(Scorer):
 
     def _score(self, encodings: Encodings) -> np.ndarray:
         return log(encodings.measures["reconstruction"]) - log(encodings.measures["background"])
+
+
+class Expected(Residual):
+    """Log error beyond what a background model's log error and the log pixel variance lead to expect of a normal picture.
+
+    `background` and `complexity` in one, each given the weight that it has on held-out normals.
+    """
+
+    name = "expected"
+    needs = ("reconstruction", "background", "variance")
 
 
 class Gradient(Scorer):
@@ -166,7 +197,7 @@ class Relative(Scorer):
                     f"{count} x {dimensions} background codes do not fit codes of {normal.codes.shape[1]} dimensions.",
                     "Give two or more finite codes of the same model.",
                 )
-            self.background_mean, self.background_precision = shrunk_gaussian(self.background)
+            self.background_mean, self.background_precision = shrunk_gaussian(self.background[sample(np.arange(count))])
 
     def _score(self, encodings: Encodings) -> np.ndarray:
         return mahalanobis(encodings.codes, self.mean, self.precision) - mahalanobis(
@@ -182,7 +213,7 @@ def shrunk_gaussian(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean (d,) and inverse covariance (d, d) of codes (n, d), covariance shrunk towards a multiple of one."""
     from sklearn.covariance import ledoit_wolf
 
-    codes = np.asarray(codes[sample(np.arange(len(codes)))], dtype=np.float64)
+    codes = np.asarray(codes, dtype=np.float64)
     mean = codes.mean(axis=0)
     covariance, _ = ledoit_wolf(codes - mean, assume_centered=True)
     floor = max(TINY, 1e-9 * float(np.trace(covariance)) / len(mean))
@@ -218,7 +249,7 @@ class Neighbours(Scorer):
         self.neighbours = neighbours
 
     def _fit(self, normal: Encodings) -> None:
-        self.bank = np.ascontiguousarray(normal.codes[sample(np.arange(len(normal)))], dtype=np.float32)
+        self.bank = np.ascontiguousarray(normal.codes, dtype=np.float32)
 
     def _score(self, encodings: Encodings) -> np.ndarray:
         import faiss
@@ -243,8 +274,10 @@ SCORERS: dict[str, type[Scorer]] = {
         Worst,
         Latent,
         Both,
+        Unexplained,
         Complexity,
         Background,
+        Expected,
         Gradient,
         Gaussian,
         Relative,
