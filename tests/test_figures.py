@@ -423,3 +423,13 @@ def test_identical_reconstructions_have_no_error_and_sets_wrap() -> None:
     figure = drawn(reconstruction_grid, many, many)
     assert max(image.get_array().max() for image in figure.axes[0].images[2::3]) < 5
     assert figure.get_figheight() == pytest.approx(2 * drawn(reconstruction_grid, many[:8], many[:8]).get_figheight())
+
+
+@pytest.mark.parametrize("threshold", [float("inf"), float("-inf"), float("nan")])
+def test_a_threshold_that_is_no_number_draws_no_line(threshold: float) -> None:
+    scores = np.r_[RNG.normal(0, 1, 1000), 1e6]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not marked(drawn(histograms, {"a": scores, "b": scores}, threshold), "threshold")
+        assert not marked(drawn(timeline, np.arange(1001.0), scores, threshold), "threshold")
+        assert len(marked(drawn(roc, {"a": (scores, scores)}, threshold), "threshold")) == 1

@@ -146,8 +146,8 @@ def histograms(
     label += (", logarithmic" if spread else "") + (f" · {note}" if note else "")
     write(panels[-1].set_xlabel(label, color=DIM, fontsize=9))
     heading(figure, "Scores of each group", "share of a group's pictures" + (", logarithmic" if log else ""))
-    if threshold is not None:
-        _threshold(panels, threshold)
+    if threshold is not None and np.isfinite(threshold):
+        _threshold(list(panels), threshold)
     return figure
 
 

@@ -64,7 +64,8 @@ def timeline(
     )
     quiet(axes)
     _trace(axes, times, scores, line, smoothed is not None)
-    axes.axhline(threshold, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
+    if np.isfinite(threshold):
+        axes.axhline(threshold, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
     out = [(start, end - start) for start, end, belongs in segments if not belongs]
     axes.broken_barh(
         out, (0, 1), transform=axes.get_xaxis_transform(), facecolor=FOREIGN, alpha=0.13, linewidth=0, gid="out"
@@ -133,7 +134,8 @@ def _limits(axes: Axes, line: np.ndarray, scores: np.ndarray, threshold: float) 
         return
     bottom, top = np.quantile(shown, (0.005, 0.995))
     if high - low > 4 * (top - bottom) > 0:
-        low, high = min(bottom, threshold), max(top, threshold)
+        line_at = [threshold] if np.isfinite(threshold) else []
+        low, high = min([bottom, *line_at]), max([top, *line_at])
     margin = 0.07 * (high - low) or max(abs(high), 1.0) * 0.05
     axes.set_ylim(low - margin, high + margin)
     axes.yaxis.set_major_locator(MaxNLocator(5))
