@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from winnow.data import storage
+from winnow.data.swscale import Painter, check_pixels
 from winnow.errors import OptionError, Unreadable
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def frames(uri: str, size: tuple[int, int] | None, *, every: float = 1.0, keyfra
     for plain in (False, True):
         with _opened(uri, pixel_limit) as (container, stream):
             clock.start(stream)
-            paint = _Painter(size, grey, pixel_limit)
+            sized = stream.codec_context.width > 0
+            paint = Painter(size, grey, pixel_limit)
             walk = _forward if plain or stream.codec_context.name not in SKIPPABLE else _sparse
             try:
                 for frame, time in walk(container, stream, clock, keyframes):
@@ -78,7 +80,8 @@ def frames(uri: str, size: tuple[int, int] | None, *, every: float = 1.0, keyfra
             except _Doubt:
                 continue
     if clock.taken < 0:
-        raise Unreadable("no picture could be decoded")
+        why = "" if sized else f": they have no size, or one above the limit of {pixel_limit:g} million pixels"
+        raise Unreadable(f"no picture could be decoded{why}")
 
 
 class _Clock:
@@ -178,13 +181,8 @@ def _check_decoder(stream: VideoStream, most: int) -> None:
     codec = stream.codec_context
     if codec is None:
         raise Unreadable("its codec is not known")
-    _check_pixels(codec.width, codec.height, most)
+    check_pixels(codec.width, codec.height, most)
     codec.options = {"max_pixels": str(most)}
-
-
-def _check_pixels(width: int, height: int, most: int) -> None:
-    if width * height > most:
-        raise Unreadable(f"its pictures of {width} x {height} pixels are above the limit of {most / 1e6:g} million")
 
 
 def _sparse(container: InputContainer, stream: VideoStream, clock: _Clock,
@@ -367,69 +365,3 @@ def _damaged_too(container: InputContainer, stream: VideoStream) -> Iterator[Vid
             return
         except av.error.FFmpegError:  # a damaged stretch of the file: the reader has moved on behind it
             failures += 1
-
-
-class _Painter:
-    """Frames to pixels: scaled by area averages inside swscale, turned as the recording says, alpha on white."""
-
-    def __init__(self, size: tuple[int, int] | None, grey: bool, pixel_limit: float) -> None:
-        from av.video.reformatter import VideoReformatter
-
-        self.size, self.grey, self.most = size, grey, int(pixel_limit * 1e6)
-        self.reformatter = VideoReformatter()
-        self.turn: np.ndarray | None = None
-
-    def __call__(self, frame: VideoFrame) -> np.ndarray:
-        _check_pixels(frame.width, frame.height, self.most)
-        if self.turn is None:
-            # Asked of one frame only: PyAV's side data and its frame hold each other, and the pixels with them.
-            self.turn = _display_matrix(frame)
-        turn = self.turn
-        height, width = self.size or (frame.height, frame.width)
-        if self.size and turn[0, 0] == 0:
-            height, width = width, height
-        alpha = any(component.is_alpha for component in frame.format.components)
-        form = "rgba" if alpha else "gray" if self.grey else "rgb24"
-        image = self._scaled(frame, height, width, form)
-        if alpha:
-            image = _on_white(image)
-            image = _luma(image) if self.grey else image
-        if self.grey and image.ndim == 2:
-            image = image[..., None]
-        return np.ascontiguousarray(_turned(image, turn))
-
-    def _scaled(self, frame: VideoFrame, height: int, width: int, form: str) -> np.ndarray:
-        from av.video.reformatter import Interpolation
-
-        flags = Interpolation.AREA | Interpolation.ACCURATE_RND
-        scaled = self.reformatter.reformat(frame, width, height, form, interpolation=flags, threads=1)
-        return scaled.to_ndarray()
-
-
-def _display_matrix(frame: VideoFrame) -> np.ndarray:
-    """How the picture is to be turned, as the nearest signed permutation (2, 2); phones record it beside the pixels."""
-    data: Any = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
-        return np.eye(2)
-    a, b, _, c, d = np.frombuffer(bytes(data), dtype=np.int32)[:5].astype(float)
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return np.array([[np.sign(a) or 1, 0], [0, np.sign(d) or 1]])
-    return np.array([[0, np.sign(b) or 1], [np.sign(c) or 1, 0]])
-
-
-def _turned(image: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Moves the pixel at (x, y) to (a x + c y, b x + d y), the display matrix being ((a, b), (c, d))."""
-    (a, b), (c, d) = turn
-    if a == 0:
-        image = image.swapaxes(0, 1)
-        a, d = c, b
-    return image[:: int(d), :: int(a)]
-
-
-def _on_white(image: np.ndarray) -> np.ndarray:
-    alpha = image[..., 3:].astype(np.uint32)
-    return ((image[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-
-
-def _luma(image: np.ndarray) -> np.ndarray:
-    return ((image.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32) + 32768) >> 16).astype(np.uint8)
