@@ -246,6 +246,8 @@ def tiffs() -> list[Oddity]:
         Oddity("lab.tif", saved(lab, "TIFF"), shown([[119, 119], [119, 119]]), tolerance=3),
         Oddity("rgba.tif", saved(card("RGBA"), "TIFF"), CARD, tolerance=0),
         Oddity("fax.tif", saved(one, "TIFF", compression="group4"), shown([[0, 255], [255, 0]]), tolerance=0),
+        Oddity("tiled.tif", tiff(quarters(CARD), {273: None, 278: None, 279: None, 322: ("H", [64]), 323: ("H", [48]),
+                                                  324: ("I", [8]), 325: ("I", [9216])}), CARD, tolerance=0),
         Oddity("pages.tif", pages, CARD, tolerance=0), Oddity("big.tif", saved(card(), "TIFF", big_tiff=True), CARD),
         Oddity("palette.tif", saved(card().quantize(8), "TIFF"), CARD, tolerance=1),
     ]

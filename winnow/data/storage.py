@@ -86,9 +86,7 @@ def stat(uri: str) -> Entry:
         return _local_entry(uri)
     bucket, key = _split(uri)
     with _named(uri, one=True):
-        import obstore
-
-        return _remote_entry(bucket, obstore.head(_store(bucket), key))
+        return _remote_entry(bucket, _obstore().head(_store(bucket), key))
 
 
 def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
@@ -116,9 +114,7 @@ def read(uri: str, limit: int) -> bytes:
     if is_remote(uri):
         bucket, key = _split(uri)
         with _named(uri, one=True):
-            import obstore
-
-            answer = obstore.get(_store(bucket), key)
+            answer = _obstore().get(_store(bucket), key)
             _check_size(uri, answer.meta["size"], limit)
             return bytes(answer.bytes())
     try:
@@ -220,6 +216,14 @@ def _split(uri: str) -> tuple[str, str]:
     return bucket, key.strip("/")
 
 
+def _obstore() -> Any:
+    try:
+        import obstore
+    except ImportError:
+        raise MissingExtra("Reading s3://", "s3") from None
+    return obstore
+
+
 def _store(bucket: str) -> Any:
     # The environment belongs to the key so that correcting it in a running session has an effect.
     settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
@@ -232,17 +236,15 @@ _maker = 0
 @lru_cache(maxsize=64)
 def _client(bucket: str, settings: tuple[tuple[str, str], ...], process: int) -> Any:
     global _maker
-    try:
-        from obstore.store import S3Store
-    except ImportError:
-        raise MissingExtra("Reading s3://", "s3") from None
+    from datetime import timedelta
+
+    from obstore.store import S3Store
+
     # obstore's threads do not survive a fork, and a client would then wait for them for ever.
     if _maker not in (0, process):
         raise InputError(f"{S3}{bucket} was opened before this process was forked, so it cannot be read here.",
                          "Start workers with 'spawn', or open s3:// in the workers only.")
     _maker = process
-    from datetime import timedelta
-
     given = {name for name, _ in settings}
     patience: dict[str, Any] = {name: value for name, value in _PATIENCE.items() if f"AWS_{name.upper()}" not in given}
     retry: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
@@ -250,10 +252,7 @@ def _client(bucket: str, settings: tuple[tuple[str, str], ...], process: int) ->
 
 
 def _objects(bucket: str, prefix: str) -> Iterator[Any]:
-    store = _store(bucket)
-    import obstore
-
-    for chunk in obstore.list(store, prefix=prefix + "/" if prefix else None):
+    for chunk in _obstore().list(_store(bucket), prefix=prefix + "/" if prefix else None):
         yield from chunk
 
 
@@ -333,9 +332,7 @@ class _RemoteFile(io.RawIOBase):
             return 0
         bucket, key = _split(self._entry.uri)
         with _named(self._entry.uri, one=True):
-            import obstore
-
-            data = obstore.get_range(_store(bucket), key, start=self._at, end=end)
+            data = _obstore().get_range(_store(bucket), key, start=self._at, end=end)
         buffer[:len(data)] = memoryview(data)
         self._at += len(data)
         return len(data)
