@@ -237,7 +237,7 @@ def tiffs() -> list[Oddity]:
         Oddity("float-to-255.tif", tiff(greys(255, np.float32), f32), shown(GREYS), tolerance=1),
         Oddity("float-to-65535.tif", tiff(greys(65535, np.float32), f32, True), shown(GREYS), tolerance=1),
         Oddity("float-to-1000.tif", tiff(greys(1000, np.float32), f32), shown(GREYS), tolerance=1, options=tall),
-        Oddity("float-below-0.tif", tiff(quarters([[-5, 0], [0.5, 1]], np.float32), f32), shown([[0, 0], [127.5, 255]]),
+        Oddity("float-below-0.tif", tiff(quarters([[-3e38, 0], [0.5, 1]], np.float32), f32), shown([[0, 0], [127.5, 255]]),
                tolerance=1),
         Oddity("rgb-16.tif", tiff((rgb.astype(np.uint16) * 257), {}), CARD, tolerance=1),
         Oddity("rgb-16-big-endian.tif", tiff((rgb.astype(np.uint16) * 257), {}, True), CARD, tolerance=1),

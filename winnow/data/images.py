@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import io
 import logging
+import re
 import warnings
 
 import numpy as np
@@ -225,8 +226,9 @@ def _deep(picture: Image.Image, white: float | None) -> Image.Image:
     # Pillow turns "0 is white" round for 8 bits and fewer only.
     if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(_PHOTOMETRIC) == _MIN_IS_WHITE:
         values = white - values
+    np.clip(values, 0, white, out=values)
     values *= 255.0 / white
-    return Image.fromarray(np.clip(values, 0, 255, out=values))
+    return Image.fromarray(values)
 
 
 def _reason(error: Exception) -> str:
@@ -240,4 +242,5 @@ def _reason(error: Exception) -> str:
         return "the file is truncated"
     if any(word in known for word in ("unsupported", "unknown pixel mode", "not supported", "unknown compression")):
         return f"it is a variety of its format that is not read ({said})"
-    return f"the file is damaged or truncated ({said or type(error).__name__})"
+    # Some of what Pillow says is but the number of a tag.
+    return "the file is damaged or truncated" + (f" ({said})" if re.search("[A-Za-z]{3}", said) else "")
