@@ -46,6 +46,7 @@ def write(path: Path, pictures: Any, *, codec: str = "libx264", rate: Any = 25, 
     """Encodes pictures (arrays, or a count of numbered ones); `times` are presentation times in milliseconds."""
     if isinstance(pictures, int):
         pictures = [picture(number) for number in range(pictures)]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format=container) as file:
         stream = file.add_stream(codec, rate=Fraction(rate), options=dict(options or {}))
         stream.height, stream.width = pictures[0].shape[:2]

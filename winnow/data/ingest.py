@@ -13,7 +13,7 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import count, groupby
@@ -88,7 +88,7 @@ def ingest(inputs: Sequence[str | Path], folder: Path, options: IngestOptions, *
     expansion = expand(inputs)
     if options.on_error == "stop" and expansion.refused:
         _stop(expansion.refused[0])
-    sources = list({source.uri: source for source in reversed(expansion.sources)}.values())[::-1]
+    sources = expansion.sources
     with _writing(folder), _alone(folder):
         kept, again = _finished(folder, sources, options, keep_others)
         sources = again + sources
@@ -234,7 +234,8 @@ def _make_pictures(part: _Part, folder: Path, options: IngestOptions, workers: i
     return part
 
 
-def _pictures(part: _Part, options: IngestOptions, workers: int, advance: Callable[..., None]) -> Iterator[np.ndarray]:
+def _pictures(part: _Part, options: IngestOptions, workers: int,
+              advance: Callable[..., None]) -> Generator[np.ndarray, None, None]:
     """The part's pixels in order; its rows and refusals are filled in on the way."""
     with contextlib.closing(run_local(partial(_picture, options=options), part.sources, workers)) as decoded:
         for place, (source, (name, image)) in enumerate(zip(part.sources, decoded, strict=True)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
@@ -21,7 +21,7 @@ def cores(workers: int = 0) -> int:
 
 
 def run_local(function: Callable[[Item], Result], items: Iterable[Item], workers: int,
-              stopped: Event | None = None) -> Iterator[Result]:
+              stopped: Event | None = None) -> Generator[Result, None, None]:
     """Yields function(item) of every item, in the order of the items, whatever the number of workers.
 
     At most two items a worker are taken ahead of the result asked for. The first exception, in that order, is raised

@@ -1,0 +1,513 @@
+"""The pool: what goes in comes out, killed or not, once or bit by bit; and what cannot go in is named."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import videos
+from PIL import Image
+
+from winnow.data import ingest as ingesting
+from winnow.data import storage, video
+from winnow.data.images import decode
+from winnow.data.ingest import ingest
+from winnow.data.pool import Pool, write_shards
+from winnow.errors import Damaged, InputError, RunError
+from winnow.options import IngestOptions
+from winnow.scale.local import cores, run_local
+
+OPTIONS = IngestOptions(size=(12, 16), workers=2)
+
+
+def with_options(**changed) -> IngestOptions:
+    return OPTIONS.model_copy(update=changed)
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(ingesting, "PART_PICTURES", 4)
+
+
+def save_picture(path: Path, number: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(videos.picture(number, 24, 32)).save(path)
+    return path
+
+
+@pytest.fixture
+def mixed(tmp_path) -> Path:
+    """Ten pictures in two folders, an exact copy, two videos between them, a broken picture."""
+    folder = tmp_path / "in"
+    for number in range(10):
+        save_picture(folder / ("a" if number < 6 else "z") / f"{number}.png", number)
+    (folder / "z" / "copy.png").write_bytes((folder / "a" / "2.png").read_bytes())
+    (folder / "a" / "broken.png").write_bytes((folder / "a" / "2.png").read_bytes()[:100])
+    videos.write(folder / "m" / "one.mp4", 50)
+    videos.write(folder / "m" / "two.avi", 30, codec="mjpeg", form="yuvj420p")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a pool but its lock, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.name != ".lock"}
+
+
+def test_the_pool_holds_what_the_decoders_give(mixed, tmp_path):
+    result = ingest([mixed], tmp_path / "pool", with_options(every=0.4))
+    assert (result.pictures, result.videos, result.frames) == (11, 2, 5 + 3)
+    assert (result.refused, result.copies, result.groups) == (1, 1, 4)
+    pool = Pool.open(tmp_path / "pool")
+    assert (len(pool), pool.size, pool.channels) == (19, (12, 16), 3)
+    pixels = pool.pixels(np.arange(len(pool)))
+    for row, (name, source, when) in enumerate(zip(pool.column("id"), pool.column("source"), pool.column("time"),
+                                                   strict=True)):
+        if name.startswith(source):
+            wanted = next(f for f in video.frames(source, (12, 16), every=0.4) if f.time == when)
+            assert name == f"{source}@{when:.3f}"
+            np.testing.assert_array_equal(pixels[row], wanted.image)
+        else:
+            assert np.isnan(when)
+            np.testing.assert_array_equal(pixels[row], decode(storage.read(source, 1 << 20), (12, 16)))
+    assert [Path(source).name for source in pool.column("source")[:6]] == [f"{n}.png" for n in range(6)]
+    copies = pool.column("status") == "copy"
+    assert [Path(source).name for source in pool.column("source")[copies]] == ["copy.png"]
+    np.testing.assert_array_equal(pool.usable, ~copies)
+    assert len(set(pool.column("id"))) == len(pool) - 1
+    rows = list(csv.DictReader((tmp_path / "pool" / "quarantine.csv").open(encoding="utf-8")))
+    assert [Path(row["source"]).name for row in rows] == ["broken.png"]
+    assert rows[0]["reason"]
+    pool.verify()
+
+
+def test_pixels_in_any_order(mixed, tmp_path, small_parts):
+    ingest([mixed], tmp_path / "pool", OPTIONS)
+    pool = Pool.open(tmp_path / "pool")
+    shards = [np.load(tmp_path / "pool" / shard["file"]) for shard in
+              json.loads((tmp_path / "pool" / "pool.json").read_text())["shards"]]
+    everything = np.concatenate(shards)
+    rows = np.random.default_rng(0).permutation(len(pool)).repeat(2)
+    np.testing.assert_array_equal(pool.pixels(rows), everything[rows])
+    np.testing.assert_array_equal(pool.pixels(slice(3, 9)), everything[3:9])
+    np.testing.assert_array_equal(pool.pixels(pool.usable), everything[pool.usable])
+    assert pool.pixels([]).shape == (0, 12, 16, 3)
+    with pytest.raises(IndexError):
+        pool.pixels([len(pool)])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_any_number_of_workers_gives_the_same_bytes(mixed, tmp_path, small_parts, workers):
+    ingest([mixed], tmp_path / "one", with_options(workers=1, every=0.1))
+    ingest([mixed], tmp_path / "many", with_options(workers=workers, every=0.1))
+    assert contents(tmp_path / "one") == contents(tmp_path / "many")
+
+
+def test_a_long_video_is_cut_into_shards(mixed, tmp_path, monkeypatch):
+    ingest([mixed / "m"], tmp_path / "whole", with_options(every=0.04))
+    monkeypatch.setattr("winnow.data.pool.SHARD_ROWS", 7)
+    monkeypatch.setattr("winnow.data.pool.OPEN_SHARDS", 2)
+    ingest([mixed / "m"], tmp_path / "cut", with_options(every=0.04))
+    whole, cut = Pool.open(tmp_path / "whole"), Pool.open(tmp_path / "cut")
+    assert len(list((tmp_path / "cut").glob("pixels-00000*.npy"))) == 8
+    rows = np.arange(len(whole))[::-1]
+    np.testing.assert_array_equal(whole.pixels(rows), cut.pixels(rows))
+    assert len(cut._maps) <= 2
+
+
+def test_shards_are_plain_npy_files(tmp_path):
+    images = [np.full((5, 7, 1), number, np.uint8) for number in range(3)]
+    shard, = write_shards(tmp_path, 0, images, (5, 7, 1))
+    loaded = np.load(tmp_path / shard["file"], allow_pickle=False)
+    np.testing.assert_array_equal(loaded, np.stack(images))
+    assert shard["bytes"] == (tmp_path / shard["file"]).stat().st_size == 128 + 3 * 35
+    assert write_shards(tmp_path, 1, [], (5, 7, 1)) == []
+
+
+# ---- again, more, changed
+
+
+def test_more_inputs_add_only_what_is_new(mixed, tmp_path, monkeypatch):
+    pool = tmp_path / "pool"
+    ingest([mixed / "a", mixed / "m"], pool, OPTIONS)
+    before = {path.name: path.stat().st_mtime_ns for path in pool.glob("pixels-*")}
+    read = []
+    monkeypatch.setattr(storage, "read", lambda uri, limit, real=storage.read: read.append(uri) or real(uri, limit))
+    added = ingest([mixed / "z"], pool, OPTIONS)
+    assert {Path(uri).parent.name for uri in read} == {"z"}
+    assert added.pictures == 11
+    assert all((pool / name).stat().st_mtime_ns == when for name, when in before.items())
+    read.clear()
+    all_of_it = ingest([mixed], pool, OPTIONS)
+    assert read == []
+    assert all_of_it.pictures == 11
+    once = tmp_path / "once"
+    ingest([mixed], once, OPTIONS)
+    assert set(Pool.open(pool).column("id")) == set(Pool.open(once).column("id"))
+
+
+def test_what_is_not_asked_for_stays_or_goes(mixed, tmp_path):
+    pool = tmp_path / "pool"
+    ingest([mixed], pool, OPTIONS)
+    assert ingest([mixed / "a"], pool, OPTIONS).pictures == 11
+    only = ingest([mixed / "a"], pool, OPTIONS, keep_others=False)
+    assert (only.pictures, only.frames, only.videos) == (6, 0, 0)
+    alone = tmp_path / "alone"
+    ingest([mixed / "a"], alone, OPTIONS)
+    assert Pool.open(pool).fingerprint == Pool.open(alone).fingerprint
+    assert set(contents(pool)) == set(contents(alone))
+
+
+def test_a_changed_file_is_done_again(mixed, tmp_path):
+    pool = tmp_path / "pool"
+    ingest([mixed], pool, OPTIONS)
+    first = Pool.open(pool)
+    save_picture(mixed / "a" / "3.png", 300)
+    videos.write(mixed / "m" / "one.mp4", 26)
+    result = ingest([mixed / "a" / "3.png", mixed / "m" / "one.mp4"], pool, OPTIONS)
+    assert (result.pictures, result.frames) == (11, 2 + 2)
+    second = Pool.open(pool)
+    assert second.fingerprint != first.fingerprint
+    row = list(second.column("source")).index(str(mixed / "a" / "3.png"))
+    np.testing.assert_array_equal(second.pixels([row])[0],
+                                  decode((mixed / "a" / "3.png").read_bytes(), (12, 16)))
+    assert set(second.column("source")) == set(first.column("source"))
+
+
+def test_others_of_a_changed_part_survive_a_kill(mixed, tmp_path):
+    """The part is dropped before its other pictures are made again: they must not be forgotten in between."""
+    pool = tmp_path / "pool"
+    ingest([mixed / "a"], pool, OPTIONS)
+    wanted = set(Pool.open(pool).column("source"))
+    save_picture(mixed / "a" / "3.png", 300)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ingesting, "_decode_all", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            ingest([mixed / "a" / "3.png"], pool, OPTIONS)
+    with pytest.raises(RunError, match="not finished"):
+        Pool.open(pool)
+    ingest([mixed / "a" / "3.png"], pool, OPTIONS)
+    assert set(Pool.open(pool).column("source")) == wanted
+    assert not (pool / "again.json").exists()
+
+
+def test_new_labels_need_no_decoding(mixed, tmp_path, monkeypatch):
+    listed = tmp_path / "list.csv"
+    names = [str(mixed / "a" / f"{n}.png") for n in range(4)]
+    listed.write_text("path,label\n" + "".join(f"{name},old\n" for name in names))
+    ingest([listed], tmp_path / "pool", OPTIONS)
+    first = Pool.open(tmp_path / "pool")
+    listed.write_text("path,label,group,split\n" + "".join(f"{name},new,g,train\n" for name in names))
+    monkeypatch.setattr(ingesting, "_picture", None)
+    ingest([listed], tmp_path / "pool", OPTIONS)
+    second = Pool.open(tmp_path / "pool")
+    assert set(first.column("label")) == {"old"}
+    assert set(second.column("label")) == {"new"}
+    assert set(second.column("group")) == {"g"}
+    assert set(second.column("split")) == {"train"}
+    assert first.fingerprint == second.fingerprint
+
+
+@pytest.mark.parametrize("changed", [{"size": (16, 12)}, {"grey": True}, {"every": 0.5}, {"keyframes": True},
+                                     {"white": 100.0}])
+def test_other_options_are_refused_and_harm_nothing(mixed, tmp_path, changed):
+    ingest([mixed], tmp_path / "pool", OPTIONS)
+    before = contents(tmp_path / "pool")
+    with pytest.raises(RunError, match="was ingested with --") as error:
+        ingest([mixed], tmp_path / "pool", with_options(**changed))
+    assert "another run folder" in error.value.remedy
+    assert contents(tmp_path / "pool") == before
+
+
+def test_options_change_the_pixels(mixed, tmp_path):
+    grey = with_options(grey=True)
+    ingest([mixed / "m"], tmp_path / "grey", grey)
+    assert Pool.open(tmp_path / "grey").pixels([0]).shape == (1, 12, 16, 1)
+    often = ingest([mixed / "m"], tmp_path / "often", with_options(every=0.2))
+    seldom = ingest([mixed / "m"], tmp_path / "seldom", with_options(every=2.0))
+    keys = ingest([mixed / "m"], tmp_path / "keys", with_options(keyframes=True))
+    assert (often.frames, seldom.frames, keys.frames) == (16, 2, 1 + 30)
+
+
+# ---- broken files
+
+
+def test_stop_at_the_first_broken_file_and_go_on(mixed, tmp_path):
+    pool = tmp_path / "pool"
+    with pytest.raises(InputError, match=r"broken\.png") as error:
+        ingest([mixed], pool, with_options(on_error="stop"))
+    assert "--on-error skip" in error.value.remedy
+    with pytest.raises(RunError, match="not finished"):
+        Pool.open(pool)
+    assert ingest([mixed], pool, OPTIONS).refused == 1
+    videos.cut(mixed / "m" / "one.mp4", 0.5)
+    (mixed / "a" / "broken.png").unlink()
+    with pytest.raises(InputError, match=r"one\.mp4.*moov"):
+        ingest([mixed], pool, with_options(on_error="stop"))
+
+
+def test_too_many_broken_files(mixed, tmp_path):
+    for number in range(3):
+        (mixed / "a" / f"bad{number}.jpg").write_bytes(b"not a picture")
+    pool = tmp_path / "pool"
+    with pytest.raises(InputError, match="4 of 17 files could not be read") as error:
+        ingest([mixed], pool, OPTIONS)
+    assert error.value.message.count("bad") + error.value.message.count("broken") == 3
+    assert str(pool / "quarantine.csv") in error.value.remedy
+    assert len((pool / "quarantine.csv").read_text().splitlines()) == 5
+    with pytest.raises(RunError):
+        Pool.open(pool)
+    assert ingest([mixed], pool, with_options(max_refused=0.3)).refused == 4
+
+
+def test_nothing_usable(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"")
+    with pytest.raises(InputError, match="1 of 1 files"):
+        ingest([tmp_path / "in"], tmp_path / "pool", OPTIONS)
+    with pytest.raises(InputError, match="No picture"):
+        ingest([tmp_path / "in"], tmp_path / "pool", with_options(max_refused=1.0))
+    assert "empty" in (tmp_path / "pool" / "quarantine.csv").read_text()
+
+
+def test_a_video_that_ends_early_keeps_its_frames(tmp_path):
+    (tmp_path / "in").mkdir()
+    videos.cut(videos.write(tmp_path / "in" / "cut.mkv", 100, gop=12), 0.5)
+    result = ingest([tmp_path / "in"], tmp_path / "pool", with_options(every=0.2))
+    assert 4 <= result.frames < 20
+
+
+# ---- damage
+
+
+def test_damage_is_found(mixed, tmp_path):
+    pool = tmp_path / "pool"
+    ingest([mixed], pool, OPTIONS)
+    whole = contents(pool)
+    shard = pool / "pixels-00000.npy"
+    flipped = bytearray(shard.read_bytes())
+    flipped[-1] ^= 1
+    shard.write_bytes(flipped)
+    with pytest.raises(Damaged, match=shard.name):
+        Pool.open(pool).verify()
+    shard.write_bytes(flipped[:-1])
+    with pytest.raises(Damaged, match=shard.name) as error:
+        Pool.open(pool)
+    assert "ingest" in error.value.remedy
+    ingest([mixed], pool, OPTIONS)
+    (pool / "parts" / "00001.json").write_text("{")
+    ingest([mixed], pool, OPTIONS)
+    assert contents(pool) == whole
+    items = bytearray((pool / "items.parquet").read_bytes())
+    items[100] ^= 1
+    (pool / "items.parquet").write_bytes(items)
+    with pytest.raises(Damaged, match=r"items\.parquet"):
+        Pool.open(pool)
+
+
+def test_a_pool_that_is_not_there(tmp_path):
+    with pytest.raises(RunError, match="holds no pictures"):
+        Pool.open(tmp_path / "none")
+
+
+# ---- killed, full, crowded
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("many")
+    for number in range(120):
+        save_picture(folder / f"{number % 3}" / f"{number}.png", number)
+    (folder / "1" / "bad.png").write_bytes(b"bad")
+    for number in range(4):
+        videos.write(folder / "1v" / f"{number}.mp4", 60, gop=12)
+    return folder
+
+
+SCRIPT = textwrap.dedent("""
+    import sys, time
+    from winnow.data import ingest as ingesting, images
+    from winnow.options import IngestOptions
+    ingesting.PART_PICTURES = 8
+    real = images.decode
+    def slowly(*given, **options):
+        time.sleep(0.002)
+        return real(*given, **options)
+    images.decode = slowly
+    print("ready", flush=True)
+    ingesting.ingest([sys.argv[1]], sys.argv[2], IngestOptions(size=(12, 16), workers=2, every=0.1))
+""")
+
+
+def start(many: Path, pool: Path) -> subprocess.Popen:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(many), str(pool)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_killed_at_any_time_the_pool_ends_the_same(many, tmp_path):
+    process, begun = start(many, tmp_path / "whole"), time.monotonic()
+    assert process.wait() == 0
+    length = time.monotonic() - begun
+    wanted = contents(tmp_path / "whole")
+    rng = random.Random(0)
+    stages = set()
+    for trial in range(2):
+        pool = tmp_path / f"pool{trial}"
+        for _ in range(2):
+            process = start(many, pool)
+            time.sleep(rng.uniform(0.05, 0.6) * length)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            stages.add(len(list((pool / "parts").glob("*.json"))) if pool.exists() else 0)
+        assert start(many, pool).wait() == 0
+        assert contents(pool) == wanted
+    assert len(stages) > 2
+
+
+def test_killed_between_any_two_writes(mixed, tmp_path, small_parts):
+    """Every file that is put in place is the last one before a crash, once."""
+    ingest([mixed], tmp_path / "whole", OPTIONS)
+    wanted = contents(tmp_path / "whole")
+    replace = os.replace
+    for crash in range(1, 40):
+        calls = 0
+
+        def failing(source, to, crash=crash):
+            nonlocal calls
+            calls += 1
+            if calls == crash:
+                raise KeyboardInterrupt
+            replace(source, to)
+
+        pool = tmp_path / f"pool{crash}"
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(os, "replace", failing)
+            try:
+                ingest([mixed], pool, with_options(workers=1))
+                break
+            except KeyboardInterrupt:
+                pass
+        (pool / ".pixels-00009.npy.abc.tmp").write_bytes(b"left by a kill")
+        (pool / "pixels-00077.npy").write_bytes(b"pixels without a record")
+        ingest([mixed], pool, OPTIONS)
+        assert contents(pool) == wanted, crash
+    assert crash > 10
+
+
+def test_a_second_ingest_into_the_same_folder_is_refused(mixed, tmp_path, monkeypatch):
+    entered, leave = threading.Event(), threading.Event()
+    real = ingesting._decode_all
+
+    def waiting(*given):
+        entered.set()
+        assert leave.wait(20)
+        real(*given)
+
+    monkeypatch.setattr(ingesting, "_decode_all", waiting)
+    first = threading.Thread(target=ingest, args=([mixed], tmp_path / "pool", OPTIONS))
+    first.start()
+    assert entered.wait(20)
+    with pytest.raises(RunError, match="Another ingest"):
+        ingest([mixed], tmp_path / "pool", OPTIONS)
+    leave.set()
+    first.join()
+    assert len(Pool.open(tmp_path / "pool")) > 0
+
+
+def test_a_full_disk_and_then_more_room(mixed, tmp_path):
+    code = textwrap.dedent("""
+        import resource, sys
+        from winnow.data.ingest import ingest
+        from winnow.errors import RunError
+        from winnow.options import IngestOptions
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+        try:
+            ingest([sys.argv[1]], sys.argv[2], IngestOptions(size=(48, 64)))
+        except RunError as error:
+            print(error)
+    """)
+    pool = tmp_path / "pool"
+    done = subprocess.run([sys.executable, "-c", code, str(mixed), str(pool)], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert f"{pool} cannot be written" in done.stdout
+    assert "Free disk space" in done.stdout
+    assert ingest([mixed], pool, IngestOptions(size=(48, 64))).pictures == 11
+
+
+def test_a_folder_that_cannot_be_made(mixed, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="cannot be written"):
+        ingest([mixed], tmp_path / "file" / "pool", OPTIONS)
+
+
+# ---- names and the runner
+
+
+def test_names_in_many_scripts(tmp_path):
+    names = ["приклад", "例え", "예시", "उदाहरण", "مثال", "παράδειγμα", "דוגמה", "ตัวอย่าง", "æøå ñ", "a,b\"c", "emoji 🏟", "e\u0301"]
+    for number, name in enumerate(names):
+        save_picture(tmp_path / "in" / name / f"{name}.png", number)
+    result = ingest([tmp_path / "in"], tmp_path / "pool", OPTIONS)
+    assert (result.pictures, result.groups) == (12, 12)
+    assert {Path(source).stem for source in Pool.open(tmp_path / "pool").column("source")} == set(names)
+
+
+def test_run_local_keeps_order_and_looks_ahead_a_little():
+    taken = []
+
+    def items():
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    for workers in (1, 2, 4):
+        taken.clear()
+        results = run_local(lambda number: number * number, items(), workers)
+        assert [next(results) for _ in range(10)] == [number * number for number in range(10)]
+        assert len(taken) <= 10 + 2 * workers
+        assert list(results) == [number * number for number in range(10, 100)]
+    assert cores(3) == 3
+    assert cores() >= 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_run_local_raises_the_first_exception(workers):
+    def function(number):
+        if number in (5, 6):
+            raise ValueError(f"item {number}")
+        return number
+
+    results = run_local(function, range(100), workers)
+    assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="item 5"):
+        next(results)
+
+
+def test_run_local_tells_long_items_to_stop():
+    stopped = threading.Event()
+    results = run_local(lambda number: number if number < 1 else stopped.wait(20), range(9), 2, stopped)
+    assert next(results) == 0
+    begun = time.monotonic()
+    results.close()
+    assert stopped.is_set()
+    assert time.monotonic() - begun < 15
+
+
+def test_progress_is_silent_in_a_pipe(mixed, tmp_path, capfd):
+    ingest([mixed], tmp_path / "pool", OPTIONS)
+    shown = capfd.readouterr()
+    assert shown.out + shown.err == ""
+    assert isinstance(sys.stderr, io.TextIOBase)
