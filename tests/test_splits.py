@@ -85,6 +85,12 @@ def test_what_is_given_stays():
     np.testing.assert_array_equal(assign(groups, 0, 0.1, 0.25, complete).split, complete)
 
 
+def test_all_that_is_free_may_go_to_one_split():
+    given = np.array(["train"] * 60 + ["calibrate"] * 20 + [""] * 6, dtype=object)
+    result = assign(groups_of([10] * 8 + [1] * 6), 0, 0.1, 0.25, given)
+    assert (result.split == "validate").sum() == 6
+
+
 def test_only_train_and_test_given():
     groups = groups_of([10] * 20)
     given = np.array(["train"] * 150 + ["test"] * 50, dtype=object)

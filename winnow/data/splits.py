@@ -71,7 +71,7 @@ def folds(groups: Any, k: int, seed: int = 0) -> np.ndarray:
                         "Ask for at least 2 folds and give at least as many pictures.")
     _, units = np.unique(groups, return_inverse=True)
     if units.max() + 1 < k:
-        units = _blocks(units, k)
+        units = _blocks(units, k * (units.max() + 1))
     sizes = np.bincount(units)
     rng = np.random.default_rng(seed)
     fold, load = np.empty(len(sizes), int), np.zeros(k)
@@ -114,7 +114,7 @@ def _blocks(units: np.ndarray, most: int) -> np.ndarray:
 
 
 def _divide(units: np.ndarray, wanted: dict[str, float], rng: np.random.Generator, to_train: int) -> np.ndarray:
-    """Fills each wanted split with whole units, drawn at random, as long as one brings it closer to its number of rows.
+    """Fills each wanted split with whole units drawn at random that fit, then with one more if that comes closer.
 
     Every split gets at least one unit and `to_train` are left over.
     """
@@ -127,10 +127,14 @@ def _divide(units: np.ndarray, wanted: dict[str, float], rng: np.random.Generato
         room = len(open_units) - later - to_train
         total = 0
         for unit in open_units:
-            if room > 0 and abs(total + sizes[unit] - target) < abs(total - target):
+            if room > 0 and total + sizes[unit] <= target:
                 names[unit] = name
                 total += sizes[unit]
                 room -= 1
-        if total == 0:
-            names[open_units[np.argmin(sizes[open_units])]] = name
+        left = open_units[names[open_units] == "train"]
+        if len(left) == 0:
+            continue
+        nearest = left[np.argmin(np.abs(total + sizes[left] - target))]
+        if total == 0 or (room > 0 and abs(total + sizes[nearest] - target) < abs(total - target)):
+            names[nearest] = name
     return names[units]
