@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -59,6 +59,29 @@ def to_images(pixels: Tensor, channels_last: bool = False) -> Tensor:
     return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=order).div_(255.0)
 
 
+class Vary(NamedTuple):
+    """Harmless changes of training pictures, so that few pictures are not learnt by heart."""
+
+    shift: float = 0.0
+    """Largest shift of a batch down and across, as a share of the shorter side; the border is repeated."""
+    flip: bool = False
+    """Mirror half of the pictures left to right."""
+
+    def __call__(self, pixels: Tensor, seed: int, step: int) -> Tensor:
+        """Pictures (n, h, w, c) of the same shape: a pure function of them and (seed, step)."""
+        rng = np.random.default_rng([seed, 2, step])
+        height, width = pixels.shape[1:3]
+        most = round(self.shift * min(height, width))
+        if most:
+            for axis, length, by in zip((1, 2), (height, width), rng.integers(-most, most + 1, 2), strict=True):
+                index = torch.arange(length, device=pixels.device).add(int(by)).clamp(0, length - 1)
+                pixels = pixels.index_select(axis, index)
+        if self.flip:
+            mirrored = torch.from_numpy(rng.random(len(pixels)) < 0.5).to(pixels.device)
+            pixels = torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(2), pixels)
+        return pixels
+
+
 class Feed:
     """Batches of some rows of a source. The bytes live on the device when they fit in half of what is free there
     (on the CPU: and in 2 GiB), else each batch is gathered from the source."""
@@ -73,12 +96,14 @@ class Feed:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __call__(self, positions: np.ndarray) -> Tensor:
-        """Float pictures (n, c, h, w) at some positions among the rows."""
+    def __call__(self, positions: np.ndarray, vary: Vary | None = None, seed: int = 0, step: int = 0) -> Tensor:
+        """Float pictures (n, c, h, w) at some positions among the rows, varied as `vary` says for a step."""
         if self.held is not None:
             chosen = self.held.index_select(0, torch.from_numpy(positions).to(self.device))
         else:
             chosen = torch.from_numpy(self.source.pixels(self.rows[positions])).to(self.device)
+        if vary is not None:
+            chosen = vary(chosen, seed, step)
         return to_images(chosen, self.channels_last)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from winnow.errors import DataError, Interrupted, ModelError, TrainingError
 from winnow.learn.checkpoint import read_checkpoint, restore, restore_model, tensors_of, write_checkpoint
 from winnow.learn.device import choose_arithmetic, choose_device, repeatable
-from winnow.learn.feed import BatchOrder, Feed, PixelSource, as_source, noise_of
+from winnow.learn.feed import BatchOrder, Feed, PixelSource, Vary, as_source, noise_of
 from winnow.learn.grid import SHOWN, can_rebuild, rebuild_grid, write_png
 from winnow.learn.losses import batch_losses, total_loss
 from winnow.learn.state import State, append_log, asked_to_stop, check_same, clear, identity, trim_log
@@ -51,8 +51,10 @@ class TrainResult:
 
 
 def train(model: Model, source: PixelSource | np.ndarray, rows: Mapping[str, np.ndarray], options: TrainOptions,
-          folder: Path, *, resume: bool = False, on_grid: Callable[[Path], None] | None = None) -> TrainResult:
+          folder: Path, *, resume: bool = False, vary: Vary | None = None,
+          on_grid: Callable[[Path], None] | None = None) -> TrainResult:
     """Trains `model` in place on the rows 'train' of a pool (or of a uint8 array), the best by the rows 'validate'.
+    `vary` shifts and mirrors the training pictures at random.
 
     Writes into `folder`: model.safetensors and model.json (the best), train.jsonl (a line a validation), checkpoints/,
     grids/ (at most ten pictures; `on_grid` is told of each). With `resume` it goes on from the last checkpoint, if any.
@@ -61,7 +63,7 @@ def train(model: Model, source: PixelSource | np.ndarray, rows: Mapping[str, np.
     after Ctrl-C.
     """
     source = as_source(source)
-    trainer = Trainer(model, source, rows, options, folder)
+    trainer = Trainer(model, source, rows, options, folder, vary)
     state = trainer.resume() if resume else trainer.start()
     started, seconds_before = time.perf_counter(), state.seconds
     left = (options.iterations - state.step) * trainer.batch
@@ -90,12 +92,12 @@ class Trainer:
     """The model, its optimiser, its pictures, and where the training stands."""
 
     def __init__(self, model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions,
-                 folder: Path) -> None:
-        self.model, self.options, self.folder = model, options, folder
+                 folder: Path, vary: Vary | None = None) -> None:
+        self.model, self.options, self.folder, self.vary = model, options, folder, vary
         self.device = choose_device(options.device)
         self.arithmetic = choose_arithmetic(options.precision, self.device)
         self.noise_width, self.dimensions = inspect(model, source, rows)
-        self.identity = identity(model, source, rows, options, self.arithmetic.precision)
+        self.identity = identity(model, source, rows, options, self.arithmetic.precision, vary)
         order = torch.channels_last if self.arithmetic.channels_last else torch.contiguous_format
         model.to(device=self.device, memory_format=order)  # type: ignore[call-overload]
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -143,7 +145,8 @@ class Trainer:
         if self.noise_width:
             noise = noise_of(options.seed, state.step, (self.batch, self.noise_width)).to(self.device)
         with self.autocast():
-            measures = self.model(self.feed(self.order(state.step)), noise=noise)
+            images = self.feed(self.order(state.step), self.vary, options.seed, state.step)
+            measures = self.model(images, noise=noise)
         loss, parts = batch_losses(measures, self.values, options)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

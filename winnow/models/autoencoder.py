@@ -75,7 +75,7 @@ class AutoEncoder(Model):
         mean, log_variance = self.posterior(images)
         codes, latent = mean, None
         if log_variance is not None:
-            latent = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(dim=1)
+            latent = 0.5 * (mean.square() + log_variance.expm1() - log_variance).sum(dim=1)
             if noise is not None:
                 codes = mean + noise * (0.5 * log_variance).exp()
         if not decode:
