@@ -355,3 +355,23 @@ def test_s3_threads_share_a_client(bucket: str):
     for thread in threads:
         thread.join(30)
     assert seen == [b"1"] * 8
+
+
+def test_s3_videos_give_the_frames_of_local_ones(bucket: str, tmp_path: Path):
+    import av
+
+    from winnow.data.video import frames
+
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(35):
+            picture = np.full((48, 64, 3), 7 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    uri = put(bucket, "film é.mp4", path.read_bytes())
+    local, remote = list(frames(str(path), (12, 16))), list(frames(uri, (12, 16)))
+    assert [frame.time for frame in remote] == [0, 1, 2, 3]
+    assert [frame.time for frame in local] == [frame.time for frame in remote]
+    assert all(np.array_equal(one.image, other.image) for one, other in zip(local, remote, strict=True))
