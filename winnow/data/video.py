@@ -75,13 +75,20 @@ def frames(uri: str, size: tuple[int, int] | None, *, every: float = 1.0, keyfra
             walk = _forward if plain or stream.codec_context.name not in SKIPPABLE else _sparse
             try:
                 for frame, time in walk(container, stream, clock, keyframes):
-                    yield Frame(time, paint(frame))
+                    yield Frame(time, _painted(paint, frame))
                 break
             except _Doubt:
                 continue
     if clock.taken < 0:
         why = "" if sized else f": they have no size, or one above the limit of {pixel_limit:g} million pixels"
         raise Unreadable(f"no picture could be decoded{why}")
+
+
+def _painted(paint: Painter, frame: VideoFrame) -> np.ndarray:
+    try:
+        return paint(frame)
+    except _broken() as error:
+        raise Unreadable(f"its pictures cannot be scaled ({error})") from error
 
 
 class _Clock:
@@ -117,6 +124,13 @@ class _Clock:
         return time
 
 
+def _broken() -> tuple[type[Exception], ...]:
+    """What PyAV raises for hostile bytes: its own errors, and Python's for streams, times and names it cannot make."""
+    import av
+
+    return av.error.FFmpegError, LookupError, ValueError, ArithmeticError, RuntimeError
+
+
 @contextmanager
 def _opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, VideoStream]]:
     import av
@@ -133,7 +147,7 @@ def _opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, Vide
             _check_regular(uri)
         # "file:" keeps a name such as "http:a.mp4" from being read as an address.
         container: InputContainer = av.open(file or f"file:{os.path.abspath(uri)}", options=options, timeout=TIMEOUT)
-    except (av.error.FFmpegError, UnicodeError, ValueError) as error:
+    except _broken() as error:
         raise Unreadable(_why_not_open(uri, error)) from error
     with container:
         pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
@@ -243,8 +257,6 @@ class _Reader:
         return True
 
     def decode(self, packets: list[Packet], *, wanted: bool) -> Iterator[tuple[VideoFrame, float]]:
-        import av
-
         if packets and self.skipping == wanted:
             self.skipping = not wanted
             self.codec.skip_frame = "DEFAULT" if wanted else "NONREF"
@@ -252,17 +264,15 @@ class _Reader:
             self.fed = True
             try:
                 decoded = self.codec.decode(packet)
-            except av.error.FFmpegError as error:
+            except _broken() as error:
                 raise _Doubt from error
             yield from self._taken(decoded)
 
     def drain(self) -> Iterator[tuple[VideoFrame, float]]:
-        import av
-
         if self.fed:
             try:
                 decoded = self.codec.decode(None)
-            except av.error.FFmpegError as error:
+            except _broken() as error:
                 raise _Doubt from error
             yield from self._taken(decoded)
             self.codec.flush_buffers()
@@ -288,8 +298,6 @@ class _Reader:
 
 def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Packet, int]]:
     """The stream's packets and their times; `_Doubt` at a read error, a missing time or times that run backwards."""
-    import av
-
     previous = None
     try:
         for packet in container.demux(stream):
@@ -302,7 +310,7 @@ def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[
                     raise _Doubt
                 previous = packet.dts
             yield packet, packet.pts
-    except av.error.FFmpegError as error:
+    except _broken() as error:
         raise _Doubt from error
 
 
@@ -351,17 +359,15 @@ class _Times:
 
 def _damaged_too(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     """Every frame that can be decoded, in order."""
-    import av
-
     failures = 0
     while failures < MOST_FAILURES:
         try:
             for packet in container.demux(stream):
                 try:
                     yield from stream.codec_context.decode(packet)
-                except av.error.FFmpegError:  # a damaged packet: the frames after it may be whole
+                except _broken():  # a damaged packet: the frames after it may be whole
                     continue
                 failures = 0
             return
-        except av.error.FFmpegError:  # a damaged stretch of the file: the reader has moved on behind it
+        except _broken():  # a damaged stretch of the file: the reader has moved on behind it
             failures += 1
