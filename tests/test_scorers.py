@@ -19,7 +19,7 @@ from winnow.learn.encodings import Encodings
 from winnow.options import DetectOptions
 
 NORMAL, NEW, FOREIGN = obvious(200, 0, False), obvious(50, 1, False), obvious(50, 2, True)
-CODES = ("gaussian", "relative", "neighbours", "combined")
+CODES = ("gaussian", "directions", "relative", "neighbours", "cosine", "combined")
 
 
 def with_seen(seen: np.ndarray, **changes: np.ndarray) -> Encodings:
@@ -128,6 +128,16 @@ def test_neighbours_against_brute_force() -> None:
     assert make_scorer("neighbours", DetectOptions(neighbours=3)).neighbours == 3
     with pytest.raises(OptionError, match="neighbours"):
         Neighbours(0)
+
+
+def test_cosine_and_directions_do_not_see_lengths() -> None:
+    lengths = np.random.default_rng(12).uniform(0.1, 10, (200, 1))
+    for name, plain in {"cosine": "neighbours", "directions": "gaussian"}.items():
+        scorer = make_scorer(name).fit(NORMAL.codes * lengths)
+        assert scorer.score(NEW.codes) == pytest.approx(scorer.score(7 * NEW.codes), rel=1e-3)
+        units = [codes / np.linalg.norm(codes, axis=1, keepdims=True) for codes in (NORMAL.codes, NEW.codes)]
+        assert scorer.score(NEW.codes) == pytest.approx(make_scorer(plain).fit(units[0]).score(units[1]), rel=1e-3)
+        assert np.isfinite(scorer.score(np.zeros((2, 8)))).all()
 
 
 def test_neighbours_of_duplicates_are_at_distance_zero() -> None:
@@ -277,7 +287,7 @@ def test_surprise_of_equal_scores_is_finite() -> None:
 def test_combined_takes_what_the_encodings_have() -> None:
     everything = Combined().fit(NORMAL)
     assert set(everything.fitted) == {"unexplained", "expected", "neighbours"}
-    assert set(Combined().fit(NORMAL.codes).fitted) == {"neighbours"}
+    assert set(Combined().fit(NORMAL.codes).fitted) == {"neighbours", "directions"}
     some = Encodings.of(NORMAL.codes, measures={name: NORMAL.measures[name] for name in ("reconstruction", "variance")})
     assert set(Combined().fit(some).fitted) == {"unexplained", "complexity", "neighbours"}
     alone = Encodings.of(NORMAL.codes, measures={"reconstruction": NORMAL.measures["reconstruction"]})

@@ -39,7 +39,7 @@ class Detector:
         false_alarms: float = 0.01,
         confident: bool = False,
         neighbours: int = 5,
-        folds: int = 5,
+        folds: int = 10,
         seed: int = 0,
     ) -> None:
         if folds < 2:

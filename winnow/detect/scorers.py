@@ -170,6 +170,21 @@ class Gaussian(Scorer):
         return mahalanobis(encodings.codes, self.mean, self.precision)
 
 
+class Directions(Gaussian):
+    """`gaussian` of the codes' directions: each code divided by its length.
+
+    The length of a pretrained network's pooled features follows contrast and sharpness more than what is shown.
+    """
+
+    name = "directions"
+
+    def _fit(self, normal: Encodings) -> None:
+        self.mean, self.precision = shrunk_gaussian(unit(normal.codes))
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return mahalanobis(unit(encodings.codes), self.mean, self.precision)
+
+
 class Relative(Scorer):
     """Squared Mahalanobis distance to the normals less that to a background (Ren et al., arXiv 2106.09022).
 
@@ -266,6 +281,25 @@ class Neighbours(Scorer):
         return scores
 
 
+class Cosine(Neighbours):
+    """`neighbours` of the codes' directions: each code divided by its length, as in `directions`."""
+
+    name = "cosine"
+
+    def _fit(self, normal: Encodings) -> None:
+        self.bank = unit(normal.codes)
+
+    def _score(self, encodings: Encodings) -> np.ndarray:
+        return super()._score(Encodings.of(unit(encodings.codes)))
+
+
+def unit(codes: np.ndarray) -> np.ndarray:
+    """Codes (n, d) of length 1, float32; a code of length 0 stays."""
+    codes = np.asarray(codes, dtype=np.float64)
+    lengths = np.linalg.norm(codes, axis=1, keepdims=True)
+    return np.ascontiguousarray(codes / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
+
+
 SCORERS: dict[str, type[Scorer]] = {
     kind.name: kind
     for kind in (
@@ -280,8 +314,10 @@ SCORERS: dict[str, type[Scorer]] = {
         Expected,
         Gradient,
         Gaussian,
+        Directions,
         Relative,
         Neighbours,
+        Cosine,
     )
 }
 """Every scorer by its name."""
