@@ -307,6 +307,32 @@ def test_noise_in_the_middle_costs_only_the_middle(tmp_path, made, name):
     assert_same(found, again)
 
 
+def test_the_same_through_an_open_file(made, monkeypatch):
+    """As videos of a store are read: by seeking in a file object."""
+    expected = {name: fast(made(name), every=0.3) for name in ("h264.mp4", "h264-open.mkv", "gif.gif")}
+    monkeypatch.setattr(video.storage, "is_remote", lambda _: True)
+    monkeypatch.setattr(video.storage, "open_binary", lambda uri: Path(uri).open("rb"))
+    for name, frames in expected.items():
+        assert_same(fast(made(name), every=0.3), frames)
+
+
+def test_hostile_bytes_end_in_frames_or_a_reason(tmp_path, made):
+    rng = np.random.default_rng(0)
+    reasons = []
+    for trial, name in enumerate(list(KINDS) * 4):
+        data = bytearray(made(name).read_bytes())
+        for _ in range(int(rng.integers(1, 30))):
+            data[int(rng.integers(len(data) if trial % 2 else min(2000, len(data))))] = int(rng.integers(256))
+        path = tmp_path / f"hostile{made(name).suffix}"
+        path.write_bytes(data)
+        try:
+            assert len(fast(path, every=0.3)) < 2000
+        except Unreadable as refusal:
+            reasons.append(refusal.message)
+    assert all(reasons)
+    assert 0 < len(reasons) < 2 * len(KINDS)
+
+
 def test_the_pixel_limit(made):
     with pytest.raises(Unreadable, match="160 x 96"):
         list(video.frames(str(made("h264.mp4")), SIZE, pixel_limit=0.01))
