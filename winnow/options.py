@@ -41,8 +41,8 @@ class ModelOptions(Section):
     model: str = Field("autoencoder", description="autoencoder, pretrained, or your own as 'module:name'.")
     architecture: Literal["strided", "football"] = Field("strided", description="Layers of the autoencoder.")
     variational: bool = Field(False, description="Variational autoencoder (VAE) instead of a plain one (AE).")
-    latent: int = Field(64, ge=1, description="Latent dimensions.")
-    width: int = Field(32, ge=1, description="Channels of the first layer of the strided architecture.")
+    latent: int = Field(32, ge=1, description="Latent dimensions.")
+    width: int = Field(16, ge=1, description="Channels of the first layer of the strided architecture.")
     backbone: str = Field(
         "mobilenet_v2", description="Pretrained network: vgg16, mobilenet_v2, squeezenet1_1 or a timm name."
     )
@@ -55,9 +55,9 @@ class ModelOptions(Section):
 
 
 class TrainOptions(Section):
-    iterations: int = Field(3000, ge=1, description="Optimiser steps.")
-    batch: int = Field(64, ge=1, description="Pictures in an optimiser step.")
-    rate: float = Field(1e-3, gt=0, description="Learning rate of Adam.")
+    iterations: int = Field(1500, ge=1, description="Optimiser steps.")
+    batch: int = Field(32, ge=1, description="Pictures in an optimiser step.")
+    rate: float = Field(2e-3, gt=0, description="Learning rate of Adam.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="How the learning rate goes on.")
     loss: Literal["squared", "sigma"] = Field(
         "squared",
@@ -66,6 +66,14 @@ class TrainOptions(Section):
     )
     latent_weight: float = Field(1.0, ge=0, description="Weight (lambda, beta) of the latent loss of a VAE.")
     free_bits: float = Field(0.0, ge=0, description="Nats of latent loss a dimension that are not punished.")
+    shift: float = Field(
+        0.05, ge=0, le=0.5, description="Random shift of training pictures, as a share of their shorter side."
+    )
+    flip: bool = Field(False, description="Mirror training pictures left to right at random.")
+    background: str = Field(
+        "generic",
+        description="Pictures that tell how hard any picture is: 'generic' (drawn by Winnow), or a folder or list of your own.",
+    )
     validate_share: float = Field(
         0.1, gt=0, lt=0.5, description="Share of the pictures, by whole groups, that choose the best checkpoint."
     )

@@ -49,6 +49,15 @@ class Latent(Measure):
     needs = ("latent",)
 
 
+def log_error(encodings: Encodings) -> np.ndarray:
+    """Log reconstruction error (n,), averaged with that of the linear autoencoder where one stands beside the network.
+
+    The two err on different pictures; together they measured better than either (docs/benchmarks.md).
+    """
+    errors = [log(encodings.measures[name]) for name in ("reconstruction", "linear") if name in encodings.measures]
+    return np.mean(errors, axis=0)
+
+
 class Both(Scorer):
     """Reconstruction and latent score, each less its mean and divided by its spread over held-out normals, added."""
 
@@ -81,27 +90,31 @@ class Unexplained(Scorer):
         pass
 
     def _score(self, encodings: Encodings) -> np.ndarray:
-        return log(encodings.measures["reconstruction"]) - log(encodings.measures["variance"])
+        return log_error(encodings) - log(encodings.measures["variance"])
 
 
 class Residual(Scorer):
     """Log error beyond what other measures lead to expect: the residual of a linear regression over held-out normals.
 
-    The first of `needs` is explained, on a logarithmic scale, by the others.
+    `log_error` is explained, on a logarithmic scale, by the measures of `needs` that are not errors of the model.
     """
 
     learned = ("slopes", "intercept")
 
     def _fit(self, normal: Encodings) -> None:
-        target, *given = (log(held_out(normal).measures[name]) for name in self.needs)
+        target, given = self._terms(held_out(normal))
         centred = np.stack([values - values.mean() for values in given], axis=1)
         # A measure that hardly varies explains nothing; the cut-off keeps its slope from being rounding noise.
         self.slopes = np.linalg.lstsq(centred, target - target.mean(), rcond=1e-6)[0] * (np.ptp(centred) > 1e-6)
         self.intercept = float(target.mean() - sum(s * v.mean() for s, v in zip(self.slopes, given, strict=True)))
 
     def _score(self, encodings: Encodings) -> np.ndarray:
-        target, *given = (log(encodings.measures[name]) for name in self.needs)
+        target, given = self._terms(encodings)
         return target - np.stack(given, axis=1) @ self.slopes - self.intercept
+
+
+    def _terms(self, encodings: Encodings) -> tuple[np.ndarray, list[np.ndarray]]:
+        return log_error(encodings), [log(encodings.measures[name]) for name in self.needs[1:]]
 
 
 class Complexity(Residual):
@@ -129,7 +142,7 @@ class Background(Scorer):
         pass
 
     def _score(self, encodings: Encodings) -> np.ndarray:
-        return log(encodings.measures["reconstruction"]) - log(encodings.measures["background"])
+        return log_error(encodings) - log(encodings.measures["background"])
 
 
 class Expected(Residual):

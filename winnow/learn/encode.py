@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,7 +14,7 @@ from winnow.errors import DataError
 from winnow.learn.device import choose_device, repeatable
 from winnow.learn.encodings import Encodings
 from winnow.learn.feed import PixelSource, as_source, to_images
-from winnow.models.contract import Measures, Model
+from winnow.models.contract import Model
 from winnow.progress import progress
 
 # Matrix kernels take pictures in blocks of 16 and round an incomplete block differently; batches are filled up to whole
@@ -25,22 +25,22 @@ BLOCK = 16
 def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | None = None, *, batch: int = 64,
            device: str = "auto", ids: Sequence[str] | np.ndarray | None = None,
            groups: Sequence[str] | np.ndarray | None = None, seen: np.ndarray | None = None,
-           background: Model | None = None, quiet: bool = False) -> Encodings:
+           beside: Mapping[str, Model] | None = None, quiet: bool = False) -> Encodings:
     """Codes and measures of some rows of a pool (or of a uint8 array), all of them by default, batch after batch.
 
     Measures: what the model gives of reconstruction, worst and latent; from the pixels alone `variance` and `gradient`
-    (see `pixel_measures`); with a `background` model, of the same size, its reconstruction and worst as `background` and
-    `background_worst`. `ids` and `groups` default to the pool's. Always in float32, so that a score does not depend on
-    the device's favourite format. A value does not depend on `batch` or on the neighbours: measured on x86 CPUs not by
-    a bit, elsewhere by rounding at most (relative 1e-5).
+    (see `pixel_measures`); the reconstruction of each model that stands `beside`, under its name there. `ids` and
+    `groups` default to the pool's. Always in float32, so that a score does not depend on the device's favourite format.
+    A value does not depend on `batch` or on the neighbours: measured on x86 CPUs not by a bit, elsewhere by rounding at
+    most (relative 1e-5).
     Raises `DataError` for pictures of another size, or a picture whose numbers are not finite.
     """
     source, place = as_source(source), choose_device(device)
     rows = np.arange(len(source)) if rows is None else np.asarray(rows)
     names = {name: _column(source, column, rows) if given is None else np.asarray(given, dtype=object)
              for name, column, given in (("ids", "id", ids), ("groups", "group", groups))}
-    models = [one.to(place).eval() for one in (model, background) if one is not None]
-    for one in models:
+    model, others = model.to(place).eval(), {name: one.to(place).eval() for name, one in (beside or {}).items()}
+    for one in (model, *others.values()):
         _check_size(one, source)
     codes: np.ndarray | None = None
     measures: dict[str, np.ndarray] = {}
@@ -50,7 +50,7 @@ def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | No
             chosen = rows[start : start + batch]
             padded = np.pad(chosen, (0, -len(chosen) % BLOCK), mode="edge") if len(chosen) else chosen
             images = to_images(torch.from_numpy(source.pixels(padded)).to(place))
-            found = dict(_measures(models, images))
+            found = dict(_measures(model, others, images))
             values = found.pop("codes")[: len(chosen)].float().cpu().numpy()
             if codes is None:
                 codes = np.empty((len(rows), values.shape[1]), dtype=np.float32)
@@ -64,15 +64,14 @@ def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | No
     return Encodings.of(codes, measures=measures, ids=names["ids"], groups=names["groups"], seen=seen)
 
 
-def _measures(models: list[Model], images: Tensor) -> Iterator[tuple[str, Tensor]]:
-    own: Measures = models[0](images)
-    yield from ((name, value) for name, value in own._asdict().items() if value is not None)
+def _measures(model: Model, beside: Mapping[str, Model], images: Tensor) -> Iterator[tuple[str, Tensor]]:
+    yield from ((name, value) for name, value in model(images)._asdict().items() if value is not None)
     yield from pixel_measures(images).items()
-    if len(models) > 1:
-        other: Measures = models[1](images)
-        if other.reconstruction is None or other.worst is None:
-            raise DataError("The background model rebuilds no pictures.", "Give an autoencoder as background.")
-        yield from (("background", other.reconstruction), ("background_worst", other.worst))
+    for name, other in beside.items():
+        error = other(images).reconstruction
+        if error is None:
+            raise DataError(f"The model '{name}' rebuilds no pictures.", "Let an autoencoder stand beside the model.")
+        yield name, error
 
 
 def pixel_measures(images: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,8 @@ import numpy as np
 
 from winnow.data.pool import Pool
 from winnow.run import RunFolder
-from winnow.steps.train import split_of
+from winnow.steps.split import split_of
+from winnow.steps.train import load_companions
 
 
 def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
@@ -29,6 +30,7 @@ def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         load_model(run.folder("train")),
         pool,
         rows,
+        beside=load_companions(run),
         device=options.train.device,
         ids=pool.column("id")[rows],
         groups=pool.column("group")[rows],

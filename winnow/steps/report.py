@@ -18,7 +18,7 @@ from winnow.learn.encodings import Encodings
 from winnow.report import figures, grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, Table, render
 from winnow.run import RunFolder
-from winnow.steps.train import split_of
+from winnow.steps.split import split_of
 
 
 def report(run: RunFolder) -> Path:

@@ -41,9 +41,10 @@ def judge(
     from winnow.data.ingest import ingest
     from winnow.learn.encode import encode
     from winnow.models.registry import load_model
+    from winnow.steps.train import load_companions
 
     run.require("calibrate")
-    options = run.options
+    options, beside = run.options, load_companions(run)
     detector, model = Detector.load(run.folder("calibrate")), load_model(run.folder("train"))
     result = ingest(sources, folder, options.ingest, keep_others=False)
     pool = Pool.open(folder)
@@ -52,7 +53,7 @@ def judge(
     with progress("score", len(pool), "pictures") as advance:
         for start in range(0, len(pool), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(pool)))
-            encodings = encode(model, pool, rows, device=options.train.device, quiet=True)
+            encodings = encode(model, pool, rows, beside=beside, device=options.train.device, quiet=True)
             scores[rows] = detector.score(encodings)
             for name, scorer in (others or {}).items():
                 extra[name][rows] = scorer.score(encodings)

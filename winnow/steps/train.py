@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from winnow.data.generic import generic_pictures
+from winnow.data.ingest import ingest
 from winnow.data.pool import Pool
-from winnow.data.splits import Split, assign
+from winnow.learn.feed import Vary
+from winnow.learn.train import train as fit
+from winnow.models.contract import Model
+from winnow.models.linear import MOST_PICTURES, Linear
+from winnow.models.registry import build, load_model, save_model
 from winnow.run import RunFolder
+from winnow.steps.split import split_of
 
-
-def split_of(run: RunFolder, pool: Pool) -> Split:
-    """Which pictures train, validate and calibrate: whole groups, the same at every call for the same pool and seed."""
-    options = run.options.train
-    given = pool.column("split").copy()
-    given[~pool.usable] = "test"
-    return assign(pool.column("group"), options.seed, options.validate_share, options.calibrate_share, given=given)
+GENERIC = 500
 
 
 def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
@@ -26,9 +27,6 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
 
     With `resume`, a finished training is left as it is and an interrupted one goes on to the identical result.
     """
-    from winnow.learn.train import train as fit
-    from winnow.models.registry import build, save_model
-
     run.require("ingest")
     if resume and run.done("train"):
         return run.result("train")
@@ -41,7 +39,9 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         return run.result("train")
     split = split_of(run, pool)
     rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
-    result = fit(model, pool, rows, options.train, run.folder("train"), resume=resume)
+    vary = Vary(options.train.shift, options.train.flip)
+    result = fit(model, pool, rows, options.train, run.folder("train"), vary=vary, resume=resume)
+    _companions(run, pool, rows["train"])
     run.record(
         "train",
         started,
@@ -50,3 +50,26 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         **{**asdict(result), "warnings": [*result.warnings, *([split.note] if split.note else [])]},
     )
     return run.result("train")
+
+
+def _companions(run: RunFolder, pool: Pool, rows: np.ndarray) -> None:
+    """Fits the two linear autoencoders that stand beside the network: of what belongs, and of any pictures at all."""
+    own = pool.pixels(rows[np.linspace(0, len(rows) - 1, min(MOST_PICTURES, len(rows))).astype(int)])
+    for name, pixels in (("linear", own), ("background", _background(run, pool))):
+        save_model(Linear(pool.size, pool.channels).fit(pixels), run.folder("train") / name)
+
+
+def load_companions(run: RunFolder) -> dict[str, Model]:
+    """The models that stand beside the run's network, by the name of the measure each gives."""
+    folders = [run.folder("train") / name for name in ("linear", "background")]
+    return {path.name: load_model(path, own=Linear) for path in folders if path.exists()}
+
+
+def _background(run: RunFolder, pool: Pool) -> np.ndarray:
+    """Pictures of anything: drawn ones, or the user's."""
+    source = run.options.train.background
+    if source == "generic":
+        return generic_pictures(GENERIC, pool.size, pool.channels)
+    ingest([source], run.path / "background", run.options.ingest, keep_others=False)
+    others = Pool.open(run.path / "background")
+    return others.pixels(np.linspace(0, len(others) - 1, min(MOST_PICTURES, len(others))).astype(int))
