@@ -21,7 +21,7 @@ class Section(BaseModel):
 class IngestOptions(Section):
     size: tuple[int, int] = Field((64, 64), description="Height and width of the pictures the model sees, in pixels.")
     grey: bool = Field(False, description="Keep one grey channel instead of three colours.")
-    every: float = Field(1.0, gt=0, description="Seconds between the frames taken from a video.")
+    every: float = Field(1.0, ge=0.001, description="Seconds between the frames taken from a video.")
     keyframes: bool = Field(False, description="Take a video's key frames only (fastest; ignores --every).")
     white: float | None = Field(
         None,
@@ -97,8 +97,8 @@ class DetectOptions(Section):
         0.0,
         ge=0,
         lt=0.5,
-        description="Share of the run's own pictures that may not belong: so many of the highest "
-        "held-out scores are left out of the threshold.",
+        description="Share of the run's own pictures that may not belong: after a first fit so many of the most foreign "
+        "are set aside.",
     )
     confident: bool = Field(False, description="Keep the false-alarm rate with 95 % confidence, not only on average.")
 

@@ -41,7 +41,8 @@ def progress(title: str, total: int | None, unit: str) -> Iterator[Advance]:
         def advance(count: int = 1, note: str = "") -> None:
             bar.advance(task, count)
             speed = bar.tasks[0].speed
-            shown = {"note": note} if note else {}
-            bar.update(task, rate=f"{speed:,.0f} {unit}/s" if speed else "", **shown)
+            bar.update(task, rate=f"{speed:,.0f} {unit}/s" if speed else "")
+            if note:
+                bar.update(task, note=note)
 
         yield advance

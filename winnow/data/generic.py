@@ -87,5 +87,5 @@ def _mean_filter(pictures: np.ndarray, reach: int) -> np.ndarray:
         widths = [(reach, reach) if number == axis else (0, 0) for number in range(4)]
         padded = np.pad(pictures, widths, mode="edge")
         length = pictures.shape[axis]
-        pictures = sum(padded.take(range(k, k + length), axis=axis) for k in range(2 * reach + 1)) / (2 * reach + 1)
+        pictures = np.mean([padded.take(range(k, k + length), axis=axis) for k in range(2 * reach + 1)], axis=0)
     return pictures

@@ -30,6 +30,9 @@ class Detector:
     `scorer` is a name in `SCORERS`, one's own as 'module:name', or an unfitted `Scorer`. The calibration scores are
     cross-fitted (Vovk, Cross-conformal predictors, 2015): pictures the network has not seen are dealt into `folds` by
     whole groups, each fold scored by a scorer fitted without it; no group weighs more than the median one.
+
+    `dirt` is the share of the normals that may not belong: after a first fit so many of the most foreign are set aside,
+    and all is fitted again without them. `ids` are those of the calibration pictures.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class Detector:
         false_alarms: float = 0.01,
         confident: bool = False,
         neighbours: int = 5,
+        dirt: float = 0.0,
         folds: int = 10,
         seed: int = 0,
     ) -> None:
@@ -48,12 +52,15 @@ class Detector:
             raise OptionError(
                 f"false_alarms is {false_alarms}; it must be above 0 and below 1.", "0.01 asks for one in a hundred."
             )
+        if not 0 <= dirt < 0.5:
+            raise OptionError(f"dirt is {dirt}; it must be from 0 to below 0.5.", "0.1 sets a tenth aside.")
         options = DetectOptions(neighbours=neighbours)
         self.scorer = copy.copy(scorer) if isinstance(scorer, Scorer) else make_scorer(scorer, options)
         self.scorer_name = scorer if isinstance(scorer, str) else self.scorer.name
         self.false_alarms, self.confident, self.folds, self.seed = false_alarms, confident, folds, seed
+        self.dirt = dirt
         self.calibration = self.weights = np.empty(0)
-        self.groups = np.empty(0, dtype=object)
+        self.groups = self.ids = np.empty(0, dtype=object)
 
     def fit(self, normal: Encodings | Any) -> Self:
         """Fits the scorer on all normals and calibrates it on those not seen in training (on all, where all were seen).
@@ -66,11 +73,27 @@ class Detector:
                 f"A detector needs at least 2 normal pictures, not {len(normal)}.",
                 "Give more pictures of what belongs.",
             )
-        scores = self.scorer.fit_held_out(normal, folds_of(normal, self.folds, self.seed))
+        if self.dirt:
+            normal = normal[self._clean(normal)]
+        scores = self._held_out(normal)
         rows = np.flatnonzero(~np.isnan(scores))
-        self.calibration, self.groups = scores[rows], normal.groups[rows]
+        self.calibration, self.groups, self.ids = scores[rows], normal.groups[rows], normal.ids[rows]
         self.weights = group_weights(self.groups)
         return self
+
+    def _held_out(self, normal: Encodings) -> np.ndarray:
+        return self.scorer.fit_held_out(normal, folds_of(normal, self.folds, self.seed))
+
+    def _clean(self, normal: Encodings) -> np.ndarray:
+        """Rows that stay when the share `dirt` with the highest scores goes; of seen and unseen pictures separately,
+        because the network knows the seen ones better."""
+        scores = self._held_out(normal)
+        scores = np.where(np.isnan(scores), self.scorer.score(normal), scores)
+        stay = [
+            part[np.argsort(scores[part], kind="stable")[: len(part) - int(self.dirt * len(part))]]
+            for part in (np.flatnonzero(normal.seen), np.flatnonzero(~normal.seen))
+        ]
+        return np.sort(np.concatenate(stay))
 
     @property
     def threshold(self) -> Threshold:
@@ -110,7 +133,9 @@ class Detector:
         self._require_fitted()
         folder = Path(folder)
         arrays = {f"scorer/{name}": array for name, array in self.scorer.state().items()}
-        arrays.update(calibration=self.calibration, weights=self.weights, groups=self.groups.astype(str))
+        arrays.update(
+            calibration=self.calibration, weights=self.weights, groups=self.groups.astype(str), ids=self.ids.astype(str)
+        )
         unsafe = [name for name, array in arrays.items() if array.dtype.hasobject]
         if unsafe:
             raise DataError(
@@ -162,11 +187,12 @@ class Detector:
                 kind.from_state(state),
                 false_alarms=about["false_alarms"],
                 confident=about["confident"],
+                dirt=about["dirt"],
                 folds=about["folds"],
                 seed=about["seed"],
             )
             detector.calibration, detector.weights = arrays["calibration"], arrays["weights"]
-            detector.groups = arrays["groups"].astype(object)
+            detector.groups, detector.ids = arrays["groups"].astype(object), arrays["ids"].astype(object)
         except KeyError as error:
             raise Damaged(f"{folder / 'detector.npz'} lacks {error}.", "Run: winnow calibrate --run RUN") from error
         detector.scorer_name = about["scorer"]

@@ -23,6 +23,7 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         neighbours=options.neighbours,
         false_alarms=options.false_alarms,
         confident=options.confident,
+        dirt=options.dirt,
     ).fit(Encodings.load(run.folder("encode")))
     detector.save(run.folder("calibrate"))
     threshold = detector.threshold

@@ -43,7 +43,7 @@ def report(run: RunFolder) -> Path:
             _decision(run, detector),
             *_evaluated(run, evaluation),
             *_videos(run, detector),
-            _extremes(pool, rows[held], detector.calibration, detector.threshold.value),
+            _extremes(pool, encodings, detector),
             _rebuilt(run, pool, rows[held]),
             _training(run),
             _sources(run, pool, split),
@@ -201,22 +201,37 @@ def _videos(run: RunFolder, detector: Detector) -> list[Section]:
     return [Section("Videos scored", figures=drawn, tables=[segments])] if drawn else []
 
 
-def _extremes(pool: Pool, rows: np.ndarray, scores: np.ndarray, threshold: float, most: int = 10) -> Section:
+def _extremes(pool: Pool, encodings: Encodings, detector: Detector, most: int = 10) -> Section:
+    place = _places(pool)
+    scores, ids = detector.calibration, detector.ids
     order = np.argsort(scores, kind="stable")
     shown = {"Most belonging": order[:most], "Least belonging": order[::-1][:most]}
     drawn = [
         Figure(
             f"{title} of the run's own held-out pictures",
             grids.picture_grid(
-                pool.pixels(rows[chosen]),
-                [f"{scores[i]:.3g}" for i in chosen],
-                belongs=list(scores[chosen] <= threshold),
+                pool.pixels([place[ids[i]] for i in chosen]),
+                [f"{scores[i]:.3g}\n{ids[i]}" for i in chosen],
+                belongs=list(scores[chosen] <= detector.threshold.value),
             ),
             pictures=True,
         )
         for title, chosen in shown.items()
     ]
+    aside = np.setdiff1d(encodings.ids[~encodings.seen].astype(str), ids.astype(str))
+    if detector.dirt and len(aside):
+        title = f"Set aside as dirt: {len(aside):,} held-out pictures, some of them"
+        some = [aside[i] for i in np.linspace(0, len(aside) - 1, min(most, len(aside))).astype(int)]
+        drawn.append(
+            Figure(title, grids.picture_grid(pool.pixels([place[name] for name in some]), some), pictures=True)
+        )
     return Section("Most and least belonging", figures=drawn)
+
+
+def _places(pool: Pool) -> dict[str, int]:
+    """The row of each picture by its id; copies have their first one's."""
+    ids = pool.column("id")
+    return {ids[row]: row for row in range(len(pool) - 1, -1, -1)}
 
 
 def _rebuilt(run: RunFolder, pool: Pool, rows: np.ndarray, most: int = 8) -> Section:
