@@ -14,15 +14,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import arguments, finish, need, table, write_list
-from winnow.learn.encode import encode
 
 from winnow import Detector, Encodings, Run
 from winnow.detect.scorers import make_scorer
-from winnow.learn.train import Pixels, train
+from winnow.learn.encode import encode
+from winnow.learn.train import train
 from winnow.models.registry import build
 from winnow.options import Options
 from winnow.report.figures import calibration
+
+from common import arguments, finish, need, table, write_list
 
 RATES = (0.01, 0.05, 0.10)
 PROMISES = ("on average", "95 % confident", "none: quantile of fitted scores")
@@ -107,8 +108,8 @@ def sneakers(folder: Path, quick: bool) -> Encodings:
     options = Options().updated({"train": {"iterations": 200 if quick else 1500}}, "bench")
     rows = {"train": np.arange(3000), "validate": np.arange(3000, 3300), "calibrate": np.arange(0)}
     model = build(options.model, (28, 28), 1, seed=0)
-    train(model, Pixels(pictures), rows, options.train, folder / "sneakers", resume=False)
-    return encode(model, Pixels(pictures), np.arange(3300, 6000))
+    train(model, pictures, rows, options.train, folder / "sneakers", resume=False)
+    return encode(model, pictures, np.arange(3300, 6000))
 
 
 if __name__ == "__main__":

@@ -12,16 +12,20 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from common import arguments, finish, need, separation, spread, table
-from winnow.data.splits import assign
-from winnow.learn.encode import encode
 
 from winnow import Detector, Encodings
+from winnow.data.generic import generic_pictures
+from winnow.data.splits import assign
 from winnow.detect.scorers import SCORERS
 from winnow.errors import DataError
-from winnow.learn.train import Pixels, train
+from winnow.learn.encode import encode
+from winnow.learn.feed import Vary
+from winnow.learn.train import train
+from winnow.models.linear import Linear
 from winnow.models.registry import build
 from winnow.options import Options
+
+from common import arguments, finish, need, separation, spread, table
 
 MODELS = {"AE": {"variational": False}, "VAE": {"variational": True}}
 
@@ -77,9 +81,13 @@ def one_class(
     ).split
     rows = {name: np.flatnonzero(split == name) for name in ("train", "validate", "calibrate")}
     model = build(options.model, (28, 28), 1, seed=seed)
-    train(model, Pixels(normal), rows, options.train, folder / "fashion", resume=False)
-    known: Encodings = encode(model, Pixels(normal), np.arange(len(normal)), seen=split != "calibrate")
-    unknown = encode(model, Pixels(test), np.arange(len(test)))
+    train(model, normal, rows, options.train, folder / "fashion", vary=Vary(options.train.shift), resume=False)
+    beside = {
+        "linear": Linear((28, 28), 1).fit(normal[rows["train"]]),
+        "background": Linear((28, 28), 1).fit(generic_pictures(500, (28, 28), 1)),
+    }
+    known: Encodings = encode(model, normal, seen=split != "calibrate", beside=beside)
+    unknown = encode(model, test, beside=beside)
     values = {}
     for scorer in SCORERS:
         try:

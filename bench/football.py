@@ -16,16 +16,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from common import arguments, finish, football_lists, need, separation, spread, table
 from sklearn.decomposition import PCA
-from winnow.learn.encode import encode
 
 from winnow import Detector, Encodings, Run
 from winnow.data.ingest import ingest
 from winnow.data.pool import Pool
 from winnow.detect.scorers import SCORERS
 from winnow.errors import DataError
+from winnow.learn.encode import encode
 from winnow.models.registry import load_model
+from winnow.steps.train import load_companions
+
+from common import arguments, finish, football_lists, need, separation, spread, table
 
 FOREIGN = ("american", "sports")
 MODELS = {"AE strided": {"recipe": "match"}, "VAE strided": {"recipe": "match", "variational": True, "loss": "sigma"}}
@@ -62,9 +64,12 @@ def measure(
         test = encode_lists(run, {key: path for key, path in lists.items() if key != "train"}, folder)
         for scorer in SCORERS:
             try:
-                results.setdefault(scorer, []).append({**judge(scorer, run.encodings, test), "train_s": seconds})
+                row = {**judge(scorer, run.encodings, test), "train s": seconds}
             except DataError as error:
                 print(f"  {name}, {scorer}: left out, {error.message}", file=sys.stderr)
+                continue
+            results.setdefault(scorer, []).append(row)
+    print(f"{name}: measured", file=sys.stderr, flush=True)
     for scorer, found in results.items():
         yield {"model": name, "scorer": scorer, **{key: spread(result[key] for result in found) for key in found[0]}}
 
@@ -72,12 +77,13 @@ def measure(
 def encode_lists(run: Run, lists: dict[str, Path], folder: Path) -> dict[str, Encodings]:
     """Encodings of the test lists with the run's model; pools are kept by picture size."""
     options, model = run.folder.options, load_model(run.folder.folder("train"))
+    beside = load_companions(run.folder)
     result = {}
     for name, path in lists.items():
         where = folder / "pools" / "{}x{}".format(*options.ingest.size) / name
         ingest([str(path)], where, options.ingest)
         pool = Pool.open(where)
-        result[name] = encode(model, pool, np.arange(len(pool)), groups=pool.column("group"))
+        result[name] = encode(model, pool, np.arange(len(pool)), groups=pool.column("group"), beside=beside)
     return result
 
 

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-from common import arguments, finish, table
 from PIL import Image, ImageFilter
+
+from common import arguments, finish, table
 
 SIZE = (80, 60)
 WAYS = {

@@ -19,10 +19,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import arguments, finish, football_lists, need, separation, table
 from PIL import Image
 
 from winnow import Run
+
+from common import arguments, finish, football_lists, need, separation, table
 
 PYOD = """
 import json, sys, time, warnings

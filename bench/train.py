@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import arguments, finish, table
 
 from winnow.learn.device import choose_arithmetic, choose_device
-from winnow.learn.train import Pixels, train
+from winnow.learn.train import train
 from winnow.models.registry import build
 from winnow.options import ModelOptions, TrainOptions
+
+from common import arguments, finish, table
 
 BATCH = 64
 
@@ -56,7 +57,7 @@ def winnow_loop(pixels: np.ndarray, size: tuple[int, int], steps: int, folder: P
     rows = {"train": np.arange(1000), "validate": np.arange(1000, 1128), "calibrate": np.arange(1128, 1500)}
     model = build(ModelOptions(), size, 3, seed=0)
     started = time.perf_counter()
-    train(model, Pixels(pixels), rows, options, folder, resume=False)
+    train(model, pixels, rows, options, folder, resume=False)
     return time.perf_counter() - started
 
 

@@ -10,13 +10,14 @@ import csv
 import time
 from pathlib import Path
 
-from match_video import write_match
 from PIL import Image
 
 import winnow
 from winnow import show
 from winnow.data.video import frames
 from winnow.steps.run import run as run_steps
+
+from match_video import write_match
 
 SECONDS = 240
 

@@ -50,7 +50,7 @@ def test_too_small_pictures_are_refused_with_the_smallest_size(architecture, siz
 
 
 def test_an_unknown_architecture_is_named():
-    with pytest.raises(OptionError, match="'stride'.*\n.*'strided'"):
+    with pytest.raises(OptionError, match=r"'stride'.*\n.*'strided'"):
         network(architecture="stride")
 
 

@@ -8,11 +8,12 @@ import sys
 
 import numpy as np
 import pytest
-from oddities import FORMATS, Oddity, busy, card, greys, oddities, saved, tiff
 from PIL import Image
 
 from winnow.data.images import IMAGE_SUFFIXES, decode
 from winnow.errors import Unreadable
+
+from oddities import FORMATS, Oddity, busy, card, greys, oddities, saved, tiff
 
 ODD = oddities()
 # pytest puts its own filters before those of winnow.data.images; test_nothing_is_written_to_the_terminal has no pytest.

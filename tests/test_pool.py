@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import videos
 from PIL import Image
 
 from winnow.data import ingest as ingesting
@@ -28,6 +27,8 @@ from winnow.data.pool import Pool, write_shards
 from winnow.errors import Damaged, InputError, RunError
 from winnow.options import IngestOptions
 from winnow.scale.local import cores, run_local
+
+import videos
 
 OPTIONS = IngestOptions(size=(12, 16), workers=2)
 

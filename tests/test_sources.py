@@ -10,12 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from oddities import card, saved
 
 from winnow.data import storage
 from winnow.data.images import decode
 from winnow.data.sources import Expansion, expand
 from winnow.errors import InputError
+
+from oddities import card, saved
 
 NAMES = {
     "latin": "élève à Düsseldorf çok ğüzel", "greek": "φωτογραφία", "cyrillic": "фотография", "arabic": "صورة",

@@ -13,11 +13,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-import videos
 from av.video.reformatter import Interpolation
 
 from winnow.data import video
 from winnow.errors import OptionError, Unreadable
+
+import videos
 
 SIZE = (24, 40)
 FLAGS = Interpolation.AREA | Interpolation.ACCURATE_RND

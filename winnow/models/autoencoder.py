@@ -105,6 +105,8 @@ def strided(size: tuple[int, int], channels: int, latent: int, outputs: int, wid
     its stride leaves no checkerboard in the transposed convolutions (Odena 2016, doi 10.23915/distill.00003); odd sizes
     come back exact through output_padding. No batch normalisation: a picture's score must not depend on its neighbours
     in the batch, nor on averages that a short training has not settled. Leaky ReLU, so no unit can die without it.
+    Initialised as He et al. 2015 (arXiv 1502.01852): with torch's own, smaller weights the codes of all pictures start
+    so alike that small networks stay for good at the mean picture.
     """
     if min(size) < 8:
         raise ModelError(f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'strided'.",
@@ -127,7 +129,11 @@ def strided(size: tuple[int, int], channels: int, latent: int, outputs: int, wid
         decoder.append(nn.ConvTranspose2d(widths[level], widths[level - 1], 4, 2, padding=1, output_padding=rest))
         if level > 1:
             decoder.append(nn.LeakyReLU(0.1))
-    return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
+    networks = nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
+    for layer in (*networks[0], *networks[1]):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            _he(layer)
+    return networks
 
 
 def football(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
@@ -153,6 +159,18 @@ def football(size: tuple[int, int], channels: int, latent: int, outputs: int, wi
     decoder.append(nn.ConvTranspose2d(256, channels, 3, padding=1))
     flat = nn.Linear(256 * map_size[0] * map_size[1], outputs)
     return nn.Sequential(*encoder, nn.Flatten(), flat), nn.Sequential(*decoder)
+
+
+def _he(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
+    """Normal weights of variance 2 / (1.01 x inputs a value is summed from), and no bias."""
+    inputs = layer.weight[0].numel()
+    if isinstance(layer, nn.ConvTranspose2d):
+        # Of its 4x4 weights a place of the output sees as many as fit between the zeros of the stride.
+        places = math.prod(layer.kernel_size) // math.prod(layer.stride)
+        inputs = layer.in_channels * places
+    nn.init.normal_(layer.weight, std=math.sqrt(2.0 / (1.01 * inputs)))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
 
 
 ARCHITECTURES = {"strided": strided, "football": football}
