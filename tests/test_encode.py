@@ -76,11 +76,10 @@ def test_a_pool_gives_ids_and_groups_and_is_read_in_batches():
     assert (list(named.ids), list(named.groups)) == (["a", "b", "c"], ["g", "g", "h"])
 
 
-def test_a_background_model_adds_its_losses():
+def test_a_model_beside_adds_its_reconstruction():
     own, other = network(), network(variational=False, latent=2)
-    found, alone = encode(own, PICTURES, device="cpu", background=other), encode(other, PICTURES, device="cpu")
-    np.testing.assert_array_equal(found.measure("background"), alone.measure("reconstruction"))
-    np.testing.assert_array_equal(found.measure("background_worst"), alone.measure("worst"))
+    found, alone = encode(own, PICTURES, device="cpu", beside={"other": other}), encode(other, PICTURES, device="cpu")
+    np.testing.assert_array_equal(found.measure("other"), alone.measure("reconstruction"))
     assert found.codes.shape == (37, 5)
 
 
@@ -109,8 +108,8 @@ def test_a_code_that_is_no_number_names_the_picture():
         encode(Broken(), pictures, device="cpu", ids=[f"row {row}" for row in range(37)])
 
 
-def test_pictures_or_backgrounds_that_do_not_fit_are_refused():
+def test_pictures_or_models_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match=r"\(16, 14\).*\(17, 14\)"):
         encode(network(), PICTURES[:, :16], device="cpu")
     with pytest.raises(DataError, match="rebuilds no pictures"):
-        encode(network(), PICTURES // 2, device="cpu", background=Broken())
+        encode(network(), PICTURES // 2, device="cpu", beside={"other": Broken()})

@@ -42,13 +42,13 @@ class State:
 
 
 def identity(model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions,
-             precision: str, vary: Vary | None) -> dict[str, Any]:
+             precision: str, vary: Vary) -> dict[str, Any]:
     """What a resumed training must have in common with its beginning; the device is not part of it."""
     config = {"class": type(model).__qualname__, "size": list(model.size), "channels": model.channels, **model.config()}
     chosen = {name: sha256(np.asarray(rows[name], dtype=np.int64).tobytes()).hexdigest()[:16]
               for name in ("train", "validate")}
     mine = {**options.model_dump(mode="json", exclude={"device"}), "precision": precision,
-            **(vary or Vary())._asdict()}
+            **vary._asdict()}
     return {"option": mine, "model": config, "pictures": {"pixels": _fingerprint(source), **chosen}}
 
 

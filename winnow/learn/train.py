@@ -54,7 +54,7 @@ def train(model: Model, source: PixelSource | np.ndarray, rows: Mapping[str, np.
           folder: Path, *, resume: bool = False, vary: Vary | None = None,
           on_grid: Callable[[Path], None] | None = None) -> TrainResult:
     """Trains `model` in place on the rows 'train' of a pool (or of a uint8 array), the best by the rows 'validate'.
-    `vary` shifts and mirrors the training pictures at random.
+    They are shifted and mirrored at random as `vary` says, by default as the options do.
 
     Writes into `folder`: model.safetensors and model.json (the best), train.jsonl (a line a validation), checkpoints/,
     grids/ (at most ten pictures; `on_grid` is told of each). With `resume` it goes on from the last checkpoint, if any.
@@ -93,11 +93,12 @@ class Trainer:
 
     def __init__(self, model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions,
                  folder: Path, vary: Vary | None = None) -> None:
-        self.model, self.options, self.folder, self.vary = model, options, folder, vary
+        self.model, self.options, self.folder = model, options, folder
+        self.vary = vary or Vary(options.shift, options.flip)
         self.device = choose_device(options.device)
         self.arithmetic = choose_arithmetic(options.precision, self.device)
         self.noise_width, self.dimensions = inspect(model, source, rows)
-        self.identity = identity(model, source, rows, options, self.arithmetic.precision, vary)
+        self.identity = identity(model, source, rows, options, self.arithmetic.precision, self.vary)
         order = torch.channels_last if self.arithmetic.channels_last else torch.contiguous_format
         model.to(device=self.device, memory_format=order)  # type: ignore[call-overload]
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
