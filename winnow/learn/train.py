@@ -25,7 +25,7 @@ from winnow.models.registry import save_model
 from winnow.options import TrainOptions
 from winnow.progress import progress
 
-VALIDATED = 2048
+VALIDATED = 1024
 LOOK_EVERY = 20
 SAVE_SECONDS = 20.0
 GRIDS = 10
