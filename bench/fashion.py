@@ -35,7 +35,7 @@ def main() -> None:
     data = np.load(need("fashion_mnist.npz"))
     classes = range(0, 10, 3) if given.quick else range(10)
     most = 1500 if given.quick else 6000
-    iterations = 200 if given.quick else 2000
+    iterations = 200 if given.quick else 1500
     found: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     test, truth = data["x_test"][..., None], data["y_test"]
     for kind in classes:

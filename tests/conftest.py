@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# The networks of the tests are tiny: a second thread costs more than it brings, and far more beside other work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import subprocess
 import sys
 from pathlib import Path

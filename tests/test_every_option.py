@@ -1,0 +1,193 @@
+"""Every option changes something: a run with it differs from the same run without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import winnow
+from winnow.detect.segments import segments
+from winnow.errors import InputError, OptionError
+from winnow.files import sha256
+from winnow.options import Options
+
+from conftest import stripes, write_pictures
+from videos import write
+
+SMALL = {
+    "size": (32, 32),
+    "width": 4,
+    "latent": 4,
+    "iterations": 12,
+    "batch": 8,
+    "check_every": 4,
+    "precision": "float32",
+}
+VAE = {"variational": True}
+# Option: (what differs in the other run, what both runs have beside).
+RUNS: dict[str, tuple[object, dict[str, object]]] = {
+    "size": ((40, 32), {}),
+    "grey": (True, {}),
+    "white": (1000.0, {}),
+    "every": (0.5, {"video": True}),
+    "keyframes": (True, {"video": True}),
+    "architecture": ("football", {}),
+    "variational": (True, {}),
+    "latent": (5, {}),
+    "width": (6, {}),
+    "iterations": (16, {}),
+    "batch": (6, {}),
+    "rate": (1e-4, {}),
+    "schedule": ("constant", {}),
+    "loss": ("sigma", VAE),
+    "latent_weight": (0.0, VAE),
+    "free_bits": (50.0, VAE),
+    "shift": (0.3, {}),
+    "flip": (True, {}),
+    "background": ("foreign", {}),
+    "validate_share": (0.3, {}),
+    "calibrate_share": (0.45, {}),
+    "check_every": (3, {}),
+    "patience": (1, {"rate": 0.5}),
+    "precision": ("bfloat16", {}),
+    "seed": (1, {}),
+    "scorer": ("worst", {}),
+    "neighbours": (1, {"scorer": "neighbours"}),
+    "false_alarms": (0.3, {}),
+    "dirt": (0.2, {}),
+    "confident": (True, {"false_alarms": 0.3}),
+}
+ELSEWHERE = {
+    "model": "test_a_pretrained_model_and_its_options",
+    "backbone": "test_a_pretrained_model_and_its_options",
+    "layer": "test_a_pretrained_model_and_its_options",
+    "weights": "test_a_pretrained_model_and_its_options",
+    "pixel_limit": "test_limits_refuse",
+    "on_error": "test_limits_refuse",
+    "max_refused": "test_limits_refuse",
+    "device": "test_an_unknown_device_is_refused",
+    "workers": "tests/test_pool.py: any number gives the same bytes",
+    "smooth": "test_segments_change",
+    "min_length": "test_segments_change",
+    "hysteresis": "test_segments_change",
+}
+
+
+def test_no_option_is_forgotten():
+    declared = {name for _, section in Options() for name in type(section).model_fields}
+    assert declared == set(RUNS) | set(ELSEWHERE)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("sources")
+    write_pictures(folder / "pictures", 6, 6, lambda rng: stripes(rng, 32))
+    deep = np.linspace(0, 60_000, 32 * 32).reshape(32, 32).astype(np.uint16)
+    Image.fromarray(deep).save(folder / "pictures" / "clip0" / "deep.png")
+    write_pictures(folder / "foreign", 1, 5, lambda rng: rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    write(folder / "film.mp4", 240, rate=10, gop=35)
+    return {"pictures": folder / "pictures", "foreign": folder / "foreign", "film": folder / "film.mp4"}
+
+
+def outcome(folder: Path, sources: dict[str, Path], **options: object) -> tuple[object, ...]:
+    """Everything a run produced, as hashes and numbers."""
+    source = sources["film"] if options.pop("video", False) else sources["pictures"]
+    if options.get("background") == "foreign":
+        options["background"] = str(sources["foreign"])
+    run = winnow.Run(folder, "", **{**SMALL, **options})
+    run.ingest(source)
+    trained = run.train()
+    run.encode()
+    found = run.calibrate()
+    weights = (
+        sha256(folder / "model" / "model.safetensors"),
+        sha256(folder / "model" / "background" / "model.safetensors"),
+    )
+    return (
+        *weights,
+        run.folder.result("ingest")["fingerprint"],
+        trained["steps"],
+        found["threshold"],
+        found["calibrated_on"],
+        run.encodings.measures["reconstruction"].tolist(),
+        len((folder / "model" / "train.jsonl").read_text().splitlines()),
+    )
+
+
+@pytest.fixture(scope="module")
+def without() -> dict[str, tuple[object, ...]]:
+    """Outcomes of the runs without an option, by what they have beside: most have nothing."""
+    return {}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_differs_with_the_option(name: str, sources: dict[str, Path], tmp_path: Path, without: dict):
+    value, beside = RUNS[name]
+    if str(beside) not in without:
+        without[str(beside)] = outcome(tmp_path / "without", sources, **beside)
+    assert outcome(tmp_path / "with", sources, **{**beside, name: value}) != without[str(beside)]
+
+
+def test_the_same_options_give_the_same_run(sources: dict[str, Path], tmp_path: Path):
+    assert outcome(tmp_path / "a", sources) == outcome(tmp_path / "b", sources)
+
+
+def test_a_pretrained_model_and_its_options(sources: dict[str, Path], tmp_path: Path):
+    import torch
+    from safetensors.torch import save_file
+    from torchvision.models import mobilenet_v2, squeezenet1_1
+
+    torch.manual_seed(0)
+    files = {}
+    for name, make in (("mobilenet_v2", mobilenet_v2), ("other", mobilenet_v2), ("squeezenet1_1", squeezenet1_1)):
+        files[name] = tmp_path / f"{name}.safetensors"
+        save_file(make(weights=None).state_dict(), files[name])
+
+    def codes(number: int, **options: object) -> np.ndarray:
+        run = winnow.Run(tmp_path / str(number), "", size=(64, 64), model="pretrained", **options)
+        run.ingest(sources["pictures"])
+        run.train()
+        run.encode()
+        return run.encodings.codes
+
+    base = codes(0, weights=files["mobilenet_v2"])
+    assert base.shape == (37, 1280)
+    assert not np.array_equal(base, codes(1, weights=files["other"]))
+    assert codes(2, weights=files["mobilenet_v2"], layer="features.6").shape == (37, 32)
+    assert codes(3, weights=files["squeezenet1_1"], backbone="squeezenet1_1").shape == (37, 512)
+
+
+def test_limits_refuse(sources: dict[str, Path], tmp_path: Path):
+    Image.new("RGB", (2000, 1000)).save(tmp_path / "large.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    inputs = [sources["pictures"], tmp_path / "large.png", tmp_path / "broken.png"]
+    assert winnow.Run(tmp_path / "a", "").ingest(inputs)["refused"] == 1
+    assert winnow.Run(tmp_path / "b", "", pixel_limit=1.0).ingest(inputs)["refused"] == 2
+    with pytest.raises(InputError, match=r"broken\.png"):
+        winnow.Run(tmp_path / "c", "", on_error="stop").ingest(inputs)
+    with pytest.raises(InputError, match="1 of 39"):
+        winnow.Run(tmp_path / "d", "", max_refused=0.0).ingest(inputs)
+
+
+def test_an_unknown_device_is_refused(sources: dict[str, Path], tmp_path: Path):
+    with pytest.raises(OptionError, match="cuda:99"):
+        outcome(tmp_path / "a", sources, device="cuda:99")
+
+
+def test_segments_change():
+    times, scores = np.arange(40.0), np.zeros(40)
+    p_values = np.full(40, 0.9)
+    p_values[[5, 20, 21, 22, 23, 24, 25, 27, 28]] = 0.001
+    p_values[[29, 30, 31]] = 0.02
+
+    def cut(**options: float) -> list[tuple[float, float]]:
+        found = segments(times, scores, p_values, **{"smooth": 0, "min_length": 0, "hysteresis": 1, **options})
+        return [(part.start, part.end) for part in found if not part.belongs]
+
+    assert cut() == [(5, 6), (20, 26), (27, 29)]
+    assert cut(smooth=5) != cut()
+    assert cut(min_length=2) == [(20, 29)]
+    assert cut(hysteresis=3) == [(5, 6), (20, 26), (27, 32)]
