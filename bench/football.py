@@ -24,8 +24,7 @@ from winnow.data.pool import Pool
 from winnow.detect.scorers import SCORERS
 from winnow.errors import DataError
 from winnow.learn.encode import encode
-from winnow.models.registry import load_model
-from winnow.steps.train import load_companions
+from winnow.steps.parts import load_companions, load_network
 
 from common import arguments, finish, football_lists, need, separation, spread, table
 
@@ -76,8 +75,7 @@ def measure(
 
 def encode_lists(run: Run, lists: dict[str, Path], folder: Path) -> dict[str, Encodings]:
     """Encodings of the test lists with the run's model; pools are kept by picture size."""
-    options, model = run.folder.options, load_model(run.folder.folder("train"))
-    beside = load_companions(run.folder)
+    options, model, beside = run.folder.options, load_network(run.folder), load_companions(run.folder)
     result = {}
     for name, path in lists.items():
         where = folder / "pools" / "{}x{}".format(*options.ingest.size) / name

@@ -21,15 +21,22 @@ class Run:
         run.score("new.mp4")["videos"]
 
     A new folder is made when there is none; `recipe` and options then start from the recipe, later calls keep what
-    the folder has. Raises `OptionError` for an unknown option and `RunError` when a step is missing.
+    the folder has. `trust` names parts of your own, 'module:Class', that the folder may load. Raises `OptionError` for
+    an unknown option and `RunError` when a step is missing.
     """
 
-    def __init__(self, path: str | Path, recipe: str = "", **options: Any) -> None:
+    def __init__(self, path: str | Path, recipe: str = "", *, trust: Sequence[str] = (), **options: Any) -> None:
         path = Path(path)
         if (path / "run.json").exists():
             self.folder = RunFolder.open(path)
+            if recipe and recipe != self.folder.content["recipe"]:
+                raise OptionError(
+                    f"{path} was made with the recipe '{self.folder.content['recipe']}', not '{recipe}'.",
+                    "Choose another folder, or leave the recipe out.",
+                )
         else:
             self.folder = RunFolder.create(path, load_recipe(recipe) if recipe else None, recipe)
+        self.folder.trusted |= set(trust)
         self.set(**options)
 
     def set(self, **options: Any) -> Run:
@@ -99,9 +106,9 @@ class Run:
     @property
     def detector(self) -> Any:
         """The calibrated `winnow.Detector`."""
-        from winnow.detect.detector import Detector
+        from winnow.steps.parts import load_detector
 
-        return Detector.load(self.folder.folder("calibrate"))
+        return load_detector(self.folder)
 
 
 def _listed(sources: Sources) -> list[str | Path]:

@@ -37,6 +37,9 @@ RunPath = Annotated[Path, Parameter(name="--run", help="The run folder.")]
 Resume = Annotated[
     bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")
 ]
+Trust = Annotated[
+    tuple[str, ...], Parameter(name="--trust", help="A part of your own, 'module:Class', that the run may load.")
+]
 Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]
 Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
 Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
@@ -109,11 +112,11 @@ def train(*, run: RunPath, resume: Resume = False, model: Model = None, options:
 
 
 @app.command
-def encode(*, run: RunPath, resume: Resume = False) -> None:
+def encode(*, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
     """Write a code and the measures of every picture of the pool."""
     from winnow.steps.encode import encode as step
 
-    print(show.encode(step(RunFolder.open(run), resume=resume)))
+    print(show.encode(step(RunFolder.open(run, trust), resume=resume)))
 
 
 @app.command
@@ -127,15 +130,15 @@ def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None) -
 
 
 @app.command
-def report(*, run: RunPath) -> None:
+def report(*, run: RunPath, trust: Trust = ()) -> None:
     """Write the run folder's report.html, a single file that needs no network."""
     from winnow.steps.report import report as step
 
-    print(f"Report: {step(RunFolder.open(run))}")
+    print(f"Report: {step(RunFolder.open(run, trust))}")
 
 
 @app.command
-def score(*sources: str, run: RunPath, to: Path | None = None, segments: Segments = None) -> None:
+def score(*sources: str, run: RunPath, to: Path | None = None, segments: Segments = None, trust: Trust = ()) -> None:
     """Judge new pictures and videos: a row each, and for a video its segments, a cut list and a picture of the score.
 
     Args:
@@ -144,7 +147,7 @@ def score(*sources: str, run: RunPath, to: Path | None = None, segments: Segment
     """
     from winnow.steps.score import score as step
 
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(run, trust)
     folder.update(_given(segments=segments))
     print(show.score(step(folder, sources, to=to)))
 
@@ -156,6 +159,7 @@ def evaluate(
     belongs: Annotated[list[str], Parameter(consume_multiple=True)],
     foreign: Annotated[list[str], Parameter(consume_multiple=True)],
     to: Path | None = None,
+    trust: Trust = (),
 ) -> None:
     """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each foreign group.
 
@@ -175,7 +179,7 @@ def evaluate(
                 "Give, for example: --foreign adverts=clips/adverts",
             )
         groups.setdefault(name, []).append(source)
-    print(show.evaluate(step(RunFolder.open(run), belongs, groups, to=to)))
+    print(show.evaluate(step(RunFolder.open(run, trust), belongs, groups, to=to)))
 
 
 @app.command

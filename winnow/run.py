@@ -7,6 +7,7 @@ import json
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +33,7 @@ class RunFolder:
     def __init__(self, path: Path, content: dict[str, Any]) -> None:
         self.path = path
         self.content = content
+        self.trusted: set[str] = set()
 
     @classmethod
     def create(
@@ -55,14 +57,16 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> RunFolder:
-        """An existing run folder; `RunError` when there is none."""
+    def open(cls, path: str | Path, trust: Sequence[str] = ()) -> RunFolder:
+        """An existing run folder, `RunError` when there is none; `trust` names parts 'module:Class' it may load."""
         path = Path(path)
         if not (path / "run.json").exists():
             raise RunError(
                 f"{path} is not a run folder: it has no run.json.", "Make one: winnow run RECIPE SOURCES --to FOLDER"
             )
-        return cls(path, read_json(path / "run.json"))
+        run = cls(path, read_json(path / "run.json"))
+        run.trusted |= set(trust)
+        return run
 
     def save(self) -> None:
         """Writes run.json, whole or not at all."""
@@ -78,6 +82,7 @@ class RunFolder:
     def update(self, given: dict[str, dict[str, Any]]) -> Options:
         """Takes over options the user gave (section to option to value) and returns the resolved ones."""
         options = self.options.updated(given, "Command line")
+        self.trusted |= {value for values in given.values() for value in values.values() if _is_own(value)}
         self.content["options"] = options.model_dump(mode="json")
         self.content["set_by"].update(
             {f"{section}.{name}": "you" for section, values in given.items() for name in values}
@@ -135,6 +140,11 @@ class RunFolder:
     def result(self, step: str) -> dict[str, Any]:
         """What a step recorded, or nothing when it was not run."""
         return self.content["steps"].get(step, {}).get("result", {})
+
+
+def _is_own(value: Any) -> bool:
+    """Whether an option's value names a part of the user's own, 'module:Class'."""
+    return isinstance(value, str) and ":" in value
 
 
 def _version(library: str) -> str:

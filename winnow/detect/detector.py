@@ -175,7 +175,7 @@ class Detector:
         if kind is None:
             raise RunError(
                 f"The detector in {folder} uses the scorer '{about['scorer']}', which is not one of Winnow's.",
-                "Give its class: Detector.load(folder, own=YourScorer).",
+                f"If you trust it: --trust {about['scorer']}, or in Python Detector.load(folder, own=YourScorer).",
             )
         with np.load(folder / "detector.npz", allow_pickle=False) as file:
             arrays = dict(file)

@@ -51,10 +51,9 @@ class TrainResult:
 
 
 def train(model: Model, source: PixelSource | np.ndarray, rows: Mapping[str, np.ndarray], options: TrainOptions,
-          folder: Path, *, resume: bool = False, vary: Vary | None = None,
+          folder: Path, *, resume: bool = False,
           on_grid: Callable[[Path], None] | None = None) -> TrainResult:
     """Trains `model` in place on the rows 'train' of a pool (or of a uint8 array), the best by the rows 'validate'.
-    They are shifted and mirrored at random as `vary` says, by default as the options do.
 
     Writes into `folder`: model.safetensors and model.json (the best), train.jsonl (a line a validation), checkpoints/,
     grids/ (at most ten pictures; `on_grid` is told of each). With `resume` it goes on from the last checkpoint, if any.
@@ -63,7 +62,7 @@ def train(model: Model, source: PixelSource | np.ndarray, rows: Mapping[str, np.
     after Ctrl-C.
     """
     source = as_source(source)
-    trainer = Trainer(model, source, rows, options, folder, vary)
+    trainer = Trainer(model, source, rows, options, folder)
     state = trainer.resume() if resume else trainer.start()
     started, seconds_before = time.perf_counter(), state.seconds
     left = (options.iterations - state.step) * trainer.batch
@@ -92,9 +91,9 @@ class Trainer:
     """The model, its optimiser, its pictures, and where the training stands."""
 
     def __init__(self, model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions,
-                 folder: Path, vary: Vary | None = None) -> None:
+                 folder: Path) -> None:
         self.model, self.options, self.folder = model, options, folder
-        self.vary = vary or Vary(options.shift, options.flip)
+        self.vary = Vary(options.shift, options.flip)
         self.device = choose_device(options.device)
         self.arithmetic = choose_arithmetic(options.precision, self.device)
         self.noise_width, self.dimensions = inspect(model, source, rows)

@@ -91,7 +91,7 @@ def load_model(folder: Path, own: type[Model] | None = None) -> Model:
         found = find_model(name)
     else:
         raise ModelError(f"The model in {folder} is of the class '{name}', which is not one of Winnow's.",
-                         "If you trust it, import the class yourself: load_model(folder, own=YourClass).")
+                         f"If you trust it: --trust {name}, or in Python load_model(folder, own=YourClass).")
     with torch.random.fork_rng(devices=[]):
         model = found(size=tuple(content["size"]), channels=content["channels"], **content["config"])
     try:

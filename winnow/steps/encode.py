@@ -9,14 +9,13 @@ import numpy as np
 
 from winnow.data.pool import Pool
 from winnow.run import RunFolder
+from winnow.steps.parts import load_companions, load_network
 from winnow.steps.split import split_of
-from winnow.steps.train import load_companions
 
 
 def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     """Encodes the usable pictures of the pool (exact copies and those given as 'test' stay out)."""
     from winnow.learn.encode import encode as encode_rows
-    from winnow.models.registry import load_model
 
     run.require("train")
     if resume and run.done("encode"):
@@ -27,7 +26,7 @@ def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     rows = np.flatnonzero(split != "test")
     trained = bool(run.result("train")["trained"])
     encodings = encode_rows(
-        load_model(run.folder("train")),
+        load_network(run),
         pool,
         rows,
         beside=load_companions(run),

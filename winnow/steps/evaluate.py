@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from winnow.data.pool import Pool
-from winnow.detect.detector import Detector
 from winnow.detect.scorers import make_scorer
 from winnow.errors import OptionError
 from winnow.files import replacing, write_json
@@ -41,16 +40,16 @@ def evaluate(
         )
     run.require("calibrate")
     folder = to or run.path / "evaluation"
-    detector = Detector.load(run.folder("calibrate"))
     baseline = {"gradient": make_scorer("gradient", run.options.detect).fit(Encodings.load(run.folder("encode")))}
     groups = {"belongs": judge(run, belongs, folder / "pools" / "belongs", baseline)}
     for name, sources in foreign.items():
         groups[name] = judge(run, sources, folder / "pools" / f"foreign-{_slug(name)}", baseline)
+    threshold = groups["belongs"].threshold.value
     result: dict[str, Any] = {
         "scorer": run.options.detect.scorer,
-        "threshold": detector.threshold.value,
+        "threshold": threshold,
         "false_alarms_asked": run.options.detect.false_alarms,
-        **_measured(groups, lambda scored: scored.scores, detector.threshold.value),
+        **_measured(groups, lambda scored: scored.scores, threshold),
     }
     sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["foreign"]
     result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
@@ -71,7 +70,7 @@ def evaluate(
             )
         ),
     )
-    _draw(folder, groups, detector.threshold.value)
+    _draw(folder, groups, threshold)
     write_json(folder / "evaluation.json", result)
     return {**result, "folder": folder}
 

@@ -23,9 +23,11 @@ from winnow.steps.split import split_of
 
 def report(run: RunFolder) -> Path:
     """Writes report.html from what the steps left: trainings, thresholds, and the last `score` and `evaluate`, if any."""
+    from winnow.steps.parts import load_detector
+
     run.require("calibrate")
     pool, encodings = Pool.open(run.folder("ingest")), Encodings.load(run.folder("encode"))
-    detector, split = Detector.load(run.folder("calibrate")), split_of(run, pool).split
+    detector, split = load_detector(run), split_of(run, pool).split
     rows = np.flatnonzero(split != "test")
     held = np.flatnonzero(~encodings.seen) if not encodings.seen.all() else np.arange(len(encodings))
     evaluation = (
@@ -238,11 +240,11 @@ def _rebuilt(run: RunFolder, pool: Pool, rows: np.ndarray, most: int = 8) -> Sec
     if not run.result("train")["trained"]:
         return Section("Originals and reconstructions")
     from winnow.learn.encode import rebuild
-    from winnow.models.registry import load_model
+    from winnow.steps.parts import load_network
 
     chosen = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     originals = pool.pixels(chosen)
-    png = grids.reconstruction_grid(originals, rebuild(load_model(run.folder("train")), originals))
+    png = grids.reconstruction_grid(originals, rebuild(load_network(run), originals))
     return Section(
         "Originals and reconstructions",
         figures=[Figure("Held-out pictures, what the model makes of them, and the error", png, pictures=True)],

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from winnow.data.pool import Pool
-from winnow.detect.detector import Detector
-from winnow.detect.scorers import Scorer
+from winnow.detect.scorer import Scorer
 from winnow.detect.segments import Segment, ffconcat, segments, smoothed
+from winnow.detect.threshold import Threshold
 from winnow.files import replacing, write_text
 from winnow.options import SegmentOptions
 from winnow.progress import progress
@@ -32,6 +32,7 @@ class Scored:
     belongs: np.ndarray
     others: dict[str, np.ndarray]
     refused: int
+    threshold: Threshold
 
 
 def judge(
@@ -40,12 +41,11 @@ def judge(
     """Ingests sources into a pool in `folder` the way the run's own pictures were, and scores them chunk by chunk."""
     from winnow.data.ingest import ingest
     from winnow.learn.encode import encode
-    from winnow.models.registry import load_model
-    from winnow.steps.train import load_companions
+    from winnow.steps.parts import load_companions, load_detector, load_network
 
     run.require("calibrate")
     options, beside = run.options, load_companions(run)
-    detector, model = Detector.load(run.folder("calibrate")), load_model(run.folder("train"))
+    detector, model = load_detector(run), load_network(run)
     result = ingest(sources, folder, options.ingest, keep_others=False)
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
@@ -59,7 +59,7 @@ def judge(
                 extra[name][rows] = scorer.score(encodings)
             advance(len(rows))
     p_values = detector.p_values(scores)
-    return Scored(pool, scores, p_values, scores <= detector.threshold.value, extra, result.refused)
+    return Scored(pool, scores, p_values, scores <= detector.threshold.value, extra, result.refused, detector.threshold)
 
 
 def score(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = None) -> dict[str, Any]:
@@ -86,11 +86,10 @@ def score(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = No
     )
     for old in (*folder.glob("video-*.png"), *folder.glob("video-*.ffconcat")):
         old.unlink()
-    threshold = Detector.load(run.folder("calibrate")).threshold
     videos: list[dict[str, Any]] = []
     for number, (source, rows) in enumerate(video_rows(pool)):
         times = columns["time"][rows].astype(float)
-        found = segment_video(times, scored, rows, run.options.segments, threshold.level)
+        found = segment_video(times, scored, rows, run.options.segments, scored.threshold.level)
         stem = folder / f"video-{number:03d}-{Path(source).stem}"
         write_text(stem.with_name(stem.name + ".ffconcat"), ffconcat(source, found))
         _timeline(
@@ -98,7 +97,7 @@ def score(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = No
             source,
             times,
             scored.scores[rows],
-            threshold.value,
+            scored.threshold.value,
             found,
             run.options.segments,
         )
@@ -122,7 +121,7 @@ def score(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = No
         "pictures": len(pool),
         "belong": int(scored.belongs.sum()),
         "refused": scored.refused,
-        "threshold": threshold.value,
+        "threshold": scored.threshold.value,
         "videos": videos,
         "folder": folder,
     }

@@ -11,11 +11,9 @@ import numpy as np
 from winnow.data.generic import generic_pictures
 from winnow.data.ingest import ingest
 from winnow.data.pool import Pool
-from winnow.learn.feed import Vary
 from winnow.learn.train import train as fit
-from winnow.models.contract import Model
 from winnow.models.linear import MOST_PICTURES, Linear
-from winnow.models.registry import build, load_model, save_model
+from winnow.models.registry import build, save_model
 from winnow.run import RunFolder
 from winnow.steps.split import split_of
 
@@ -39,8 +37,7 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         return run.result("train")
     split = split_of(run, pool)
     rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
-    vary = Vary(options.train.shift, options.train.flip)
-    result = fit(model, pool, rows, options.train, run.folder("train"), vary=vary, resume=resume)
+    result = fit(model, pool, rows, options.train, run.folder("train"), resume=resume)
     _companions(run, pool, rows["train"])
     run.record(
         "train",
@@ -57,12 +54,6 @@ def _companions(run: RunFolder, pool: Pool, rows: np.ndarray) -> None:
     own = pool.pixels(rows[np.linspace(0, len(rows) - 1, min(MOST_PICTURES, len(rows))).astype(int)])
     for name, pixels in (("linear", own), ("background", _background(run, pool))):
         save_model(Linear(pool.size, pool.channels).fit(pixels), run.folder("train") / name)
-
-
-def load_companions(run: RunFolder) -> dict[str, Model]:
-    """The models that stand beside the run's network, by the name of the measure each gives."""
-    folders = [run.folder("train") / name for name in ("linear", "background")]
-    return {path.name: load_model(path, own=Linear) for path in folders if path.exists()}
 
 
 def _background(run: RunFolder, pool: Pool) -> np.ndarray:
