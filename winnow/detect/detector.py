@@ -150,6 +150,7 @@ class Detector:
             "scorer": self.scorer_name,
             "false_alarms": self.false_alarms,
             "confident": self.confident,
+            "dirt": self.dirt,
             "folds": self.folds,
             "seed": self.seed,
             "sha256": {"detector.npz": sha256(folder / "detector.npz")},
