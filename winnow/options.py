@@ -107,7 +107,7 @@ class SegmentOptions(Section):
     smooth: float = Field(3.0, ge=0, description="Seconds of the running median over a video's scores.")
     min_length: float = Field(2.0, ge=0, description="Shortest segment of a video, in seconds.")
     hysteresis: float = Field(
-        3.0, ge=1, description="A segment ends only when the p-value is this many times the false-alarm rate."
+        2.0, ge=1, description="A segment ends only when the p-value is this many times the false-alarm rate."
     )
 
 

@@ -56,14 +56,16 @@ class Surprise:
 
 
 def components_for(encodings: Encodings) -> tuple[str, ...]:
-    """The default components: neighbours of the codes, and two views of the error or, without a decoder, directions.
+    """The default components: every view that differs. With a decoder its error seen in two or three ways; always the
+    neighbours of the codes and of their directions, or, without a decoder, the Gaussian of the directions.
 
-    Chosen on football clips and Fashion-MNIST (docs/calibrate.md): unexplained variance knows simple pictures, expected
-    error textures and contours, neighbours what the code tells apart though it is rebuilt well.
+    None is best everywhere (docs/log.md): unexplained variance knows simple pictures, complexity and expected error
+    textures and contours, neighbours what the code tells apart though it is rebuilt well; their sum bears the weak ones.
     """
     has = encodings.measures.keys()
     if {"reconstruction", "variance"} <= has:
-        return ("unexplained", "expected" if "background" in has else "complexity", "neighbours")
+        expected = ("expected",) if "background" in has else ()
+        return ("unexplained", "complexity", *expected, "cosine", "neighbours")
     return ("reconstruction", "neighbours") if "reconstruction" in has else ("neighbours", "directions")
 
 
