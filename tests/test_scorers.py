@@ -286,10 +286,10 @@ def test_surprise_of_equal_scores_is_finite() -> None:
 
 def test_combined_takes_what_the_encodings_have() -> None:
     everything = Combined().fit(NORMAL)
-    assert set(everything.fitted) == {"unexplained", "expected", "neighbours"}
+    assert set(everything.fitted) == {"unexplained", "complexity", "expected", "cosine", "neighbours"}
     assert set(Combined().fit(NORMAL.codes).fitted) == {"neighbours", "directions"}
     some = Encodings.of(NORMAL.codes, measures={name: NORMAL.measures[name] for name in ("reconstruction", "variance")})
-    assert set(Combined().fit(some).fitted) == {"unexplained", "complexity", "neighbours"}
+    assert set(Combined().fit(some).fitted) == {"unexplained", "complexity", "cosine", "neighbours"}
     alone = Encodings.of(NORMAL.codes, measures={"reconstruction": NORMAL.measures["reconstruction"]})
     assert set(Combined().fit(alone).fitted) == {"reconstruction", "neighbours"}
     chosen = Combined(("gaussian", "latent")).fit(NORMAL)
