@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,8 +18,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Side = Annotated[int, Field(ge=8, le=4096)]
+
+
 class IngestOptions(Section):
-    size: tuple[int, int] = Field((64, 64), description="Height and width of the pictures the model sees, in pixels.")
+    size: tuple[Side, Side] = Field((64, 64), description="Height and width of the pictures the model sees, in pixels.")
     grey: bool = Field(False, description="Keep one grey channel instead of three colours.")
     every: float = Field(1.0, ge=0.001, description="Seconds between the frames taken from a video.")
     keyframes: bool = Field(False, description="Take a video's key frames only (fastest; ignores --every).")
