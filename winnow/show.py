@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 
+def count(number: int, noun: str) -> str:
+    """1 video, 1,200 videos."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def ingest(result: dict[str, Any]) -> str:
     """One line on what was read, and one on what was not."""
     lines = [
-        f"Ingested {result['pictures']:,} pictures and {result['frames']:,} frames of {result['videos']:,} videos "
-        f"in {result['groups']:,} groups ({result['seconds']:.1f} s)."
+        f"Ingested {count(result['pictures'], 'picture')} and {count(result['frames'], 'frame')} of "
+        f"{count(result['videos'], 'video')} in {count(result['groups'], 'group')} ({result['seconds']:.1f} s)."
     ]
     left_out = [
         f"{result[name]:,} {text}"

@@ -18,6 +18,7 @@ from winnow.learn.encodings import Encodings
 from winnow.report import figures, grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, Table, render
 from winnow.run import RunFolder
+from winnow.show import count
 from winnow.steps.split import split_of
 
 
@@ -69,7 +70,7 @@ def _verdict(run: RunFolder, pool: Pool) -> str:
         else "Without training, by a pretrained network, learnt from"
     )
     return (
-        f"{how} {len(pool):,} pictures in {groups:,} groups. Scores above {found['threshold']:.4g} are called foreign; "
+        f"{how} {count(len(pool), 'picture')} in {count(groups, 'group')}. Scores above {found['threshold']:.4g} are called foreign; "
         f"{found['false_alarms']:.2%} false alarms are expected, judged from {found['calibrated_on']:,} held-out pictures."
     )
 
@@ -77,7 +78,7 @@ def _verdict(run: RunFolder, pool: Pool) -> str:
 def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: dict[str, Any] | None) -> list[KeyFigure]:
     trained, threshold = run.result("train"), detector.threshold
     strip = [
-        KeyFigure("pictures", f"{len(pool):,}", f"{len(set(pool.column('group'))):,} groups"),
+        KeyFigure("pictures", f"{len(pool):,}", count(len(set(pool.column("group"))), "group")),
         KeyFigure(
             "false alarms", f"{threshold.achieved:.2%}", "with 95 % confidence" if threshold.confident else "on average"
         ),
@@ -287,8 +288,8 @@ def _sources(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
     parts = ("train", "validate", "calibrate", "test")
     groups = Table(
         ("group", *parts),
-        [(group, *(count[part] for part in parts)) for group, count in counts.items()][:500],
-        title=f"{len(counts):,} groups and what each was used for",
+        [(group, *(used[part] for part in parts)) for group, used in counts.items()][:500],
+        title=f"{count(len(counts), 'group')} and what each was used for",
         folded=len(counts) > 12,
     )
     return Section("What it learnt from", tables=[sources, groups])
