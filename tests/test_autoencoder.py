@@ -43,7 +43,23 @@ def test_football_takes_other_sizes(size):
     assert model.rebuild(pictures(1, size, 1)).shape == (1, 1, *size)
 
 
-@pytest.mark.parametrize(("architecture", "size"), [("football", (14, 60)), ("strided", (7, 64))])
+@pytest.mark.parametrize("size", [(16, 16), (17, 40), (64, 64), (50, 33)])
+def test_inspection_rebuilds_every_size(size):
+    model = network(size, 1, architecture="inspection", variational=True)
+    assert model.rebuild(pictures(2, size, 1)).shape == (2, 1, *size)
+
+
+def test_inspection_is_vgg_like_with_doubling_channels_and_tanh():
+    model = network((64, 64), 1, architecture="inspection", width=8)
+    layers = [layer for layer in model.encoder if isinstance(layer, torch.nn.Conv2d)]
+    assert [(layer.out_channels, layer.kernel_size, layer.stride) for layer in layers] == [
+        (width, (3, 3), (2, 2)) for width in (8, 16, 32, 64)]
+    codes = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
+    logits = model.decoder[:-1](codes)
+    torch.testing.assert_close(model.decode(codes), (torch.tanh(logits) + 1) / 2)
+
+
+@pytest.mark.parametrize(("architecture", "size"), [("football", (14, 60)), ("strided", (7, 64)), ("inspection", (64, 15))])
 def test_too_small_pictures_are_refused_with_the_smallest_size(architecture, size):
     with pytest.raises(ModelError, match=f"{size[0]}x{size[1]} are too small.*\n.*--size"):
         network(size, architecture=architecture)

@@ -31,6 +31,9 @@ VAE = {"variational": True}
 RUNS: dict[str, tuple[object, dict[str, object]]] = {
     "size": ((40, 32), {}),
     "grey": (True, {}),
+    "patches": (True, {"size": (16, 16)}),
+    "stride": (8, {"patches": True, "size": (16, 16)}),
+    "blank": (0.0, {"patches": True, "size": (16, 16)}),
     "white": (1000.0, {}),
     "every": (0.5, {"video": True}),
     "keyframes": (True, {"video": True}),

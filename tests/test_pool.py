@@ -211,7 +211,7 @@ def test_new_labels_need_no_decoding(mixed, tmp_path, monkeypatch):
     ingest([listed], tmp_path / "pool", OPTIONS)
     first = Pool.open(tmp_path / "pool")
     listed.write_text("path,label,group,split\n" + "".join(f"{name},new,g,train\n" for name in names))
-    monkeypatch.setattr(ingesting, "_picture", None)
+    monkeypatch.setattr("winnow.data.parts._picture", None)
     ingest([listed], tmp_path / "pool", OPTIONS)
     second = Pool.open(tmp_path / "pool")
     assert set(first.column("label")) == {"old"}

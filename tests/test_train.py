@@ -100,7 +100,7 @@ def test_the_loop_equals_a_plain_one(tmp_path):
 
 
 @pytest.mark.parametrize("change", [
-    {"rate": 2e-3}, {"schedule": "constant"}, {"batch": 8}, {"loss": "sigma"}, {"latent_weight": 0.1},
+    {"rate": 2e-3}, {"schedule": "constant"}, {"batch": 8}, {"loss": "sigma"}, {"loss": "mean"}, {"latent_weight": 0.1},
     {"free_bits": 1.0}, {"seed": 1}, {"shift": 0.2}, {"flip": True}, {"precision": "bfloat16"}, {"iterations": 19},
 ])
 def test_every_option_changes_the_weights(tmp_path, change):
@@ -128,6 +128,8 @@ def test_losses_by_hand():
     chosen = TrainOptions(latent_weight=0.5, free_bits=0.4)
     assert total_loss(error, None, 100, 10, chosen).item() == pytest.approx(20.0)
     assert total_loss(error, latent, 100, 10, chosen).item() == pytest.approx(20 + 0.5 * (4 + 5) / 2)
+    mean = chosen.model_copy(update={"loss": "mean"})
+    assert total_loss(error, latent, 100, 10, mean).item() == pytest.approx(0.2 + 0.5 * 4.5)
     sigma = chosen.model_copy(update={"loss": "sigma"})
     assert total_loss(error, latent, 100, 10, sigma).item() == pytest.approx(50 * np.log(0.2) + 0.5 * 4.5)
     assert total_loss(0 * error, None, 100, 10, sigma).item() == pytest.approx(50 * np.log(ROUNDING), rel=1e-5)

@@ -24,6 +24,15 @@ Side = Annotated[int, Field(ge=8, le=4096)]
 class IngestOptions(Section):
     size: tuple[Side, Side] = Field((64, 64), description="Height and width of the pictures the model sees, in pixels.")
     grey: bool = Field(False, description="Keep one grey channel instead of three colours.")
+    patches: bool = Field(
+        False, description="Cut each picture, at its own resolution, into patches of --size instead of scaling it."
+    )
+    stride: int = Field(0, ge=0, le=4096, description="Pixels from one patch to the next [default: 0, side by side].")
+    blank: float = Field(
+        3.0,
+        ge=0,
+        description="Drop patches at the border with columns or rows of a smaller standard deviation, in grey levels (0: none).",
+    )
     every: float = Field(1.0, ge=0.001, description="Seconds between the frames taken from a video.")
     keyframes: bool = Field(False, description="Take a video's key frames only (fastest; ignores --every).")
     white: float | None = Field(
@@ -42,10 +51,12 @@ class IngestOptions(Section):
 
 class ModelOptions(Section):
     model: str = Field("autoencoder", description="autoencoder, pretrained, or your own as 'module:name'.")
-    architecture: Literal["strided", "football"] = Field("strided", description="Layers of the autoencoder.")
+    architecture: Literal["strided", "football", "inspection"] = Field(
+        "strided", description="Layers of the autoencoder."
+    )
     variational: bool = Field(False, description="Variational autoencoder (VAE) instead of a plain one (AE).")
     latent: int = Field(32, ge=1, description="Latent dimensions.")
-    width: int = Field(16, ge=1, description="Channels of the first layer of the strided architecture.")
+    width: int = Field(16, ge=1, description="Channels of the first layer (not of 'football').")
     backbone: str = Field(
         "mobilenet_v2", description="Pretrained network: vgg16, mobilenet_v2, squeezenet1_1 or a timm name."
     )
@@ -62,9 +73,9 @@ class TrainOptions(Section):
     batch: int = Field(32, ge=1, description="Pictures in an optimiser step.")
     rate: float = Field(2e-3, gt=0, description="Learning rate of Adam.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="How the learning rate goes on.")
-    loss: Literal["squared", "sigma"] = Field(
+    loss: Literal["squared", "mean", "sigma"] = Field(
         "squared",
-        description="Squared error summed over the picture, or the "
+        description="Squared error summed over the picture, its mean, or the "
         "sigma-VAE's D/2 log(mean squared error), which needs no weight.",
     )
     latent_weight: float = Field(1.0, ge=0, description="Weight (lambda, beta) of the latent loss of a VAE.")

@@ -9,69 +9,47 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import io
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import count, groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.data import images, storage, video
-from winnow.data.pool import FORMAT, ITEMS, fingerprint, write_shards
+from winnow.data.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop
+from winnow.data.pool import FORMAT, ITEMS, PICTURES, fingerprint
 from winnow.data.sources import Expansion, Refusal, Source, expand
-from winnow.errors import Damaged, InputError, RunError, Unreadable
+from winnow.errors import Damaged, InputError, RunError
 from winnow.files import read_json, replacing, sha256, write_json, write_text
 from winnow.options import IngestOptions
 from winnow.progress import progress
 from winnow.scale.local import cores, run_local
 
 PART_PICTURES = 1024
-LARGEST_FILE = 1 << 30  # bytes of a picture's file
+PART_CUT = 64  # pictures of a part when each is cut into patches, of which there can be hundreds
 OWED = "again.json"
 
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What the pool holds after an ingest: rows of pictures and of frames, videos, files refused, rows that are copies."""
+    """What the pool holds after an ingest: pictures, videos, frames of them, patches that pictures and frames were cut
+    into, files refused, rows that are copies."""
 
     pictures: int
     videos: int
     frames: int
+    patches: int
     refused: int
     copies: int
     skipped: int
     seconds: float
     groups: int
-
-
-@dataclass
-class _Part:
-    """A part's record: its sources, a row (id, place of its source, time) a picture, its refusals and its pixels."""
-
-    number: int
-    key: dict[str, Any]
-    sources: list[Source]
-    rows: list[tuple[str, int, float | None]] = field(default_factory=list)
-    refused: list[Refusal] = field(default_factory=list)
-    shards: list[dict[str, Any]] = field(default_factory=list)
-
-    def save(self, folder: Path) -> None:
-        write_json(_record(folder, self.number), asdict(self))
-
-    @classmethod
-    def load(cls, path: Path) -> _Part:
-        saved = read_json(path)
-        return cls(saved["number"], saved["key"], [Source(**source) for source in saved["sources"]],
-                   [(row[0], row[1], row[2]) for row in saved["rows"]],
-                   [Refusal(**refusal) for refusal in saved["refused"]], saved["shards"])
 
 
 def ingest(inputs: Sequence[str | Path], folder: Path, options: IngestOptions, *,
@@ -87,14 +65,14 @@ def ingest(inputs: Sequence[str | Path], folder: Path, options: IngestOptions, *
     folder = Path(folder)
     expansion = expand(inputs)
     if options.on_error == "stop" and expansion.refused:
-        _stop(expansion.refused[0])
+        stop(expansion.refused[0])
     sources = expansion.sources
     with _writing(folder), _alone(folder):
         kept, again = _finished(folder, sources, options, keep_others)
         sources = again + sources
-        plan = _plan(sources, {uri for uris in kept.values() for uri in uris})
+        plan = _plan(sources, {uri for uris in kept.values() for uri in uris}, PART_CUT if options.patches else PART_PICTURES)
         free = (number for number in count() if number not in kept)
-        parts = [_Part(number, _key(options), todo) for todo, number in zip(plan, free, strict=False)]
+        parts = [Part(number, _key(options), todo) for todo, number in zip(plan, free, strict=False)]
         _decode_all(folder, parts, options)
         firsts = {number: uris[0] for number, uris in kept.items()} | {part.number: part.sources[0].uri for part in parts}
         totals = _assemble(folder, _in_order(firsts, sources), expansion, {source.uri for source in sources}, options)
@@ -106,12 +84,9 @@ def ingest(inputs: Sequence[str | Path], folder: Path, options: IngestOptions, *
 
 def _key(options: IngestOptions) -> dict[str, Any]:
     """The options that change pixels or rows; a pool holds pictures of one kind."""
-    return {"size": list(options.size), "grey": options.grey, "every": options.every, "keyframes": options.keyframes,
-            "white": options.white}
-
-
-def _record(folder: Path, number: int) -> Path:
-    return folder / "parts" / f"{number:05d}.json"
+    key = {"size": list(options.size), "grey": options.grey, "every": options.every, "keyframes": options.keyframes,
+           "white": options.white, "patches": options.patches}
+    return {**key, "stride": options.stride, "blank": options.blank} if options.patches else key
 
 
 def _finished(folder: Path, sources: list[Source], options: IngestOptions,
@@ -160,15 +135,15 @@ def _owed(folder: Path) -> list[Source]:
     return [Source(**source) for source in read_json(folder / OWED)] if (folder / OWED).exists() else []
 
 
-def _load(path: Path) -> _Part | None:
+def _load(path: Path) -> Part | None:
     """A part's record; nothing when it is damaged, so that the part is made again."""
     try:
-        return _Part.load(path)
+        return Part.load(path)
     except (Damaged, KeyError, TypeError, IndexError):
         return None
 
 
-def _pixels_there(folder: Path, part: _Part) -> bool:
+def _pixels_there(folder: Path, part: Part) -> bool:
     return all((folder / shard["file"]).exists() and (folder / shard["file"]).stat().st_size == shard["bytes"]
                for shard in part.shards)
 
@@ -188,7 +163,7 @@ def _flag(name: str, value: Any) -> str:
     return f"--{name} {'(default)' if value is None else value}"
 
 
-def _plan(sources: list[Source], covered: set[str]) -> list[list[Source]]:
+def _plan(sources: list[Source], covered: set[str], most: int) -> list[list[Source]]:
     """The parts still to be made; a video ends a part of pictures even when it is done, so a resume cuts alike."""
     plan: list[list[Source]] = []
     pictures: list[Source] = []
@@ -199,7 +174,7 @@ def _plan(sources: list[Source], covered: set[str]) -> list[list[Source]]:
             plan += [[source]] if source.uri not in covered else []
         elif source.uri not in covered:
             pictures.append(source)
-            if len(pictures) == PART_PICTURES:
+            if len(pictures) == most:
                 plan.append(pictures)
                 pictures = []
     return plan + ([pictures] if pictures else [])
@@ -208,88 +183,23 @@ def _plan(sources: list[Source], covered: set[str]) -> list[list[Source]]:
 # ---- decoding
 
 
-def _decode_all(folder: Path, parts: list[_Part], options: IngestOptions) -> None:
+def _decode_all(folder: Path, parts: list[Part], options: IngestOptions) -> None:
     """Makes the parts: the pictures of a part side by side, and videos side by side."""
     workers = cores(options.workers)
     videos = any(part.sources[0].kind == "video" for part in parts)
     total = None if videos else sum(len(part.sources) for part in parts)
     stopped = threading.Event()
     with progress("ingest", total, "frames" if videos else "pictures") as advance:
-        make = partial(_make_video, folder=folder, options=options, advance=advance, stopped=stopped)
+        make = partial(make_video, folder=folder, options=options, advance=advance, stopped=stopped)
         for kind, run in groupby(parts, key=lambda part: part.sources[0].kind):
             alike = list(run)
             made = run_local(make, alike, workers, stopped) if kind == "video" else (
-                _make_pictures(part, folder, options, workers, advance) for part in alike)
+                make_pictures(part, folder, options, workers, advance) for part in alike)
             with contextlib.closing(made):
                 for part in made:
                     part.save(folder)
                     if part.refused and options.on_error == "stop":
-                        _stop(part.refused[0])
-
-
-def _make_pictures(part: _Part, folder: Path, options: IngestOptions, workers: int,
-                   advance: Callable[..., None]) -> _Part:
-    with contextlib.closing(_pictures(part, options, workers, advance)) as pixels:
-        part.shards = write_shards(folder, part.number, pixels, _shape(options))
-    return part
-
-
-def _pictures(part: _Part, options: IngestOptions, workers: int,
-              advance: Callable[..., None]) -> Generator[np.ndarray, None, None]:
-    """The part's pixels in order; its rows and refusals are filled in on the way."""
-    with contextlib.closing(run_local(partial(_picture, options=options), part.sources, workers)) as decoded:
-        for place, (source, (name, image)) in enumerate(zip(part.sources, decoded, strict=True)):
-            advance()
-            if image is not None:
-                part.rows.append((name, place, None))
-                yield image
-                continue
-            part.refused.append(Refusal(source.uri, name))
-            if options.on_error == "stop":
-                _stop(part.refused[0])
-
-
-def _picture(source: Source, options: IngestOptions) -> tuple[str, np.ndarray | None]:
-    """Id and pixels, or the reason there are none."""
-    try:
-        data = storage.read(source.uri, LARGEST_FILE)
-        image = images.decode(data, options.size, grey=options.grey, white=options.white,
-                              pixel_limit=options.pixel_limit)
-    except Unreadable as error:
-        return error.message, None
-    return hashlib.sha256(data).hexdigest()[:16], image
-
-
-def _make_video(part: _Part, *, folder: Path, options: IngestOptions, advance: Callable[..., None],
-                stopped: threading.Event) -> _Part:
-    def decoded() -> Iterator[np.ndarray]:
-        try:
-            for frame in video.frames(uri, options.size, every=options.every, keyframes=options.keyframes,
-                                      grey=options.grey, pixel_limit=options.pixel_limit):
-                if stopped.is_set():
-                    raise RunError("The ingest was stopped.")
-                part.rows.append((f"{uri}@{frame.time:.3f}", 0, frame.time))
-                advance()
-                yield frame.image
-        except Unreadable as error:
-            part.refused.append(Refusal(uri, error.message))
-
-    uri = part.sources[0].uri
-    part.shards = write_shards(folder, part.number, decoded(), _shape(options))
-    return part
-
-
-def _shape(options: IngestOptions) -> tuple[int, int, int]:
-    return (*options.size, 1 if options.grey else 3)
-
-
-def _stop(refusal: Refusal) -> None:
-    raise InputError(_said(refusal) + ".", "Repair or remove it, or go on without it with --on-error skip.")
-
-
-def _said(refusal: Refusal) -> str:
-    reason = refusal.reason.rstrip(".")
-    return reason if refusal.source in reason else f"{refusal.source}: {reason}"
+                        stop(part.refused[0])
 
 
 # ---- the whole
@@ -309,16 +219,18 @@ def _assemble(folder: Path, numbers: list[int], expansion: Expansion, asked: set
     shards: list[dict[str, Any]] = []
     seen: set[str] = set()
     groups: set[str] = set()
-    totals = {"pictures": 0, "videos": 0, "frames": 0, "copies": 0}
+    totals = {"pictures": 0, "videos": 0, "frames": 0, "patches": 0, "copies": 0}
+    cut: list[dict[str, Any]] = []
     with replacing(folder / "items.parquet") as temporary, pq.ParquetWriter(temporary, ITEMS) as writer:
         for number in numbers:
-            part = _Part.load(_record(folder, number))
+            part = Part.load(record(folder, number))
             refused += part.refused
-            partly = {part.sources[place].uri for _, place, _ in part.rows}
+            partly = {part.sources[place].uri for _, place, *_ in part.rows}
             lost |= {refusal.source for refusal in part.refused if refusal.source in asked - partly}
             shards += part.shards
+            cut += part.cut
             if part.rows:
-                table = _table(part, seen)
+                table = _table(part, seen, options)
                 writer.write_table(table)
                 groups.update(table.column("group").to_pylist())
                 _count(totals, part, table)
@@ -326,9 +238,12 @@ def _assemble(folder: Path, numbers: list[int], expansion: Expansion, asked: set
     _check_refused(folder, refused, len(lost), len(asked | lost), options)
     if not seen:
         raise InputError("No picture was found in the inputs.", "Give pictures, videos, or folders or lists of them.")
+    if options.patches:
+        with replacing(folder / "pictures.parquet") as temporary:
+            pq.write_table(pa.Table.from_pylist(cut, schema=PICTURES), temporary)
     write_json(folder / "pool.json", {
-        "format": FORMAT, "size": options.size, "channels": _shape(options)[2], "options": _key(options), **totals,
-        "fingerprint": fingerprint(options.size, _shape(options)[2], _ids(folder), shards),
+        "format": FORMAT, "size": options.size, "channels": shape(options)[2], "options": _key(options), **totals,
+        "fingerprint": fingerprint(options.size, shape(options)[2], _ids(folder), shards),
         "items_sha256": sha256(folder / "items.parquet"), "shards": shards})
     (folder / OWED).unlink(missing_ok=True)
     return {**totals, "refused": len(refused), "groups": len(groups)}
@@ -340,22 +255,25 @@ def _ids(folder: Path) -> Iterator[str]:
             yield from batch.column(0).to_pylist()
 
 
-def _table(part: _Part, seen: set[str]) -> pa.Table:
+def _table(part: Part, seen: set[str], options: IngestOptions) -> pa.Table:
     """The part's rows; of pictures that are the same to the byte the first is "ok" and the others are "copy"."""
     status = []
-    for name, _, _ in part.rows:
+    for name, *_ in part.rows:
         status.append("copy" if name in seen else "ok")
         seen.add(name)
-    of = [part.sources[place] for _, place, _ in part.rows]
-    return pa.table([[name for name, _, _ in part.rows], [source.uri for source in of], [source.group for source in of],
-                     pa.array([moment for _, _, moment in part.rows], pa.float64()), pa.nulls(len(of), pa.string()),
-                     [source.label for source in of], [source.split for source in of], status], schema=ITEMS)
+    names, places, times, boxes = zip(*part.rows, strict=True)
+    of = [part.sources[place] for place in places]
+    groups = [group_of(source, options) for source in of]
+    return pa.table([names, [source.uri for source in of], groups, pa.array(times, pa.float64()),
+                     pa.array(boxes, pa.string()), [source.label for source in of], [source.split for source in of], status],
+                    schema=ITEMS)
 
 
-def _count(totals: dict[str, int], part: _Part, table: pa.Table) -> None:
+def _count(totals: dict[str, int], part: Part, table: pa.Table) -> None:
     moving = part.sources[0].kind == "video"
     totals["videos"] += int(moving)
-    totals["frames" if moving else "pictures"] += len(part.rows)
+    totals["frames" if moving else "pictures"] += len(part.cut) or len(part.rows)
+    totals["patches"] += len(part.rows) if part.cut else 0
     totals["copies"] += table.column("status").to_pylist().count("copy")
 
 
@@ -369,7 +287,7 @@ def _write_quarantine(path: Path, refused: list[Refusal]) -> None:
 
 def _check_refused(folder: Path, refused: list[Refusal], lost: int, files: int, options: IngestOptions) -> None:
     if lost > options.max_refused * files:
-        first = "; ".join(map(_said, refused[:3]))
+        first = "; ".join(map(said, refused[:3]))
         raise InputError(f"{lost} of {files} files could not be read, more than --max-refused {options.max_refused:g} "
                          f"allows: {first}.",
                          f"All are listed in {folder / 'quarantine.csv'}: repair or remove them, or allow more.")

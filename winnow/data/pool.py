@@ -19,6 +19,9 @@ from winnow.files import read_json, replacing, sha256, verify
 FORMAT = 1
 ITEMS = pa.schema([("id", pa.string()), ("source", pa.string()), ("group", pa.string()), ("time", pa.float64()),
                    ("box", pa.string()), ("label", pa.string()), ("split", pa.string()), ("status", pa.string())])
+PICTURES = pa.schema([("id", pa.string()), ("source", pa.string()), ("time", pa.float64()), ("width", pa.int64()),
+                      ("height", pa.int64()), ("patches", pa.int64()), ("blank", pa.int64()), ("colour", pa.bool_())])
+"""What is known of the pictures that patches were cut from (pictures.parquet)."""
 SHARD_ROWS = 8192
 HEADER = 128  # bytes of a .npy header, the same for every number of rows, so that it can be written last
 OPEN_SHARDS = 256  # memory maps held open at once: each keeps a file handle, and 1024 is a common limit
@@ -75,6 +78,12 @@ class Pool:
         if pa.types.is_floating(column.type):
             return column.to_numpy(zero_copy_only=False)
         return np.array(column.to_pylist(), dtype=object)
+
+    @property
+    def pictures(self) -> pa.Table:
+        """A row for each picture whose patches are in the pool, see `PICTURES`; none when pictures were not cut."""
+        path = self.folder / "pictures.parquet"
+        return pq.read_table(path) if path.exists() else PICTURES.empty_table()
 
     def pixels(self, rows: Any) -> np.ndarray:
         """uint8 (n, h, w, c) of the given row numbers (or slice, or mask), in their order."""

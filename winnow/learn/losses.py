@@ -18,13 +18,17 @@ def total_loss(reconstruction: Tensor, latent: Tensor | None, values: int, dimen
 
     `values` is how many numbers a picture has, `dimensions` how many its code has.
 
-    "squared": the squared error summed over the picture, averaged over the batch. "sigma": values/2 log(mean squared
+    "squared": the squared error summed over the picture, averaged over the batch. "mean": its mean over the picture's
+    values, beside which the latent loss weighs that much more. "sigma": values/2 log(mean squared
     error of the batch), the optimal-sigma VAE of Rybkin et al. 2021 (arXiv 2006.13202, section 3.2), where the noise of
     the decoder is estimated and not chosen. Both add latent_weight x max(latent, free_bits x dimensions), a picture at
     a time: free bits (Kingma et al. 2016, arXiv 1606.04934, appendix C.8) over all dimensions, as Afolabi 2020 has them.
     """
     error = reconstruction.mean()
-    loss = 0.5 * values * error.clamp(min=ROUNDING).log() if options.loss == "sigma" else values * error
+    if options.loss == "sigma":
+        loss = 0.5 * values * error.clamp(min=ROUNDING).log()
+    else:
+        loss = error if options.loss == "mean" else values * error
     if latent is not None:
         loss = loss + options.latent_weight * latent.clamp(min=options.free_bits * dimensions).mean()
     return loss

@@ -1,4 +1,4 @@
-"""The autoencoder and the variational autoencoder: one class, two architectures."""
+"""The autoencoder and the variational autoencoder: one class, three architectures."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ LOG_VARIANCE_LIMIT = 20.0
 class AutoEncoder(Model):
     """Squeezes a picture into a code of `latent` numbers and rebuilds it from them; `variational` makes it a VAE.
 
-    `architecture` is "strided" (any size from 8x8; its first layer has `width` channels) or "football" (the network of
-    Afolabi 2020, any size from 15x15, `width` does not apply). Raises `ModelError` for a size the layers cannot take.
+    `architecture` is "strided" (any size from 8x8; its first layer has `width` channels), "football" (the network of
+    Afolabi 2020, any size from 15x15, `width` does not apply) or "inspection" (that of Soukup & Pinetz 2018, any size
+    from 16x16). Raises `ModelError` for a size the layers cannot take.
 
     The VAE is that of Kingma & Welling 2014 (arXiv 1312.6114): the encoder gives mean and log variance of a Gaussian
     posterior, `latent` is its KL divergence from N(0, 1) (appendix B). A plain AE has no latent loss.
@@ -161,6 +162,40 @@ def football(size: tuple[int, int], channels: int, latent: int, outputs: int, wi
     return nn.Sequential(*encoder, nn.Flatten(), flat), nn.Sequential(*decoder)
 
 
+def inspection(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
+    """The network of *Reliably Decoding Autoencoders' Latent Spaces* (Soukup & Pinetz 2018).
+
+    VGG-like: 3x3 convolutions of stride 2 with ReLU, the channels doubling from `width` on, down to a map about 4 wide,
+    and one dense layer; the decoder is its mirror image in transposed convolutions and ends in tanh. Pictures here lie
+    in [0, 1], so that tanh appears as (tanh(z) + 1) / 2 = sigmoid(2 z): the last layer doubles, `decode` does the rest.
+    """
+    if min(size) < 16:
+        raise ModelError(f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'inspection'.",
+                         "Use --size 16 16 or larger (the article has 64 64).")
+    maps = [size]
+    while min(maps[-1]) >= 8:
+        maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
+    widths = [channels, *(width * 2**level for level in range(len(maps) - 1))]
+    (height, breadth), places = maps[-1], maps[-1][0] * maps[-1][1] * widths[-1]
+    encoder: list[nn.Module] = []
+    decoder: list[nn.Module] = [nn.Linear(latent, places), nn.ReLU(), nn.Unflatten(1, (widths[-1], height, breadth))]
+    for narrow, wide in pairwise(widths):
+        encoder += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.ReLU()]
+    for level in range(len(maps) - 1, 0, -1):
+        rest = (maps[level - 1][0] - 2 * maps[level][0] + 1, maps[level - 1][1] - 2 * maps[level][1] + 1)
+        decoder.append(nn.ConvTranspose2d(widths[level], widths[level - 1], 3, 2, padding=1, output_padding=rest))
+        decoder.append(nn.ReLU() if level > 1 else Twice())
+    return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
+
+
+class Twice(nn.Module):
+    """Doubles: sigmoid(2 z) is the tanh of z, moved to [0, 1]."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """2 z."""
+        return 2 * values
+
+
 def _he(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
     """Normal weights of variance 2 / (1.01 x inputs a value is summed from), and no bias."""
     inputs = layer.weight[0].numel()
@@ -173,4 +208,4 @@ def _he(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
-ARCHITECTURES = {"strided": strided, "football": football}
+ARCHITECTURES = {"strided": strided, "football": football, "inspection": inspection}

@@ -1,0 +1,162 @@
+"""One part of an ingest: its pictures or its video decoded, cut where patches are wanted, and written with a record."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.data import images, storage, video
+from winnow.data.patches import boxes_of, write_box
+from winnow.data.pool import write_shards
+from winnow.data.sources import Refusal, Source
+from winnow.errors import InputError, RunError, Unreadable
+from winnow.files import read_json, write_json
+from winnow.options import IngestOptions
+from winnow.scale.local import run_local
+
+LARGEST_FILE = 1 << 30  # bytes of a picture's file
+
+
+@dataclass
+class Part:
+    """A part's record: its sources, a row (id, place of its source, time, box) a picture or patch, what it was cut from,
+    its refusals and its pixels."""
+
+    number: int
+    key: dict[str, Any]
+    sources: list[Source]
+    rows: list[tuple[str, int, float | None, str | None]] = field(default_factory=list)
+    cut: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    shards: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, folder: Path) -> None:
+        write_json(record(folder, self.number), asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Part:
+        saved = read_json(path)
+        return cls(saved["number"], saved["key"], [Source(**source) for source in saved["sources"]],
+                   [(row[0], row[1], row[2], row[3]) for row in saved["rows"]], saved["cut"],
+                   [Refusal(**refusal) for refusal in saved["refused"]], saved["shards"])
+
+
+def make_pictures(part: Part, folder: Path, options: IngestOptions, workers: int,
+                   advance: Callable[..., None]) -> Part:
+    with contextlib.closing(_pictures(part, options, workers, advance)) as pixels:
+        part.shards = write_shards(folder, part.number, pixels, shape(options))
+    return part
+
+
+def _pictures(part: Part, options: IngestOptions, workers: int,
+              advance: Callable[..., None]) -> Generator[np.ndarray, None, None]:
+    """The part's pixels in order; its rows and refusals are filled in on the way."""
+    with contextlib.closing(run_local(partial(_picture, options=options), part.sources, workers)) as decoded:
+        for place, found in enumerate(decoded):
+            advance()
+            if isinstance(found, _Decoded):
+                yield from _rows_of(part, place, None, found)
+                continue
+            part.refused.append(Refusal(part.sources[place].uri, found))
+            if options.on_error == "stop":
+                stop(part.refused[0])
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A picture and its id; where it is to be cut, the boxes of its patches and how many were blank."""
+
+    name: str
+    image: np.ndarray
+    boxes: np.ndarray | None = None
+    blank: int = 0
+
+
+def _picture(source: Source, options: IngestOptions) -> _Decoded | str:
+    """A decoded picture, or the reason there is none."""
+    try:
+        data = storage.read(source.uri, LARGEST_FILE)
+        image = images.decode(data, None if options.patches else options.size, grey=options.grey, white=options.white,
+                              pixel_limit=options.pixel_limit)
+        return _cut(hashlib.sha256(data).hexdigest()[:16], image, options)
+    except Unreadable as error:
+        return error.message
+
+
+def _cut(name: str, image: np.ndarray, options: IngestOptions) -> _Decoded:
+    """The picture with its patches, where patches are wanted; `Unreadable` when it has none."""
+    if not options.patches:
+        return _Decoded(name, image)
+    boxes, blank = boxes_of(image, options.size, options.stride, options.blank)
+    if not len(boxes):
+        height, width = image.shape[:2]
+        raise Unreadable(f"all its {blank} patches are blank (--blank 0 keeps them)" if blank else
+                         f"it is {width}x{height} pixels, smaller than a patch of {options.size[1]}x{options.size[0]} (--size)")
+    return _Decoded(name, image, boxes, blank)
+
+
+def _rows_of(part: Part, place: int, time: float | None, found: _Decoded) -> Iterator[np.ndarray]:
+    """Notes a picture's row, or those of its patches, and yields their pixels."""
+    if found.boxes is None:
+        part.rows.append((found.name, place, time, None))
+        yield found.image
+        return
+    height, width, channels = found.image.shape
+    part.cut.append({"id": found.name, "source": part.sources[place].uri, "time": time, "width": width, "height": height,
+                     "patches": len(found.boxes), "blank": found.blank,
+                     "colour": channels == 3 and bool((found.image != found.image[..., :1]).any())})
+    for box in found.boxes:
+        x, y, wide, high = box
+        part.rows.append((f"{found.name}#{write_box(box)}", place, time, write_box(box)))
+        yield np.ascontiguousarray(found.image[y : y + high, x : x + wide])
+
+
+def make_video(part: Part, *, folder: Path, options: IngestOptions, advance: Callable[..., None],
+                stopped: threading.Event) -> Part:
+    def decoded() -> Iterator[np.ndarray]:
+        try:
+            size = None if options.patches else options.size
+            for frame in video.frames(uri, size, every=options.every, keyframes=options.keyframes,
+                                      grey=options.grey, pixel_limit=options.pixel_limit):
+                if stopped.is_set():
+                    raise RunError("The ingest was stopped.")
+                advance()
+                yield from _rows_of(part, 0, frame.time, _cut(f"{uri}@{frame.time:.3f}", frame.image, options))
+        except Unreadable as error:
+            part.refused.append(Refusal(uri, error.message))
+
+    uri = part.sources[0].uri
+    part.shards = write_shards(folder, part.number, decoded(), shape(options))
+    return part
+
+
+def shape(options: IngestOptions) -> tuple[int, int, int]:
+    return (*options.size, 1 if options.grey else 3)
+
+
+def stop(refusal: Refusal) -> None:
+    raise InputError(said(refusal) + ".", "Repair or remove it, or go on without it with --on-error skip.")
+
+
+def said(refusal: Refusal) -> str:
+    reason = refusal.reason.rstrip(".")
+    return reason if refusal.source in reason else f"{refusal.source}: {reason}"
+
+
+def record(folder: Path, number: int) -> Path:
+    return folder / "parts" / f"{number:05d}.json"
+
+
+def group_of(source: Source, options: IngestOptions) -> str:
+    """What stays together: patches of one picture, unless a list gave the picture a group of its own."""
+    return source.uri if options.patches and source.group == storage.parent(source.uri) else source.group
+
+
