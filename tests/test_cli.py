@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import json
 import os
 import shutil
@@ -14,6 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from winnow import commands
+from winnow.cli import COMMANDS
 
 from conftest import SMALL, winnow_command
 
@@ -127,6 +131,18 @@ def test_a_wrong_call_is_one_sentence_and_a_remedy(words, expected, pictures: Pa
     assert len(done.stderr.splitlines()) <= 4, done.stderr
     for word in expected:
         assert word in done.stderr
+
+
+def test_the_list_of_commands_is_that_of_the_functions():
+    functions = {
+        name: inspect.getdoc(value).split("\n\n")[0]
+        for name, value in vars(commands).items()
+        if inspect.isfunction(value) and value.__module__ == commands.__name__ and not name.startswith("_")
+    }
+    assert functions == COMMANDS
+    shown = " ".join(winnow_command("--help").stdout.replace("│", " ").split())
+    for name, sentence in COMMANDS.items():
+        assert f"{name} {sentence}" in shown
 
 
 def test_debug_shows_the_traceback(tmp_path: Path):

@@ -19,7 +19,7 @@ LAYERS = [
     {"report", "deploy"},
     {"run"},
     {"show", "steps"},
-    {"api", "cli"},
+    {"api", "commands", "cli"},
 ]
 FREE = {"check"}  # runs over the parts of every room
 TORCH_FREE = (
@@ -33,6 +33,7 @@ TORCH_FREE = (
     "winnow.report.figures",
     "winnow.report.html",
     "winnow.cli",
+    "winnow.commands",
 )
 
 
@@ -73,6 +74,13 @@ def test_help_loads_nothing_heavy(words: list[str]):
     heavy = {"torch", "numpy", "PIL", "av", "pyarrow", "sklearn", "matplotlib", "faiss"}
     code = f"import sys, winnow.cli\ntry: winnow.cli.main({words!r})\nexcept SystemExit: pass\nsys.exit(bool({heavy!r} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_help_loads_no_command():
+    code = "import sys, winnow.cli\ntry: winnow.cli.main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "winnow.cli" in loaded
+    assert not {"pydantic", "winnow.options", "winnow.commands"} & set(loaded)
 
 
 def test_files_stay_small():

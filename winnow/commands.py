@@ -1,0 +1,181 @@
+"""The commands: one a step. They turn flags into options, call the step and print; `winnow.cli` lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from winnow import show
+from winnow.errors import OptionError
+from winnow.options import (
+    DetectOptions,
+    IngestOptions,
+    ModelOptions,
+    Section,
+    SegmentOptions,
+    TrainOptions,
+    load_recipe,
+    recipe_names,
+)
+from winnow.run import RunFolder
+
+RunPath = Annotated[Path, Parameter(name="--run", help="The run folder.")]
+Resume = Annotated[
+    bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")
+]
+Trust = Annotated[
+    tuple[str, ...], Parameter(name="--trust", help="A part of your own, 'module:Class', that the run may load.")
+]
+Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]
+Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
+Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
+Detect = Annotated[DetectOptions | None, Parameter(name="*", group="Decision")]
+Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments of a video")]
+
+
+def _given(**sections: Section | None) -> dict[str, dict[str, Any]]:
+    """Only what the user gave, as section to option to value."""
+    return {
+        name: section.model_dump(mode="json", include=section.model_fields_set)
+        for name, section in sections.items()
+        if section is not None and section.model_fields_set
+    }
+
+
+def run(
+    recipe: str,
+    /,
+    *sources: str,
+    to: Path,
+    resume: Resume = False,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    ingest: Ingest = None,
+    model: Model = None,
+    train: Train = None,
+    detect: Detect = None,
+) -> None:
+    """All steps of a recipe in one command: ingest, train, encode, calibrate, report.
+
+    Args:
+        recipe: A recipe's name (winnow recipes lists them) or a .toml file.
+        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
+        to: The run folder to make.
+        overwrite: Empty the run folder first, if there is one.
+    """
+    from winnow.steps.run import run as run_steps
+
+    folder = RunFolder.open(to) if resume else RunFolder.create(to, load_recipe(recipe), recipe, overwrite)
+    folder.update(_given(ingest=ingest, model=model, train=train, detect=detect))
+    for line in run_steps(folder, sources, resume=resume):
+        print(line, flush=True)
+
+
+def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None) -> None:
+    """Read sources into a run folder's pool; run it again to add more.
+
+    Args:
+        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
+        recipe: The recipe whose options a new run folder starts from.
+    """
+    from winnow.steps.ingest import ingest as step
+
+    is_new = not (run / "run.json").exists()
+    folder = RunFolder.create(run, load_recipe(recipe) if recipe else None, recipe) if is_new else RunFolder.open(run)
+    folder.update(_given(ingest=options))
+    print(show.ingest(step(folder, sources)))
+
+
+def train(*, run: RunPath, resume: Resume = False, model: Model = None, options: Train = None) -> None:
+    """Train the model on what belongs (a pretrained one is only loaded)."""
+    from winnow.steps.train import train as step
+
+    folder = RunFolder.open(run)
+    folder.update(_given(model=model, train=options))
+    print(show.train(step(folder, resume=resume)))
+
+
+def encode(*, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
+    """Write a code and the measures of every picture of the pool."""
+    from winnow.steps.encode import encode as step
+
+    print(show.encode(step(RunFolder.open(run, trust), resume=resume)))
+
+
+def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None) -> None:
+    """Fit the scorer and set the threshold for a stated false-alarm rate."""
+    from winnow.steps.calibrate import calibrate as step
+
+    folder = RunFolder.open(run)
+    folder.update(_given(detect=options))
+    print(show.calibrate(step(folder, resume=resume)))
+
+
+def report(*, run: RunPath, trust: Trust = ()) -> None:
+    """Write the run folder's report.html, a single file that needs no network."""
+    from winnow.steps.report import report as step
+
+    print(f"Report: {step(RunFolder.open(run, trust))}")
+
+
+def score(*sources: str, run: RunPath, to: Path | None = None, segments: Segments = None, trust: Trust = ()) -> None:
+    """Judge new pictures and videos: a row each, and for a video its segments, a cut list and a picture of the score.
+
+    Args:
+        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
+        to: Folder for the results [default: scores in the run folder].
+    """
+    from winnow.steps.score import score as step
+
+    folder = RunFolder.open(run, trust)
+    folder.update(_given(segments=segments))
+    print(show.score(step(folder, sources, to=to)))
+
+
+def evaluate(
+    *,
+    run: RunPath,
+    belongs: Annotated[list[str], Parameter(consume_multiple=True)],
+    foreign: Annotated[list[str], Parameter(consume_multiple=True)],
+    to: Path | None = None,
+    trust: Trust = (),
+) -> None:
+    """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each foreign group.
+
+    Args:
+        belongs: Sources of pictures that belong and were not trained on.
+        foreign: NAME=SOURCE of pictures that do not belong; the same NAME may come again.
+        to: Folder for the results [default: evaluation in the run folder].
+    """
+    from winnow.steps.evaluate import evaluate as step
+
+    groups: dict[str, list[str]] = {}
+    for entry in foreign:
+        name, equals, source = entry.partition("=")
+        if not (name and equals and source):
+            raise OptionError(
+                f"--foreign '{entry}' is not of the form NAME=SOURCE.",
+                "Give, for example: --foreign adverts=clips/adverts",
+            )
+        groups.setdefault(name, []).append(source)
+    print(show.evaluate(step(RunFolder.open(run, trust), belongs, groups, to=to)))
+
+
+def recipes() -> None:
+    """List the recipes with what they cost and what to expect."""
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        print(
+            f"{name}\n  {recipe.title}\n  source: {recipe.source}\n  cost:   {recipe.cost}\n  expect: {recipe.expect}"
+        )
+
+
+def doctor() -> None:
+    """Check this machine: versions, formats, devices, extras, and one tiny training."""
+    from winnow.steps.doctor import doctor as step
+
+    lines, healthy = step()
+    print("\n".join(lines))
+    if not healthy:
+        raise SystemExit(1)
