@@ -106,6 +106,20 @@ def football_lists(folder: Path, most: int = 100_000) -> dict[str, Path]:
     return {name: write_list(folder / f"{name}.csv", entries) for name, entries in parts.items()}
 
 
+def aitex(fabric: str) -> dict[str, list[Any]]:
+    """Strips of one AITEX fabric ("01", "03"), split as the data card says: train, validation, defect, mask.
+
+    Paths of 4096x256 grey strips; `mask` holds the 1-bit mask of each of `defect`, in the same order.
+    """
+    root, name = need("aitex"), f"fabric_{fabric}"
+    if not (root / "good" / name).is_dir():
+        sys.exit(f"There is no AITEX fabric '{fabric}' in {root}.")
+    good = sorted((root / "good" / name).glob("*.jpg"))
+    defect = sorted((root / "defect" / name).glob("*.jpg"))
+    mask = [root / "mask" / name / f"{path.stem}.png" for path in defect]
+    return {"train": good[:14], "validation": good[14:], "defect": defect, "mask": mask}
+
+
 def separation(inside: np.ndarray, foreign: np.ndarray) -> float:
     """AUROC of what belongs against the foreign, scores higher for the foreign."""
     from winnow.report.measures import auroc
