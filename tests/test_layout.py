@@ -31,6 +31,7 @@ TORCH_FREE = (
     "winnow.detect.segments",
     "winnow.report.measures",
     "winnow.report.figures",
+    "winnow.report.inspection",
     "winnow.report.pixels",
     "winnow.report.html",
     "winnow.cli",

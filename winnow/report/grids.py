@@ -1,4 +1,4 @@
-"""Contact sheets: pictures with captions, and originals above reconstructions, as PNG with a transparent ground."""
+"""Contact sheets as PNG with a transparent ground: pictures with captions, originals above reconstructions, defects."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from winnow.errors import DataError
 from winnow.report.style import BELONGS, FOREIGN, MIDDLE, WIDTH, as_png, canvas, shorten, write
 
 MOST = 500  # pictures in one sheet: a PNG may not be higher than 65,535 dots
+EXAMPLES = 4  # defects of one kind in a sheet
 GAP = 0.1  # inches between pictures
 LINE = 0.165  # inches for one line of a caption
 
@@ -108,6 +109,46 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, capt
                     color=MIDDLE,
                 )
             )
+    return axes.figure  # type: ignore[return-value]
+
+
+@as_png
+def defect_sheet(clean: np.ndarray, damaged: np.ndarray, masks: np.ndarray, kinds: Sequence[str]) -> Figure:
+    """Synthetic defects for a person to judge: a column a kind, in it examples as clean, damaged and mask.
+
+    `clean` and `damaged` as in `picture_grid`, (n, h, w, c), `masks` (n, h, w) true = damaged, `kinds` (n,) names, in
+    the order of whose first appearance the columns stand. Four examples of a kind are shown; more than eight kinds go on
+    below. `DataError` when the numbers or sizes differ.
+    """
+    before, after, changed = _pictures(clean), _pictures(damaged), np.asarray(masks).astype(bool)
+    if before.shape != after.shape or changed.shape != before.shape[:3] or len(kinds) != len(before):
+        raise DataError(
+            f"{before.shape} clean, {after.shape} damaged pictures, {changed.shape} masks, {len(kinds)} kinds differ.",
+            "Give a clean and a damaged picture, a mask of their size and a kind for each defect.",
+        )
+    pale = np.repeat(changed[..., None].astype(np.uint8) * 255, 3, axis=3)
+    rows = {kind: [row for row, name in enumerate(kinds) if name == kind][:EXAMPLES] for kind in dict.fromkeys(kinds)}
+    columns, margin = max(4, min(8, len(rows))), 0.75
+    wide = (WIDTH - margin - GAP * (columns - 1)) / columns
+    high = wide * before.shape[1] / before.shape[2]
+    band = 3 * (high + 0.05) + GAP
+    blocks = [list(rows)[start : start + columns] for start in range(0, len(rows), columns)]
+    heights = [0.25 + band * max(len(rows[kind]) for kind in block) for block in blocks]
+    axes, top = _sheet(sum(heights)), 0.0
+    for block, height in zip(blocks, heights, strict=True):
+        for column, kind in enumerate(block):
+            left = margin + column * (wide + GAP)
+            look: dict[str, Any] = {"fontsize": 8.5, "fontweight": "bold", "color": MIDDLE, "va": "center"}
+            write(axes.text(left, top + 0.11, shorten(kind, int(wide / 0.077)), **look))
+            for number, row in enumerate(rows[kind]):
+                first = top + 0.25 + number * band
+                for place, image in enumerate((before[row], after[row], pale[row])):
+                    _place(axes, image, left, first + place * (high + 0.05), wide, high)
+        for number in range(max(len(rows[kind]) for kind in block)):
+            for place, name in enumerate(("clean", "damaged", "mask")):
+                middle = top + 0.25 + number * band + place * (high + 0.05) + high / 2
+                axes.text(0, middle, name, fontsize=9, va="center", color=MIDDLE)
+        top += height
     return axes.figure  # type: ignore[return-value]
 
 
