@@ -12,6 +12,7 @@ HEADINGS = {
     "model": "Model",
     "train": "Training",
     "detect": "Decision",
+    "score": "What decides",
     "segments": "Segments of a video",
 }
 

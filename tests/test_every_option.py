@@ -73,6 +73,8 @@ ELSEWHERE = {
     "max_refused": "test_limits_refuse",
     "device": "test_an_unknown_device_is_refused",
     "workers": "tests/test_pool.py: any number gives the same bytes",
+    "fast": "tests/test_inspection.py: the fast decision",
+    "decision": "tests/test_inspection.py: every decision scores differently",
     "smooth": "test_segments_change",
     "min_length": "test_segments_change",
     "hysteresis": "test_segments_change",

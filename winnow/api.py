@@ -78,17 +78,24 @@ class Run:
         self.set(**options)
         return calibrate(self.folder)
 
-    def score(self, sources: Sources, *, to: str | Path | None = None) -> dict[str, Any]:
+    def score(
+        self, sources: Sources, *, to: str | Path | None = None, heatmaps: str | Path | None = None, decision: str = ""
+    ) -> dict[str, Any]:
         """Judges new pictures and videos; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
-        return score(self.folder, _listed(sources), to=Path(to) if to else None)
+        self.set(**({"decision": decision} if decision else {}))
+        return score(self.folder, _listed(sources), to=_path(to), heatmaps=_path(heatmaps))
 
-    def evaluate(self, belongs: Sources, foreign: Mapping[str, Sources]) -> dict[str, Any]:
+    def evaluate(
+        self, belongs: Sources, foreign: Mapping[str, Sources], *, masks: str | Path | None = None, decision: str = ""
+    ) -> dict[str, Any]:
         """Measures the run where the truth is known; see `winnow.steps.evaluate.evaluate`."""
         from winnow.steps.evaluate import evaluate
 
-        return evaluate(self.folder, _listed(belongs), {name: _listed(sources) for name, sources in foreign.items()})
+        self.set(**({"decision": decision} if decision else {}))
+        groups = {name: _listed(sources) for name, sources in foreign.items()}
+        return evaluate(self.folder, _listed(belongs), groups, masks=_path(masks))
 
     def report(self) -> Path:
         """Writes report.html and returns its path."""
@@ -109,6 +116,10 @@ class Run:
         from winnow.steps.parts import load_detector
 
         return load_detector(self.folder)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _listed(sources: Sources) -> list[str | Path]:

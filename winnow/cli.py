@@ -17,7 +17,7 @@ COMMANDS = {
     "encode": "Write a code and the measures of every picture of the pool.",
     "calibrate": "Fit the scorer and set the threshold for a stated false-alarm rate.",
     "report": "Write the run folder's report.html, a single file that needs no network.",
-    "score": "Judge new pictures and videos: a row each, and for a video its segments, a cut list and a picture of the score.",
+    "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",
     "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each foreign group.",
     "recipes": "List the recipes with what they cost and what to expect.",
     "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",

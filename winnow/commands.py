@@ -13,6 +13,7 @@ from winnow.options import (
     DetectOptions,
     IngestOptions,
     ModelOptions,
+    ScoreOptions,
     Section,
     SegmentOptions,
     TrainOptions,
@@ -32,6 +33,7 @@ Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]
 Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
 Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
 Detect = Annotated[DetectOptions | None, Parameter(name="*", group="Decision")]
+Score = Annotated[ScoreOptions | None, Parameter(name="*", group="What decides")]
 Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments of a video")]
 
 
@@ -55,6 +57,7 @@ def run(
     model: Model = None,
     train: Train = None,
     detect: Detect = None,
+    score: Score = None,
 ) -> None:
     """All steps of a recipe in one command: ingest, train, encode, calibrate, report.
 
@@ -67,7 +70,7 @@ def run(
     from winnow.steps.run import run as run_steps
 
     folder = RunFolder.open(to) if resume else RunFolder.create(to, load_recipe(recipe), recipe, overwrite)
-    folder.update(_given(ingest=ingest, model=model, train=train, detect=detect))
+    folder.update(_given(ingest=ingest, model=model, train=train, detect=detect, score=score))
     for line in run_steps(folder, sources, resume=resume):
         print(line, flush=True)
 
@@ -119,18 +122,27 @@ def report(*, run: RunPath, trust: Trust = ()) -> None:
     print(f"Report: {step(RunFolder.open(run, trust))}")
 
 
-def score(*sources: str, run: RunPath, to: Path | None = None, segments: Segments = None, trust: Trust = ()) -> None:
-    """Judge new pictures and videos: a row each, and for a video its segments, a cut list and a picture of the score.
+def score(
+    *sources: str,
+    run: RunPath,
+    to: Path | None = None,
+    heatmaps: Path | None = None,
+    options: Score = None,
+    segments: Segments = None,
+    trust: Trust = (),
+) -> None:
+    """Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.
 
     Args:
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         to: Folder for the results [default: scores in the run folder].
+        heatmaps: Folder for a heat map, a mask and an overlay of every picture (of a run with patches).
     """
     from winnow.steps.score import score as step
 
     folder = RunFolder.open(run, trust)
-    folder.update(_given(segments=segments))
-    print(show.score(step(folder, sources, to=to)))
+    folder.update(_given(score=options, segments=segments))
+    print(show.score(step(folder, sources, to=to, heatmaps=heatmaps)))
 
 
 def evaluate(
@@ -138,7 +150,9 @@ def evaluate(
     run: RunPath,
     belongs: Annotated[list[str], Parameter(consume_multiple=True)],
     foreign: Annotated[list[str], Parameter(consume_multiple=True)],
+    masks: Path | None = None,
     to: Path | None = None,
+    options: Score = None,
     trust: Trust = (),
 ) -> None:
     """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each foreign group.
@@ -146,6 +160,7 @@ def evaluate(
     Args:
         belongs: Sources of pictures that belong and were not trained on.
         foreign: NAME=SOURCE of pictures that do not belong; the same NAME may come again.
+        masks: Folder of masks, named as the foreign pictures, white where they are damaged (of a run with patches).
         to: Folder for the results [default: evaluation in the run folder].
     """
     from winnow.steps.evaluate import evaluate as step
@@ -159,7 +174,9 @@ def evaluate(
                 "Give, for example: --foreign adverts=clips/adverts",
             )
         groups.setdefault(name, []).append(source)
-    print(show.evaluate(step(RunFolder.open(run, trust), belongs, groups, to=to)))
+    folder = RunFolder.open(run, trust)
+    folder.update(_given(score=options))
+    print(show.evaluate(step(folder, belongs, groups, masks=masks, to=to)))
 
 
 def recipes() -> None:

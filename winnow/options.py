@@ -96,6 +96,11 @@ class TrainOptions(Section):
     )
     check_every: int = Field(200, ge=1, description="Optimiser steps between two validations.")
     patience: int = Field(10, ge=0, description="Validations without progress before training stops early (0: never).")
+    fast: int = Field(
+        0,
+        ge=0,
+        description="Optimiser steps of a small network beside the autoencoder that finds damage without a decoder (0: none).",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Number format of the arithmetic.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
     seed: int = Field(0, ge=0, description="Seed of every random choice.")
@@ -117,6 +122,13 @@ class DetectOptions(Section):
     confident: bool = Field(False, description="Keep the false-alarm rate with 95 % confidence, not only on average.")
 
 
+class ScoreOptions(Section):
+    decision: Literal["reconstruction", "latent", "fast"] = Field(
+        "reconstruction",
+        description="What decides: the whole network by --scorer, its encoder alone, or the small network of --fast.",
+    )
+
+
 class SegmentOptions(Section):
     smooth: float = Field(3.0, ge=0, description="Seconds of the running median over a video's scores.")
     min_length: float = Field(2.0, ge=0, description="Shortest segment of a video, in seconds.")
@@ -134,6 +146,7 @@ class Options(BaseModel):
     model: ModelOptions = ModelOptions()
     train: TrainOptions = TrainOptions()
     detect: DetectOptions = DetectOptions()
+    score: ScoreOptions = ScoreOptions()
     segments: SegmentOptions = SegmentOptions()
 
     def updated(self, values: dict[str, dict[str, Any]], origin: str) -> Options:

@@ -6,15 +6,16 @@ from typing import Any
 
 
 def count(number: int, noun: str) -> str:
-    """1 video, 1,200 videos."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """1 video, 1,200 videos, 2 patches."""
+    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('ch') else 's'}"
 
 
 def ingest(result: dict[str, Any]) -> str:
     """One line on what was read, and one on what was not."""
+    patches = f", cut into {count(result['patches'], 'patch')}," if result["patches"] else ""
     lines = [
         f"Ingested {count(result['pictures'], 'picture')} and {count(result['frames'], 'frame')} of "
-        f"{count(result['videos'], 'video')} in {count(result['groups'], 'group')} ({result['seconds']:.1f} s)."
+        f"{count(result['videos'], 'video')}{patches} in {count(result['groups'], 'group')} ({result['seconds']:.1f} s)."
     ]
     left_out = [
         f"{result[name]:,} {text}"
@@ -49,7 +50,14 @@ def encode(result: dict[str, Any]) -> str:
 
 
 def calibrate(result: dict[str, Any]) -> str:
-    """The threshold and what it promises."""
+    """The threshold and what it promises, per picture where pictures were cut into patches."""
+    whole = result["decisions"]["reconstruction"].get("pictures")
+    if whole:
+        return (
+            f"Threshold {whole['threshold']:.4g} of scorer '{result['scorer']}' for the worst patch of a picture: "
+            f"{whole['false_alarms']:.2%} false alarms per picture, from {whole['calibrated_on']:,} held-out pictures. "
+            f"Decisions: {', '.join(result['decisions'])}." + (f"\n  {whole['note']}" if whole["note"] else "")
+        )
     line = (
         f"Threshold {result['threshold']:.4g} of scorer '{result['scorer']}': {result['false_alarms']:.2%} false alarms, "
         f"from {result['calibrated_on']:,} held-out pictures."
@@ -62,8 +70,11 @@ def score(result: dict[str, Any]) -> str:
     lines = [
         f"{result['belong']:,} of {result['pictures']:,} belong"
         + (f"; {result['refused']:,} refused" if result["refused"] else "")
+        + (f"; {count(result['defects'], 'defect')} in {count(result['patches'], 'patch')}" if "defects" in result else "")
         + f". Results: {result['folder']}"
     ]
+    if result.get("note"):
+        lines.append(f"  Note: {result['note']}")
     for video in result["videos"]:
         lines.append(f"{video['source']}:")
         lines += [
@@ -85,8 +96,11 @@ def evaluate(result: dict[str, Any]) -> str:
     for name, row in result["foreign"].items():
         lines.append(
             f"{name[:24]:24} {row['pictures']:8,} {row['auroc']:7.3f} {row['average_precision']:7.3f} "
-            f"{row['false_positive_rate']:20.3f} {result['baseline'][name]:25.3f}"
+            f"{row['false_positive_rate']:20.3f} "
+            + (f"{result['baseline'][name]:25.3f}" if name in result["baseline"] else f"{'-':>25}")
         )
+    for name, value in result.get("masks", {}).items():
+        lines.append(f"  {name.replace('_', ' ')}: {'-' if value is None else format(value, '.3f' if name != 'damaged_patches' else ',')}")
     if result["seen_in_training"]:
         lines.append(
             f"  Note: {result['seen_in_training']:,} of the pictures given as belonging are in the run's own pool; their scores flatter."

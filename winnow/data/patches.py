@@ -91,7 +91,7 @@ def write_box(box: Sequence[int]) -> str:
     return ",".join(map(str, box))
 
 
-def read_boxes(texts: Sequence[str]) -> np.ndarray:
+def read_boxes(texts: Sequence[str] | np.ndarray) -> np.ndarray:
     """Boxes (n, 4) from 'x,y,width,height' each."""
     return np.array([[int(part) for part in text.split(",")] for text in texts], int).reshape(-1, 4)
 

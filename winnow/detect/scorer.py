@@ -12,11 +12,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from winnow.data.patches import picture_of
 from winnow.errors import DataError
 from winnow.learn.encodings import Encodings
 
 ROWS = 20_000
 """Most normals a scorer learns from, and most it is calibrated on; of more, so many are drawn with a fixed seed."""
+PATCHES = 200_000
+"""Most patches it is calibrated on, those of whole pictures; a picture is judged by its most foreign patch."""
 FLOOR = 1e-8
 """Least loss or energy told from zero before a logarithm; pixel values are in [0, 1]."""
 
@@ -84,13 +87,15 @@ class Scorer(ABC):
         """Fits on all normals and returns what each would have scored held out: (n,), NaN where it was not.
 
         `fold` (n,) numbers the part each row is left out with (see `folds_of`); rows of fold -1 stay in every fit. Of
-        more than `ROWS` rows to hold out, a share drawn with a fixed seed is scored.
+        more than `ROWS` pictures, or `PATCHES` patches, to hold out, a share drawn with a fixed seed is scored.
         """
         scores = np.full(len(normal), np.nan)
-        share = min(1.0, ROWS / max(1, int((fold >= 0).sum())))
+        pictures = picture_of(normal.ids)
+        most = ROWS if len(pictures) == 0 or pictures[0] == normal.ids[0] else PATCHES
+        share = min(1.0, most / max(1, int((fold >= 0).sum())))
         for number in np.unique(fold[fold >= 0]):
             out = np.flatnonzero(fold == number)
-            chosen = sample(out, max(1, round(share * out.size)))
+            chosen = out if share == 1 else out[_drawn(pictures[out], share)]
             kept = sample(np.flatnonzero(fold != number))
             scores[chosen] = copy.copy(self).fit(normal[kept]).score(normal[chosen])
         self.fit(normal)
@@ -166,6 +171,12 @@ def folds_of(normal: Encodings, count: int, seed: int = 0) -> np.ndarray:
 def sample(rows: np.ndarray, count: int = ROWS) -> np.ndarray:
     """At most `count` of the row numbers, drawn with a fixed seed, in order."""
     return rows if rows.size <= count else np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
+
+
+def _drawn(pictures: np.ndarray, share: float) -> np.ndarray:
+    """Places of the patches of a share of the pictures (n,), drawn with a fixed seed."""
+    names, member = np.unique(pictures.astype(str), return_inverse=True)
+    return np.flatnonzero(np.isin(member, sample(np.arange(len(names)), max(1, round(share * len(names))))))
 
 
 def log(values: np.ndarray) -> np.ndarray:

@@ -25,12 +25,13 @@ BLOCK = 16
 def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | None = None, *, batch: int = 64,
            device: str = "auto", ids: Sequence[str] | np.ndarray | None = None,
            groups: Sequence[str] | np.ndarray | None = None, seen: np.ndarray | None = None,
-           beside: Mapping[str, Model] | None = None, quiet: bool = False) -> Encodings:
+           beside: Mapping[str, Model] | None = None, decode: bool = True, quiet: bool = False) -> Encodings:
     """Codes and measures of some rows of a pool (or of a uint8 array), all of them by default, batch after batch.
 
     Measures: what the model gives of reconstruction, worst and latent; from the pixels alone `variance` and `gradient`
-    (see `pixel_measures`); the reconstruction of each model that stands `beside`, under its name there. `ids` and
-    `groups` default to the pool's. Always in float32, so that a score does not depend on the device's favourite format.
+    (see `pixel_measures`); the reconstruction of each model that stands `beside`, under its name there. Without `decode`
+    the decoder is not run and only what the model itself says remains. `ids` and `groups` default to the pool's. Always
+    in float32, so that a score does not depend on the device's favourite format.
     A value does not depend on `batch` or on the neighbours: measured on x86 CPUs not by a bit, elsewhere by rounding at
     most (relative 1e-5).
     Raises `DataError` for pictures of another size, or a picture whose numbers are not finite.
@@ -50,7 +51,7 @@ def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | No
             chosen = rows[start : start + batch]
             padded = np.pad(chosen, (0, -len(chosen) % BLOCK), mode="edge") if len(chosen) else chosen
             images = to_images(torch.from_numpy(source.pixels(padded)).to(place))
-            found = dict(_measures(model, others, images))
+            found = dict(_measures(model, others, images, decode))
             values = found.pop("codes")[: len(chosen)].float().cpu().numpy()
             if codes is None:
                 codes = np.empty((len(rows), values.shape[1]), dtype=np.float32)
@@ -64,9 +65,10 @@ def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | No
     return Encodings.of(codes, measures=measures, ids=names["ids"], groups=names["groups"], seen=seen)
 
 
-def _measures(model: Model, beside: Mapping[str, Model], images: Tensor) -> Iterator[tuple[str, Tensor]]:
-    yield from ((name, value) for name, value in model(images)._asdict().items() if value is not None)
-    yield from pixel_measures(images).items()
+def _measures(model: Model, beside: Mapping[str, Model], images: Tensor, decode: bool) -> Iterator[tuple[str, Tensor]]:
+    yield from ((name, value) for name, value in model(images, decode=decode)._asdict().items() if value is not None)
+    if decode:
+        yield from pixel_measures(images).items()
     for name, other in beside.items():
         error = other(images).reconstruction
         if error is None:
@@ -106,6 +108,15 @@ def _check_finite(codes: np.ndarray, measures: dict[str, np.ndarray], ids: Seque
         if len(wrong):
             raise DataError(f"The {name} of '{ids[wrong[0]]}' is not finite ({len(wrong)} pictures in all).",
                             "Train again with a lower --rate, or look at that picture.")
+
+
+def heat(model: Model, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
+    """Evidence of damage (n, h, w) float32 at each place of pictures (n, h, w, c) uint8; `ModelError` when it gives none."""
+    place = next(model.parameters()).device
+    with torch.inference_mode(), repeatable():
+        maps = [model.eval().heat(to_images(torch.from_numpy(pixels[start : start + batch]).to(place))).float().cpu().numpy()
+                for start in range(0, len(pixels), batch)]
+    return np.concatenate(maps) if maps else np.empty(pixels.shape[:3], np.float32)
 
 
 def rebuild(model: Model, pixels: np.ndarray) -> np.ndarray:

@@ -85,6 +85,10 @@ class AutoEncoder(Model):
         worst = None if self.training else worst_places(error)
         return Measures(codes, error.flatten(1).mean(dim=1), worst, latent)
 
+    def heat(self, images: Tensor) -> Tensor:
+        """Squared error (n, h, w) at each place, averaged over channels."""
+        return (self.rebuild(images) - images).square().mean(dim=1)
+
     def rebuild(self, images: Tensor) -> Tensor:
         """The pictures as the model rebuilds them from the mean of their codes, same shape."""
         return self.decode(self.posterior(images)[0])

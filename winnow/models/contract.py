@@ -39,6 +39,13 @@ class Model(nn.Module, ABC):
     def config(self) -> dict[str, Any]:
         """Arguments, as JSON values, with which the class builds a network of the same shape."""
 
+    def heat(self, images: Tensor) -> Tensor:
+        """Evidence of damage (n, h, w), not negative, at each place of `images`; models without one raise `ModelError`."""
+        from winnow.errors import ModelError
+
+        raise ModelError(f"{type(self).__name__} does not say where a picture is damaged.",
+                         "Use --decision reconstruction with an autoencoder, or --decision fast.")
+
     def rebuild(self, images: Tensor) -> Tensor:
         """The pictures as the model rebuilds them, same shape; models without a decoder raise `ModelError`."""
         from winnow.errors import ModelError

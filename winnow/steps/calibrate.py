@@ -5,35 +5,78 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
+
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
+from winnow.steps.parts import decisions, folder_of, load_way
 
 
 def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
-    """Fits the detector on the encodings and sets its threshold from pictures of held-out groups."""
+    """Fits a detector for each decision and sets its threshold from pictures of held-out groups.
+
+    Of pictures cut into patches, thresholds per picture and the level of a heat map are set as well.
+    """
     from winnow.detect.detector import Detector
+    from winnow.detect.pictures import by_picture
 
     run.require("encode")
     if resume and run.done("calibrate"):
         return run.result("calibrate")
     started = time.perf_counter()
     options = run.options.detect
-    detector = Detector(
-        scorer=options.scorer,
-        neighbours=options.neighbours,
-        false_alarms=options.false_alarms,
-        confident=options.confident,
-        dirt=options.dirt,
-    ).fit(Encodings.load(run.folder("encode")))
-    detector.save(run.folder("calibrate"))
-    threshold = detector.threshold
-    run.record(
-        "calibrate",
-        started,
-        scorer=options.scorer,
-        threshold=threshold.value,
-        false_alarms=threshold.achieved,
-        calibrated_on=threshold.n,
-        note=threshold.note,
-    )
+    found: dict[str, dict[str, Any]] = {}
+    for decision in decisions(run):
+        encodings = Encodings.load(folder_of(run, "encode", "fast" if decision == "fast" else "reconstruction"))
+        detector = Detector(
+            scorer=_scorer(decision, options.scorer, encodings),
+            neighbours=options.neighbours,
+            false_alarms=options.false_alarms,
+            confident=options.confident,
+            dirt=options.dirt,
+        ).fit(encodings)
+        detector.save(folder_of(run, "calibrate", decision))
+        found[decision] = {"scorer": detector.scorer_name, **_promise(detector)}
+        if run.options.ingest.patches:
+            found[decision] |= {"pictures": _promise(by_picture(detector))}
+            found[decision]["heat_level"] = _heat_level(run, decision, detector)
+    run.record("calibrate", started, **found["reconstruction"], decisions=found)
     return run.result("calibrate")
+
+
+def _scorer(decision: str, chosen: str, encodings: Encodings) -> str:
+    """The scorer of a decision: the user's for the whole network; for the encoder alone the latent loss, or the distance
+    of the code where there is none; for the fast network its evidence."""
+    if decision == "reconstruction":
+        return chosen
+    if decision == "fast":
+        return "worst"
+    return "latent" if "latent" in encodings.measures else "gaussian"
+
+
+def _promise(detector: Any) -> dict[str, Any]:
+    threshold = detector.threshold
+    return {
+        "threshold": threshold.value,
+        "false_alarms": threshold.achieved,
+        "calibrated_on": threshold.n,
+        "note": threshold.note,
+    }
+
+
+def _heat_level(run: RunFolder, decision: str, detector: Any) -> float | None:
+    """Evidence that only the asked-for share of held-out pictures reaches anywhere; nothing for a decision without a map."""
+    from winnow.data.patches import picture_of
+    from winnow.data.pool import Pool
+    from winnow.detect.pictures import most_foreign
+    from winnow.detect.threshold import conformal
+    from winnow.learn.encode import heat
+
+    way = load_way(run, decision)
+    if not way.maps:
+        return None
+    pool = Pool.open(run.folder("ingest"))
+    rows = np.flatnonzero(np.isin(pool.column("id").astype(str), detector.ids.astype(str)) & pool.usable)
+    peaks = [heat(way.model, pool.pixels(rows[start : start + 1024])).max(axis=(1, 2)) for start in range(0, len(rows), 1024)]
+    _, highest, _ = most_foreign(picture_of(pool.column("id")[rows]), np.concatenate(peaks))
+    return conformal(highest, run.options.detect.false_alarms, run.options.detect.confident).value

@@ -9,8 +9,11 @@ import numpy as np
 
 from winnow.data.pool import Pool
 from winnow.run import RunFolder
-from winnow.steps.parts import load_companions, load_network
+from winnow.steps.parts import Way, decisions, folder_of, load_companions, load_network, load_way
 from winnow.steps.split import split_of
+
+TIMED = 256  # pictures on which the decisions' speeds are compared
+ROUNDS = 3
 
 
 def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
@@ -21,26 +24,38 @@ def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     if resume and run.done("encode"):
         return run.result("encode")
     started = time.perf_counter()
-    options, pool = run.options, Pool.open(run.folder("ingest"))
+    device, pool = run.options.train.device, Pool.open(run.folder("ingest"))
     split = split_of(run, pool).split
     rows = np.flatnonzero(split != "test")
     trained = bool(run.result("train")["trained"])
-    encodings = encode_rows(
-        load_network(run),
-        pool,
-        rows,
-        beside=load_companions(run),
-        device=options.train.device,
-        ids=pool.column("id")[rows],
-        groups=pool.column("group")[rows],
-        seen=np.isin(split[rows], ("train", "validate")) & trained,
-    )
+    known: dict[str, Any] = {
+        "ids": pool.column("id")[rows],
+        "groups": pool.column("group")[rows],
+        "seen": np.isin(split[rows], ("train", "validate")) & trained,
+    }
+    network = load_network(run)
+    encodings = encode_rows(network, pool, rows, beside=load_companions(run), device=device, **known)
     encodings.save(run.folder("encode"))
+    if "fast" in decisions(run):
+        fast = encode_rows(load_way(run, "fast").model, pool, rows, decode=False, device=device, **known)
+        fast.save(folder_of(run, "encode", "fast"))
     run.record(
         "encode",
         started,
         pictures=len(encodings),
         dimensions=int(encodings.codes.shape[1]),
         measures=sorted(encodings.measures),
+        speed=_speeds({name: load_way(run, name) for name in decisions(run)}, pool, rows[:TIMED], device),
     )
     return run.result("encode")
+
+
+def _speeds(ways: dict[str, Way], pool: Pool, rows: np.ndarray, device: str) -> dict[str, float]:
+    """Pictures (or patches) a second of each decision, the best of a few rounds in which they take turns."""
+    best = dict.fromkeys(ways, 0.0)
+    for _ in range(ROUNDS if len(ways) > 1 else 1):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way.encode(pool, rows, device)
+            best[name] = max(best[name], len(rows) / (time.perf_counter() - started))
+    return {name: round(speed, 1) for name, speed in best.items()}

@@ -9,14 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from winnow.data.patches import picture_of
 from winnow.data.pool import Pool
+from winnow.detect.scorer import Scorer
 from winnow.detect.scorers import make_scorer
 from winnow.errors import OptionError
 from winnow.files import replacing, write_json
 from winnow.learn.encodings import Encodings
 from winnow.report.measures import evaluate as measure
 from winnow.run import RunFolder
-from winnow.steps.score import Scored, judge, write_table
+from winnow.steps.inspect import whole
+from winnow.steps.masks import against_masks
+from winnow.steps.score import Scored, judge, verdicts, write_table
 
 
 def evaluate(
@@ -24,9 +28,12 @@ def evaluate(
     belongs: Sequence[str | Path],
     foreign: Mapping[str, Sequence[str | Path]],
     *,
+    masks: Path | None = None,
     to: Path | None = None,
 ) -> dict[str, Any]:
     """Scores pictures that belong and groups of foreign ones, and writes evaluation.json, scores.csv and figures.
+
+    Pictures cut into patches are judged as wholes; with a folder of `masks` their patches and pixels are measured too.
 
     The baseline 'gradient' (sharpness alone) stands beside the run's scorer: where it is as good, the pictures differ in
     focus or compression and not in what they show.
@@ -39,35 +46,33 @@ def evaluate(
             "Give --belongs DIR and --foreign NAME=DIR.",
         )
     run.require("calibrate")
-    folder = to or run.path / "evaluation"
-    baseline = {"gradient": make_scorer("gradient", run.options.detect).fit(Encodings.load(run.folder("encode")))}
-    groups = {"belongs": judge(run, belongs, folder / "pools" / "belongs", baseline)}
-    for name, sources in foreign.items():
-        groups[name] = judge(run, sources, folder / "pools" / f"foreign-{_slug(name)}", baseline)
+    folder, patches = to or run.path / "evaluation", run.options.ingest.patches
+    if masks is not None and not patches:
+        raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
+    pools = {"belongs": folder / "pools" / "belongs"}
+    pools |= {name: folder / "pools" / f"foreign-{_slug(name)}" for name in foreign}
+    parts = {name: judge(run, {"belongs": belongs, **foreign}[name], pools[name], _baseline(run)) for name in pools}
+    groups = {name: whole(part) for name, part in parts.items()} if patches else parts
     threshold = groups["belongs"].threshold.value
     result: dict[str, Any] = {
-        "scorer": run.options.detect.scorer,
+        "decision": run.options.score.decision,
+        "scorer": groups["belongs"].detector.scorer_name,
         "threshold": threshold,
         "false_alarms_asked": run.options.detect.false_alarms,
         **_measured(groups, lambda scored: scored.scores, threshold),
     }
-    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["foreign"]
+    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["foreign"] if _baseline(run) else {}
     result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
-    result["seen_in_training"] = _known(run, groups["belongs"].pool)
+    result["seen_in_training"] = _known(run, groups["belongs"])
+    if masks is not None:
+        result["masks"] = against_masks(run, parts, pools, masks)
     write_table(
         folder / "scores.csv",
         ("group", "id", "source", "score", "p_value", "belongs"),
         (
-            (name, key, source, f"{value:.6g}", f"{p:.6g}", "yes" if verdict else "no")
+            (name, *row)
             for name, scored in groups.items()
-            for key, source, value, p, verdict in zip(
-                scored.pool.column("id"),
-                scored.pool.column("source"),
-                scored.scores,
-                scored.p_values,
-                scored.belongs,
-                strict=True,
-            )
+            for row in zip(scored.items["id"], scored.items["source"], *verdicts(scored), strict=True)
         ),
     )
     _draw(folder, groups, threshold)
@@ -75,23 +80,31 @@ def evaluate(
     return {**result, "folder": folder}
 
 
+def _baseline(run: RunFolder) -> dict[str, Scorer]:
+    """Sharpness alone, where the decision encodes it."""
+    if run.options.score.decision != "reconstruction":
+        return {}
+    return {"gradient": make_scorer("gradient", run.options.detect).fit(Encodings.load(run.folder("encode")))}
+
+
 def _measured(groups: dict[str, Scored], pick: Any, threshold: float | None) -> dict[str, Any]:
     names = [name for name in groups if name != "belongs"]
     scores = np.concatenate([pick(groups[name]) for name in ("belongs", *names)])
-    belongs = np.concatenate([np.full(len(groups[name].pool), name == "belongs") for name in ("belongs", *names)])
+    belongs = np.concatenate([np.full(len(groups[name].scores), name == "belongs") for name in ("belongs", *names)])
     kinds = np.concatenate(
         [
-            np.full(len(groups[name].pool), "" if name == "belongs" else name, dtype=object)
+            np.full(len(groups[name].scores), "" if name == "belongs" else name, dtype=object)
             for name in ("belongs", *names)
         ]
     )
-    units = np.concatenate([groups[name].pool.column("group") for name in ("belongs", *names)])
+    units = np.concatenate([groups[name].items["group"] for name in ("belongs", *names)])
     return measure(scores, belongs, kinds, threshold, units)
 
 
-def _known(run: RunFolder, pool: Pool) -> int:
+def _known(run: RunFolder, scored: Scored) -> int:
     """How many of the pictures given as belonging are in the run's own pool: their scores flatter."""
-    return int(np.isin(pool.column("id").astype(str), Pool.open(run.folder("ingest")).column("id").astype(str)).sum())
+    own = picture_of(Pool.open(run.folder("ingest")).column("id"))
+    return int(np.isin(scored.items["id"].astype(str), own.astype(str)).sum())
 
 
 def _slug(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The run's network, what stands beside it, and its detector, as they are on disk.
+"""The run's networks and detectors as they are on disk, and which of them a decision needs.
 
 No file may name code to run: a part of the user's own, 'module:Class', is loaded only when he named it in this call, as an
 option or by --trust.
@@ -6,12 +6,25 @@ option or by --trust.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
 from winnow.detect.detector import Detector
 from winnow.detect.scorers import own_scorer
+from winnow.errors import OptionError
+from winnow.learn.encodings import Encodings
+from winnow.learn.feed import PixelSource
 from winnow.models.contract import Model
 from winnow.models.linear import Linear
 from winnow.models.registry import find_model, load_model
 from winnow.run import RunFolder
+
+REMEDIES = {
+    "latent": "Only a trained autoencoder has one; a pretrained network decides by its codes anyway.",
+    "fast": "Train it: winnow train --run RUN --fast 1500, then encode and calibrate.",
+}
 
 
 def load_network(run: RunFolder) -> Model:
@@ -26,7 +39,45 @@ def load_companions(run: RunFolder) -> dict[str, Model]:
     return {path.name: load_model(path, own=Linear) for path in folders if path.exists()}
 
 
-def load_detector(run: RunFolder) -> Detector:
-    """The fitted scorer with its threshold."""
+def load_detector(run: RunFolder, decision: str = "reconstruction") -> Detector:
+    """The fitted scorer of a decision with its threshold."""
     name = run.options.detect.scorer
-    return Detector.load(run.folder("calibrate"), own=own_scorer(name) if name in run.trusted else None)
+    return Detector.load(folder_of(run, "calibrate", decision), own=own_scorer(name) if name in run.trusted else None)
+
+
+def folder_of(run: RunFolder, step: str, decision: str) -> Path:
+    """Where a step keeps what belongs to a decision: its own folder, below it for the others than 'reconstruction'."""
+    return run.folder(step) if decision == "reconstruction" else run.folder(step) / decision
+
+
+def decisions(run: RunFolder) -> tuple[str, ...]:
+    """The decisions that the run's networks allow, 'reconstruction' first."""
+    trained = run.result("train")
+    fast = ("fast",) if (run.folder("train") / "fast" / "model.json").exists() else ()
+    return ("reconstruction", *(("latent",) if trained.get("trained") else ()), *fast)
+
+
+@dataclass(frozen=True)
+class Way:
+    """From pixels to encodings, with no more work than a decision needs; `maps`: its model says where a picture is damaged."""
+
+    model: Model
+    beside: dict[str, Model]
+    decode: bool
+    maps: bool
+
+    def encode(self, source: PixelSource, rows: np.ndarray, device: str) -> Encodings:
+        """Encodings of some rows of a pool."""
+        from winnow.learn.encode import encode
+
+        return encode(self.model, source, rows, beside=self.beside, decode=self.decode, device=device, quiet=True)
+
+
+def load_way(run: RunFolder, decision: str) -> Way:
+    """What a decision runs; `OptionError` when the run does not have it."""
+    if decision not in decisions(run):
+        raise OptionError(f"{run.path} has no decision '{decision}', only {', '.join(decisions(run))}.", REMEDIES[decision])
+    if decision == "fast":
+        return Way(load_model(run.folder("train") / "fast"), {}, decode=False, maps=True)
+    whole, model = decision == "reconstruction", load_network(run)
+    return Way(model, load_companions(run) if whole else {}, decode=whole, maps=whole and type(model).heat is not Model.heat)

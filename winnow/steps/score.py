@@ -1,4 +1,7 @@
-"""Judge new pictures and videos with a finished run: a score, a p-value and a verdict each, and segments of a video."""
+"""Judge new pictures and videos with a finished run: a score, a p-value and a verdict each, and segments of a video.
+
+Pictures that are cut into patches are judged patch by patch here, and as wholes in `winnow.steps.inspect`.
+"""
 
 from __future__ import annotations
 
@@ -11,143 +14,160 @@ from typing import Any
 import numpy as np
 
 from winnow.data.pool import Pool
+from winnow.detect.detector import Detector
 from winnow.detect.scorer import Scorer
 from winnow.detect.segments import Segment, ffconcat, segments, smoothed
 from winnow.detect.threshold import Threshold
+from winnow.errors import OptionError
 from winnow.files import replacing, write_text
 from winnow.options import SegmentOptions
 from winnow.progress import progress
 from winnow.run import RunFolder
 
 CHUNK = 4096
+ITEMS = ("id", "source", "group", "time")
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of the n pictures or frames of a pool, in its order; `others` are the scores of further scorers."""
+    """Scores of n pictures, frames or patches by a detector; `items` are columns (n,) of the pool, `others` the scores
+    of further scorers, `refused` how many files could not be read."""
 
-    pool: Pool
+    items: dict[str, np.ndarray]
     scores: np.ndarray
-    p_values: np.ndarray
-    belongs: np.ndarray
     others: dict[str, np.ndarray]
+    detector: Detector
     refused: int
-    threshold: Threshold
+
+    @property
+    def threshold(self) -> Threshold:
+        """The threshold of the detector."""
+        return self.detector.threshold
+
+    @property
+    def p_values(self) -> np.ndarray:
+        """Conformal p-values (n,)."""
+        return self.detector.p_values(self.scores)
+
+    @property
+    def belongs(self) -> np.ndarray:
+        """Whether each belongs (n,)."""
+        return self.scores <= self.threshold.value
 
 
 def judge(
     run: RunFolder, sources: Sequence[str | Path], folder: Path, others: dict[str, Scorer] | None = None
 ) -> Scored:
-    """Ingests sources into a pool in `folder` the way the run's own pictures were, and scores them chunk by chunk."""
+    """Ingests sources into a pool in `folder` the way the run's own pictures were, and scores its rows chunk by chunk.
+
+    By the run's `decision`; further scorers (`others`) can read only what that decision encodes.
+    """
     from winnow.data.ingest import ingest
-    from winnow.learn.encode import encode
-    from winnow.steps.parts import load_companions, load_detector, load_network
+    from winnow.steps.parts import load_detector, load_way
 
     run.require("calibrate")
-    options, beside = run.options, load_companions(run)
-    detector, model = load_detector(run), load_network(run)
-    result = ingest(sources, folder, options.ingest, keep_others=False)
+    options = run.options
+    way, detector = load_way(run, options.score.decision), load_detector(run, options.score.decision)
+    refused = ingest(sources, folder, options.ingest, keep_others=False).refused
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
     extra = {name: np.empty(len(pool)) for name in others or {}}
-    with progress("score", len(pool), "pictures") as advance:
+    with progress("score", len(pool), "patches" if options.ingest.patches else "pictures") as advance:
         for start in range(0, len(pool), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(pool)))
-            encodings = encode(model, pool, rows, beside=beside, device=options.train.device, quiet=True)
+            encodings = way.encode(pool, rows, options.train.device)
             scores[rows] = detector.score(encodings)
             for name, scorer in (others or {}).items():
                 extra[name][rows] = scorer.score(encodings)
             advance(len(rows))
-    p_values = detector.p_values(scores)
-    return Scored(pool, scores, p_values, scores <= detector.threshold.value, extra, result.refused, detector.threshold)
+    return Scored({name: pool.column(name) for name in ITEMS}, scores, extra, detector, refused)
 
 
-def score(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = None) -> dict[str, Any]:
+def score(
+    run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = None, heatmaps: Path | None = None
+) -> dict[str, Any]:
     """Scores sources and writes `scores.csv`, `segments.csv`, and per video a cut list and a picture of the score over time.
 
-    They go to `to`, by default the run's folder `scores`, and replace what an earlier call left there. Returns counts and paths.
+    Of pictures cut into patches `scores.csv` has a row a picture, `patches.csv` one a patch and `defects.csv` one a defect;
+    the folder `heatmaps` gets a heat map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
+    `scores`, and replaces what an earlier call left there. Returns counts and paths.
     """
     folder = to or run.path / "scores"
+    if heatmaps is not None and not run.options.ingest.patches:
+        raise OptionError(
+            "--heatmaps needs a run whose pictures are cut into patches.", "Make one: winnow run inspection SOURCES --to RUN"
+        )
     scored = judge(run, sources, folder / "pool")
-    pool = scored.pool
-    columns = {name: pool.column(name) for name in ("id", "source", "time")}
+    more: dict[str, Any] = {}
+    if run.options.ingest.patches:
+        from winnow.steps.inspect import inspect
+
+        scored, more = inspect(run, scored, folder, heatmaps)
+    columns = more.pop("columns", {})
+    items = scored.items
     write_table(
         folder / "scores.csv",
-        ("id", "source", "time", "score", "p_value", "belongs"),
-        zip(
-            columns["id"],
-            columns["source"],
-            (_seconds(time) for time in columns["time"]),
-            (f"{value:.6g}" for value in scored.scores),
-            (f"{value:.6g}" for value in scored.p_values),
-            ("yes" if value else "no" for value in scored.belongs),
-            strict=True,
-        ),
+        ("id", "source", "time", "score", "p_value", "belongs", *columns),
+        zip(items["id"], items["source"], map(seconds, items["time"]), *verdicts(scored), *columns.values(), strict=True),
     )
+    return {
+        "pictures": len(scored.scores),
+        "belong": int(scored.belongs.sum()),
+        "refused": scored.refused,
+        "threshold": scored.threshold.value,
+        "videos": _videos(run, scored, folder),
+        "folder": folder,
+        **more,
+    }
+
+
+def verdicts(scored: Scored) -> tuple[list[str], list[str], list[str]]:
+    """Score, p-value and verdict of each row, as tables have them."""
+    return (
+        [f"{value:.6g}" for value in scored.scores],
+        [f"{value:.6g}" for value in scored.p_values],
+        ["yes" if value else "no" for value in scored.belongs],
+    )
+
+
+def _videos(run: RunFolder, scored: Scored, folder: Path) -> list[dict[str, Any]]:
+    """Writes segments.csv and, per video, a cut list and a picture of the score over time; returns the segments."""
     for old in (*folder.glob("video-*.png"), *folder.glob("video-*.ffconcat")):
         old.unlink()
+    options, p_values, threshold = run.options.segments, scored.p_values, scored.threshold
     videos: list[dict[str, Any]] = []
-    for number, (source, rows) in enumerate(video_rows(pool)):
-        times = columns["time"][rows].astype(float)
-        found = segment_video(times, scored, rows, run.options.segments, scored.threshold.level)
+    for number, (source, rows) in enumerate(video_rows(scored.items)):
+        times, scores = scored.items["time"][rows].astype(float), scored.scores[rows]
+        found = segments(
+            times,
+            scores,
+            p_values[rows],
+            false_alarms=threshold.level,
+            smooth=options.smooth,
+            min_length=options.min_length,
+            hysteresis=options.hysteresis,
+        )
         stem = folder / f"video-{number:03d}-{Path(source).stem}"
         write_text(stem.with_name(stem.name + ".ffconcat"), ffconcat(source, found))
-        _timeline(
-            stem.with_name(stem.name + ".png"),
-            source,
-            times,
-            scored.scores[rows],
-            scored.threshold.value,
-            found,
-            run.options.segments,
-        )
+        _timeline(stem.with_name(stem.name + ".png"), source, times, scores, threshold.value, found, options)
         videos.append({"source": source, "segments": found})
     write_table(
         folder / "segments.csv",
         ("source", "start", "end", "verdict", "score"),
         (
-            (
-                video["source"],
-                f"{part.start:.3f}",
-                f"{part.end:.3f}",
-                "in" if part.belongs else "out",
-                f"{part.score:.6g}",
-            )
+            (video["source"], f"{part.start:.3f}", f"{part.end:.3f}", "in" if part.belongs else "out", f"{part.score:.6g}")
             for video in videos
             for part in video["segments"]
         ),
     )
-    return {
-        "pictures": len(pool),
-        "belong": int(scored.belongs.sum()),
-        "refused": scored.refused,
-        "threshold": scored.threshold.value,
-        "videos": videos,
-        "folder": folder,
-    }
+    return videos
 
 
-def video_rows(pool: Pool) -> list[tuple[str, np.ndarray]]:
-    """Every video of a pool with the rows of its frames."""
-    sources, times = pool.column("source"), pool.column("time").astype(float)
-    frames = np.flatnonzero(~np.isnan(times))
-    names, first, which = np.unique(sources[frames].astype(str), return_index=True, return_inverse=True)
+def video_rows(items: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """Every video among the items with the rows of its frames."""
+    frames = np.flatnonzero(~np.isnan(items["time"].astype(float)))
+    names, first, which = np.unique(items["source"][frames].astype(str), return_index=True, return_inverse=True)
     return [(str(names[i]), frames[which == i]) for i in np.argsort(first)]
-
-
-def segment_video(
-    times: np.ndarray, scored: Scored, rows: np.ndarray, options: SegmentOptions, level: float
-) -> list[Segment]:
-    """The segments of one video, by the run's options."""
-    return segments(
-        times,
-        scored.scores[rows],
-        scored.p_values[rows],
-        false_alarms=level,
-        smooth=options.smooth,
-        min_length=options.min_length,
-        hysteresis=options.hysteresis,
-    )
 
 
 def write_table(path: Path, header: Sequence[str], rows: Any) -> None:
@@ -158,7 +178,8 @@ def write_table(path: Path, header: Sequence[str], rows: Any) -> None:
         writer.writerows(rows)
 
 
-def _seconds(time: float | None) -> str:
+def seconds(time: float | None) -> str:
+    """A frame's time as tables have it; a picture has none."""
     return "" if time is None or np.isnan(time) else f"{time:.3f}"
 
 

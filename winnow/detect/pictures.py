@@ -1,0 +1,38 @@
+"""From patches to pictures: a picture is as foreign as its most foreign patch."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from winnow.data.patches import picture_of
+from winnow.detect.detector import Detector
+from winnow.detect.threshold import group_weights
+
+
+def most_foreign(pictures: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of patches (n,), by their pictures' names and their scores: the pictures (m,) in order of first appearance, the
+    highest score of each (m,), and the row of the picture each patch belongs to (n,)."""
+    names, first, member = np.unique(np.asarray(pictures).astype(str), return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    place = np.empty(len(order), int)
+    place[order] = np.arange(len(order))
+    member = place[member]
+    highest = np.full(len(names), -np.inf)
+    np.maximum.at(highest, member, np.asarray(scores, dtype=np.float64))
+    return names[order].astype(object), highest, member
+
+
+def by_picture(detector: Detector) -> Detector:
+    """The same fitted detector, calibrated on pictures: its threshold keeps the false-alarm rate per picture.
+
+    Where pictures were not cut into patches nothing changes but the order.
+    """
+    pictures, highest, member = most_foreign(picture_of(detector.ids), detector.calibration)
+    groups = np.empty(len(pictures), dtype=object)
+    groups[member] = detector.groups  # patches of a picture share its group
+    other = copy.copy(detector)
+    other.calibration, other.ids, other.groups, other.weights = highest, pictures, groups, group_weights(groups)
+    return other

@@ -1,0 +1,98 @@
+"""What masks of the true damage say of a run: AUROC of patches, AUROC and AUPRO of pixels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.data import images, storage
+from winnow.data.patches import DAMAGED_PIXELS, damaged_pixels, read_boxes
+from winnow.data.pool import Pool
+from winnow.errors import InputError, Unreadable
+from winnow.report.measures import auroc
+from winnow.run import RunFolder
+from winnow.steps.inspect import located, whole
+from winnow.steps.score import Scored
+
+
+def against_masks(run: RunFolder, parts: dict[str, Scored], pools: dict[str, Path], masks: Path) -> dict[str, Any]:
+    """Measures judged patches (`parts` and their `pools` by group, 'belongs' first) against the masks in a folder.
+
+    A patch is damaged from 15 pixels of mask on and good without any. `auroc_good_pictures`: damaged patches against those
+    of pictures that belong; `auroc_same_pictures`: against good patches of the same pictures. `pixel_auroc` and `aupro`
+    are over all pictures, those that belong without damage; they are None for a decision without a map.
+    """
+    known = masks_in(masks)
+    maps: list[np.ndarray] = []
+    truths: list[np.ndarray] = []
+    inside: dict[str, list[np.ndarray]] = {"damaged": [], "good": []}
+    for name, part in parts.items():
+        pool = Pool.open(pools[name])
+        boxes, ends = read_boxes(pool.column("box")), np.cumsum(pool.pictures.column("patches").to_numpy())
+        every = np.arange(len(ends))
+        for row, picture in located(run, pool, part, whole(part).threshold.value, every):
+            truth = np.zeros(picture.mask.shape, bool) if name == "belongs" else read_mask(known, picture.source, picture.mask.shape)
+            patches = np.arange(ends[row - 1] if row else 0, ends[row])
+            if name != "belongs":
+                pixels, scores = damaged_pixels(truth, boxes[patches]), part.scores[patches]
+                inside["damaged"].append(scores[pixels >= DAMAGED_PIXELS])
+                inside["good"].append(scores[pixels == 0])
+            if picture.heat is not None:
+                maps.append(picture.heat.astype(np.float32))
+                truths.append(truth)
+    damaged, good = (np.concatenate(values) for values in inside.values())
+    return {
+        "damaged_patches": len(damaged),
+        "auroc_good_pictures": _separation(parts["belongs"].scores, damaged),
+        "auroc_same_pictures": _separation(good, damaged),
+        **_pixels(maps, truths),
+    }
+
+
+def _separation(good: np.ndarray, damaged: np.ndarray) -> float | None:
+    if not len(good) or not len(damaged):
+        return None
+    return auroc(np.r_[good, damaged], np.r_[np.ones(len(good), bool), np.zeros(len(damaged), bool)])
+
+
+def _pixels(maps: list[np.ndarray], truths: list[np.ndarray]) -> dict[str, float | None]:
+    from winnow.report.pixels import aupro, pixel_auroc
+
+    if not maps or not any(truth.any() for truth in truths):
+        return {"pixel_auroc": None, "aupro": None}
+    return {"pixel_auroc": pixel_auroc(maps, truths), "aupro": aupro(maps, truths)}
+
+
+def masks_in(folder: Path) -> dict[str, str]:
+    """The mask files below a folder by the stem of their names; `InputError` when there are none."""
+    found = {}
+    for entry in storage.listing(os.fspath(folder), lambda uri, why: None):
+        path = Path(entry.uri)
+        if path.suffix.lower() in images.IMAGE_SUFFIXES:
+            found[path.stem.removesuffix("_mask")] = entry.uri
+    if not found:
+        raise InputError(f"{folder} holds no masks.", "Give a folder of pictures named as those they belong to.")
+    return found
+
+
+def read_mask(known: dict[str, str], source: str, size: tuple[int, ...]) -> np.ndarray:
+    """The mask (h, w) bool of a picture: what is brighter than half of the brightest; all good where it is black.
+
+    `InputError` when there is none of the picture's name, or it has another size.
+    """
+    stem = Path(source).stem
+    if stem not in known:
+        raise InputError(
+            f"There is no mask for {source}.", f"Give one called {stem}.png or {stem}_mask.png, black where all is good."
+        )
+    try:
+        values = images.decode(storage.read(known[stem], 1 << 30), None, grey=True)[..., 0]
+    except Unreadable as error:
+        raise InputError(f"The mask {known[stem]} cannot be read: {error.message}.", "Write it again.") from error
+    if values.shape != tuple(size):
+        raise InputError(f"The mask {known[stem]} has {values.shape[1]}x{values.shape[0]} pixels, its picture {source} has "
+                         f"{size[1]}x{size[0]}.", "Give a mask of the picture's own size.")
+    return values > values.max() / 2 if values.any() else np.zeros(values.shape, bool)
