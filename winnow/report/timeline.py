@@ -75,14 +75,7 @@ def timeline(
     axes.tick_params(axis="x", length=0)
     quiet(bars, grid="")
     _strips(bars, strips)
-    start = float(times[0])
-    end = max([float(times[-1]), *(stop for spans in strips.values() for _, stop, _ in spans)])
-    margin = 0.004 * (end - start) or 0.5
-    bars.set_xlim(start - margin, end + margin)
-    span = end - start + 2 * margin
-    many = np.ceil(span / 360_000) * 36_000  # tens of hours, for what no step of STEPS is long enough
-    bars.xaxis.set_major_locator(MultipleLocator(next((step for step in STEPS if span / step <= 11), many)))
-    bars.xaxis.set_major_formatter(FuncFormatter(clock))
+    _time_axis(bars, times, strips)
     heading(figure, title, f"{len(times):,} frames · threshold {threshold:.4g}")
     handles = [Patch(color=BELONGS), Patch(color=FOREIGN), Line2D([], [], color=INK, linewidth=1.3, linestyle=LINES[1])]
     legend(
@@ -149,6 +142,18 @@ def _strips(axes: Axes, rows: Mapping[str, Sequence[Span]]) -> None:
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_yticks(range(len(rows)), list(rows))
     axes.spines["bottom"].set_visible(False)
+
+
+def _time_axis(axes: Axes, times: np.ndarray, strips: Mapping[str, Sequence[Span]]) -> None:
+    """From the first frame to the last frame or segment's end, with at most eleven ticks at round times."""
+    start = float(times[0])
+    end = max([float(times[-1]), *(stop for spans in strips.values() for _, stop, _ in spans)])
+    margin = 0.004 * (end - start) or 0.5
+    axes.set_xlim(start - margin, end + margin)
+    span = end - start + 2 * margin
+    many = np.ceil(span / 360_000) * 36_000  # tens of hours, for what no step of STEPS is long enough
+    axes.xaxis.set_major_locator(MultipleLocator(next((step for step in STEPS if span / step <= 11), many)))
+    axes.xaxis.set_major_formatter(FuncFormatter(clock))
 
 
 def clock(seconds: float, _: Any = None) -> str:
