@@ -10,12 +10,14 @@ import numpy as np
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
 from winnow.steps.parts import decisions, folder_of, load_way
+from winnow.steps.synthetic import judge_synthetic
 
 
 def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     """Fits a detector for each decision and sets its threshold from pictures of held-out groups.
 
-    Of pictures cut into patches, thresholds per picture and the level of a heat map are set as well.
+    Of pictures cut into patches, thresholds per picture and the level of a heat map are set as well, and each decision
+    is tried on synthetic defects.
     """
     from winnow.detect.detector import Detector
     from winnow.detect.pictures import by_picture
@@ -26,6 +28,7 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     started = time.perf_counter()
     options = run.options.detect
     found: dict[str, dict[str, Any]] = {}
+    detectors = {}
     for decision in decisions(run):
         encodings = Encodings.load(folder_of(run, "encode", "fast" if decision == "fast" else "reconstruction"))
         detector = Detector(
@@ -36,11 +39,13 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
             dirt=options.dirt,
         ).fit(encodings)
         detector.save(folder_of(run, "calibrate", decision))
+        detectors[decision] = detector
         found[decision] = {"scorer": detector.scorer_name, **_promise(detector)}
         if run.options.ingest.patches:
             found[decision] |= {"pictures": _promise(by_picture(detector))}
             found[decision]["heat_level"] = _heat_level(run, decision, detector)
-    run.record("calibrate", started, **found["reconstruction"], decisions=found)
+    synthetic = judge_synthetic(run, detectors) if run.options.ingest.patches else {}
+    run.record("calibrate", started, **found["reconstruction"], decisions=found, synthetic=synthetic)
     return run.result("calibrate")
 
 

@@ -55,7 +55,7 @@ def evaluate(
     groups = {name: whole(part) for name, part in parts.items()} if patches else parts
     threshold = groups["belongs"].threshold.value
     result: dict[str, Any] = {
-        "decision": run.options.score.decision,
+        "decision": groups["belongs"].decision,
         "scorer": groups["belongs"].detector.scorer_name,
         "threshold": threshold,
         "false_alarms_asked": run.options.detect.false_alarms,
@@ -65,7 +65,7 @@ def evaluate(
     result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
     result["seen_in_training"] = _known(run, groups["belongs"])
     if masks is not None:
-        result["masks"] = against_masks(run, parts, pools, masks)
+        result["masks"] = against_masks(run, parts, pools, masks, folder / "damaged")
     write_table(
         folder / "scores.csv",
         ("group", "id", "source", "score", "p_value", "belongs"),

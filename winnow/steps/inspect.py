@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +14,11 @@ from scipy.ndimage import binary_dilation, find_objects, label
 from winnow.data.patches import blend, picture_of, read_boxes
 from winnow.data.pool import Pool
 from winnow.detect.pictures import by_picture, most_foreign
-from winnow.files import replacing
+from winnow.files import read_json, replacing
 from winnow.progress import progress
 from winnow.run import RunFolder
-from winnow.steps.parts import Way, load_way
-from winnow.steps.score import Scored, seconds, verdicts, write_table
+from winnow.steps.parts import Way, load_detector, load_way
+from winnow.steps.score import ITEMS, Scored, seconds, verdicts, write_table
 
 NEAR = 8  # blobs of evidence that lie within so many pixels are one defect
 TINY = 1e-12
@@ -86,7 +87,7 @@ def inspect(run: RunFolder, scored: Scored, folder: Path, heatmaps: Path | None)
     )
     about = pool.pictures.to_pylist()
     columns = {name: [row[name] for row in about] for name in ("patches", "blank")}
-    found = {"patches": len(scored.scores), "defects": len(defects), "decision": run.options.score.decision}
+    found = {"patches": len(scored.scores), "defects": len(defects)}
     return pictures, {"columns": {**columns, "defects": counts.tolist()}, **found, "note": _note(run, pool)}
 
 
@@ -96,13 +97,25 @@ def located(run: RunFolder, pool: Pool, scored: Scored, limit: float, wanted: np
     A patch is damaged when its score is above the limit of pictures; what is damaged in it are the places whose evidence
     is above the level that held-out pictures keep below.
     """
-    way = load_way(run, run.options.score.decision)
-    level = run.result("calibrate")["decisions"][run.options.score.decision]["heat_level"]
+    way = load_way(run, scored.decision)
+    level = run.result("calibrate")["decisions"][scored.decision]["heat_level"]
     about = pool.pictures.to_pylist()
     ends = np.cumsum([picture["patches"] for picture in about])
     for row in wanted:
         patches = np.arange(ends[row] - about[row]["patches"], ends[row])
         yield int(row), _picture(way, pool, patches, scored.scores[patches], limit, level, about[row])
+
+
+def worst_of(run: RunFolder, folder: Path, most: int) -> Iterator[tuple[Picture, float]]:
+    """The most foreign pictures of a finished `winnow score` and their scores, from what it left in `folder`."""
+    pool, decision = Pool.open(folder / "pool"), read_json(folder / "scores.json")["decision"]
+    with (folder / "patches.csv").open(encoding="utf-8", newline="") as file:
+        scores = np.array([float(row["score"]) for row in csv.DictReader(file)])
+    scored = Scored({name: pool.column(name) for name in ITEMS}, scores, {}, decision, load_detector(run, decision), 0)
+    pictures = whole(scored)
+    wanted = np.argsort(-pictures.scores, kind="stable")[:most]
+    for row, picture in located(run, pool, scored, pictures.threshold.value, wanted):
+        yield picture, float(pictures.scores[row])
 
 
 def _picture(

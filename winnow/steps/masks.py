@@ -12,23 +12,29 @@ from winnow.data import images, storage
 from winnow.data.patches import DAMAGED_PIXELS, damaged_pixels, read_boxes
 from winnow.data.pool import Pool
 from winnow.errors import InputError, Unreadable
-from winnow.report.measures import auroc
+from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
 from winnow.steps.inspect import located, whole
+from winnow.steps.parts import load_way
 from winnow.steps.score import Scored
+from winnow.steps.synthetic import separation
 
 
-def against_masks(run: RunFolder, parts: dict[str, Scored], pools: dict[str, Path], masks: Path) -> dict[str, Any]:
+def against_masks(
+    run: RunFolder, parts: dict[str, Scored], pools: dict[str, Path], masks: Path, folder: Path
+) -> dict[str, Any]:
     """Measures judged patches (`parts` and their `pools` by group, 'belongs' first) against the masks in a folder.
 
     A patch is damaged from 15 pixels of mask on and good without any. `auroc_good_pictures`: damaged patches against those
     of pictures that belong; `auroc_same_pictures`: against good patches of the same pictures. `pixel_auroc` and `aupro`
-    are over all pictures, those that belong without damage; they are None for a decision without a map.
+    are over all pictures, those that belong without damage; they are None for a decision without a map. The encodings of
+    damaged patches by the whole network go to `folder` for the report.
     """
     known = masks_in(masks)
     maps: list[np.ndarray] = []
     truths: list[np.ndarray] = []
     inside: dict[str, list[np.ndarray]] = {"damaged": [], "good": []}
+    network, losses = load_way(run, "reconstruction"), []
     for name, part in parts.items():
         pool = Pool.open(pools[name])
         boxes, ends = read_boxes(pool.column("box")), np.cumsum(pool.pictures.column("patches").to_numpy())
@@ -38,11 +44,14 @@ def against_masks(run: RunFolder, parts: dict[str, Scored], pools: dict[str, Pat
             patches = np.arange(ends[row - 1] if row else 0, ends[row])
             if name != "belongs":
                 pixels, scores = damaged_pixels(truth, boxes[patches]), part.scores[patches]
-                inside["damaged"].append(scores[pixels >= DAMAGED_PIXELS])
+                hit = pixels >= DAMAGED_PIXELS
+                inside["damaged"].append(scores[hit])
+                losses.append(network.encode(pool, patches[hit], run.options.train.device))
                 inside["good"].append(scores[pixels == 0])
             if picture.heat is not None:
                 maps.append(picture.heat.astype(np.float32))
                 truths.append(truth)
+    _join(losses).save(folder)
     damaged, good = (np.concatenate(values) for values in inside.values())
     return {
         "damaged_patches": len(damaged),
@@ -53,9 +62,13 @@ def against_masks(run: RunFolder, parts: dict[str, Scored], pools: dict[str, Pat
 
 
 def _separation(good: np.ndarray, damaged: np.ndarray) -> float | None:
-    if not len(good) or not len(damaged):
-        return None
-    return auroc(np.r_[good, damaged], np.r_[np.ones(len(good), bool), np.zeros(len(damaged), bool)])
+    return separation(good, damaged) if len(good) and len(damaged) else None
+
+
+def _join(parts: list[Encodings]) -> Encodings:
+    """Encodings of several pictures as one."""
+    measures = {name: np.concatenate([part.measures[name] for part in parts]) for name in parts[0].measures}
+    return Encodings.of(np.concatenate([part.codes for part in parts]), measures=measures)
 
 
 def _pixels(maps: list[np.ndarray], truths: list[np.ndarray]) -> dict[str, float | None]:

@@ -66,8 +66,8 @@ class Way:
     decode: bool
     maps: bool
 
-    def encode(self, source: PixelSource, rows: np.ndarray, device: str) -> Encodings:
-        """Encodings of some rows of a pool."""
+    def encode(self, source: PixelSource | np.ndarray, rows: np.ndarray, device: str) -> Encodings:
+        """Encodings of some rows of a pool or an array."""
         from winnow.learn.encode import encode
 
         return encode(self.model, source, rows, beside=self.beside, decode=self.decode, device=device, quiet=True)

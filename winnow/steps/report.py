@@ -13,12 +13,14 @@ import numpy as np
 from winnow import __version__
 from winnow.data.pool import Pool
 from winnow.detect.detector import Detector
+from winnow.detect.pictures import by_picture
 from winnow.files import read_json, write_text
 from winnow.learn.encodings import Encodings
 from winnow.report import figures, grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, Table, render
 from winnow.run import RunFolder
 from winnow.show import count
+from winnow.steps.report_inspection import inspection_sections
 from winnow.steps.split import split_of
 
 
@@ -28,7 +30,8 @@ def report(run: RunFolder) -> Path:
 
     run.require("calibrate")
     pool, encodings = Pool.open(run.folder("ingest")), Encodings.load(run.folder("encode"))
-    detector, split = load_detector(run), split_of(run, pool).split
+    detector, split = load_detector(run, run.options.score.decision), split_of(run, pool).split
+    whole = by_picture(detector) if run.options.ingest.patches else detector
     rows = np.flatnonzero(split != "test")
     held = np.flatnonzero(~encodings.seen) if not encodings.seen.all() else np.arange(len(encodings))
     evaluation = (
@@ -38,14 +41,15 @@ def report(run: RunFolder) -> Path:
     )
     page = Page(
         title=f"{run.path.name}: what belongs",
-        verdict=_verdict(run, pool),
-        key_figures=_key_figures(run, pool, detector, evaluation),
+        verdict=_verdict(run, pool, whole),
+        key_figures=_key_figures(run, pool, whole, evaluation),
         notes=[Note(text, "warning") for text in run.result("train")["warnings"]]
-        + ([Note(detector.threshold.note, "note")] if detector.threshold.note else []),
+        + ([Note(whole.threshold.note, "note")] if whole.threshold.note else []),
         sections=[
-            _decision(run, detector),
+            _decision(run, whole),
             *_evaluated(run, evaluation),
-            *_videos(run, detector),
+            *_videos(run, whole),
+            *inspection_sections(run),
             _extremes(pool, encodings, detector),
             _rebuilt(run, pool, rows[held]),
             _training(run),
@@ -61,27 +65,31 @@ def report(run: RunFolder) -> Path:
     return path
 
 
-def _verdict(run: RunFolder, pool: Pool) -> str:
-    found, trained = run.result("calibrate"), run.result("train")
-    groups = len(set(pool.column("group")))
+def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
+    threshold, trained = detector.threshold, run.result("train")
+    noun = "patch" if run.options.ingest.patches else "picture"
+    of = f" of {count(len(pool.pictures), 'picture')}" if run.options.ingest.patches else ""
     how = (
         f"Trained on {trained['split']['train']:,} of"
         if trained["trained"]
         else "Without training, by a pretrained network, learnt from"
     )
     return (
-        f"{how} {count(len(pool), 'picture')} in {count(groups, 'group')}. Scores above {found['threshold']:.4g} are called foreign; "
-        f"{found['false_alarms']:.2%} false alarms are expected, judged from {found['calibrated_on']:,} held-out pictures."
+        f"{how} {count(len(pool), noun)}{of} in {count(len(set(pool.column('group'))), 'group')}. "
+        f"Pictures that score above {threshold.value:.4g} are called foreign; {threshold.achieved:.2%} false alarms are expected, "
+        f"judged from {threshold.n:,} held-out pictures."
     )
 
 
 def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: dict[str, Any] | None) -> list[KeyFigure]:
     trained, threshold = run.result("train"), detector.threshold
+    manner = "with 95 % confidence" if threshold.confident else "on average"
+    groups = count(len(set(pool.column("group"))), "group")
     strip = [
-        KeyFigure("pictures", f"{len(pool):,}", count(len(set(pool.column("group"))), "group")),
-        KeyFigure(
-            "false alarms", f"{threshold.achieved:.2%}", "with 95 % confidence" if threshold.confident else "on average"
-        ),
+        KeyFigure("patches", f"{len(pool):,}", f"{count(len(pool.pictures), 'picture')} in {groups}")
+        if run.options.ingest.patches
+        else KeyFigure("pictures", f"{len(pool):,}", groups),
+        KeyFigure("false alarms", f"{threshold.achieved:.2%}", f"of pictures, {manner}"),
         KeyFigure("scorer", detector.scorer_name, f"threshold {threshold.value:.4g}"),
     ]
     if trained["trained"]:
@@ -132,10 +140,12 @@ def _evaluated(run: RunFolder, evaluation: dict[str, Any] | None) -> list[Sectio
             _interval(part),
             part["average_precision"],
             part["false_positive_rate"],
-            evaluation["baseline"][name],
+            evaluation["baseline"].get(name),
         )
         for name, part in evaluation["foreign"].items()
     ]
+    masks = evaluation.get("masks", {})
+    measured = Table((), [(name.replace("_", " "), value) for name, value in masks.items()], title="Against the masks")
     table = Table(
         (
             "foreign group",
@@ -160,7 +170,7 @@ def _evaluated(run: RunFolder, evaluation: dict[str, Any] | None) -> list[Sectio
             "Evaluation",
             text=text,
             figures=[Figure("ROC", figures.roc(curves, evaluation["threshold"]))],
-            tables=[table],
+            tables=[table, measured],
         )
     ]
 

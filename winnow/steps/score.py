@@ -19,7 +19,7 @@ from winnow.detect.scorer import Scorer
 from winnow.detect.segments import Segment, ffconcat, segments, smoothed
 from winnow.detect.threshold import Threshold
 from winnow.errors import OptionError
-from winnow.files import replacing, write_text
+from winnow.files import replacing, write_json, write_text
 from winnow.options import SegmentOptions
 from winnow.progress import progress
 from winnow.run import RunFolder
@@ -30,12 +30,13 @@ ITEMS = ("id", "source", "group", "time")
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of n pictures, frames or patches by a detector; `items` are columns (n,) of the pool, `others` the scores
-    of further scorers, `refused` how many files could not be read."""
+    """Scores of n pictures, frames or patches by the detector of a decision; `items` are columns (n,) of the pool,
+    `others` the scores of further scorers, `refused` how many files could not be read."""
 
     items: dict[str, np.ndarray]
     scores: np.ndarray
     others: dict[str, np.ndarray]
+    decision: str
     detector: Detector
     refused: int
 
@@ -66,8 +67,8 @@ def judge(
     from winnow.steps.parts import load_detector, load_way
 
     run.require("calibrate")
-    options = run.options
-    way, detector = load_way(run, options.score.decision), load_detector(run, options.score.decision)
+    options, decision = run.options, run.options.score.decision
+    way, detector = load_way(run, decision), load_detector(run, decision)
     refused = ingest(sources, folder, options.ingest, keep_others=False).refused
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
@@ -80,7 +81,7 @@ def judge(
             for name, scorer in (others or {}).items():
                 extra[name][rows] = scorer.score(encodings)
             advance(len(rows))
-    return Scored({name: pool.column(name) for name in ITEMS}, scores, extra, detector, refused)
+    return Scored({name: pool.column(name) for name in ITEMS}, scores, extra, decision, detector, refused)
 
 
 def score(
@@ -90,13 +91,14 @@ def score(
 
     Of pictures cut into patches `scores.csv` has a row a picture, `patches.csv` one a patch and `defects.csv` one a defect;
     the folder `heatmaps` gets a heat map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
-    `scores`, and replaces what an earlier call left there. Returns counts and paths.
+    `scores`, and replaces what an earlier call left there; `scores.json`, the counts, is written last. Returns counts and paths.
     """
     folder = to or run.path / "scores"
     if heatmaps is not None and not run.options.ingest.patches:
         raise OptionError(
             "--heatmaps needs a run whose pictures are cut into patches.", "Make one: winnow run inspection SOURCES --to RUN"
         )
+    (folder / "scores.json").unlink(missing_ok=True)
     scored = judge(run, sources, folder / "pool")
     more: dict[str, Any] = {}
     if run.options.ingest.patches:
@@ -110,15 +112,17 @@ def score(
         ("id", "source", "time", "score", "p_value", "belongs", *columns),
         zip(items["id"], items["source"], map(seconds, items["time"]), *verdicts(scored), *columns.values(), strict=True),
     )
-    return {
+    result = {
+        "decision": scored.decision,
         "pictures": len(scored.scores),
         "belong": int(scored.belongs.sum()),
         "refused": scored.refused,
         "threshold": scored.threshold.value,
-        "videos": _videos(run, scored, folder),
-        "folder": folder,
         **more,
     }
+    videos = _videos(run, scored, folder)
+    write_json(folder / "scores.json", result)
+    return {**result, "videos": videos, "folder": folder}
 
 
 def verdicts(scored: Scored) -> tuple[list[str], list[str], list[str]]:

@@ -1,0 +1,349 @@
+"""Inspection of textures: AITEX fabrics 03 and 01, patches of 64x64, learnt from good strips alone.
+
+    python bench/inspection.py [--quick] [--seeds 3] [--parts main,paper,peers,strip] [--peer-python PATH]
+
+The first 14 good strips are learnt (the run itself keeps some of them for the threshold), the other good strips and the
+defective ones are judged. AUROC of damaged patches (15 mask pixels or more) against the patches of the good strips, and against
+the good patches of the same defective strips, which differ from good strips even away from a defect. `main`: the recipe
+`inspection` with each decision, beside PCA-32. `paper`: the network of Soukup & Pinetz 2018 as AE and VAE, their losses, and
+Table I. `peers`: anomalib's PaDiM and PatchCore on the same patches, `--peer-python` being the Python of an environment with
+anomalib. `strip`: where the time of one 4096x256 strip with overlapping patches goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from sklearn.decomposition import PCA
+
+from winnow import Run
+from winnow.data.patches import DAMAGED_PIXELS, damaged_pixels, read_boxes
+from winnow.data.pool import Pool
+from winnow.steps.masks import masks_in, read_mask
+from winnow.steps.parts import load_way
+from winnow.steps.report_inspection import entropies
+from winnow.steps.split import split_of
+
+from common import aitex, arguments, finish, need, separation, spread, table
+
+FABRICS = ("03", "01")
+PARTS = ("main", "paper", "peers", "strip")
+
+
+def main() -> None:
+    extra = argparse.ArgumentParser(add_help=False)
+    extra.add_argument("--parts", default=",".join(PARTS))
+    extra.add_argument("--peer-python", default=sys.executable)
+    own, sys.argv[1:] = extra.parse_known_args()
+    given, started = arguments(__doc__), time.perf_counter()
+    parts = {
+        "main": lambda: ours(given.to, given.seeds, given.quick),
+        "paper": lambda: paper(given.to, given.seeds, given.quick),
+        "peers": lambda: peers(given.to, own.peer_python, given.quick),
+        "strip": lambda: strip(given.to, given.quick),
+    }
+    finish("inspection", started, **{name: parts[name]() for name in own.parts.split(",")})
+
+
+# ---- the recipe and its decisions
+
+
+def ours(folder: Path, seeds: int, quick: bool) -> list[dict[str, Any]]:
+    """A row for each fabric and decision, means and deviations over seeds; PCA-32 on the same patches first."""
+    rows = []
+    for fabric in FABRICS:
+        found: dict[str, list[dict[str, float]]] = {}
+        for seed in range(seeds):
+            run = learnt(folder / f"inspection-{fabric}-{seed}", "inspection", fabric, seed, quick)
+            speed = run.folder.result("encode")["speed"]
+            for decision in speed:
+                found.setdefault(decision, []).append({**judged(run, fabric, decision), "patches/s": speed[decision]})
+            found.setdefault("PCA-32", []).append(pca(run, fabric))
+            print(f"fabric {fabric}, seed {seed}: measured", file=sys.stderr, flush=True)
+        for name, values in found.items():
+            speeds = [value.pop("patches/s") for value in values if "patches/s" in value]
+            row = {key: spread(value[key] for value in values) for key in values[0]}
+            rows.append({"fabric": fabric, "decision": name, **row, "patches/s": round(statistics.median(speeds)) if speeds else ""})
+    table(rows, "Patch AUROC of each decision")
+    return rows
+
+
+def learnt(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **options: Any) -> Run:
+    """A run of a recipe on the good strips of a fabric."""
+    short = {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspection" else {})} if quick else {}
+    run = Run(folder, recipe, seed=seed, **{**options, **short})
+    if "calibrate" not in run.folder.content["steps"]:
+        run.fit(aitex(fabric)["train"])
+    return run
+
+
+def judged(run: Run, fabric: str, decision: str) -> dict[str, float]:
+    """AUROCs of a decision on all defective strips, and on those with odd numbers, which no choice was made by."""
+    strips = aitex(fabric)
+    masks = strips["mask"][0].parent
+    result: dict[str, float] = {}
+    for name, defect in (("", strips["defect"]), (", odd strips", strips["defect"][1::2])):
+        found = run.evaluate(strips["validation"], {"defects": defect}, masks=masks, decision=decision)
+        result[f"good strips{name}"] = found["masks"]["auroc_good_pictures"]
+        result[f"same strips{name}"] = found["masks"]["auroc_same_pictures"]
+        if not name:
+            result["pictures"] = found["foreign"]["defects"]["auroc"]
+            for key, measure in (("pixels", "pixel_auroc"), ("AUPRO", "aupro")):
+                value = found["masks"][measure]
+                result[key] = float("nan") if value is None else value
+    return result
+
+
+def labelled(run: Run, fabric: str) -> tuple[dict[str, Pool], np.ndarray]:
+    """The pools of good and of all defective strips that `judged` left, and the mask pixels of each defective patch."""
+    pools = run.folder.path / "evaluation" / "pools"
+    strips = aitex(fabric)
+    run.evaluate(strips["validation"], {"defects": strips["defect"]})
+    found = {"good": Pool.open(pools / "belongs"), "defect": Pool.open(pools / "foreign-defects")}
+    return found, mask_pixels(found["defect"], strips["mask"][0].parent)
+
+
+def mask_pixels(pool: Pool, folder: Path) -> np.ndarray:
+    """How many mask pixels each patch of a pool holds (n,)."""
+    known, boxes, sources = masks_in(folder), read_boxes(pool.column("box")), pool.column("source")
+    pixels = np.empty(len(boxes), int)
+    for picture in pool.pictures.to_pylist():
+        rows = np.flatnonzero(sources == picture["source"])
+        mask = read_mask(known, picture["source"], (picture["height"], picture["width"]))
+        pixels[rows] = damaged_pixels(mask, boxes[rows])
+    return pixels
+
+
+def flat(pool: Pool, rows: Any = slice(None)) -> np.ndarray:
+    return pool.pixels(rows).reshape(-1, pool.size[0] * pool.size[1]).astype(np.float32) / 255
+
+
+def pca(run: Run, fabric: str) -> dict[str, float]:
+    """The error of 32 principal components of all patches of the 14 strips."""
+    pools, pixels = labelled(run, fabric)
+    model = PCA(32, random_state=0).fit(flat(Pool.open(run.folder.folder("ingest"))))
+    error = {}
+    for name, pool in pools.items():
+        values = flat(pool)
+        error[name] = ((values - model.inverse_transform(model.transform(values))) ** 2).mean(axis=1)
+    return separations(error["good"], error["defect"], pixels)
+
+
+def separations(good: np.ndarray, defect: np.ndarray, pixels: np.ndarray) -> dict[str, float]:
+    """AUROC of damaged patches against both kinds of good ones."""
+    damaged = defect[pixels >= DAMAGED_PIXELS]
+    return {"good strips": separation(good, damaged), "same strips": separation(defect[pixels == 0], damaged)}
+
+
+# ---- the article's networks
+
+
+def paper(folder: Path, seeds: int, quick: bool) -> dict[str, Any]:
+    """AUROC of the losses of the article's AE and VAE, and its Table I on our fabrics."""
+    rows, entropy = [], []
+    for fabric in FABRICS:
+        for kind, options in PAPER.items():
+            found: dict[str, list[dict[str, float]]] = {}
+            crossed: dict[str, list[tuple[float, ...]]] = {}
+            for seed in range(seeds):
+                run = learnt(folder / f"{kind.replace(' ', '-')}-{fabric}-{seed}", "inspection-vae", fabric, seed, quick, **options)
+                pools, pixels = labelled(run, fabric)
+                own = Pool.open(run.folder.folder("ingest"))
+                training = np.flatnonzero(split_of(run.folder, own).split == "train")
+                way = load_way(run.folder, "reconstruction")
+                losses = {name: way.encode(pool, rows_of, "auto") for name, pool, rows_of in (
+                    ("train", own, training), ("good", pools["good"], np.arange(len(pools["good"]))),
+                    ("defect", pools["defect"], np.arange(len(pixels))))}  # fmt: skip
+                for measure in ("reconstruction", "worst", "latent"):
+                    if measure not in losses["train"].measures:
+                        continue
+                    train, good, defect = (losses[name].measures[measure] for name in ("train", "good", "defect"))
+                    found.setdefault(measure, []).append(separations(good, defect, pixels))
+                    crossed.setdefault(measure, []).append(entropies(train, good, defect[pixels >= DAMAGED_PIXELS]))
+            for measure, values in found.items():
+                rows.append({"fabric": fabric, "network": kind, "loss": measure,
+                             **{key: spread(value[key] for value in values) for key in values[0]}})  # fmt: skip
+                if measure != "worst":
+                    names = ("H(T,V)", "H(T,D)", "H(V,D)")
+                    columns = zip(names, zip(*crossed[measure], strict=True), strict=True)
+                    entropy.append({"fabric": fabric, "network": kind, "loss": measure,
+                                    **{name: spread(value) for name, value in columns}})  # fmt: skip
+    table(rows, "Patch AUROC of the losses of the article's networks")
+    table(entropy, "Cross entropy between the loss distributions (Table I of the article), nats, 50 bins")
+    return {"auroc": rows, "entropy": entropy}
+
+
+PAPER = {"AE of the article": {"variational": False}, "VAE of the article": {}, "sigma-VAE": {"loss": "sigma"}}
+
+
+# ---- beside the peers
+
+ANOMALIB = """
+import json, os, resource, sys, tempfile, time, warnings, logging
+os.environ.update(HF_HUB_OFFLINE="1", TRUST_REMOTE_CODE="1", TQDM_DISABLE="1")
+warnings.filterwarnings("ignore"); logging.getLogger("lightning").setLevel(logging.ERROR)
+import torch, torchvision
+from anomalib import models
+from anomalib.data import Folder
+from anomalib.engine import Engine
+from anomalib.post_processing import PostProcessor
+name, root, weights = sys.argv[1:]
+torch.manual_seed(0)
+net = torchvision.models.mobilenet_v2(weights=None)
+net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(weights, weights_only=True).items()})
+groups = ["good", "same", "damaged"]
+data = Folder(name="fabric", root=root, normal_dir="train", normal_test_dir="good", abnormal_dir=["same", "damaged"],
+              train_batch_size=32, eval_batch_size=32, num_workers=0, val_split_mode="from_train", val_split_ratio=0.1, seed=0)
+kind = getattr(models, name)
+extra = {"coreset_sampling_ratio": 0.01} if name == "Patchcore" else {"n_features": 100}
+model = kind(backbone=net.eval(), layers=["features.6", "features.13"], pre_trained=False,
+             pre_processor=kind.configure_pre_processor(image_size=(128, 128)),
+             post_processor=PostProcessor(enable_normalization=False), evaluator=False, visualizer=False, **extra)
+with tempfile.TemporaryDirectory() as work:
+    engine = Engine(max_epochs=1, accelerator="cpu", devices=1, logger=False, default_root_dir=work, enable_progress_bar=False,
+                    enable_model_summary=False, num_sanity_val_steps=0)
+    begun = time.perf_counter(); engine.fit(model=model, datamodule=data); fitted = time.perf_counter() - begun
+    scores = {group: [] for group in groups}
+    begun = time.perf_counter()
+    for batch in engine.predict(model=model, dataloaders=data.test_dataloader()):
+        for path, score in zip(batch.image_path, batch.pred_score.reshape(-1).tolist()):
+            scores[os.path.basename(os.path.dirname(path))].append(score)
+    seconds = time.perf_counter() - begun
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print("RESULT" + json.dumps({"fit_s": fitted, "score_s": seconds, "memory": memory, "scores": scores}))
+"""
+
+WINNOW = """
+import csv, json, resource, sys, time
+from pathlib import Path
+from winnow import Run
+root, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+decision = options.pop("decision")
+run = Run(root / "run", "inspection", blank=0.0, **options)
+fitted = 0.0
+if "calibrate" not in run.folder.content["steps"]:
+    begun = time.perf_counter(); run.fit(root / "train"); fitted = time.perf_counter() - begun
+scores, seconds = {}, 0.0
+for group in ("good", "same", "damaged"):
+    begun = time.perf_counter()
+    run.score(root / group, to=root / "scores" / decision / group, decision=decision)
+    seconds += time.perf_counter() - begun
+    with (root / "scores" / decision / group / "patches.csv").open(encoding="utf-8") as file:
+        scores[group] = [float(row["score"]) for row in csv.DictReader(file)]
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+print("RESULT" + json.dumps({"fit_s": fitted, "score_s": seconds, "memory": memory, "scores": scores}))
+"""
+
+
+def peers(folder: Path, python: str, quick: bool) -> list[dict[str, Any]]:
+    """Ours and anomalib's on the same PNG files: 500 patches to learn from, the damaged ones and 600 good ones of each kind."""
+    rows = []
+    weights = str(need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"))
+    short = {"iterations": 300, "fast": 200, "check_every": 100} if quick else {}
+    for fabric in FABRICS:
+        root = patch_files(folder / f"peers-{fabric}", fabric, 200 if quick else 600)
+        words = {f"winnow, {decision}": (sys.executable, WINNOW, [str(root), json.dumps({"decision": decision, **short})])
+                 for decision in ("reconstruction", "fast")}  # fmt: skip
+        words |= {f"anomalib {name}": (python, ANOMALIB, [kind, str(root), weights])
+                  for name, kind in (("PaDiM", "Padim"), ("PatchCore, 1 % coreset", "Patchcore"))}  # fmt: skip
+        for name, (program, code, given) in words.items():
+            found = subprocess.run([program, "-c", code, *given], capture_output=True, text=True, check=False)
+            line = next((line for line in found.stdout.splitlines() if line.startswith("RESULT")), None)
+            if line is None:
+                print(f"{name} left out: {(found.stderr.strip().splitlines() or ['no result'])[-1]}", file=sys.stderr)
+                continue
+            rows.append({"fabric": fabric, "who": name, **peer_row(**json.loads(line.removeprefix("RESULT")))})
+    table(rows, "Beside anomalib: 500 patches of 64x64 to learn from")
+    return rows
+
+
+def peer_row(fit_s: float, score_s: float, memory: int, scores: dict[str, list[float]]) -> dict[str, Any]:
+    good, same, damaged = (np.array(scores[name]) for name in ("good", "same", "damaged"))
+    count = len(good) + len(same) + len(damaged)
+    return {"good strips": separation(good, damaged), "same strips": separation(same, damaged), "fit s": fit_s or "as above",
+            "patches/s": round(count / score_s), "MiB": memory}  # fmt: skip
+
+
+def patch_files(root: Path, fabric: str, most: int) -> Path:
+    """PNG files of patches: train (500), and good, same and damaged to be judged; evenly chosen."""
+    shutil.rmtree(root, ignore_errors=True)
+    strips = aitex(fabric)
+    run = Run(root / "pool", "inspection")
+    run.ingest(strips["train"])
+    own = Pool.open(run.folder.folder("ingest"))
+    write_patches(root / "train", own, np.arange(len(own)), 500)
+    pools = {}
+    for name in ("validation", "defect"):
+        other = Run(root / name, "inspection")
+        other.ingest(strips[name])
+        pools[name] = Pool.open(other.folder.folder("ingest"))
+    defect = pools["defect"]
+    pixels = mask_pixels(defect, strips["mask"][0].parent)
+    write_patches(root / "good", pools["validation"], np.arange(len(pools["validation"])), most)
+    write_patches(root / "same", defect, np.flatnonzero(pixels == 0), most)
+    write_patches(root / "damaged", defect, np.flatnonzero(pixels >= DAMAGED_PIXELS), 10**6)
+    return root
+
+
+def write_patches(folder: Path, pool: Pool, rows: np.ndarray, most: int) -> None:
+    folder.mkdir(parents=True)
+    rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    for row, patch in zip(rows, pool.pixels(rows), strict=True):
+        Image.fromarray(patch[..., 0]).save(folder / f"{row:06d}.png")
+
+
+# ---- one strip
+
+
+def strip(folder: Path, quick: bool) -> list[dict[str, Any]]:
+    """Milliseconds of one 4096x256 strip, its patches overlapping by half: where they go, for each decision."""
+    from winnow.data import images
+    from winnow.data.patches import blend, boxes_of, cut
+    from winnow.learn.encode import heat
+    from winnow.report.inspection import overlay
+    from winnow.steps.parts import load_detector
+
+    run = learnt(folder / "inspection-03-0", "inspection", "03", 0, quick)
+    data = aitex("03")["defect"][1].read_bytes()
+    rows = []
+    for decision in run.folder.result("encode")["speed"]:
+        way, detector = load_way(run.folder, decision), load_detector(run.folder, decision)
+        rounds: list[dict[str, float]] = []
+        for _ in range(2 if quick else 6):
+            clock = [time.perf_counter()]
+
+            def lap(clock: list[float] = clock) -> float:
+                clock.append(time.perf_counter())
+                return 1000 * (clock[-1] - clock[-2])
+
+            picture = images.decode(data, None, grey=True)
+            times = {"decode": lap()}
+            boxes, _ = boxes_of(picture, (64, 64), 32)
+            patches = cut(picture, boxes)
+            times["cut"] = lap()
+            scores = detector.score(way.encode(patches, np.arange(len(patches)), "cpu"))
+            times["score"] = lap()
+            map_of = blend(heat(way.model, patches), boxes, picture.shape[:2]) if way.maps else np.zeros(picture.shape[:2])
+            times["heat map"] = lap()
+            overlay(picture, (map_of / max(map_of.max(), 1e-9)), [])
+            times["overlay PNG"] = lap()
+            rounds.append(times)
+        best = {name: min(values[name] for values in rounds) for name in rounds[0]}
+        rows.append({"decision": decision, "patches": len(scores), **{name: round(value) for name, value in best.items()},
+                     "verdict, ms": round(best["decode"] + best["cut"] + best["score"]), "all, ms": round(sum(best.values()))})  # fmt: skip
+    table(rows, "One strip of 4096x256, patches of 64 every 32 pixels; ms, the best of six")
+    return rows
+
+
+if __name__ == "__main__":
+    main()
