@@ -182,3 +182,18 @@ def test_an_interrupted_ingest_of_patches_ends_with_the_same_pool(folder, tmp_pa
     ingest([folder], tmp_path / "killed", CUT)
     one, other = (Pool.open(tmp_path / name) for name in ("whole", "killed"))
     assert one.fingerprint == other.fingerprint and one.items == other.items and one.pictures == other.pictures
+
+
+def test_blank_frames_are_left_out_and_told(tmp_path):
+    """Between two rolls the camera sees nothing: the frames after it must not be lost."""
+    frames = [np.full((48, 64, 3), 90, np.uint8) if second in (2, 3) else picture(second, 48, 64) for second in range(6)]
+    write(tmp_path / "line.mkv", frames, codec="ffv1", form="yuv444p", rate=1)
+    result = ingest([tmp_path / "line.mkv"], tmp_path / "pool", CUT.model_copy(update={"blank": 1.0}))
+    assert set(Pool.open(tmp_path / "pool").column("time")) == {0.0, 1.0, 4.0, 5.0}
+    assert (result.frames, result.refused) == (4, 1)
+    with (tmp_path / "pool" / "quarantine.csv").open(encoding="utf-8") as file:
+        reason = next(csv.DictReader(file))["reason"]
+    assert reason == "at 2.000 s all its 12 patches are blank (--blank 0 keeps them); so 2 frames are left out"
+    write(tmp_path / "empty.mkv", [frames[2]] * 3, codec="ffv1", form="yuv444p", rate=1)
+    with pytest.raises(InputError, match=r"empty\.mkv: at 0\.000 s all its"):
+        ingest([tmp_path / "empty.mkv"], tmp_path / "none", CUT)

@@ -25,6 +25,10 @@ from winnow.scale.local import run_local
 LARGEST_FILE = 1 << 30  # bytes of a picture's file
 
 
+class _Blank(Unreadable):
+    """A picture or frame without a patch that is not blank."""
+
+
 @dataclass
 class Part:
     """A part's record: its sources, a row (id, place of its source, time, box) a picture or patch, what it was cut from,
@@ -97,9 +101,10 @@ def _cut(name: str, image: np.ndarray, options: IngestOptions) -> _Decoded:
         return _Decoded(name, image)
     boxes, blank = boxes_of(image, options.size, options.stride, options.blank)
     if not len(boxes):
+        if blank:
+            raise _Blank(f"all its {blank} patches are blank (--blank 0 keeps them)")
         height, width = image.shape[:2]
-        raise Unreadable(f"all its {blank} patches are blank (--blank 0 keeps them)" if blank else
-                         f"it is {width}x{height} pixels, smaller than a patch of {options.size[1]}x{options.size[0]} (--size)")
+        raise Unreadable(f"it is {width}x{height} pixels, smaller than a patch of {options.size[1]}x{options.size[0]} (--size)")
     return _Decoded(name, image, boxes, blank)
 
 
@@ -121,6 +126,9 @@ def _rows_of(part: Part, place: int, time: float | None, found: _Decoded) -> Ite
 
 def make_video(part: Part, *, folder: Path, options: IngestOptions, advance: Callable[..., None],
                 stopped: threading.Event) -> Part:
+    """A video's part; frames that are blank all over are left out, and the refusal of the first is kept."""
+    blank: list[str] = []
+
     def decoded() -> Iterator[np.ndarray]:
         try:
             size = None if options.patches else options.size
@@ -129,9 +137,17 @@ def make_video(part: Part, *, folder: Path, options: IngestOptions, advance: Cal
                 if stopped.is_set():
                     raise RunError("The ingest was stopped.")
                 advance()
-                yield from _rows_of(part, 0, frame.time, _cut(f"{uri}@{frame.time:.3f}", frame.image, options))
+                try:
+                    found = _cut(f"{uri}@{frame.time:.3f}", frame.image, options)
+                except _Blank as error:
+                    blank.append(f"at {frame.time:.3f} s {error.message}")
+                    continue
+                yield from _rows_of(part, 0, frame.time, found)
         except Unreadable as error:
             part.refused.append(Refusal(uri, error.message))
+        if blank:
+            more = f"; so {len(blank)} frames are left out" if len(blank) > 1 else ""
+            part.refused.append(Refusal(uri, blank[0] + more))
 
     uri = part.sources[0].uri
     part.shards = write_shards(folder, part.number, decoded(), shape(options))
