@@ -71,7 +71,7 @@ def _area(maps: Sequence[Any], masks: Sequence[Any], heats: np.ndarray, weights:
     before, after = across[end - 1], across[end]
     cut = up[end - 1] + (up[end] - up[end - 1]) * (limit - before) / (after - before)
     across, up = np.append(across[:end], limit), np.append(up[:end], cut)
-    return float(np.sum(np.diff(across) * (up[1:] + up[:-1])) / 2 / limit)
+    return min(1.0, float(np.sum(np.diff(across) * (up[1:] + up[:-1])) / 2 / limit))  # sums round
 
 
 def _pairs(maps: Sequence[Any], masks: Sequence[Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

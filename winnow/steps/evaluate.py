@@ -19,7 +19,7 @@ from winnow.learn.encodings import Encodings
 from winnow.report.measures import evaluate as measure
 from winnow.run import RunFolder
 from winnow.steps.inspect import whole
-from winnow.steps.masks import against_masks
+from winnow.steps.masks import against_masks, masks_in
 from winnow.steps.score import Scored, judge, verdicts, write_table
 
 
@@ -49,6 +49,7 @@ def evaluate(
     folder, patches = to or run.path / "evaluation", run.options.ingest.patches
     if masks is not None and not patches:
         raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
+    known = None if masks is None else masks_in(masks)  # before hours of scoring
     pools = {"belongs": folder / "pools" / "belongs"}
     pools |= {name: folder / "pools" / f"foreign-{_slug(name)}" for name in foreign}
     parts = {name: judge(run, {"belongs": belongs, **foreign}[name], pools[name], _baseline(run)) for name in pools}
@@ -64,8 +65,8 @@ def evaluate(
     sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["foreign"] if _baseline(run) else {}
     result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
     result["seen_in_training"] = _known(run, groups["belongs"])
-    if masks is not None:
-        result["masks"] = against_masks(run, parts, pools, masks, folder / "damaged")
+    if known is not None:
+        result["masks"] = against_masks(run, parts, pools, known, folder / "damaged")
     write_table(
         folder / "scores.csv",
         ("group", "id", "source", "score", "p_value", "belongs"),

@@ -21,16 +21,15 @@ from winnow.steps.synthetic import separation
 
 
 def against_masks(
-    run: RunFolder, parts: dict[str, Scored], pools: dict[str, Path], masks: Path, folder: Path
+    run: RunFolder, parts: dict[str, Scored], pools: dict[str, Path], known: dict[str, list[str]], folder: Path
 ) -> dict[str, Any]:
-    """Measures judged patches (`parts` and their `pools` by group, 'belongs' first) against the masks in a folder.
+    """Measures judged patches (`parts` and their `pools` by group, 'belongs' first) against the masks of `masks_in`.
 
     A patch is damaged from 15 pixels of mask on and good without any. `auroc_good_pictures`: damaged patches against those
     of pictures that belong; `auroc_same_pictures`: against good patches of the same pictures. `pixel_auroc` and `aupro`
     are over all pictures, those that belong without damage; they are None for a decision without a map. The encodings of
     damaged patches by the whole network go to `folder` for the report.
     """
-    known = masks_in(masks)
     maps: list[np.ndarray] = []
     truths: list[np.ndarray] = []
     inside: dict[str, list[np.ndarray]] = {"damaged": [], "good": []}
@@ -40,7 +39,8 @@ def against_masks(
         boxes, ends = read_boxes(pool.column("box")), np.cumsum(pool.pictures.column("patches").to_numpy())
         every = np.arange(len(ends))
         for row, picture in located(run, pool, part, whole(part).threshold.value, every):
-            truth = np.zeros(picture.mask.shape, bool) if name == "belongs" else read_mask(known, picture.source, picture.mask.shape)
+            size = picture.mask.shape
+            truth = np.zeros(size, bool) if name == "belongs" else read_mask(known, picture.source, size)
             patches = np.arange(ends[row - 1] if row else 0, ends[row])
             if name != "belongs":
                 pixels, scores = damaged_pixels(truth, boxes[patches]), part.scores[patches]
@@ -79,33 +79,56 @@ def _pixels(maps: list[np.ndarray], truths: list[np.ndarray]) -> dict[str, float
     return {"pixel_auroc": pixel_auroc(maps, truths), "aupro": aupro(maps, truths)}
 
 
-def masks_in(folder: Path) -> dict[str, str]:
+def masks_in(folder: Path) -> dict[str, list[str]]:
     """The mask files below a folder by the stem of their names; `InputError` when there are none."""
-    found = {}
+    if not storage.is_folder(os.fspath(folder)):
+        raise InputError(f"--masks {folder} is not a folder.", "Give a folder of pictures named as those they belong to.")
+    found: dict[str, list[str]] = {}
     for entry in storage.listing(os.fspath(folder), lambda uri, why: None):
         path = Path(entry.uri)
         if path.suffix.lower() in images.IMAGE_SUFFIXES:
-            found[path.stem.removesuffix("_mask")] = entry.uri
+            found.setdefault(path.stem.removesuffix("_mask"), []).append(entry.uri)
     if not found:
         raise InputError(f"{folder} holds no masks.", "Give a folder of pictures named as those they belong to.")
     return found
 
 
-def read_mask(known: dict[str, str], source: str, size: tuple[int, ...]) -> np.ndarray:
+def read_mask(known: dict[str, list[str]], source: str, size: tuple[int, ...]) -> np.ndarray:
     """The mask (h, w) bool of a picture: what is brighter than half of the brightest; all good where it is black.
 
-    `InputError` when there is none of the picture's name, or it has another size.
+    Of masks of the picture's name, as hole/000.png and stain/000.png, it is the one whose folders are called as the
+    picture's are. `InputError` when there is none of that name, or several that fit alike, or it has another size.
     """
+    uri = _mask_of(known, source)
+    try:
+        values = images.decode(storage.read(uri, 1 << 30), None, grey=True)[..., 0]
+    except Unreadable as error:
+        raise InputError(f"The mask {uri} cannot be read: {error.message.rstrip('.')}.", "Write it again.") from error
+    if values.shape != tuple(size):
+        raise InputError(
+            f"The mask {uri} has {values.shape[1]}x{values.shape[0]} pixels, its picture {source} has {size[1]}x{size[0]}.",
+            "Give a mask of the picture's own size.",
+        )
+    return values > values.max() / 2 if values.any() else np.zeros(values.shape, bool)
+
+
+def _mask_of(known: dict[str, list[str]], source: str) -> str:
     stem = Path(source).stem
     if stem not in known:
         raise InputError(
             f"There is no mask for {source}.", f"Give one called {stem}.png or {stem}_mask.png, black where all is good."
         )
-    try:
-        values = images.decode(storage.read(known[stem], 1 << 30), None, grey=True)[..., 0]
-    except Unreadable as error:
-        raise InputError(f"The mask {known[stem]} cannot be read: {error.message}.", "Write it again.") from error
-    if values.shape != tuple(size):
-        raise InputError(f"The mask {known[stem]} has {values.shape[1]}x{values.shape[0]} pixels, its picture {source} has "
-                         f"{size[1]}x{size[0]}.", "Give a mask of the picture's own size.")
-    return values > values.max() / 2 if values.any() else np.zeros(values.shape, bool)
+    alike = {uri: _alike(Path(uri).parts[:-1], Path(source).parts[:-1]) for uri in known[stem]}
+    best = [uri for uri, folders in alike.items() if folders == max(alike.values())]
+    if len(best) > 1:
+        raise InputError(
+            f"There are {len(best)} masks for {source}: {best[0]} and {best[1]}.",
+            "Leave one, or put them into folders called as those of their pictures.",
+        )
+    return best[0]
+
+
+def _alike(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many names two lists of folders have in common, counted from the last."""
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return next((count for count, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
