@@ -17,6 +17,7 @@ from winnow.options import ModelOptions
 EncoderDecoder = tuple[nn.Module, nn.Module]
 
 WORST_SHARE = 0.05
+AROUND = 5  # places across the window that evidence of damage is averaged over
 # exp() of the log variance must stay finite for pictures unlike any seen in training, or they would have no score.
 LOG_VARIANCE_LIMIT = 20.0
 
@@ -86,8 +87,12 @@ class AutoEncoder(Model):
         return Measures(codes, error.flatten(1).mean(dim=1), worst, latent)
 
     def heat(self, images: Tensor) -> Tensor:
-        """Squared error (n, h, w) at each place, averaged over channels."""
-        return (self.rebuild(images) - images).square().mean(dim=1)
+        """Squared error (n, h, w) around each place: averaged over channels and the 5x5 places about it.
+
+        The error of single places is grain: threads that lie a pixel aside are no defect, and would be a speck each.
+        """
+        error = (self.rebuild(images) - images).square().mean(dim=1, keepdim=True)
+        return nn.functional.avg_pool2d(error, AROUND, 1, AROUND // 2, count_include_pad=False)[:, 0]
 
     def rebuild(self, images: Tensor) -> Tensor:
         """The pictures as the model rebuilds them from the mean of their codes, same shape."""

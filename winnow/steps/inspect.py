@@ -20,16 +20,18 @@ from winnow.run import RunFolder
 from winnow.steps.parts import Way, load_detector, load_way
 from winnow.steps.score import ITEMS, Scored, seconds, verdicts, write_table
 
-NEAR = 8  # blobs of evidence that lie within so many pixels are one defect
+NEAR = 4  # blobs of evidence that lie within this part (a quarter) of a patch's shorter side are one defect
 TINY = 1e-12
 GREY = 128  # shown where a patch was dropped as blank
+DRAWN = ("overlay", "mask", "heat")
+LONGEST = 150  # bytes of a picture's name in that of its heat map; file systems take 255 in all
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture put together from its patches: pixels (h, w, c), evidence of damage (h, w), 0.5 at the level that held-out
-    pictures keep below (None where the decision gives none), its damaged places (h, w) and the defects on it, each x, y,
-    width, height and score."""
+    """A picture put together from its patches: pixels (h, w, c), evidence of damage (h, w), 0 where it is as usual, 0.5 at
+    the level that held-out pictures keep below (None where the decision gives none), its damaged places (h, w) and the
+    defects on it, each x, y, width, height and score."""
 
     name: str
     source: str
@@ -63,13 +65,16 @@ def inspect(run: RunFolder, scored: Scored, folder: Path, heatmaps: Path | None)
     wanted = np.ones(len(pictures.scores), bool) if heatmaps is not None else ~pictures.belongs
     counts = np.zeros(len(wanted), int)
     defects = []
+    for old in [] if heatmaps is None else [path for kind in DRAWN for path in heatmaps.glob(f"{5 * '[0-9]'}-*.{kind}.png")]:
+        old.unlink()
     with progress("locate", int(wanted.sum()), "pictures") as advance:
         for row, picture in located(run, pool, scored, limit, np.flatnonzero(wanted)):
             counts[row] = len(picture.defects)
             time = seconds(pictures.items["time"][row])
             defects += [(picture.source, time, *box, f"{found:.6g}") for *box, found in picture.defects]
             if heatmaps is not None:
-                _draw(heatmaps / f"{row:05d}-{Path(picture.source).stem}{time and f'-{time}'}", picture)
+                name = Path(picture.source).stem.encode()[:LONGEST].decode(errors="ignore")
+                _draw(heatmaps / f"{row:05d}-{name}{time and f'-{time}'}", picture)
             advance()
     write_table(folder / "defects.csv", ("source", "time", "x", "y", "width", "height", "score"), defects)
     write_table(
@@ -98,12 +103,13 @@ def located(run: RunFolder, pool: Pool, scored: Scored, limit: float, wanted: np
     is above the level that held-out pictures keep below.
     """
     way = load_way(run, scored.decision)
-    level = run.result("calibrate")["decisions"][scored.decision]["heat_level"]
+    known = run.result("calibrate")["decisions"][scored.decision]
+    levels = None if known["heat_level"] is None else (known["heat_usual"], known["heat_level"])
     about = pool.pictures.to_pylist()
     ends = np.cumsum([picture["patches"] for picture in about])
     for row in wanted:
         patches = np.arange(ends[row] - about[row]["patches"], ends[row])
-        yield int(row), _picture(way, pool, patches, scored.scores[patches], limit, level, about[row])
+        yield int(row), _picture(way, pool, patches, scored.scores[patches], limit, levels, about[row])
 
 
 def worst_of(run: RunFolder, folder: Path, most: int) -> Iterator[tuple[Picture, float]]:
@@ -119,7 +125,13 @@ def worst_of(run: RunFolder, folder: Path, most: int) -> Iterator[tuple[Picture,
 
 
 def _picture(
-    way: Way, pool: Pool, rows: np.ndarray, scores: np.ndarray, limit: float, level: float | None, about: dict[str, Any]
+    way: Way,
+    pool: Pool,
+    rows: np.ndarray,
+    scores: np.ndarray,
+    limit: float,
+    levels: tuple[float, float] | None,
+    about: dict[str, Any],
 ) -> Picture:
     from winnow.learn.encode import heat
 
@@ -131,8 +143,9 @@ def _picture(
         canvas[y : y + height, x : x + width] = patch
         damaged[y : y + height, x : x + width] |= found > limit
     evidence = None
-    if level is not None:
-        evidence = blend(heat(way.model, pixels), boxes, size) / max(2 * level, TINY)
+    if levels is not None:
+        usual, level = levels
+        evidence = blend((heat(way.model, pixels) - usual) / max(2 * (level - usual), TINY), boxes, size)
         hot = damaged & (evidence > 0.5)
         regions, _ = label(damaged, np.ones((3, 3)))
         lit = np.unique(regions[hot])
@@ -145,8 +158,10 @@ def _picture(
 def _defects(mask: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[tuple[int, int, int, int, float]]:
     """Blobs of a mask (h, w) as boxes, nearby ones together, each with the highest score of the patches it touches."""
     found = []
-    blobs, _ = label(binary_dilation(mask, iterations=NEAR // 2), np.ones((3, 3))) if mask.any() else (mask.astype(int), 0)
-    blobs = np.where(mask, blobs, 0)
+    if not mask.any():
+        return []
+    grow = max(1, int(boxes[0, 2:].min()) // NEAR // 2)
+    blobs = np.where(mask, label(binary_dilation(mask, np.ones((3, 3)), grow), np.ones((3, 3)))[0], 0)
     for number, place in enumerate(find_objects(blobs), start=1):
         if place is None:
             continue
@@ -167,7 +182,7 @@ def _draw(stem: Path, picture: Picture) -> None:
 
     heat = np.zeros(picture.mask.shape) if picture.heat is None else picture.heat.clip(0, 1)
     files = {
-        "overlay": overlay(picture.pixels, heat, [defect[:4] for defect in picture.defects], picture.mask),
+        "overlay": overlay(picture.pixels, heat, [defect[:4] for defect in picture.defects]),
         "mask": mask_png(picture.mask),
         **({} if picture.heat is None else {"heat": heat_png(heat)}),
     }
