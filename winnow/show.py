@@ -7,7 +7,12 @@ from typing import Any
 
 def count(number: int, noun: str) -> str:
     """1 video, 1,200 videos, 2 patches."""
-    return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('ch') else 's'}"
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """videos, patches."""
+    return noun + ("es" if noun.endswith("ch") else "s")
 
 
 def ingest(result: dict[str, Any]) -> str:
@@ -33,11 +38,11 @@ def train(result: dict[str, Any]) -> str:
     """What was trained, for how long, and every warning."""
     if not result["trained"]:
         return f"Loaded a pretrained network of {result['parameters']:,} parameters; no training is needed."
-    split = result["split"]
+    split, unit = result["split"], result.get("unit", "picture")
     lines = [
-        f"Trained {result['parameters']:,} parameters on {split['train']:,} pictures ({split['validate']:,} validate, "
+        f"Trained {result['parameters']:,} parameters on {count(split['train'], unit)} ({split['validate']:,} validate, "
         f"{split['calibrate']:,} kept for the threshold): {result['steps']:,} iterations, best at {result['best_step']:,}, "
-        f"{result['pictures_per_second']:,.0f} pictures/s, {result['seconds']:.0f} s, {result['precision']} on {result['device']}."
+        f"{result['pictures_per_second']:,.0f} {plural(unit)}/s, {result['seconds']:.0f} s, {result['precision']} on {result['device']}."
     ]
     if result["active_units"] is not None:
         lines.append(f"  Active latent units: {result['active_units']}.")
@@ -46,7 +51,8 @@ def train(result: dict[str, Any]) -> str:
 
 def encode(result: dict[str, Any]) -> str:
     """How many codes of how many dimensions."""
-    return f"Encoded {result['pictures']:,} pictures into {result['dimensions']:,} dimensions; measures: {', '.join(result['measures'])}."
+    what = count(result["pictures"], result.get("unit", "picture"))
+    return f"Encoded {what} into {result['dimensions']:,} dimensions; measures: {', '.join(result['measures'])}."
 
 
 def calibrate(result: dict[str, Any]) -> str:
@@ -55,12 +61,12 @@ def calibrate(result: dict[str, Any]) -> str:
     if whole:
         return (
             f"Threshold {whole['threshold']:.4g} of scorer '{result['scorer']}' for the worst patch of a picture: "
-            f"{whole['false_alarms']:.2%} false alarms per picture, from {whole['calibrated_on']:,} held-out pictures. "
+            f"{whole['false_alarms']:.2%} false alarms per picture, from {count(whole['calibrated_on'], 'held-out picture')}. "
             f"Decisions: {', '.join(result['decisions'])}." + (f"\n  {whole['note']}" if whole["note"] else "")
         )
     line = (
         f"Threshold {result['threshold']:.4g} of scorer '{result['scorer']}': {result['false_alarms']:.2%} false alarms, "
-        f"from {result['calibrated_on']:,} held-out pictures."
+        f"from {count(result['calibrated_on'], 'held-out picture')}."
     )
     return line + (f"\n  {result['note']}" if result["note"] else "")
 

@@ -127,7 +127,7 @@ def _promised(n: float, above: np.ndarray, confident: bool) -> np.ndarray:
 
 def _note(n: int, groups: int, effective: float, asked: float, achieved: float, confident: bool, too_few: bool) -> str:
     manner = "with 95 % confidence" if confident else "on average"
-    origin = f"{n} held-out pictures" if groups in (0, n) else f"{n} held-out pictures from {_count(groups, 'group')}"
+    origin = _count(n, "held-out picture") + ("" if groups in (0, n) else f" from {_count(groups, 'group')}")
     if round(effective) < n:
         origin += f" (unequal ones, worth {effective:.0f} pictures)"
     if too_few:

@@ -7,10 +7,17 @@ from typing import Any
 
 import numpy as np
 
+from winnow.data.patches import picture_of
+from winnow.data.splits import FEWEST_GROUPS
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
 from winnow.steps.parts import decisions, folder_of, load_way
 from winnow.steps.synthetic import judge_synthetic
+
+TOO_FEW = (
+    f"With fewer than {FEWEST_GROUPS} pictures, parts of the same ones train the network and set the threshold, so that nothing "
+    "can be promised of a new picture: give more good pictures, 99 held-out ones for 1 % false alarms."
+)
 
 
 def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
@@ -42,8 +49,8 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         detectors[decision] = detector
         found[decision] = {"scorer": detector.scorer_name, **_promise(detector)}
         if run.options.ingest.patches:
-            found[decision] |= {"pictures": _promise(by_picture(detector))}
-            found[decision]["heat_level"] = _heat_level(run, decision, detector)
+            found[decision] |= {"pictures": _promise_of_pictures(encodings, by_picture(detector))}
+            found[decision] |= _heat_levels(run, decision, detector)
     synthetic = judge_synthetic(run, detectors) if run.options.ingest.patches else {}
     run.record("calibrate", started, **found["reconstruction"], decisions=found, synthetic=synthetic)
     return run.result("calibrate")
@@ -69,19 +76,32 @@ def _promise(detector: Any) -> dict[str, Any]:
     }
 
 
-def _heat_level(run: RunFolder, decision: str, detector: Any) -> float | None:
-    """Evidence that only the asked-for share of held-out pictures reaches anywhere; nothing for a decision without a map."""
-    from winnow.data.patches import picture_of
+def _promise_of_pictures(encodings: Encodings, detector: Any) -> dict[str, Any]:
+    """What the threshold promises per picture: nothing, where parts of the same pictures trained the network."""
+    promise = _promise(detector)
+    if len(set(picture_of(encodings.ids))) < FEWEST_GROUPS:
+        return {**promise, "false_alarms": 1.0, "note": TOO_FEW}
+    return promise
+
+
+def _heat_levels(run: RunFolder, decision: str, detector: Any) -> dict[str, float | None]:
+    """Evidence of damage in held-out pictures: what is usual, the median over patches of their mean; and the level that
+    only the asked-for share of pictures reaches anywhere. None for a decision without a map."""
     from winnow.data.pool import Pool
     from winnow.detect.pictures import most_foreign
     from winnow.detect.threshold import conformal
     from winnow.learn.encode import heat
 
-    way = load_way(run, decision)
+    way, options = load_way(run, decision), run.options.detect
     if not way.maps:
-        return None
+        return {"heat_usual": None, "heat_level": None}
     pool = Pool.open(run.folder("ingest"))
     rows = np.flatnonzero(np.isin(pool.column("id").astype(str), detector.ids.astype(str)) & pool.usable)
-    peaks = [heat(way.model, pool.pixels(rows[start : start + 1024])).max(axis=(1, 2)) for start in range(0, len(rows), 1024)]
-    _, highest, _ = most_foreign(picture_of(pool.column("id")[rows]), np.concatenate(peaks))
-    return conformal(highest, run.options.detect.false_alarms, run.options.detect.confident).value
+    means, peaks = np.empty(len(rows)), np.empty(len(rows))
+    for start in range(0, len(rows), 1024):
+        part = slice(start, start + 1024)
+        maps = heat(way.model, pool.pixels(rows[part]))
+        means[part], peaks[part] = maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))
+    _, highest, _ = most_foreign(picture_of(pool.column("id")[rows]), peaks)
+    level = conformal(highest, options.false_alarms, options.confident).value
+    return {"heat_usual": float(np.median(means)), "heat_level": level}

@@ -43,6 +43,7 @@ def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         "encode",
         started,
         pictures=len(encodings),
+        unit="patch" if run.options.ingest.patches else "picture",
         dimensions=int(encodings.codes.shape[1]),
         measures=sorted(encodings.measures),
         speed=_speeds({name: load_way(run, name) for name in decisions(run)}, pool, rows[:TIMED], device),

@@ -43,6 +43,7 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         "train",
         started,
         trained=True,
+        unit="patch" if options.ingest.patches else "picture",
         split={name: len(chosen) for name, chosen in rows.items()},
         **{**asdict(result), "warnings": [*result.warnings, *([split.note] if split.note else [])]},
     )
