@@ -84,7 +84,7 @@ class Run:
         """Judges new pictures and videos; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
-        self.set(**({"decision": decision} if decision else {}))
+        self._decide(decision)
         return score(self.folder, _listed(sources), to=_path(to), heatmaps=_path(heatmaps))
 
     def evaluate(
@@ -93,9 +93,17 @@ class Run:
         """Measures the run where the truth is known; see `winnow.steps.evaluate.evaluate`."""
         from winnow.steps.evaluate import evaluate
 
-        self.set(**({"decision": decision} if decision else {}))
+        self._decide(decision)
         groups = {name: _listed(sources) for name, sources in foreign.items()}
         return evaluate(self.folder, _listed(belongs), groups, masks=_path(masks))
+
+    def _decide(self, decision: str) -> None:
+        """Stores a decision, unless the run does not have it."""
+        from winnow.steps.parts import check_decision
+
+        if decision:
+            check_decision(self.folder, decision)
+            self.set(decision=decision)
 
     def report(self) -> Path:
         """Writes report.html and returns its path."""

@@ -46,6 +46,17 @@ def _given(**sections: Section | None) -> dict[str, dict[str, Any]]:
     }
 
 
+def _judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
+    """The run with what the user gave; a decision that it does not have is refused before it is stored."""
+    from winnow.steps.parts import check_decision
+
+    folder = RunFolder.open(run, trust)
+    if score is not None and "decision" in score.model_fields_set:
+        check_decision(folder, score.decision)
+    folder.update(_given(score=score, **sections))
+    return folder
+
+
 def run(
     recipe: str,
     /,
@@ -140,8 +151,7 @@ def score(
     """
     from winnow.steps.score import score as step
 
-    folder = RunFolder.open(run, trust)
-    folder.update(_given(score=options, segments=segments))
+    folder = _judging(run, trust, options, segments=segments)
     print(show.score(step(folder, sources, to=to, heatmaps=heatmaps)))
 
 
@@ -174,8 +184,7 @@ def evaluate(
                 "Give, for example: --foreign adverts=clips/adverts",
             )
         groups.setdefault(name, []).append(source)
-    folder = RunFolder.open(run, trust)
-    folder.update(_given(score=options))
+    folder = _judging(run, trust, options)
     print(show.evaluate(step(folder, belongs, groups, masks=masks, to=to)))
 
 

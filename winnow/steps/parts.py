@@ -73,10 +73,18 @@ class Way:
         return encode(self.model, source, rows, beside=self.beside, decode=self.decode, device=device, quiet=True)
 
 
-def load_way(run: RunFolder, decision: str) -> Way:
-    """What a decision runs; `OptionError` when the run does not have it."""
+def check_decision(run: RunFolder, decision: str) -> None:
+    """`OptionError` when the run does not have the decision, `RunError` when it is not calibrated."""
+    run.require("calibrate")
     if decision not in decisions(run):
-        raise OptionError(f"{run.path} has no decision '{decision}', only {', '.join(decisions(run))}.", REMEDIES[decision])
+        raise OptionError(
+            f"{run.path} has no decision '{decision}', only {', '.join(decisions(run))}.",
+            REMEDIES.get(decision, "Choose one of them."),
+        )
+
+
+def load_way(run: RunFolder, decision: str) -> Way:
+    """What a decision of `decisions` runs."""
     if decision == "fast":
         return Way(load_model(run.folder("train") / "fast"), {}, decode=False, maps=True)
     whole, model = decision == "reconstruction", load_network(run)

@@ -64,10 +64,10 @@ def judge(
     By the run's `decision`; further scorers (`others`) can read only what that decision encodes.
     """
     from winnow.data.ingest import ingest
-    from winnow.steps.parts import load_detector, load_way
+    from winnow.steps.parts import check_decision, load_detector, load_way
 
-    run.require("calibrate")
     options, decision = run.options, run.options.score.decision
+    check_decision(run, decision)
     way, detector = load_way(run, decision), load_detector(run, decision)
     refused = ingest(sources, folder, options.ingest, keep_others=False).refused
     pool = Pool.open(folder)
@@ -98,6 +98,8 @@ def score(
         raise OptionError(
             "--heatmaps needs a run whose pictures are cut into patches.", "Make one: winnow run inspection SOURCES --to RUN"
         )
+    if heatmaps is not None:
+        _make(heatmaps)
     (folder / "scores.json").unlink(missing_ok=True)
     scored = judge(run, sources, folder / "pool")
     more: dict[str, Any] = {}
@@ -123,6 +125,17 @@ def score(
     videos = _videos(run, scored, folder)
     write_json(folder / "scores.json", result)
     return {**result, "videos": videos, "folder": folder}
+
+
+def _make(folder: Path) -> None:
+    """Makes a folder now, so that what is wrong with it is said before hours of scoring."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"--heatmaps {folder} is no folder that can be made ({(error.strerror or str(error)).lower()}).",
+            "Give another folder.",
+        ) from error
 
 
 def verdicts(scored: Scored) -> tuple[list[str], list[str], list[str]]:

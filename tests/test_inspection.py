@@ -1,0 +1,438 @@
+"""Inspection from end to end: cloth drawn here is cut into patches, judged by patch and picture, and its damage found."""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.ndimage import uniform_filter
+from scipy.stats import betabinom
+
+import winnow
+from winnow.data.pool import Pool
+from winnow.errors import InputError, OptionError, RunError
+from winnow.report.pixels import aupro
+from winnow.steps.parts import decisions, load_network
+from winnow.steps.split import split_of
+
+from cloth import HEIGHT, WIDTH, cloth, damaged, write_cloth, write_damaged
+from conftest import winnow_command
+from videos import write
+
+RATE = 0.1
+SMALL = {"size": (16, 16), "width": 4, "latent": 4, "batch": 16, "check_every": 50, "iterations": 150, "false_alarms": RATE}
+FLAGS = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch", "16", "--check-every", "10", "--iterations", "30")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good cloths to learn from, new good ones, damaged ones and their masks."""
+    made = tmp_path_factory.mktemp("cloth")
+    write_cloth(made / "good", 60)
+    write_cloth(made / "new", 60, seed=7)
+    write_damaged(made / "bad", made / "masks", 12)
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> winnow.Run:
+    return winnow.Run(folder / "run", "inspection", **SMALL).fit(folder / "good")
+
+
+@pytest.fixture(scope="module")
+def scored(run: winnow.Run, folder: Path) -> Path:
+    """What `score` wrote of new good and of damaged pictures, heat maps in the folder 'heat'."""
+    run.score([folder / "new", folder / "bad"], to=folder / "out", heatmaps=folder / "out" / "heat")
+    return folder / "out"
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def box_of(row: dict[str, str]) -> tuple[int, int, int, int]:
+    return int(row["x"]), int(row["y"]), int(row["width"]), int(row["height"])
+
+
+def true_mask(folder: Path, source: str) -> np.ndarray:
+    stem = Path(source).stem
+    path = next(path for path in (folder / "masks").iterdir() if path.stem.removesuffix("_mask") == stem)
+    return np.asarray(Image.open(path)) > 0
+
+
+def worst_of(rows: Iterable[tuple[str, float]]) -> dict[str, float]:
+    worst: dict[str, float] = {}
+    for name, score in rows:
+        worst[name] = max(score, worst.get(name, -math.inf))
+    return worst
+
+
+# ---- scores and thresholds
+
+
+def test_patches_and_pictures_are_both_scored(scored: Path):
+    pictures, patches = table(scored / "scores.csv"), table(scored / "patches.csv")
+    assert len(pictures) == 72 and len(patches) == 72 * 40
+    worst = worst_of((row["source"], float(row["score"])) for row in patches)
+    assert {row["source"]: float(row["score"]) for row in pictures} == worst
+    assert all(row["id"].startswith(row["id"].split("#")[0] + "#") and "#" not in p["id"]
+               for row, p in zip(patches, pictures, strict=False))
+    for row in patches[:80]:
+        x, y, width, height = box_of(row)
+        assert row["id"].endswith(f"#{x},{y},{width},{height}") and (width, height) == (16, 16)
+    assert {(row["patches"], row["blank"]) for row in pictures} == {("40", "0")}
+    assert all(row["belongs"] == "no" for row in pictures if "bad" in row["source"])
+
+
+def test_the_threshold_is_the_quantile_of_held_out_pictures(run: winnow.Run, scored: Path):
+    stored = np.load(run.folder.path / "detector" / "detector.npz")
+    held = worst_of((name.split("#")[0], score) for name, score in zip(stored["ids"], stored["calibration"], strict=True))
+    pool = Pool.open(run.folder.path / "pool")
+    kept_aside = {name.split("#")[0] for name in pool.column("id")[split_of(run.folder, pool).split == "calibrate"]}
+    assert set(held) == kept_aside and len(held) == 15
+    place = math.ceil((len(held) + 1) * (1 - RATE) - 1e-9)
+    threshold = sorted(held.values())[place - 1]
+    found = run.folder.result("calibrate")["pictures"]
+    assert (found["threshold"], found["calibrated_on"]) == (threshold, 15)
+    assert found["false_alarms"] == pytest.approx((16 - place) / 16)
+    for row in table(scored / "scores.csv"):
+        assert row["belongs"] == ("yes" if float(row["score"]) <= threshold else "no")
+        p = (1 + sum(value >= float(row["score"]) for value in held.values())) / 16
+        assert float(row["p_value"]) == pytest.approx(p, rel=1e-4)
+
+
+def test_false_alarms_are_those_of_pictures_not_of_patches(run: winnow.Run, scored: Path):
+    """The count on new pictures follows the beta-binomial law of the k-th of n; by patch it would be far beyond it."""
+    rows = [row for row in table(scored / "scores.csv") if "new" in row["source"]]
+    n, k = 15, math.ceil(16 * (1 - RATE) - 1e-9)
+    most = betabinom.ppf(0.999, len(rows), n + 1 - k, k)
+    assert sum(row["belongs"] == "no" for row in rows) <= most
+    by_patch = run.folder.result("calibrate")["threshold"]
+    assert sum(float(row["score"]) > by_patch for row in rows) > most
+
+
+def test_every_decision_scores_differently(run: winnow.Run, folder: Path, tmp_path: Path):
+    shutil.copytree(run.folder.path, tmp_path / "run")
+    copy = winnow.Run(tmp_path / "run")
+    found = {}
+    for decision in decisions(copy.folder):
+        result = copy.score(folder / "bad", to=tmp_path / decision, decision=decision)
+        assert result["decision"] == decision
+        found[decision] = [row["score"] for row in table(tmp_path / decision / "scores.csv")]
+    assert set(found) >= {"reconstruction", "latent"}
+    assert len(set(map(tuple, found.values()))) == len(found)
+
+
+def test_a_decision_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp_path: Path):
+    pretended = winnow.Run(tmp_path / "run", "inspection", **{**SMALL, "iterations": 10})
+    with pytest.raises(RunError, match="ingest"):
+        pretended.score(folder / "bad", decision="latent")
+    pretended.fit(folder / "good")
+    with pytest.raises(OptionError, match=r"no decision 'fast', only reconstruction, latent\.\n.*--fast"):
+        pretended.score(folder / "bad", decision="fast")
+    with pytest.raises(OptionError, match="no decision 'eye'"):
+        pretended.score(folder / "bad", decision="eye")
+    assert pretended.score(folder / "bad")["decision"] == "reconstruction"
+    done = winnow_command("score", folder / "bad", "--run", tmp_path / "run", "--decision", "fast")
+    assert done.returncode == 1 and "no decision 'fast'" in done.stderr
+    assert winnow_command("score", folder / "bad", "--run", tmp_path / "run").returncode == 0
+
+
+# ---- where the damage is
+
+
+def test_the_boxes_lie_on_the_damage_and_on_nothing_that_belongs(scored: Path, folder: Path):
+    defects, pictures = table(scored / "defects.csv"), table(scored / "scores.csv")
+    per_picture = {row["source"]: [d for d in defects if d["source"] == row["source"]] for row in pictures}
+    for row in pictures:
+        found = per_picture[row["source"]]
+        assert len(found) == int(row["defects"])
+        assert bool(found) == (row["belongs"] == "no")
+        if "bad" not in row["source"]:
+            continue
+        mask = true_mask(folder, row["source"])
+        x, y, width, height = box_of(found[0])
+        assert mask[y : y + height, x : x + width].sum() > 0.5 * mask.sum()
+        assert width * height < 4 * np.ptp(np.nonzero(mask)[0]) * np.ptp(np.nonzero(mask)[1]) + 200
+        assert float(found[0]["score"]) == float(row["score"]) == max(float(d["score"]) for d in found)
+
+
+def test_heat_maps_have_the_pictures_size_and_name(scored: Path, folder: Path):
+    heat, defects = scored / "heat", table(scored / "defects.csv")
+    rows = table(scored / "scores.csv")
+    names = {f"{number:05d}-{Path(row['source']).stem}" for number, row in enumerate(rows)}
+    assert {path.name for path in heat.iterdir()} == {f"{n}.{kind}.png" for n in names for kind in ("heat", "mask", "overlay")}
+    for number, row in enumerate(rows):
+        stem = f"{number:05d}-{Path(row['source']).stem}"
+        shown = {kind: Image.open(heat / f"{stem}.{kind}.png") for kind in ("heat", "mask", "overlay")}
+        assert {picture.size for picture in shown.values()} == {(WIDTH, HEIGHT)}
+        marked = np.asarray(shown["mask"])
+        inside = np.zeros_like(marked)
+        for x, y, width, height in (box_of(d) for d in defects if d["source"] == row["source"]):
+            inside[y : y + height, x : x + width] = True
+        assert marked.any() == (row["belongs"] == "no") and not (marked & ~inside).any()
+        if "bad" in row["source"]:
+            values, mask = np.asarray(shown["heat"]), true_mask(folder, row["source"])
+            assert np.median(values[mask]) > np.quantile(values[~mask], 0.98)
+            assert (marked & mask).sum() > 0.5 * mask.sum()
+
+
+def test_a_decision_without_a_map_marks_whole_patches(run: winnow.Run, folder: Path, tmp_path: Path):
+    shutil.copytree(run.folder.path, tmp_path / "run")
+    winnow.Run(tmp_path / "run").score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "heat", decision="latent")
+    assert not list((tmp_path / "heat").glob("*.heat.png")) and len(list((tmp_path / "heat").glob("*.overlay.png"))) == 12
+    patches = table(tmp_path / "out" / "patches.csv")
+    limit = winnow.Run(tmp_path / "run").folder.result("calibrate")["decisions"]["latent"]["pictures"]["threshold"]
+    marked = sum(np.asarray(Image.open(path)).sum() for path in (tmp_path / "heat").glob("*.mask.png"))
+    assert marked == 256 * sum(float(row["score"]) > limit for row in patches)
+
+
+def test_overlapping_patches_find_the_damage_too(folder: Path, tmp_path: Path):
+    overlapping = winnow.Run(tmp_path / "run", "inspection", **SMALL, stride=8).fit(folder / "good")
+    result = overlapping.score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "heat")
+    assert result["patches"] == 12 * 7 * 19
+    defects = table(tmp_path / "out" / "defects.csv")
+    for row in table(tmp_path / "out" / "scores.csv"):
+        x, y, width, height = box_of(next(d for d in defects if d["source"] == row["source"]))
+        assert true_mask(folder, row["source"])[y : y + height, x : x + width].any()
+
+
+def test_heatmaps_need_patches_and_a_folder(finished_run: Path, pictures: Path, run: winnow.Run, folder: Path, tmp_path: Path):
+    with pytest.raises(OptionError, match="--heatmaps needs a run whose pictures are cut"):
+        winnow.Run(finished_run).score(pictures, to=tmp_path / "out", heatmaps=tmp_path / "heat")
+    assert not (tmp_path / "out").exists() and not (tmp_path / "heat").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptionError, match=r"--heatmaps .*file"):
+        run.score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "file")
+
+
+# ---- what else a folder may hold
+
+
+def test_exact_copies_are_both_listed(run: winnow.Run, folder: Path, tmp_path: Path):
+    original = folder / "bad" / "bad 00.png"
+    (tmp_path / "line").mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(original, tmp_path / "line" / name)
+    result = run.score(tmp_path / "line", to=tmp_path / "out", heatmaps=tmp_path / "heat")
+    rows, defects = table(tmp_path / "out" / "scores.csv"), table(tmp_path / "out" / "defects.csv")
+    assert [Path(row["source"]).name for row in rows] == ["a.png", "b.png"]
+    assert rows[0]["id"] == rows[1]["id"] and rows[0]["score"] == rows[1]["score"] and rows[0]["belongs"] == "no"
+    assert (result["pictures"], result["patches"], result["defects"]) == (2, 80, len(defects))
+    first, second = ([box_of(d) for d in defects if d["source"].endswith(name)] for name in ("a.png", "b.png"))
+    assert first and first == second
+    assert len(list((tmp_path / "heat").glob("*.overlay.png"))) == 2
+
+
+def test_scoring_again_replaces_what_was_there(run: winnow.Run, folder: Path, tmp_path: Path):
+    places = {"to": tmp_path / "out", "heatmaps": tmp_path / "heat"}
+    run.score(folder / "bad", **places)
+    (tmp_path / "heat" / "my notes.png").write_bytes(b"mine")
+    one = folder / "bad" / "bad 03.png"
+    before = {name: [row for row in table(tmp_path / "out" / name) if row["source"] == str(one)]
+              for name in ("scores.csv", "patches.csv", "defects.csv")}
+    heat = (tmp_path / "heat" / "00003-bad 03.heat.png").read_bytes()
+    run.score(one, **places)
+    assert {name: table(tmp_path / "out" / name) for name in before} == before
+    kept = {f"00000-bad 03.{kind}.png" for kind in ("heat", "mask", "overlay")}
+    assert {path.name for path in (tmp_path / "heat").iterdir()} == {*kept, "my notes.png"}
+    assert (tmp_path / "heat" / "00000-bad 03.heat.png").read_bytes() == heat
+
+
+def test_a_long_name_is_cut_in_that_of_its_heat_map(run: winnow.Run, folder: Path, tmp_path: Path):
+    name = "é" * 120 + ".png"
+    (tmp_path / "in").mkdir()
+    shutil.copy(folder / "bad" / "bad 00.png", tmp_path / "in" / name)
+    run.score(tmp_path / "in", to=tmp_path / "out", heatmaps=tmp_path / "heat")
+    assert {path.name for path in (tmp_path / "heat").iterdir()} == {
+        f"00000-{'é' * 75}.{kind}.png" for kind in ("heat", "mask", "overlay")}
+
+
+def film(path: Path, seconds: int, bad: range, seed: int) -> Path:
+    """A lossless video of cloth, a frame a second, damaged in the seconds `bad`."""
+    rng = np.random.default_rng(seed)
+    frames = [(damaged(rng)[0] if second in bad else cloth(rng)) for second in range(seconds)]
+    return write(path, [np.repeat(frame[..., None], 3, axis=2) for frame in frames], codec="ffv1", form="yuv444p", rate=1)
+
+
+def test_frames_of_a_video_are_cut_and_the_video_gets_segments(run: winnow.Run, tmp_path: Path):
+    path = film(tmp_path / "line.mkv", 30, range(12, 20), seed=5)
+    result = run.score(path, to=tmp_path / "out", heatmaps=tmp_path / "heat")
+    rows, patches = table(tmp_path / "out" / "scores.csv"), table(tmp_path / "out" / "patches.csv")
+    assert [float(row["time"]) for row in rows] == [float(second) for second in range(30)]
+    assert len(patches) == 30 * 40
+    worst = worst_of((row["time"], float(row["score"])) for row in patches)
+    assert [float(row["score"]) for row in rows] == list(worst.values())
+    assert all(row["belongs"] == "no" for row in rows[12:20])
+    assert {row["time"] for row in table(tmp_path / "out" / "defects.csv")} >= {f"{second}.000" for second in range(12, 20)}
+    out = [(part.start, part.end) for part in result["videos"][0]["segments"] if not part.belongs]
+    np.testing.assert_allclose(out, [(12, 20)], atol=1.01)
+    assert (tmp_path / "heat" / "00012-line-12.000.overlay.png").exists()
+
+
+def test_grey_pictures_judged_by_colour_are_noted(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    for name, colour in (("dyed", True), ("grey", False)):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            picture = cloth(rng)
+            dye = np.stack([picture, picture // 2, picture // 3], axis=2) if colour else picture
+            Image.fromarray(dye).save(tmp_path / name / f"{number}.png")
+    dyed = winnow.Run(tmp_path / "run", "inspection", **{**SMALL, "iterations": 30, "grey": False}).fit(tmp_path / "dyed")
+    assert dyed.score(tmp_path / "dyed")["note"] == ""
+    assert "8 of 16 pictures are grey" in dyed.score([tmp_path / "dyed", tmp_path / "grey"])["note"]
+    done = winnow_command("score", tmp_path / "grey", "--run", tmp_path / "run")
+    assert done.returncode == 0 and "Note: 8 of 8 pictures are grey, while the run learnt from colour" in done.stdout
+
+
+@pytest.mark.parametrize(("size", "level", "reason"), [
+    ((40, 100), 200, "blank (--blank 0 keeps them)"),
+    ((10, 100), None, "it is 100x10 pixels, smaller than a patch of 16x16 (--size)"),
+])
+@pytest.mark.parametrize("command", ["run", "score"])
+def test_pictures_without_a_patch_are_one_sentence(command, size, level, reason, run: winnow.Run, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    picture = cloth(np.random.default_rng(0), size) if level is None else np.full(size, level, np.uint8)
+    Image.fromarray(picture).save(tmp_path / "in" / "a.png")
+    words = (["run", "inspection", tmp_path / "in", "--to", tmp_path / "run", *FLAGS] if command == "run" else
+             ["score", tmp_path / "in", "--run", run.folder.path, "--to", tmp_path / "out"])
+    done = winnow_command(*words)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert reason in done.stderr and "a.png" in done.stderr and len(done.stderr.splitlines()) == 2
+
+
+def test_one_good_picture_works_and_promises_nothing(tmp_path: Path):
+    write_cloth(tmp_path / "good", 1)
+    done = winnow_command("run", "inspection", tmp_path / "good", "--to", tmp_path / "run", *FLAGS)
+    assert done.returncode == 0, done.stderr
+    assert "100.00% false alarms per picture" in done.stdout
+    assert "nothing can be promised of a new picture: give more good pictures" in done.stdout
+    assert winnow_command("score", tmp_path / "good", "--run", tmp_path / "run").returncode == 0
+
+
+def test_pictures_of_one_roll_are_not_torn_apart(folder: Path, tmp_path: Path):
+    with (tmp_path / "list.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("path", "group"), *((path, "roll 7") for path in sorted((folder / "good").iterdir()))])
+    rolled = winnow.Run(tmp_path / "run", "inspection", **{**SMALL, "iterations": 30})
+    rolled.ingest(tmp_path / "list.csv")
+    assert set(Pool.open(tmp_path / "run" / "pool").column("group")) == {"roll 7"}
+    assert "pictures of the same group" in rolled.train()["warnings"][0]
+    rolled.encode()
+    found = rolled.calibrate()
+    pool = Pool.open(tmp_path / "run" / "pool")
+    pictures = np.array([name.split("#")[0] for name in pool.column("id")])
+    split = split_of(rolled.folder, pool).split
+    assert all(len(set(split[pictures == name])) == 1 for name in set(pictures))
+    assert found["pictures"]["calibrated_on"] == len(set(pictures[split == "calibrate"]))
+
+
+# ---- masks
+
+
+def test_measures_with_masks_are_those_of_a_direct_computation(run: winnow.Run, folder: Path, tmp_path: Path):
+    found = run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=folder / "masks")["masks"]
+    patches = {}
+    for name in ("new", "bad"):
+        run.score(folder / name, to=tmp_path / name)
+        patches[name] = table(tmp_path / name / "patches.csv")
+    torn, same = [], []
+    for row in patches["bad"]:
+        x, y, width, height = box_of(row)
+        pixels = true_mask(folder, row["source"])[y : y + height, x : x + width].sum()
+        if pixels >= 15:
+            torn.append(float(row["score"]))
+        elif pixels == 0:
+            same.append(float(row["score"]))
+    good = [float(row["score"]) for row in patches["new"]]
+    assert found["damaged_patches"] == len(torn)
+    assert found["auroc_good_pictures"] == pytest.approx(pairs_won(torn, good), abs=1e-4)
+    assert found["auroc_same_pictures"] == pytest.approx(pairs_won(torn, same), abs=1e-4)
+    maps, truths = [], []
+    for path in [*sorted((folder / "new").iterdir()), *sorted((folder / "bad").iterdir())]:
+        maps.append(error_map(run, np.asarray(Image.open(path))))
+        truths.append(true_mask(folder, str(path)) if path.parent.name == "bad" else np.zeros((HEIGHT, WIDTH), bool))
+    hot, cold = (np.concatenate([m[t == side] for m, t in zip(maps, truths, strict=True)]) for side in (True, False))
+    assert found["pixel_auroc"] == pytest.approx(pairs_won(hot, cold), abs=1e-4)
+    assert found["aupro"] == pytest.approx(aupro(maps, truths), abs=1e-4)
+    assert 0.9 < found["pixel_auroc"] <= 1 and 0.8 < found["aupro"] <= 1
+
+
+def pairs_won(high: object, low: object) -> float:
+    """The share of pairs in which the first is larger, ties one half: the AUROC as it is defined."""
+    high, low = np.asarray(high), np.asarray(low)
+    return float(np.mean([(value > low).mean() + (value == low).mean() / 2 for value in high]))
+
+
+def error_map(run: winnow.Run, picture: np.ndarray) -> np.ndarray:
+    """Squared error of a picture's 16x16 patches, averaged over 5x5 places of the same patch."""
+    network, out = load_network(run.folder), np.zeros((HEIGHT, WIDTH))
+    for y in range(0, HEIGHT, 16):
+        for x in range(0, WIDTH, 16):
+            patch = picture[y : y + 16, x : x + 16]
+            error = (rebuilt(network, patch) - patch / 255) ** 2
+            inside = uniform_filter(np.ones((16, 16)), 5, mode="constant")
+            out[y : y + 16, x : x + 16] = uniform_filter(error, 5, mode="constant") / inside
+    return out
+
+
+def rebuilt(network: object, patch: np.ndarray) -> np.ndarray:
+    import torch
+
+    with torch.inference_mode():
+        return network.rebuild(torch.tensor(patch / 255, dtype=torch.float32)[None, None])[0, 0].numpy()
+
+
+def test_masks_are_found_by_the_folders_of_their_pictures(run: winnow.Run, folder: Path, tmp_path: Path):
+    """Benchmarks call pictures hole/000.png and stain/000.png, and their masks alike."""
+    for kind, number in (("hole", 0), ("stain", 1)):
+        for part in ("test", "truth"):
+            (tmp_path / part / kind).mkdir(parents=True)
+        shutil.copy(folder / "bad" / f"bad {number:02d}.png", tmp_path / "test" / kind / "000.png")
+        shutil.copy(next((folder / "masks").glob(f"bad {number:02d}*")), tmp_path / "truth" / kind / "000_mask.png")
+    found = run.evaluate(folder / "new", {"all of them": tmp_path / "test"}, masks=tmp_path / "truth")["masks"]
+    assert found["pixel_auroc"] > 0.95
+    (tmp_path / "truth" / "hole" / "000.png").write_bytes((tmp_path / "truth" / "hole" / "000_mask.png").read_bytes())
+    with pytest.raises(InputError, match=r"There are 2 masks for .*hole.000\.png"):
+        run.evaluate(folder / "new", {"all of them": tmp_path / "test"}, masks=tmp_path / "truth")
+
+
+def wrong_masks(kind: str, folder: Path, to: Path) -> Path:
+    if kind == "absent":
+        return to
+    shutil.copytree(folder / "masks", to)
+    one = to / "bad 00.png"
+    if kind == "empty":
+        shutil.rmtree(to)
+        to.mkdir()
+    elif kind == "missing":
+        one.unlink()
+    elif kind == "unreadable":
+        one.write_bytes(one.read_bytes()[:60])
+    elif kind == "other size":
+        Image.open(one).resize((80, 32)).save(one)
+    return to
+
+
+@pytest.mark.parametrize(("kind", "words"), [
+    ("absent", "--masks .* is not a folder"),
+    ("empty", "holds no masks"),
+    ("missing", r"There is no mask for .*bad 00\.png.\n.*bad 00_mask\.png"),
+    ("unreadable", r"The mask .*bad 00\.png cannot be read: .*[^.]\.\n"),
+    ("other size", r"The mask .*bad 00\.png has 80x32 pixels, its picture .* has 160x64\."),
+])
+def test_wrong_masks_are_one_clear_sentence(kind: str, words: str, run: winnow.Run, folder: Path, tmp_path: Path):
+    masks = wrong_masks(kind, folder, tmp_path / "masks")
+    with pytest.raises(InputError, match=words):
+        run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=masks)
+
+
+def test_masks_need_patches(finished_run: Path, pictures: Path, foreign: Path, folder: Path):
+    with pytest.raises(OptionError, match="--masks needs a run whose pictures are cut"):
+        winnow.Run(finished_run).evaluate(pictures, {"bad": foreign}, masks=folder / "masks")
