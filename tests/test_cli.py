@@ -135,7 +135,7 @@ def test_a_wrong_call_is_one_sentence_and_a_remedy(words, expected, pictures: Pa
 
 def test_the_list_of_commands_is_that_of_the_functions():
     functions = {
-        name: inspect.getdoc(value).split("\n\n")[0]
+        name.rstrip("_"): inspect.getdoc(value).split("\n\n")[0]
         for name, value in vars(commands).items()
         if inspect.isfunction(value) and value.__module__ == commands.__name__ and not name.startswith("_")
     }

@@ -97,6 +97,22 @@ class Run:
         groups = {name: _listed(sources) for name, sources in foreign.items()}
         return evaluate(self.folder, _listed(belongs), groups, masks=_path(masks))
 
+    def search_weight(
+        self,
+        sources: Sources = (),
+        *,
+        weights: Sequence[float] = (),
+        defects: str | Path | None = None,
+        masks: str | Path | None = None,
+        iterations: int | None = None,
+        use: bool = False,
+    ) -> dict[str, Any]:
+        """Searches the weight of a VAE's latent loss; see `winnow.steps.weight.search_weight`."""
+        from winnow.steps.weight import WEIGHTS, search_weight
+
+        given: dict[str, Any] = {"defects": defects, "masks": _path(masks), "iterations": iterations, "use": use}
+        return search_weight(self.folder, _listed(sources), weights=weights or WEIGHTS, **given)
+
     def _decide(self, decision: str) -> None:
         """Stores a decision, unless the run does not have it."""
         from winnow.steps.parts import check_decision

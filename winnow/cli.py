@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from keyword import iskeyword
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -19,6 +20,7 @@ COMMANDS = {
     "report": "Write the run folder's report.html, a single file that needs no network.",
     "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",
     "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each foreign group.",
+    "lambda": "Search the weight of a VAE's latent loss (lambda) by synthetic defects, without a real one.",
     "recipes": "List the recipes with what they cost and what to expect.",
     "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",
 }
@@ -32,7 +34,7 @@ app = App(
     help_format="plaintext",  # the others load a Markdown reader, which is a fifth of the start-up
 )
 for _name, _help in COMMANDS.items():
-    app.command(f"winnow.commands:{_name}", name=_name, help=_help)
+    app.command(f"winnow.commands:{_name}{'_' * iskeyword(_name)}", name=_name, help=_help)
 app.register_install_completion_command()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from winnow import show
 from winnow.errors import OptionError
@@ -44,6 +44,10 @@ def _given(**sections: Section | None) -> dict[str, dict[str, Any]]:
         for name, section in sections.items()
         if section is not None and section.model_fields_set
     }
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
@@ -186,6 +190,36 @@ def evaluate(
         groups.setdefault(name, []).append(source)
     folder = _judging(run, trust, options)
     print(show.evaluate(step(folder, belongs, groups, masks=masks, to=to)))
+
+
+def lambda_(
+    *sources: str,
+    run: RunPath,
+    weights: Annotated[list[float] | None, Parameter(consume_multiple=True)] = None,
+    defects: str | None = None,
+    masks: Path | None = None,
+    iterations: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
+    use: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Search the weight of a VAE's latent loss (lambda) by synthetic defects, without a real one.
+
+    Args:
+        sources: Pictures of what belongs, for a run folder that has none yet.
+        weights: Weights to try [default: 0 1e-7 1e-6 1e-5 1e-4 1e-3].
+        defects: Sources of damaged pictures, to compare the choice with.
+        masks: Folder of masks, named as the damaged pictures, white where they are damaged.
+        iterations: Optimiser steps of each training [default: those of the run].
+        use: Make the chosen weight the run's own; train it again then.
+    """
+    from winnow.steps.weight import WEIGHTS, search_weight
+
+    if (run / "run.json").exists():
+        folder = RunFolder.open(run)
+    else:
+        folder = RunFolder.create(run, load_recipe("inspection-vae"), "inspection-vae")
+    given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
+    found = search_weight(folder, sources, weights=WEIGHTS if weights is None else weights, tell=_say, **given)
+    print(show.weight(found, folder.path))
 
 
 def recipes() -> None:

@@ -112,3 +112,20 @@ def evaluate(result: dict[str, Any]) -> str:
             f"  Note: {result['seen_in_training']:,} of the pictures given as belonging are in the run's own pool; their scores flatter."
         )
     return "\n".join([*lines, f"Results: {result['folder']}"])
+
+
+def weight(result: dict[str, Any], run: Any) -> str:
+    """A table of the weights tried, the choice and its reason."""
+    kinds = [kind for kind in ("synthetic", "real") if result["sigma"][kind] is not None]
+    lines = [f"{'weight':>10}" + "".join(f"{f'{name}, {kind}':>19}" for kind in kinds for name in ("error", "latent", "both"))]
+    for name, row in [*((f"{row['weight']:g}", row) for row in result["trained"]), ("sigma-VAE", result["sigma"])]:
+        values = [row[kind][score] for kind in kinds for score in ("error", "latent", "both")]
+        lines.append(f"{name:>10}" + "".join(f"{value:19.3f}" for value in values))
+    lines += ["AUROC of held-out patches against damaged ones.", result["reason"]]
+    if result["chosen_by_real"] is not None:
+        lines.append(
+            f"{count(result['real_defects'], 'real defect')} would choose {result['chosen_by_real']:g}; "
+            f"the choice by synthetic ones costs {result['lost']:.3f} of AUROC on them."
+        )
+    command = f"winnow train --run {run}" + ("" if result["used"] else f" --latent-weight {result['chosen']:g}")
+    return "\n".join([*lines, f"{'It is set; train' if result['used'] else 'Train with it'}: {command}"])
