@@ -59,8 +59,8 @@ def search_weight(
     values = _checked(run, weights, masks, defects)
     _pool_of(run, sources)
     folder, pool = run.path / "weight", Pool.open(run.folder("ingest"))
-    (folder / "weight.json").unlink(missing_ok=True)
     judged = Judged.of(run, pool, defects, masks)
+    (folder / "weight.json").unlink(missing_ok=True)
     options = run.options.train.model_copy(update={"iterations": iterations} if iterations else {})
     plan = {_name(value): options.model_copy(update={"latent_weight": value}) for value in values}
     plan["sigma"] = options.model_copy(update={"loss": "sigma", "latent_weight": 1.0})

@@ -1,0 +1,284 @@
+"""The search for the weight of the latent loss: the choice, what each weight is judged on, resuming, wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import winnow
+from winnow.data.defects import damage
+from winnow.data.pool import Pool
+from winnow.errors import DataError, InputError, OptionError, RunError
+from winnow.learn.encode import encode
+from winnow.models.registry import load_model
+from winnow.steps.report_weight import weight_section
+from winnow.steps.split import split_of
+from winnow.steps.weight import choose
+
+from cloth import write_cloth, write_damaged
+from conftest import winnow_command
+
+SMALL = {"size": (16, 16), "width": 4, "latent": 4, "batch": 16, "check_every": 20, "iterations": 60, "precision": "float32"}
+TRIED = (0.0, 1e-4, 1e-2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("weight")
+    write_cloth(made / "good", 20)
+    write_damaged(made / "bad", made / "masks", 6)
+    return made
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> winnow.Run:
+    made = winnow.Run(folder / "run", "inspection-vae", **SMALL)
+    made.search_weight(folder / "good", weights=TRIED, defects=folder / "bad", masks=folder / "masks")
+    return made
+
+
+@pytest.fixture
+def copy(run: winnow.Run, tmp_path: Path) -> winnow.Run:
+    shutil.copytree(run.folder.path, tmp_path / "run")
+    return winnow.Run(tmp_path / "run")
+
+
+def found(run: winnow.Run) -> dict:
+    return json.loads((run.folder.path / "weight" / "weight.json").read_text(encoding="utf-8"))
+
+
+def pairs_won(high: np.ndarray, low: np.ndarray) -> float:
+    """The share of pairs in which the first is larger, ties one half: the AUROC as it is defined."""
+    return float(np.mean([(value > low).mean() + (value == low).mean() / 2 for value in high]))
+
+
+# ---- the choice
+
+
+def rows(both: list[float], real: list[float] | None = None) -> list[dict]:
+    weights = [0.0, 1e-6, 1e-5, 1e-4]
+    return [{"weight": weight, "synthetic": {"error": 0.5, "latent": 0.9, "both": score},
+             "real": None if real is None else {"error": 0.5, "latent": 0.5, "both": real[place]}}
+            for place, (weight, score) in enumerate(zip(weights, both, strict=True))]
+
+
+@pytest.mark.parametrize(("both", "chosen", "words"), [
+    ([0.8, 0.9, 0.85, 0.7], 1e-6, "Weight 1e-06 has the highest AUROC .*, 0.900"),
+    ([0.8, 0.9, 0.8985, 0.7], 1e-5, "Weight 1e-05 is the largest of those within 0.002 .*0.8985; 0.9000 at 1e-06"),
+    ([0.9, 0.9, 0.9, 0.9], 1e-4, "Weight 0.0001 is the largest|Weight 0.0001 has"),
+    ([0.9, 0.897, 0.8, 0.7], 0.0, "Weight 0 has the highest"),
+])
+def test_the_highest_is_chosen_and_of_equals_the_largest(both, chosen, words):
+    result = choose(rows(both))
+    assert result["chosen"] == chosen and result["chosen_by_real"] is None
+    assert re.search(words, result["reason"]) and result["reason"].count(". ") == 0
+
+
+def test_what_real_defects_would_choose_is_told_beside():
+    result = choose(rows([0.8, 0.9, 0.85, 0.7], [0.7, 0.81, 0.85, 0.86]))
+    assert (result["chosen"], result["chosen_by_real"]) == (1e-6, 1e-4)
+    assert result["lost"] == pytest.approx(0.05)
+
+
+# ---- the search
+
+
+def test_each_weight_is_judged_as_a_direct_computation_says(run: winnow.Run, folder: Path):
+    path, result = run.folder.path, found(run)
+    pool = Pool.open(path / "pool")
+    held = np.flatnonzero(np.isin(split_of(run.folder, pool).split, ("validate", "calibrate")))
+    clean = pool.pixels(held)
+    assert len(clean) < 2000
+    torn, mask, _ = damage(clean, np.random.default_rng([0, 4]))
+    torn = torn[mask.any(axis=(1, 2))]
+    assert result["synthetic_defects"] == len(torn) > 0.7 * len(clean)
+    real = damaged_patches(folder)
+    assert result["real_defects"] == len(real)
+    assert [row["weight"] for row in result["trained"]] == list(TRIED)
+    for name, row in [*((f"{row['weight']:g}", row) for row in result["trained"]), ("sigma", result["sigma"])]:
+        model = load_model(path / "weight" / name)
+        measures = {part: encode(model, pixels).measures for part, pixels in
+                    (("clean", clean), ("synthetic", torn), ("real", real))}
+        for kind in ("synthetic", "real"):
+            error, latent = ([np.log(np.maximum(measures[part][measure], 1e-8)) for part in (kind, "clean")]
+                             for measure in ("worst", "latent"))
+            assert row[kind]["error"] == pytest.approx(pairs_won(*error), abs=1e-9)
+            assert row[kind]["latent"] == pytest.approx(pairs_won(*latent), abs=1e-9)
+            assert row[kind]["both"] == pytest.approx(pairs_won(standardised(measures, kind), standardised(measures, "clean")), abs=1e-9)
+
+
+def standardised(measures: dict, part: str) -> np.ndarray:
+    total = np.zeros(len(measures[part]["latent"]))
+    for measure in ("reconstruction", "latent"):
+        clean, values = (np.log(np.maximum(measures[name][measure], 1e-8)) for name in ("clean", part))
+        total += (values - clean.mean()) / clean.std()
+    return total
+
+
+def damaged_patches(folder: Path) -> np.ndarray:
+    patches = []
+    for path in sorted((folder / "bad").iterdir()):
+        picture = np.asarray(Image.open(path))
+        mask = np.asarray(Image.open(next((folder / "masks").glob(f"{path.stem}*")))) > 0
+        for y in range(0, 64, 16):
+            patches += [picture[y : y + 16, x : x + 16] for x in range(0, 160, 16) if mask[y : y + 16, x : x + 16].sum() >= 15]
+    return np.stack(patches)[..., None]
+
+
+def test_every_weight_is_trained_with_it_and_the_runs_options_stay(run: winnow.Run):
+    losses = set()
+    for name, weight, loss in (("0", 0.0, "mean"), ("0.0001", 1e-4, "mean"), ("0.01", 1e-2, "mean"), ("sigma", 1.0, "sigma")):
+        about = json.loads((run.folder.path / "weight" / name / "model.json").read_text())["about"]["train"]
+        assert (about["latent_weight"], about["loss"], about["iterations"]) == (weight, loss, 60)
+        losses.add((run.folder.path / "weight" / name / "train.jsonl").read_text().splitlines()[-1])
+    assert len(losses) == 4
+    assert run.folder.options.train.latent_weight == 1e-5 and "train" not in run.folder.content["steps"]
+
+
+def test_finished_trainings_are_kept_and_others_are_added(copy: winnow.Run):
+    before = found(copy)
+    times = {path: path.stat().st_mtime_ns for path in (copy.folder.path / "weight").glob("*/checkpoints/last.safetensors")}
+    result = copy.search_weight(weights=(1e-4, 1e-3))
+    assert [row["weight"] for row in result["trained"]] == [1e-4, 1e-3]
+    kept, same = result["trained"][0], before["trained"][1]
+    assert kept["synthetic"] == same["synthetic"] and kept["seconds"] == pytest.approx(same["seconds"], abs=0.5)
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    assert result["sigma"]["synthetic"] == before["sigma"]["synthetic"] and result["real_defects"] is None
+
+
+def test_other_iterations_train_anew(copy: winnow.Run):
+    result = copy.search_weight(weights=TRIED[:2], iterations=40)
+    assert {row["steps"] for row in (*result["trained"], result["sigma"])} == {40} and result["iterations"] == 40
+    assert result["trained"][0]["synthetic"] != found_rows(TRIED[0], copy, 60)
+
+
+def found_rows(weight: float, run: winnow.Run, iterations: int) -> dict:
+    return run.search_weight(weights=(weight, 1.0), iterations=iterations)["trained"][0]["synthetic"]
+
+
+def test_without_masks_pictures_are_compared_by_their_worst_patch(copy: winnow.Run, folder: Path):
+    result = copy.search_weight(weights=TRIED[:2], defects=folder / "bad")
+    assert result["real_defects"] == 6
+    pool, path = Pool.open(copy.folder.path / "pool"), copy.folder.path
+    names = np.array([name.split("#")[0] for name in pool.column("id")])
+    held = np.isin(split_of(copy.folder, pool).split, ("validate", "calibrate"))
+    bad = Pool.open(path / "weight" / "defects")
+    owners = np.array([name.split("#")[0] for name in bad.column("id")])
+    model = load_model(path / "weight" / "0")
+    good, torn = (encode(model, source).measures["worst"] for source in (pool, bad))
+    worst = [max(torn[owners == name]) for name in sorted(set(owners))], [max(good[names == name]) for name in sorted(set(names[held]))]
+    assert result["trained"][0]["real"]["error"] == pytest.approx(pairs_won(np.array(worst[0]), np.array(worst[1])))
+
+
+def test_the_run_takes_the_weight_over_only_when_asked(copy: winnow.Run):
+    assert copy.search_weight(weights=TRIED)["used"] is False
+    assert copy.folder.options.train.latent_weight == 1e-5
+    chosen = copy.search_weight(weights=TRIED, use=True)["chosen"]
+    assert winnow.Run(copy.folder.path).folder.options.train.latent_weight == chosen
+    assert copy.folder.content["set_by"]["train.latent_weight"] == "you"
+
+
+def test_the_report_has_a_section_of_it(copy: winnow.Run, folder: Path):
+    section = weight_section(copy.folder)
+    assert section is not None and section.text[0] == found(copy)["reason"]
+    assert "real defects would choose" in section.text[1] and "trained with 1e-05" in section.text[2]
+    table = section.tables[0]
+    assert [row[0] for row in table.rows] == ["0", "0.0001", "0.01", "sigma-VAE"] and len(table.columns) == 9
+    assert [table.rows[number][0] for number in table.marked] == [f"{found(copy)['chosen']:g}"]
+    assert section.figures[0].png.startswith(b"\x89PNG") and "--latent-weight" in section.commands[0]
+    write_cloth(folder / "more", 2, seed=5)
+    copy.ingest(folder / "more")
+    assert weight_section(copy.folder) is None
+    (copy.folder.path / "weight" / "weight.json").unlink()
+    assert weight_section(copy.folder) is None
+
+
+# ---- the command
+
+
+def test_the_command_begins_a_run_prints_a_table_and_a_reason(copy: winnow.Run, folder: Path):
+    done = winnow_command("lambda", folder / "good", "--run", copy.folder.path, "--weights", "0", "1e-4", "0.01", "--use")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[5:9]] == ["0", "0.0001", "0.01", "sigma-VAE"]
+    assert lines[0].startswith("1 of 4: weight 0: AUROC on synthetic defects error 0.")
+    assert found(copy)["reason"] in done.stdout and lines[-1].startswith("It is set; train: winnow train --run")
+    assert (copy.folder.path / "weight" / "weight.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_killed_and_called_again_it_ends_with_the_same(run: winnow.Run, folder: Path, tmp_path: Path):
+    path, words = tmp_path / "killed", ["lambda", str(folder / "good"), "--run", "", "--weights", "0", "1e-4", "1e-2"]
+    winnow.Run(path, "inspection-vae", **SMALL)
+    words[3] = str(path)
+    process = subprocess.Popen([sys.executable, "-m", "winnow.cli", *words], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (path / "weight" / "0.0001" / "train.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (path / "weight" / "weight.json").exists()
+    done = winnow_command(*words)
+    assert done.returncode == 0, done.stderr
+    whole, resumed = found(run), json.loads((path / "weight" / "weight.json").read_text())
+    for row, other in zip((*whole["trained"], whole["sigma"]), (*resumed["trained"], resumed["sigma"]), strict=True):
+        assert (row["weight"], row["synthetic"], row["active_units"]) == (other["weight"], other["synthetic"], other["active_units"])
+    assert resumed["chosen"] == whole["chosen"]
+
+
+@pytest.mark.parametrize(("options", "error", "words"), [
+    ({"weights": (1e-5, -1e-6)}, OptionError, "--weights -1e-06 is no weight"),
+    ({"weights": (1e-5, float("nan"))}, OptionError, "--weights nan is no weight"),
+    ({"weights": (1e-5, float("inf"))}, OptionError, "--weights inf is no weight"),
+    ({"weights": (1e-5, 1e-5)}, OptionError, "--weights: 1 is too few"),
+    ({"masks": "absent"}, OptionError, "--masks are given without --defects"),
+    ({"defects": "absent"}, InputError, "absent"),
+    ({"sources": "elsewhere"}, OptionError, "elsewhere is not among its sources"),
+])
+def test_a_wrong_call_says_what_to_do_and_leaves_what_was_there(options, error, words, copy: winnow.Run):
+    with pytest.raises(error, match=words):
+        copy.search_weight(options.pop("sources", ()), **options)
+    assert (copy.folder.path / "weight" / "weight.json").exists()
+
+
+def test_masks_without_damage_are_refused(copy: winnow.Run, folder: Path, tmp_path: Path):
+    shutil.copytree(folder / "masks", tmp_path / "black")
+    for path in (tmp_path / "black").iterdir():
+        Image.new("1", (160, 64)).save(path)
+    with pytest.raises(DataError, match="No patch holds 15 pixels of the masks"):
+        copy.search_weight(defects=folder / "bad", masks=tmp_path / "black")
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"variational": False}, "has no variational autoencoder"),
+    ({"patches": False}, "does not cut its pictures into patches"),
+    ({"loss": "sigma"}, "trains with --loss sigma, which needs no weight"),
+])
+def test_a_run_without_a_weight_to_search_is_refused(options, words, folder: Path, tmp_path: Path):
+    other = winnow.Run(tmp_path / "run", "inspection-vae", **{**SMALL, **options})
+    with pytest.raises(OptionError, match=words):
+        other.search_weight(folder / "good")
+    assert not (tmp_path / "run" / "pool").exists()
+
+
+def test_a_new_folder_needs_sources(tmp_path: Path):
+    done = winnow_command("lambda", "--run", tmp_path / "run")
+    assert done.returncode == 1 and "No input" in done.stderr
+    done = winnow_command("lambda", "--run", tmp_path / "run", "--weights", "x")
+    assert done.returncode == 2 and "--weights" in done.stderr
+
+
+def test_one_picture_too_few_to_hold_out_is_refused(tmp_path: Path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16), dtype=np.uint8)).save(tmp_path / "one.png")
+    with pytest.raises((DataError, RunError), match="too few"):
+        winnow.Run(tmp_path / "run", "inspection-vae", **SMALL).search_weight(tmp_path / "one.png")
