@@ -36,20 +36,28 @@ def boxes_of(picture: np.ndarray, patch: Sequence[int], stride: int = 0, blank: 
     """
     height, width = patch
     tops, lefts = grid(picture.shape[:2], patch, stride)
-    empty = np.zeros((len(tops), len(lefts)), bool)
-    if blank > 0:
-        for i, top in enumerate(tops):
-            for j, left in enumerate(lefts):
-                empty[i, j] = _is_blank(picture[top : top + height, left : left + width], blank)
-    keep = ~empty | _enclosed(~empty)
+    full = np.ones((len(tops), len(lefts)), bool) if blank <= 0 else ~_blank(picture, patch, tops, lefts, blank)
+    keep = full | _enclosed(full)
     y, x = np.nonzero(keep)
     boxes = np.column_stack([lefts[x], tops[y], np.full(len(x), width), np.full(len(x), height)])
     return boxes.astype(int).reshape(-1, 4), int((~keep).sum())
 
 
-def _is_blank(patch: np.ndarray, level: float) -> bool:
-    grey = patch.mean(axis=2)
-    return any(np.mean(grey.std(axis=axis) < level) > BLANK_SHARE for axis in (0, 1))
+def _blank(picture: np.ndarray, patch: Sequence[int], tops: np.ndarray, lefts: np.ndarray, level: float) -> np.ndarray:
+    """Which patches of a grid (rows, columns) are blank."""
+    height, width = patch
+    if not len(tops):
+        return np.zeros((0, 0), bool)
+    grey = picture.mean(axis=2, dtype=np.float32)
+    columns = np.stack([grey[top : top + height].std(axis=0) < level for top in tops])
+    lines = np.stack([grey[:, left : left + width].std(axis=1) < level for left in lefts])
+    return (_within(columns, lefts, width) > BLANK_SHARE * width) | (_within(lines, tops, height) > BLANK_SHARE * height).T
+
+
+def _within(flags: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """How many of the flags (k, n) are set from each start on, over `length`: (k, starts)."""
+    total = np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0)))
+    return total[:, starts + length] - total[:, starts]
 
 
 def _enclosed(full: np.ndarray) -> np.ndarray:
