@@ -65,7 +65,7 @@ def ours(folder: Path, seeds: int, quick: bool) -> list[dict[str, Any]]:
         found: dict[str, list[dict[str, float]]] = {}
         for seed in range(seeds):
             run = learnt(folder / f"inspection-{fabric}-{seed}", "inspection", fabric, seed, quick)
-            speed = run.folder.result("encode")["speed"]
+            speed = run.folder.result("calibrate")["speed"]
             for decision in speed:
                 found.setdefault(decision, []).append({**judged(run, fabric, decision), "patches/s": speed[decision]})
             found.setdefault("PCA-32", []).append(pca(run, fabric))
@@ -316,8 +316,8 @@ def strip(folder: Path, quick: bool) -> list[dict[str, Any]]:
     run = learnt(folder / "inspection-03-0", "inspection", "03", 0, quick)
     data = aitex("03")["defect"][1].read_bytes()
     rows = []
-    for decision in run.folder.result("encode")["speed"]:
-        way, detector = load_way(run.folder, decision), load_detector(run.folder, decision)
+    for decision in run.folder.result("calibrate")["speed"]:
+        way, detector = load_way(run.folder, decision, load_detector(run.folder, decision).scorer.reads()), load_detector(run.folder, decision)
         rounds: list[dict[str, float]] = []
         for _ in range(2 if quick else 6):
             clock = [time.perf_counter()]

@@ -82,8 +82,8 @@ class Combined(Scorer):
 
     def __init__(self, components: Sequence[str] = (), neighbours: int = 5) -> None:
         self.components, self.neighbours = tuple(components), neighbours
-        if "combined" in self.components:
-            raise OptionError("'combined' cannot be a component of itself.", "Name other scorers.")
+        if {"combined", "places"} & set(self.components):
+            raise OptionError("A combination cannot be a component of another.", "Name other scorers.")
         self.fitted: dict[str, tuple[Scorer, Surprise]] = {}
 
     def _fit(self, normal: Encodings) -> None:
@@ -113,6 +113,10 @@ class Combined(Scorer):
         self.fitted = fitted
         return total
 
+    def reads(self) -> set[str]:
+        """The measures that its fitted components read."""
+        return {name for scorer, _ in self.fitted.values() for name in scorer.reads()}
+
     def _score(self, encodings: Encodings) -> np.ndarray:
         return np.sum([surprise.of_new(scorer.score(encodings)) for scorer, surprise in self.fitted.values()], axis=0)
 
@@ -139,3 +143,12 @@ class Combined(Scorer):
             combined.fitted[name] = (SCORERS[name].from_state(part), surprise)
         combined.components = tuple(combined.fitted)
         return combined
+
+
+class Places(Combined):
+    """For textures: the network's error and that of the linear autoencoder of small windows, each where it is highest."""
+
+    name = "places"
+
+    def __init__(self, components: Sequence[str] = ("peak", "texture"), neighbours: int = 5) -> None:
+        super().__init__(components, neighbours)

@@ -26,6 +26,8 @@ FLOOR = 1e-8
 REMEDIES = {
     "reconstruction": "Use an autoencoder, or a scorer of codes: 'neighbours' or 'gaussian'.",
     "worst": "Use an autoencoder, or a scorer of codes: 'neighbours' or 'gaussian'.",
+    "peak": "Encode the pictures again with this version of Winnow, by an autoencoder.",
+    "texture": "Train and encode pictures cut into patches (--patches), or use the scorer 'peak'.",
     "latent": "Use a variational autoencoder (variational = true), or the scorer 'reconstruction'.",
     "variance": "Encode the pictures again with this version of Winnow.",
     "gradient": "Encode the pictures again with this version of Winnow.",
@@ -82,6 +84,10 @@ class Scorer(ABC):
                 "Encode these pictures with the model the scorer was fitted with.",
             )
         return np.asarray(self._score(encodings), dtype=np.float64) if len(encodings) else np.empty(0)
+
+    def reads(self) -> set[str]:
+        """The measures that a fitted scorer reads."""
+        return set(self.needs)
 
     def fit_held_out(self, normal: Encodings, fold: np.ndarray) -> np.ndarray:
         """Fits on all normals and returns what each would have scored held out: (n,), NaN where it was not.

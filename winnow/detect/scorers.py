@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.detect.combine import Combined
+from winnow.detect.combine import Combined, Places
 from winnow.detect.scorer import Scorer, held_out, log, sample
 from winnow.errors import DataError, OptionError, did_you_mean
 from winnow.learn.encodings import Encodings
@@ -40,6 +40,20 @@ class Worst(Measure):
 
     name = "worst"
     needs = ("worst",)
+
+
+class Peak(Measure):
+    """Log mean of the 8 highest windows of the squared error, or of the evidence of damage: smaller defects still."""
+
+    name = "peak"
+    needs = ("peak",)
+
+
+class Texture(Measure):
+    """`peak` of the linear autoencoder of small windows that stands beside the network."""
+
+    name = "texture"
+    needs = ("texture",)
 
 
 class Latent(Measure):
@@ -317,8 +331,11 @@ SCORERS: dict[str, type[Scorer]] = {
     kind.name: kind
     for kind in (
         Combined,
+        Places,
         Reconstruction,
         Worst,
+        Peak,
+        Texture,
         Latent,
         Both,
         Unexplained,

@@ -70,10 +70,10 @@ def _measures(model: Model, beside: Mapping[str, Model], images: Tensor, decode:
     if decode:
         yield from pixel_measures(images).items()
     for name, other in beside.items():
-        error = other(images).reconstruction
-        if error is None:
+        found = getattr(other(images), other.beside)
+        if found is None:
             raise DataError(f"The model '{name}' rebuilds no pictures.", "Let an autoencoder stand beside the model.")
-        yield name, error
+        yield name, found
 
 
 def pixel_measures(images: Tensor) -> dict[str, Tensor]:

@@ -106,13 +106,16 @@ class Feed:
 
     def __call__(self, positions: np.ndarray, vary: Vary | None = None, seed: int = 0, step: int = 0) -> Tensor:
         """Float pictures (n, c, h, w) at some positions among the rows, varied as `vary` says for a step."""
-        if self.held is not None:
-            chosen = self.held.index_select(0, torch.from_numpy(positions).to(self.device))
-        else:
-            chosen = torch.from_numpy(self.source.pixels(self.rows[positions])).to(self.device)
+        chosen = self.pixels(positions)
         if vary is not None:
             chosen = vary(chosen, seed, step)
         return to_images(chosen, self.channels_last)
+
+    def pixels(self, positions: np.ndarray) -> Tensor:
+        """The same as bytes (n, h, w, c) on the device."""
+        if self.held is not None:
+            return self.held.index_select(0, torch.from_numpy(positions).to(self.device))
+        return torch.from_numpy(self.source.pixels(self.rows[positions])).to(self.device)
 
 
 def memory_limit(device: torch.device) -> int:

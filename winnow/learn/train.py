@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import torch
@@ -61,34 +61,17 @@ def train(model: Model, source: PixelSource | np.ndarray, rows: Mapping[str, np.
     `TrainingError` when the loss is not finite, `RunError` when a resume has other options or pictures, `Interrupted`
     after Ctrl-C.
     """
-    source = as_source(source)
-    trainer = Trainer(model, source, rows, options, folder)
-    state = trainer.resume() if resume else trainer.start()
-    started, seconds_before = time.perf_counter(), state.seconds
-    left = (options.iterations - state.step) * trainer.batch
-    with progress("train", left, "pictures") as advance, asked_to_stop() as asked, repeatable(tf32=True):
-        model.train()
-        while state.step < options.iterations and not state.stopped_early:
-            trainer.step()
-            advance(trainer.batch)
-            at_check = state.step % options.check_every == 0 or state.step == options.iterations
-            stop, save = asked(), trainer.save_is_due()
-            if at_check or stop or save or state.step % LOOK_EVERY == 0:
-                advance(0, f"loss {trainer.look():.4g}")
-            state.seconds = seconds_before + time.perf_counter() - started
-            if at_check:
-                trainer.check(on_grid)
-            if stop or save or state.stopped_early or state.step == options.iterations:
-                trainer.save()
-            if stop:
-                raise Interrupted(f"Training was stopped at step {state.step} of {options.iterations}; it is saved.",
-                                  "Go on with the same command and --resume.")
-    state.seconds = seconds_before + time.perf_counter() - started
-    return trainer.finish()
+    return Trainer(model, as_source(source), rows, options, folder).run(resume, on_grid)
 
 
 class Trainer:
-    """The model, its optimiser, its pictures, and where the training stands."""
+    """The model, its optimiser, its pictures, and where the training stands.
+
+    What an autoencoder learns by is in `inspect`, `batch_loss`, `validate` and `complete`; all else serves any model.
+    """
+
+    logged: ClassVar[tuple[str, ...]] = ("train_loss", "train_reconstruction")
+    """What the log calls the first of the numbers that `batch_loss` gives beside the loss."""
 
     def __init__(self, model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions,
                  folder: Path) -> None:
@@ -96,7 +79,7 @@ class Trainer:
         self.vary = Vary(options.shift, options.flip)
         self.device = choose_device(options.device)
         self.arithmetic = choose_arithmetic(options.precision, self.device)
-        self.noise_width, self.dimensions = inspect(model, source, rows)
+        self.noise_width, self.dimensions = self.inspect(source, rows)
         self.identity = identity(model, source, rows, options, self.arithmetic.precision, self.vary)
         order = torch.channels_last if self.arithmetic.channels_last else torch.contiguous_format
         model.to(device=self.device, memory_format=order)  # type: ignore[call-overload]
@@ -112,6 +95,46 @@ class Trainer:
         self.best_weights: dict[str, Tensor] | None = None
         self.counted, self.clock = 0, time.perf_counter()
         self.saved_at, self.save_cost = time.perf_counter(), 0.0
+
+    def inspect(self, source: PixelSource, rows: Mapping[str, np.ndarray]) -> tuple[int, int]:
+        """How wide the noise of the model's codes is (0: it samples none) and its dimensions; errors when nothing fits."""
+        model = self.model
+        require_pictures(model, source, rows)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise ModelError(f"{type(model).__name__} has nothing to train: its weights are frozen.",
+                             "Encode with it right away.")
+        device = next(model.parameters()).device
+        model.eval()
+        with torch.inference_mode():
+            measures = model(torch.zeros(1, model.channels, *model.size, device=device))
+        if measures.reconstruction is None:
+            raise ModelError(f"{type(model).__name__} gives no reconstruction to train by.", "Train an autoencoder.")
+        return (0 if measures.latent is None else measures.codes.shape[1]), measures.codes.shape[1]
+
+    def run(self, resume: bool, on_grid: Callable[[Path], None] | None = None) -> TrainResult:
+        """The whole training, or with `resume` what is left of it."""
+        state, options = self.resume() if resume else self.start(), self.options
+        started, seconds_before = time.perf_counter(), state.seconds
+        left = (options.iterations - state.step) * self.batch
+        with progress("train", left, "pictures") as advance, asked_to_stop() as asked, repeatable(tf32=True):
+            self.model.train()
+            while state.step < options.iterations and not state.stopped_early:
+                self.step()
+                advance(self.batch)
+                at_check = state.step % options.check_every == 0 or state.step == options.iterations
+                stop, save = asked(), self.save_is_due()
+                if at_check or stop or save or state.step % LOOK_EVERY == 0:
+                    advance(0, f"loss {self.look():.4g}")
+                state.seconds = seconds_before + time.perf_counter() - started
+                if at_check:
+                    self.check(on_grid)
+                if stop or save or state.stopped_early or state.step == options.iterations:
+                    self.save()
+                if stop:
+                    raise Interrupted(f"Training was stopped at step {state.step} of {options.iterations}; it is saved.",
+                                      "Go on with the same command and --resume.")
+        state.seconds = seconds_before + time.perf_counter() - started
+        return self.finish()
 
     def start(self) -> State:
         """Begins anew, in a folder cleared of an earlier training."""
@@ -141,19 +164,23 @@ class Trainer:
         state, options = self.state, self.options
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(state.step, options)
-        noise = None
-        if self.noise_width:
-            noise = noise_of(options.seed, state.step, (self.batch, self.noise_width)).to(self.device)
-        with self.autocast():
-            images = self.feed(self.order(state.step), self.vary, options.seed, state.step)
-            measures = self.model(images, noise=noise)
-        loss, parts = batch_losses(measures, self.values, options)
+        loss, parts = self.batch_loss()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         self.recent.append(parts)
         state.step += 1
         self.counted += 1
+
+    def batch_loss(self) -> tuple[Tensor, Tensor]:
+        """The loss of this step's batch, and numbers for the log, the loss first."""
+        step, seed, noise = self.state.step, self.options.seed, None
+        if self.noise_width:
+            noise = noise_of(seed, step, (self.batch, self.noise_width)).to(self.device)
+        with self.autocast():
+            images = self.feed(self.order(step), self.vary, seed, step)
+            measures = self.model(images, noise=noise)
+        return batch_losses(measures, self.values, self.options)
 
     def look(self) -> float:
         """The loss of the last step; `TrainingError` at the first one since the last validation that is not finite."""
@@ -175,10 +202,9 @@ class Trainer:
         state, options = self.state, self.options
         elapsed = time.perf_counter() - self.clock
         state.training_seconds += elapsed
-        train_loss, train_reconstruction, _ = torch.stack(self.recent).double().mean(dim=0).tolist()
+        means = torch.stack(self.recent).double().mean(dim=0).tolist()
         speed = self.counted * self.batch / elapsed
-        record = {"step": state.step, "train_loss": train_loss, "train_reconstruction": train_reconstruction,
-                  **self.validate(), "rate": rate_at(state.step - 1, options), "pictures_per_second": round(speed, 1),
+        record = {"step": state.step, **dict(zip(self.logged, means, strict=False)), **self.validate(), "rate": rate_at(state.step - 1, options), "pictures_per_second": round(speed, 1),
                   "seconds": round(state.seconds, 3)}
         if not math.isfinite(record["validation_loss"]):
             self.fail(state.step)
@@ -254,19 +280,23 @@ class Trainer:
         # Back to the order a loaded model has, so that both give the very same scores.
         self.model.to(memory_format=torch.contiguous_format)
         self.model.eval()
+        self.complete()
         save_model(self.model, self.folder, train=self.options.model_dump(mode="json"), best_step=state.best_step,
                    validation_loss=state.best_loss, precision=str(self.arithmetic))
         return TrainResult(
             steps=state.step, best_step=state.best_step, stopped_early=state.stopped_early,
             seconds=round(state.seconds, 2),
             pictures_per_second=round(state.step * self.batch / max(state.training_seconds, 1e-9), 1),
-            train_loss=best["train_loss"], validation_loss=best["validation_loss"], active_units=best["active_units"],
+            train_loss=best["train_loss"], validation_loss=best["validation_loss"], active_units=best.get("active_units"),
             precision=str(self.arithmetic), device=str(self.device),
             parameters=sum(parameter.numel() for parameter in self.model.parameters()), warnings=self.warnings())
 
+    def complete(self) -> None:
+        """What the trained model still has to learn before it is written; an autoencoder nothing."""
+
     def warnings(self) -> list[str]:
         """What the user should know of the trained model, a sentence each."""
-        if self.state.best["active_units"] == 0:
+        if self.state.best.get("active_units") == 0:
             return [f"None of the {self.dimensions} latent units is active (posterior collapse), so codes and latent "
                     "loss say nothing: train with --loss sigma or a lower --latent-weight."]
         return []
@@ -284,21 +314,11 @@ def evenly(rows: np.ndarray, most: int) -> np.ndarray:
     return rows if len(rows) <= most else np.asarray(rows)[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
-def inspect(model: Model, source: PixelSource, rows: Mapping[str, np.ndarray]) -> tuple[int, int]:
-    """How wide the noise of the model's codes is (0: it samples none) and its dimensions; errors when nothing fits."""
+def require_pictures(model: Model, source: PixelSource, rows: Mapping[str, np.ndarray]) -> None:
+    """`DataError` when there is nothing to train or validate by, or pictures of another size than the model's."""
     for name in ("train", "validate"):
         if not len(rows.get(name, ())):
             raise DataError(f"There are no pictures to {name}.", "Give more pictures, or more groups of them.")
     if (tuple(source.size), source.channels) != (tuple(model.size), model.channels):
         raise DataError(f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "
                         f"with {model.channels}.", "Ingest with the model's --size, or build the model for the pool.")
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ModelError(f"{type(model).__name__} has nothing to train: its weights are frozen.",
-                         "Encode with it right away.")
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.inference_mode():
-        measures = model(torch.zeros(1, model.channels, *model.size, device=device))
-    if measures.reconstruction is None:
-        raise ModelError(f"{type(model).__name__} gives no reconstruction to train by.", "Train an autoencoder.")
-    return (0 if measures.latent is None else measures.codes.shape[1]), measures.codes.shape[1]

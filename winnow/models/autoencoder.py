@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from winnow.errors import ModelError, OptionError, did_you_mean
 from winnow.models.contract import Measures, Model
+from winnow.models.places import enlarged, local_error, peak
 from winnow.options import ModelOptions
 
 EncoderDecoder = tuple[nn.Module, nn.Module]
 
 WORST_SHARE = 0.05
-AROUND = 5  # places across the window that evidence of damage is averaged over
 # exp() of the log variance must stay finite for pictures unlike any seen in training, or they would have no score.
 LOG_VARIANCE_LIMIT = 20.0
 
@@ -72,7 +72,7 @@ class AutoEncoder(Model):
     def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
         """Measures of `images` (n, channels, h, w) in [0, 1]; `noise` (n, latent) samples the code of a VAE.
 
-        While the network is in training mode `worst` is left out: no loss uses it, and sorting the places costs time.
+        While the network is in training mode `worst` and `peak` are left out: no loss uses them, and sorting costs time.
         """
         mean, log_variance = self.posterior(images)
         codes, latent = mean, None
@@ -82,17 +82,16 @@ class AutoEncoder(Model):
                 codes = mean + noise * (0.5 * log_variance).exp()
         if not decode:
             return Measures(codes, latent=latent)
-        error = (self.decode(codes) - images).square()
-        worst = None if self.training else worst_places(error)
-        return Measures(codes, error.flatten(1).mean(dim=1), worst, latent)
+        residual = self.decode(codes) - images
+        error = residual.square()
+        reconstruction = error.flatten(1).mean(dim=1)
+        if self.training:
+            return Measures(codes, reconstruction, latent=latent)
+        return Measures(codes, reconstruction, worst_places(error), latent, peak(local_error(residual)))
 
     def heat(self, images: Tensor) -> Tensor:
-        """Squared error (n, h, w) around each place: averaged over channels and the 5x5 places about it.
-
-        The error of single places is grain: threads that lie a pixel aside are no defect, and would be a speck each.
-        """
-        error = (self.rebuild(images) - images).square().mean(dim=1, keepdim=True)
-        return nn.functional.avg_pool2d(error, AROUND, 1, AROUND // 2, count_include_pad=False)[:, 0]
+        """Squared error (n, h, w) in a window round each place: the map that `peak` is the highest of."""
+        return enlarged(local_error(self.rebuild(images) - images), *images.shape[2:])
 
     def rebuild(self, images: Tensor) -> Tensor:
         """The pictures as the model rebuilds them from the mean of their codes, same shape."""

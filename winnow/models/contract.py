@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -12,13 +12,15 @@ class Measures(NamedTuple):
     """What a model says of n pictures, one value a picture; None where the model has no such thing.
 
     `codes` (n, d); `reconstruction` (n,), mean squared error over the picture's values; `worst` (n,), the mean of the
-    largest 5 % of the squared error by place; `latent` (n,), KL divergence of the posterior from N(0, 1) in nats.
+    largest 5 % of the squared error by place; `latent` (n,), KL divergence of the posterior from N(0, 1) in nats; `peak`
+    (n,), the mean of the 8 highest of the map that `heat` enlarges: windows of squared error, or evidence of damage.
     """
 
     codes: Tensor
     reconstruction: Tensor | None = None
     worst: Tensor | None = None
     latent: Tensor | None = None
+    peak: Tensor | None = None
 
 
 class Model(nn.Module, ABC):
@@ -26,6 +28,8 @@ class Model(nn.Module, ABC):
 
     size: tuple[int, int]
     channels: int
+    beside: ClassVar[str] = "reconstruction"
+    """The measure that a model gives when it stands beside another one."""
 
     @abstractmethod
     def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:

@@ -12,6 +12,7 @@ from torch import Tensor
 from winnow.errors import DataError
 from winnow.models.autoencoder import worst_places
 from winnow.models.contract import Measures, Model
+from winnow.models.places import enlarged, local_error, peak
 
 MOST_VALUES = 100_000_000  # of the matrix that is decomposed: 400 MB
 MOST_PICTURES = 2000
@@ -64,8 +65,13 @@ class Linear(Model):
         codes = self._codes(images)
         if not decode:
             return Measures(codes)
-        error = (self._decode(codes) - images).square()
-        return Measures(codes, error.flatten(1).mean(dim=1), worst_places(error))
+        residual = self._decode(codes) - images
+        error = residual.square()
+        return Measures(codes, error.flatten(1).mean(dim=1), worst_places(error), peak=peak(local_error(residual)))
+
+    def heat(self, images: Tensor) -> Tensor:
+        """Squared error (n, h, w) in a window round each place: the map that `peak` is the highest of."""
+        return enlarged(local_error(self.rebuild(images) - images), *images.shape[2:])
 
     def rebuild(self, images: Tensor) -> Tensor:
         """The pictures as their components give them back, same shape."""

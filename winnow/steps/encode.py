@@ -9,11 +9,8 @@ import numpy as np
 
 from winnow.data.pool import Pool
 from winnow.run import RunFolder
-from winnow.steps.parts import Way, decisions, folder_of, load_companions, load_network, load_way
+from winnow.steps.parts import decisions, folder_of, load_companions, load_network, load_way
 from winnow.steps.split import split_of
-
-TIMED = 256  # pictures on which the decisions' speeds are compared
-ROUNDS = 3
 
 
 def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
@@ -46,17 +43,5 @@ def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         unit="patch" if run.options.ingest.patches else "picture",
         dimensions=int(encodings.codes.shape[1]),
         measures=sorted(encodings.measures),
-        speed=_speeds({name: load_way(run, name) for name in decisions(run)}, pool, rows[:TIMED], device),
     )
     return run.result("encode")
-
-
-def _speeds(ways: dict[str, Way], pool: Pool, rows: np.ndarray, device: str) -> dict[str, float]:
-    """Pictures (or patches) a second of each decision, the best of a few rounds in which they take turns."""
-    best = dict.fromkeys(ways, 0.0)
-    for _ in range(ROUNDS if len(ways) > 1 else 1):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way.encode(pool, rows, device)
-            best[name] = max(best[name], len(rows) / (time.perf_counter() - started))
-    return {name: round(speed, 1) for name, speed in best.items()}

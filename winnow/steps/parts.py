@@ -6,6 +6,7 @@ option or by --trust.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +18,16 @@ from winnow.errors import OptionError
 from winnow.learn.encodings import Encodings
 from winnow.learn.feed import PixelSource
 from winnow.models.contract import Model
+from winnow.models.fast import Fast
 from winnow.models.linear import Linear
 from winnow.models.registry import find_model, load_model
+from winnow.models.texture import Texture
 from winnow.run import RunFolder
 
+COMPANIONS: dict[str, type[Model]] = {"linear": Linear, "background": Linear, "texture": Texture}
 REMEDIES = {
     "latent": "Only a trained autoencoder has one; a pretrained network decides by its codes anyway.",
-    "fast": "Train it: winnow train --run RUN --fast 1500, then encode and calibrate.",
+    "fast": "Train it: winnow train --run RUN --fast 1000, then encode and calibrate.",
 }
 
 
@@ -35,8 +39,8 @@ def load_network(run: RunFolder) -> Model:
 
 def load_companions(run: RunFolder) -> dict[str, Model]:
     """The linear autoencoders beside the network, by the name of the measure each gives; a pretrained one has none."""
-    folders = [run.folder("train") / name for name in ("linear", "background")]
-    return {path.name: load_model(path, own=Linear) for path in folders if path.exists()}
+    folders = {run.folder("train") / name: kind for name, kind in COMPANIONS.items()}
+    return {path.name: load_model(path, own=kind) for path, kind in folders.items() if path.exists()}
 
 
 def load_detector(run: RunFolder, decision: str = "reconstruction") -> Detector:
@@ -83,9 +87,10 @@ def check_decision(run: RunFolder, decision: str) -> None:
         )
 
 
-def load_way(run: RunFolder, decision: str) -> Way:
-    """What a decision of `decisions` runs."""
+def load_way(run: RunFolder, decision: str, reads: Collection[str] = ()) -> Way:
+    """What a decision of `decisions` runs; beside the network only the companions whose measures are read."""
     if decision == "fast":
-        return Way(load_model(run.folder("train") / "fast"), {}, decode=False, maps=True)
+        return Way(load_model(run.folder("train") / "fast", own=Fast), {}, decode=False, maps=True)
     whole, model = decision == "reconstruction", load_network(run)
-    return Way(model, load_companions(run) if whole else {}, decode=whole, maps=whole and type(model).heat is not Model.heat)
+    beside = {name: other for name, other in load_companions(run).items() if name in reads} if whole else {}
+    return Way(model, beside, decode=whole, maps=whole and type(model).heat is not Model.heat)

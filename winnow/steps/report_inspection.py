@@ -30,7 +30,7 @@ def inspection_sections(run: RunFolder) -> list[Section]:
 
 def _decisions(run: RunFolder) -> Section:
     """Speed, thresholds and agreement of the decisions."""
-    found, speed = run.result("calibrate"), run.result("encode")["speed"]
+    found, speed = run.result("calibrate"), run.result("calibrate")["speed"]
     detectors = {name: load_detector(run, name) for name in decisions(run)}
     scores = held_out_scores(detectors)
     rows = []

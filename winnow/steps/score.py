@@ -68,7 +68,8 @@ def judge(
 
     options, decision = run.options, run.options.score.decision
     check_decision(run, decision)
-    way, detector = load_way(run, decision), load_detector(run, decision)
+    detector = load_detector(run, decision)
+    way = load_way(run, decision, detector.scorer.reads())
     refused = ingest(sources, folder, options.ingest, keep_others=False).refused
     pool = Pool.open(folder)
     scores = np.empty(len(pool))

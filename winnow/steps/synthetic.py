@@ -44,7 +44,7 @@ def judge_synthetic(run: RunFolder, detectors: dict[str, Detector]) -> dict[str,
     rows, device = np.arange(len(found.clean)), run.options.train.device
     result = {}
     for decision, detector in detectors.items():
-        way = load_way(run, decision)
+        way = load_way(run, decision, detector.scorer.reads())
         good = detector.score(way.encode(found.clean, rows, device))
         encodings = way.encode(found.damaged, rows, device)
         bad = detector.score(encodings)

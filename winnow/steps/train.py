@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import asdict
 from typing import Any
@@ -11,9 +12,12 @@ import numpy as np
 from winnow.data.generic import generic_pictures
 from winnow.data.ingest import ingest
 from winnow.data.pool import Pool
+from winnow.errors import OptionError
+from winnow.learn.fast import train_fast
 from winnow.learn.train import train as fit
 from winnow.models.linear import MOST_PICTURES, Linear
 from winnow.models.registry import build, save_model
+from winnow.models.texture import Texture
 from winnow.run import RunFolder
 from winnow.steps.split import split_of
 
@@ -21,7 +25,8 @@ GENERIC = 500
 
 
 def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
-    """Trains the run's model on the 'train' groups, or loads the pretrained network, which needs no training.
+    """Trains the run's model on the 'train' groups, or loads the pretrained network, which needs no training; then, where
+    it is asked for, the fast network.
 
     With `resume`, a finished training is left as it is and an interrupted one goes on to the identical result.
     """
@@ -31,7 +36,12 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     started = time.perf_counter()
     options, pool = run.options, Pool.open(run.folder("ingest"))
     model = build(options.model, pool.size, pool.channels, seed=options.train.seed)
+    fast = run.folder("train") / "fast"
+    if fast.exists() and not (resume and options.train.fast):
+        shutil.rmtree(fast)
     if options.model.model == "pretrained":
+        if options.train.fast:
+            raise OptionError("--fast stands beside an autoencoder, not a pretrained network.", "Leave it out, or train one.")
         save_model(model, run.folder("train"))
         run.record("train", started, trained=False, parameters=sum(p.numel() for p in model.parameters()), warnings=[])
         return run.result("train")
@@ -39,22 +49,27 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
     result = fit(model, pool, rows, options.train, run.folder("train"), resume=resume)
     _companions(run, pool, rows["train"])
+    beside = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
     run.record(
         "train",
         started,
         trained=True,
         unit="patch" if options.ingest.patches else "picture",
         split={name: len(chosen) for name, chosen in rows.items()},
+        fast=asdict(beside) if beside else None,
         **{**asdict(result), "warnings": [*result.warnings, *([split.note] if split.note else [])]},
     )
     return run.result("train")
 
 
 def _companions(run: RunFolder, pool: Pool, rows: np.ndarray) -> None:
-    """Fits the two linear autoencoders that stand beside the network: of what belongs, and of any pictures at all."""
+    """Fits the linear autoencoders that stand beside the network: of what belongs, of any pictures at all, and, for
+    patches, of small windows of what belongs."""
     own = pool.pixels(rows[np.linspace(0, len(rows) - 1, min(MOST_PICTURES, len(rows))).astype(int)])
     for name, pixels in (("linear", own), ("background", _background(run, pool))):
         save_model(Linear(pool.size, pool.channels).fit(pixels), run.folder("train") / name)
+    if run.options.ingest.patches:
+        save_model(Texture(pool.size, pool.channels).fit(own), run.folder("train") / "texture")
 
 
 def _background(run: RunFolder, pool: Pool) -> np.ndarray:
