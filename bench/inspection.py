@@ -317,7 +317,8 @@ def strip(folder: Path, quick: bool) -> list[dict[str, Any]]:
     data = aitex("03")["defect"][1].read_bytes()
     rows = []
     for decision in run.folder.result("calibrate")["speed"]:
-        way, detector = load_way(run.folder, decision, load_detector(run.folder, decision).scorer.reads()), load_detector(run.folder, decision)
+        detector = load_detector(run.folder, decision)
+        way = load_way(run.folder, decision, detector.scorer.reads())
         rounds: list[dict[str, float]] = []
         for _ in range(2 if quick else 6):
             clock = [time.perf_counter()]

@@ -80,7 +80,7 @@ def _smear(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _brightness(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A stain or a shade: brighter or darker, sharp or soft, of some tint."""
-    alpha = _area(rng, *x.shape[:3], soft=(1, 10))
+    alpha = _area(rng, len(x), x.shape[1], x.shape[2], soft=(1, 10))
     by = (_signs(rng, len(x)) * rng.uniform(0.3, 2.0, len(x)))[:, None, None, None] * _spread(x)
     tint = 1 + 0.3 * rng.standard_normal((len(x), 1, 1, x.shape[3]))
     return x + (by * tint * alpha[..., None]).astype(np.float32)
@@ -114,7 +114,7 @@ def _spots(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     alpha = np.zeros((n, h, w), dtype=np.float32)
     for _ in range(3):
         speck = _blob(rng, n, h, w, radius=(0.015, 0.06))
-        alpha = np.maximum(alpha, speck * (rng.random(n) < 0.7)[:, None, None])
+        alpha = np.maximum(alpha, speck * (rng.random((n,)) < 0.7)[:, None, None])
     by = (_signs(rng, n) * rng.uniform(1.0, 3.0, n))[:, None, None, None] * _spread(x)
     return x + by * alpha[..., None]
 
@@ -124,15 +124,15 @@ def _extra_thread(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     n, h, w, _ = x.shape
     level = _quantiles(x, np.where(rng.random(n) < 0.7, rng.uniform(0.85, 1, n), rng.uniform(0, 0.15, n)))
     uneven = 1 + 0.3 * rng.standard_normal((n, h, w), dtype=np.float32)
-    alpha = _line(rng, n, h, w, width=(0.01, 0.04)) * uneven * rng.uniform(0.3, 1, n)[:, None, None]
+    alpha = _line(rng, n, h, w, width=(0.01, 0.04)) * uneven * rng.uniform(0.3, 1, (n,))[:, None, None]
     return _blend(x, level[:, None, None, :], np.clip(alpha, 0, 1))
 
 
 def _missing_thread(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A line without texture, darker or brighter than the picture's mean."""
     n, h, w, _ = x.shape
-    by = (_signs(rng, n) * rng.uniform(0, 1.2, n).astype(np.float32))[:, None, None, None] * _spread(x)
-    opacity = rng.uniform(0.4, 1, n).astype(np.float32)[:, None, None]
+    by = (_signs(rng, n) * rng.uniform(0, 1.2, (n,)).astype(np.float32))[:, None, None, None] * _spread(x)
+    opacity = rng.uniform(0.4, 1, (n,)).astype(np.float32)[:, None, None]
     return _blend(x, x.mean(axis=(1, 2), keepdims=True) - by, _line(rng, n, h, w, width=(0.015, 0.07)) * opacity)
 
 

@@ -204,7 +204,8 @@ class Trainer:
         state.training_seconds += elapsed
         means = torch.stack(self.recent).double().mean(dim=0).tolist()
         speed = self.counted * self.batch / elapsed
-        record = {"step": state.step, **dict(zip(self.logged, means, strict=False)), **self.validate(), "rate": rate_at(state.step - 1, options), "pictures_per_second": round(speed, 1),
+        record = {"step": state.step, **dict(zip(self.logged, means, strict=False)), **self.validate(),
+                  "rate": rate_at(state.step - 1, options), "pictures_per_second": round(speed, 1),
                   "seconds": round(state.seconds, 3)}
         if not math.isfinite(record["validation_loss"]):
             self.fail(state.step)

@@ -91,10 +91,10 @@ class Fast(Model):
 
     def _features(self, images: Tensor) -> Tensor:
         centred = (images - images.mean(dim=(1, 2, 3), keepdim=True)) * CONTRAST
-        return self.network(centred)  # type: ignore[no-any-return]
+        return self.network(centred)
 
     def _logits(self, features: Tensor) -> Tensor:
-        return self.head(features)[:, 0].float()  # type: ignore[no-any-return]
+        return self.head(features)[:, 0].float()
 
     def _sides(self, images: Tensor, features: Tensor) -> Tensor:
         # The mean of 2x2 cells lies where the window of 8x8 pixels does.

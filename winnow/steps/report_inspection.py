@@ -57,8 +57,9 @@ def _decisions(run: RunFolder) -> Section:
             "trained to see damage.",
         ],
         figures=drawn,
-        tables=[Table(columns, rows, caption="Speed: times that of the first. Threshold and false alarms: per picture. AUROC: on "
-                      f"the synthetic defects below. Agrees: with {first}, on held-out good patches; the figures show their -log10 p-values.")],
+        tables=[Table(columns, rows, caption="Speed: times that of the first. Threshold and false alarms: per picture. AUROC: "
+                      f"on the synthetic defects below. Agrees: with {first}, on held-out good patches; the figures show their "
+                      "-log10 p-values.")],
         commands=[f"winnow score PICTURES --run {run.path.name} --decision {others[-1]}"] if others else [],
     )  # fmt: skip
 
