@@ -1,13 +1,13 @@
 """Inspection of textures: AITEX fabrics 03 and 01, patches of 64x64, learnt from good strips alone.
 
-    python bench/inspection.py [--quick] [--seeds 3] [--parts main,paper,peers,strip] [--peer-python PATH]
+    python bench/inspection.py [--quick] [--seeds 3] [--parts main,paper,lambda,peers,strip] [--peer-python PATH]
 
 The first 14 good strips are learnt (the run itself keeps some of them for the threshold), the other good strips and the
 defective ones are judged. AUROC of damaged patches (15 mask pixels or more) against the patches of the good strips, and against
 the good patches of the same defective strips, which differ from good strips even away from a defect. `main`: the recipe
 `inspection` with each decision, beside PCA-32. `paper`: the network of Soukup & Pinetz 2018 as AE and VAE, their losses, and
 Table I. `peers`: anomalib's PaDiM and PatchCore on the same patches, `--peer-python` being the Python of an environment with
-anomalib. `strip`: where the time of one 4096x256 strip with overlapping patches goes.
+anomalib. `lambda`: the weight of the VAE's latent loss, chosen by synthetic defects and by the real ones. `strip`: where the time of one 4096x256 strip with overlapping patches goes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from winnow.steps.split import split_of
 from common import aitex, arguments, finish, need, separation, spread, table
 
 FABRICS = ("03", "01")
-PARTS = ("main", "paper", "peers", "strip")
+PARTS = ("main", "paper", "lambda", "peers", "strip")
 
 
 def main() -> None:
@@ -49,6 +49,7 @@ def main() -> None:
     parts = {
         "main": lambda: ours(given.to, given.seeds, given.quick),
         "paper": lambda: paper(given.to, given.seeds, given.quick),
+        "lambda": lambda: weights(given.to, given.seeds, given.quick),
         "peers": lambda: peers(given.to, own.peer_python, given.quick),
         "strip": lambda: strip(given.to, given.quick),
     }
@@ -184,6 +185,28 @@ def paper(folder: Path, seeds: int, quick: bool) -> dict[str, Any]:
 
 
 PAPER = {"AE of the article": {"variational": False}, "VAE of the article": {}, "sigma-VAE": {"loss": "sigma"}}
+
+
+# ---- the weight of the latent loss
+
+
+def weights(folder: Path, seeds: int, quick: bool) -> list[dict[str, Any]]:
+    """The weight that synthetic defects choose, and what the choice costs on the real ones."""
+    rows = []
+    for fabric in FABRICS:
+        strips = aitex(fabric)
+        for seed in range(seeds):
+            run = Run(folder / f"lambda-{fabric}-{seed}", "inspection-vae", seed=seed)
+            found = run.search_weight(strips["train"], defects=strips["defect"], masks=strips["mask"][0].parent,
+                                      iterations=200 if quick else 2000)  # fmt: skip
+            for row in (*found["trained"], found["sigma"]):
+                name = "sigma-VAE" if row is found["sigma"] else f"{row['weight']:g}"
+                rows.append({"fabric": fabric, "seed": seed, "weight": name,
+                             **{f"{score}, {kind}": row[kind][score] for kind in ("synthetic", "real") for score in row[kind]}})  # fmt: skip
+            rows.append({"fabric": fabric, "seed": seed, "weight": f"chosen {found['chosen']:g}, by the real {found['chosen_by_real']:g}, "
+                         f"lost {found['lost']:.3f}"})  # fmt: skip
+    table(rows, "The weight of the latent loss: AUROC on synthetic and on real defects")
+    return rows
 
 
 # ---- beside the peers

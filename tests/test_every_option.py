@@ -64,6 +64,7 @@ RUNS: dict[str, tuple[object, dict[str, object]]] = {
     "confident": (True, {"false_alarms": 0.3}),
 }
 ELSEWHERE = {
+    "border": "tests/test_patches.py: a border drops what is near a blank patch",
     "model": "test_a_pretrained_model_and_its_options",
     "backbone": "test_a_pretrained_model_and_its_options",
     "layer": "test_a_pretrained_model_and_its_options",

@@ -69,6 +69,15 @@ def test_blank_margins_are_dropped_and_holes_are_kept():
     assert sorted(map(tuple, upright[:, [1, 0]])) == sorted(map(tuple, boxes[:, :2]))
 
 
+@pytest.mark.parametrize(("border", "first"), [(0, 48), (1, 64), (16, 64), (17, 80)])
+def test_a_border_drops_what_is_near_a_blank_patch(border, first):
+    picture = cloth(64, 160)[..., None]
+    picture[:, :40] = 250
+    boxes, blank = boxes_of(picture, (16, 16), border=border)
+    assert boxes[:, 0].min() == first and len(boxes) + blank == 40
+    assert len(boxes_of(cloth(64, 160)[..., None], (16, 16), border=border)[0]) == 40
+
+
 @pytest.mark.parametrize(("lines", "dropped"), [(2, 0), (3, 1)])
 def test_a_patch_is_blank_from_the_third_blank_column_of_64_on(lines, dropped):
     picture = cloth(64, 64)[..., None]

@@ -33,6 +33,9 @@ class IngestOptions(Section):
         ge=0,
         description="Drop patches at the border with columns or rows of a smaller standard deviation, in grey levels (0: none).",
     )
+    border: int = Field(
+        0, ge=0, le=4096, description="Drop patches within so many pixels of a blank one too: a selvage, a frame."
+    )
     every: float = Field(1.0, ge=0.001, description="Seconds between the frames taken from a video.")
     keyframes: bool = Field(False, description="Take a video's key frames only (fastest; ignores --every).")
     white: float | None = Field(

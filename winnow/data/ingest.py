@@ -86,7 +86,7 @@ def _key(options: IngestOptions) -> dict[str, Any]:
     """The options that change pixels or rows; a pool holds pictures of one kind."""
     key = {"size": list(options.size), "grey": options.grey, "every": options.every, "keyframes": options.keyframes,
            "white": options.white, "patches": options.patches}
-    return {**key, "stride": options.stride, "blank": options.blank} if options.patches else key
+    return {**key, "stride": options.stride, "blank": options.blank, "border": options.border} if options.patches else key
 
 
 def _finished(folder: Path, sources: list[Source], options: IngestOptions,

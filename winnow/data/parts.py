@@ -99,7 +99,7 @@ def _cut(name: str, image: np.ndarray, options: IngestOptions) -> _Decoded:
     """The picture with its patches, where patches are wanted; `Unreadable` when it has none."""
     if not options.patches:
         return _Decoded(name, image)
-    boxes, blank = boxes_of(image, options.size, options.stride, options.blank)
+    boxes, blank = boxes_of(image, options.size, options.stride, options.blank, options.border)
     if not len(boxes):
         if blank:
             raise _Blank(f"all its {blank} patches are blank (--blank 0 keeps them)")

@@ -27,20 +27,35 @@ def grid(size: Sequence[int], patch: Sequence[int], stride: int = 0) -> tuple[np
     return edges[0], edges[1]
 
 
-def boxes_of(picture: np.ndarray, patch: Sequence[int], stride: int = 0, blank: float = 3.0) -> tuple[np.ndarray, int]:
+def boxes_of(
+    picture: np.ndarray, patch: Sequence[int], stride: int = 0, blank: float = 3.0, border: int = 0
+) -> tuple[np.ndarray, int]:
     """The patches of a picture (h, w, c) uint8 as boxes (n, 4) of x, y, width, height, and how many were dropped as blank.
 
     A column or row of a patch is blank when its standard deviation is below `blank` grey levels (0: nothing is). A patch
     with more than 1/32 of its columns or rows blank is background and dropped, unless it lies between two that are not,
-    left and right or above and below: that is a hole in the material, and a hole is a defect.
+    left and right or above and below: that is a hole in the material, and a hole is a defect. Patches within `border`
+    pixels of a dropped one go too: the selvage of a cloth is no defect, yet looks like nothing else.
     """
     height, width = patch
     tops, lefts = grid(picture.shape[:2], patch, stride)
     full = np.ones((len(tops), len(lefts)), bool) if blank <= 0 else ~_blank(picture, patch, tops, lefts, blank)
     keep = full | _enclosed(full)
+    if border:
+        keep &= ~_near(~keep, tops, lefts, patch, border)
     y, x = np.nonzero(keep)
     boxes = np.column_stack([lefts[x], tops[y], np.full(len(x), width), np.full(len(x), height)])
     return boxes.astype(int).reshape(-1, 4), int((~keep).sum())
+
+
+def _near(dropped: np.ndarray, tops: np.ndarray, lefts: np.ndarray, patch: Sequence[int], border: int) -> np.ndarray:
+    """Which patches of a grid begin less than `border` pixels from the end of a dropped one."""
+    found = np.zeros_like(dropped)
+    for i, j in np.argwhere(dropped):
+        rows = np.abs(tops - tops[i]) < patch[0] + border
+        columns = np.abs(lefts - lefts[j]) < patch[1] + border
+        found |= np.outer(rows, columns)
+    return found
 
 
 def _blank(picture: np.ndarray, patch: Sequence[int], tops: np.ndarray, lefts: np.ndarray, level: float) -> np.ndarray:

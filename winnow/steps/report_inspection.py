@@ -13,6 +13,7 @@ from winnow.report.html import Figure, Section, Table
 from winnow.report.measures import cross_entropy
 from winnow.run import RunFolder
 from winnow.steps.parts import decisions, folder_of, load_detector
+from winnow.steps.report_weight import weight_section
 from winnow.steps.split import split_of
 from winnow.steps.synthetic import examples, held_out_scores
 
@@ -25,7 +26,8 @@ def inspection_sections(run: RunFolder) -> list[Section]:
     """Sections of a run of patches; none for another run."""
     if not run.options.ingest.patches:
         return []
-    return [_decisions(run), _losses(run), _synthetic(run), *_inspected(run)]
+    search = weight_section(run)
+    return [_decisions(run), _losses(run), *([search] if search else []), _synthetic(run), *_inspected(run)]
 
 
 def _decisions(run: RunFolder) -> Section:
