@@ -201,10 +201,11 @@ def weights(folder: Path, seeds: int, quick: bool) -> list[dict[str, Any]]:
                                       iterations=200 if quick else 2000)  # fmt: skip
             for row in (*found["trained"], found["sigma"]):
                 name = "sigma-VAE" if row is found["sigma"] else f"{row['weight']:g}"
-                rows.append({"fabric": fabric, "seed": seed, "weight": name,
-                             **{f"{score}, {kind}": row[kind][score] for kind in ("synthetic", "real") for score in row[kind]}})  # fmt: skip
-            rows.append({"fabric": fabric, "seed": seed, "weight": f"chosen {found['chosen']:g}, by the real {found['chosen_by_real']:g}, "
-                         f"lost {found['lost']:.3f}"})  # fmt: skip
+                figures = {f"{score}, {kind}": row[kind][score] for kind in ("synthetic", "real") for score in row[kind]}
+                rows.append({"fabric": fabric, "seed": seed, "weight": name, **figures})
+            choice = f"chosen {found['chosen']:g}, by the real {found['chosen_by_real']:g}, lost {found['lost']:.3f}"
+            rows.append({"fabric": fabric, "seed": seed, "weight": choice})
+            print(f"fabric {fabric}, seed {seed}: {choice}", file=sys.stderr, flush=True)
     table(rows, "The weight of the latent loss: AUROC on synthetic and on real defects")
     return rows
 
