@@ -7,7 +7,8 @@ defective ones are judged. AUROC of damaged patches (15 mask pixels or more) aga
 the good patches of the same defective strips, which differ from good strips even away from a defect. `main`: the recipe
 `inspection` with each decision, beside PCA-32. `paper`: the network of Soukup & Pinetz 2018 as AE and VAE, their losses, and
 Table I. `peers`: anomalib's PaDiM and PatchCore on the same patches, `--peer-python` being the Python of an environment with
-anomalib. `lambda`: the weight of the VAE's latent loss, chosen by synthetic defects and by the real ones. `strip`: where the time of one 4096x256 strip with overlapping patches goes.
+anomalib. `lambda`: the weight of the VAE's latent loss, chosen by synthetic defects
+and by the real ones. `strip`: where the time of one 4096x256 strip with overlapping patches goes.
 """
 
 from __future__ import annotations
