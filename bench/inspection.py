@@ -38,6 +38,7 @@ from winnow.steps.split import split_of
 from common import aitex, arguments, finish, need, separation, spread, table
 
 FABRICS = ("03", "01")
+PEER = str(Path(__file__).with_name("anomalib_peer.py"))
 PARTS = ("main", "paper", "lambda", "peers", "strip")
 
 
@@ -213,41 +214,6 @@ def weights(folder: Path, seeds: int, quick: bool) -> list[dict[str, Any]]:
 
 # ---- beside the peers
 
-ANOMALIB = """
-import json, os, resource, sys, tempfile, time, warnings, logging
-os.environ.update(HF_HUB_OFFLINE="1", TRUST_REMOTE_CODE="1", TQDM_DISABLE="1")
-warnings.filterwarnings("ignore"); logging.getLogger("lightning").setLevel(logging.ERROR)
-import torch, torchvision
-from anomalib import models
-from anomalib.data import Folder
-from anomalib.engine import Engine
-from anomalib.post_processing import PostProcessor
-name, root, weights = sys.argv[1:]
-torch.manual_seed(0)
-net = torchvision.models.mobilenet_v2(weights=None)
-net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(weights, weights_only=True).items()})
-groups = ["good", "same", "damaged"]
-data = Folder(name="fabric", root=root, normal_dir="train", normal_test_dir="good", abnormal_dir=["same", "damaged"],
-              train_batch_size=32, eval_batch_size=32, num_workers=0, val_split_mode="from_train", val_split_ratio=0.1, seed=0)
-kind = getattr(models, name)
-extra = {"coreset_sampling_ratio": 0.01} if name == "Patchcore" else {"n_features": 100}
-model = kind(backbone=net.eval(), layers=["features.6", "features.13"], pre_trained=False,
-             pre_processor=kind.configure_pre_processor(image_size=(128, 128)),
-             post_processor=PostProcessor(enable_normalization=False), evaluator=False, visualizer=False, **extra)
-with tempfile.TemporaryDirectory() as work:
-    engine = Engine(max_epochs=1, accelerator="cpu", devices=1, logger=False, default_root_dir=work, enable_progress_bar=False,
-                    enable_model_summary=False, num_sanity_val_steps=0)
-    begun = time.perf_counter(); engine.fit(model=model, datamodule=data); fitted = time.perf_counter() - begun
-    scores = {group: [] for group in groups}
-    begun = time.perf_counter()
-    for batch in engine.predict(model=model, dataloaders=data.test_dataloader()):
-        for path, score in zip(batch.image_path, batch.pred_score.reshape(-1).tolist()):
-            scores[os.path.basename(os.path.dirname(path))].append(score)
-    seconds = time.perf_counter() - begun
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-print("RESULT" + json.dumps({"fit_s": fitted, "score_s": seconds, "memory": memory, "scores": scores}))
-"""
-
 WINNOW = """
 import csv, json, resource, sys, time
 from pathlib import Path
@@ -277,12 +243,12 @@ def peers(folder: Path, python: str, quick: bool) -> list[dict[str, Any]]:
     short = {"iterations": 300, "fast": 200, "check_every": 100} if quick else {}
     for fabric in FABRICS:
         root = patch_files(folder / f"peers-{fabric}", fabric, 200 if quick else 600)
-        words = {f"winnow, {decision}": (sys.executable, WINNOW, [str(root), json.dumps({"decision": decision, **short})])
+        words = {f"winnow, {decision}": [sys.executable, "-c", WINNOW, str(root), json.dumps({"decision": decision, **short})]
                  for decision in ("reconstruction", "fast")}  # fmt: skip
-        words |= {f"anomalib {name}": (python, ANOMALIB, [kind, str(root), weights])
+        words |= {f"anomalib {name}": [python, PEER, kind, str(root), weights, "train", "good", "same", "damaged"]
                   for name, kind in (("PaDiM", "Padim"), ("PatchCore, 1 % coreset", "Patchcore"))}  # fmt: skip
-        for name, (program, code, given) in words.items():
-            found = subprocess.run([program, "-c", code, *given], capture_output=True, text=True, check=False)
+        for name, command in words.items():
+            found = subprocess.run(command, capture_output=True, text=True, check=False)
             line = next((line for line in found.stdout.splitlines() if line.startswith("RESULT")), None)
             if line is None:
                 print(f"{name} left out: {(found.stderr.strip().splitlines() or ['no result'])[-1]}", file=sys.stderr)
@@ -292,7 +258,7 @@ def peers(folder: Path, python: str, quick: bool) -> list[dict[str, Any]]:
     return rows
 
 
-def peer_row(fit_s: float, score_s: float, memory: int, scores: dict[str, list[float]]) -> dict[str, Any]:
+def peer_row(fit_s: float, score_s: float, memory: int, scores: dict[str, list[float]], **_: Any) -> dict[str, Any]:
     good, same, damaged = (np.array(scores[name]) for name in ("good", "same", "damaged"))
     count = len(good) + len(same) + len(damaged)
     return {"good strips": separation(good, damaged), "same strips": separation(same, damaged), "fit s": fit_s or "as above",

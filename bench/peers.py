@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -38,38 +39,7 @@ scores = {key: detector.decision_function(data[key]).tolist() for key in ("socce
 print("RESULT" + json.dumps({"fit_s": fitted, "scores": scores, "threshold": float(detector.threshold_)}))
 """
 
-ANOMALIB = """
-import json, os, sys, tempfile, time, warnings, logging
-os.environ.update(HF_HUB_OFFLINE="1", TRUST_REMOTE_CODE="1", TQDM_DISABLE="1")
-warnings.filterwarnings("ignore"); logging.getLogger("lightning").setLevel(logging.ERROR)
-import numpy as np, torch, torchvision
-from anomalib import models
-from anomalib.data import Folder
-from anomalib.engine import Engine
-from anomalib.post_processing import PostProcessor
-name, root, weights = sys.argv[1:]
-torch.manual_seed(0)
-net = torchvision.models.mobilenet_v2(weights=None)
-net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in torch.load(weights, weights_only=True).items()})
-data = Folder(name="football", root=root, normal_dir="train/good", normal_test_dir="test/soccer",
-              abnormal_dir=["test/american", "test/sports"],
-              train_batch_size=32, eval_batch_size=32, num_workers=0, val_split_mode="from_train", val_split_ratio=0.2, seed=0)
-kind = getattr(models, name)
-extra = {"coreset_sampling_ratio": 0.01} if name == "Patchcore" else {"n_features": 100}
-model = kind(backbone=net.eval(), layers=["features.6", "features.13"], pre_trained=False,
-             pre_processor=kind.configure_pre_processor(image_size=(128, 128)),
-             post_processor=PostProcessor(enable_normalization=False), evaluator=False, visualizer=False, **extra)
-with tempfile.TemporaryDirectory() as work:
-    engine = Engine(max_epochs=1, accelerator="cpu", devices=1, logger=False, default_root_dir=work, enable_progress_bar=False,
-                    enable_model_summary=False, num_sanity_val_steps=0)
-    begun = time.perf_counter(); engine.fit(model=model, datamodule=data); fitted = time.perf_counter() - begun
-    scores = {"soccer": [], "american": [], "sports": []}
-    for batch in engine.predict(model=model, dataloaders=data.test_dataloader()):
-        for path, score in zip(batch.image_path, batch.pred_score.reshape(-1).tolist()):
-            scores[os.path.basename(os.path.dirname(path))].append(score)
-threshold = model.post_processor.image_threshold
-print("RESULT" + json.dumps({"fit_s": fitted, "scores": scores, "threshold": float(threshold)}))
-"""
+ANOMALIB = Path(__file__).with_name("anomalib_peer.py")
 
 PEERS = {
     "pyod AutoEncoder": (PYOD, ["auto_encoder", "AutoEncoder", '{"verbose": 0}']),
@@ -111,10 +81,11 @@ def main() -> None:
     }.items():
         rows.append({"who": name, **winnow_row(given.to / name.split()[1], lists, options, given.quick)})
     for name, (code, words) in PEERS.items():
-        where = [str(flat)] if code is PYOD else [str(root), str(weights)]
-        found = subprocess.run(
-            [peer.peer_python, "-c", code, *words, *where], capture_output=True, text=True, check=False
-        )
+        if code is PYOD:
+            command = ["-c", PYOD, *words, str(flat)]
+        else:
+            command = [str(ANOMALIB), *words, str(root), str(weights), "train/good", "test/soccer", "test/american", "test/sports"]
+        found = subprocess.run([peer.peer_python, *command], capture_output=True, text=True, check=False)
         line = next((line for line in found.stdout.splitlines() if line.startswith("RESULT")), None)
         if line is None:
             print(f"{name} left out: {(found.stderr.strip().splitlines() or ['no result'])[-1]}", file=sys.stderr)
@@ -127,7 +98,7 @@ def main() -> None:
     finish("peers", started, rows=rows)
 
 
-def row_of(fit_s: float, scores: dict[str, list[float]], threshold: float) -> dict[str, float]:
+def row_of(fit_s: float, scores: dict[str, list[float]], threshold: float, **_: Any) -> dict[str, float]:
     """AUROC against both foreign groups, and rates at the threshold."""
     inside = np.array(scores["soccer"])
     return {
