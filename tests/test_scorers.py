@@ -318,3 +318,21 @@ def test_every_scorer_has_its_name_and_a_docstring() -> None:
         assert kind.name == name
         assert issubclass(kind, Scorer)
         assert kind.__doc__
+
+
+def test_places_joins_the_network_s_peak_and_the_texture_s():
+    rng = np.random.default_rng(0)
+
+    def made(n, peak, texture):
+        measures = {"peak": np.exp(rng.normal(peak, 1, n)), "texture": np.exp(rng.normal(texture, 1, n))}
+        return Encodings.of(rng.normal(size=(n, 3)), measures=measures)
+
+    scorer = make_scorer("places").fit(made(400, 0, 0))
+    normal, one, other, both = (scorer.score(made(400, *by)).mean() for by in ((0, 0), (2, 0), (0, 2), (2, 2)))
+    assert normal < min(one, other) < max(one, other) < both
+    again = SCORERS["places"].from_state(scorer.state())
+    new = made(5, 1, 1)
+    np.testing.assert_array_equal(again.score(new), scorer.score(new))
+    bare = Encodings.of(new.codes, measures={"peak": new.measures["peak"]})
+    with pytest.raises(DataError, match="(?s)needs 'texture'.*--patches"):
+        scorer.score(bare)

@@ -49,7 +49,7 @@ def damage(
 
 def _changed(pixels: np.ndarray, damaged: np.ndarray) -> np.ndarray:
     change = np.abs(damaged.astype(np.float32) - pixels).mean(axis=3)
-    spread = pixels.reshape(len(pixels), -1).std(axis=1)
+    spread = pixels.std(axis=(1, 2, 3))
     return _box(change, 2) >= np.maximum(LEAST_CHANGE, CHANGED * spread)[:, None, None]
 
 

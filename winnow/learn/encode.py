@@ -112,7 +112,7 @@ def _check_finite(codes: np.ndarray, measures: dict[str, np.ndarray], ids: Seque
 
 def heat(model: Model, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
     """Evidence of damage (n, h, w) float32 at each place of pictures (n, h, w, c) uint8; `ModelError` when it gives none."""
-    place = next(model.parameters()).device
+    place = next(iter(model.state_dict().values())).device  # fitted models have no parameters
     with torch.inference_mode(), repeatable():
         maps = [model.eval().heat(to_images(torch.from_numpy(pixels[start : start + batch]).to(place))).float().cpu().numpy()
                 for start in range(0, len(pixels), batch)]
@@ -121,7 +121,7 @@ def heat(model: Model, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
 
 def rebuild(model: Model, pixels: np.ndarray) -> np.ndarray:
     """Pictures (n, h, w, c) uint8 as the model rebuilds them, the same shape; `ModelError` when it has no decoder."""
-    place = next(model.parameters()).device
+    place = next(iter(model.state_dict().values())).device  # fitted models have no parameters
     with torch.inference_mode():
         images = model.eval().rebuild(to_images(torch.from_numpy(pixels).to(place)))
     return images.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

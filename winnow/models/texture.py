@@ -16,7 +16,6 @@ from winnow.models.places import STRIDE, WINDOW, enlarged, peak
 
 PICTURES = 2000
 WINDOWS = 60_000  # that the components are learnt from
-TINY = 1e-12
 
 
 class Texture(Model):
@@ -52,10 +51,13 @@ class Texture(Model):
         if not len(pixels):
             raise DataError("There are no pictures to learn a texture from.", "Give more pictures.")
         windows = _windows(pixels[np.linspace(0, len(pixels) - 1, min(PICTURES, len(pixels))).astype(int)])
-        windows = (windows - windows.mean(dim=(2, 3), keepdim=True)).flatten(1).double()
+        windows = windows.double()
+        windows = (windows - windows.mean(dim=(2, 3), keepdim=True)).flatten(1)
         # Through the origin: the mean window of a texture without beginning is flat, and that is taken off.
         strength, vectors = torch.linalg.eigh(windows.T @ windows)
-        kept = min(self.components, int((strength > 1e-9 * strength[-1].clamp_min(TINY)).sum()))
+        # What only rounding moves is no component; it need not be orthogonal to flat windows either.
+        least = 1e-9 * max(float(strength[-1]), windows.numel())
+        kept = min(self.components, int((strength > least).sum()))
         top = vectors.flip(1)[:, :kept].T
         self.basis = torch.zeros_like(self.basis)
         self.basis[:kept] = top.float().unflatten(1, self.basis.shape[1:])
