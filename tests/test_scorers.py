@@ -296,7 +296,7 @@ def test_combined_takes_what_the_encodings_have() -> None:
     assert list(chosen.fitted) == ["gaussian", "latent"]
     expected = sum(part[1].of_new(part[0].score(NEW)) for part in chosen.fitted.values())
     assert chosen.score(NEW) == pytest.approx(expected)
-    with pytest.raises(OptionError, match="itself"):
+    with pytest.raises(OptionError, match="component of another"):
         Combined(("combined",))
     with pytest.raises(WinnowError, match="latent"):
         Combined(("latent",)).fit(NORMAL.codes)

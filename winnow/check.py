@@ -102,6 +102,8 @@ def obvious(n: int, seed: int, foreign: bool) -> Encodings:
     measures = {
         "reconstruction": error,
         "worst": 6 * error,
+        "peak": 4 * error,
+        "texture": 0.5 * error,
         "latent": 10 * np.exp(0.2 * rng.normal(size=n) + 2 * foreign),
         "variance": variance,
         "background": background,
