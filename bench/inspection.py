@@ -82,9 +82,9 @@ def ours(folder: Path, seeds: int, quick: bool) -> list[dict[str, Any]]:
 
 
 def learnt(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **options: Any) -> Run:
-    """A run of a recipe on the good strips of a fabric."""
+    """A run of a recipe on the good strips of a fabric, selvages included as the data card has them."""
     short = {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspection" else {})} if quick else {}
-    run = Run(folder, recipe, seed=seed, **{**options, **short})
+    run = Run(folder, recipe, seed=seed, **{"border": 0, **options, **short})
     if "calibrate" not in run.folder.content["steps"]:
         run.fit(aitex(fabric)["train"])
     return run
@@ -198,7 +198,7 @@ def weights(folder: Path, seeds: int, quick: bool) -> list[dict[str, Any]]:
     for fabric in FABRICS:
         strips = aitex(fabric)
         for seed in range(seeds):
-            run = Run(folder / f"lambda-{fabric}-{seed}", "inspection-vae", seed=seed)
+            run = Run(folder / f"lambda-{fabric}-{seed}", "inspection-vae", seed=seed, border=0)
             found = run.search_weight(strips["train"], defects=strips["defect"], masks=strips["mask"][0].parent,
                                       iterations=200 if quick else 2000)  # fmt: skip
             for row in (*found["trained"], found["sigma"]):
@@ -269,13 +269,13 @@ def patch_files(root: Path, fabric: str, most: int) -> Path:
     """PNG files of patches: train (500), and good, same and damaged to be judged; evenly chosen."""
     shutil.rmtree(root, ignore_errors=True)
     strips = aitex(fabric)
-    run = Run(root / "pool", "inspection")
+    run = Run(root / "pool", "inspection", border=0)
     run.ingest(strips["train"])
     own = Pool.open(run.folder.folder("ingest"))
     write_patches(root / "train", own, np.arange(len(own)), 500)
     pools = {}
     for name in ("validation", "defect"):
-        other = Run(root / name, "inspection")
+        other = Run(root / name, "inspection", border=0)
         other.ingest(strips[name])
         pools[name] = Pool.open(other.folder.folder("ingest"))
     defect = pools["defect"]
