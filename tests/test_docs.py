@@ -16,7 +16,8 @@ from conftest import winnow_command
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SMALL = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch", "16", "--check-every", "10", "--iterations", "20")
+SMALL = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch", "16", "--check-every", "10", "--iterations", "20",
+         "--fast", "20")  # fmt: skip
 
 
 def commands(page: Path) -> list[list[str]]:

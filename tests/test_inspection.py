@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.ndimage import uniform_filter
 from scipy.stats import betabinom
 
 import winnow
 from winnow.data.pool import Pool
 from winnow.errors import InputError, OptionError, RunError
+from winnow.learn.encode import heat
 from winnow.report.pixels import aupro
 from winnow.steps.parts import decisions, load_network
 from winnow.steps.split import split_of
@@ -27,8 +27,8 @@ from conftest import winnow_command
 from videos import write
 
 RATE = 0.1
-SMALL = {"size": (16, 16), "width": 4, "latent": 4, "batch": 16, "check_every": 50, "iterations": 150, "false_alarms": RATE}
-FLAGS = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch", "16", "--check-every", "10", "--iterations", "30")
+SMALL = {"size": (16, 16), "width": 4, "latent": 4, "batch": 16, "check_every": 50, "iterations": 150, "fast": 0, "false_alarms": RATE}
+FLAGS = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch", "16", "--check-every", "10", "--iterations", "30", "--fast", "0")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(folder: Path) -> winnow.Run:
     fast = {"fast": 60} if find_spec("winnow.models.fast") else {}
-    return winnow.Run(folder / "run", "inspection", **SMALL, **fast).fit(folder / "good")
+    return winnow.Run(folder / "run", "inspection", **SMALL | fast).fit(folder / "good")
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,9 @@ def test_the_boxes_lie_on_the_damage_and_on_nothing_that_belongs(scored: Path, f
         mask = true_mask(folder, row["source"])
         x, y, width, height = box_of(found[0])
         assert mask[y : y + height, x : x + width].sum() > 0.5 * mask.sum()
-        assert width * height < 4 * np.ptp(np.nonzero(mask)[0]) * np.ptp(np.nonzero(mask)[1]) + 200
+        rows, columns = np.nonzero(mask)  # and no further from the damage than a patch
+        assert x >= columns.min() - 16 and x + width <= columns.max() + 17
+        assert y >= rows.min() - 16 and y + height <= rows.max() + 17
         assert float(found[0]["score"]) == float(row["score"]) == max(float(d["score"]) for d in found)
 
 
@@ -182,7 +184,7 @@ def test_heat_maps_have_the_pictures_size_and_name(scored: Path, folder: Path):
         assert marked.any() == (row["belongs"] == "no") and not (marked & ~inside).any()
         if "bad" in row["source"]:
             values, mask = np.asarray(shown["heat"]), true_mask(folder, row["source"])
-            assert np.median(values[mask]) > np.quantile(values[~mask], 0.98)
+            assert np.median(values[mask]) > np.quantile(values[~mask], 0.9)
             assert (marked & mask).sum() > 0.5 * mask.sum()
 
 
@@ -358,7 +360,7 @@ def test_measures_with_masks_are_those_of_a_direct_computation(run: winnow.Run, 
     assert found["auroc_same_pictures"] == pytest.approx(pairs_won(torn, same), abs=1e-4)
     maps, truths = [], []
     for path in [*sorted((folder / "new").iterdir()), *sorted((folder / "bad").iterdir())]:
-        maps.append(error_map(run, np.asarray(Image.open(path))))
+        maps.append(heat_map(run, np.asarray(Image.open(path))))
         truths.append(true_mask(folder, str(path)) if path.parent.name == "bad" else np.zeros((HEIGHT, WIDTH), bool))
     hot, cold = (np.concatenate([m[t == side] for m, t in zip(maps, truths, strict=True)]) for side in (True, False))
     assert found["pixel_auroc"] == pytest.approx(pairs_won(hot, cold), abs=1e-4)
@@ -372,23 +374,14 @@ def pairs_won(high: object, low: object) -> float:
     return float(np.mean([(value > low).mean() + (value == low).mean() / 2 for value in high]))
 
 
-def error_map(run: winnow.Run, picture: np.ndarray) -> np.ndarray:
-    """Squared error of a picture's 16x16 patches, averaged over 5x5 places of the same patch."""
+def heat_map(run: winnow.Run, picture: np.ndarray) -> np.ndarray:
+    """What the network says of each 16x16 patch of a picture, by itself."""
     network, out = load_network(run.folder), np.zeros((HEIGHT, WIDTH))
     for y in range(0, HEIGHT, 16):
         for x in range(0, WIDTH, 16):
             patch = picture[y : y + 16, x : x + 16]
-            error = (rebuilt(network, patch) - patch / 255) ** 2
-            inside = uniform_filter(np.ones((16, 16)), 5, mode="constant")
-            out[y : y + 16, x : x + 16] = uniform_filter(error, 5, mode="constant") / inside
+            out[y : y + 16, x : x + 16] = heat(network, patch[None, ..., None].copy())[0]
     return out
-
-
-def rebuilt(network: object, patch: np.ndarray) -> np.ndarray:
-    import torch
-
-    with torch.inference_mode():
-        return network.rebuild(torch.tensor(patch / 255, dtype=torch.float32)[None, None])[0, 0].numpy()
 
 
 def test_masks_are_found_by_the_folders_of_their_pictures(run: winnow.Run, folder: Path, tmp_path: Path):

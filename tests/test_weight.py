@@ -24,7 +24,7 @@ from winnow.learn.encode import encode
 from winnow.models.registry import load_model
 from winnow.steps.report_weight import weight_section
 from winnow.steps.split import split_of
-from winnow.steps.weight import choose
+from winnow.steps.weight import MEASURES, choose
 
 from cloth import write_cloth, write_damaged
 from conftest import winnow_command
@@ -105,6 +105,7 @@ def test_each_weight_is_judged_as_a_direct_computation_says(run: winnow.Run, fol
     assert result["synthetic_defects"] == len(torn) > 0.7 * len(clean)
     real = damaged_patches(folder)
     assert result["real_defects"] == len(real)
+    assert result["measure"] == MEASURES.get(run.folder.options.detect.scorer, "reconstruction") != "reconstruction"
     assert [row["weight"] for row in result["trained"]] == list(TRIED)
     for name, row in [*((f"{row['weight']:g}", row) for row in result["trained"]), ("sigma", result["sigma"])]:
         model = load_model(path / "weight" / name)
@@ -112,7 +113,7 @@ def test_each_weight_is_judged_as_a_direct_computation_says(run: winnow.Run, fol
                     (("clean", clean), ("synthetic", torn), ("real", real))}
         for kind in ("synthetic", "real"):
             error, latent = ([np.log(np.maximum(measures[part][measure], 1e-8)) for part in (kind, "clean")]
-                             for measure in ("worst", "latent"))
+                             for measure in (result["measure"], "latent"))
             assert row[kind]["error"] == pytest.approx(pairs_won(*error), abs=1e-9)
             assert row[kind]["latent"] == pytest.approx(pairs_won(*latent), abs=1e-9)
             assert row[kind]["both"] == pytest.approx(pairs_won(standardised(measures, kind), standardised(measures, "clean")), abs=1e-9)
@@ -176,7 +177,7 @@ def test_without_masks_pictures_are_compared_by_their_worst_patch(copy: winnow.R
     bad = Pool.open(path / "weight" / "defects")
     owners = np.array([name.split("#")[0] for name in bad.column("id")])
     model = load_model(path / "weight" / "0")
-    good, torn = (encode(model, source).measures["worst"] for source in (pool, bad))
+    good, torn = (encode(model, source).measures[result["measure"]] for source in (pool, bad))
     worst = [max(torn[owners == name]) for name in sorted(set(owners))], [max(good[names == name]) for name in sorted(set(names[held]))]
     assert result["trained"][0]["real"]["error"] == pytest.approx(pairs_won(np.array(worst[0]), np.array(worst[1])))
 

@@ -28,6 +28,8 @@ ALIKE = 0.002
 """AUROCs that differ by less are called equal: of 2,000 patches and as many damaged ones they are not known better."""
 MOST = 2000  # held-out patches that are damaged
 MOST_WHOLE = 20_000  # held-out patches, of whole pictures, that real defects without masks are set against
+MEASURES = {"worst": "worst", "peak": "peak", "places": "peak"}
+"""What the network's own error is for the run's scorer; for others the mean error."""
 SCORES = ("error", "latent", "both")
 
 
@@ -206,7 +208,7 @@ class Judged:
         clean = pool.pixels(held[np.linspace(0, len(held) - 1, min(MOST, len(held))).astype(int)])
         damaged, changed, _ = damage(clean, np.random.default_rng([run.options.train.seed, 4]))
         damaged = damaged[changed.any(axis=(1, 2))]  # some come out too faint to be seen
-        measure = "worst" if run.options.detect.scorer == "worst" else "reconstruction"
+        measure = MEASURES.get(run.options.detect.scorer, "reconstruction")
         plain = cls(measure, run.options.train.device, clean, damaged)
         if defects is None:
             return plain
