@@ -334,5 +334,5 @@ def test_places_joins_the_network_s_peak_and_the_texture_s():
     new = made(5, 1, 1)
     np.testing.assert_array_equal(again.score(new), scorer.score(new))
     bare = Encodings.of(new.codes, measures={"peak": new.measures["peak"]})
-    with pytest.raises(DataError, match="(?s)needs 'texture'.*--patches"):
+    with pytest.raises(DataError, match=r"(?s)needs 'texture'.*--patches"):
         scorer.score(bare)
