@@ -320,6 +320,16 @@ def test_every_scorer_has_its_name_and_a_docstring() -> None:
         assert kind.__doc__
 
 
+@pytest.mark.parametrize("name", sorted(SCORERS))
+def test_a_scorer_reads_no_measure_that_it_does_not_name(name: str) -> None:
+    rng = np.random.default_rng(0)
+    every = ("reconstruction", "linear", "background", "texture", "peak", "worst", "latent", "variance", "gradient")
+    known, new = (Encodings.of(rng.normal(size=(n, 3)), measures={key: np.exp(rng.normal(size=n)) for key in every}) for n in (60, 20))
+    scorer = make_scorer(name).fit(known)
+    named = Encodings.of(new.codes, measures={key: new.measures[key] for key in scorer.reads()})
+    np.testing.assert_array_equal(scorer.score(named), scorer.score(new))
+
+
 def test_places_joins_the_network_s_peak_and_the_texture_s():
     rng = np.random.default_rng(0)
 

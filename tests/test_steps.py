@@ -56,6 +56,15 @@ def test_a_video_is_cut_into_what_belongs_and_what_does_not(run: winnow.Run, tmp
     assert next((tmp_path / "out").glob("video-*.png")).read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_was_calibrated_is_what_is_scored(run: winnow.Run, tmp_path: Path):
+    own = str(run.encodings.ids[0]).rpartition("@")[0]
+    run.score(own, to=tmp_path / "out")
+    scores = {row["id"]: float(row["score"]) for row in table(tmp_path / "out" / "scores.csv")}
+    known = dict(zip(run.encodings.ids, run.detector.score(run.encodings), strict=True))
+    assert len(scores) == 60
+    assert scores == {key: pytest.approx(known[key], rel=1e-4, abs=1e-4) for key in scores}
+
+
 def test_scoring_again_replaces_the_results_and_gives_the_same(run: winnow.Run, tmp_path: Path):
     first, second = (film(tmp_path / f"{name}.mp4", 8, [], seed) for name, seed in (("a", 1), ("b", 2)))
     run.score([first, second], to=tmp_path / "out")

@@ -38,13 +38,15 @@ REMEDIES = {
 class Scorer(ABC):
     """Fits on normals, scores anything. A subclass writes `_fit` and `_score` and names what it needs and learns.
 
-    `name`: what messages call it. `needs`: the measures it reads; `reads_codes`: whether it reads codes. `options`:
+    `name`: what messages call it. `needs`: the measures it reads; `takes`: those it reads too where they are there, always
+    or never for one fitted scorer; `reads_codes`: whether it reads codes. `options`:
     constructor arguments that are numbers or words. `learned`: attributes (arrays and numbers) that `_fit` sets; they
     and the options are all of its state. `minimum`: fewest normals.
     """
 
     name: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()
     learned: ClassVar[tuple[str, ...]] = ()
     minimum: ClassVar[int] = 2
@@ -87,7 +89,7 @@ class Scorer(ABC):
 
     def reads(self) -> set[str]:
         """The measures that a fitted scorer reads."""
-        return set(self.needs)
+        return {*self.needs, *self.takes}
 
     def fit_held_out(self, normal: Encodings, fold: np.ndarray) -> np.ndarray:
         """Fits on all normals and returns what each would have scored held out: (n,), NaN where it was not.

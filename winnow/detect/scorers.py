@@ -99,6 +99,7 @@ class Unexplained(Scorer):
 
     name = "unexplained"
     needs = ("reconstruction", "variance")
+    takes = ("linear",)
 
     def _fit(self, normal: Encodings) -> None:
         pass
@@ -113,6 +114,7 @@ class Residual(Scorer):
     `log_error` is explained, on a logarithmic scale, by the measures of `needs` that are not errors of the model.
     """
 
+    takes = ("linear",)
     learned = ("slopes", "intercept")
 
     def _fit(self, normal: Encodings) -> None:
@@ -151,6 +153,7 @@ class Background(Scorer):
 
     name = "background"
     needs = ("reconstruction", "background")
+    takes = ("linear",)
 
     def _fit(self, normal: Encodings) -> None:
         pass
