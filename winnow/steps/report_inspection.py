@@ -131,7 +131,7 @@ def _inspected(run: RunFolder) -> list[Section]:
     drawn = []
     for picture, score in worst_of(run, run.path / "scores", SHOWN):
         heat = np.zeros(picture.mask.shape) if picture.heat is None else picture.heat.clip(0, 1)
-        png = inspection.overlay(picture.pixels, heat, [defect[:4] for defect in picture.defects], picture.mask)
+        png = inspection.overlay(picture.pixels, heat, [defect[:4] for defect in picture.defects])
         title = f"{Path(picture.source).name}: score {score:.4g}, {len(picture.defects)} found"
         drawn.append(Figure(title, png, pictures=True))
     return [Section("Pictures inspected", text=["The most foreign pictures of the last winnow score."], figures=drawn)]

@@ -11,12 +11,14 @@ from winnow.run import RunFolder
 
 def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
     """Ingests, trains, encodes, calibrates and reports; yields a line or two after each step."""
+    from winnow.detect.scorers import make_scorer
     from winnow.steps.calibrate import calibrate
     from winnow.steps.encode import encode
     from winnow.steps.ingest import ingest
     from winnow.steps.report import report
     from winnow.steps.train import train
 
+    make_scorer(folder.options.detect.scorer, folder.options.detect)  # a wrong name is told before hours of training
     yield show.ingest(ingest(folder, sources or folder.content.get("sources", []), resume=resume))
     yield show.train(train(folder, resume=resume))
     yield show.encode(encode(folder, resume=resume))
