@@ -1,6 +1,7 @@
 """Inspection of textures: AITEX fabrics 03 and 01, patches of 64x64, learnt from good strips alone.
 
-    python bench/inspection.py [--quick] [--seeds 3] [--parts main,paper,lambda,peers,strip] [--peer-python PATH]
+    python bench/inspection.py [--quick] [--seeds 3] [--parts main,paper,lambda,peers,strip] [--fabrics 03,01]
+        [--peer-python PATH]
 
 The first 14 good strips are learnt (the run itself keeps some of them for the threshold), the other good strips and the
 defective ones are judged. AUROC of damaged patches (15 mask pixels or more) against the patches of the good strips, and against
@@ -46,13 +47,15 @@ def main() -> None:
     extra = argparse.ArgumentParser(add_help=False)
     extra.add_argument("--parts", default=",".join(PARTS))
     extra.add_argument("--peer-python", default=sys.executable)
+    extra.add_argument("--fabrics", default=",".join(FABRICS))
     own, sys.argv[1:] = extra.parse_known_args()
     given, started = arguments(__doc__), time.perf_counter()
+    fabrics = own.fabrics.split(",")
     parts = {
-        "main": lambda: ours(given.to, given.seeds, given.quick),
-        "paper": lambda: paper(given.to, given.seeds, given.quick),
-        "lambda": lambda: weights(given.to, given.seeds, given.quick),
-        "peers": lambda: peers(given.to, own.peer_python, given.quick),
+        "main": lambda: ours(given.to, fabrics, given.seeds, given.quick),
+        "paper": lambda: paper(given.to, fabrics, given.seeds, given.quick),
+        "lambda": lambda: weights(given.to, fabrics, given.seeds, given.quick),
+        "peers": lambda: peers(given.to, fabrics, own.peer_python, given.quick),
         "strip": lambda: strip(given.to, given.quick),
     }
     finish("inspection", started, **{name: parts[name]() for name in own.parts.split(",")})
@@ -61,10 +64,10 @@ def main() -> None:
 # ---- the recipe and its decisions
 
 
-def ours(folder: Path, seeds: int, quick: bool) -> list[dict[str, Any]]:
+def ours(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dict[str, Any]]:
     """A row for each fabric and decision, means and deviations over seeds; PCA-32 on the same patches first."""
     rows = []
-    for fabric in FABRICS:
+    for fabric in fabrics:
         found: dict[str, list[dict[str, float]]] = {}
         for seed in range(seeds):
             run = learnt(folder / f"inspection-{fabric}-{seed}", "inspection", fabric, seed, quick)
@@ -151,10 +154,10 @@ def separations(good: np.ndarray, defect: np.ndarray, pixels: np.ndarray) -> dic
 # ---- the article's networks
 
 
-def paper(folder: Path, seeds: int, quick: bool) -> dict[str, Any]:
+def paper(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> dict[str, Any]:
     """AUROC of the losses of the article's AE and VAE, and its Table I on our fabrics."""
     rows, entropy = [], []
-    for fabric in FABRICS:
+    for fabric in fabrics:
         for kind, options in PAPER.items():
             found: dict[str, list[dict[str, float]]] = {}
             crossed: dict[str, list[tuple[float, ...]]] = {}
@@ -192,15 +195,15 @@ PAPER = {"AE of the article": {"variational": False}, "VAE of the article": {}, 
 # ---- the weight of the latent loss
 
 
-def weights(folder: Path, seeds: int, quick: bool) -> list[dict[str, Any]]:
+def weights(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dict[str, Any]]:
     """The weight that synthetic defects choose, and what the choice costs on the real ones."""
     rows = []
-    for fabric in FABRICS:
+    for fabric in fabrics:
         strips = aitex(fabric)
         for seed in range(seeds):
             run = Run(folder / f"lambda-{fabric}-{seed}", "inspection-vae", seed=seed, border=0)
             found = run.search_weight(strips["train"], defects=strips["defect"], masks=strips["mask"][0].parent,
-                                      iterations=200 if quick else 2000)  # fmt: skip
+                                      iterations=200 if quick else None)  # fmt: skip
             for row in (*found["trained"], found["sigma"]):
                 name = "sigma-VAE" if row is found["sigma"] else f"{row['weight']:g}"
                 figures = {f"{score}, {kind}": row[kind][score] for kind in ("synthetic", "real") for score in row[kind]}
@@ -236,12 +239,12 @@ print("RESULT" + json.dumps({"fit_s": fitted, "score_s": seconds, "memory": memo
 """
 
 
-def peers(folder: Path, python: str, quick: bool) -> list[dict[str, Any]]:
+def peers(folder: Path, fabrics: list[str], python: str, quick: bool) -> list[dict[str, Any]]:
     """Ours and anomalib's on the same PNG files: 500 patches to learn from, the damaged ones and 600 good ones of each kind."""
     rows = []
     weights = str(need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"))
     short = {"iterations": 300, "fast": 200, "check_every": 100} if quick else {}
-    for fabric in FABRICS:
+    for fabric in fabrics:
         root = patch_files(folder / f"peers-{fabric}", fabric, 200 if quick else 600)
         words = {f"winnow, {decision}": [sys.executable, "-c", WINNOW, str(root), json.dumps({"decision": decision, **short})]
                  for decision in ("reconstruction", "fast")}  # fmt: skip
