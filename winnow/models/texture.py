@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from winnow.errors import DataError, ModelError
 from winnow.models.contract import Measures, Model
-from winnow.models.places import STRIDE, WINDOW, enlarged, peak
+from winnow.models.places import STRIDE, WINDOW, enlarged, peak, window_means
 
 PICTURES = 2000
 WINDOWS = 60_000  # that the components are learnt from
@@ -96,8 +96,8 @@ class Texture(Model):
         # The picture's own mean changes neither, but small numbers keep more digits.
         images = images - images.mean(dim=(2, 3), keepdim=True)
         codes = self._codes(images)
-        means = functional.avg_pool2d(images, WINDOW, STRIDE)
-        variance = functional.avg_pool2d(images.square(), WINDOW, STRIDE) - means.square()
+        each = images.flatten(0, 1)
+        variance = (window_means(each.square()) - window_means(each).square()).unflatten(0, images.shape[:2])
         explained = codes.square().sum(dim=1) / (self.channels * WINDOW**2)
         return codes, (variance.mean(dim=1) - explained).clamp_min(0)
 
