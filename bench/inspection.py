@@ -202,7 +202,7 @@ def weights(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[d
         strips = aitex(fabric)
         for seed in range(seeds):
             run = Run(folder / f"lambda-{fabric}-{seed}", "inspection-vae", seed=seed, border=0)
-            found = run.search_weight(strips["train"], defects=strips["defect"], masks=strips["mask"][0].parent,
+            found = run.search_weight(strips["train"], defects=strips["defect"][0].parent, masks=strips["mask"][0].parent,
                                       iterations=200 if quick else None)  # fmt: skip
             for row in (*found["trained"], found["sigma"]):
                 name = "sigma-VAE" if row is found["sigma"] else f"{row['weight']:g}"
