@@ -218,9 +218,10 @@ def weights(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[d
 # ---- beside the peers
 
 WINNOW = """
-import csv, json, resource, sys, time
+import json, resource, sys, time
 from pathlib import Path
 from winnow import Run
+from winnow.steps.score import judge
 root, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 decision = options.pop("decision")
 run = Run(root / "run", "inspection", blank=0.0, **options)
@@ -230,10 +231,8 @@ if "calibrate" not in run.folder.content["steps"]:
 scores, seconds = {}, 0.0
 for group in ("good", "same", "damaged"):
     begun = time.perf_counter()
-    run.score(root / group, to=root / "scores" / decision / group, decision=decision)
+    scores[group] = judge(run.set(decision=decision).folder, [root / group], root / "scores" / decision / group).scores.tolist()
     seconds += time.perf_counter() - begun
-    with (root / "scores" / decision / group / "patches.csv").open(encoding="utf-8") as file:
-        scores[group] = [float(row["score"]) for row in csv.DictReader(file)]
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print("RESULT" + json.dumps({"fit_s": fitted, "score_s": seconds, "memory": memory, "scores": scores}))
 """

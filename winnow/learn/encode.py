@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from winnow.errors import DataError
-from winnow.learn.device import choose_device, repeatable
+from winnow.learn.device import choose_device, hold_memory, repeatable
 from winnow.learn.encodings import Encodings
 from winnow.learn.feed import PixelSource, as_source, to_images
 from winnow.models.contract import Model
@@ -36,6 +36,7 @@ def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | No
     most (relative 1e-5).
     Raises `DataError` for pictures of another size, or a picture whose numbers are not finite.
     """
+    hold_memory()
     source, place = as_source(source), choose_device(device)
     rows = np.arange(len(source)) if rows is None else np.asarray(rows)
     names = {name: _column(source, column, rows) if given is None else np.asarray(given, dtype=object)

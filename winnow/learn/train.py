@@ -15,7 +15,7 @@ from torch import Tensor
 
 from winnow.errors import DataError, Interrupted, ModelError, TrainingError
 from winnow.learn.checkpoint import read_checkpoint, restore, restore_model, tensors_of, write_checkpoint
-from winnow.learn.device import choose_arithmetic, choose_device, repeatable
+from winnow.learn.device import choose_arithmetic, choose_device, hold_memory, repeatable
 from winnow.learn.feed import BatchOrder, Feed, PixelSource, Vary, as_source, noise_of
 from winnow.learn.grid import SHOWN, can_rebuild, rebuild_grid, write_png
 from winnow.learn.losses import batch_losses, total_loss
@@ -114,6 +114,7 @@ class Trainer:
     def run(self, resume: bool, on_grid: Callable[[Path], None] | None = None) -> TrainResult:
         """The whole training, or with `resume` what is left of it."""
         state, options = self.resume() if resume else self.start(), self.options
+        hold_memory()
         started, seconds_before = time.perf_counter(), state.seconds
         left = (options.iterations - state.step) * self.batch
         with progress("train", left, "pictures") as advance, asked_to_stop() as asked, repeatable(tf32=True):
