@@ -269,7 +269,7 @@ def test_models_that_cannot_be_trained_are_told(tmp_path, trainable, message):
 
 # Killing and going on. The children come from a fork server, so that each need not import torch.
 
-LONG = {"iterations": 100, "check_every": 7, "shift": 0.1, "flip": True, "patience": 0}
+LONG = {"iterations": 400, "check_every": 28, "shift": 0.1, "flip": True, "patience": 0}
 
 
 def child(folder, resume, save_seconds=0.0):
