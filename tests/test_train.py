@@ -273,6 +273,7 @@ LONG = {"iterations": 400, "check_every": 28, "shift": 0.1, "flip": True, "patie
 
 
 def child(folder, resume, save_seconds=0.0):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a script
     torch.set_num_threads(1)
     training.SAVE_SECONDS = save_seconds
     try:
