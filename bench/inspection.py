@@ -1,12 +1,13 @@
 """Inspection of textures: AITEX fabrics 03 and 01, patches of 64x64, learnt from good strips alone.
 
-    python bench/inspection.py [--quick] [--seeds 3] [--parts main,paper,lambda,peers,strip] [--fabrics 03,01]
-        [--peer-python PATH]
+    python bench/inspection.py [--quick] [--seeds 3] [--parts main,speed,paper,lambda,peers,strip] [--fabrics 03,01]
+        [--border PIXELS] [--peer-python PATH]
 
 The first 14 good strips are learnt (the run itself keeps some of them for the threshold), the other good strips and the
 defective ones are judged. AUROC of damaged patches (15 mask pixels or more) against the patches of the good strips, and against
 the good patches of the same defective strips, which differ from good strips even away from a defect. `main`: the recipe
-`inspection` with each decision, beside PCA-32. `paper`: the network of Soukup & Pinetz 2018 as AE and VAE, their losses, and
+`inspection` with each decision, beside PCA-32, selvages included (`--border 0`) as the data card has them.
+`speed`: patches/s of the same runs, turn by turn. `paper`: the network of Soukup & Pinetz 2018 as AE and VAE, their losses, and
 Table I. `peers`: anomalib's PaDiM and PatchCore on the same patches, `--peer-python` being the Python of an environment with
 anomalib. `lambda`: the weight of the VAE's latent loss, chosen by synthetic defects
 and by the real ones. `strip`: where the time of one 4096x256 strip with overlapping patches goes.
@@ -17,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -32,7 +32,7 @@ from winnow import Run
 from winnow.data.patches import DAMAGED_PIXELS, damaged_pixels, read_boxes
 from winnow.data.pool import Pool
 from winnow.steps.masks import masks_in, read_mask
-from winnow.steps.parts import load_way
+from winnow.steps.parts import decisions, load_way
 from winnow.steps.report_inspection import entropies
 from winnow.steps.split import split_of
 
@@ -40,7 +40,7 @@ from common import aitex, arguments, finish, need, separation, spread, table
 
 FABRICS = ("03", "01")
 PEER = str(Path(__file__).with_name("anomalib_peer.py"))
-PARTS = ("main", "paper", "lambda", "peers", "strip")
+PARTS = ("main", "speed", "paper", "lambda", "peers", "strip")
 
 
 def main() -> None:
@@ -48,11 +48,13 @@ def main() -> None:
     extra.add_argument("--parts", default=",".join(PARTS))
     extra.add_argument("--peer-python", default=sys.executable)
     extra.add_argument("--fabrics", default=",".join(FABRICS))
+    extra.add_argument("--border", type=int, default=0)
     own, sys.argv[1:] = extra.parse_known_args()
     given, started = arguments(__doc__), time.perf_counter()
     fabrics = own.fabrics.split(",")
     parts = {
-        "main": lambda: ours(given.to, fabrics, given.seeds, given.quick),
+        "main": lambda: ours(given.to, fabrics, given.seeds, given.quick, own.border),
+        "speed": lambda: speed(given.to, fabrics, given.seeds, given.quick),
         "paper": lambda: paper(given.to, fabrics, given.seeds, given.quick),
         "lambda": lambda: weights(given.to, fabrics, given.seeds, given.quick),
         "peers": lambda: peers(given.to, fabrics, own.peer_python, given.quick),
@@ -64,28 +66,39 @@ def main() -> None:
 # ---- the recipe and its decisions
 
 
-def ours(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dict[str, Any]]:
+def ours(folder: Path, fabrics: list[str], seeds: int, quick: bool, border: int) -> list[dict[str, Any]]:
     """A row for each fabric and decision, means and deviations over seeds; PCA-32 on the same patches first."""
     rows = []
     for fabric in fabrics:
         found: dict[str, list[dict[str, float]]] = {}
         for seed in range(seeds):
-            run = learnt(folder / f"inspection-{fabric}-{seed}", "inspection", fabric, seed, quick)
-            speed = run.folder.result("calibrate")["speed"]
-            for decision in speed:
-                found.setdefault(decision, []).append({**judged(run, fabric, decision), "patches/s": speed[decision]})
+            where = folder / f"inspection-{fabric}-{seed}{f'-border-{border}' if border else ''}"
+            run = learnt(where, "inspection", fabric, seed, quick, border=border)
+            for decision in decisions(run.folder):
+                found.setdefault(decision, []).append(judged(run, fabric, decision))
             found.setdefault("PCA-32", []).append(pca(run, fabric))
             print(f"fabric {fabric}, seed {seed}: measured", file=sys.stderr, flush=True)
         for name, values in found.items():
-            speeds = [value.pop("patches/s") for value in values if "patches/s" in value]
             row = {key: spread(value[key] for value in values) for key in values[0]}
-            rows.append({"fabric": fabric, "decision": name, **row, "patches/s": round(statistics.median(speeds)) if speeds else ""})
-    table(rows, "Patch AUROC of each decision")
+            rows.append({"fabric": fabric, "decision": name, **row})
+    table(rows, "AUROC of each decision: patches, pictures, pixels; rates of pictures at the run's threshold")
+    return rows
+
+
+def speed(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dict[str, Any]]:
+    """Patches/s of each decision of the runs of `main`, as calibrate measures them: in turns, the best of a few rounds."""
+    rows = []
+    for fabric in fabrics:
+        for seed in range(seeds):
+            run = learnt(folder / f"inspection-{fabric}-{seed}", "inspection", fabric, seed, quick)
+            found = run.calibrate()["speed"]
+            rows.append({"fabric": fabric, "seed": seed, **found, "fast / reconstruction": found["fast"] / found["reconstruction"]})
+    table(rows, "Patches/s")
     return rows
 
 
 def learnt(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **options: Any) -> Run:
-    """A run of a recipe on the good strips of a fabric, selvages included as the data card has them."""
+    """A run of a recipe on the good strips of a fabric; by default with the selvages, as the data card has them."""
     short = {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspection" else {})} if quick else {}
     run = Run(folder, recipe, seed=seed, **{"border": 0, **options, **short})
     if "calibrate" not in run.folder.content["steps"]:
@@ -104,6 +117,8 @@ def judged(run: Run, fabric: str, decision: str) -> dict[str, float]:
         result[f"same strips{name}"] = found["masks"]["auroc_same_pictures"]
         if not name:
             result["pictures"] = found["foreign"]["defects"]["auroc"]
+            result["good accepted"] = found["true_positive_rate"]
+            result["defective accepted"] = found["foreign"]["defects"]["false_positive_rate"]
             for key, measure in (("pixels", "pixel_auroc"), ("AUPRO", "aupro")):
                 value = found["masks"][measure]
                 result[key] = float("nan") if value is None else value
@@ -309,7 +324,7 @@ def strip(folder: Path, quick: bool) -> list[dict[str, Any]]:
     run = learnt(folder / "inspection-03-0", "inspection", "03", 0, quick)
     data = aitex("03")["defect"][1].read_bytes()
     rows = []
-    for decision in run.folder.result("calibrate")["speed"]:
+    for decision in decisions(run.folder):
         detector = load_detector(run.folder, decision)
         way = load_way(run.folder, decision, detector.scorer.reads())
         rounds: list[dict[str, float]] = []

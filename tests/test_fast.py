@@ -29,15 +29,6 @@ from winnow.report.measures import auroc
 ROWS = {"train": np.arange(48), "validate": np.arange(48, 64)}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small only wait for a second thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def small(channels=1):
     return cloth(n=64, height=24, width=20, channels=channels)
 

@@ -6,7 +6,6 @@ import csv
 import math
 import shutil
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> winnow.Run:
-    fast = {"fast": 60} if find_spec("winnow.models.fast") else {}
-    return winnow.Run(folder / "run", "inspection", **SMALL | fast).fit(folder / "good")
+    return winnow.Run(folder / "run", "inspection", **SMALL | {"fast": 60}).fit(folder / "good")
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +126,7 @@ def test_every_decision_scores_differently(run: winnow.Run, folder: Path, tmp_pa
         result = copy.score(folder / "bad", to=tmp_path / decision, decision=decision)
         assert result["decision"] == decision
         found[decision] = [row["score"] for row in table(tmp_path / decision / "scores.csv")]
-    assert {"reconstruction", "latent"} <= set(found) and ("fast" in found) == bool(find_spec("winnow.models.fast"))
+    assert set(found) == {"reconstruction", "latent", "fast"}
     assert len(set(map(tuple, found.values()))) == len(found)
 
 
@@ -148,6 +146,19 @@ def test_a_decision_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp
 
 
 # ---- where the damage is
+
+
+def test_the_report_keeps_decisions_apart(run: winnow.Run, folder: Path, tmp_path: Path):
+    shutil.copytree(folder / "run", tmp_path / "run")
+    other = winnow.Run(tmp_path / "run")
+    other.evaluate(folder / "new", {"damaged": [folder / "bad"]}, decision="fast")
+    other.score(folder / "bad", decision="fast")
+    page = other.report().read_text(encoding="utf-8")
+    assert "leaves it out" not in page and "hardest group" in page
+    other.score(folder / "bad", decision="latent")
+    page = other.report().read_text(encoding="utf-8")
+    assert "The last winnow evaluate was by the decision fast; this report is of latent" in page
+    assert "hardest group" not in page
 
 
 def test_the_boxes_lie_on_the_damage_and_on_nothing_that_belongs(scored: Path, folder: Path):

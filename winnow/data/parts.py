@@ -54,7 +54,8 @@ class Part:
 
 
 def make_pictures(part: Part, folder: Path, options: IngestOptions, workers: int,
-                   advance: Callable[..., None]) -> Part:
+                  advance: Callable[..., None]) -> Part:
+    """A part of pictures, its pixels written."""
     with contextlib.closing(_pictures(part, options, workers, advance)) as pixels:
         part.shards = write_shards(folder, part.number, pixels, shape(options))
     return part
@@ -125,7 +126,7 @@ def _rows_of(part: Part, place: int, time: float | None, found: _Decoded) -> Ite
 
 
 def make_video(part: Part, *, folder: Path, options: IngestOptions, advance: Callable[..., None],
-                stopped: threading.Event) -> Part:
+               stopped: threading.Event) -> Part:
     """A video's part; frames that are blank all over are left out, and the refusal of the first is kept."""
     blank: list[str] = []
 
@@ -155,19 +156,23 @@ def make_video(part: Part, *, folder: Path, options: IngestOptions, advance: Cal
 
 
 def shape(options: IngestOptions) -> tuple[int, int, int]:
+    """Height, width and channels of what is kept."""
     return (*options.size, 1 if options.grey else 3)
 
 
 def stop(refusal: Refusal) -> None:
+    """`InputError` for a refusal, where the user wants to stop at the first."""
     raise InputError(said(refusal) + ".", "Repair or remove it, or go on without it with --on-error skip.")
 
 
 def said(refusal: Refusal) -> str:
+    """A refusal in one sentence, which names its file."""
     reason = refusal.reason.rstrip(".")
     return reason if refusal.source in reason else f"{refusal.source}: {reason}"
 
 
 def record(folder: Path, number: int) -> Path:
+    """Where a part's record is."""
     return folder / "parts" / f"{number:05d}.json"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -59,11 +60,13 @@ def choose_arithmetic(precision: str, device: torch.device) -> Arithmetic:
     return Arithmetic(torch.bfloat16 if precision == "bfloat16" else torch.float32, device.type in ("cpu", "cuda"))
 
 
+@cache
 def hold_memory() -> None:
     """Has glibc keep what the layers free, for the next batch.
 
     It gives freed blocks back to the system above twice the size of the largest it has seen freed, 32 MB at most; without
-    this, each batch takes its memory as new pages, which the system first has to clear: 1.6 to 2 times the time of encoding.
+    this, each batch takes its memory as new pages, which the system first has to clear: 1.6 to 2 times the time of
+    encoding. Once in a process is enough.
     """
     torch.empty(30 << 20, dtype=torch.uint8)
 

@@ -52,7 +52,8 @@ def evaluate(
     known = None if masks is None else masks_in(masks)  # before hours of scoring
     pools = {"belongs": folder / "pools" / "belongs"}
     pools |= {name: folder / "pools" / f"foreign-{_slug(name)}" for name in foreign}
-    parts = {name: judge(run, {"belongs": belongs, **foreign}[name], pools[name], _baseline(run)) for name in pools}
+    baseline = _baseline(run)
+    parts = {name: judge(run, {"belongs": belongs, **foreign}[name], pools[name], baseline) for name in pools}
     groups = {name: whole(part) for name, part in parts.items()} if patches else parts
     threshold = groups["belongs"].threshold.value
     result: dict[str, Any] = {
@@ -62,7 +63,7 @@ def evaluate(
         "false_alarms_asked": run.options.detect.false_alarms,
         **_measured(groups, lambda scored: scored.scores, threshold),
     }
-    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["foreign"] if _baseline(run) else {}
+    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["foreign"] if baseline else {}
     result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
     result["seen_in_training"] = _known(run, groups["belongs"])
     if known is not None:

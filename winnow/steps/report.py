@@ -34,17 +34,14 @@ def report(run: RunFolder) -> Path:
     whole = by_picture(detector) if run.options.ingest.patches else detector
     rows = np.flatnonzero(split != "test")
     held = np.flatnonzero(~encodings.seen) if not encodings.seen.all() else np.arange(len(encodings))
-    evaluation = (
-        read_json(run.path / "evaluation" / "evaluation.json")
-        if (run.path / "evaluation" / "evaluation.json").exists()
-        else None
-    )
+    evaluation, other = _judged(run, "evaluation")
+    _, another = _judged(run, "scores")
     page = Page(
         title=f"{run.path.name}: what belongs",
         verdict=_verdict(run, pool, whole),
         key_figures=_key_figures(run, pool, whole, evaluation),
         notes=[Note(text, "warning") for text in run.result("train")["warnings"]]
-        + ([Note(whole.threshold.note, "note")] if whole.threshold.note else []),
+        + [Note(text, "note") for text in (whole.threshold.note, other, another) if text],
         sections=[
             _decision(run, whole),
             *_evaluated(run, evaluation),
@@ -63,6 +60,19 @@ def report(run: RunFolder) -> Path:
     path = run.path / "report.html"
     write_text(path, render(page))
     return path
+
+
+def _judged(run: RunFolder, folder: str) -> tuple[dict[str, Any] | None, str]:
+    """What the last `winnow evaluate` ("evaluation") or `winnow score` ("scores") left, and a sentence when it is left out:
+    scores of another decision than the run's have another threshold."""
+    path = run.path / folder / f"{folder}.json"
+    if not path.exists():
+        return None, ""
+    found, decision = read_json(path), run.options.score.decision
+    if found.get("decision", decision) == decision:
+        return found, ""
+    step = "evaluate" if folder == "evaluation" else "score"
+    return None, f"The last winnow {step} was by the decision {found['decision']}; this report is of {decision}, and leaves it out."
 
 
 def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
@@ -117,10 +127,11 @@ def _decision(run: RunFolder, detector: Detector) -> Section:
 
 
 def _scores_by_group(run: RunFolder) -> dict[str, np.ndarray]:
-    """Scores of the last evaluation by group, else of the last `winnow score`."""
-    path = run.path / "evaluation" / "scores.csv"
-    if not path.exists():
-        path = run.path / "scores" / "scores.csv"
+    """Scores of the last evaluation by group, else of the last `winnow score`; none of another decision."""
+    folder = next((name for name in ("evaluation", "scores") if _judged(run, name)[0]), None)
+    if folder is None:
+        return {}
+    path = run.path / folder / "scores.csv"
     found: dict[str, list[float]] = {}
     for row in _rows(path):
         found.setdefault(row.get("group", "scored"), []).append(float(row["score"]))
@@ -181,6 +192,8 @@ def _interval(part: dict[str, Any]) -> str | None:
 
 
 def _videos(run: RunFolder, detector: Detector) -> list[Section]:
+    if _judged(run, "scores")[0] is None:
+        return []
     frames: dict[str, list[tuple[float, float]]] = {}
     for row in _rows(run.path / "scores" / "scores.csv"):
         if row["time"]:
