@@ -13,6 +13,7 @@ HEADINGS = {
     "train": "Training",
     "detect": "Decision",
     "score": "What decides",
+    "select": "Choice of pictures to label",
     "segments": "Segments of a video",
 }
 

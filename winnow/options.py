@@ -36,6 +36,17 @@ class IngestOptions(Section):
     border: int = Field(
         0, ge=0, le=4096, description="Drop patches within so many pixels of a blank one too: a selvage, a frame."
     )
+    people: bool = Field(
+        False, description="Find persons in each picture or frame, and keep the crops of them, scaled to --size."
+    )
+    detector: str = Field(
+        "",
+        description="What finds them: an ONNX file of YOLOX or FastestDet, or a torchvision detector by name "
+        "[default: the file named by the environment variable WINNOW_DETECTOR].",
+    )
+    objects: str = Field("person", description="Classes of the detector whose boxes are kept, with commas between.")
+    confidence: float = Field(0.4, gt=0, lt=1, description="Least confidence of a box.")
+    margin: float = Field(0.1, ge=0, le=2, description="What a crop shows round its box, as a share of the box's sides.")
     every: float = Field(1.0, ge=0.001, description="Seconds between the frames taken from a video.")
     keyframes: bool = Field(False, description="Take a video's key frames only (fastest; ignores --every).")
     white: float | None = Field(
@@ -54,7 +65,7 @@ class IngestOptions(Section):
 
 class ModelOptions(Section):
     model: str = Field("autoencoder", description="autoencoder, pretrained, or your own as 'module:name'.")
-    architecture: Literal["strided", "football", "inspection"] = Field(
+    architecture: Literal["strided", "football", "inspection", "selection"] = Field(
         "strided", description="Layers of the autoencoder."
     )
     variational: bool = Field(False, description="Variational autoencoder (VAE) instead of a plain one (AE).")
@@ -74,7 +85,8 @@ class ModelOptions(Section):
 class TrainOptions(Section):
     iterations: int = Field(1500, ge=1, description="Optimiser steps.")
     batch: int = Field(32, ge=1, description="Pictures in an optimiser step.")
-    rate: float = Field(2e-3, gt=0, description="Learning rate of Adam.")
+    optimizer: Literal["adam", "adadelta"] = Field("adam", description="Adam, or Adadelta (decay 0.95; its --rate is 1).")
+    rate: float = Field(2e-3, gt=0, description="Learning rate of the optimiser.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="How the learning rate goes on.")
     loss: Literal["squared", "mean", "sigma"] = Field(
         "squared",
@@ -132,6 +144,30 @@ class ScoreOptions(Section):
     )
 
 
+class SelectOptions(Section):
+    number: int = Field(0, ge=0, description="Pictures to choose for labelling (0: winnow run chooses none).")
+    method: str = Field(
+        "herding",
+        description="How: herding, kmeans, typical, k-center, foreign, random, or your own as 'module:name'."
+    )
+    pick: Literal["nearest", "random"] = Field(
+        "nearest", description="Which picture of a cluster of 'kmeans': the nearest to its centre, or a random one."
+    )
+    per_group: int = Field(0, ge=0, description="Most pictures of one group, such as a video (0: any number).")
+    random_share: float = Field(
+        0.0, ge=0, lt=1, description="Share of the choice drawn at random, for an unbiased estimate of how often what occurs."
+    )
+    near: float = Field(
+        0.02, ge=0, lt=1, description="Cosine distance of codes below which two pictures count as the same (0: only exact copies)."
+    )
+    near_seconds: float = Field(
+        1.5, ge=0, description="Frames and crops of one video this near in time count as the same at four times that distance."
+    )
+    odd: float = Field(
+        0.01, ge=0, lt=1, description="P-value of the one-class score below which a picture goes to the odd lane (0: none does)."
+    )
+
+
 class SegmentOptions(Section):
     smooth: float = Field(3.0, ge=0, description="Seconds of the running median over a video's scores.")
     min_length: float = Field(2.0, ge=0, description="Shortest segment of a video, in seconds.")
@@ -150,6 +186,7 @@ class Options(BaseModel):
     train: TrainOptions = TrainOptions()
     detect: DetectOptions = DetectOptions()
     score: ScoreOptions = ScoreOptions()
+    select: SelectOptions = SelectOptions()
     segments: SegmentOptions = SegmentOptions()
 
     def updated(self, values: dict[str, dict[str, Any]], origin: str) -> Options:
