@@ -222,5 +222,5 @@ def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
 
 def _one_of(what: str, given: str, known: Sequence[str]) -> str:
     if given not in known:
-        raise OptionError(f"There is no {what} {ascii(given[:50])}.", did_you_mean(given, list(known)[:1000]))
+        raise OptionError(f"There is no {what} {given[:50]!r}.", did_you_mean(given, list(known)[:1000]))
     return given

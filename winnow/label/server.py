@@ -186,7 +186,7 @@ def application(desk: Desk, pictures: Pictures) -> FastAPI:
         desk.follow()
         classes = store.classes
         if label is not None and label not in classes:
-            raise OptionError(f"There is no class {ascii(label[:50])}.", "Choose one of the run's classes.")
+            raise OptionError(f"There is no class {label[:50]!r}.", "Choose one of the run's classes.")
         number = None if label is None else classes.index(label)
         after = max(-1, min(after, len(catalogue)))
         page = catalogue.query(lane, show, number, group or None, text, after, limit)

@@ -274,7 +274,7 @@ def class_name(text: str) -> str:
     if not reason and (name.startswith(".") or set(name) & set("/\\") or not name.isprintable()):
         reason = "begins with a dot, or holds a slash or a control character"
     if reason:
-        raise OptionError(f"The class {ascii(text[:50])} {reason}.", "Give a short name that could be that of a folder.")
+        raise OptionError(f"The class {text[:50]!r} {reason}.", "Give a short name that could be that of a folder.")
     return name
 
 
@@ -287,7 +287,7 @@ def _check_who(who: str) -> None:
 def _malformed(event: Event) -> str:
     """Why an event cannot be kept, whatever else is in the store."""
     if event.kind not in KINDS:
-        return f"There is no kind of event {ascii(event.kind[:20])}."
+        return f"There is no kind of event {event.kind[:20]!r}."
     if not event.item or not (event.uuid.isascii() and event.uuid.replace("-", "").isalnum()):
         return "An event needs an item, and a uuid of letters, digits and hyphens."
     limits = {"uuid": LONGEST["uuid"], "at": LONGEST["at"], "value": LONGEST["note"], "item": 10_000}

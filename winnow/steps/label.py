@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from winnow.data.pool import Pool
-from winnow.errors import Damaged, OptionError, Unreadable
+from winnow.errors import Damaged, DataError, OptionError, Unreadable
 from winnow.label.catalogue import Catalogue, Listed
-from winnow.label.store import LabelStore
+from winnow.label.store import LONGEST, LabelStore
 from winnow.run import RunFolder
 
 PORT = 8765
 SMALL, LARGE = 160, 1280  # longest sides, in pixels, of the pictures that the page shows
-QUALITY = 90
+QUALITY, EXPORT_QUALITY = 90, 95
 
 
 def label(
@@ -57,6 +57,50 @@ def labels(run: RunFolder) -> dict[str, tuple[str, str, str]]:
         return {}
     with open_store(run) as store:
         return store.labels()
+
+
+def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """Takes over the labels of a file or folder, see `winnow.label.exchange`; `classes` are added to the run's first.
+
+    Returns how many labels were new, changed an earlier one or agreed with it, the notes, and the places of unknown items.
+    """
+    from winnow.label.exchange import read, take_over
+
+    records = read(path)
+    pool = Pool.open(run.folder("ingest"))
+    with open_store(run) as store:
+        who = f"import {path.name}"[:LONGEST["who"]]
+        store.add_classes(who, classes)
+        return {"file": str(path), **take_over(store, catalogue_of(run, pool), records, who)}
+
+
+def export_labels(run: RunFolder, path: Path, form: str = "") -> dict[str, Any]:
+    """Writes the run's labels as CSV, imagefolder, Label Studio's JSON or COCO; `DataError` when there are none.
+
+    The format is told by the name unless `form` is one of `winnow.label.exchange.FORMATS`. Returns how many were written.
+    """
+    from winnow.label.exchange import format_of, records_of, write
+
+    form = format_of(path, form)
+    pool = Pool.open(run.folder("ingest"))
+    catalogue = catalogue_of(run, pool)
+    with open_store(run) as store:
+        records, gone = records_of(store, catalogue)
+    if not records:
+        raise DataError(f"{run.path} has no labels to export.", f"Label first: winnow label --run {run.path} --classes staff,customer")
+    limit = run.options.ingest.pixel_limit
+    write(path, records, form, lambda item: _file_of(pool, catalogue, catalogue.row(item), limit))
+    return {"path": str(path), "format": form, "labels": len(records), "gone": gone}
+
+
+def _file_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) -> tuple[bytes, str]:
+    """An item's picture as a file: the bytes of its own where that is all of it, else a JPEG."""
+    source = Path(catalogue.source(row))
+    whole = catalogue.time(row) is None and catalogue.box(row) is None
+    if whole and source.suffix.lower() in (".jpg", ".jpeg", ".png") and source.is_file():
+        return source.read_bytes(), source.suffix.lower()
+    pixels = pixels_of(pool, catalogue, row, pixel_limit)
+    return _jpeg(pixels, max(pixels.shape), EXPORT_QUALITY), ".jpg"
 
 
 def open_store(run: RunFolder) -> LabelStore:
@@ -122,11 +166,11 @@ def pixels_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) ->
         return pool.pixels([row])[0]
 
 
-def _jpeg(pixels: np.ndarray, longest: int) -> bytes:
+def _jpeg(pixels: np.ndarray, longest: int, quality: int = QUALITY) -> bytes:
     from PIL import Image
 
     image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
     image.thumbnail((longest, longest))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=QUALITY)
+    image.save(file, "JPEG", quality=quality)
     return file.getvalue()
