@@ -141,7 +141,8 @@ def imported(result: dict[str, Any]) -> str:
     unknown = result["unknown"]
     if not unknown:
         return line
-    return f"{line}\n  {count(len(unknown), 'item')} not of this run, or not told apart: {'; '.join(unknown[:3])}{' ...' * (len(unknown) > 3)}"
+    more = ' ...' * (len(unknown) > 3)
+    return f"{line}\n  {count(len(unknown), 'item')} not of this run, or not told apart: {'; '.join(unknown[:3])}{more}"
 
 
 def exported(result: dict[str, Any]) -> str:

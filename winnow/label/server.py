@@ -124,7 +124,7 @@ class Sent(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    uuid: str
+    uuid: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]  # comes back in the answer, so it has to be text
     item: str
     kind: Literal["label", "skip", "clear", "note", "undo"]
     value: str = ""
