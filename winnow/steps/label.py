@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from winnow.data.patches import write_box
 from winnow.data.pool import Pool
 from winnow.errors import Damaged, DataError, OptionError, Unreadable
 from winnow.label.catalogue import Catalogue, Listed
@@ -158,11 +159,14 @@ def pictures_of(pool: Pool, catalogue: Catalogue, run: RunFolder) -> Callable[[i
 
 def pixels_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) -> np.ndarray:
     """uint8 (h, w, 3 or 1) of an item at its own resolution, at the pool's where its source is gone."""
-    try:
-        from winnow.data.originals import original
+    from winnow.data.originals import original
 
-        return original(catalogue.source(row), catalogue.time(row), catalogue.box(row), pixel_limit=pixel_limit)
-    except (Unreadable, ImportError):
+    box = catalogue.box(row)
+    try:
+        return original(
+            catalogue.source(row), catalogue.time(row), None if box is None else write_box(box), pixel_limit=pixel_limit
+        )
+    except Unreadable:
         return pool.pixels([row])[0]
 
 
