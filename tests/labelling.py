@@ -36,8 +36,8 @@ def make_run(folder: Path, names: tuple[str, ...] = NAMES, groups: int = 3) -> P
 class Server:
     """`winnow label` on a run, until the block ends; `address` is what it printed."""
 
-    def __init__(self, run: Path, *words: object, port: int = 0) -> None:
-        command = [sys.executable, "-m", "winnow.cli", "label", "--run", run, "--port", port, *words]
+    def __init__(self, run: Path, *words: object, port: int = 0, program: tuple[str, ...] = ("-m", "winnow.cli")) -> None:
+        command = [sys.executable, *program, "label", "--run", run, "--port", port, *words]
         self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.said = []
         for line in self.process.stdout:

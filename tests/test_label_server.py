@@ -93,8 +93,8 @@ def test_names_come_back_as_they_are(server: Server):
 def test_labels_filters_undo_and_another_tab(server: Server, lanes: dict[str, list[str]]):
     a, b, c = lanes["chosen"]
     since = server.get("/api/state")["seq"]
-    answer = server.post("/api/events", {"who": "ann", "events": [
-        event("t-1", a), event("t-2", b, "skip", ""), event("t-3", "nobody"), event("t-4", c, value="boss"), event("t-5", c, "note", "<b>")]})  # fmt: skip
+    events = [event("t-1", a), event("t-2", b, "skip", ""), event("t-3", "nobody"), event("t-4", c, value="boss")]
+    answer = server.post("/api/events", {"who": "ann", "events": [*events, event("t-5", c, "note", "<b>")]})
     assert answer["saved"] == ["t-1", "t-2", "t-5"] and [entry["uuid"] for entry in answer["refused"]] == ["t-3", "t-4"]
     assert {item["id"]: (item["label"], item["skipped"], item["note"], item["by"]) for item in answer["items"]} == {
         a: ("staff", False, "", "ann"), b: (None, True, "", "ann"), c: (None, False, "<b>", "")}  # fmt: skip
@@ -153,99 +153,120 @@ def secrets_of(run: Path, server: Server) -> tuple[bytes, ...]:
     return server.token.encode(), b"clip 0", b"customer", b"JFIF", b"root:", b"SQLite", b"import "
 
 
-GET = "GET {} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-AUTHORIZED = "GET {} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
-POST = "POST /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n{}\r\n\r\n{body}"
-LABEL = '{"who": "mallory", "events": [{"uuid": "m-1", "item": "%s", "kind": "label", "value": "staff"}]}'
 DATA = "/api/items?show=all&limit=200"
+LABEL = '{"who": "mallory", "events": [{"uuid": "m-1", "item": "%s", "kind": "label", "value": "staff"}]}'
+
+
+def ask(target: str = DATA, method: str = "GET", version: str = "HTTP/1.1", more: str = "", body: str = "", **headers: str | None) -> str:
+    """A request that is in order but for what is given; None leaves a header out, `more` is added to them."""
+    ours: dict[str, str | None] = {"host": "127.0.0.1:{port}", "authorization": "Bearer {token}", "connection": "close"}
+    ours |= {name.replace("_", "-"): value for name, value in headers.items()}
+    lines = [f"{name}: {value}" for name, value in ours.items() if value is not None] + ([more] if more else [])
+    return "\r\n".join([f"{method} {target} {version}", *lines, "", body])
+
+
+def stranger(target: str) -> str:
+    return ask(target, authorization=None)
+
+
+def send(method: str = "POST", **headers: str | None) -> str:
+    given = {"content_type": "application/json", "content_length": "{length}"} | headers
+    return ask("/api/events", method, body="{body}", **given)
+
 
 HOSTILE = {
     # who asks
-    "no token": GET.replace("{}", DATA),
-    "wrong token": AUTHORIZED.replace("{token}", "x" * 43).replace("{}", DATA),
-    "token cut short": AUTHORIZED.replace("{token}", "{half}").replace("{}", DATA),
-    "token of another scheme": AUTHORIZED.replace("Bearer", "Basic").replace("{}", DATA),
-    "token in the address": GET.replace("{}", DATA + "&token={token}"),
-    "token in a cookie": GET.replace("{}", DATA).replace("Connection", "Cookie: token={token}\r\nConnection"),
-    "two tokens": AUTHORIZED.replace("{}", DATA).replace("Connection", "Authorization: Bearer x\r\nConnection"),
-    "token that is not ASCII": AUTHORIZED.replace("{token}", "\u00e9" * 43).replace("{}", DATA),
+    "no token": stranger(DATA),
+    "wrong token": ask(authorization="Bearer " + "x" * 43),
+    "token cut short": ask(authorization="Bearer {half}"),
+    "token of another scheme": ask(authorization="Basic {token}"),
+    "token in the address": stranger(DATA + "&token={token}"),
+    "token in a cookie": ask(authorization=None, cookie="token={token}"),
+    "two tokens": ask(more="Authorization: Bearer x"),
+    "token that is not ASCII": ask(authorization="Bearer " + "\u00e9" * 43),
     # the address it was asked by
-    "re-bound name": AUTHORIZED.replace("127.0.0.1:{port}", "evil.example:{port}").replace("{}", DATA),
-    "name that begins like ours": AUTHORIZED.replace("127.0.0.1:{port}", "127.0.0.1.evil.example:{port}").replace("{}", DATA),
-    "name with us as the user": AUTHORIZED.replace("127.0.0.1:{port}", "127.0.0.1:{port}@evil.example").replace("{}", DATA),
-    "host without port": AUTHORIZED.replace("127.0.0.1:{port}", "127.0.0.1").replace("{}", DATA),
-    "host of another port": AUTHORIZED.replace("127.0.0.1:{port}", "127.0.0.1:80").replace("{}", DATA),
-    "any address": AUTHORIZED.replace("127.0.0.1:{port}", "0.0.0.0:{port}").replace("{}", DATA),
-    "other form of the address": AUTHORIZED.replace("127.0.0.1:{port}", "2130706433:{port}").replace("{}", DATA),
-    "empty host": AUTHORIZED.replace("127.0.0.1:{port}", "").replace("{}", DATA),
-    "two hosts": AUTHORIZED.replace("Connection", "Host: evil.example\r\nConnection").replace("{}", DATA),
-    "no host, HTTP/1.0": "GET /api/state HTTP/1.0\r\nAuthorization: Bearer {token}\r\n\r\n",
-    "forwarded host": GET.replace("Connection", "X-Forwarded-Host: 127.0.0.1:{port}\r\nConnection").replace("127.0.0.1:{port}", "evil.example", 1).replace("{}", DATA),
-    "whole address of another": AUTHORIZED.replace("{}", "http://evil.example" + DATA),
-    "whole address of ours, without token": GET.replace("{}", "http://127.0.0.1:{port}" + DATA),
+    "re-bound name": ask(host="evil.example:{port}"),
+    "name that begins like ours": ask(host="127.0.0.1.evil.example:{port}"),
+    "name with us as the user": ask(host="127.0.0.1:{port}@evil.example"),
+    "host without port": ask(host="127.0.0.1"),
+    "host of another port": ask(host="127.0.0.1:80"),
+    "any address": ask(host="0.0.0.0:{port}"),
+    "other form of the address": ask(host="2130706433:{port}"),
+    "empty host": ask(host=""),
+    "no host": ask(host=None),
+    "no host, HTTP/1.0": ask(host=None, version="HTTP/1.0"),
+    "two hosts": ask(more="Host: evil.example"),
+    "forwarded host": ask(host="evil.example", x_forwarded_host="127.0.0.1:{port}"),
+    "whole address of another": ask("http://evil.example" + DATA),
+    "whole address of ours, without token": stranger("http://127.0.0.1:{port}" + DATA),
     "HTTP/0.9": "GET /api/state\r\n\r\n",
     # where from
-    "other origin": AUTHORIZED.replace("Connection", "Origin: http://evil.example\r\nConnection").replace("{}", DATA),
-    "origin null": AUTHORIZED.replace("Connection", "Origin: null\r\nConnection").replace("{}", DATA),
-    "origin of another port": AUTHORIZED.replace("Connection", "Origin: http://127.0.0.1:1\r\nConnection").replace("{}", DATA),
-    "origin https": AUTHORIZED.replace("Connection", "Origin: https://127.0.0.1:{port}\r\nConnection").replace("{}", DATA),
-    "preflight": "OPTIONS /api/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://evil.example\r\nAccess-Control-Request-Method: POST\r\nConnection: close\r\n\r\n",
+    "other origin": ask(origin="http://evil.example"),
+    "origin null": ask(origin="null"),
+    "origin of another port": ask(origin="http://127.0.0.1:1"),
+    "origin https": ask(origin="https://127.0.0.1:{port}"),
+    "preflight": ask("/api/events", "OPTIONS", origin="http://evil.example", access_control_request_method="POST"),
     # paths
-    "dots": GET.replace("{}", "/../../../../etc/passwd"),
-    "encoded dots": GET.replace("{}", "/%2e%2e/%2e%2e/%2e%2e/etc/passwd"),
-    "encoded slashes": GET.replace("{}", "/..%2f..%2f..%2f..%2fetc%2fpasswd"),
-    "doubly encoded": GET.replace("{}", "/%252e%252e%252fetc%252fpasswd"),
-    "backslashes": GET.replace("{}", "/..%5c..%5cguard.py"),
-    "a module beside the page": GET.replace("{}", "/..%2fstore.py"),
-    "whole path": GET.replace("{}", "//etc/passwd"),
-    "nul in the path": GET.replace("{}", "/index.html%00.js"),
-    "bytes that are not UTF-8": GET.replace("{}", "/%ff%fe"),
-    "api in capitals": GET.replace("{}", "/API/state"),
-    "api behind two slashes": GET.replace("{}", "//api/state"),
-    "api behind dots": GET.replace("{}", "/x/../api/state"),
-    "api, a letter encoded": GET.replace("{}", "/%61pi/state"),
-    "api with a slash at the end": GET.replace("{}", "/api/state/"),
-    "documentation": GET.replace("{}", "/docs"),
-    "schema": GET.replace("{}", "/openapi.json"),
-    "the token's file": GET.replace("{}", "/labels.token"),
-    "picture of no number": AUTHORIZED.replace("{}", "/api/pictures/..%2f..%2fetc%2fpasswd"),
-    "negative row": AUTHORIZED.replace("{}", "/api/pictures/-1"),
-    "row beyond any number": AUTHORIZED.replace("{}", "/api/items/" + "9" * 5000),
-    "endless search": AUTHORIZED.replace("{}", "/api/items?text=" + "a" * 60000),
-    "lane with a quote": AUTHORIZED.replace("{}", "/api/items?lane=all'--"),
-    "limit without limit": AUTHORIZED.replace("{}", "/api/items?limit=1000000"),
-    "since before the beginning": AUTHORIZED.replace("{}", "/api/events?since=-1"),
+    "dots": stranger("/../../../../etc/passwd"),
+    "encoded dots": stranger("/%2e%2e/%2e%2e/%2e%2e/etc/passwd"),
+    "encoded slashes": stranger("/..%2f..%2f..%2f..%2fetc%2fpasswd"),
+    "doubly encoded": stranger("/%252e%252e%252fetc%252fpasswd"),
+    "backslashes": stranger("/..%5c..%5cguard.py"),
+    "a module beside the page": stranger("/..%2fstore.py"),
+    "whole path": stranger("//etc/passwd"),
+    "nul in the path": stranger("/index.html%00.js"),
+    "bytes that are not UTF-8": stranger("/%ff%fe"),
+    "api in capitals": stranger("/API/state"),
+    "api behind two slashes": stranger("//api/state"),
+    "api behind dots": stranger("/x/../api/state"),
+    "api, a letter encoded": stranger("/%61pi/state"),
+    "api with a slash at the end": stranger("/api/state/"),
+    "documentation": stranger("/docs"),
+    "schema": stranger("/openapi.json"),
+    "the token's file": stranger("/labels.token"),
+    "picture of no number": ask("/api/pictures/..%2f..%2fetc%2fpasswd"),
+    "negative row": ask("/api/pictures/-1"),
+    "row beyond any number": ask("/api/items/" + "9" * 5000),
+    "endless search": ask("/api/items?text=" + "a" * 60000),
+    "lane with a quote": ask("/api/items?lane=all'--"),
+    "limit without limit": ask("/api/items?limit=1000000"),
+    "since before the beginning": ask("/api/events?since=-1"),
     # what is sent
-    "form": POST.replace("{}", "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}"),
-    "plain text": POST.replace("{}", "Content-Type: text/plain\r\nContent-Length: {length}"),
-    "no type": POST.replace("{}", "Content-Length: {length}"),
-    "two types": POST.replace("{}", "Content-Type: text/plain\r\nContent-Type: application/json\r\nContent-Length: {length}"),
-    "no token, JSON": POST.replace("Authorization: Bearer {token}\r\n", "").replace("{}", "Content-Type: application/json\r\nContent-Length: {length}"),
-    "other origin, JSON": POST.replace("{}", "Origin: http://evil.example\r\nContent-Type: application/json\r\nContent-Length: {length}"),
-    "length that is no number": POST.replace("{}", "Content-Type: application/json\r\nContent-Length: many"),
-    "two lengths": POST.replace("{}", "Content-Type: application/json\r\nContent-Length: 3\r\nContent-Length: {length}"),
-    "length and chunks": POST.replace("{}", "Content-Type: application/json\r\nContent-Length: {length}\r\nTransfer-Encoding: chunked"),
-    "wrong method": POST.replace("POST", "PUT").replace("{}", "Content-Type: application/json\r\nContent-Length: {length}"),
-    "method over a header": GET.replace("Connection", "X-HTTP-Method-Override: DELETE\r\nConnection").replace("{}", "/api/events"),
-    "unknown method": AUTHORIZED.replace("GET", "BREW").replace("{}", "/api/state"),
-    "trace": AUTHORIZED.replace("GET", "TRACE").replace("{}", "/api/state"),
-    "tunnel": "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n\r\n",
-    "websocket": GET.replace("Connection: close", "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==").replace("{}", "/api/state"),
+    "form": send(content_type="application/x-www-form-urlencoded"),
+    "plain text": send(content_type="text/plain"),
+    "no type": send(content_type=None),
+    "two types": send(more="Content-Type: text/plain"),
+    "no token, JSON": send(authorization=None),
+    "other origin, JSON": send(origin="http://evil.example"),
+    "length that is no number": send(content_length="many"),
+    "two lengths": send(more="Content-Length: 3"),
+    "length and chunks": send(transfer_encoding="chunked"),
+    "wrong method": send("PUT"),
+    "method over a header": ask("/api/events", x_http_method_override="DELETE"),
+    "unknown method": ask("/api/state", "BREW"),
+    "trace": ask("/api/state", "TRACE"),
+    "tunnel": ask("evil.example:443", "CONNECT", host="evil.example:443"),
+    "websocket": ask(authorization=None, connection="Upgrade", upgrade="websocket", sec_websocket_version="13",
+                     sec_websocket_key="AAAAAAAAAAAAAAAAAAAAAA=="),
     "HTTP/2 preface": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "header without an end": "GET / HTTP/1.1\r\nX: " + "a" * 200_000,
-    "header smuggled by a line": GET.replace("{}", "/api/state%0d%0aAuthorization:%20Bearer%20{token}"),
+    "header smuggled by a line": stranger("/api/state%0d%0aAuthorization:%20Bearer%20{token}"),
     "not HTTP": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
 }  # fmt: skip
+
+
+def said(server: Server, request: str, item: str) -> bytes:
+    """What the server answers to a request with its blanks filled in."""
+    body = LABEL % item
+    for word, value in {"port": server.port, "token": server.token, "half": server.token[:20], "body": body, "length": len(body)}.items():
+        request = request.replace("{" + word + "}", str(value))
+    return server.raw(request.encode("latin-1"))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_request_gets_nothing(server: Server, run: Path, lanes: dict[str, list[str]], name: str):
     before = read_log(run)
-    body = LABEL % lanes["ids"][0]
-    request = HOSTILE[name]
-    for word, value in {"port": server.port, "token": server.token, "half": server.token[:20], "body": body, "length": len(body)}.items():
-        request = request.replace("{" + word + "}", str(value))
-    answer = server.raw(request.encode("latin-1", "replace"))
+    answer = said(server, HOSTILE[name], lanes["ids"][0])
     if answer:  # a connection that is only closed is an answer too
         status = int(answer.split()[1])
         assert 400 <= status < 500, answer[:300]
@@ -253,6 +274,13 @@ def test_a_hostile_request_gets_nothing(server: Server, run: Path, lanes: dict[s
         assert b"Traceback" not in answer and b"access-control" not in answer.lower()
     assert read_log(run) == before
     assert server.get("/api/state")["run"] == "run"  # and it goes on
+
+
+def test_the_same_requests_in_order_are_answered(server: Server, run: Path, lanes: dict[str, list[str]]):
+    assert b" 200 OK" in said(server, ask(), lanes["ids"][0]) and len(HOSTILE) >= 40
+    before = read_log(run)
+    assert b'"saved":["m-1"]' in said(server, send(origin="http://localhost:{port}", host="localhost:{port}"), lanes["ids"][0])
+    assert read_log(run) == before + 1
 
 
 def read_log(run: Path) -> int:

@@ -61,11 +61,12 @@ def labels(run: RunFolder) -> dict[str, tuple[str, str, str]]:
 
 
 def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) -> dict[str, Any]:
-    """Takes over the labels of a file or folder, see `winnow.label.exchange`; `classes` are added to the run's first.
+    """Takes over the labels of a file or folder, see `winnow.label.formats`; `classes` are added to the run's first.
 
     Returns how many labels were new, changed an earlier one or agreed with it, the notes, and the places of unknown items.
     """
-    from winnow.label.exchange import read, take_over
+    from winnow.label.exchange import take_over
+    from winnow.label.formats import read
 
     records = read(path)
     pool = Pool.open(run.folder("ingest"))
@@ -78,9 +79,10 @@ def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) ->
 def export_labels(run: RunFolder, path: Path, form: str = "") -> dict[str, Any]:
     """Writes the run's labels as CSV, imagefolder, Label Studio's JSON or COCO; `DataError` when there are none.
 
-    The format is told by the name unless `form` is one of `winnow.label.exchange.FORMATS`. Returns how many were written.
+    The format is told by the name unless `form` is one of `winnow.label.formats.FORMATS`. Returns how many were written.
     """
-    from winnow.label.exchange import format_of, records_of, write
+    from winnow.label.exchange import records_of
+    from winnow.label.formats import format_of, write
 
     form = format_of(path, form)
     pool = Pool.open(run.folder("ingest"))
