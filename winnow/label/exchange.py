@@ -10,7 +10,7 @@ from typing import Any
 from winnow.errors import InputError, OptionError
 from winnow.label.catalogue import Catalogue
 from winnow.label.formats import Record
-from winnow.label.store import Event, LabelStore
+from winnow.label.store import Event, LabelStore, State
 
 AT_ONCE = 5000  # events in a transaction of an import
 NEAR = 0.005  # seconds by which a time may be rounded: frames are further apart
@@ -56,9 +56,9 @@ def take_over(store: LabelStore, catalogue: Catalogue, records: Sequence[Record]
     if not found:
         raise InputError(f"No item of the run is the one in {unknown[0].where}, nor any other there.", MATCHING)
     counts = {"new": 0, "changed": 0, "same": 0, "notes": 0}
-    events = []
+    events, states = [], store.states()
     for item, record in found.items():
-        state = store.state(item)
+        state = states.get(item, State())
         kind = "same" if state.label == record.label else "new" if state.label is None else "changed"
         counts[kind] += 1
         if kind != "same":

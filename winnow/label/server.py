@@ -262,7 +262,8 @@ def _explain_errors(app: FastAPI) -> None:
 def listen(port: int) -> socket.socket:
     """A socket on 127.0.0.1 at the port, or the next free one; 0 takes any. `OptionError` when there is none."""
     for number in range(port, min(port + PORTS, 65536)) if port else (0,):
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        # Named TCP, or asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for an acknowledgement.
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if os.name == "posix":  # else a server started again would wait for the last one's connections to be forgotten
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

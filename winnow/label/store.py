@@ -302,9 +302,11 @@ def _malformed(event: Event) -> str:
 def _not_text(text: str, most: int) -> str:
     if len(text) > most:
         return f"has more than {most} characters"
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON may hold half of a character
         return "is not text"
-    return ""
+    return "is not text" if "\0" in text else ""
 
 
 def _now() -> str:
