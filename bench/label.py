@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from common import arguments, finish, table
-
 from winnow.label.catalogue import Catalogue, Listed
 from winnow.label.exchange import records_of, take_over
 from winnow.label.formats import read, write
 from winnow.label.store import LabelStore
+
+from common import arguments, finish, table
 
 CLASSES = ["staff", "customer", "other"]
 TOKEN = "t" * 43
@@ -138,7 +138,8 @@ def measure(n: int, path: Path, times: int) -> tuple[dict[str, Any], list[dict[s
     known = [item for page in range(5) for item in line.ask(f"/api/items?lane=all&show=all&limit=200&after={page * n // 5}")["items"]]
 
     def one_label(number: int) -> None:
-        sent = {"uuid": f"b{os.getpid()}-{n}-{time.time_ns()}", "item": rng.choice(known)["id"], "kind": "label", "value": rng.choice(CLASSES)}
+        item, value = rng.choice(known)["id"], rng.choice(CLASSES)
+        sent = {"uuid": f"b{os.getpid()}-{time.time_ns()}", "item": item, "kind": "label", "value": value}
         assert line.ask("/api/events", {"who": "bench", "events": [sent]})["saved"]
 
     rows.append({"request": "an item with its neighbours", **milliseconds(lambda _: line.ask(f"/api/items/{rng.randrange(n)}"), times)})

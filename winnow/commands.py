@@ -225,13 +225,13 @@ def lambda_(
 def label(
     *,
     run: RunPath,
-    classes: str = "",
+    classes: str | None = None,
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8765,
-    who: str = "",
+    who: str | None = None,
     open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
     import_: Annotated[Path | None, Parameter(name="--import")] = None,
     export: Path | None = None,
-    format: Literal["", "csv", "imagefolder", "label-studio", "coco"] = "",
+    format: Literal["csv", "imagefolder", "label-studio", "coco"] | None = None,
 ) -> None:
     """Label pictures on a page of this machine, and take labels to and from other tools.
 
@@ -247,14 +247,14 @@ def label(
     from winnow.steps import label as steps
 
     folder = RunFolder.open(run)
-    named = [name for name in classes.split(",") if name.strip()]
+    named = [name for name in (classes or "").split(",") if name.strip()]
     if import_ is None and export is None:
-        steps.label(folder, classes=named, port=port, who=who, open_browser=open_, tell=_say)
+        steps.label(folder, classes=named, port=port, who=who or "", open_browser=open_, tell=_say)
         return
     if import_ is not None:
         print(show.imported(steps.import_labels(folder, import_, classes=named)))
     if export is not None:
-        print(show.exported(steps.export_labels(folder, export, format)))
+        print(show.exported(steps.export_labels(folder, export, format or "")))
 
 
 def recipes() -> None:

@@ -159,12 +159,13 @@ class Catalogue:
 
     def _holds(self, text: str) -> np.ndarray:
         """Which of the distinct sources hold a text."""
-        if text not in self._texts:
-            found = pc.match_substring(self._sources, text, ignore_case=True)
-            self._texts[text] = found.to_numpy(zero_copy_only=False)
+        found = self._texts.get(text)
+        if found is None:
+            found = pc.match_substring(self._sources, text, ignore_case=True).to_numpy(zero_copy_only=False)
+            self._texts[text] = found
             if len(self._texts) > TEXTS:
                 self._texts.popitem(last=False)
-        return self._texts[text]
+        return found
 
     def describe(self, row: int) -> dict[str, Any]:
         """What is known of an item, as JSON has it."""
