@@ -368,6 +368,27 @@ def test_a_killed_export_leaves_no_half_folder(run: winnow.Run, tmp_path: Path):
     assert run.export_labels(tmp_path / "labelled")["labels"] == 6
 
 
+def test_a_killed_import_goes_on_where_it_stopped(run: winnow.Run, tmp_path: Path):
+    run.export_labels(tmp_path / "labels.csv")
+    other = second(run, tmp_path / "other")
+    slow = (
+        "import sys, time, winnow\nfrom winnow.label import exchange, store\n"
+        "exchange.AT_ONCE = 1\nadd = store.LabelStore.add\n"
+        "store.LabelStore.add = lambda *a: (add(*a), print('one', flush=True), time.sleep(0.2))[0]\n"
+        f"winnow.Run(sys.argv[1]).import_labels(sys.argv[2], classes={CLASSES!r})\n"
+    )
+    words = [sys.executable, "-c", slow, str(other.folder.path), str(tmp_path / "labels.csv")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert 0 < len(state(other)) < 6
+    result = other.import_labels(tmp_path / "labels.csv")
+    assert result["new"] and result["same"] and result["new"] + result["same"] == 6
+    assert state(other) == state(run)
+    assert store_seq(other) == len(CLASSES) + 6 + 3  # each label and note once
+
+
 def test_the_command(run: winnow.Run, tmp_path: Path):
     done = winnow_command("label", "--run", run.folder.path, "--export", tmp_path / "labels.csv")
     assert done.stdout.startswith("Exported 6 labels as csv") and done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ import sqlite3
 import sys
 import threading
 import unicodedata
+import zlib
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from winnow.errors import Damaged, OptionError, RunError
 
 APPLICATION = 0x57_4E_4F_57  # "WNOW", by which SQLite's header tells whose file it is
 VERSION = 1
+COLUMNS = "seq, uuid, who, at, received, item, kind, value"
 DECIDE = ("label", "skip", "clear")
 KINDS = (*DECIDE, "note", "undo")
 WAIT = 30.0  # seconds for another process that is writing
@@ -23,14 +25,15 @@ LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000}
 
 SCHEMA = f"""
 CREATE TABLE events (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY,
     uuid TEXT NOT NULL UNIQUE,
     who TEXT NOT NULL,
     at TEXT NOT NULL,
     received TEXT NOT NULL,
     item TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('class', 'label', 'skip', 'clear', 'note', 'undo')),
-    value TEXT NOT NULL
+    value TEXT NOT NULL,
+    sum INTEGER NOT NULL
 );
 CREATE INDEX events_of_item ON events (item);
 CREATE TRIGGER never_updated BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
@@ -70,6 +73,7 @@ class Added(NamedTuple):
     refused: list[tuple[str, str]]
 
 
+UNTOUCHED = State()
 Result = TypeVar("Result")
 
 
@@ -86,7 +90,8 @@ class LabelStore:
         self.path = path
         self._connection = connection
         self._lock = threading.RLock()
-        self._seq = 0
+        self._seq = self._sum = 0
+        self._last = (0, 0)
         self._classes: list[str] = []
         self._states: dict[str, State] = {}
 
@@ -137,7 +142,8 @@ class LabelStore:
         def make() -> list[str]:
             new = [name for name in dict.fromkeys(wanted) if name not in self._classes]
             # The name is the uuid too, so that two processes never make the same class twice.
-            self._insert((f"class {name}", who, "", _now(), "", "class", name) for name in new)
+            for name in new:
+                self._insert(f"class {name}", who, "", _now(), "", "class", name)
             return new
 
         self._locked(make, writes=True)
@@ -162,7 +168,7 @@ class LabelStore:
                     added.refused.append((event.uuid, reason))
                     continue
                 if is_new:
-                    self._insert([(event.uuid, who, event.at, received, event.item, event.kind, event.value)])
+                    self._insert(event.uuid, who, event.at, received, event.item, event.kind, event.value)
                 added.saved.append(event.uuid)
             return added
 
@@ -170,7 +176,7 @@ class LabelStore:
 
     def state(self, item: str) -> State:
         """What holds for an item; of one that nobody touched, nothing does."""
-        return self._locked(lambda: self._states.get(item, State()))
+        return self._locked(lambda: self._states.get(item, UNTOUCHED))
 
     def states(self) -> dict[str, State]:
         """What holds for every item that somebody touched."""
@@ -212,21 +218,23 @@ class LabelStore:
 
     def _refresh(self) -> None:
         """Folds in the events that came since, whoever wrote them."""
-        rows = self._connection.execute(
-            "SELECT seq, item, kind, value, who, received FROM events WHERE seq > ? ORDER BY seq", (self._seq,)
-        )
-        for seq, item, kind, value, who, received in rows:
+        rows = self._connection.execute(f"SELECT {COLUMNS}, sum FROM events WHERE seq > ? ORDER BY seq", (self._seq,))
+        for *event, total in rows:
+            if total != _sum(event, self._sum):
+                raise sqlite3.DatabaseError(f"event {event[0]} is not what was written")
+            self._seq, _, who, _, received, item, kind, value = event
+            self._sum = total
             if kind == "class":
                 self._classes.append(value)
             elif kind == "undo":
                 self._states[item] = self._fold(item)
             else:
-                self._states[item] = _after(self._states.get(item, State()), kind, value, who, received)
-            self._seq = seq
+                self._states[item] = _after(self._states.get(item, UNTOUCHED), kind, value, who, received)
+        self._last = (self._seq, self._sum)
 
     def _fold(self, item: str) -> State:
         """An item's state from all its events that are not undone."""
-        state = State()
+        state = UNTOUCHED
         for event in self._connection.execute(
             "SELECT kind, value, who, received FROM events WHERE item = ?1 AND kind != 'undo' AND uuid NOT IN "
             "(SELECT value FROM events WHERE item = ?1 AND kind = 'undo') ORDER BY seq",
@@ -235,10 +243,12 @@ class LabelStore:
             state = _after(state, *event)
         return state
 
-    def _insert(self, rows: Any) -> None:
-        self._connection.executemany(
-            "INSERT INTO events (uuid, who, at, received, item, kind, value) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
-        )
+    def _insert(self, *fields: str) -> None:
+        """Appends an event within the transaction that `_locked` began, numbered and summed up after the last one."""
+        seq, total = self._last
+        event = (seq + 1, *fields)
+        self._last = (seq + 1, _sum(event, total))
+        self._connection.execute(f"INSERT INTO events ({COLUMNS}, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*event, self._last[1]))
 
     def _refusal(self, event: Event, known: Container[str] | None) -> str:
         """Why an event has no meaning here, or ""."""
@@ -257,6 +267,11 @@ class LabelStore:
     def _find(self, uuid: str) -> tuple[str, str, str] | None:
         """Item, kind and value of an event."""
         return self._connection.execute("SELECT item, kind, value FROM events WHERE uuid = ?", (uuid,)).fetchone()
+
+
+def _sum(event: Sequence[Any], before: int) -> int:
+    """The sum of an event and all before it: SQLite keeps none, and a flipped bit would be another label."""
+    return zlib.crc32("\0".join(map(str, event)).encode(), before)
 
 
 def _after(state: State, kind: str, value: str, who: str, received: str) -> State:
