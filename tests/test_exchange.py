@@ -335,6 +335,8 @@ def test_where_an_export_cannot_go(run: winnow.Run, tmp_path: Path):
         (tmp_path / "x.json", "", "two formats"),
         (tmp_path / "x.doc", "", "no known format"),
         (tmp_path / "x.csv", "yolo", "no format 'yolo'"),
+        (tmp_path / "file" / "x.csv", "", "cannot be written"),
+        (tmp_path / "file" / "x", "", "cannot be written"),
     ):
         with pytest.raises(OptionError, match=said):
             run.export_labels(path, format=form)

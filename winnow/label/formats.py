@@ -68,16 +68,21 @@ def format_of(path: Path, chosen: str = "") -> str:
 def write(path: Path, records: Sequence[Record], form: str, draw: Draw) -> None:
     """Writes labels in a format of `FORMATS`, whole or not at all; `draw` gives the pictures of an imagefolder.
 
-    Raises `OptionError` for a folder that is there already and not empty, and where a file stands for a folder or the reverse.
+    Raises `OptionError` for a folder that is there already and not empty, where a file stands for a folder or the reverse,
+    and for a place that cannot be written.
     """
     if path.is_dir() != (form == "imagefolder") and path.exists():
         raise OptionError(f"{path} is {'a folder' if path.is_dir() else 'a file'} already.", "Choose another name.")
-    if form == "csv":
-        write_text(path, _csv_text(COLUMNS, [record.row() for record in records]))
-    elif form == "imagefolder":
-        _write_folder(path, records, draw)
-    else:
-        write_json(path, _tasks(records) if form == "label-studio" else _coco(records))
+    try:
+        if form == "csv":
+            write_text(path, _csv_text(COLUMNS, [record.row() for record in records]))
+        elif form == "imagefolder":
+            _write_folder(path, records, draw)
+        else:
+            write_json(path, _tasks(records) if form == "label-studio" else _coco(records))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OptionError(f"{path} cannot be written ({reason}).", "Choose another place.") from error
 
 
 def read(path: Path) -> list[Record]:
@@ -136,10 +141,12 @@ def _read_csv(path: Path) -> Iterator[Record]:
 
 
 def _text(path: Path) -> str:
-    if path.stat().st_size > LARGEST:
-        raise InputError(f"{path} has more than {LARGEST >> 30} GiB.", "Split it.")
     try:
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"{path} has more than {LARGEST >> 30} GiB.", "Split it.")
         text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}).", "Check its permissions.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8.") from error
     if "\0" in text:
