@@ -255,6 +255,9 @@ HOSTILE = {
 }  # fmt: skip
 
 
+UNANSWERED = {"length and chunks", "header without an end"}  # it waits for the chunk; it closes while we still send
+
+
 def said(server: Server, request: str, item: str) -> bytes:
     """What the server answers to a request with its blanks filled in."""
     body = LABEL % item
@@ -267,7 +270,7 @@ def said(server: Server, request: str, item: str) -> bytes:
 def test_a_hostile_request_gets_nothing(server: Server, run: Path, lanes: dict[str, list[str]], name: str):
     before = read_log(run)
     answer = said(server, HOSTILE[name], lanes["ids"][0])
-    if answer:  # a connection that is only closed is an answer too
+    if answer or name not in UNANSWERED:
         status = int(answer.split()[1])
         assert 400 <= status < 500, answer[:300]
         assert not any(secret in answer for secret in secrets_of(run, server)), answer
