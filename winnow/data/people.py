@@ -61,7 +61,7 @@ def crops(picture: np.ndarray, boxes: np.ndarray, options: IngestOptions) -> lis
     whole = Image.fromarray(picture).convert("L" if options.grey else "RGB")
     height, width = options.size
     scaled = [
-        np.asarray(whole.resize((width, height), Image.Resampling.BILINEAR, box=(x, y, x + wide, y + high)))
+        np.asarray(whole.crop((x, y, x + wide, y + high)).resize((width, height), Image.Resampling.BILINEAR))
         for x, y, wide, high in boxes.tolist()
     ]
     return [pixels.reshape(height, width, -1) for pixels in scaled]
