@@ -314,6 +314,14 @@ def test_the_command_says_how_many_and_opens_no_connection(folder, detector, tmp
     assert done.returncode != 0 and "--people needs a detector" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_doctor_tries_the_detector(detector, folder):
+    done = winnow_command("doctor", env={"WINNOW_DETECTOR": str(detector)})
+    assert done.returncode == 0 and f"ok       detector for --people: {detector}, 80 classes" in done.stdout
+    done = winnow_command("doctor", env={"WINNOW_DETECTOR": str(folder / "a.png")})
+    assert done.returncode != 0 and "FAILS    detector for --people: ModelError: " in done.stdout
+    assert "detector for --people: none" in winnow_command("doctor", env={"WINNOW_DETECTOR": ""}).stdout
+
+
 def test_one_crop_is_called_one():
     numbers = dict.fromkeys(("refused", "copies", "skipped", "patches", "empty"), 0)
     said = show.ingest({**numbers, "pictures": 1, "frames": 0, "videos": 0, "groups": 1, "seconds": 0.0, "crops": 1})

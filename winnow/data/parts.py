@@ -127,8 +127,8 @@ def _cut(name: str, image: np.ndarray, options: IngestOptions, find: Finder | No
 
 def _about(image: np.ndarray, pieces: int, blank: int) -> dict[str, Any]:
     height, width, channels = image.shape
-    return {"width": width, "height": height, "patches": pieces, "blank": blank,
-            "colour": channels == 3 and bool((image != image[..., :1]).any())}
+    coloured = any((image[..., 0] != image[..., channel]).any() for channel in range(1, channels))
+    return {"width": width, "height": height, "patches": pieces, "blank": blank, "colour": coloured}
 
 
 def _rows_of(part: Part, place: int, time: float | None, found: _Decoded) -> Iterator[np.ndarray]:

@@ -18,7 +18,7 @@ LARGEST_DETECTOR = 2 << 30  # bytes
 
 HOW_TO_GET_ONE = (
     "Give --detector FILE.onnx, or set WINNOW_DETECTOR to such a file: yolox_nano.onnx of the releases of Megvii-BaseDetection/YOLOX "
-    "on GitHub (4 MB), or FastestDet.onnx of dog-qiuqiu/FastestDet (1 MB, twice as fast). With a network also: "
+    "on GitHub (4 MB), or FastestDet.onnx of dog-qiuqiu/FastestDet (1 MB, twice as fast, less exact). With a network also: "
     "--detector fasterrcnn_mobilenet_v3_large_320_fpn, which downloads its weights."
 )
 
@@ -31,7 +31,7 @@ class Finder:
     """
 
     def __init__(self, options: IngestOptions) -> None:
-        self.detector, self.identity = _load(options.detector or os.environ.get(VARIABLE, ""))
+        self.detector, self.identity = _load(os.path.expanduser(options.detector or os.environ.get(VARIABLE, "")))
         self.options = options
         self.wanted = [_class(name.strip(), self.detector) for name in options.objects.split(",")]
 
@@ -58,7 +58,8 @@ def widened(boxes: np.ndarray, margin: float, size: tuple[int, ...]) -> np.ndarr
 
 def crops(picture: np.ndarray, boxes: np.ndarray, options: IngestOptions) -> list[np.ndarray]:
     """What the boxes hold, each scaled as a picture file is, with one channel where the options want grey."""
-    whole = Image.fromarray(picture).convert("L" if options.grey else "RGB")
+    whole = Image.fromarray(picture)
+    whole = whole.convert("L") if options.grey else whole
     height, width = options.size
     scaled = [
         np.asarray(whole.crop((x, y, x + wide, y + high)).resize((width, height), Image.Resampling.BILINEAR))
