@@ -47,7 +47,7 @@ class Page(NamedTuple):
 class Catalogue:
     """A pool's items (n rows) and, beside each, what holds for it now, as arrays that a query masks.
 
-    `items` has the columns id, source, group, time (seconds or null), box ('x,y,w,h' or null) and, if known, confidence;
+    `items` has the columns id, source, group, time (seconds or null), box ('x,y,w,h' or null) and confidence (or null);
     `usable` (n,) leaves rows out, such as copies. `chosen` and `odd` fill the lanes of these names, in their order.
     """
 
@@ -66,10 +66,7 @@ class Catalogue:
         self.groups: list[str] = [name or "" for name in groups.to_pylist()]
         self._time = items.column("time").to_numpy(zero_copy_only=False)
         self._box = items.column("box")
-        if "confidence" in items.column_names:
-            self._confidence = items.column("confidence").to_numpy(zero_copy_only=False)
-        else:
-            self._confidence = np.full(items.num_rows, np.nan, np.float32)
+        self._confidence = items.column("confidence").to_numpy(zero_copy_only=False)
         self._listed = {row: entry for lane in (odd, chosen) for row, entry in self._known(lane)}
         self._score = {row: entry.score for row, entry in self._known(odd)}
         self.lanes = {
