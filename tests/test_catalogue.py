@@ -136,8 +136,8 @@ def test_neighbours_of_a_crop_are_those_of_its_place():
         moments = sorted(set(times[row % 2 :: 2]))
         place = moments.index(times[row])
         expected = []
-        for time in moments:
-            there = [other for other in range(row % 2, n, 2) if times[other] == time]
+        for moment in moments:
+            there = [other for other in range(row % 2, n, 2) if times[other] == moment]
             expected.append(min(there, key=lambda other: np.hypot(*(middles[other] - middles[row]))))
         assert made.neighbours(row) == (expected[max(0, place - 4) : place], expected[place + 1 : place + 5])
 
