@@ -99,8 +99,39 @@ def test_the_loop_equals_a_plain_one(tmp_path):
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
 
+def test_adadelta_is_that_of_its_paper(tmp_path):
+    """Zeiler 2012, algorithm 1, by hand: decay 0.95, the step scaled by the rate."""
+    chosen = options(iterations=6, check_every=6, optimizer="adadelta", rate=0.5, schedule="constant", loss="mean")
+    ours, plain = network(), network().train()
+    train(ours, blobs(), ROWS, chosen, tmp_path)
+    squares = [torch.zeros_like(value) for value in plain.parameters()]
+    steps = [torch.zeros_like(value) for value in plain.parameters()]
+    order = BatchOrder(48, 16, 0)
+    for step in range(6):
+        images = to_images(torch.from_numpy(blobs()[order(step)]))
+        gradients = torch.autograd.grad(plain(images).reconstruction.mean(), list(plain.parameters()))
+        with torch.no_grad():
+            for value, gradient, square, moved in zip(plain.parameters(), gradients, squares, steps, strict=True):
+                square.mul_(0.95).add_(0.05 * gradient**2)
+                change = -((moved + 1e-6) / (square + 1e-6)).sqrt() * gradient
+                moved.mul_(0.95).add_(0.05 * change**2)
+                value.add_(0.5 * change)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_it_learns_with_batch_normalisation_and_adadelta(tmp_path):
+    model = build(ModelOptions(architecture="selection", latent=16, width=4), (16, 16), 3)
+    chosen = options(iterations=300, check_every=50, optimizer="adadelta", rate=1.0, schedule="constant", loss="mean")
+    result = train(model, blobs(size=16), ROWS, chosen, tmp_path)
+    spread = (blobs(size=16)[48:] / 255.0).var(axis=0).mean()  # the error of the mean picture
+    assert result.validation_loss < 0.5 * spread
+    images = to_images(torch.from_numpy(blobs(size=16)[48:]))
+    assert load_model(tmp_path)(images).reconstruction.mean().item() == pytest.approx(result.validation_loss, rel=1e-4)
+
+
 @pytest.mark.parametrize("change", [
-    {"rate": 2e-3}, {"schedule": "constant"}, {"batch": 8}, {"loss": "sigma"}, {"loss": "mean"}, {"latent_weight": 0.1},
+    {"optimizer": "adadelta"}, {"rate": 2e-3}, {"schedule": "constant"}, {"batch": 8}, {"loss": "sigma"}, {"loss": "mean"}, {"latent_weight": 0.1},
     {"free_bits": 1.0}, {"seed": 1}, {"shift": 0.2}, {"flip": True}, {"precision": "bfloat16"}, {"iterations": 19},
 ])
 def test_every_option_changes_the_weights(tmp_path, change):
