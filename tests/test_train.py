@@ -301,14 +301,21 @@ def test_models_that_cannot_be_trained_are_told(tmp_path, trainable, message):
 # Killing and going on. The children come from a fork server, so that each need not import torch.
 
 LONG = {"iterations": 400, "check_every": 28, "shift": 0.1, "flip": True, "patience": 0}
+# What has a state that must come back: Adam's moments and the noise of a VAE, Adadelta's and running averages.
+KINDS = {
+    "adam": ({"variational": True}, 12, {}),
+    "adadelta": ({"architecture": "selection"}, 16, {"optimizer": "adadelta", "rate": 1.0, "schedule": "constant"}),
+}
 
 
-def child(folder, resume, save_seconds=0.0):
+def child(folder, kind, resume, save_seconds=0.0):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a script
     torch.set_num_threads(1)
     training.SAVE_SECONDS = save_seconds
+    given, size, differing = KINDS[kind]
+    model = build(ModelOptions(latent=4, width=4, **given), (size, size), 3)
     try:
-        train(network(variational=True), blobs(), ROWS, options(**LONG), folder, resume=resume)
+        train(model, blobs(size=size), ROWS, options(**LONG, **differing), folder, resume=resume)
     except Interrupted as stopped:
         (folder / "interrupted.txt").write_text(str(stopped))
 
@@ -326,10 +333,15 @@ def spawn():
     return start
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(spawn, tmp_path_factory):
+def uninterrupted(spawn, kind, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    process = spawn(folder, False, 1e9)
+    process = spawn(folder, kind, False, 1e9)
     process.join()
     assert process.exitcode == 0
     return folder
@@ -351,10 +363,10 @@ def same_log(one, other):
     return plain[0] == plain[1]
 
 
-def test_killed_again_and_again_it_ends_with_the_same_weights(spawn, uninterrupted, tmp_path):
+def test_killed_again_and_again_it_ends_with_the_same_weights(spawn, kind, uninterrupted, tmp_path):
     last, rng, kills = tmp_path / "checkpoints" / "last.safetensors", random.Random(0), 0
     for _ in range(5):
-        process = spawn(tmp_path, kills > 0)
+        process = spawn(tmp_path, kind, kills > 0)
         stamp = last.stat().st_mtime_ns if last.exists() else None
         if changed(last, stamp, process) is not None:
             time.sleep(rng.uniform(0, 0.05))
@@ -362,7 +374,7 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(spawn, uninterrupt
         process.join()
         kills += not (tmp_path / "model.json").exists()
     assert kills >= 2
-    process = spawn(tmp_path, True)
+    process = spawn(tmp_path, kind, True)
     process.join()
     assert process.exitcode == 0
     assert weights_of(tmp_path) == weights_of(uninterrupted)
@@ -370,14 +382,14 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(spawn, uninterrupt
     assert len(list((tmp_path / "checkpoints").glob("best-*"))) == 1
 
 
-def test_ctrl_c_saves_between_two_steps_and_goes_on(spawn, uninterrupted, tmp_path):
-    process = spawn(tmp_path, False)
+def test_ctrl_c_saves_between_two_steps_and_goes_on(spawn, kind, uninterrupted, tmp_path):
+    process = spawn(tmp_path, kind, False)
     changed(tmp_path / "checkpoints" / "last.safetensors", None, process)
     os.kill(process.pid, signal.SIGINT)
     process.join()
     assert "--resume" in (tmp_path / "interrupted.txt").read_text()
     assert not (tmp_path / "model.json").exists()
-    process = spawn(tmp_path, True)
+    process = spawn(tmp_path, kind, True)
     process.join()
     assert weights_of(tmp_path) == weights_of(uninterrupted)
     assert same_log(tmp_path, uninterrupted)
