@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import Interpolation
 
-from winnow.data import video
+from winnow.data import containers, video
 from winnow.errors import OptionError, Unreadable
 
 import videos
@@ -317,8 +317,8 @@ def test_noise_in_the_middle_costs_only_the_middle(tmp_path, made, name):
 def test_the_same_through_an_open_file(made, monkeypatch):
     """As videos of a store are read: by seeking in a file object."""
     expected = {name: fast(made(name), every=0.3) for name in ("h264.mp4", "h264-open.mkv", "gif.gif")}
-    monkeypatch.setattr(video.storage, "is_remote", lambda _: True)
-    monkeypatch.setattr(video.storage, "open_binary", lambda uri: io.BytesIO(Path(uri).read_bytes()))
+    monkeypatch.setattr(containers.storage, "is_remote", lambda _: True)
+    monkeypatch.setattr(containers.storage, "open_binary", lambda uri: io.BytesIO(Path(uri).read_bytes()))
     for name, frames in expected.items():
         assert_same(fast(made(name), every=0.3), frames)
 

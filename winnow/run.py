@@ -20,7 +20,7 @@ from winnow.options import Options, Recipe, Section
 
 STEPS = ("ingest", "train", "encode", "calibrate")
 FOLDERS = {"ingest": "pool", "train": "model", "encode": "encodings", "calibrate": "detector"}
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "Pillow", "av", "scikit-learn", "faiss-cpu")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "Pillow", "av", "scikit-learn", "faiss-cpu", "onnxruntime")
 
 
 class RunFolder:

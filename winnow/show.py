@@ -22,6 +22,9 @@ def ingest(result: dict[str, Any]) -> str:
         f"Ingested {count(result['pictures'], 'picture')} and {count(result['frames'], 'frame')} of "
         f"{count(result['videos'], 'video')}{patches} in {count(result['groups'], 'group')} ({result['seconds']:.1f} s)."
     ]
+    if result.get("crops"):
+        without = f"; {result['empty']:,} of the pictures and frames show none" if result["empty"] else ""
+        lines.append(f"  Found {count(result['crops'], 'crop')}{without}.")
     left_out = [
         f"{result[name]:,} {text}"
         for name, text in (

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from winnow.data import storage
-from winnow.data.swscale import Painter, check_pixels
+from winnow.data.containers import broken, opened
+from winnow.data.swscale import Painter
 from winnow.errors import OptionError, Unreadable
 
 if TYPE_CHECKING:
@@ -27,17 +25,14 @@ VIDEO_SUFFIXES = frozenset((
 """Suffixes, in lower case, of the files read as videos (animated GIFs among them)."""
 
 SHORTEST_STEP = 0.001  # frames are named by their time in milliseconds
-TIMEOUT = 60.0  # seconds to open a video or to read its next packet
-
-# Only files that hold the pictures themselves: a playlist (hls, concat, dash) could name any other file or address.
-FORMATS = ("mov,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,gif,ogg,mxf,dv,yuv4mpegpipe,"
-           "h264,hevc,m4v,ivf,obu,nut,wtv")
 
 # Codecs whose key packets start a decoder afresh and whose packets carry one frame each; GIF, for one, flags packets
 # as keys that build on the picture before.
 SKIPPABLE = frozenset((
     "h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "vp8", "vp9", "av1", "libdav1d", "mjpeg", "prores", "dnxhd",
 ))
+SEEKABLE = ("mov", "matroska")  # containers with an index of key frames; others guess, and may end elsewhere
+MOST_REORDERED = 2.0  # seconds; an index by decoding time can lead to a key frame that is shown after the time wanted
 HELD_PACKETS, HELD_BYTES = 1000, 32 << 20  # most that waits for the next key packet before it is decoded after all
 THREADS = 4  # more threads hold more full-size frames and no longer decode faster
 MOST_FAILURES = 100  # reads in a row that may fail before the rest of a damaged file is given up
@@ -68,7 +63,7 @@ def frames(uri: str, size: tuple[int, int] | None, *, every: float = 1.0, keyfra
         raise OptionError(f"--every {every} is shorter than a millisecond.", "Give at least 0.001 seconds.")
     clock = _Clock(Fraction(1, 1000) if keyframes else Fraction(every).limit_denominator(1_000_000))
     for plain in (False, True):
-        with _opened(uri, pixel_limit) as (container, stream):
+        with opened(uri, pixel_limit) as (container, stream):
             clock.start(stream)
             sized = stream.codec_context.width > 0
             paint = Painter(size, grey, pixel_limit)
@@ -84,10 +79,50 @@ def frames(uri: str, size: tuple[int, int] | None, *, every: float = 1.0, keyfra
         raise Unreadable(f"no picture could be decoded{why}")
 
 
+def frame_at(uri: str, time: float, *, pixel_limit: float = 200.0) -> Frame:
+    """The frame nearest to a presentation time, at most 1 ms away, at the video's own size, upright, in colour.
+
+    Decoded from the key frame before it where the container tells where that is, else from the start. Raises
+    `Unreadable` (reason without the file's name) when there is no such frame or it cannot be decoded.
+    """
+    for start in (time, time - MOST_REORDERED, None):
+        with opened(uri, pixel_limit) as (container, stream):
+            clock = _Clock(Fraction(1, 1000))
+            clock.start(stream)
+            if start is not None and not _sought(container, stream, clock, start):
+                continue
+            found = _nearest(_forward(container, stream, clock, False), time)
+            if found:
+                return Frame(found[1], _painted(Painter(None, False, pixel_limit), found[0]))
+    raise Unreadable(f"it has no frame at {time:.3f} s")
+
+
+def _sought(container: InputContainer, stream: VideoStream, clock: _Clock, start: float) -> bool:
+    """Whether reading now goes on at the last key frame before `start`."""
+    indexed = container.format.name.startswith(SEEKABLE) and stream.codec_context.name in SKIPPABLE
+    if not indexed or clock.base is None or start <= 0:
+        return False
+    try:
+        container.seek(clock.base + int(start * clock.second), stream=stream)
+    except broken():
+        return False
+    return True
+
+
+def _nearest(walk: Iterator[tuple[VideoFrame, float]], time: float) -> tuple[VideoFrame, float] | None:
+    best = None
+    for frame, at in walk:
+        if abs(at - time) <= SHORTEST_STEP and (best is None or abs(at - time) < abs(best[1] - time)):
+            best = frame, at
+        if at >= time:
+            break
+    return best
+
+
 def _painted(paint: Painter, frame: VideoFrame) -> np.ndarray:
     try:
         return paint(frame)
-    except _broken() as error:
+    except broken() as error:
         raise Unreadable(f"its pictures cannot be scaled ({error})") from error
 
 
@@ -122,81 +157,6 @@ class _Clock:
             return None
         self._stamp = stamp
         return time
-
-
-def _broken() -> tuple[type[Exception], ...]:
-    """What PyAV raises for hostile bytes: its own errors, and Python's for streams, times and names it cannot make."""
-    import av
-
-    return av.error.FFmpegError, LookupError, ValueError, ArithmeticError, RuntimeError
-
-
-@contextmanager
-def _opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, VideoStream]]:
-    import av
-    from av.stream import Discard, Disposition
-
-    av.logging.set_level(None)  # what FFmpeg prints about broken files would tear the progress bar
-    most = int(pixel_limit * 1e6)
-    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "max_pixels": str(most)}
-    file: Any = None
-    try:
-        if storage.is_remote(uri):
-            file = storage.open_binary(uri)
-        else:
-            _check_regular(uri)
-        # "file:" keeps a name such as "http:a.mp4" from being read as an address.
-        container: InputContainer = av.open(file or f"file:{os.path.abspath(uri)}", options=options, timeout=TIMEOUT)
-    except _broken() as error:
-        raise Unreadable(_why_not_open(uri, error)) from error
-    with container:
-        pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not pictures:
-            raise Unreadable("it holds no video")
-        best = container.streams.best("video")
-        stream = next((s for s in pictures if best is not None and s.index == best.index), pictures[0])
-        for other in container.streams:
-            if other.index != stream.index:
-                other.discard = Discard.all
-        _check_decoder(stream, most)
-        yield container, stream
-
-
-def _check_regular(path: str) -> None:
-    try:
-        about = os.stat(path)
-    except (OSError, ValueError) as error:
-        raise Unreadable(f"it cannot be opened ({getattr(error, 'strerror', None) or error})") from error
-    if not stat.S_ISREG(about.st_mode):
-        raise Unreadable("it is not a regular file")
-    if about.st_size == 0:
-        raise Unreadable("the file is empty")
-
-
-def _why_not_open(uri: str, error: Exception) -> str:
-    import av
-
-    if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
-        return f"it could not be opened within {TIMEOUT:.0f} seconds"
-    if isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):  # the latter: not one of FORMATS
-        start = b"" if storage.is_remote(uri) else _first_bytes(uri)
-        if start[4:8] == b"ftyp":
-            return "its index (moov) is missing or damaged: the file is truncated or its recording was not finished"
-        return "it is not a video of a known format, or its header is damaged"
-    return f"it cannot be opened ({getattr(error, 'strerror', None) or error})"
-
-
-def _first_bytes(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(12)
-
-
-def _check_decoder(stream: VideoStream, most: int) -> None:
-    codec = stream.codec_context
-    if codec is None:
-        raise Unreadable("its codec is not known")
-    check_pixels(codec.width, codec.height, most)
-    codec.options = {"max_pixels": str(most)}
 
 
 def _sparse(container: InputContainer, stream: VideoStream, clock: _Clock,
@@ -264,7 +224,7 @@ class _Reader:
             self.fed = True
             try:
                 decoded = self.codec.decode(packet)
-            except _broken() as error:
+            except broken() as error:
                 raise _Doubt from error
             yield from self._taken(decoded)
 
@@ -272,7 +232,7 @@ class _Reader:
         if self.fed:
             try:
                 decoded = self.codec.decode(None)
-            except _broken() as error:
+            except broken() as error:
                 raise _Doubt from error
             yield from self._taken(decoded)
             self.codec.flush_buffers()
@@ -310,7 +270,7 @@ def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[
                     raise _Doubt
                 previous = packet.dts
             yield packet, packet.pts
-    except _broken() as error:
+    except broken() as error:
         raise _Doubt from error
 
 
@@ -365,9 +325,9 @@ def _damaged_too(container: InputContainer, stream: VideoStream) -> Iterator[Vid
             for packet in container.demux(stream):
                 try:
                     yield from stream.codec_context.decode(packet)
-                except _broken():  # a damaged packet: the frames after it may be whole
+                except broken():  # a damaged packet: the frames after it may be whole
                     continue
                 failures = 0
             return
-        except _broken():  # a damaged stretch of the file: the reader has moved on behind it
+        except broken():  # a damaged stretch of the file: the reader has moved on behind it
             failures += 1
