@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from conftest import SMALL
+from labelling import Server, make_run
 
 GUARD = """
 import sys
@@ -39,4 +40,18 @@ def test_the_whole_pipeline_opens_no_connection(pictures: Path, foreign: Path, t
         ["doctor"],
     ):
         done = guarded(*words)
+        assert done.returncode == 0, done.stderr
+
+
+def test_labelling_opens_no_connection(tmp_path: Path):
+    run = make_run(tmp_path)
+    with Server(run, "--classes", "staff,customer", program=("-c", GUARD)) as server:
+        items = server.get("/api/items")["items"]
+        assert server.request("GET", f"/api/pictures/{items[0]['row']}")[0] == 200
+        sent = {"uuid": "1", "item": items[0]["id"], "kind": "label", "value": "staff"}
+        assert server.post("/api/events", {"events": [sent]})["saved"] == ["1"]
+        status, out, err = server.stop()
+        assert status == 0 and "opened a connection" not in out + err
+    for words in (["--export", tmp_path / "labels.csv"], ["--import", tmp_path / "labels.csv"]):
+        done = guarded("label", "--run", run, *words)
         assert done.returncode == 0, done.stderr

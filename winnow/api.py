@@ -127,6 +127,32 @@ class Run:
 
         return report(self.folder)
 
+    def label(
+        self, classes: Sequence[str] = (), *, port: int = 8765, who: str = "", open_browser: bool = False
+    ) -> None:
+        """Serves the labelling page on 127.0.0.1 until Ctrl-C; see `winnow.steps.label.label`."""
+        from winnow.steps.label import label
+
+        label(self.folder, classes=classes, port=port, who=who, open_browser=open_browser)
+
+    def labels(self) -> dict[str, tuple[str, str, str]]:
+        """Label, who gave it and when (ISO, UTC) of every labelled item, by its id."""
+        from winnow.steps.label import labels
+
+        return labels(self.folder)
+
+    def import_labels(self, path: str | Path, *, classes: Sequence[str] = ()) -> dict[str, Any]:
+        """Takes over labels of CSV, JSON (Label Studio, COCO) or a folder; see `winnow.steps.label.import_labels`."""
+        from winnow.steps.label import import_labels
+
+        return import_labels(self.folder, Path(path), classes=classes)
+
+    def export_labels(self, path: str | Path, *, format: str = "") -> dict[str, Any]:
+        """Writes the labels to a file or folder; see `winnow.steps.label.export_labels`."""
+        from winnow.steps.label import export_labels
+
+        return export_labels(self.folder, Path(path), format)
+
     @property
     def encodings(self) -> Any:
         """The codes and measures of the pool, as `winnow.Encodings`."""

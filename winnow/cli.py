@@ -20,6 +20,7 @@ COMMANDS = {
     "report": "Write the run folder's report.html, a single file that needs no network.",
     "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",
     "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each foreign group.",
+    "label": "Label pictures on a page of this machine, and take labels to and from other tools.",
     "lambda": "Search the weight of a VAE's latent loss (lambda) by synthetic defects, without a real one.",
     "recipes": "List the recipes with what they cost and what to expect.",
     "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
@@ -220,6 +220,41 @@ def lambda_(
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
     found = search_weight(folder, sources, weights=WEIGHTS if weights is None else weights, tell=_say, **given)
     print(show.weight(found, folder.path))
+
+
+def label(
+    *,
+    run: RunPath,
+    classes: str | None = None,
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8765,
+    who: str | None = None,
+    open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    import_: Annotated[Path | None, Parameter(name="--import")] = None,
+    export: Path | None = None,
+    format: Literal["csv", "imagefolder", "label-studio", "coco"] | None = None,
+) -> None:
+    """Label pictures on a page of this machine, and take labels to and from other tools.
+
+    Args:
+        classes: Names of the classes, with commas between; those the run has already are kept.
+        port: Port on 127.0.0.1; when it is taken, the next free one (0: any free one).
+        who: Your name, kept with every label [default: that of your account].
+        open_: Open the page in the browser.
+        import_: Labels to take over instead: .csv, .json (Label Studio, COCO) or a folder with a folder for each class.
+        export: File (.csv, .json) or folder to write the labels to instead.
+        format: Format of the export [default: csv for .csv, imagefolder for a folder].
+    """
+    from winnow.steps import label as steps
+
+    folder = RunFolder.open(run)
+    named = [name for name in (classes or "").split(",") if name.strip()]
+    if import_ is None and export is None:
+        steps.label(folder, classes=named, port=port, who=who or "", open_browser=open_, tell=_say)
+        return
+    if import_ is not None:
+        print(show.imported(steps.import_labels(folder, import_, classes=named)))
+    if export is not None:
+        print(show.exported(steps.export_labels(folder, export, format or "")))
 
 
 def recipes() -> None:

@@ -132,3 +132,23 @@ def weight(result: dict[str, Any], run: Any) -> str:
         )
     command = f"winnow train --run {run}" + ("" if result["used"] else f" --latent-weight {result['chosen']:g}")
     return "\n".join([*lines, f"{'It is set; train' if result['used'] else 'Train with it'}: {command}"])
+
+
+def imported(result: dict[str, Any]) -> str:
+    """What an import changed, and the first items it did not know."""
+    line = (
+        f"Imported {count(result['new'] + result['changed'], 'label')} of {result['file']}: {result['new']:,} new, "
+        f"{result['changed']:,} in place of an earlier one (which is kept in the log); {result['same']:,} were the same"
+        + (f"; {count(result['notes'], 'note')}" if result["notes"] else "") + "."
+    )
+    unknown = result["unknown"]
+    if not unknown:
+        return line
+    more = ' ...' * (len(unknown) > 3)
+    return f"{line}\n  {count(len(unknown), 'item')} not of this run, or not told apart: {'; '.join(unknown[:3])}{more}"
+
+
+def exported(result: dict[str, Any]) -> str:
+    """How many labels went where."""
+    gone = f" {count(result['gone'], 'label')} of items that the pool has no more stayed out." if result["gone"] else ""
+    return f"Exported {count(result['labels'], 'label')} as {result['format']}: {result['path']}.{gone}"

@@ -1,0 +1,96 @@
+"""A run that is only ingested, and the command `winnow label` on it as a process of its own, spoken to by bare HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from conftest import stripes, winnow_command
+
+NAMES = ("plain.png", "with space.png", "grüße, \"quoted\".png", "<script>alert(1)<⁄script>.png", "<img src=x onerror=alert(1)>.png")
+
+
+def make_run(folder: Path, names: tuple[str, ...] = NAMES, groups: int = 3) -> Path:
+    """Draws pictures of awkward names in a few groups and ingests them."""
+    rng = np.random.default_rng(0)
+    for group in range(groups):
+        (folder / "in" / f"clip {group}").mkdir(parents=True)
+        for name in names:
+            Image.fromarray(stripes(rng)).save(folder / "in" / f"clip {group}" / name)
+    done = winnow_command("ingest", folder / "in", "--run", folder / "run", "--size", "32", "32")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+class Server:
+    """`winnow label` on a run, until the block ends; `address` is what it printed."""
+
+    def __init__(self, run: Path, *words: object, port: int = 0, program: tuple[str, ...] = ("-m", "winnow.cli")) -> None:
+        command = [sys.executable, *program, "label", "--run", run, "--port", port, *words]
+        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.said = []
+        for line in self.process.stdout:
+            self.said.append(line.strip())
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)/#token=(\S+)", line):
+                self.port, self.token = int(found[1]), found[2]
+                return
+        raise AssertionError(self.process.stderr.read())
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
+        """Ends the process; returns its status and what else it said."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out, err
+
+    def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """One request with the token and everything else in order, unless a header says otherwise ("" leaves it out)."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        ours = {"authorization": f"Bearer {self.token}"} | ({} if data is None else {"content-type": "application/json"})
+        given = ours | {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, data, {name: value for name, value in given.items() if value})
+        answer = connection.getresponse()
+        result = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        connection.close()
+        return result
+
+    def get(self, path: str) -> Any:
+        """The JSON of a GET that must succeed."""
+        status, _, body = self.request("GET", path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def post(self, path: str, body: Any) -> Any:
+        """The JSON of a POST that must succeed."""
+        status, _, answer = self.request("POST", path, body)
+        assert status == 200, answer
+        return json.loads(answer)
+
+    def raw(self, data: bytes) -> bytes:
+        """Everything the server answers to bytes on the line."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+            answer = b""
+            with contextlib.suppress(ConnectionError):  # closed before we had said all
+                line.sendall(data)
+                line.shutdown(socket.SHUT_WR)
+                while part := line.recv(65536):
+                    answer += part
+        return answer

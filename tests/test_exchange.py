@@ -1,0 +1,406 @@
+"""Labels to and from other tools: every format goes round, what contradicts or is unknown is told, nothing is overwritten."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+import winnow
+from winnow.data.sources import expand
+from winnow.errors import DataError, InputError, OptionError
+from winnow.label.catalogue import Catalogue
+from winnow.label.exchange import take_over
+from winnow.label.formats import FORMATS, Record, read, write
+from winnow.label.store import Event, LabelStore
+
+from conftest import winnow_command
+from labelling import NAMES, make_run
+
+CLASSES = ["staff", "customer", "=SUM(A1)", "gäste, \"alle\""]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> winnow.Run:
+    """A run of pictures with awkward names, six of them labelled, some with notes."""
+    run = winnow.Run(make_run(tmp_path))
+    items = run_items(run)
+    with LabelStore.open(run.folder.path / "labels.sqlite") as store:
+        store.add_classes("eve", CLASSES)
+        for number, item in enumerate(items[:6]):
+            note = "=1+1; \"quoted\"\nsecond line, ä" if number % 2 else ""
+            store.add("ann", [Event(f"l{number}", item, "label", CLASSES[number % 4])] +
+                      ([Event(f"n{number}", item, "note", note)] if note else []))  # fmt: skip
+        store.add("ann", [Event("s", items[7], "skip")])
+    return run
+
+
+def run_items(run: winnow.Run) -> list[str]:
+    from winnow.data.pool import Pool
+
+    return Pool.open(run.folder.folder("ingest")).column("id").tolist()
+
+
+def second(run: winnow.Run, folder: Path) -> winnow.Run:
+    """The same pictures in a run without labels."""
+    shutil.copytree(run.folder.path, folder, ignore=shutil.ignore_patterns("labels.*"))
+    return winnow.Run(folder)
+
+
+def state(run: winnow.Run) -> dict[str, tuple[str | None, str]]:
+    with LabelStore.open(run.folder.path / "labels.sqlite") as store:
+        return {item: (state.label, state.note) for item, state in store.states().items() if state.label}
+
+
+TARGETS = {"csv": "labels.csv", "imagefolder": "labelled", "label-studio": "tasks.json", "coco": "coco.json"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_goes_round(run: winnow.Run, tmp_path: Path, form: str):
+    target = tmp_path / "out ä" / TARGETS[form]
+    assert run.export_labels(target, format=form) == {"path": str(target), "format": form, "labels": 6, "gone": 0}
+    other = second(run, tmp_path / "other")
+    result = other.import_labels(target, classes=CLASSES)
+    assert (result["new"], result["changed"], result["same"], result["notes"], result["unknown"]) == (6, 0, 0, 3, [])
+    assert state(other) == state(run)
+    assert {who for _, who, _ in other.labels().values()} == {f"import {target.name}"}
+    seq = store_seq(other)
+    assert other.import_labels(target)["same"] == 6
+    assert store_seq(other) == seq  # what agrees adds nothing
+
+
+def store_seq(run: winnow.Run) -> int:
+    with LabelStore.open(run.folder.path / "labels.sqlite") as store:
+        return store.seq
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_without_ids_the_sources_tell(run: winnow.Run, tmp_path: Path, form: str):
+    target = tmp_path / TARGETS[form]
+    run.export_labels(target, format=form)
+    if form == "csv":
+        drop_columns(target, {"id"})
+    elif form == "imagefolder":
+        drop_columns(target / "metadata.csv", {"id"})
+    elif form == "label-studio":
+        tasks = json.loads(target.read_text())
+        for task in tasks:
+            task["data"] = {"image": task["data"]["image"]}
+        target.write_text(json.dumps(tasks))
+    else:
+        coco = json.loads(target.read_text())
+        for annotation in coco["annotations"]:
+            del annotation["item"]
+        target.write_text(json.dumps(coco))
+    other = second(run, tmp_path / "other")
+    assert other.import_labels(target, classes=CLASSES)["new"] == 6
+    assert {item: label for item, (label, _) in state(other).items()} == {item: label for item, (label, _) in state(run).items()}
+
+
+def drop_columns(path: Path, names: set[str]) -> None:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [name for name in rows[0] if name not in names], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_an_imagefolder_is_what_others_read(run: winnow.Run, tmp_path: Path):
+    run.export_labels(tmp_path / "labelled")
+    with (tmp_path / "labelled" / "metadata.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    for row in rows:
+        file = tmp_path / "labelled" / row["file_name"]
+        assert file.parent.name == row["label"]
+        assert file.read_bytes() == Path(row["source"]).read_bytes()  # whole pictures are not encoded again
+    found = expand([tmp_path / "labelled"])  # our own ingest reads the labels back
+    assert {(Path(source.uri).name, source.label) for source in found.sources} == {
+        (Path(row["file_name"]).name, row["label"]) for row in rows
+    }
+
+
+def test_label_studio_and_coco_are_of_the_form_their_tools_write(run: winnow.Run, tmp_path: Path):
+    run.export_labels(tmp_path / "tasks.json", format="label-studio")
+    task = json.loads((tmp_path / "tasks.json").read_text())[0]
+    assert task["data"]["image"].startswith("/") and task["data"]["id"]
+    assert task["annotations"][0]["result"] == [
+        {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": ["staff"]}}
+    ]
+    run.export_labels(tmp_path / "coco.json", format="coco")
+    coco = json.loads((tmp_path / "coco.json").read_text())
+    assert sorted(entry["id"] for entry in coco["categories"]) == [1, 2, 3, 4]
+    assert {entry["category_id"] for entry in coco["annotations"]} == {1, 2, 3, 4}
+    assert {entry["image_id"] for entry in coco["annotations"]} == {entry["id"] for entry in coco["images"]}
+
+
+# ---- frames and boxes
+
+
+def crops() -> Catalogue:
+    """Two frames of a video with two persons each, one of another, one picture."""
+    rows = [
+        ("v@1#1", "/v/shop.mp4", 1.0, "0,0,10,20"), ("v@1#2", "/v/shop.mp4", 1.0, "30,0,10,20"),
+        ("v@2#1", "/v/shop.mp4", 2.04, "0,0,10,20"), ("w@1", "/w/shop.mp4", 1.0, None), ("p", "/p/a, b.jpg", None, None),
+    ]  # fmt: skip
+    names, sources, times, boxes = zip(*rows, strict=True)
+    table = {"id": names, "source": sources, "group": sources, "time": pa.array(times, pa.float64()), "box": pa.array(boxes)}
+    return Catalogue(pa.table(table))
+
+
+@pytest.mark.parametrize(
+    ("record", "item"),
+    [
+        (Record("a", id="v@1#2"), "v@1#2"),
+        (Record("a", id="gone", source="/p/a, b.jpg"), "p"),
+        (Record("a", source="/elsewhere/a, b.jpg"), "p"),  # the only file of that name
+        (Record("a", source="/v/shop.mp4", time=1.0, box=(30, 0, 10, 20)), "v@1#2"),
+        (Record("a", source="/v/shop.mp4", time=2.041), "v@2#1"),
+        (Record("a", source="/v/shop.mp4", time=1.0), None),  # which of two
+        (Record("a", source="/v/shop.mp4", time=1.0, box=(1, 0, 10, 20)), None),
+        (Record("a", source="/v/shop.mp4", time=1.5), None),
+        (Record("a", source="/elsewhere/shop.mp4", time=1.0, box=(30, 0, 10, 20)), None),  # two files of that name
+        (Record("a", source="/w/shop.mp4"), "w@1"),
+        (Record("a", source="/p/a, b.jpg", box=(0, 0, 5, 5)), None),  # a part is not the whole
+    ],
+)
+def test_a_record_finds_its_item_or_none(tmp_path: Path, record: Record, item: str | None):
+    with LabelStore.open(tmp_path / "labels.sqlite") as store:
+        store.add_classes("eve", ["a"])
+        if item is None:
+            with pytest.raises(InputError, match="No item of the run"):
+                take_over(store, crops(), [record], "import x")
+        else:
+            take_over(store, crops(), [record], "import x")
+        assert list(store.labels()) == ([] if item is None else [item])
+
+
+@pytest.mark.parametrize("form", ["csv", "label-studio", "coco"])
+def test_times_and_boxes_go_round(tmp_path: Path, form: str):
+    records = [
+        Record("a", "v@1#1", "/v/shop.mp4", 1.0, (0, 0, 10, 20), "ann", "2026", "n"),
+        Record("b", "v@1#2", "/v/shop.mp4", 1.0, (30, 0, 10, 20)),
+        Record("b", "v@2#1", "/v/shop.mp4", 1 / 3, (0, 0, 10, 20)),
+        Record("a", "p", "/p/a, b.jpg"),
+    ]
+    path = tmp_path / TARGETS[form]
+    write(path, records, form, lambda item: (b"", ""))
+    back = read(path)
+    assert [(r.label, r.id, r.source, r.time, r.box, r.note) for r in back] == [
+        (r.label, r.id, r.source, r.time, r.box, r.note) for r in records
+    ]
+    if form == "coco":
+        assert len(json.loads(path.read_text())["images"]) == 3  # two persons of one frame are of one image
+
+
+# ---- as other tools write
+
+
+def test_a_label_studio_export_of_uploads_and_local_files(run: winnow.Run, tmp_path: Path):
+    def task(image: str, *choices: str, **more: object) -> dict:
+        result = [{"id": "x", "type": "choices", "from_name": "kind", "to_name": "img", "value": {"choices": list(choices)}}]
+        return {"id": 1, "data": {"image": image}, "predictions": [], "annotations": [{"id": 5, "result": result, **more}]}
+
+    names = {Path(source).name: source for source in sources(run)}
+    rare = tmp_path / "in" / "clip 0" / "only.png"  # the others are there in every clip
+    Image.fromarray(np.random.default_rng(9).integers(0, 256, (48, 48, 3), np.uint8)).save(rare)
+    run.ingest([str(rare)])
+    path = tmp_path / "in" / "tasks.json"
+    path.write_text(json.dumps([
+        task("/data/local-files/?d=clip%201/plain.png", "staff"),
+        task("/data/upload/3/1a2b3c4d-only.png", "customer"),
+        task("/data/upload/3/1a2b3c4d-plain.png", "customer"),  # of three clips
+        task("clip 2/plain.png", "staff", was_cancelled=True),
+        {"id": 2, "data": {"image": "clip 2/plain.png"}, "annotations": []},
+    ]))  # fmt: skip
+    assert "plain.png" in names
+    result = second(run, tmp_path / "other").import_labels(path, classes=CLASSES)
+    assert result["new"] == 2 and len(result["unknown"]) == 1 and "task 3" in result["unknown"][0]
+    path.write_text(json.dumps([task("clip 1/plain.png", "staff", "customer")]))
+    with pytest.raises(InputError, match="two labels"):
+        run.import_labels(path)
+
+
+def sources(run: winnow.Run) -> list[str]:
+    from winnow.data.pool import Pool
+
+    return Pool.open(run.folder.folder("ingest")).column("source").tolist()
+
+
+def test_a_folder_without_a_table(run: winnow.Run, tmp_path: Path):
+    lone = tmp_path / "in" / "clip 0" / "lone.png"
+    Image.fromarray(np.random.default_rng(9).integers(0, 256, (48, 48, 3), np.uint8)).save(lone)
+    run.ingest([str(lone)])
+    for name in ("staff/lone.png", "customer/plain.png", "customer/readme.txt", "loose.png"):
+        (tmp_path / "given" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "given" / name).write_bytes(b"")
+    result = run.import_labels(tmp_path / "given")
+    assert result["new"] == 1 and len(result["unknown"]) == 1
+
+
+def test_a_spreadsheets_csv(run: winnow.Run, tmp_path: Path):
+    (tmp_path / "in" / "list.csv").write_text("﻿Path;Label;Extra\r\nclip 1/plain.png;staff;x\r\n;staff;\r\nclip 2/plain.png;;\r\n")
+    result = second(run, tmp_path / "other").import_labels(tmp_path / "in" / "list.csv", classes=CLASSES)
+    assert result["new"] == 1 and len(result["unknown"]) == 1
+
+
+def test_an_import_overwrites_nothing(run: winnow.Run, tmp_path: Path):
+    item = run_items(run)[0]
+    (tmp_path / "new.csv").write_text(f"id,label\n{item},customer\n")
+    assert run.import_labels(tmp_path / "new.csv")["changed"] == 1
+    assert run.labels()[item][:2] == ("customer", "import new.csv")
+    with LabelStore.open(run.folder.path / "labels.sqlite") as store:
+        last = store._connection.execute("SELECT uuid FROM events ORDER BY seq DESC").fetchone()[0]
+        store.add("ann", [Event("undo-1", item, "undo", last)])
+    assert run.labels()[item][:2] == ("staff", "ann")
+
+
+BROKEN = {
+    "empty.csv": (b"", "lacks a column"),
+    "head.csv": (b"id,label\n", "no label"),
+    "columns.csv": (b"id,klass\nx,staff\n", "lacks a column"),
+    "unlabelled.csv": (b"id,label\nx,\n", "no label"),
+    "quote.csv": (b'id,label\n"x,staff\n', "not a CSV"),
+    "latin.csv": ("id,label\nx,gäste\n".encode("latin-1"), "not UTF-8"),
+    "zero.csv": (b"id,label\nx\0,staff\n", "zero bytes"),
+    "time.csv": (b"id,label,time\nx,staff,soon\n", "Line 2 of"),
+    "box.csv": (b'id,label,box\nx,staff,"1,2,3"\n', "four numbers"),
+    "endless.csv": (b'id,label,box\nx,staff,"1,2,3,inf"\n', "Line 2 of"),
+    "class.csv": (b"id,label\nx,a/b\n", "slash"),
+    "cut.json": (b'[{"data"', "not JSON"),
+    "deep.json": (b"[" * 100_000, "not JSON"),
+    "empty.json": (b"[]", "no label"),
+    "other.json": (b'{"a": 1}', "neither"),
+    "number.json": (b"3", "neither"),
+    "numbers.json": (b"[1, 2]", "lacks what its format"),
+    "nodata.json": (b'[{"id": 1}]', "lacks what its format"),
+    "image.json": (b'{"images": [], "categories": [{"id": 1, "name": "staff"}], "annotations": [{"image_id": 1, "category_id": 1}]}',
+                   "lacks what its format"),
+    "labels.txt": (b"x staff", "no known format"),
+    "labels.xlsx": (b"PK", "no known format"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_read_is_told(tmp_path: Path, name: str):
+    content, said = BROKEN[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=said) as caught:
+        read(tmp_path / name)
+    assert name in str(caught.value) and caught.value.remedy
+
+
+def test_folders_and_files_that_are_not_there(tmp_path: Path):
+    with pytest.raises(InputError, match="no label"):
+        read(tmp_path)
+    with pytest.raises(InputError, match="There is no"):
+        read(tmp_path / "missing.csv")
+
+
+def test_contradictions_and_unknown_classes_add_nothing(run: winnow.Run, tmp_path: Path):
+    items, seq = run_items(run), store_seq(run)
+    for text, error, said in (
+        (f"{items[8]},staff\n{items[9]},staff\n{items[8]},customer\n", InputError, "two labels: 'staff' in line 2 .* 'customer' in line 4"),
+        (f"{items[8]},staff\n{items[9]},boss\n", OptionError, "does not have: boss"),
+        ("nobody,staff\n", InputError, "No item of the run"),
+    ):
+        (tmp_path / "new.csv").write_text("id,label\n" + text)
+        with pytest.raises(error, match=said):
+            run.import_labels(tmp_path / "new.csv")
+        assert store_seq(run) == seq
+    (tmp_path / "new.csv").write_text(f"id,label\n{items[8]},staff\n{items[8]},staff\nnobody,staff\n")
+    result = run.import_labels(tmp_path / "new.csv")
+    assert (result["new"], result["unknown"]) == (1, [f"line 4 of {tmp_path / 'new.csv'}"])
+
+
+def test_where_an_export_cannot_go(run: winnow.Run, tmp_path: Path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for path, form, said in (
+        (tmp_path / "full", "", "not empty"),
+        (tmp_path / "full", "csv", "a folder already"),
+        (tmp_path / "file", "imagefolder", "a file already"),
+        (tmp_path / "x.json", "", "two formats"),
+        (tmp_path / "x.doc", "", "no known format"),
+        (tmp_path / "x.csv", "yolo", "no format 'yolo'"),
+        (tmp_path / "file" / "x.csv", "", "cannot be written"),
+        (tmp_path / "file" / "x", "", "cannot be written"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            run.export_labels(path, format=form)
+    assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["mine.txt"]
+    with pytest.raises(DataError, match="no labels to export"):
+        second(run, tmp_path / "other").export_labels(tmp_path / "x.csv")
+    assert second(run, tmp_path / "third").labels() == {}
+
+
+def test_a_source_that_is_gone_is_exported_from_the_pool(run: winnow.Run, tmp_path: Path):
+    shutil.rmtree(tmp_path / "in")
+    run.export_labels(tmp_path / "labelled")
+    found = sorted((tmp_path / "labelled").rglob("*.jpg"))
+    assert len(found) == 6 and Image.open(found[0]).size == (32, 32)
+
+
+def test_a_killed_export_leaves_no_half_folder(run: winnow.Run, tmp_path: Path):
+    slow = (
+        "import sys, time, winnow.steps.label as steps\n"
+        "from winnow.run import RunFolder\nfrom pathlib import Path\n"
+        "made = steps._file_of\n"
+        "steps._file_of = lambda *a: (time.sleep(0.2), print('one', flush=True), made(*a))[-1]\n"
+        "steps.export_labels(RunFolder.open(sys.argv[1]), Path(sys.argv[2]))\n"
+    )
+    words = [sys.executable, "-c", slow, str(run.folder.path), str(tmp_path / "labelled")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "labelled").exists()
+    assert run.export_labels(tmp_path / "labelled")["labels"] == 6
+
+
+def test_a_killed_import_goes_on_where_it_stopped(run: winnow.Run, tmp_path: Path):
+    run.export_labels(tmp_path / "labels.csv")
+    other = second(run, tmp_path / "other")
+    slow = (
+        "import sys, time, winnow\nfrom winnow.label import exchange, store\n"
+        "exchange.AT_ONCE = 1\nadd = store.LabelStore.add\n"
+        "store.LabelStore.add = lambda *a: (add(*a), print('one', flush=True), time.sleep(0.2))[0]\n"
+        f"winnow.Run(sys.argv[1]).import_labels(sys.argv[2], classes={CLASSES!r})\n"
+    )
+    words = [sys.executable, "-c", slow, str(other.folder.path), str(tmp_path / "labels.csv")]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+    assert 0 < len(state(other)) < 6
+    result = other.import_labels(tmp_path / "labels.csv")
+    assert result["new"] and result["same"] and result["new"] + result["same"] == 6
+    assert state(other) == state(run)
+    assert store_seq(other) == len(CLASSES) + 6 + 3  # each label and note once
+
+
+def test_the_command(run: winnow.Run, tmp_path: Path):
+    done = winnow_command("label", "--run", run.folder.path, "--export", tmp_path / "labels.csv")
+    assert done.stdout.startswith("Exported 6 labels as csv") and done.returncode == 0, done.stderr
+    other = second(run, tmp_path / "other")
+    failed = winnow_command("label", "--run", other.folder.path, "--import", tmp_path / "labels.csv")
+    assert failed.returncode == 1 and "--classes" in failed.stderr
+    with LabelStore.open(other.folder.path / "labels.sqlite") as store:
+        store.add_classes("eve", CLASSES)
+    done = winnow_command("label", "--run", other.folder.path, "--import", tmp_path / "labels.csv", "--export", tmp_path / "again",
+                          "--format", "imagefolder")  # fmt: skip
+    assert "Imported 6 labels" in done.stdout and "Exported 6 labels as imagefolder" in done.stdout, done.stderr
+    assert len(list((tmp_path / "again").rglob("*.png"))) == 6
+    assert set(NAMES) >= {Path(source).name for source in sources(other)}

@@ -1,0 +1,112 @@
+"""Labels of a store to and from files: what is written of it, and which items the records of a file are."""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from winnow.errors import InputError, OptionError
+from winnow.label.catalogue import Catalogue
+from winnow.label.formats import Record
+from winnow.label.store import Event, LabelStore, State
+
+AT_ONCE = 5000  # events in a transaction of an import
+NEAR = 0.005  # seconds by which a time may be rounded: frames are further apart
+MATCHING = "Items are told by their id, else by source (or a unique file name) with time and box."
+
+
+def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], int]:
+    """The labels of the items there are, in the pool's order, and how many are of items that are gone."""
+    states = {item: state for item, state in store.states().items() if state.label is not None}
+    rows = sorted(catalogue.row(item) for item in states if item in catalogue)
+    records = []
+    for row in rows:
+        item, box = catalogue.ids[row], catalogue.box(row)
+        state = states[item]
+        records.append(
+            Record(
+                label=state.label or "",
+                id=item,
+                source=catalogue.source(row),
+                time=catalogue.time(row),
+                box=None if box is None else tuple(box),
+                who=state.by,
+                at=state.at,
+                note=state.note,
+            )
+        )
+    return records, len(states) - len(rows)
+
+
+def take_over(store: LabelStore, catalogue: Catalogue, records: Sequence[Record], who: str) -> dict[str, Any]:
+    """Adds labels and notes as events of `who`; what agrees with what is there adds nothing.
+
+    Returns how many were new, changed, the same, how many notes came, and where the unknown items stand. Nothing is added
+    when this raises: `InputError` for two labels of one item and when no item is known, `OptionError` for unknown classes.
+    """
+    strange = sorted({record.label for record in records} - set(store.classes))
+    if strange:
+        raise OptionError(
+            f"The labels hold classes that the run does not have: {', '.join(strange)}.",
+            f"Correct them, or add them: --classes '{','.join(strange)}'",
+        )
+    found, unknown = _matched(records, catalogue)
+    if not found:
+        raise InputError(f"No item of the run is the one in {unknown[0].where}, nor any other there.", MATCHING)
+    counts = {"new": 0, "changed": 0, "same": 0, "notes": 0}
+    events, states = [], store.states()
+    for item, record in found.items():
+        state = states.get(item, State())
+        kind = "same" if state.label == record.label else "new" if state.label is None else "changed"
+        counts[kind] += 1
+        if kind != "same":
+            events.append(Event(str(uuid.uuid4()), item, "label", record.label))
+        if record.note and state.note != record.note:
+            counts["notes"] += 1
+            events.append(Event(str(uuid.uuid4()), item, "note", record.note))
+    for start in range(0, len(events), AT_ONCE):
+        refused = store.add(who, events[start : start + AT_ONCE], catalogue).refused
+        if refused:
+            raise InputError(f"A label or note cannot be kept: {refused[0][1]}", "Correct it, and import again.")
+    return {**counts, "unknown": [record.where for record in unknown]}
+
+
+def _matched(records: Sequence[Record], catalogue: Catalogue) -> tuple[dict[str, Record], list[Record]]:
+    """The record of each item found, and those of none; `InputError` when two records of an item differ in their label."""
+    by_source: dict[str, list[int]] = {}
+    by_name: dict[str, list[str]] = {}
+    if any(record.id not in catalogue for record in records):
+        by_source = catalogue.rows_of_source()
+        for source in by_source:
+            by_name.setdefault(posixpath.basename(source), []).append(source)
+    found: dict[str, Record] = {}
+    unknown = []
+    for record in records:
+        item = record.id if record.id in catalogue else _by_place(record, catalogue, by_source, by_name)
+        if item is None:
+            unknown.append(record)
+        elif item in found and found[item].label != record.label:
+            raise InputError(
+                f"One item has two labels: '{found[item].label}' in {found[item].where}, '{record.label}' in {record.where}.",
+                "Decide which is right, and import again.",
+            )
+        else:
+            found[item] = record
+    return found, unknown
+
+
+def _by_place(
+    record: Record, catalogue: Catalogue, by_source: dict[str, list[int]], by_name: dict[str, list[str]]
+) -> str | None:
+    """The one item of a record's source, time and box; a source that is not known may be told by a unique file name."""
+    rows = by_source.get(record.source, [])
+    named = by_name.get(posixpath.basename(record.source), [])
+    if not rows and len(named) == 1:
+        rows = by_source[named[0]]
+    if record.time is not None:
+        rows = [row for row in rows if abs((catalogue.time(row) or 0.0) - record.time) <= NEAR]
+    if record.box is not None:
+        rows = [row for row in rows if catalogue.box(row) == list(record.box)]
+    return catalogue.ids[rows[0]] if len(rows) == 1 else None

@@ -1,0 +1,307 @@
+"""The label server: the page's files, and what the page asks for and sends, as JSON on 127.0.0.1."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import threading
+import webbrowser
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import uvicorn
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from winnow.errors import InputError, OptionError, WinnowError
+from winnow.label.catalogue import Catalogue
+from winnow.label.guard import Guard
+from winnow.label.store import Event, LabelStore, State
+
+PAGE = Path(__file__).parent / "page"
+HOST = "127.0.0.1"
+PORTS = 20  # ports tried from the one asked for
+PICTURES = 256 << 20  # bytes of JPEG kept
+MOST_GROUPS, MOST_EVENTS, MOST_CHANGES = 1000, 200, 1000
+KEYS = "1234567890"
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+"""Of the page's files; the system's own table may call a script plain text, which browsers then refuse."""
+
+Picture = Callable[[int, bool], bytes]
+"""JPEG bytes of a row's picture, large or small; `WinnowError` when there is none."""
+
+
+class Desk:
+    """What the server works on: the log of labels, and the catalogue kept in step with it."""
+
+    def __init__(self, name: str, store: LabelStore, catalogue: Catalogue, who: str = "me") -> None:
+        self.name, self.store, self.catalogue, self.who = name, store, catalogue, who
+        self._seen = 0
+        self._lock = threading.Lock()
+
+    def follow(self) -> int:
+        """Marks what changed in the store since, whoever changed it; returns the number of the last event."""
+        with self._lock:  # two at once could mark an older state after a newer one
+            states, self._seen = self.store.since(self._seen)
+            if states:
+                self.catalogue.mark(states, self.store.classes)
+            return self._seen
+
+    def classes(self) -> list[dict[str, Any]]:
+        """The classes with their keys and counts."""
+        names = self.store.classes
+        counts = self.catalogue.counts(len(names))
+        keys = [*KEYS, *[None] * len(names)]
+        return [{"name": name, "key": key, "count": count} for name, key, count in zip(names, keys, counts, strict=False)]
+
+    def lanes(self) -> list[dict[str, Any]]:
+        """The lanes with their progress."""
+        lanes = self.catalogue.lanes.items()
+        return [{"name": name, "title": lane.title, **self.catalogue.progress(name)} for name, lane in lanes]
+
+    def item(self, row: int) -> dict[str, Any]:
+        """An item with what holds for it."""
+        item = self.catalogue.describe(row)
+        return item | _now(self.store.state(item["id"]))
+
+    def changed(self, states: dict[str, State]) -> list[dict[str, Any]]:
+        """What holds for items that changed."""
+        known = (item for item in states if item in self.catalogue)
+        return [{"id": item, "row": self.catalogue.row(item), **_now(states[item])} for item in known]
+
+
+def _now(state: State) -> dict[str, Any]:
+    return {"label": state.label, "skipped": state.skipped, "note": state.note, "by": state.by}
+
+
+class Pictures:
+    """JPEGs made in a few threads, the latest kept; who asks for one that is being made waits for that one."""
+
+    def __init__(self, make: Picture, most: int = PICTURES) -> None:
+        self._make, self._most = make, most
+        self._threads = ThreadPoolExecutor(os.cpu_count(), "picture")
+        self._coming: dict[tuple[int, bool], asyncio.Task[bytes]] = {}
+        self._kept: OrderedDict[tuple[int, bool], bytes] = OrderedDict()
+        self._bytes = 0
+
+    async def get(self, row: int, large: bool) -> bytes:
+        """The JPEG of a row; raises what making it raises."""
+        key = (row, large)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        if key not in self._coming:
+            self._coming[key] = asyncio.create_task(self._made(key))
+        return await asyncio.shield(self._coming[key])
+
+    async def _made(self, key: tuple[int, bool]) -> bytes:
+        try:
+            jpeg = await asyncio.get_running_loop().run_in_executor(self._threads, self._make, *key)
+        finally:
+            del self._coming[key]
+        self._kept[key] = jpeg
+        self._bytes += len(jpeg)
+        while self._bytes > self._most:
+            self._bytes -= len(self._kept.popitem(last=False)[1])
+        return jpeg
+
+    def close(self) -> None:
+        """Gives up what was not begun."""
+        self._threads.shutdown(cancel_futures=True)
+
+
+class Sent(BaseModel):
+    """An event as the page sends it."""
+
+    model_config = ConfigDict(strict=True)
+
+    uuid: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]  # comes back in the answer, so it has to be text
+    item: str
+    kind: Literal["label", "skip", "clear", "note", "undo"]
+    value: str = ""
+    at: str = ""
+
+
+class Batch(BaseModel):
+    """Events of one person, in their order; without a name they are of the person named at the start."""
+
+    model_config = ConfigDict(strict=True)
+
+    who: str = ""
+    events: Annotated[list[Sent], Field(min_length=1, max_length=MOST_EVENTS)]
+
+
+class NewClass(BaseModel):
+    """A class to be made."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    who: str = ""
+
+
+def application(desk: Desk, pictures: Pictures) -> FastAPI:
+    """The routes, without what guards them."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    catalogue, store = desk.catalogue, desk.store
+    _explain_errors(app)
+
+    def known(row: int) -> int:
+        if not 0 <= row < len(catalogue):
+            raise HTTPException(404, f"There is no item {row}.")
+        return row
+
+    @app.get("/api/state")
+    def state() -> dict[str, Any]:
+        seq = desk.follow()
+        return {
+            "run": desk.name,
+            "who": desk.who,
+            "classes": desk.classes(),
+            "lanes": desk.lanes(),
+            "groups": catalogue.groups[:MOST_GROUPS],
+            "seq": seq,
+            "near": catalogue.timed,
+        }
+
+    @app.get("/api/items")
+    def items(
+        lane: str = "all",
+        show: str = "open",
+        label: str | None = None,
+        group: str | None = None,
+        text: Annotated[str, Query(max_length=200)] = "",
+        after: int = -1,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> dict[str, Any]:
+        desk.follow()
+        classes = store.classes
+        if label is not None and label not in classes:
+            raise OptionError(f"There is no class {label[:50]!r}.", "Choose one of the run's classes.")
+        number = None if label is None else classes.index(label)
+        after = max(-1, min(after, len(catalogue)))
+        page = catalogue.query(lane, show, number, group or None, text, after, limit)
+        listed = [desk.item(row) | {"place": place} for row, place in zip(page.rows.tolist(), page.places.tolist(), strict=True)]
+        return {"items": listed, "total": page.total, "end": page.end}
+
+    @app.get("/api/items/{row}")
+    def item(row: int) -> dict[str, Any]:
+        desk.follow()
+        before, after = catalogue.neighbours(known(row))
+        return desk.item(row) | {"before": before, "after": after}
+
+    @app.get("/api/pictures/{row}")
+    async def picture_of(row: int, size: Literal["small", "large"] = "large") -> Response:
+        # Never kept by the browser: in another run, or after more was ingested, the same address is another picture.
+        return Response(await pictures.get(known(row), size == "large"), media_type="image/jpeg")
+
+    @app.post("/api/events")
+    def add(batch: Batch) -> dict[str, Any]:
+        events = [Event(sent.uuid, sent.item, sent.kind, sent.value, sent.at) for sent in batch.events]
+        saved, refused = store.add(batch.who or desk.who, events, catalogue)
+        seq = desk.follow()
+        touched = {event.item: store.state(event.item) for event in events if event.item in catalogue}
+        return {
+            "saved": saved,
+            "refused": [{"uuid": uuid, "reason": reason} for uuid, reason in refused],
+            "items": desk.changed(touched),
+            "seq": seq,
+        }
+
+    @app.get("/api/events")
+    def changes(since: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
+        desk.follow()
+        states, seq = store.since(since, MOST_CHANGES)
+        return {"items": desk.changed(states), "seq": seq, "classes": desk.classes()}
+
+    @app.post("/api/classes")
+    def add_class(new: NewClass) -> list[dict[str, Any]]:
+        store.add_classes(new.who or desk.who, [new.name])
+        desk.follow()
+        return desk.classes()
+
+    @app.get("/{name}")
+    @app.get("/")
+    def page(name: str = "index.html") -> Response:
+        files = {path.name: path for path in PAGE.glob("*.*")}  # a name is looked up here, never joined to a path
+        if name not in files:
+            raise HTTPException(404, "There is nothing here.")
+        return Response(files[name].read_bytes(), media_type=KINDS.get(files[name].suffix, "application/octet-stream"))
+
+    return app
+
+
+def _explain_errors(app: FastAPI) -> None:
+    """Every error becomes a sentence and a remedy, as JSON."""
+
+    @app.exception_handler(HTTPException)
+    def http(_: Request, error: HTTPException) -> Response:
+        return JSONResponse({"error": str(error.detail), "remedy": ""}, error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+        return JSONResponse({"error": f"{where}: {first['msg']}.", "remedy": "Send what docs/label.md describes."}, 400)
+
+    @app.exception_handler(WinnowError)
+    def ours(_: Request, error: WinnowError) -> Response:
+        status = 400 if isinstance(error, OptionError) else 404 if isinstance(error, InputError) else 503
+        return JSONResponse({"error": error.message, "remedy": error.remedy}, status)
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on 127.0.0.1 at the port, or the next free one; 0 takes any. `OptionError` when there is none."""
+    for number in range(port, min(port + PORTS, 65536)) if port else (0,):
+        # Named TCP, or asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for an acknowledgement.
+        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        if os.name == "posix":  # else a server started again would wait for the last one's connections to be forgotten
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((HOST, number))
+            listening.listen(128)
+            return listening
+        except OSError as error:
+            listening.close()
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+    raise OptionError(f"No port from {port} on is free.", "Choose another with --port, or 0 for any free one.")
+
+
+def serve(
+    desk: Desk, picture: Picture, token: str, *, port: int, tell: Callable[[str], None], open_browser: bool = False
+) -> None:
+    """Serves the page until Ctrl-C; `tell` is given the address, and that the port was taken when it was."""
+    listening = listen(port)
+    taken = listening.getsockname()[1]
+    if port not in (0, taken):
+        tell(f"Port {port} is taken; using {taken}.")
+    pictures = Pictures(picture)
+    settings = uvicorn.Config(
+        Guard(application(desk, pictures), token, taken),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=3,
+    )
+    desk.follow()
+    address = f"http://{HOST}:{taken}/#token={token}"
+    tell(f"Label here: {address}")
+    if open_browser:
+        threading.Timer(0.5, webbrowser.open, [address]).start()
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(pictures):
+        uvicorn.Server(settings).run(sockets=[listening])
+    tell("Stopped; every label that the page shows as saved is kept.")

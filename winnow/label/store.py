@@ -1,0 +1,383 @@
+"""The label store: an append-only log of events in SQLite, and the state of now that is folded from it."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+import threading
+import unicodedata
+import zlib
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from winnow.errors import Damaged, OptionError, RunError
+
+APPLICATION = 0x57_4E_4F_57  # "WNOW", by which SQLite's header tells whose file it is
+VERSION = 1
+COLUMNS = "seq, uuid, who, at, received, item, kind, value"
+DECIDE = ("label", "skip", "clear")
+KINDS = (*DECIDE, "note", "undo")
+WAIT = 30.0  # seconds for another process that is writing
+LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000}
+
+SCHEMA = f"""
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    uuid TEXT NOT NULL UNIQUE,
+    who TEXT NOT NULL,
+    at TEXT NOT NULL,
+    received TEXT NOT NULL,
+    item TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('class', 'label', 'skip', 'clear', 'note', 'undo')),
+    value TEXT NOT NULL,
+    sum INTEGER NOT NULL
+);
+CREATE INDEX events_of_item ON events (item);
+CREATE TRIGGER never_updated BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
+CREATE TRIGGER never_deleted BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
+CREATE TRIGGER never_replaced BEFORE INSERT ON events
+    WHEN EXISTS (SELECT 1 FROM events WHERE uuid = NEW.uuid OR seq = NEW.seq)
+    BEGIN SELECT RAISE(ABORT, 'events are never replaced'); END;
+PRAGMA application_id = {APPLICATION};
+PRAGMA user_version = {VERSION};
+"""
+
+
+class Event(NamedTuple):
+    """What one person did to one item; `value` is a class, the text of a note or the uuid of the event undone."""
+
+    uuid: str
+    item: str
+    kind: str
+    value: str = ""
+    at: str = ""
+
+
+class State(NamedTuple):
+    """What holds for an item now; `by` and `at` (the store's own clock, UTC) are of its last label, skip or clear."""
+
+    label: str | None = None
+    skipped: bool = False
+    note: str = ""
+    by: str = ""
+    at: str = ""
+
+
+class Added(NamedTuple):
+    """The uuids that are safe on disk, and those refused with the reason."""
+
+    saved: list[str]
+    refused: list[tuple[str, str]]
+
+
+UNTOUCHED = State()
+Result = TypeVar("Result")
+
+
+class LabelStore:
+    """Events in the order in which they were committed: the last word on an item wins, and none is ever changed.
+
+    An item's label is that of its last event of the kinds label, skip and clear that no undo names; notes likewise.
+    Any number of processes may hold the same file; each sees what the others wrote at its next call. Methods are safe to
+    call from several threads. All raise `Damaged` when the file cannot be read as what was written, and `RunError` when it
+    cannot be written.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+        self._lock = threading.RLock()
+        self._seq = self._sum = 0
+        self._last = (0, 0)
+        self._classes: list[str] = []
+        self._states: dict[str, State] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> LabelStore:
+        """Opens a store, or begins one where there is no file; `RunError` when the file is another program's."""
+        path = Path(path)
+        with _told(path):
+            connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+            try:
+                _prepare(path, connection)
+            except BaseException:
+                connection.close()
+                raise
+        store = cls(path, connection)
+        store._locked(lambda: None)
+        return store
+
+    def close(self) -> None:
+        """Lets go of the file; the last one to do so folds the journal into it."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> LabelStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def seq(self) -> int:
+        """The number of the last event."""
+        return self._locked(lambda: self._seq)
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes in the order in which they were made."""
+        return self._locked(lambda: list(self._classes))
+
+    def add_classes(self, who: str, names: Sequence[str]) -> list[str]:
+        """Makes classes, those that are there already left as they are; returns all of them.
+
+        Raises `OptionError` for a name that cannot be one.
+        """
+        wanted = [class_name(name) for name in names]
+        _check_who(who)
+
+        def make() -> list[str]:
+            new = [name for name in dict.fromkeys(wanted) if name not in self._classes]
+            # The name is the uuid too, so that two processes never make the same class twice.
+            for name in new:
+                self._insert(f"class {name}", who, "", _now(), "", "class", name)
+            return new
+
+        self._locked(make, writes=True)
+        return self.classes
+
+    def add(self, who: str, events: Sequence[Event], known: Container[str] | None = None) -> Added:
+        """Appends events and returns when they are on disk (synchronous=FULL).
+
+        An event whose uuid is there already is saved and not added again, so that it may be sent until an answer comes.
+        An event without a meaning is refused and the others are saved; `known` holds the items there are. Raises
+        `OptionError` for a name that is empty or too long.
+        """
+        _check_who(who)
+
+        def append() -> Added:
+            added, received = Added([], []), _now()
+            for event in events:
+                event = event._replace(value=unicodedata.normalize("NFC", event.value))
+                reason = _malformed(event)
+                is_new = bool(reason) or self._find(event.uuid) != (event.item, event.kind, event.value)
+                if is_new and (reason := reason or self._refusal(event, known)):
+                    added.refused.append((event.uuid, reason))
+                    continue
+                if is_new:
+                    self._insert(event.uuid, who, event.at, received, event.item, event.kind, event.value)
+                added.saved.append(event.uuid)
+            return added
+
+        return self._locked(append, writes=True)
+
+    def state(self, item: str) -> State:
+        """What holds for an item; of one that nobody touched, nothing does."""
+        return self._locked(lambda: self._states.get(item, UNTOUCHED))
+
+    def states(self) -> dict[str, State]:
+        """What holds for every item that somebody touched."""
+        return self._locked(lambda: dict(self._states))
+
+    def labels(self) -> dict[str, tuple[str, str, str]]:
+        """Label, who gave it and when (ISO, UTC) of every labelled item."""
+        return {item: (state.label, state.by, state.at) for item, state in self.states().items() if state.label is not None}
+
+    def since(self, seq: int, most: int = sys.maxsize) -> tuple[dict[str, State], int]:
+        """State of the items that the next `most` events after number `seq` touch, and the number of the last of them."""
+
+        def read() -> tuple[dict[str, State], int]:
+            rows = self._connection.execute(
+                "SELECT seq, item FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (min(seq, sys.maxsize), most)
+            ).fetchall()
+            touched = dict.fromkeys(item for _, item in rows if item)
+            return {item: self._states[item] for item in touched}, rows[-1][0] if rows else self._seq
+
+        return self._locked(read)
+
+    def _locked(self, act: Callable[[], Result], writes: bool = False) -> Result:
+        """Acts on the state of now; with `writes` inside one transaction, and what it wrote is folded in after the commit."""
+        with self._lock, _told(self.path):
+            if not writes:
+                self._refresh()
+                return act()
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._refresh()
+                result = act()
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            self._refresh()
+            return result
+
+    def _refresh(self) -> None:
+        """Folds in the events that came since, whoever wrote them."""
+        rows = self._connection.execute(f"SELECT {COLUMNS}, sum FROM events WHERE seq > ? ORDER BY seq", (self._seq,))
+        for *event, total in rows:
+            if total != _sum(event, self._sum):
+                raise sqlite3.DatabaseError(f"event {event[0]} is not what was written")
+            self._seq, _, who, _, received, item, kind, value = event
+            self._sum = total
+            if kind == "class":
+                self._classes.append(value)
+            elif kind == "undo":
+                self._states[item] = self._fold(item)
+            else:
+                self._states[item] = _after(self._states.get(item, UNTOUCHED), kind, value, who, received)
+        self._last = (self._seq, self._sum)
+
+    def _fold(self, item: str) -> State:
+        """An item's state from all its events that are not undone."""
+        state = UNTOUCHED
+        for event in self._connection.execute(
+            "SELECT kind, value, who, received FROM events WHERE item = ?1 AND kind != 'undo' AND uuid NOT IN "
+            "(SELECT value FROM events WHERE item = ?1 AND kind = 'undo') ORDER BY seq",
+            (item,),
+        ):
+            state = _after(state, *event)
+        return state
+
+    def _insert(self, *fields: str) -> None:
+        """Appends an event within the transaction that `_locked` began, numbered and summed up after the last one."""
+        seq, total = self._last
+        event = (seq + 1, *fields)
+        self._last = (seq + 1, _sum(event, total))
+        self._connection.execute(f"INSERT INTO events ({COLUMNS}, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*event, self._last[1]))
+
+    def _refusal(self, event: Event, known: Container[str] | None) -> str:
+        """Why an event has no meaning here, or ""."""
+        if self._find(event.uuid):
+            return "Another event has this uuid."
+        if known is not None and event.item not in known:
+            return "There is no such item."
+        if event.kind == "label" and event.value not in self._classes:
+            return f"There is no class '{event.value}'."
+        if event.kind == "undo":
+            undone = self._find(event.value)
+            if undone is None or undone[0] != event.item or undone[1] not in (*DECIDE, "note"):
+                return "There is no such event of this item to undo."
+        return ""
+
+    def _find(self, uuid: str) -> tuple[str, str, str] | None:
+        """Item, kind and value of an event."""
+        return self._connection.execute("SELECT item, kind, value FROM events WHERE uuid = ?", (uuid,)).fetchone()
+
+
+def _sum(event: Sequence[Any], before: int) -> int:
+    """The sum of an event and all before it: SQLite keeps none, and a flipped bit would be another label."""
+    return zlib.crc32("\0".join(map(str, event)).encode(), before)
+
+
+def _after(state: State, kind: str, value: str, who: str, received: str) -> State:
+    """The state after an event other than an undo."""
+    if kind == "note":
+        return state._replace(note=value)
+    label = sys.intern(value) if kind == "label" else None  # a million labels share a few strings
+    return State(label, kind == "skip", state.note, sys.intern(who), sys.intern(received))
+
+
+def class_name(text: str) -> str:
+    """A class's name as it is kept: trimmed, accents composed; `OptionError` when it cannot be the name of a folder."""
+    name = unicodedata.normalize("NFC", text.strip())
+    reason = _not_text(name, LONGEST["class"]) or ("is empty" if not name else "")
+    if not reason and (name.startswith(".") or set(name) & set("/\\") or not name.isprintable()):
+        reason = "begins with a dot, or holds a slash or a control character"
+    if reason:
+        raise OptionError(f"The class {text[:50]!r} {reason}.", "Give a short name that could be that of a folder.")
+    return name
+
+
+def _check_who(who: str) -> None:
+    reason = _not_text(who, LONGEST["who"]) or ("is empty" if not who.strip() else "")
+    if reason or not who.isprintable():
+        raise OptionError(f"The name of who labels {reason or 'holds control characters'}.", "Give a short name: --who NAME")
+
+
+def _malformed(event: Event) -> str:
+    """Why an event cannot be kept, whatever else is in the store."""
+    if event.kind not in KINDS:
+        return f"There is no kind of event {event.kind[:20]!r}."
+    if not event.item or not (event.uuid.isascii() and event.uuid.replace("-", "").isalnum()):
+        return "An event needs an item, and a uuid of letters, digits and hyphens."
+    limits = {"uuid": LONGEST["uuid"], "at": LONGEST["at"], "value": LONGEST["note"], "item": 10_000}
+    for name, most in limits.items():
+        if reason := _not_text(getattr(event, name), most):
+            return f"Its {name} {reason}."
+    if event.kind in ("skip", "clear") and event.value:
+        return f"'{event.kind}' takes no value."
+    return ""
+
+
+def _not_text(text: str, most: int) -> str:
+    if len(text) > most:
+        return f"has more than {most} characters"
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON may hold half of a character
+        return "is not text"
+    return "is not text" if "\0" in text else ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _prepare(path: Path, connection: sqlite3.Connection) -> None:
+    """Sets the connection up and makes the tables of a new file; another program's file is left untouched."""
+
+    def number(name: str) -> int:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    def is_new() -> bool:
+        return not number("application_id") and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+
+    if not is_new() and number("application_id") != APPLICATION:
+        raise RunError(f"{path} is a database of another program.", "Move it away, or choose another run folder.")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("BEGIN IMMEDIATE")
+    if is_new():
+        for statement in _statements(SCHEMA):
+            connection.execute(statement)
+    connection.execute("COMMIT")
+    if number("user_version") != VERSION:
+        raise RunError(
+            f"{path} was written in format {number('user_version')}, this version reads {VERSION}.",
+            "Use the version of Winnow that wrote it, or a newer one.",
+        )
+    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if problem != "ok":
+        raise sqlite3.DatabaseError(problem)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script: `executescript` would commit before them."""
+    statement = ""
+    for line in script.splitlines():
+        statement += line + "\n"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise RunError(
+            f"{path} cannot be read or written ({error}).",
+            "Check the folder, its permissions and the free space of the disk; labels already saved are kept.",
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise Damaged(
+            f"{path} is damaged or no label store ({error}).",
+            "Restore it from a copy; what was exported can be imported into a new run.",
+        ) from error

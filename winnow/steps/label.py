@@ -1,0 +1,182 @@
+"""Label a run's pictures: the page and its server, and the labels to and from other tools."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import io
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.data.patches import write_box
+from winnow.data.pool import Pool
+from winnow.errors import Damaged, DataError, OptionError, Unreadable
+from winnow.label.catalogue import Catalogue, Listed
+from winnow.label.store import LONGEST, LabelStore
+from winnow.run import RunFolder
+
+PORT = 8765
+SMALL, LARGE = 160, 1280  # longest sides, in pixels, of the pictures that the page shows
+QUALITY, EXPORT_QUALITY = 90, 95
+
+
+def label(
+    run: RunFolder,
+    *,
+    classes: Sequence[str] = (),
+    port: int = PORT,
+    who: str = "",
+    open_browser: bool = False,
+    tell: Callable[[str], None] = print,
+) -> None:
+    """Serves the labelling page on 127.0.0.1 until Ctrl-C; `classes` are added to those the run has.
+
+    The items are the pool's; `selection.csv` and `odd.csv`, where the run has them, make the lanes "chosen" and "odd".
+    Raises `OptionError` when the run has no class, and when no port from `port` on is free.
+    """
+    from winnow.label.guard import start_token
+    from winnow.label.server import Desk, serve
+
+    pool = Pool.open(run.folder("ingest"))
+    who = who or _user()
+    with open_store(run) as store:
+        if not store.add_classes(who, classes):
+            raise OptionError(f"{run.path} has no classes to label with.", "Name them: --classes staff,customer")
+        catalogue = catalogue_of(run, pool)
+        desk = Desk(run.path.resolve().name, store, catalogue, who)
+        token = start_token(run.path / "labels.token")
+        serve(desk, pictures_of(pool, catalogue, run), token, port=port, tell=tell, open_browser=open_browser)
+
+
+def labels(run: RunFolder) -> dict[str, tuple[str, str, str]]:
+    """Label, who gave it and when, of every labelled item of a run, by its id."""
+    if not _store_path(run).exists():
+        return {}
+    with open_store(run) as store:
+        return store.labels()
+
+
+def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """Takes over the labels of a file or folder, see `winnow.label.formats`; `classes` are added to the run's first.
+
+    Returns how many labels were new, changed an earlier one or agreed with it, the notes, and the places of unknown items.
+    """
+    from winnow.label.exchange import take_over
+    from winnow.label.formats import read
+
+    records = read(path)
+    pool = Pool.open(run.folder("ingest"))
+    with open_store(run) as store:
+        who = f"import {path.name}"[:LONGEST["who"]]
+        store.add_classes(who, classes)
+        return {"file": str(path), **take_over(store, catalogue_of(run, pool), records, who)}
+
+
+def export_labels(run: RunFolder, path: Path, form: str = "") -> dict[str, Any]:
+    """Writes the run's labels as CSV, imagefolder, Label Studio's JSON or COCO; `DataError` when there are none.
+
+    The format is told by the name unless `form` is one of `winnow.label.formats.FORMATS`. Returns how many were written.
+    """
+    from winnow.label.exchange import records_of
+    from winnow.label.formats import format_of, write
+
+    form = format_of(path, form)
+    pool = Pool.open(run.folder("ingest"))
+    catalogue = catalogue_of(run, pool)
+    with open_store(run) as store:
+        records, gone = records_of(store, catalogue)
+    if not records:
+        raise DataError(f"{run.path} has no labels to export.", f"Label first: winnow label --run {run.path} --classes staff,customer")
+    limit = run.options.ingest.pixel_limit
+    write(path, records, form, lambda item: _file_of(pool, catalogue, catalogue.row(item), limit))
+    return {"path": str(path), "format": form, "labels": len(records), "gone": gone}
+
+
+def _file_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) -> tuple[bytes, str]:
+    """An item's picture as a file: the bytes of its own where that is all of it, else a JPEG."""
+    source = Path(catalogue.source(row))
+    whole = catalogue.time(row) is None and catalogue.box(row) is None
+    if whole and source.suffix.lower() in (".jpg", ".jpeg", ".png") and source.is_file():
+        return source.read_bytes(), source.suffix.lower()
+    pixels = pixels_of(pool, catalogue, row, pixel_limit)
+    return _jpeg(pixels, max(pixels.shape), EXPORT_QUALITY), ".jpg"
+
+
+def open_store(run: RunFolder) -> LabelStore:
+    """The run's label store, begun when there is none."""
+    return LabelStore.open(_store_path(run))
+
+
+def _store_path(run: RunFolder) -> Path:
+    return run.path / "labels.sqlite"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "me"
+
+
+def catalogue_of(run: RunFolder, pool: Pool) -> Catalogue:
+    """The pool's items with the lanes that a selection made."""
+    chosen = [Listed(row["id"], row["why"], int(row["rank"])) for row in _table(run.path / "selection.csv", ("id", "why", "rank"))]
+    odd = [
+        Listed(row["id"], row["why"], score=_number(row["p_value"]))
+        for row in _table(run.path / "odd.csv", ("id", "why", "p_value"))
+    ]
+    return Catalogue(pool.items, pool.usable, chosen, odd)
+
+
+def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a table of the run folder, none when it was not written."""
+    if not path.exists():
+        return []
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Damaged(f"{path} is not a table ({error}).", "Run winnow select again.") from error
+    if rows and not all(rows[0].get(column) is not None for column in columns):
+        raise Damaged(f"{path} lacks one of the columns {', '.join(columns)}.", "Run winnow select again.")
+    return rows
+
+
+def _number(text: str) -> float | None:
+    value = float(text) if text else math.nan
+    return value if math.isfinite(value) else None
+
+
+def pictures_of(pool: Pool, catalogue: Catalogue, run: RunFolder) -> Callable[[int, bool], bytes]:
+    """What makes the JPEG of a row: of the original where that can still be read, else of the pool's pixels."""
+
+    def picture(row: int, large: bool) -> bytes:
+        return _jpeg(pixels_of(pool, catalogue, row, run.options.ingest.pixel_limit), LARGE if large else SMALL)
+
+    return picture
+
+
+def pixels_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) -> np.ndarray:
+    """uint8 (h, w, 3 or 1) of an item at its own resolution, at the pool's where its source is gone."""
+    from winnow.data.originals import original
+
+    box = catalogue.box(row)
+    try:
+        return original(
+            catalogue.source(row), catalogue.time(row), None if box is None else write_box(box), pixel_limit=pixel_limit
+        )
+    except Unreadable:
+        return pool.pixels([row])[0]
+
+
+def _jpeg(pixels: np.ndarray, longest: int, quality: int = QUALITY) -> bytes:
+    from PIL import Image
+
+    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    image.thumbnail((longest, longest))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()
