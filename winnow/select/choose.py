@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from winnow.errors import DataError
 from winnow.learn.encodings import Encodings
-from winnow.select.geometry import k_means, nearest, whitened
-from winnow.select.selectors import Selector, find_selector
+from winnow.select.geometry import finite, k_means, nearest, whitened
+from winnow.select.selectors import SPACES, Selector, find_selector
 
 WHY = {
     "herding": "like most that no other stands for",
@@ -43,6 +43,7 @@ def choose(
     seed: int = 0,
     pick: str = "nearest",
     candidates: np.ndarray | None = None,
+    points: np.ndarray | None = None,
     start: Sequence[int] | np.ndarray = (),
     weights: np.ndarray | None = None,
     per_group: int = 0,
@@ -50,8 +51,10 @@ def choose(
 ) -> Choice:
     """Chooses n pictures among the rows `candidates` (all by default), none of `start`, which are labelled already.
 
-    `per_group`: at most so many of one group, those of `start` counted. `random_share`: such a share is drawn at random,
-    evenly through the list. `weights` (m,): how much each picture counts. The same seed gives the same choice.
+    `points`: the codes as `whitened` gives them, where the caller has them already.
+    `per_group`: at most so many of one group, those of `start` counted. `random_share`: such a share is drawn at random
+    from all rows, candidates or not, evenly through the list. `weights` (m,): how much each picture counts. The same seed
+    gives the same choice.
     Raises `DataError` when there are fewer than n pictures to choose from, or codes that are not finite.
     """
     rng = np.random.default_rng(seed)
@@ -59,22 +62,25 @@ def choose(
     start = np.unique(np.asarray(start, int))
     rows = np.setdiff1d(np.arange(len(encodings)) if candidates is None else np.asarray(candidates, int), start)
     _require(n, rows, start, encodings.groups, per_group)
-    lot = _Lot(encodings, start, weights, per_group)
+    points = whitened(encodings.codes, rows) if points is None else points
+    space = SPACES.get(method, finite) if isinstance(method, str) else finite
+    codes = points if space is whitened else space(encodings.codes)
+    lot = _Lot(replace(encodings, codes=codes), start, weights, per_group)
     count = round(n * random_share)
-    drawn = lot.take(find_selector("random"), rows, count, rng)
-    chosen = lot.take(select, rows, n - count, rng)
+    drawn = lot.take(find_selector("random"), np.setdiff1d(np.arange(len(encodings)), start), count, rng)
+    chosen = lot.take(select, np.setdiff1d(rows, drawn), n - count, rng)
     order = _interleaved(chosen, drawn)
     reason = WHY.get(method if isinstance(method, str) else "", "chosen by your own method")
     why = [AT_RANDOM if row in set(drawn.tolist()) else reason for row in order]
-    points = whitened(encodings.codes)
     everything = np.append(start, order).astype(int)
     cell = nearest(points[rows], points[everything])[0] if n else np.empty(0, int)
     stands_for = np.bincount(cell, minlength=len(everything))[len(start) :]
-    return Choice(order, why, np.maximum(stands_for, 1), kinds(points, rng)[order])
+    return Choice(order, why, np.maximum(stands_for, 1), kinds(points)[order])
 
 
-def kinds(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Coarse clusters (m,), numbered from 1, the largest first."""
+def kinds(points: np.ndarray) -> np.ndarray:
+    """Coarse clusters (m,) of whitened codes, numbered from 1, the largest first; the same for the same points."""
+    rng = np.random.default_rng(0)
     number = min(KINDS, max(1, len(points) // 20))
     cluster = nearest(points, k_means(points, number, rng))[0]
     size = np.bincount(cluster, minlength=number)

@@ -12,7 +12,8 @@ from winnow.errors import DataError
 BLOCK = 1024  # rows of a block of distances: 80 MB of float32 against 20,000 others
 COMPONENTS = 128
 LEARNT_FROM = 50_000  # rows that principal components are learnt from
-SMALL = 1e-5  # spread of directions below which a component is rounding
+SMALL = 1e-3  # share of the largest spread below which a component is rounding
+TINY = 1e-6  # spread of directions that are all the same
 
 
 def finite(codes: np.ndarray) -> np.ndarray:
@@ -34,22 +35,26 @@ def unit(codes: np.ndarray) -> np.ndarray:
     return codes / np.where(lengths > 0, lengths, np.inf).astype(np.float32)
 
 
-def whitened(codes: np.ndarray, components: int = COMPONENTS) -> np.ndarray:
-    """The directions of codes (n, d) in their first principal components, all of the same variance: (n, k) of length 1.
+def whitened(codes: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """The directions of codes (n, d) in their first 128 principal components, all of the same variance: (n, k) of length 1.
 
     Codes of a network spend most of their variance on few things, such as the light or the turf; with equal variances what
-    is rare but distinct counts as well. Components are learnt from 50,000 rows, evenly spread; those without spread are
-    left out. Of equal codes none is left, and the rows are empty.
+    is rare but distinct counts as well. Components are learnt from `rows` (all by default; 50,000 of more, evenly spread);
+    those without spread are left out. Of equal codes none is left, and the rows are empty.
     """
+    from scipy.linalg import eigh
+
     codes = finite(codes)
-    known = np.linspace(0, len(codes) - 1, min(len(codes), LEARNT_FROM)).astype(int)
-    directions = unit(codes - codes[known].mean(axis=0, dtype=np.float64).astype(np.float32))
-    centre = directions[known].mean(axis=0)
-    sample = (directions[known] - centre).astype(np.float64)
-    variances, axes = np.linalg.eigh(sample.T @ sample / max(len(known), 1))
+    rows = np.arange(len(codes)) if rows is None else np.asarray(rows, int)
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LEARNT_FROM)).astype(int)]
+    directions = unit(codes - codes[rows].mean(axis=0, dtype=np.float64).astype(np.float32))
+    centre = directions[rows].mean(axis=0)
+    sample = directions[rows] - centre
+    d = sample.shape[1]
+    variances, axes = eigh(sample.T @ sample / max(len(rows), 1), subset_by_index=(max(0, d - COMPONENTS), d - 1))
     spread = np.sqrt(np.maximum(variances, 0))
-    kept = [i for i in np.argsort(-spread)[:components] if spread[i] > SMALL]
-    return unit((directions - centre) @ (axes[:, kept] / spread[kept]).astype(np.float32))
+    kept = spread > max(SMALL * spread.max(initial=0), TINY)
+    return unit((directions - centre) @ (axes[:, kept] / spread[kept])[:, ::-1].astype(np.float32))
 
 
 def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:

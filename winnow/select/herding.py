@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from winnow.learn.encodings import Encodings
-from winnow.select.geometry import BLOCK, k_means, nearest, squared_distances, whitened
+from winnow.select.geometry import BLOCK, finite, k_means, nearest, squared_distances
 
 WIDTH = 0.5
 """Of the kernel, where two random pictures are about 1.41 apart; chosen on pools, not on test pictures (docs/log.md)."""
@@ -27,10 +27,11 @@ def herding(
 ) -> np.ndarray:
     """n rows, each the one that adds most to how well all pictures are covered, given those of `start`; see `herd`.
 
-    Every prefix is the choice for its own length. `weights` (m,) say how much each picture counts. More than 20,000
-    pictures are put into micro-clusters, each as its most central picture and the weight of all in it.
+    For codes of length 1, best `whitened`. Every prefix is the choice for its own length. `weights` (m,) say how much each
+    picture counts. More than 20,000 pictures are put into micro-clusters, each as its most central picture and the weight
+    of all in it.
     """
-    points, start = whitened(encodings.codes), np.asarray(start, int)
+    points, start = finite(encodings.codes), np.asarray(start, int)
     counts = np.ones(len(points), np.float32) if weights is None else np.asarray(weights, np.float32)
     if len(points) <= MOST:
         return herd(points, n, start, counts)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from winnow.select.geometry import unit
+from winnow.select.geometry import squared_distances, unit
 
 FLAT = 20_000  # pictures that are all compared; of more, those in the nearest cells of an index
 NEIGHBOURS = 16
+PAIRED = 1000  # pictures by which the usual distance is told
 TIMES_NEAR = 4.0  # how much more distant pictures of one video may be that are near in time
 WINDOW = 32  # pictures that follow one in time and are compared with it
 
@@ -15,30 +18,39 @@ WINDOW = 32  # pictures that follow one in time and are compared with it
 def distinct(
     codes: np.ndarray, near: float, *, sources: np.ndarray | None = None, times: np.ndarray | None = None, seconds: float = 0.0
 ) -> np.ndarray:
-    """bool (n,): false for a picture within the cosine distance `near` of an earlier one that stays.
+    """bool (n,): false for a picture that is near an earlier one that stays.
 
-    Of one of `sources` (n,), pictures at most `seconds` apart by `times` (n,) count as near at four times that distance: the
-    same person in the next frame. Of many alike the first stays. With more than 20,000 pictures a few near ones can be
-    missed (an approximate search, faiss IVF).
+    Near: by cosine distance, nearer than the share `near` of the median distance of two pictures. Of one of `sources` (n,),
+    pictures at most `seconds` apart by `times` (n,) are near at four times that distance: the same person in the next
+    frame. Of many alike the first stays. With more than 20,000 pictures a few near ones can be missed (an approximate
+    search, faiss IVF).
     """
     points = unit(codes)
     stays = np.ones(len(points), bool)
     if near <= 0 or len(points) < 2:
         return stays
+    limit = near * _usual(points)
     if sources is not None and times is not None and seconds > 0:
-        _thin(stays, points, 2 * TIMES_NEAR * near, sources, times, seconds)
+        _thin(stays, points, TIMES_NEAR * limit, sources, times, seconds)
     while True:
         rows = np.flatnonzero(stays)
-        gone = _repeats(points[rows], 2 * near)
+        gone = _repeats(points[rows], limit)
         stays[rows[gone]] = False
         if len(gone) == 0 or len(rows) - len(gone) < 2:
             return stays
+
+
+def _usual(points: np.ndarray) -> float:
+    """The median squared distance of two rows."""
+    some = points[np.linspace(0, len(points) - 1, min(len(points), PAIRED)).astype(int)]
+    return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
 
 
 def _repeats(points: np.ndarray, near: float) -> np.ndarray:
     """Rows that are within the squared distance of an earlier row that stays; of crowds, some only at the next call."""
     import faiss
 
+    index: Any
     if len(points) <= FLAT:
         index = faiss.IndexFlatL2(points.shape[1])
     else:

@@ -1,9 +1,12 @@
-"""The selectors: which pictures a person should label, in which order. All read codes alone and touch no global state."""
+"""The selectors: which pictures a person should label, in which order.
+
+All go by the Euclidean distances of the codes they are given; `SPACES` says in which form a method wants them.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -11,7 +14,7 @@ import numpy as np
 
 from winnow.errors import OptionError, did_you_mean
 from winnow.learn.encodings import Encodings
-from winnow.select.geometry import farthest, finite, k_means, nearest, squared_distances, unit
+from winnow.select.geometry import farthest, finite, k_means, nearest, squared_distances, unit, whitened
 from winnow.select.herding import herding
 
 TINY = 5  # pictures of a cluster that is left for last: TypiClust's own number
@@ -48,7 +51,7 @@ def k_center(
     encodings: Encodings, n: int, rng: np.random.Generator, *, start: Sequence[int] | np.ndarray = (), weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Each row the farthest from those before it (Sener & Savarese 2018, arXiv 1708.00489, algorithm 1): it finds outliers."""
-    return farthest(unit(encodings.codes), n, start, rng)
+    return farthest(finite(encodings.codes), n, start, rng)
 
 
 def kmeans(
@@ -62,7 +65,7 @@ def kmeans(
 ) -> np.ndarray:
     """K-means into as many clusters as there will be labels, and a picture of each: the selection of Singh et al.
 
-    Euclidean distances of the codes as they are. `pick`: the picture "nearest" to the centre, or a "random" one. Clusters that
+    `pick`: the picture "nearest" to the centre, or a "random" one. Clusters that
     hold a row of `start` are passed over; the largest come first. Where clusters are too few (equal codes), the farthest
     of the rest follow.
     """
@@ -82,10 +85,10 @@ def typical(
 ) -> np.ndarray:
     """TypiClust (Hacohen et al. 2022, arXiv 2202.02794, algorithm 1): clusters, and the most typical picture of each.
 
-    Codes of length 1, at most 500 clusters; those with the fewest labels come first, then the largest, those of five pictures
+    For codes of length 1. At most 500 clusters; those with the fewest labels come first, then the largest, those of five pictures
     or fewer last. Typical: the smallest mean distance to the 20 nearest in the cluster.
     """
-    points, start = unit(encodings.codes), np.asarray(start, int)
+    points, start = finite(encodings.codes), np.asarray(start, int)
     k = min(n + len(start), MOST_CLUSTERS, len(points))
     cluster = nearest(points, k_means(points, k, rng))[0]
     size, labelled = np.bincount(cluster, minlength=k), np.bincount(cluster[start], minlength=k)
@@ -124,6 +127,9 @@ SELECTORS: dict[str, Selector] = {
     "random": at_random,
 }
 """By the names of `--method`; 'foreign' is herding in which a picture counts by how foreign its one-class score calls it."""
+
+SPACES: dict[str, Callable[..., np.ndarray]] = {"herding": whitened, "foreign": whitened, "typical": unit, "k-center": unit}
+"""What is done to the codes before a method sees them; the others, and your own, get them as they are."""
 
 
 def find_selector(name: str, pick: str = "nearest") -> Selector:
