@@ -55,6 +55,7 @@ def items(n: int) -> pa.Table:
         "group": videos + [source.rpartition("/")[0] for source in pictures],
         "time": pa.array(times + [None] * (n - frames), pa.float64()),
         "box": pa.array([f"{number},0,64,128" for number in range(frames)] + [None] * (n - frames), pa.string()),
+        "confidence": pa.array([0.5] * frames + [None] * (n - frames), pa.float64()),
     })  # fmt: skip
 
 
@@ -68,18 +69,10 @@ def catalogue_of(n: int) -> Catalogue:
     return Catalogue(made, None, chosen, odd)
 
 
-def peak() -> float:
-    """Most memory of this process so far, in MiB."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
-
-
 def serve_rows(n: int, path: Path, tell: Connection) -> None:
-    """The server's process: tells its address and its seconds and memory until then, later its memory again."""
+    """The server's process: tells the seconds of its start and its address."""
     from winnow.label.server import Desk, serve
 
-    made = items(n)
-    del made
-    imports = peak()
     started = time.perf_counter()
     catalogue = catalogue_of(n)
     listed = time.perf_counter()
@@ -87,7 +80,7 @@ def serve_rows(n: int, path: Path, tell: Connection) -> None:
     desk = Desk("bench", store, catalogue)
     desk.follow()
     ready = time.perf_counter()
-    tell.send({"catalogue s": listed - started, "store s": ready - listed, "table MiB": imports, "MiB": peak()})
+    tell.send({"items made up and listed, s": listed - started, "store, s": ready - listed})
     serve(desk, lambda row, large: b"", TOKEN, port=0, tell=lambda line: tell.send(line))
 
 
@@ -127,7 +120,7 @@ def measure(n: int, path: Path, times: int) -> tuple[dict[str, Any], list[dict[s
     address = here.recv()
     line, rng = Line(address), random.Random(0)
     line.ask("/api/state")
-    start["whole start s"] = time.perf_counter() - before
+    start["from the command to the first answer, s"] = time.perf_counter() - before
     rows = []
     for name, query in QUERIES.items():
         def act(number: int, query: str = query) -> None:
@@ -146,7 +139,7 @@ def measure(n: int, path: Path, times: int) -> tuple[dict[str, Any], list[dict[s
     rows.append({"request": "state: counts of lanes and classes", **milliseconds(lambda _: line.ask("/api/state"), times)})
     rows.append({"request": "what changed", **milliseconds(lambda _: line.ask("/api/events?since=3"), times)})
     rows.append({"request": "a label, on disk", **milliseconds(one_label, times)})
-    start["MiB after"] = int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text())[1]) / 1024  # type: ignore[index]
+    start["memory, MiB"] = int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text())[1]) / 1024  # type: ignore[index]
     server.terminate()
     server.join()
     return start, rows
