@@ -241,7 +241,7 @@ def test_unknown_names_missing_and_hostile_weights(cached, monkeypatch, tmp_path
 
     evil = tmp_path / "torch" / "hub" / "checkpoints" / file.name
     evil.parent.mkdir(parents=True)
-    evil.write_bytes(pickle.dumps({"backbone": Trap()}))
+    evil.write_bytes(pickle.dumps({"backbone": Trap()}, protocol=2))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     with pytest.raises(ModelError, match="fasterrcnn_mobilenet_v3_large_320_fpn"):
         TorchvisionDetector("fasterrcnn_mobilenet_v3_large_320_fpn")

@@ -43,6 +43,7 @@ RUNS: dict[str, tuple[object, dict[str, object]]] = {
     "width": (6, {}),
     "iterations": (16, {}),
     "batch": (6, {}),
+    "optimizer": ("adadelta", {}),
     "rate": (1e-4, {}),
     "schedule": ("constant", {}),
     "loss": ("sigma", VAE),

@@ -74,6 +74,22 @@ def calibrate(result: dict[str, Any]) -> str:
     return line + (f"\n  {result['note']}" if result["note"] else "")
 
 
+def select(result: dict[str, Any], run: Any) -> str:
+    """How many were chosen, by what, what was left out, and what to do next."""
+    left = result["left_out"]
+    lines = [
+        f"Chose {count(result['chosen'], 'picture')} of {result['candidates']:,} by '{result['method']}' on the codes of {result['codes']}"
+        + (f"; the first {result['kept']:,} were chosen before" if result["kept"] else "")
+        + f". Left out: {count(left['near'], 'near-duplicate')}, {left['odd']:,} in the odd lane, {left['labelled']:,} labelled.",
+    ]
+    if result["chosen"] > result["asked"]:
+        lines.append(f"  The list holds {result['chosen']:,} already; its first {result['asked']:,} are the choice of {result['asked']:,}.")
+    if result["note"]:
+        lines.append(f"  Note: {result['note']}")
+    lines.append(f"  List, contact sheet, map: {run}/selection.csv, selection.png, selection-map.png")
+    return "\n".join([*lines, f"  Label them: winnow label --run {run} --classes ..."])
+
+
 def score(result: dict[str, Any]) -> str:
     """How much belongs, and the first segments of each video."""
     lines = [
