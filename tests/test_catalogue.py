@@ -145,7 +145,7 @@ def test_neighbours_of_a_crop_are_those_of_its_place():
 def test_what_is_known_of_an_item(catalogue: Catalogue):
     row = catalogue.row("id 3")
     about = catalogue.describe(row)
-    assert (about["rank"], about["why"], about["score"], about["id"]) == (2, "second", 0.01, "id 3")
+    assert (about["rank"], about["why"], about["score"], about["id"]) == (2, "second; dark", 0.01, "id 3")
     crop = next(row for row in range(300) if catalogue.box(row))
     about = catalogue.describe(crop)
     assert about["box"] == [crop, 2, 30, 40] and about["confidence"] == pytest.approx(crop / 300, abs=1e-4)
