@@ -36,11 +36,11 @@ export class Bars {
     server.addEventListener("reachable", () => this.saved());
   }
 
-  /** Shows everything again. */
-  show() {
+  /** Shows everything again; `item` is the one whose class is shown on the buttons. */
+  show(item) {
     this.#lanes();
     this.#filters();
-    this.#classButtons();
+    this.#classButtons(item);
     this.#progress();
     this.saved();
   }
@@ -71,7 +71,7 @@ export class Bars {
 
   #lanes() {
     const { desk } = this;
-    const focused = document.activeElement?.dataset.lane;
+    const focused = document.activeElement.closest("#lanes button")?.dataset.lane;
     const buttons = desk.lanes.filter(({ name, total }) => total || name === desk.filter.lane).map(({ name, title, total, labelled, skipped }) => {
       const button = make("button", { title, dataset: { lane: name }, ariaPressed: String(name === desk.filter.lane) });
       button.append(name[0].toUpperCase() + name.slice(1), make("span", { className: "number" }, count(total - labelled - skipped)));
@@ -79,7 +79,7 @@ export class Bars {
       return button;
     });
     byId("lanes").replaceChildren(...buttons);
-    buttons.find((button) => focused && button.dataset.lane === focused)?.focus();
+    buttons.find((button) => button.dataset.lane === focused)?.focus();
     document.body.dataset.lane = desk.filter.lane;
     byId("odd-note").hidden = desk.filter.lane !== "odd";
   }
@@ -94,7 +94,7 @@ export class Bars {
     byId("no-filter").hidden = Object.keys(NO_FILTER).every((field) => filter[field] === NO_FILTER[field]);
   }
 
-  #classButtons() {
+  #classButtons(item) {
     const { classes } = this.desk;
     const names = JSON.stringify(classes.map(({ name, key }) => [name, key]));
     if (names !== this.#classes) {
@@ -105,7 +105,7 @@ export class Bars {
     }
     for (const [number, button] of [...byId("classes").children].entries()) {
       button.querySelector(".number").textContent = count(classes[number].count);
-      button.ariaPressed = String(button.value === this.desk.item?.label);
+      button.ariaPressed = String(button.value === item?.label);
     }
     byId("find").hidden = classes.every(({ key }) => key !== null);
   }

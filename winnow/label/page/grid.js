@@ -26,13 +26,10 @@ export class Grid {
     return this.#page().filter((item) => this.selected.has(item.row));
   }
 
-  /** Pictures on a page: as many as fit. */
+  /** Pictures on a page. */
   get size() {
-    const { clientWidth, clientHeight } = byId("cells");
-    const style = getComputedStyle(byId("cells"));
-    const [side, gap] = [parseFloat(style.getPropertyValue("--cell")), parseFloat(style.rowGap)];
-    const fit = (room) => Math.max(1, Math.floor((room + gap) / (side + gap)));
-    return fit(clientWidth) * fit(clientHeight);
+    const { rows, columns } = this.#shape();
+    return rows * columns;
   }
 
   /** Where the page begins that holds a place of the queue, or the last page when the queue ends before. */
@@ -48,6 +45,7 @@ export class Grid {
     await desk.load(start + size + 1);
     this.selected.clear();
     this.#anchor = 0;
+    byId("cells").style.gridTemplateRows = `repeat(${this.#shape().rows}, 1fr)`;
     this.#cells = this.#page().map((item, number) => this.#cell(item, number));
     byId("cells").replaceChildren(...this.#cells);
     byId("page-back").disabled = start === 0;
@@ -84,6 +82,15 @@ export class Grid {
   #select(items) {
     this.selected = new Set(items.map((item) => item.row));
     this.describe();
+  }
+
+  /** How many cells fit. */
+  #shape() {
+    const { clientWidth, clientHeight } = byId("cells");
+    const style = getComputedStyle(byId("cells"));
+    const [side, gap] = [parseFloat(style.getPropertyValue("--cell")), parseFloat(style.rowGap)];
+    const fit = (room) => Math.max(1, Math.floor((room - 2 * parseFloat(style.paddingTop) + gap) / (side + gap)));
+    return { rows: fit(clientHeight), columns: fit(clientWidth) };
   }
 
   #page() {

@@ -36,7 +36,6 @@ class Page {
   async start() {
     byId("desk").hidden = false;
     document.title = `${this.desk.run} – Winnow`;
-    this.bars.show();
     this.outbox.send();
     await this.#try(this.desk.choose());
     this.#poll();
@@ -62,7 +61,7 @@ class Page {
 
   #listen() {
     const { desk, outbox, server } = this;
-    desk.addEventListener("state", () => this.bars.show());
+    desk.addEventListener("state", () => this.#showBars());
     desk.addEventListener("queue", () => this.#show());
     desk.addEventListener("move", () => this.#show());
     desk.addEventListener("items", () => this.#describe());
@@ -158,16 +157,20 @@ class Page {
     byId("grid").hidden = view !== "grid" || empty;
     byId("done").hidden = !empty || !desk.end;
     for (const button of byId("views").children) button.ariaPressed = String(button.dataset.view === view);
-    this.bars.show();
+    this.#showBars();
     if (view === "one") this.one.show();
     else if (!empty) this.#try(this.grid.show(this.grid.startOf(desk.at)));
     if (empty && desk.end) this.#done();
   }
 
   #describe() {
-    this.bars.show();
+    this.#showBars();
     if (this.view === "one") this.one.describe();
     else this.grid.describe();
+  }
+
+  #showBars() {
+    this.bars.show(this.view === "one" ? this.desk.item : undefined);
   }
 
   #done() {

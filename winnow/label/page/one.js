@@ -116,6 +116,7 @@ export function mark(thumb, item, desk) {
   chip.textContent = text;
   chip.hidden = !text;
   thumb.dataset.colour = named < 0 ? "" : colourOf(named);
+  thumb.classList.toggle("decided", text !== "");
   return thumb;
 }
 
@@ -130,11 +131,11 @@ function facts(item, desk) {
   const all = [
     ["Rank", item.rank === null ? null : `${count(item.rank)} of ${count(desk.lane("chosen").total)} chosen`],
     ["Why", item.why],
-    ["p-value", item.score === null ? null : `${Number(item.score.toPrecision(3))} that it belongs`],
+    ["p-value (small: foreign)", item.score === null ? null : String(Number(item.score.toPrecision(3)))],
     ["Time", item.time === null ? null : clock(item.time)],
     ["Confidence", item.confidence === null ? null : item.confidence.toFixed(2)],
     ["Box", item.box && `${item.box[2]} × ${item.box[3]} at ${item.box[0]}, ${item.box[1]}`],
-    ["Group", item.group],
+    ["Group", item.group === item.source ? null : item.group],
     ["Source", item.source],
   ];
   return all.filter(([, value]) => value);

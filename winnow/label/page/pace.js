@@ -25,7 +25,7 @@ export class Pace {
   words(open) {
     if (this.rate === null) return "";
     const minutes = open / this.rate;
-    const left = minutes < 1 ? "less than a minute" : minutes < 90 ? `about ${Math.round(minutes)} min` : `about ${Math.round(minutes / 60)} h`;
+    const left = minutes < 1 ? "under 1 min" : minutes < 90 ? `${Math.round(minutes)} min` : `${Math.round(minutes / 60)} h`;
     return `${Math.round(this.rate)} a minute` + (open ? `, ${left} left` : "");
   }
 }
