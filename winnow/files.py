@@ -74,3 +74,8 @@ def verify(path: Path, expected: str) -> None:
             f"{path} is damaged: its SHA-256 is not the one recorded when it was written.",
             "Copy the file again from its origin, or run the step that writes it again.",
         )
+
+
+def seal(content: dict[str, Any]) -> str:
+    """A hash of JSON content, kept in it under another name, so that a change by hand is seen."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

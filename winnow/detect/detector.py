@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +12,7 @@ from winnow.detect.scorer import Scorer, folds_of
 from winnow.detect.scorers import SCORERS, make_scorer
 from winnow.detect.threshold import Threshold, conformal, group_weights, p_values
 from winnow.errors import Damaged, DataError, OptionError, RunError
-from winnow.files import read_json, replacing, sha256, verify, write_json
+from winnow.files import read_json, replacing, seal, sha256, verify, write_json
 from winnow.learn.encodings import Encodings
 from winnow.options import DetectOptions
 
@@ -155,7 +153,7 @@ class Detector:
             "seed": self.seed,
             "sha256": {"detector.npz": sha256(folder / "detector.npz")},
         }
-        write_json(folder / "detector.json", {**content, "seal": _seal(content)})
+        write_json(folder / "detector.json", {**content, "seal": seal(content)})
 
     @classmethod
     def load(cls, folder: Path, *, own: type[Scorer] | None = None) -> Detector:
@@ -167,7 +165,7 @@ class Detector:
         if not (folder / "detector.json").exists():
             raise RunError(f"{folder} holds no finished detector.", "Run: winnow calibrate --run RUN")
         about = read_json(folder / "detector.json")
-        if not isinstance(about, dict) or about.pop("seal", "") != _seal(about):
+        if not isinstance(about, dict) or about.pop("seal", "") != seal(about):
             raise Damaged(f"{folder / 'detector.json'} is not what was written.", "Run: winnow calibrate --run RUN")
         if about["format"] != FORMAT:
             raise RunError(f"{folder} holds a detector of format {about['format']}.", "Run: winnow calibrate --run RUN")
@@ -198,7 +196,3 @@ class Detector:
             raise Damaged(f"{folder / 'detector.npz'} lacks {error}.", "Run: winnow calibrate --run RUN") from error
         detector.scorer_name = about["scorer"]
         return detector
-
-
-def _seal(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

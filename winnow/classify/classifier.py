@@ -1,0 +1,248 @@
+"""From codes and a few labels to a classifier with calibrated probabilities, measured by folds of whole groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from winnow.classify.folds import deal, leaks
+from winnow.classify.heads import HEADS
+from winnow.classify.learner import HeldOut, Learner, Learnt, probabilities
+from winnow.classify.measures import rise
+from winnow.errors import Damaged, DataError, OptionError, RunError, did_you_mean
+from winnow.files import read_json, replacing, seal, sha256, verify, write_json
+
+FORMAT = 1
+FEWEST = 3  # labels of a class below which only the nearest class mean is learnt
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the labels, on the learning curve
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round of pseudo-labels: how many a class, by how much macro F1 rose, the standard error of that, whether it stays."""
+
+    counts: tuple[int, ...]
+    rise: float
+    error: float
+    kept: bool
+
+
+class Classifier:
+    """Learns classes from a few labelled codes, and predicts those of others with calibrated probabilities.
+
+        classifier = Classifier().fit(codes, labels, groups)      # (n, d); labels "" or None (-1 among numbers): unlabelled
+        classifier.predict(new), classifier.predict_proba(new)    # (m,) classes, (m, classes) in the order of .classes
+
+    Codes are centred on the mean of all n and scaled to length 1. `head`: a name in `HEADS`, or 'auto': the nearest class
+    mean when a class has fewer than three labels, else logistic regression. `folds` of whole groups choose its setting and
+    the temperature of its probabilities (Guo et al. 2017). `pseudo`: at most so many unlabelled pictures a class become
+    pseudo-labels, in `rounds`, see `winnow.classify.pseudo`.
+
+    After `fit`: `held_out` (probabilities of the labelled by heads that had not seen them), `notes` (what the measures
+    cannot promise), `done` (a `Round` each), `pseudo_rows` and `pseudo_target` (the pseudo-labels that stay, as class numbers).
+    """
+
+    def __init__(self, head: str = "auto", *, folds: int = 5, pseudo: int = 0, rounds: int = 3, seed: int = 0) -> None:
+        if head != "auto" and head not in HEADS:
+            raise OptionError(f"There is no head '{head}'.", did_you_mean(head, ["auto", *HEADS]))
+        for name, value, least in (("folds", folds, 2), ("pseudo", pseudo, 0), ("rounds", rounds, 1)):
+            if value < least:
+                raise OptionError(f"{name} is {value}; it must be {least} or more.")
+        self.head, self.folds, self.pseudo, self.rounds, self.seed = head, folds, pseudo, rounds, seed
+        self.classes = np.empty(0, object)
+        self.notes: tuple[str, ...] = ()
+        self.done: tuple[Round, ...] = ()
+
+    def fit(self, codes: Any, labels: Any, groups: Any = None, *, foreign: Any = None) -> Self:
+        """Learns from the labelled of n codes, which stand in their order in time; `groups` (n,), by default each its own.
+
+        `foreign` (n,) bool: pictures that do not belong and never become pseudo-labels. Raises `DataError` for codes that are
+        not finite, lists of other lengths, no label, one class alone, or a class with one label.
+        """
+        codes = finite(codes)
+        self.classes, target = numbered(labels, len(codes))
+        groups = _column(np.arange(len(codes)) if groups is None else groups, len(codes), "groups").astype(str)
+        foreign = _column(np.zeros(len(codes)) if foreign is None else foreign, len(codes), "foreign").astype(bool)
+        self.centre = codes.mean(axis=0, dtype=np.float64).astype(np.float32)
+        points, rows = self._points(codes), np.flatnonzero(target >= 0)
+        few = np.bincount(target[rows]).min() < FEWEST
+        self.head_name = self.head if self.head != "auto" else "mean" if few else "logistic"
+        folds = deal(target[rows], groups[rows], [str(name) for name in self.classes], self.folds, self.seed)
+        self.notes = (*folds.notes, *_leak(leaks(points[rows], folds.fold), len(rows)))
+        self.learner = Learner(HEADS[self.head_name](), points, target, groups, folds, self.seed)
+        learnt = self.learner.tuned()
+        self.done = ()
+        if self.pseudo:
+            learnt = self._with_pseudo(learnt, (target < 0) & ~foreign)
+        self.fitted = self.learner.head.fit(points, learnt.target, len(self.classes))
+        self.temperature, self.held_out = learnt.temperature, learnt.held_out
+        self.pseudo_rows = np.flatnonzero((learnt.target >= 0) & (target < 0))
+        self.pseudo_target = learnt.target[self.pseudo_rows]
+        return self
+
+    def _with_pseudo(self, learnt: Learnt, free: np.ndarray) -> Learnt:
+        """Rounds of more and more pseudo-labels, each by heads that begin anew, until F1 by folds rises no more.
+
+        Source: Cascante-Bonilla et al. 2021, Curriculum Labeling.
+        """
+        for number in range(1, self.rounds + 1):
+            after = self.learner.with_pseudo(learnt, -(-self.pseudo * number // self.rounds), free)
+            gain, error = rise(learnt.held_out.tally, after.held_out.tally, self.seed)
+            kept = gain > error
+            counts = tuple(np.bincount(after.target[free & (after.target >= 0)], minlength=len(self.classes)).tolist())
+            self.done = (*self.done, Round(counts, gain, error, kept))
+            if not kept:
+                break
+            learnt = after
+        return learnt
+
+    def learning_curve(self, order: Any = None) -> list[tuple[int, HeldOut]]:
+        """What the classifier would be with the first 25, 50, 75 and 100 % of its labels: how many, and what was held out.
+
+        `order` (m,) ranks the m labelled pictures in the order of their rows; without it the order is drawn. The folds and
+        the pictures that measure are the same for all. Without pseudo-labels.
+        """
+        learner = self.learner
+        rows = learner.rows
+        order = np.random.default_rng(self.seed).permutation(len(rows)) if order is None else np.asarray(order)
+        found = []
+        for share in SHARES:
+            count = round(share * len(rows))
+            target = np.full(len(learner.points), -1)
+            first = rows[np.argsort(order, kind="stable")[:count]]
+            target[first] = learner.target[first]
+            found.append((count, learner.measured(learner.apart(target))))
+        return found
+
+    def _points(self, codes: np.ndarray) -> np.ndarray:
+        return unit(codes - self.centre)
+
+    def predict_proba(self, codes: Any) -> np.ndarray:
+        """Calibrated probabilities (n, classes), in the order of `classes`, of codes (n, d)."""
+        if not len(self.classes):
+            raise DataError("This classifier has not been fitted.", "Call fit(codes, labels) first.")
+        codes = finite(codes)
+        if codes.shape[1] != len(self.centre):
+            raise DataError(
+                f"Codes have {codes.shape[1]:,} dimensions; the classifier has learnt from {len(self.centre):,}.",
+                "Encode the pictures with the model that it was learnt with.",
+            )
+        return probabilities(self.fitted.logits(self._points(codes)), self.temperature)
+
+    def predict(self, codes: Any) -> np.ndarray:
+        """The most probable class (n,) of codes (n, d)."""
+        return self.classes[self.predict_proba(codes).argmax(axis=1)]
+
+    def save(self, folder: Path, **about: Any) -> None:
+        """Writes classifier.npz and, last, classifier.json with `about` and the SHA-256 of the first; nothing is pickled."""
+        if not len(self.classes):
+            raise DataError("This classifier has not been fitted.", "Call fit(codes, labels) first.")
+        folder = Path(folder)
+        (folder / "classifier.json").unlink(missing_ok=True)
+        arrays = {f"head/{name}": array for name, array in self.fitted.state().items()}
+        with replacing(folder / "classifier.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, centre=self.centre, **arrays)
+        content = {
+            "format": FORMAT,
+            "head": self.head_name,
+            "setting": self.fitted.setting,
+            "temperature": self.temperature,
+            "classes": self.classes.tolist(),
+            "notes": list(self.notes),
+            **about,
+            "sha256": {"classifier.npz": sha256(folder / "classifier.npz")},
+        }
+        write_json(folder / "classifier.json", {**content, "seal": seal(content)})
+
+    @classmethod
+    def load(cls, folder: Path) -> Classifier:
+        """Reads what `save` wrote, to predict with; `RunError` when absent, `Damaged` when changed on disk."""
+        folder = Path(folder)
+        again = "Run: winnow classify --run RUN"
+        if not (folder / "classifier.json").exists():
+            raise RunError(f"{folder} holds no finished classifier.", again)
+        about = read_json(folder / "classifier.json")
+        if not isinstance(about, dict) or about.pop("seal", "") != seal(about):
+            raise Damaged(f"{folder / 'classifier.json'} is not what was written.", again)
+        if about["format"] != FORMAT:
+            raise RunError(f"{folder} holds a classifier of format {about['format']}.", again)
+        verify(folder / "classifier.npz", about["sha256"]["classifier.npz"])
+        with np.load(folder / "classifier.npz", allow_pickle=False) as file:
+            arrays = dict(file)
+        classifier = cls(about["head"])
+        classifier.head_name, classifier.temperature = about["head"], about["temperature"]
+        classifier.classes, classifier.notes = np.array(about["classes"], object), tuple(about["notes"])
+        classifier.centre = arrays.pop("centre")
+        state = {name.removeprefix("head/"): array for name, array in arrays.items()}
+        classifier.fitted = HEADS[about["head"]](about["setting"]).restore(state)
+        return classifier
+
+
+def finite(codes: Any) -> np.ndarray:
+    """Codes (n, d) as float32; `DataError` for another shape and for what is not finite."""
+    codes = np.asarray(codes, np.float32)
+    if codes.ndim != 2:
+        raise DataError(f"Codes must be a (pictures, dimensions) array, not of shape {codes.shape}.")
+    wrong = np.flatnonzero(~np.isfinite(codes).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong):,} of {len(codes):,} codes are not finite, the first in row {wrong[0]}.",
+            "Encode again, or leave those pictures out.",
+        )
+    return codes
+
+
+def unit(codes: np.ndarray) -> np.ndarray:
+    """Codes (n, d) scaled to length 1; a code of zeros stays zeros."""
+    lengths = np.linalg.norm(codes, axis=1, keepdims=True)
+    return codes / np.where(lengths > 0, lengths, np.inf).astype(np.float32)
+
+
+def numbered(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The classes, sorted, and the number (n,) of each label's, -1 where it is "", None or, among numbers, -1.
+
+    Raises `DataError` unless there are two classes or more, each with two labels or more.
+    """
+    if isinstance(labels, np.ndarray):
+        labels = labels.tolist()
+    given = _column(np.array(list(labels), object), n, "labels")
+    has = np.array([label is not None and label != "" and label != -1 for label in given], bool)
+    if not has.any():
+        raise DataError("There is no label to learn from.", "Label some pictures of each class: winnow label --run RUN")
+    try:
+        classes = np.array(sorted(set(given[has])), object)
+    except TypeError:
+        raise DataError("The labels are of several types.", "Give all as text, or all as numbers.") from None
+    if len(classes) == 1:
+        raise DataError(
+            f"All {has.sum():,} labels are of one class, '{classes[0]}'.", "Label pictures of another class as well."
+        )
+    number = {name: place for place, name in enumerate(classes)}
+    target = np.array([number[label] if there else -1 for label, there in zip(given, has, strict=True)])
+    single = np.flatnonzero(np.bincount(target[has]) == 1)
+    if len(single):
+        names = ", ".join(f"'{classes[place]}'" for place in single)
+        raise DataError(
+            f"{names} {'has' if len(single) == 1 else 'have'} one label: nothing could be measured with it.",
+            "Label at least two pictures of each class (better ten), or leave the class out.",
+        )
+    return classes, target
+
+
+def _column(values: Any, n: int, name: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.shape != (n,):
+        raise DataError(f"'{name}' has shape {values.shape}; with {n:,} codes it must have shape ({n},).")
+    return values
+
+
+def _leak(found: int, labelled: int) -> tuple[str, ...]:
+    if not found:
+        return ()
+    return (
+        f"{found:,} of the {labelled:,} labelled pictures have a near-identical one in another fold: the folds leak, and F1 "
+        "on new pictures will be lower than stated.",
+    )

@@ -1,0 +1,152 @@
+"""Folds that keep a group (a video, a clip, a folder) on one side, hold every class, and say when they cannot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NEAR = 0.1  # share of the usual squared distance of two pictures below which they are near-identical
+BLOCK = 1024  # rows of a block of distances
+NAMED = 3  # classes or groups that a note names
+
+WHOLE, BLOCKS, SINGLE = "groups", "blocks", "pictures"
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The fold of each picture, `fold` (n,) from 0 to `count` - 1, and `notes`, a sentence for each thing that it is not."""
+
+    fold: np.ndarray
+    count: int
+    notes: tuple[str, ...] = ()
+
+
+def deal(target: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], count: int, seed: int = 0) -> Folds:
+    """Deals labelled pictures into at most `count` folds, by whole groups, the classes as evenly as these allow.
+
+    `target` (n,) class numbers, each class twice or more; `groups` (n,). Rows stand in their order in time. In each fold's
+    rest every class occurs. Where that is not possible by whole groups, because a class occurs in one group alone, such a
+    group is cut, each of its classes into contiguous blocks; where that does not do either, pictures are dealt one by one.
+    Both are told in `notes`, since neighbours are alike and measures then flatter.
+    """
+    names, group = np.unique(groups.astype(str), return_inverse=True)
+    cut = np.zeros(len(names), bool)
+    notes: list[str] = []
+    while True:
+        units = _units(target, group, cut, count)
+        folds = min(count, units.max() + 1)
+        fold = _spread(target, units, folds, seed)
+        lonely = [kind for kind in range(len(classes)) if len(set(fold[target == kind])) < 2]
+        if not lonely:
+            break
+        more = np.isin(np.arange(len(names)), group[np.isin(target, lonely)]) & ~cut
+        if not more.any():
+            fold, folds = _one_by_one(target, count), min(count, int(np.bincount(target).max()))
+            notes.append(
+                f"The labels of {_named([classes[kind] for kind in lonely])} are too few to be divided by groups: pictures were "
+                "divided one by one, and F1 on new groups will be lower than stated."
+            )
+            return Folds(fold, folds, tuple(notes))
+        cut |= more
+    if cut.any():
+        notes.append(_of_cut(names[cut], len(names), [classes[kind] for kind in _alone(target, group)]))
+    return Folds(fold, folds, tuple(notes))
+
+
+def follow(folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The fold (n,) of every picture, when those of the labelled `rows` are dealt: that of the nearest labelled row of its
+    group, so that no group that is whole is parted; groups without a label are dealt out by their size."""
+    names, group = np.unique(groups.astype(str), return_inverse=True)
+    fold = np.full(len(groups), -1)
+    fold[rows] = folds.fold
+    for number in np.unique(group[rows]):
+        own, labelled = np.flatnonzero(group == number), rows[group[rows] == number]
+        middles = (labelled[:-1] + labelled[1:]) / 2
+        fold[own] = np.where(fold[own] < 0, fold[labelled[np.searchsorted(middles, own)]], fold[own])
+    sizes = np.bincount(group, minlength=len(names))
+    load = np.bincount(fold[fold >= 0], minlength=folds.count)
+    free = np.setdiff1d(np.arange(len(names)), group[rows])
+    place = np.full(len(names), -1)
+    for number in free[np.lexsort((np.random.default_rng(seed).permutation(len(free)), -sizes[free]))]:
+        place[number] = load.argmin()
+        load[place[number]] += sizes[number]
+    return np.where(fold < 0, place[group], fold)
+
+
+def leaks(points: np.ndarray, fold: np.ndarray) -> int:
+    """How many of the pictures have a near-identical one in another fold: the split leaks by these.
+
+    `points` (n, d) of length 1; near-identical is nearer than a tenth of the usual squared distance of two of them.
+    """
+    if len(points) < 3:
+        return 0
+    some = points[np.linspace(0, len(points) - 1, min(len(points), BLOCK)).astype(int)]
+    limit = NEAR * float(np.median((2 - 2 * some @ some.T)[np.triu_indices(len(some), 1)]))
+    found = 0
+    for start in range(0, len(points), BLOCK):
+        part = slice(start, start + BLOCK)
+        distances = 2 - 2 * points[part] @ points.T
+        distances[fold[part, None] == fold[None, :]] = np.inf
+        found += int((distances.min(axis=1) < limit).sum())
+    return found
+
+
+def _units(target: np.ndarray, group: np.ndarray, cut: np.ndarray, count: int) -> np.ndarray:
+    """The number of each picture's unit, which no fold parts: its group, or in a cut group its block."""
+    place = np.zeros(len(target), int)
+    for number in np.flatnonzero(cut):
+        for kind in np.unique(target[group == number]):
+            rows = np.flatnonzero((group == number) & (target == kind))
+            place[rows] = np.arange(len(rows)) * min(count, len(rows)) // len(rows)
+    return np.unique(group * count + place, return_inverse=True)[1]
+
+
+def _spread(target: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Deals the units, the largest first, each to the fold that holds least of its classes; equals in the seed's order.
+
+    A fold that would then hold all of a class is taken only when every other would too.
+    """
+    held = np.zeros((units.max() + 1, target.max() + 1))
+    np.add.at(held, (units, target), 1)
+    total = held.sum(axis=0)
+    load, fold = np.zeros((count, len(total))), np.empty(len(held), int)
+    for unit in np.lexsort((np.random.default_rng(seed).permutation(len(held)), -held.sum(axis=1))):
+        has = held[unit] > 0
+        whole = ((load + held[unit])[:, has] >= total[has]).any(axis=1)
+        cost = load @ (held[unit] / np.maximum(total, 1) ** 2)
+        fold[unit] = np.lexsort((load.sum(axis=1), np.round(cost, 12), whole))[0]
+        load[fold[unit]] += held[unit]
+    return fold[units]
+
+
+def _one_by_one(target: np.ndarray, count: int) -> np.ndarray:
+    """Contiguous blocks of each class, whatever the groups; in two folds at least."""
+    fold = np.empty(len(target), int)
+    for kind in np.unique(target):
+        rows = np.flatnonzero(target == kind)
+        fold[rows] = np.arange(len(rows)) * min(count, len(rows)) // len(rows)
+    return fold
+
+
+def _alone(target: np.ndarray, group: np.ndarray) -> list[int]:
+    """Classes that occur in one group alone."""
+    return [int(kind) for kind in np.unique(target) if len(set(group[target == kind])) == 1]
+
+
+def _of_cut(cut: np.ndarray, groups: int, alone: list[str]) -> str:
+    if groups == 1:
+        why = f"All labels are of one group ({cut[0]})"
+    elif alone:
+        why = f"{_named(alone)} {'occurs' if len(alone) == 1 else 'occur'} in one group alone"
+    else:
+        why = "By whole groups some fold would have held all labels of a class"
+    return (
+        f"{why}, so {'it was' if len(cut) == 1 else f'{len(cut):,} groups were'} cut into blocks of neighbours: pictures on both "
+        "sides are alike, and F1 on new groups will be lower than stated. Label more groups."
+    )
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(f"'{name}'" for name in names[:NAMED]) + more

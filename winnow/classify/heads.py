@@ -1,0 +1,189 @@
+"""Small classifiers on codes. Numpy, scipy and scikit-learn; each learns from the codes that have a class in a second or so.
+
+A new one is a subclass of `Head` and a line in `HEADS`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+BLOCK = 1024  # rows of a block of similarities
+GRAPH = 10  # neighbours in the graph of 'spread'
+KEPT = 0.99  # share of what its neighbours say that a picture without a label takes over in a round of 'spread'
+ROUNDS = 60  # of the spreading, after which 0.99^60 = 0.55 of nothing more than a tail is left
+SHARPNESS = 10.0  # weight exp(10 (cosine - 1)) of a neighbour
+SMOOTH = 1e-3  # share that no class falls below
+
+
+class Head(ABC):
+    """Learns from points (n, d) of length 1 whose `target` (n,) is a class number, -1 where there is none.
+
+    `fit` forgets what was learnt before. `setting` is the one number that may be tuned: `usual`, or one of `settings`.
+    """
+
+    usual: ClassVar[float] = 1.0
+    settings: ClassVar[tuple[float, ...]] = ()
+
+    def __init__(self, setting: float | None = None) -> None:
+        self.setting = self.usual if setting is None else setting
+
+    @abstractmethod
+    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+        """Learns; a class without a picture is never predicted."""
+
+    @abstractmethod
+    def logits(self, points: np.ndarray) -> np.ndarray:
+        """Logits (n, classes) whose softmax are probabilities, still to be calibrated; -inf for a class that was not seen."""
+
+    @abstractmethod
+    def state(self) -> dict[str, np.ndarray]:
+        """What was learnt, as arrays of numbers."""
+
+    def restore(self, state: dict[str, np.ndarray]) -> Self:
+        """Takes over what `state` gave."""
+        for name, array in state.items():
+            setattr(self, name, array)
+        return self
+
+
+class Logistic(Head):
+    """Logistic regression with an L2 penalty, each class of the same weight in all; the setting is C, its inverse strength."""
+
+    usual, settings = 10.0, (0.01, 0.1, 1.0, 100.0)
+
+    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+        from sklearn.linear_model import LogisticRegression
+
+        rows = np.flatnonzero(target >= 0)
+        present = np.unique(target[rows])
+        self.weights, self.bias = np.zeros((classes, points.shape[1])), np.full(classes, -np.inf)
+        if len(present) == 1:
+            self.bias[present] = 0
+            return self
+        x, axes = np.asarray(points[rows], np.float64), None
+        if len(rows) < x.shape[1]:  # the weights lie in the span of the pictures, so a problem in that many unknowns is the same
+            axes, triangle = np.linalg.qr(x.T)
+            x = triangle.T
+        model = LogisticRegression(C=self.setting, class_weight="balanced", max_iter=2000).fit(x, target[rows])
+        weights, bias = model.coef_, model.intercept_
+        if len(present) == 2:
+            weights, bias = np.vstack([-weights, weights]) / 2, np.append(-bias, bias) / 2
+        self.weights[present], self.bias[present] = weights if axes is None else weights @ axes.T, bias
+        return self
+
+    def logits(self, points: np.ndarray) -> np.ndarray:
+        return points @ self.weights.T + self.bias
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"weights": self.weights, "bias": self.bias}
+
+
+class NearestMean(Head):
+    """The class whose mean is nearest, by cosine: all there is to learn from one or two pictures a class."""
+
+    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+        self.means, self.bias = np.zeros((classes, points.shape[1])), np.full(classes, -np.inf)
+        for kind in np.unique(target[target >= 0]):
+            mean = points[target == kind].mean(axis=0, dtype=np.float64)
+            self.means[kind], self.bias[kind] = mean / max(float(np.linalg.norm(mean)), 1e-12), 0
+        return self
+
+    def logits(self, points: np.ndarray) -> np.ndarray:
+        return points @ self.means.T + self.bias
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"means": self.means, "bias": self.bias}
+
+
+class Neighbours(Head):
+    """A vote of the nearest pictures with a class, the nearer the heavier, each class of the same weight in all.
+
+    The setting is their number.
+    """
+
+    usual, settings = 5.0, (1.0, 3.0, 10.0)
+
+    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+        rows = np.flatnonzero(target >= 0)
+        self.points, self.votes = np.array(points[rows]), np.zeros((len(rows), classes))
+        counts = np.bincount(target[rows], minlength=classes)
+        self.votes[np.arange(len(rows)), target[rows]] = 1 / counts[target[rows]]
+        self.seen = counts > 0
+        return self
+
+    def logits(self, points: np.ndarray) -> np.ndarray:
+        found, nearness = nearest(points, self.points, int(self.setting))
+        return _log_shares(np.einsum("nk,nkc->nc", nearness, self.votes[found]), self.seen)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"points": self.points, "votes": self.votes, "seen": self.seen}
+
+
+class Spread(Head):
+    """Label spreading: classes flow along a graph of each picture's ten nearest, those without a class among them.
+
+    Source: Zhou et al. 2003, Learning with Local and Global Consistency, by rounds of F <- 0.99 S F + 0.01 Y, S the graph
+    normalised. What a new picture's neighbours in the graph then have, it gets. Keeps the codes of all pictures.
+    """
+
+    def __init__(self, setting: float | None = None) -> None:
+        super().__init__(setting)
+        self.points = np.empty((0, 0))
+
+    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+        if points is not self.points:  # the same pictures with other classes, as in folds, have the same graph
+            self.points, self._graph = points, graph_of(points)
+        start = np.zeros((len(points), classes))
+        rows = np.flatnonzero(target >= 0)
+        counts = np.bincount(target[rows], minlength=classes)
+        start[rows, target[rows]] = 1 / counts[target[rows]]
+        self.shares, self.seen = start, counts > 0
+        for _ in range(ROUNDS):
+            self.shares = KEPT * (self._graph @ self.shares) + (1 - KEPT) * start
+        return self
+
+    def logits(self, points: np.ndarray) -> np.ndarray:
+        found, nearness = nearest(points, self.points, GRAPH)
+        return _log_shares(np.einsum("nk,nkc->nc", nearness, self.shares[found]), self.seen)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"points": self.points, "shares": self.shares, "seen": self.seen}
+
+
+HEADS: dict[str, type[Head]] = {"logistic": Logistic, "mean": NearestMean, "neighbours": Neighbours, "spread": Spread}
+
+
+def nearest(points: np.ndarray, others: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `count` nearest of `others` (m, d) to each of `points` (n, d), all of length 1, and how near: (n, count) twice."""
+    count = min(count, len(others))
+    found, cosine = np.empty((len(points), count), int), np.empty((len(points), count))
+    for start in range(0, len(points), BLOCK):
+        part = slice(start, start + BLOCK)
+        products = points[part] @ others.T
+        found[part] = np.argpartition(-products, count - 1, axis=1)[:, :count]
+        cosine[part] = np.take_along_axis(products, found[part], axis=1)
+    return found, np.exp(SHARPNESS * (cosine - 1))
+
+
+def graph_of(points: np.ndarray) -> Any:
+    """The symmetric, normalised graph of ten nearest neighbours of points (n, d), as a sparse (n, n) matrix."""
+    from scipy.sparse import csr_matrix, diags
+
+    n = len(points)
+    found, weight = nearest(points, points, min(GRAPH + 1, n))
+    matrix = csr_matrix((weight.ravel(), (np.repeat(np.arange(n), found.shape[1]), found.ravel())), (n, n))
+    matrix = matrix.maximum(matrix.T)
+    matrix.setdiag(0)
+    scale = diags(1 / np.sqrt(np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1e-12)))
+    return (scale @ matrix @ scale).tocsr()
+
+
+def _log_shares(votes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Log shares of the classes that were seen, none of them below a floor, so that a vote is never certain."""
+    votes = np.where(seen, votes, 0)
+    shares = votes / np.maximum(votes.sum(axis=1, keepdims=True), 1e-300)
+    floor = SMOOTH / max(1, int(seen.sum()))
+    return np.where(seen, np.log((1 - SMOOTH) * shares + floor), -np.inf)

@@ -1,0 +1,141 @@
+"""A head, fitted again and again to targets of the same pictures, with each fold held out in turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from winnow.classify.folds import Folds, follow
+from winnow.classify.heads import Head
+from winnow.classify.measures import Tally, rise
+from winnow.classify.pseudo import pseudo_labels
+
+COLDEST, HOTTEST = -4.0, 6.0  # natural logarithms of the temperatures that are tried
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What heads said of m labelled pictures that they had not seen: `rows` of the codes, class numbers `target`, `fold`,
+    `groups`, each (m,), and `probabilities` (m, classes)."""
+
+    rows: np.ndarray
+    target: np.ndarray
+    fold: np.ndarray
+    groups: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The number of the most probable class (m,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def tally(self) -> Tally:
+        """Confusion by groups, from which all measures are read."""
+        return Tally.of(self.target, self.predicted, self.groups, self.probabilities.shape[1])
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What heads learn from: `target` (n,) the final one, `apart` (folds, n) those that hold each fold out, with nothing in
+    them that was learnt from it; and what the latter gave: the temperature that makes probabilities of logits, `held_out`."""
+
+    target: np.ndarray
+    apart: np.ndarray
+    temperature: float
+    held_out: HeldOut
+
+
+class Learner:
+    """Fits a head to targets of n points (n, d); `target` (n,) holds the true ones, -1 where a picture has no label."""
+
+    def __init__(self, head: Head, points: np.ndarray, target: np.ndarray, groups: np.ndarray, folds: Folds, seed: int) -> None:
+        self.head, self.points, self.target, self.groups, self.seed = head, points, target, groups, seed
+        self.rows, self.classes = np.flatnonzero(target >= 0), int(target.max()) + 1
+        self.folds, self.fold = range(folds.count), follow(folds, self.rows, groups, seed)
+
+    def tuned(self) -> Learnt:
+        """Learns with the head's usual setting, or with another whose macro F1 is higher by more than its standard error.
+
+        The best setting of few labels is a matter of luck: chosen by log loss alone, it did worse than the usual one
+        (docs/log.md).
+        """
+        apart, chosen = self.apart(self.target), self.head.setting
+        best = self.measured(apart)
+        for setting in self.head.settings:
+            self.head.setting = setting
+            other = self.measured(apart)
+            gain, error = rise(best.tally, other.tally, self.seed)
+            if gain > error:
+                best, chosen = other, setting
+        self.head.setting = chosen
+        return self.learn(self.target, apart)
+
+    def with_pseudo(self, learnt: Learnt, most: int, free: np.ndarray) -> Learnt:
+        """Learns from pseudo-labels of `free` (n,) pictures too, at most so many a class, told by the heads of `learnt`."""
+        apart = np.stack([self._pseudo(learnt.apart[fold], learnt.temperature, most, free, fold) for fold in self.folds])
+        return self.learn(self._pseudo(learnt.target, learnt.temperature, most, free, -1), apart)
+
+    def _pseudo(self, target: np.ndarray, temperature: float, most: int, free: np.ndarray, without: int) -> np.ndarray:
+        """The true target with pseudo-labels instead of those in `target`, each by a head that has seen neither the picture nor
+        any of its fold; the fold `without` stays out altogether, for what its labels teach would come back to measure itself."""
+        logits = np.zeros((len(self.points), self.classes))
+        for fold in self.folds:
+            if fold != without:
+                mine = self.fold == fold
+                self.head.fit(self.points, np.where(mine, -1, target), self.classes)
+                logits[mine] = self.head.logits(self.points[mine])
+        rows, kinds = pseudo_labels(probabilities(logits, temperature), most, free & (self.fold != without))
+        result = np.where(self.fold == without, -1, self.target)
+        result[rows] = kinds
+        return result
+
+    def apart(self, target: np.ndarray) -> np.ndarray:
+        """The target (folds, n) with each fold held out."""
+        return np.stack([np.where(self.fold == fold, -1, target) for fold in self.folds])
+
+    def learn(self, target: np.ndarray, apart: np.ndarray) -> Learnt:
+        """Learns from targets with the setting there is, and calibrates."""
+        logits = self._logits(apart)
+        temperature = calibrated(logits, self.target[self.rows])
+        return Learnt(target, apart, temperature, self._held_out(logits, temperature))
+
+    def measured(self, apart: np.ndarray) -> HeldOut:
+        """What `learn` would say of the labelled pictures, not calibrated: for comparing."""
+        return self._held_out(self._logits(apart), 1.0)
+
+    def _held_out(self, logits: np.ndarray, temperature: float) -> HeldOut:
+        rows = self.rows
+        return HeldOut(rows, self.target[rows], self.fold[rows], self.groups[rows], probabilities(logits, temperature))
+
+    def _logits(self, apart: np.ndarray) -> np.ndarray:
+        """Logits (m, classes) of the labelled pictures, each by the head that holds its fold out."""
+        logits = np.empty((len(self.rows), self.classes))
+        for fold in self.folds:
+            mine = self.fold[self.rows] == fold
+            if mine.any():
+                self.head.fit(self.points, apart[fold], self.classes)
+                logits[mine] = self.head.logits(self.points[self.rows[mine]])
+        return logits
+
+
+def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """The softmax (n, classes) of logits at a temperature."""
+    scaled = logits / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def calibrated(logits: np.ndarray, truth: np.ndarray) -> float:
+    """The temperature at which logits (n, classes) have the least log loss: Guo et al. 2017, On Calibration, section 4.2."""
+    from scipy.optimize import minimize_scalar
+
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    right = shifted[np.arange(len(truth)), truth]
+
+    def loss(logarithm: float) -> float:
+        cold = np.exp(-logarithm)
+        return float(np.log(np.exp(shifted * cold).sum(axis=1)).mean() - (right * cold).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(COLDEST, HOTTEST), method="bounded").x))
