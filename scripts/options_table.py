@@ -14,6 +14,7 @@ HEADINGS = {
     "detect": "Decision",
     "score": "What decides",
     "select": "Choice of pictures to label",
+    "classify": "Classifier",
     "segments": "Segments of a video",
 }
 

@@ -176,6 +176,24 @@ class SelectOptions(Section):
     )
 
 
+class ClassifyOptions(Section):
+    head: Literal["auto", "logistic", "mean", "neighbours", "spread"] = Field(
+        "auto",
+        description="What learns from the codes: logistic regression, the nearest class mean, a vote of neighbours, label spreading; "
+        "'auto' is the first, or the second when a class has fewer than three labels.",
+    )
+    folds: int = Field(5, ge=2, le=50, description="Folds of whole groups that measure the classifier and calibrate it.")
+    pseudo: int = Field(
+        0,
+        ge=0,
+        description="Most pseudo-labels a class, taken from the unlabelled pictures, if F1 by folds rises with them (0: none are tried).",
+    )
+    rounds: int = Field(3, ge=1, le=20, description="Rounds in which pseudo-labels grow to that number, each from a new start.")
+    folders: bool = Field(
+        False, description="winnow run classifies as well; where no picture is labelled, the name of its folder is its class."
+    )
+
+
 class SegmentOptions(Section):
     smooth: float = Field(3.0, ge=0, description="Seconds of the running median over a video's scores.")
     min_length: float = Field(2.0, ge=0, description="Shortest segment of a video, in seconds.")
@@ -195,6 +213,7 @@ class Options(BaseModel):
     detect: DetectOptions = DetectOptions()
     score: ScoreOptions = ScoreOptions()
     select: SelectOptions = SelectOptions()
+    classify: ClassifyOptions = ClassifyOptions()
     segments: SegmentOptions = SegmentOptions()
 
     def updated(self, values: dict[str, dict[str, Any]], origin: str) -> Options:
