@@ -55,6 +55,7 @@ def items(n: int) -> pa.Table:
         "group": videos + [source.rpartition("/")[0] for source in pictures],
         "time": pa.array(times + [None] * (n - frames), pa.float64()),
         "box": pa.array([f"{number},0,64,128" for number in range(frames)] + [None] * (n - frames), pa.string()),
+        "confidence": pa.array([0.5] * frames + [None] * (n - frames), pa.float64()),
     })  # fmt: skip
 
 

@@ -84,13 +84,12 @@ class Server:
         assert status == 200, answer
         return json.loads(answer)
 
-    def raw(self, data: bytes) -> bytes:
-        """Everything the server answers to bytes on the line."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as line:
+    def raw(self, data: bytes, patience: float = 2.0) -> bytes:
+        """Everything the server answers to bytes on the line until it closes, or waits for more of us."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=patience) as line:
             answer = b""
-            with contextlib.suppress(ConnectionError):  # closed before we had said all
+            with contextlib.suppress(ConnectionError, TimeoutError):
                 line.sendall(data)
-                line.shutdown(socket.SHUT_WR)
                 while part := line.recv(65536):
                     answer += part
         return answer

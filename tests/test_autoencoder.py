@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from winnow.check import check_model
 from winnow.errors import ModelError, OptionError
 from winnow.models.autoencoder import AutoEncoder, worst_places
 
@@ -59,7 +61,65 @@ def test_inspection_is_vgg_like_with_doubling_channels_and_tanh():
     torch.testing.assert_close(model.decode(codes), (torch.tanh(logits) + 1) / 2)
 
 
-@pytest.mark.parametrize(("architecture", "size"), [("football", (14, 60)), ("strided", (7, 64)), ("inspection", (64, 15))])
+@pytest.mark.parametrize("size", [(16, 16), (17, 40), (64, 64), (50, 33), (16, 131)])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("variational", [False, True])
+def test_selection_rebuilds_every_size_and_keeps_the_contract(size, channels, variational):
+    model = network(size, channels, architecture="selection", variational=variational)
+    assert model.rebuild(pictures(2, size, channels)).shape == (2, channels, *size)
+    check_model(model)
+
+
+def test_selection_has_the_layers_of_the_article():
+    model = network((64, 64), architecture="selection", width=8, latent=512)
+    kinds = [type(layer).__name__ for layer in model.encoder]
+    assert kinds == ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"] * 4 + ["Flatten", "Linear"]
+    assert [layer.out_channels for layer in model.encoder if isinstance(layer, nn.Conv2d)] == [8, 16, 32, 64]
+    ups = [type(layer).__name__ for layer in model.decoder[3:]]
+    assert ups == ["Upsample", "Conv2d", "BatchNorm2d", "ReLU"] * 3 + ["Upsample", "Conv2d"]
+    assert [layer.out_channels for layer in model.decoder if isinstance(layer, nn.Conv2d)] == [32, 16, 8, 3]
+    assert model(pictures(2, (64, 64))).codes.shape == (2, 512)
+    deep = network((128, 128), architecture="selection", width=2)
+    assert max(layer.out_channels for layer in deep.encoder if isinstance(layer, nn.Conv2d)) == 16
+
+
+def test_the_first_block_of_selection_against_plain_numpy():
+    model, image = network((17, 16), architecture="selection"), pictures(1, (17, 16))
+    convolution, normal = model.encoder[0], model.encoder[1]
+    with torch.no_grad():
+        normal.running_mean.uniform_(-1, 1)
+        normal.running_var.uniform_(0.5, 2)
+        found = model.encoder[:4](image)[0].numpy()
+    padded = np.pad(image[0].double().numpy(), ((0, 0), (1, 1), (1, 1)))
+    weights = convolution.weight.detach().double().numpy()
+    values = np.array([[[(padded[:, y : y + 3, x : x + 3] * kernel).sum() for x in range(16)] for y in range(17)]
+                       for kernel in weights]) + convolution.bias.detach().double().numpy()[:, None, None]
+    mean, variance = (value.double().numpy()[:, None, None] for value in (normal.running_mean, normal.running_var))
+    values = np.maximum((values - mean) / np.sqrt(variance + normal.eps), 0)
+    pooled = [[[plane[y : y + 2, x : x + 2].max() for x in range(0, 16, 2)] for y in range(0, 17, 2)] for plane in values]
+    np.testing.assert_allclose(found, pooled, rtol=1e-4, atol=1e-5)
+
+
+def test_neighbours_count_in_selection_while_it_trains_and_never_after():
+    model, images = network(architecture="selection"), pictures(6)
+    torch.testing.assert_close(model(images[:1]).codes, model(images).codes[:1], rtol=1e-4, atol=1e-6)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model(images)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.train()
+    assert not torch.allclose(model(images[:1]).codes, model(images).codes[:1], rtol=1e-2)
+    assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 19)])
+def test_selection_trains_on_a_batch_of_one(size):
+    model = network(size, architecture="selection").train()
+    model(pictures(1, size)).reconstruction.mean().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(("architecture", "size"), [("football", (14, 60)), ("strided", (7, 64)), ("inspection", (64, 15)),
+                                                    ("selection", (15, 64))])
 def test_too_small_pictures_are_refused_with_the_smallest_size(architecture, size):
     with pytest.raises(ModelError, match=f"{size[0]}x{size[1]} are too small.*\n.*--size"):
         network(size, architecture=architecture)
@@ -134,7 +194,8 @@ def test_pictures_unlike_any_keep_finite_losses():
     assert torch.isfinite(model(pictures()).latent).all()
 
 
-@pytest.mark.parametrize("change", [{"latent": 7}, {"width": 5}, {"variational": True}, {"architecture": "football"}])
+@pytest.mark.parametrize("change", [{"latent": 7}, {"width": 5}, {"variational": True}, {"architecture": "football"},
+                                    {"architecture": "selection"}])
 def test_every_argument_changes_the_network_and_config_rebuilds_it(change):
     first, second = network(), network(**change)
     assert {name: value.shape for name, value in first.state_dict().items()} != {

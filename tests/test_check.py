@@ -155,7 +155,8 @@ def test_a_broken_scorer_is_found(broken: Callable[[], Any]) -> None:
         check_scorer(make)
 
 
-@pytest.mark.parametrize("options", [{}, {"variational": True}, {"latent": 3, "width": 4}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"variational": True}, {"latent": 3, "width": 4},
+                                     {"architecture": "selection"}], ids=str)
 @pytest.mark.parametrize(("size", "channels"), [((32, 32), 3), ((40, 28), 1)])
 def test_our_autoencoders_keep_the_contract(options: dict[str, Any], size: tuple[int, int], channels: int) -> None:
     model = build(ModelOptions(**options), size, channels)

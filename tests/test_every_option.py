@@ -43,6 +43,7 @@ RUNS: dict[str, tuple[object, dict[str, object]]] = {
     "width": (6, {}),
     "iterations": (16, {}),
     "batch": (6, {}),
+    "optimizer": ("adadelta", {}),
     "rate": (1e-4, {}),
     "schedule": ("constant", {}),
     "loss": ("sigma", VAE),
@@ -65,6 +66,11 @@ RUNS: dict[str, tuple[object, dict[str, object]]] = {
 }
 ELSEWHERE = {
     "border": "tests/test_patches.py: a border drops what is near a blank patch",
+    "people": "tests/test_people.py: persons become items",
+    "detector": "tests/test_people.py: a detector that is missing or wrong is told, and known by its content",
+    "objects": "tests/test_people.py: margin, confidence and objects say what is kept",
+    "confidence": "tests/test_people.py: margin, confidence and objects say what is kept",
+    "margin": "tests/test_people.py: margin, confidence and objects say what is kept",
     "model": "test_a_pretrained_model_and_its_options",
     "backbone": "test_a_pretrained_model_and_its_options",
     "layer": "test_a_pretrained_model_and_its_options",

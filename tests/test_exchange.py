@@ -156,6 +156,7 @@ def crops() -> Catalogue:
     ]  # fmt: skip
     names, sources, times, boxes = zip(*rows, strict=True)
     table = {"id": names, "source": sources, "group": sources, "time": pa.array(times, pa.float64()), "box": pa.array(boxes)}
+    table["confidence"] = pa.nulls(len(rows), pa.float64())
     return Catalogue(pa.table(table))
 
 

@@ -16,8 +16,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from winnow.data.pool import Pool
+from winnow.errors import Damaged
 from winnow.files import read_json
 from winnow.label.store import LabelStore
+from winnow.run import RunFolder
+from winnow.steps.label import catalogue_of
 
 from conftest import winnow_command
 from labelling import NAMES, Server, make_run
@@ -31,8 +35,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def lanes(run: Path) -> dict[str, list[str]]:
     """Writes what a selection would: three chosen, two odd."""
-    from winnow.data.pool import Pool
-
     ids = Pool.open(run / "pool").column("id").tolist()
     chosen, odd = [ids[7], ids[2], ids[4]], [ids[1], ids[9]]
     for name, columns, rows in (
@@ -65,7 +67,7 @@ def test_the_page_gets_its_queue_item_by_item(server: Server, lanes: dict[str, l
 
     seen, after = [], -1
     while True:
-        page = server.get(f"/api/items?lane=chosen&show=all&after={after}&limit=1")
+        page = server.get(f"/api/items?lane=chosen&show=all&label=&group=&text=&after={after}&limit=1")
         assert page["total"] == 3
         seen += page["items"]
         after = seen[-1]["place"]
@@ -255,6 +257,9 @@ HOSTILE = {
 }  # fmt: skip
 
 
+UNANSWERED = {"length and chunks", "header without an end"}  # it waits for the chunk; it closes while we still send
+
+
 def said(server: Server, request: str, item: str) -> bytes:
     """What the server answers to a request with its blanks filled in."""
     body = LABEL % item
@@ -267,7 +272,7 @@ def said(server: Server, request: str, item: str) -> bytes:
 def test_a_hostile_request_gets_nothing(server: Server, run: Path, lanes: dict[str, list[str]], name: str):
     before = read_log(run)
     answer = said(server, HOSTILE[name], lanes["ids"][0])
-    if answer:  # a connection that is only closed is an answer too
+    if answer or name not in UNANSWERED:
         status = int(answer.split()[1])
         assert 400 <= status < 500, answer[:300]
         assert not any(secret in answer for secret in secrets_of(run, server)), answer
@@ -389,8 +394,10 @@ def test_errors_of_the_command(run: Path, tmp_path: Path):
         done = winnow_command("label", "--run", bare, *words)
         assert done.returncode in (1, 2) and said in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert "not a run folder" in winnow_command("label", "--run", tmp_path / "none").stderr
-    (bare / "odd.csv").write_text("id\nx\n")
-    assert "lacks one of the columns" in winnow_command("label", "--run", bare, "--classes", "a").stderr
+    for text in ("id\nx\n", "id,why,p_value\nx,,small\n", 'id,why,p_value\n"x', "id,why,p_value\nx\n"):
+        (bare / "odd.csv").write_text(text)
+        with pytest.raises(Damaged, match=r"odd\.csv"):
+            catalogue_of(RunFolder.open(bare), Pool.open(bare / "pool"))
     assert read_json(bare / "run.json")["steps"].keys() == {"ingest"}
 
 

@@ -25,6 +25,8 @@ FREE = {"check"}  # runs over the parts of every room
 TORCH_FREE = (
     "winnow.data.pool",
     "winnow.data.sources",
+    "winnow.data.originals",
+    "winnow.data.people",
     "winnow.learn.encodings",
     "winnow.detect.detector",
     "winnow.detect.scorers",

@@ -99,9 +99,41 @@ def test_the_loop_equals_a_plain_one(tmp_path):
         torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
 
+def test_adadelta_is_that_of_its_paper(tmp_path):
+    """Zeiler 2012, algorithm 1, by hand: decay 0.95, the step scaled by the rate."""
+    chosen = options(iterations=6, check_every=6, optimizer="adadelta", rate=0.5, schedule="constant", loss="mean")
+    ours, plain = network(), network().train()
+    train(ours, blobs(), ROWS, chosen, tmp_path)
+    squares = [torch.zeros_like(value) for value in plain.parameters()]
+    steps = [torch.zeros_like(value) for value in plain.parameters()]
+    order = BatchOrder(48, 16, 0)
+    for step in range(6):
+        images = to_images(torch.from_numpy(blobs()[order(step)]))
+        gradients = torch.autograd.grad(plain(images).reconstruction.mean(), list(plain.parameters()))
+        with torch.no_grad():
+            for value, gradient, square, moved in zip(plain.parameters(), gradients, squares, steps, strict=True):
+                square.mul_(0.95).add_(0.05 * gradient**2)
+                change = -((moved + 1e-6) / (square + 1e-6)).sqrt() * gradient
+                moved.mul_(0.95).add_(0.05 * change**2)
+                value.add_(0.5 * change)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_it_learns_with_batch_normalisation_and_adadelta(tmp_path):
+    model = build(ModelOptions(architecture="selection", latent=16, width=4), (16, 16), 3)
+    chosen = options(iterations=300, check_every=50, optimizer="adadelta", rate=1.0, schedule="constant", loss="mean")
+    result = train(model, blobs(size=16), ROWS, chosen, tmp_path)
+    spread = (blobs(size=16)[48:] / 255.0).var(axis=0).mean()  # the error of the mean picture
+    assert result.validation_loss < 0.5 * spread
+    images = to_images(torch.from_numpy(blobs(size=16)[48:]))
+    assert load_model(tmp_path)(images).reconstruction.mean().item() == pytest.approx(result.validation_loss, rel=1e-4)
+
+
 @pytest.mark.parametrize("change", [
-    {"rate": 2e-3}, {"schedule": "constant"}, {"batch": 8}, {"loss": "sigma"}, {"loss": "mean"}, {"latent_weight": 0.1},
-    {"free_bits": 1.0}, {"seed": 1}, {"shift": 0.2}, {"flip": True}, {"precision": "bfloat16"}, {"iterations": 19},
+    {"optimizer": "adadelta"}, {"rate": 2e-3}, {"schedule": "constant"}, {"batch": 8}, {"loss": "sigma"}, {"loss": "mean"},
+    {"latent_weight": 0.1}, {"free_bits": 1.0}, {"seed": 1}, {"shift": 0.2}, {"flip": True}, {"precision": "bfloat16"},
+    {"iterations": 19},
 ])
 def test_every_option_changes_the_weights(tmp_path, change):
     base = {"iterations": 20, "schedule": "cosine"}
@@ -270,14 +302,21 @@ def test_models_that_cannot_be_trained_are_told(tmp_path, trainable, message):
 # Killing and going on. The children come from a fork server, so that each need not import torch.
 
 LONG = {"iterations": 400, "check_every": 28, "shift": 0.1, "flip": True, "patience": 0}
+# What has a state that must come back: Adam's moments and the noise of a VAE, Adadelta's and running averages.
+KINDS = {
+    "adam": ({"variational": True}, 12, {}),
+    "adadelta": ({"architecture": "selection"}, 16, {"optimizer": "adadelta", "rate": 1.0, "schedule": "constant"}),
+}
 
 
-def child(folder, resume, save_seconds=0.0):
+def child(folder, kind, resume, save_seconds=0.0):
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a script
     torch.set_num_threads(1)
     training.SAVE_SECONDS = save_seconds
+    given, size, differing = KINDS[kind]
+    model = build(ModelOptions(latent=4, width=4, **given), (size, size), 3)
     try:
-        train(network(variational=True), blobs(), ROWS, options(**LONG), folder, resume=resume)
+        train(model, blobs(size=size), ROWS, options(**LONG, **differing), folder, resume=resume)
     except Interrupted as stopped:
         (folder / "interrupted.txt").write_text(str(stopped))
 
@@ -295,10 +334,15 @@ def spawn():
     return start
 
 
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def uninterrupted(spawn, tmp_path_factory):
+def uninterrupted(spawn, kind, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    process = spawn(folder, False, 1e9)
+    process = spawn(folder, kind, False, 1e9)
     process.join()
     assert process.exitcode == 0
     return folder
@@ -320,10 +364,10 @@ def same_log(one, other):
     return plain[0] == plain[1]
 
 
-def test_killed_again_and_again_it_ends_with_the_same_weights(spawn, uninterrupted, tmp_path):
+def test_killed_again_and_again_it_ends_with_the_same_weights(spawn, kind, uninterrupted, tmp_path):
     last, rng, kills = tmp_path / "checkpoints" / "last.safetensors", random.Random(0), 0
     for _ in range(5):
-        process = spawn(tmp_path, kills > 0)
+        process = spawn(tmp_path, kind, kills > 0)
         stamp = last.stat().st_mtime_ns if last.exists() else None
         if changed(last, stamp, process) is not None:
             time.sleep(rng.uniform(0, 0.05))
@@ -331,7 +375,7 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(spawn, uninterrupt
         process.join()
         kills += not (tmp_path / "model.json").exists()
     assert kills >= 2
-    process = spawn(tmp_path, True)
+    process = spawn(tmp_path, kind, True)
     process.join()
     assert process.exitcode == 0
     assert weights_of(tmp_path) == weights_of(uninterrupted)
@@ -339,14 +383,14 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(spawn, uninterrupt
     assert len(list((tmp_path / "checkpoints").glob("best-*"))) == 1
 
 
-def test_ctrl_c_saves_between_two_steps_and_goes_on(spawn, uninterrupted, tmp_path):
-    process = spawn(tmp_path, False)
+def test_ctrl_c_saves_between_two_steps_and_goes_on(spawn, kind, uninterrupted, tmp_path):
+    process = spawn(tmp_path, kind, False)
     changed(tmp_path / "checkpoints" / "last.safetensors", None, process)
     os.kill(process.pid, signal.SIGINT)
     process.join()
     assert "--resume" in (tmp_path / "interrupted.txt").read_text()
     assert not (tmp_path / "model.json").exists()
-    process = spawn(tmp_path, True)
+    process = spawn(tmp_path, kind, True)
     process.join()
     assert weights_of(tmp_path) == weights_of(uninterrupted)
     assert same_log(tmp_path, uninterrupted)

@@ -46,7 +46,7 @@ class Run:
         return self
 
     def fit(self, sources: Sources, *, resume: bool = False) -> Run:
-        """Ingests, trains, encodes, calibrates and writes the report."""
+        """Ingests, trains, encodes, calibrates, chooses pictures where a number is set, and writes the report."""
         from winnow.steps.run import run
 
         for _ in run(self.folder, _listed(sources), resume=resume):
@@ -77,6 +77,13 @@ class Run:
 
         self.set(**options)
         return calibrate(self.folder)
+
+    def select(self, number: int | None = None, *, also: Sources = (), **options: Any) -> dict[str, Any]:
+        """Chooses the pictures worth labelling; `method`, `per_group`, ... may be given here; see `winnow.steps.select.select`."""
+        from winnow.steps.select import select
+
+        self.set(**options)
+        return select(self.folder, number, also=_listed(also))
 
     def score(
         self, sources: Sources, *, to: str | Path | None = None, heatmaps: str | Path | None = None, decision: str = ""

@@ -12,11 +12,12 @@ from winnow.errors import Interrupted, WinnowError
 
 # Their first sentences stand here too, so that `winnow --help` loads neither the commands nor pydantic.
 COMMANDS = {
-    "run": "All steps of a recipe in one command: ingest, train, encode, calibrate, report.",
+    "run": "All steps of a recipe in one command: ingest, train, encode, calibrate, choose pictures to label (--number), report.",
     "ingest": "Read sources into a run folder's pool; run it again to add more.",
     "train": "Train the model on what belongs (a pretrained one is only loaded).",
     "encode": "Write a code and the measures of every picture of the pool.",
     "calibrate": "Fit the scorer and set the threshold for a stated false-alarm rate.",
+    "select": "Choose the pictures worth a person's time: an ordered list, a contact sheet and a map; ask for more later, and it grows.",
     "report": "Write the run folder's report.html, a single file that needs no network.",
     "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",
     "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each foreign group.",

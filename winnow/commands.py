@@ -16,6 +16,7 @@ from winnow.options import (
     ScoreOptions,
     Section,
     SegmentOptions,
+    SelectOptions,
     TrainOptions,
     load_recipe,
     recipe_names,
@@ -34,6 +35,7 @@ Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
 Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
 Detect = Annotated[DetectOptions | None, Parameter(name="*", group="Decision")]
 Score = Annotated[ScoreOptions | None, Parameter(name="*", group="What decides")]
+Select = Annotated[SelectOptions | None, Parameter(name="*", group="Choice of pictures to label")]
 Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments of a video")]
 
 
@@ -73,8 +75,9 @@ def run(
     train: Train = None,
     detect: Detect = None,
     score: Score = None,
+    select: Select = None,
 ) -> None:
-    """All steps of a recipe in one command: ingest, train, encode, calibrate, report.
+    """All steps of a recipe in one command: ingest, train, encode, calibrate, choose pictures to label (--number), report.
 
     Args:
         recipe: A recipe's name (winnow recipes lists them) or a .toml file.
@@ -85,7 +88,7 @@ def run(
     from winnow.steps.run import run as run_steps
 
     folder = RunFolder.open(to) if resume else RunFolder.create(to, load_recipe(recipe), recipe, overwrite)
-    folder.update(_given(ingest=ingest, model=model, train=train, detect=detect, score=score))
+    folder.update(_given(ingest=ingest, model=model, train=train, detect=detect, score=score, select=select))
     for line in run_steps(folder, sources, resume=resume):
         print(line, flush=True)
 
@@ -128,6 +131,27 @@ def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None) -
     folder = RunFolder.open(run)
     folder.update(_given(detect=options))
     print(show.calibrate(step(folder, resume=resume)))
+
+
+def select(
+    *,
+    run: RunPath,
+    n: Annotated[int | None, Parameter(name="-n", validator=validators.Number(gte=1))] = None,
+    also: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    options: Select = None,
+    trust: Trust = (),
+) -> None:
+    """Choose the pictures worth a person's time: an ordered list, a contact sheet and a map; ask for more later, and it grows.
+
+    Args:
+        n: How many in all; the same as --number.
+        also: Labels given elsewhere (CSV, imagefolder, Label Studio, COCO): the choice starts from them.
+    """
+    from winnow.steps.select import select as step
+
+    folder = RunFolder.open(run, trust)
+    folder.update(_given(select=options))
+    print(show.select(step(folder, n, also=also or []), folder.path))
 
 
 def report(*, run: RunPath, trust: Trust = ()) -> None:

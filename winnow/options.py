@@ -158,13 +158,21 @@ class SelectOptions(Section):
         0.0, ge=0, lt=1, description="Share of the choice drawn at random, for an unbiased estimate of how often what occurs."
     )
     near: float = Field(
-        0.02, ge=0, lt=1, description="Cosine distance of codes below which two pictures count as the same (0: only exact copies)."
+        0.1,
+        ge=0,
+        lt=1,
+        description="Of two pictures whose codes are nearer than this share of the usual distance, only one is chosen (0: both may be).",
     )
     near_seconds: float = Field(
-        1.5, ge=0, description="Frames and crops of one video this near in time count as the same at four times that distance."
+        1.5,
+        ge=0,
+        description="Frames and crops of one video that are this near in time count as near at four times that distance.",
     )
     odd: float = Field(
-        0.01, ge=0, lt=1, description="P-value of the one-class score below which a picture goes to the odd lane (0: none does)."
+        3.0,
+        ge=0,
+        description="Robust standard deviations above the median one-class score from which on a picture goes to the odd lane "
+        "(0: none does).",
     )
 
 

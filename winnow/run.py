@@ -18,9 +18,9 @@ from winnow.errors import RunError
 from winnow.files import read_json, write_json
 from winnow.options import Options, Recipe, Section
 
-STEPS = ("ingest", "train", "encode", "calibrate")
+STEPS = ("ingest", "train", "encode", "calibrate", "select")
 FOLDERS = {"ingest": "pool", "train": "model", "encode": "encodings", "calibrate": "detector"}
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "Pillow", "av", "scikit-learn", "faiss-cpu")
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "Pillow", "av", "scikit-learn", "faiss-cpu", "onnxruntime")
 
 
 class RunFolder:
@@ -103,6 +103,7 @@ class RunFolder:
             "train": (options.model, options.train),
             "encode": (),
             "calibrate": (options.detect,),
+            "select": (options.select,),
         }
         shown = [section.model_dump(mode="json") for section in used[step]]
         before = self.key(STEPS[STEPS.index(step) - 1])

@@ -22,6 +22,9 @@ def ingest(result: dict[str, Any]) -> str:
         f"Ingested {count(result['pictures'], 'picture')} and {count(result['frames'], 'frame')} of "
         f"{count(result['videos'], 'video')}{patches} in {count(result['groups'], 'group')} ({result['seconds']:.1f} s)."
     ]
+    if result.get("crops"):
+        without = f"; {result['empty']:,} of the pictures and frames show none" if result["empty"] else ""
+        lines.append(f"  Found {count(result['crops'], 'crop')}{without}.")
     left_out = [
         f"{result[name]:,} {text}"
         for name, text in (
@@ -69,6 +72,22 @@ def calibrate(result: dict[str, Any]) -> str:
         f"from {count(result['calibrated_on'], 'held-out picture')}."
     )
     return line + (f"\n  {result['note']}" if result["note"] else "")
+
+
+def select(result: dict[str, Any], run: Any) -> str:
+    """How many were chosen, by what, what was left out, and what to do next."""
+    left = result["left_out"]
+    lines = [
+        f"Chose {count(result['chosen'], 'picture')} of {result['candidates']:,} by '{result['method']}' on the codes of {result['codes']}"
+        + (f"; the first {result['kept']:,} were chosen before" if result["kept"] else "")
+        + f". Left out: {count(left['near'], 'near-duplicate')}, {left['odd']:,} in the odd lane, {left['labelled']:,} labelled.",
+    ]
+    if result["chosen"] > result["asked"]:
+        lines.append(f"  The list holds {result['chosen']:,} already; its first {result['asked']:,} are the choice of {result['asked']:,}.")
+    if result["note"]:
+        lines.append(f"  Note: {result['note']}")
+    lines.append(f"  List, contact sheet, map: {run}/selection.csv, selection.png, selection-map.png")
+    return "\n".join([*lines, f"  Label them: winnow label --run {run} --classes ..."])
 
 
 def score(result: dict[str, Any]) -> str:

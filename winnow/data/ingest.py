@@ -22,29 +22,32 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.data.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop
+from winnow.data.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop, whole_size
+from winnow.data.people import Finder
 from winnow.data.pool import FORMAT, ITEMS, PICTURES, fingerprint
 from winnow.data.sources import Expansion, Refusal, Source, expand
-from winnow.errors import Damaged, InputError, RunError
+from winnow.errors import Damaged, InputError, OptionError, RunError
 from winnow.files import read_json, replacing, sha256, write_json, write_text
 from winnow.options import IngestOptions
 from winnow.progress import progress
 from winnow.scale.local import cores, run_local
 
 PART_PICTURES = 1024
-PART_CUT = 64  # pictures of a part when each is cut into patches, of which there can be hundreds
+PART_CUT = 64  # pictures of a part when each is cut into patches, of which there can be hundreds, or looked at for persons
 OWED = "again.json"
 
 
 @dataclass(frozen=True)
 class IngestResult:
     """What the pool holds after an ingest: pictures, videos, frames of them, patches that pictures and frames were cut
-    into, files refused, rows that are copies."""
+    into, crops of the persons on them, how many of them show none, files refused, rows that are copies."""
 
     pictures: int
     videos: int
     frames: int
     patches: int
+    crops: int
+    empty: int
     refused: int
     copies: int
     skipped: int
@@ -59,37 +62,50 @@ def ingest(inputs: Sequence[str | Path], folder: Path, options: IngestOptions, *
     Goes on where a killed ingest stopped, adds what is new and redoes what changed; what is not among `inputs` stays
     when `keep_others`. Files that cannot be read are listed in quarantine.csv. Raises `InputError` at the first of
     them with `on_error="stop"`, when more than `max_refused` of the files are refused, or when no picture is left;
+    `OptionError` or `ModelError` when persons are wanted and there is no detector that can find them;
     `RunError` when the pool was made with other options, is being written by another ingest, or cannot be written.
     """
     started = time.monotonic()
     folder = Path(folder)
+    find = _finder(options)
     expansion = expand(inputs)
     if options.on_error == "stop" and expansion.refused:
         stop(expansion.refused[0])
     sources = expansion.sources
+    key = _key(options, find)
     with _writing(folder), _alone(folder):
-        kept, again = _finished(folder, sources, options, keep_others)
+        kept, again = _finished(folder, sources, key, keep_others)
         sources = again + sources
-        plan = _plan(sources, {uri for uris in kept.values() for uri in uris}, PART_CUT if options.patches else PART_PICTURES)
+        most = PART_PICTURES if whole_size(options) else PART_CUT
+        plan = _plan(sources, {uri for uris in kept.values() for uri in uris}, most)
         free = (number for number in count() if number not in kept)
-        parts = [Part(number, _key(options), todo) for todo, number in zip(plan, free, strict=False)]
-        _decode_all(folder, parts, options)
+        parts = [Part(number, key, todo) for todo, number in zip(plan, free, strict=False)]
+        _decode_all(folder, parts, options, find)
         firsts = {number: uris[0] for number, uris in kept.items()} | {part.number: part.sources[0].uri for part in parts}
-        totals = _assemble(folder, _in_order(firsts, sources), expansion, {source.uri for source in sources}, options)
+        totals = _assemble(folder, _in_order(firsts, sources), expansion, {source.uri for source in sources}, options, key)
     return IngestResult(**totals, skipped=expansion.skipped, seconds=time.monotonic() - started)
 
 
 # ---- what is there and what is to do
 
 
-def _key(options: IngestOptions) -> dict[str, Any]:
+def _finder(options: IngestOptions) -> Finder | None:
+    if options.people and options.patches:
+        raise OptionError("--people and --patches do not go together.", "Leave one of them out.")
+    return Finder(options) if options.people else None
+
+
+def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:
     """The options that change pixels or rows; a pool holds pictures of one kind."""
     key = {"size": list(options.size), "grey": options.grey, "every": options.every, "keyframes": options.keyframes,
            "white": options.white, "patches": options.patches}
+    if find:
+        key |= {"people": True, "detector": find.identity, "objects": options.objects, "confidence": options.confidence,
+                "margin": options.margin}
     return {**key, "stride": options.stride, "blank": options.blank, "border": options.border} if options.patches else key
 
 
-def _finished(folder: Path, sources: list[Source], options: IngestOptions,
+def _finished(folder: Path, sources: list[Source], key: dict[str, Any],
               keep_others: bool) -> tuple[dict[int, list[str]], list[Source]]:
     """The addresses in every finished part that stays, by its number, and the sources to be done again unasked.
 
@@ -106,7 +122,7 @@ def _finished(folder: Path, sources: list[Source], options: IngestOptions,
         if part is None:
             drop.append(path)
             continue
-        _check_key(folder, part.key, _key(options))
+        _check_key(folder, part.key, key)
         (folder / "pool.json").unlink(missing_ok=True)  # from here on the pool is not whole until it is assembled
         others = [source for source in part.sources if source.uri not in asked]
         changed = any(asked.get(source.uri, source).mark != source.mark for source in part.sources)
@@ -149,16 +165,17 @@ def _pixels_there(folder: Path, part: Part) -> bool:
 
 
 def _check_key(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name, value in wanted.items():
-        if held.get(name) != value:
-            raise RunError(f"{folder} was ingested with {_flag(name, held.get(name))}, not with {_flag(name, value)}.",
+    for name in wanted | held:
+        if held.get(name) != wanted.get(name):
+            raise RunError(f"{folder} was ingested with {_flag(name, held.get(name))}, not with "
+                           f"{_flag(name, wanted.get(name))}.",
                            "Give the same options again, choose another run folder, or delete that pool folder.")
 
 
 def _flag(name: str, value: Any) -> str:
     if name == "size":
         return f"--size {value[0]} {value[1]}"
-    if isinstance(value, bool):
+    if isinstance(value, bool) or name == "people":
         return f"--{'' if value else 'no-'}{name}"
     return f"--{name} {'(default)' if value is None else value}"
 
@@ -183,18 +200,22 @@ def _plan(sources: list[Source], covered: set[str], most: int) -> list[list[Sour
 # ---- decoding
 
 
-def _decode_all(folder: Path, parts: list[Part], options: IngestOptions) -> None:
-    """Makes the parts: the pictures of a part side by side, and videos side by side."""
+def _decode_all(folder: Path, parts: list[Part], options: IngestOptions, find: Finder | None) -> None:
+    """Makes the parts: the pictures of a part side by side, and videos side by side.
+
+    Finding persons takes longer than decoding, so threads that have no video of their own help to look at frames.
+    """
     workers = cores(options.workers)
     videos = any(part.sources[0].kind == "video" for part in parts)
     total = None if videos else sum(len(part.sources) for part in parts)
     stopped = threading.Event()
     with progress("ingest", total, "frames" if videos else "pictures") as advance:
-        make = partial(make_video, folder=folder, options=options, advance=advance, stopped=stopped)
         for kind, run in groupby(parts, key=lambda part: part.sources[0].kind):
             alike = list(run)
+            make = partial(make_video, folder=folder, options=options, find=find,
+                           threads=max(1, workers // len(alike)) if find else 1, advance=advance, stopped=stopped)
             made = run_local(make, alike, workers, stopped) if kind == "video" else (
-                make_pictures(part, folder, options, workers, advance) for part in alike)
+                make_pictures(part, folder, options, find, workers, advance) for part in alike)
             with contextlib.closing(made):
                 for part in made:
                     part.save(folder)
@@ -212,14 +233,14 @@ def _in_order(firsts: dict[int, str], sources: list[Source]) -> list[int]:
 
 
 def _assemble(folder: Path, numbers: list[int], expansion: Expansion, asked: set[str],
-              options: IngestOptions) -> dict[str, int]:
+              options: IngestOptions, key: dict[str, Any]) -> dict[str, int]:
     """Writes items.parquet, quarantine.csv and, last, pool.json; one part in memory at a time."""
     refused = list(expansion.refused)
     lost = {refusal.source for refusal in refused}
     shards: list[dict[str, Any]] = []
     seen: set[str] = set()
     groups: set[str] = set()
-    totals = {"pictures": 0, "videos": 0, "frames": 0, "patches": 0, "copies": 0}
+    totals = {"pictures": 0, "videos": 0, "frames": 0, "patches": 0, "crops": 0, "empty": 0, "copies": 0}
     cut: list[dict[str, Any]] = []
     with replacing(folder / "items.parquet") as temporary, pq.ParquetWriter(temporary, ITEMS) as writer:
         for number in numbers:
@@ -233,16 +254,21 @@ def _assemble(folder: Path, numbers: list[int], expansion: Expansion, asked: set
                 table = _table(part, seen, options)
                 writer.write_table(table)
                 groups.update(table.column("group").to_pylist())
-                _count(totals, part, table)
+                totals["copies"] += table.column("status").to_pylist().count("copy")
+            if part.rows or part.empty:
+                _count(totals, part, options)
     _write_quarantine(folder / "quarantine.csv", refused)
     _check_refused(folder, refused, len(lost), len(asked | lost), options)
+    if totals["empty"] and not seen:
+        raise InputError(f"No box of {options.objects} was found in {totals['empty']} pictures or frames.",
+                         "Try a lower --confidence, other --objects or a larger detector.")
     if not seen:
         raise InputError("No picture was found in the inputs.", "Give pictures, videos, or folders or lists of them.")
-    if options.patches:
+    if not whole_size(options):
         with replacing(folder / "pictures.parquet") as temporary:
             pq.write_table(pa.Table.from_pylist(cut, schema=PICTURES), temporary)
     write_json(folder / "pool.json", {
-        "format": FORMAT, "size": options.size, "channels": shape(options)[2], "options": _key(options), **totals,
+        "format": FORMAT, "size": options.size, "channels": shape(options)[2], "options": key, **totals,
         "fingerprint": fingerprint(options.size, shape(options)[2], _ids(folder), shards),
         "items_sha256": sha256(folder / "items.parquet"), "shards": shards})
     (folder / OWED).unlink(missing_ok=True)
@@ -263,18 +289,20 @@ def _table(part: Part, seen: set[str], options: IngestOptions) -> pa.Table:
         seen.add(name)
     names, places, times, boxes = zip(*part.rows, strict=True)
     of = [part.sources[place] for place in places]
+    confidence = pa.array(part.confidence, pa.float64()) if part.confidence else pa.nulls(len(of), pa.float64())
     groups = [group_of(source, options) for source in of]
     return pa.table([names, [source.uri for source in of], groups, pa.array(times, pa.float64()),
-                     pa.array(boxes, pa.string()), [source.label for source in of], [source.split for source in of], status],
-                    schema=ITEMS)
+                     pa.array(boxes, pa.string()), [source.label for source in of], [source.split for source in of], status,
+                     confidence], schema=ITEMS)
 
 
-def _count(totals: dict[str, int], part: Part, table: pa.Table) -> None:
+def _count(totals: dict[str, int], part: Part, options: IngestOptions) -> None:
     moving = part.sources[0].kind == "video"
     totals["videos"] += int(moving)
-    totals["frames" if moving else "pictures"] += len(part.cut) or len(part.rows)
-    totals["patches"] += len(part.rows) if part.cut else 0
-    totals["copies"] += table.column("status").to_pylist().count("copy")
+    totals["frames" if moving else "pictures"] += (len(part.cut) or len(part.rows)) + part.empty
+    totals["patches"] += len(part.rows) if options.patches else 0
+    totals["crops"] += len(part.rows) if options.people else 0
+    totals["empty"] += part.empty
 
 
 def _write_quarantine(path: Path, refused: list[Refusal]) -> None:

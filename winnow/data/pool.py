@@ -18,10 +18,11 @@ from winnow.files import read_json, replacing, sha256, verify
 
 FORMAT = 1
 ITEMS = pa.schema([("id", pa.string()), ("source", pa.string()), ("group", pa.string()), ("time", pa.float64()),
-                   ("box", pa.string()), ("label", pa.string()), ("split", pa.string()), ("status", pa.string())])
+                   ("box", pa.string()), ("label", pa.string()), ("split", pa.string()), ("status", pa.string()),
+                   ("confidence", pa.float64())])
 PICTURES = pa.schema([("id", pa.string()), ("source", pa.string()), ("time", pa.float64()), ("width", pa.int64()),
                       ("height", pa.int64()), ("patches", pa.int64()), ("blank", pa.int64()), ("colour", pa.bool_())])
-"""What is known of the pictures that patches were cut from (pictures.parquet)."""
+"""What is known of the pictures that patches, or crops of persons, were cut from (pictures.parquet)."""
 SHARD_ROWS = 8192
 HEADER = 128  # bytes of a .npy header, the same for every number of rows, so that it can be written last
 OPEN_SHARDS = 256  # memory maps held open at once: each keeps a file handle, and 1024 is a common limit
@@ -62,6 +63,8 @@ class Pool:
                 raise Damaged(f"{path} is missing or not of the size it was written with.",
                               "Run ingest again on the same inputs: it makes the missing pictures anew.")
         items = pq.read_table(folder / "items.parquet")
+        if "confidence" not in items.column_names:  # written before persons were looked for
+            items = items.append_column("confidence", pa.nulls(items.num_rows, pa.float64()))
         return cls(folder, about, items)
 
     def __len__(self) -> int:
@@ -73,7 +76,7 @@ class Pool:
         return self.column("status") == "ok"
 
     def column(self, name: str) -> np.ndarray:
-        """A column of the table: strings as objects (None where null), time as float64 (NaN where null)."""
+        """A column of the table: strings as objects (None where null), numbers as float64 (NaN where null)."""
         column = self.items.column(name)
         if pa.types.is_floating(column.type):
             return column.to_numpy(zero_copy_only=False)
@@ -81,7 +84,7 @@ class Pool:
 
     @property
     def pictures(self) -> pa.Table:
-        """A row for each picture whose patches are in the pool, see `PICTURES`; none when pictures were not cut."""
+        """A row for each picture whose patches or crops are in the pool, see `PICTURES`; none when pictures were not cut."""
         path = self.folder / "pictures.parquet"
         return pq.read_table(path) if path.exists() else PICTURES.empty_table()
 

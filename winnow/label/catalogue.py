@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -47,7 +48,7 @@ class Page(NamedTuple):
 class Catalogue:
     """A pool's items (n rows) and, beside each, what holds for it now, as arrays that a query masks.
 
-    `items` has the columns id, source, group, time (seconds or null), box ('x,y,w,h' or null) and, if known, confidence;
+    `items` has the columns id, source, group, time (seconds or null), box ('x,y,w,h' or null) and confidence (or null);
     `usable` (n,) leaves rows out, such as copies. `chosen` and `odd` fill the lanes of these names, in their order.
     """
 
@@ -66,15 +67,11 @@ class Catalogue:
         self.groups: list[str] = [name or "" for name in groups.to_pylist()]
         self._time = items.column("time").to_numpy(zero_copy_only=False)
         self._box = items.column("box")
-        if "confidence" in items.column_names:
-            self._confidence = items.column("confidence").to_numpy(zero_copy_only=False)
-        else:
-            self._confidence = np.full(items.num_rows, np.nan, np.float32)
-        self._listed = {row: entry for lane in (odd, chosen) for row, entry in self._known(lane)}
-        self._score = {row: entry.score for row, entry in self._known(odd)}
+        self._confidence = items.column("confidence").to_numpy(zero_copy_only=False)
+        self._chosen, self._odd = dict(self._known(chosen)), dict(self._known(odd))
         self.lanes = {
-            "chosen": Lane("Chosen to be labelled", np.array([row for row, _ in self._known(chosen)], int)),
-            "odd": Lane("Odd: foreign or broken", np.array([row for row, _ in self._known(odd)], int)),
+            "chosen": Lane("Chosen to be labelled", np.array(list(self._chosen), int)),
+            "odd": Lane("Odd: foreign or broken", np.array(list(self._odd), int)),
             "all": Lane("All", used),
         }
         self._label = np.full(items.num_rows, UNLABELLED, np.int32)
@@ -169,7 +166,7 @@ class Catalogue:
 
     def describe(self, row: int) -> dict[str, Any]:
         """What is known of an item, as JSON has it."""
-        listed = self._listed.get(row, Listed(self.ids[row]))
+        chosen, odd = self._chosen.get(row), self._odd.get(row)  # where few are neither odd nor alike, some are both
         source, time = self.source(row), self.time(row)
         return {
             "row": row,
@@ -180,9 +177,9 @@ class Catalogue:
             "time": time,
             "box": self.box(row),
             "confidence": None if np.isnan(self._confidence[row]) else round(float(self._confidence[row]), 4),
-            "rank": listed.rank,
-            "why": listed.why,
-            "score": self._score.get(row),
+            "rank": chosen and chosen.rank,
+            "why": "; ".join(listed.why for listed in (chosen, odd) if listed),
+            "score": odd and odd.score,
         }
 
     def source(self, row: int) -> str:
@@ -199,11 +196,32 @@ class Catalogue:
         return [int(part) for part in text.split(",")] if text else None
 
     def neighbours(self, row: int) -> tuple[list[int], list[int]]:
-        """Up to four rows before and after: of the same source in time, of pictures in the list of their group."""
+        """Up to four rows before and after: of the same source in time, of pictures in the list of their group.
+
+        Of a crop of a frame they are the crops nearest to its place on the frames before and after: most often the same
+        person, where the next in the list would be another one of the same moment.
+        """
+        if self.time(row) is not None and self.box(row) is not None:
+            return self._in_place(row, -1)[::-1], self._in_place(row, 1)
         place = int(self._position[row])
         before, after = self._order[max(0, place - NEIGHBOURS) : place], self._order[place + 1 : place + 1 + NEIGHBOURS]
         alike = self._strand[row]
         return before[self._strand[before] == alike].tolist(), after[self._strand[after] == alike].tolist()
+
+    def _in_place(self, row: int, step: int) -> list[int]:
+        """The row nearest in place on each of up to four frames, from the nearest in time on; `step` is 1 or -1."""
+        nearest: dict[float, tuple[float, int]] = {}
+        place = int(self._position[row]) + step
+        while 0 <= place < len(self._order) and self._strand[self._order[place]] == self._strand[row]:
+            other = int(self._order[place])
+            time = float(self._time[other])
+            if time != self._time[row]:
+                if time not in nearest and len(nearest) == NEIGHBOURS:
+                    break
+                here = (_apart(self.box(row), self.box(other)), other)
+                nearest[time] = min(nearest.get(time, here), here)
+            place += step
+        return [other for _, other in nearest.values()]
 
     def rows_of_source(self) -> dict[str, list[int]]:
         """The usable rows of every source."""
@@ -219,6 +237,13 @@ def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
     coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     return coded.dictionary, coded.indices.to_numpy(zero_copy_only=False)
+
+
+def _apart(a: list[int] | None, b: list[int] | None) -> float:
+    """Pixels between the middles of two boxes."""
+    if a is None or b is None:
+        return math.inf
+    return math.hypot(a[0] - b[0] + (a[2] - b[2]) / 2, a[1] - b[1] + (a[3] - b[3]) / 2)
 
 
 def _one_of(what: str, given: str, known: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ def take_over(store: LabelStore, catalogue: Catalogue, records: Sequence[Record]
             f"The labels hold classes that the run does not have: {', '.join(strange)}.",
             f"Correct them, or add them: --classes '{','.join(strange)}'",
         )
-    found, unknown = _matched(records, catalogue)
+    found, unknown = matched(records, catalogue)
     if not found:
         raise InputError(f"No item of the run is the one in {unknown[0].where}, nor any other there.", MATCHING)
     counts = {"new": 0, "changed": 0, "same": 0, "notes": 0}
@@ -73,7 +73,7 @@ def take_over(store: LabelStore, catalogue: Catalogue, records: Sequence[Record]
     return {**counts, "unknown": [record.where for record in unknown]}
 
 
-def _matched(records: Sequence[Record], catalogue: Catalogue) -> tuple[dict[str, Record], list[Record]]:
+def matched(records: Sequence[Record], catalogue: Catalogue) -> tuple[dict[str, Record], list[Record]]:
     """The record of each item found, and those of none; `InputError` when two records of an item differ in their label."""
     by_source: dict[str, list[int]] = {}
     by_name: dict[str, list[str]] = {}

@@ -152,8 +152,16 @@ class NewClass(BaseModel):
 def application(desk: Desk, pictures: Pictures) -> FastAPI:
     """The routes, without what guards them."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    catalogue, store = desk.catalogue, desk.store
     _explain_errors(app)
+    _answer_questions(app, desk, pictures)
+    _take_events(app, desk)
+    _serve_page(app)
+    return app
+
+
+def _answer_questions(app: FastAPI, desk: Desk, pictures: Pictures) -> None:
+    """What there is to label, and what holds for it."""
+    catalogue, store = desk.catalogue, desk.store
 
     def known(row: int) -> int:
         if not 0 <= row < len(catalogue):
@@ -177,21 +185,21 @@ def application(desk: Desk, pictures: Pictures) -> FastAPI:
     def items(
         lane: str = "all",
         show: str = "open",
-        label: str | None = None,
-        group: str | None = None,
+        label: str = "",
+        group: str = "",
         text: Annotated[str, Query(max_length=200)] = "",
         after: int = -1,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
         desk.follow()
         classes = store.classes
-        if label is not None and label not in classes:
+        if label and label not in classes:
             raise OptionError(f"There is no class {label[:50]!r}.", "Choose one of the run's classes.")
-        number = None if label is None else classes.index(label)
+        number = classes.index(label) if label else None
         after = max(-1, min(after, len(catalogue)))
         page = catalogue.query(lane, show, number, group or None, text, after, limit)
-        listed = [desk.item(row) | {"place": place} for row, place in zip(page.rows.tolist(), page.places.tolist(), strict=True)]
-        return {"items": listed, "total": page.total, "end": page.end}
+        found = zip(page.rows.tolist(), page.places.tolist(), strict=True)
+        return {"items": [desk.item(row) | {"place": place} for row, place in found], "total": page.total, "end": page.end}
 
     @app.get("/api/items/{row}")
     def item(row: int) -> dict[str, Any]:
@@ -200,9 +208,14 @@ def application(desk: Desk, pictures: Pictures) -> FastAPI:
         return desk.item(row) | {"before": before, "after": after}
 
     @app.get("/api/pictures/{row}")
-    async def picture_of(row: int, size: Literal["small", "large"] = "large") -> Response:
+    async def picture(row: int, size: Literal["small", "large"] = "large") -> Response:
         # Never kept by the browser: in another run, or after more was ingested, the same address is another picture.
         return Response(await pictures.get(known(row), size == "large"), media_type="image/jpeg")
+
+
+def _take_events(app: FastAPI, desk: Desk) -> None:
+    """What people do, and what of it others have to be told."""
+    catalogue, store = desk.catalogue, desk.store
 
     @app.post("/api/events")
     def add(batch: Batch) -> dict[str, Any]:
@@ -229,6 +242,10 @@ def application(desk: Desk, pictures: Pictures) -> FastAPI:
         desk.follow()
         return desk.classes()
 
+
+def _serve_page(app: FastAPI) -> None:
+    """The page's own files, which hold no data."""
+
     @app.get("/{name}")
     @app.get("/")
     def page(name: str = "index.html") -> Response:
@@ -236,8 +253,6 @@ def application(desk: Desk, pictures: Pictures) -> FastAPI:
         if name not in files:
             raise HTTPException(404, "There is nothing here.")
         return Response(files[name].read_bytes(), media_type=KINDS.get(files[name].suffix, "application/octet-stream"))
-
-    return app
 
 
 def _explain_errors(app: FastAPI) -> None:
@@ -291,7 +306,7 @@ def serve(
         http="h11",
         ws="none",
         lifespan="off",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -18,7 +18,8 @@ from winnow.models.fast import CELL, Fast
 from winnow.models.texture import PICTURES
 from winnow.options import TrainOptions
 
-FIXED: dict[str, Any] = {"batch": 64, "rate": 2e-3, "schedule": "cosine", "patience": 0, "shift": 0.0, "flip": False}
+FIXED: dict[str, Any] = {"batch": 64, "optimizer": "adam", "rate": 2e-3, "schedule": "cosine", "patience": 0, "shift": 0.0,
+                         "flip": False}
 """Options that follow from the task, whatever the autoencoder's are."""
 UNHARMED = 0.2  # share of a batch without a defect
 VALIDATED = 512

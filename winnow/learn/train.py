@@ -83,8 +83,7 @@ class Trainer:
         self.identity = identity(model, source, rows, options, self.arithmetic.precision, self.vary)
         order = torch.channels_last if self.arithmetic.channels_last else torch.contiguous_format
         model.to(device=self.device, memory_format=order)  # type: ignore[call-overload]
-        trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.Adam(trainable, lr=options.rate, fused=self.device.type in ("cpu", "cuda"))
+        self.optimizer = optimizer_of(model, options, self.device)
         self.feed = Feed(source, rows["train"], self.device, self.arithmetic.channels_last)
         self.validation = Feed(source, evenly(rows["validate"], VALIDATED), self.device, self.arithmetic.channels_last)
         self.values = source.size[0] * source.size[1] * source.channels
@@ -302,6 +301,14 @@ class Trainer:
             return [f"None of the {self.dimensions} latent units is active (posterior collapse), so codes and latent "
                     "loss say nothing: train with --loss sigma or a lower --latent-weight."]
         return []
+
+
+def optimizer_of(model: Model, options: TrainOptions, device: torch.device) -> torch.optim.Optimizer:
+    """Adam (Kingma & Ba 2015), or Adadelta (Zeiler 2012, arXiv 1212.5701) with its decay of 0.95, over all that can learn."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if options.optimizer == "adadelta":
+        return torch.optim.Adadelta(trainable, lr=options.rate, rho=0.95)
+    return torch.optim.Adam(trainable, lr=options.rate, fused=device.type in ("cpu", "cuda"))
 
 
 def rate_at(step: int, options: TrainOptions) -> float:

@@ -1,4 +1,4 @@
-"""The autoencoder and the variational autoencoder: one class, three architectures."""
+"""The autoencoder and the variational autoencoder: one class, four architectures."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ class AutoEncoder(Model):
     """Squeezes a picture into a code of `latent` numbers and rebuilds it from them; `variational` makes it a VAE.
 
     `architecture` is "strided" (any size from 8x8; its first layer has `width` channels), "football" (the network of
-    Afolabi 2020, any size from 15x15, `width` does not apply) or "inspection" (that of Soukup & Pinetz 2018, any size
-    from 16x16). Raises `ModelError` for a size the layers cannot take.
+    Afolabi 2020, any size from 15x15, `width` does not apply), "inspection" (that of Soukup & Pinetz 2018, any size
+    from 16x16) or "selection" (that of Singh et al., any size from 16x16; in training mode its batch normalisation
+    looks at the whole batch, in evaluation mode no picture depends on another). Raises `ModelError` for a size the
+    layers cannot take.
 
     The VAE is that of Kingma & Welling 2014 (arXiv 1312.6114): the encoder gives mean and log variance of a Gaussian
     posterior, `latent` is its KL divergence from N(0, 1) (appendix B). A plain AE has no latent loss.
@@ -196,6 +198,33 @@ def inspection(size: tuple[int, int], channels: int, latent: int, outputs: int, 
     return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
 
 
+def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
+    """The network of *Image selection based on autoencoder neural network* (Singh et al.).
+
+    The article's: 64x64x3 in, 512 numbers in between, convolution, batch normalisation and max pooling down, upsampling
+    and the same layers up. Ours, because it does not say: 3x3 convolutions with ReLU, the channels doubling from `width`
+    to at most eight times that, blocks down to a map about 4 wide, one dense layer each way, nearest upsampling. Odd
+    sizes come back exact: pooling rounds up, and each upsampling knows its size.
+    """
+    if min(size) < 16:
+        raise ModelError(f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'selection'.",
+                         "Use --size 16 16 or larger (the article has 64 64).")
+    maps = [size]
+    while min(maps[-1]) >= 8:
+        maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
+    widths = [channels, *(width * min(8, 2**level) for level in range(len(maps) - 1))]
+    (height, breadth), places = maps[-1], maps[-1][0] * maps[-1][1] * widths[-1]
+    encoder: list[nn.Module] = []
+    for narrow, wide in pairwise(widths):
+        encoder += [nn.Conv2d(narrow, wide, 3, padding=1), nn.BatchNorm2d(wide), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+    decoder: list[nn.Module] = [nn.Linear(latent, places), nn.ReLU(), nn.Unflatten(1, (widths[-1], height, breadth))]
+    for level in range(len(maps) - 1, 0, -1):
+        decoder += [nn.Upsample(maps[level - 1]), nn.Conv2d(widths[level], widths[level - 1], 3, padding=1)]
+        if level > 1:
+            decoder += [nn.BatchNorm2d(widths[level - 1]), nn.ReLU()]
+    return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
+
+
 class Twice(nn.Module):
     """Doubles: sigmoid(2 z) is the tanh of z, moved to [0, 1]."""
 
@@ -216,4 +245,4 @@ def _he(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
         nn.init.zeros_(layer.bias)
 
 
-ARCHITECTURES = {"strided": strided, "football": football, "inspection": inspection}
+ARCHITECTURES = {"strided": strided, "football": football, "inspection": inspection, "selection": selection}

@@ -25,7 +25,8 @@ def doctor() -> tuple[list[str], bool]:
         except metadata.PackageNotFoundError:
             healthy = False
             lines.append(f"MISSING  {name}: pip install {name}")
-    for name, check in (("pictures", _pictures), ("video", _video), ("training", _training)):
+    checks = {"pictures": _pictures, "video": _video, "training": _training, "detector for --people": _detector}
+    for name, check in checks.items():
         try:
             lines.append(f"ok       {name}: {check()}")
         except Exception as error:  # a doctor reports whatever is wrong and goes on
@@ -75,6 +76,15 @@ def _training() -> str:
         error.mean().backward()
         optimiser.step()
     return f"5 iterations on {device} in {time.perf_counter() - started:.2f} s with {torch.get_num_threads()} threads"
+
+
+def _detector() -> str:
+    from winnow.data.people import VARIABLE, Finder
+    from winnow.options import IngestOptions
+
+    if not os.environ.get(VARIABLE):
+        return f"none is named by {VARIABLE}"
+    return f"{os.environ[VARIABLE]}, {len(Finder(IngestOptions(people=True)).detector.names)} classes"
 
 
 def _extra(package: str, extra: str, what: str) -> str:

@@ -19,7 +19,6 @@ from winnow.label.catalogue import Catalogue, Listed
 from winnow.label.store import LONGEST, LabelStore
 from winnow.run import RunFolder
 
-PORT = 8765
 SMALL, LARGE = 160, 1280  # longest sides, in pixels, of the pictures that the page shows
 QUALITY, EXPORT_QUALITY = 90, 95
 
@@ -27,8 +26,8 @@ QUALITY, EXPORT_QUALITY = 90, 95
 def label(
     run: RunFolder,
     *,
+    port: int,
     classes: Sequence[str] = (),
-    port: int = PORT,
     who: str = "",
     open_browser: bool = False,
     tell: Callable[[str], None] = print,
@@ -124,29 +123,25 @@ def _user() -> str:
 
 def catalogue_of(run: RunFolder, pool: Pool) -> Catalogue:
     """The pool's items with the lanes that a selection made."""
-    chosen = [Listed(row["id"], row["why"], int(row["rank"])) for row in _table(run.path / "selection.csv", ("id", "why", "rank"))]
-    odd = [
-        Listed(row["id"], row["why"], score=_number(row["p_value"]))
-        for row in _table(run.path / "odd.csv", ("id", "why", "p_value"))
-    ]
+    chosen = _lane(run, "selection.csv", lambda row: Listed(row["id"], row["why"], rank=int(row["rank"])))
+    odd = _lane(run, "odd.csv", lambda row: Listed(row["id"], row["why"], score=_finite(row["p_value"])))
     return Catalogue(pool.items, pool.usable, chosen, odd)
 
 
-def _table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a table of the run folder, none when it was not written."""
+def _lane(run: RunFolder, name: str, listed: Callable[[dict[str, str]], Listed]) -> list[Listed]:
+    """What a table that `winnow select` wrote lists, nothing when it did not; `Damaged` when it is not such a table."""
+    path = run.path / name
     if not path.exists():
         return []
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise Damaged(f"{path} is not a table ({error}).", "Run winnow select again.") from error
-    if rows and not all(rows[0].get(column) is not None for column in columns):
-        raise Damaged(f"{path} lacks one of the columns {', '.join(columns)}.", "Run winnow select again.")
-    return rows
+        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True)
+        return [listed(row) for row in table]
+    except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{path} is not what winnow select writes ({error}).", "Run winnow select again.") from error
 
 
-def _number(text: str) -> float | None:
-    value = float(text) if text else math.nan
+def _finite(text: str) -> float | None:
+    value = float(text) if text != "" else math.nan
     return value if math.isfinite(value) else None
 
 

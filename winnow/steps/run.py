@@ -10,17 +10,22 @@ from winnow.run import RunFolder
 
 
 def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
-    """Ingests, trains, encodes, calibrates and reports; yields a line or two after each step."""
+    """Ingests, trains, encodes, calibrates, chooses pictures where a number is set, reports; yields lines after each step."""
     from winnow.detect.scorers import make_scorer
+    from winnow.select.selectors import find_selector
     from winnow.steps.calibrate import calibrate
     from winnow.steps.encode import encode
     from winnow.steps.ingest import ingest
     from winnow.steps.report import report
+    from winnow.steps.select import select
     from winnow.steps.train import train
 
+    find_selector(folder.options.select.method)
     make_scorer(folder.options.detect.scorer, folder.options.detect)  # a wrong name is told before hours of training
     yield show.ingest(ingest(folder, sources or folder.content.get("sources", []), resume=resume))
     yield show.train(train(folder, resume=resume))
     yield show.encode(encode(folder, resume=resume))
     yield show.calibrate(calibrate(folder, resume=resume))
+    if folder.options.select.number:
+        yield show.select(select(folder, resume=resume), folder.path)
     yield f"Report: {report(folder)}"

@@ -1,0 +1,140 @@
+"""From codes to an ordered list of pictures to label: candidates, quotas, a share at random, and what each stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from winnow.errors import DataError
+from winnow.learn.encodings import Encodings
+from winnow.select.geometry import finite, k_means, nearest, whitened
+from winnow.select.selectors import SPACES, Selector, find_selector
+
+WHY = {
+    "herding": "like most that no other stands for",
+    "kmeans": "nearest to the centre of its cluster",
+    "typical": "most typical of its cluster",
+    "k-center": "farthest from those before",
+    "foreign": "like most of the unusual that no other stands for",
+    "random": "drawn at random",
+}
+AT_RANDOM = "drawn at random, to estimate without bias"
+KINDS = 12  # clusters of the map, at most
+
+
+@dataclass(frozen=True)
+class Choice:
+    """n pictures in the order in which to label them: `rows` of the encodings, `why` each, how many candidates it
+    `stands_for` (itself among them), and the `kind` of it: a coarse cluster, numbered by size from 1."""
+
+    rows: np.ndarray
+    why: list[str]
+    stands_for: np.ndarray
+    kind: np.ndarray
+
+
+def choose(
+    encodings: Encodings,
+    n: int,
+    method: str | Selector = "herding",
+    *,
+    seed: int = 0,
+    pick: str = "nearest",
+    candidates: np.ndarray | None = None,
+    points: np.ndarray | None = None,
+    start: Sequence[int] | np.ndarray = (),
+    weights: np.ndarray | None = None,
+    per_group: int = 0,
+    random_share: float = 0.0,
+) -> Choice:
+    """Chooses n pictures among the rows `candidates` (all by default), none of `start`, which are labelled already.
+
+    `points`: the codes as `whitened` gives them, where the caller has them already.
+    `per_group`: at most so many of one group, those of `start` counted. `random_share`: such a share is drawn at random
+    from all rows, candidates or not, evenly through the list. `weights` (m,): how much each picture counts. The same seed
+    gives the same choice.
+    Raises `DataError` when there are fewer than n pictures to choose from, or codes that are not finite.
+    """
+    rng = np.random.default_rng(seed)
+    select = find_selector(method, pick) if isinstance(method, str) else method
+    start = np.unique(np.asarray(start, int))
+    rows = np.setdiff1d(np.arange(len(encodings)) if candidates is None else np.asarray(candidates, int), start)
+    _require(n, rows, start, encodings.groups, per_group)
+    points = whitened(encodings.codes, rows) if points is None else points
+    space = SPACES.get(method, finite) if isinstance(method, str) else finite
+    codes = points if space is whitened else space(encodings.codes)
+    lot = _Lot(replace(encodings, codes=codes), start, weights, per_group)
+    count = round(n * random_share)
+    drawn = lot.take(find_selector("random"), np.setdiff1d(np.arange(len(encodings)), start), count, rng)
+    chosen = lot.take(select, np.setdiff1d(rows, drawn), n - count, rng)
+    order = _interleaved(chosen, drawn)
+    reason = WHY.get(method if isinstance(method, str) else "", "chosen by your own method")
+    why = [AT_RANDOM if row in set(drawn.tolist()) else reason for row in order]
+    everything = np.append(start, order).astype(int)
+    cell = nearest(points[rows], points[everything])[0] if n else np.empty(0, int)
+    stands_for = np.bincount(cell, minlength=len(everything))[len(start) :]
+    return Choice(order, why, np.maximum(stands_for, 1), kinds(points)[order])
+
+
+def kinds(points: np.ndarray) -> np.ndarray:
+    """Coarse clusters (m,) of whitened codes, numbered from 1, the largest first; the same for the same points."""
+    rng = np.random.default_rng(0)
+    number = min(KINDS, max(1, len(points) // 20))
+    cluster = nearest(points, k_means(points, number, rng))[0]
+    size = np.bincount(cluster, minlength=number)
+    rank = np.empty(number, int)
+    rank[np.argsort(-size, kind="stable")] = np.arange(1, number + 1)
+    return rank[cluster]
+
+
+class _Lot:
+    """The encodings, and which rows are taken so far; no selector sees a picture of a group whose quota is used up."""
+
+    def __init__(self, encodings: Encodings, start: np.ndarray, weights: np.ndarray | None, per_group: int) -> None:
+        self.encodings, self.weights = encodings, weights
+        self.taken = list(start)
+        self.group = np.unique(encodings.groups.astype(str), return_inverse=True)[1]
+        self.left = np.full(self.group.max(initial=0) + 1, per_group or len(encodings))
+        np.subtract.at(self.left, self.group[start], 1)
+
+    def take(self, select: Selector, rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+        """n of the rows in the selector's order; it is asked again without the groups that have become full."""
+        found: list[int] = []
+        while len(found) < n:
+            free = np.setdiff1d(rows[self.left[self.group[rows]] > 0], self.taken)
+            seen = np.append(free, self.taken).astype(int)
+            weights = None if self.weights is None else self.weights[seen]
+            wanted = min(n - len(found), len(free))
+            for row in free[select(self.encodings[seen], wanted, rng, start=np.arange(len(free), len(seen)), weights=weights)]:
+                if self.left[self.group[row]] > 0:
+                    self.left[self.group[row]] -= 1
+                    found.append(int(row))
+                    self.taken.append(int(row))
+        return np.array(found, int)
+
+
+def _interleaved(chosen: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Both in one list, in which every prefix has its share of the second."""
+    places = [(place + 0.5) / len(part) for part in (chosen, drawn) for place in range(len(part))]
+    return np.append(chosen, drawn)[np.argsort(places, kind="stable")].astype(int)
+
+
+def _require(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
+    """`DataError` unless n rows can be chosen."""
+    if n > len(rows):
+        raise DataError(
+            f"{n:,} pictures were asked for, and there are {len(rows):,} to choose from.",
+            f"Ask for {len(rows):,} or fewer, or let fewer be set aside: --near 0, --odd 0.",
+        )
+    if not per_group:
+        return
+    names, sizes = np.unique(groups[rows].astype(str), return_counts=True)
+    used = dict(zip(*np.unique(groups[start].astype(str), return_counts=True), strict=True))
+    most = sum(min(int(size), max(0, per_group - int(used.get(name, 0)))) for name, size in zip(names, sizes, strict=True))
+    if n > most:
+        raise DataError(
+            f"--per-group {per_group} allows {most:,} pictures of {len(names):,} groups, not {n:,}.",
+            "Allow more of a group, or ask for fewer.",
+        )

@@ -1,0 +1,121 @@
+"""What selectors share: codes made comparable, k-means, distances in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from winnow.errors import DataError
+
+BLOCK = 1024  # rows of a block of distances: 80 MB of float32 against 20,000 others
+COMPONENTS = 128
+LEARNT_FROM = 50_000  # rows that principal components are learnt from
+SMALL = 1e-3  # share of the largest spread below which a component is rounding
+TINY = 1e-6  # spread of directions that are all the same
+
+
+def finite(codes: np.ndarray) -> np.ndarray:
+    """Codes (n, d) as contiguous float32; `DataError` names the first row that is not finite."""
+    codes = np.ascontiguousarray(codes, np.float32)
+    wrong = np.flatnonzero(~np.isfinite(codes).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong):,} of {len(codes):,} codes are not finite, the first in row {wrong[0]}.",
+            "Encode again, or leave those pictures out.",
+        )
+    return codes
+
+
+def unit(codes: np.ndarray) -> np.ndarray:
+    """Codes (n, d) of length 1, so that squared distances are twice the cosine distance; a code of zeros stays zeros."""
+    codes = finite(codes)
+    lengths = np.linalg.norm(codes, axis=1, keepdims=True)
+    return codes / np.where(lengths > 0, lengths, np.inf).astype(np.float32)
+
+
+def whitened(codes: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """The directions of codes (n, d) in their first 128 principal components, all of the same variance: (n, k) of length 1.
+
+    Codes of a network spend most of their variance on few things, such as the light or the turf; with equal variances what
+    is rare but distinct counts as well. Components are learnt from `rows` (all by default; 50,000 of more, evenly spread);
+    those without spread are left out. Of equal codes none is left, and the rows are empty.
+    """
+    from scipy.linalg import eigh
+
+    codes = finite(codes)
+    rows = np.arange(len(codes)) if rows is None else np.asarray(rows, int)
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LEARNT_FROM)).astype(int)]
+    directions = unit(codes - codes[rows].mean(axis=0, dtype=np.float64).astype(np.float32))
+    centre = directions[rows].mean(axis=0)
+    sample = directions[rows] - centre
+    d = sample.shape[1]
+    variances, axes = eigh(sample.T @ sample / max(len(rows), 1), subset_by_index=(max(0, d - COMPONENTS), d - 1))
+    spread = np.sqrt(np.maximum(variances, 0))
+    kept = spread > max(SMALL * spread.max(initial=0), TINY)
+    return unit((directions - centre) @ (axes[:, kept] / spread[kept])[:, ::-1].astype(np.float32))
+
+
+def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Squared Euclidean distances (n, m) of rows (n, d) and (m, d), never negative."""
+    products = one @ other.T
+    products *= -2
+    products += np.square(one).sum(axis=1)[:, None]
+    products += np.square(other).sum(axis=1)
+    return np.maximum(products, 0, out=products)
+
+
+def nearest(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest of `centres` (k, d) to each of `points` (n, d), and its squared distance: (n,), (n,)."""
+    import faiss
+
+    if not points.shape[1]:
+        return np.zeros(len(points), int), np.zeros(len(points), np.float32)
+    index = faiss.IndexFlatL2(centres.shape[1])
+    index.add(np.ascontiguousarray(centres, np.float32))
+    distances, found = index.search(np.ascontiguousarray(points, np.float32), 1)
+    return found[:, 0], np.maximum(distances[:, 0], 0)
+
+
+def k_means(points: np.ndarray, k: int, rng: np.random.Generator, *, rounds: int = 25, sample: int = 256) -> np.ndarray:
+    """Centres (k, d) of points by so many rounds of Lloyd's algorithm (faiss), learnt from at most `sample` points a centre."""
+    import faiss
+
+    if not points.shape[1]:
+        return np.zeros((k, 0), np.float32)
+    algorithm: Any = faiss.Kmeans(
+        points.shape[1], k, niter=rounds, seed=int(rng.integers(2**31)), min_points_per_centroid=1, max_points_per_centroid=sample
+    )
+    algorithm.train(points)
+    return np.asarray(algorithm.centroids)
+
+
+def farthest(points: np.ndarray, n: int, start: Sequence[int] | np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """n rows, each the farthest from `start` and those before it; rows that repeat others come last, at random.
+
+    Without a start the first is the most central one: an outlier would be a poor beginning.
+    """
+    taken, order = np.zeros(len(points), bool), []
+    taken[np.asarray(start, int)] = True
+    norms = np.square(points).sum(axis=1)
+    tie = rng.permutation(len(points))
+
+    def distance_to(row: int) -> np.ndarray:
+        return np.maximum(norms - 2 * (points @ points[row]) + norms[row], 0)
+
+    if taken.any():
+        distance = nearest(points, points[taken])[1]
+    else:
+        first = int(squared_distances(points, points.mean(axis=0, keepdims=True))[:, 0].argmin())
+        taken[first], distance = True, distance_to(first)
+        order.append(first)
+    while len(order) < n:
+        distance[taken] = -1
+        best = int(distance.argmax())
+        if distance[best] <= 0:
+            best = int(np.where(taken, -1, tie).argmax())
+        taken[best] = True
+        order.append(best)
+        np.minimum(distance, distance_to(best), out=distance)
+    return np.array(order[:n], int)

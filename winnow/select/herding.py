@@ -1,0 +1,89 @@
+"""Herding: greedy facility location with a Gaussian kernel, the choice that measures best."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+
+import numpy as np
+
+from winnow.learn.encodings import Encodings
+from winnow.select.geometry import BLOCK, finite, k_means, nearest, squared_distances
+
+WIDTH = 0.5
+"""Of the kernel, where two random pictures are about 1.41 apart; chosen on pools, not on test pictures (docs/log.md)."""
+MOST = 20_000  # pictures whose kernel is held whole, in 1.6 GB; more are first put into micro-clusters
+MICRO_CLUSTERS, MICRO_SHARE = 4096, 4  # at least so many, and so many for a picture to be chosen
+ROUNDS, SAMPLE = 4, 24  # of the k-means that makes them: they need not be good clusters, only small ones
+
+
+def herding(
+    encodings: Encodings,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    start: Sequence[int] | np.ndarray = (),
+    weights: np.ndarray | None = None,
+) -> np.ndarray:
+    """n rows, each the one that adds most to how well all pictures are covered, given those of `start`; see `herd`.
+
+    For codes of length 1, best `whitened`. Every prefix is the choice for its own length. `weights` (m,) say how much each
+    picture counts. More than 20,000 pictures are put into micro-clusters, each as its most central picture and the weight
+    of all in it.
+    """
+    points, start = finite(encodings.codes), np.asarray(start, int)
+    counts = np.ones(len(points), np.float32) if weights is None else np.asarray(weights, np.float32)
+    if len(points) <= MOST:
+        return herd(points, n, start, counts)
+    rows, counts = _micro_clusters(points, max(MICRO_CLUSTERS, MICRO_SHARE * (n + len(start))), counts, rng)
+    rows, counts = np.append(rows, start), np.append(counts, np.zeros(len(start), np.float32))
+    chosen = rows[herd(points[rows], min(n, len(rows) - len(start)), range(len(rows) - len(start), len(rows)), counts)]
+    return np.append(chosen, _rest(points, n - len(chosen), np.append(start, chosen), rng))
+
+
+def herd(points: np.ndarray, n: int, start: Sequence[int] | np.ndarray, weights: np.ndarray, width: float = WIDTH) -> np.ndarray:
+    """n rows of points (m, d), each the one that adds most to the covering of all, given `start`.
+
+    A point is covered by exp(-distance² / width²) to the nearest chosen one: MaxHerding (Bae et al. 2024, arXiv
+    2407.12212, algorithm 1). Gains only fall while rows are chosen, so that an old gain is a bound and most need not be
+    computed again (Minoux 1978). Holds the kernel of all pairs, 4 m² bytes.
+    """
+    kernel = _kernel(points, width)
+    covered = kernel[np.asarray(start, int)].max(axis=0, initial=0)
+    gains = np.maximum(kernel - covered, 0) @ weights if len(start) else kernel @ weights
+    taken = set(np.asarray(start, int).tolist())
+    heap = [(-float(gain), row) for row, gain in enumerate(gains) if row not in taken]
+    heapq.heapify(heap)
+    chosen: list[int] = []
+    while len(chosen) < n:
+        _, row = heap[0]
+        now = (-float(np.maximum(kernel[row] - covered, 0) @ weights), row)
+        heapq.heapreplace(heap, now)
+        if heap[0] == now:
+            heapq.heappop(heap)
+            chosen.append(row)
+            np.maximum(covered, kernel[row], out=covered)
+    return np.array(chosen, int)
+
+
+def _kernel(points: np.ndarray, width: float) -> np.ndarray:
+    kernel = np.empty((len(points), len(points)), np.float32)
+    for begin in range(0, len(points), BLOCK):
+        rows = squared_distances(points[begin : begin + BLOCK], points)
+        rows /= -width * width
+        np.exp(rows, out=kernel[begin : begin + BLOCK])
+    return kernel
+
+
+def _micro_clusters(points: np.ndarray, k: int, counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The most central row of each of at most k small clusters, and the weight of all rows in it."""
+    k = min(k, len(points))
+    cluster, distance = nearest(points, k_means(points, k, rng, rounds=ROUNDS, sample=SAMPLE))
+    order = np.lexsort((distance, cluster))
+    found, first = np.unique(cluster[order], return_index=True)
+    return order[first], np.bincount(cluster, weights=counts, minlength=k)[found].astype(np.float32)
+
+
+def _rest(points: np.ndarray, n: int, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """n more rows at random, when there were fewer clusters than pictures to choose."""
+    return rng.choice(np.setdiff1d(np.arange(len(points)), taken), n, replace=False)

@@ -1,0 +1,86 @@
+"""Near-duplicates: pictures so alike that labelling one says all there is to say of the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from winnow.select.geometry import squared_distances, unit
+
+FLAT = 20_000  # pictures that are all compared; of more, those in the nearest cells of an index
+NEIGHBOURS = 16
+PAIRED = 1000  # pictures by which the usual distance is told
+TIMES_NEAR = 4.0  # how much more distant pictures of one video may be that are near in time
+WINDOW = 32  # pictures that follow one in time and are compared with it
+
+
+def distinct(
+    codes: np.ndarray, near: float, *, sources: np.ndarray | None = None, times: np.ndarray | None = None, seconds: float = 0.0
+) -> np.ndarray:
+    """bool (n,): false for a picture that is near an earlier one that stays.
+
+    Near: by cosine distance, nearer than the share `near` of the median distance of two pictures. Of one of `sources` (n,),
+    pictures at most `seconds` apart by `times` (n,) are near at four times that distance: the same person in the next
+    frame. Of many alike the first stays. With more than 20,000 pictures a few near ones can be missed (an approximate
+    search, faiss IVF).
+    """
+    points = unit(codes)
+    stays = np.ones(len(points), bool)
+    if near <= 0 or len(points) < 2:
+        return stays
+    limit = near * _usual(points)
+    if sources is not None and times is not None and seconds > 0:
+        _thin(stays, points, TIMES_NEAR * limit, sources, times, seconds)
+    while True:
+        rows = np.flatnonzero(stays)
+        gone = _repeats(points[rows], limit)
+        stays[rows[gone]] = False
+        if len(gone) == 0 or len(rows) - len(gone) < 2:
+            return stays
+
+
+def _usual(points: np.ndarray) -> float:
+    """The median squared distance of two rows."""
+    some = points[np.linspace(0, len(points) - 1, min(len(points), PAIRED)).astype(int)]
+    return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
+
+
+def _repeats(points: np.ndarray, near: float) -> np.ndarray:
+    """Rows that are within the squared distance of an earlier row that stays; of crowds, some only at the next call."""
+    import faiss
+
+    index: Any
+    if len(points) <= FLAT:
+        index = faiss.IndexFlatL2(points.shape[1])
+    else:
+        cells = int(np.sqrt(len(points)) * 2)
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(points.shape[1]), points.shape[1], cells)
+        index.cp.min_points_per_centroid, index.cp.niter = 1, 5
+        index.train(points[:: max(1, len(points) // (cells * 40))])
+        index.nprobe = 2
+    index.add(points)
+    distances, found = index.search(points, min(NEIGHBOURS, len(points)))
+    near_earlier = (distances <= near) & (found >= 0) & (found < np.arange(len(points))[:, None])
+    stays = np.ones(len(points), bool)
+    for row in np.flatnonzero(near_earlier.any(axis=1)):
+        stays[row] = not stays[found[row, near_earlier[row]]].any()
+    return np.flatnonzero(~stays)
+
+
+def _thin(stays: np.ndarray, points: np.ndarray, near: float, sources: np.ndarray, times: np.ndarray, seconds: float) -> None:
+    """Clears `stays` where one before, of the same source and near in time and code, stays."""
+    names = np.unique(sources.astype(str), return_inverse=True)[1]
+    order = np.lexsort((times, names))
+    pairs: list[np.ndarray] = []
+    for ahead in range(1, min(WINDOW, len(order) - 1) + 1):
+        first, second = order[:-ahead], order[ahead:]
+        close = (names[first] == names[second]) & (np.abs(times[second] - times[first]) <= seconds)
+        first, second = first[close], second[close]
+        alike = np.square(points[first] - points[second]).sum(axis=1) <= near
+        pairs.append(np.column_stack([first[alike], second[alike]]))
+    place = np.argsort(order)
+    found = np.concatenate(pairs) if pairs else np.empty((0, 2), int)
+    for first, second in found[np.argsort(place[found[:, 1]], kind="stable")]:
+        if stays[first]:
+            stays[second] = False

@@ -1,0 +1,152 @@
+"""The selectors: which pictures a person should label, in which order.
+
+All go by the Euclidean distances of the codes they are given; `SPACES` says in which form a method wants them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from winnow.errors import OptionError, did_you_mean
+from winnow.learn.encodings import Encodings
+from winnow.select.geometry import farthest, finite, k_means, nearest, squared_distances, unit, whitened
+from winnow.select.herding import herding
+
+TINY = 5  # pictures of a cluster that is left for last: TypiClust's own number
+NEIGHBOURS = 20  # within the cluster, whose mean distance says how typical a picture is
+MOST_CLUSTERS = 500  # of 'typical'
+COMPARED = 4000  # pictures of a cluster that its pictures are compared with
+
+
+class Selector(Protocol):
+    """Rows of the pictures to label: in labelling order, exactly n, no repeats, none of `start` (those labelled already).
+
+    `weights` (m,) say how much each picture counts, where the method can use it. The same `rng` gives the same rows.
+    """
+
+    def __call__(
+        self,
+        encodings: Encodings,
+        n: int,
+        rng: np.random.Generator,
+        *,
+        start: Sequence[int] | np.ndarray = (),
+        weights: np.ndarray | None = None,
+    ) -> np.ndarray: ...
+
+
+def at_random(
+    encodings: Encodings, n: int, rng: np.random.Generator, *, start: Sequence[int] | np.ndarray = (), weights: np.ndarray | None = None
+) -> np.ndarray:
+    """n rows drawn at random: the only choice from which one can tell without bias how often what occurs."""
+    return rng.choice(np.setdiff1d(np.arange(len(encodings)), np.asarray(start, int)), n, replace=False)
+
+
+def k_center(
+    encodings: Encodings, n: int, rng: np.random.Generator, *, start: Sequence[int] | np.ndarray = (), weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Each row the farthest from those before it (Sener & Savarese 2018, arXiv 1708.00489, algorithm 1): it finds outliers."""
+    return farthest(finite(encodings.codes), n, start, rng)
+
+
+def kmeans(
+    encodings: Encodings,
+    n: int,
+    rng: np.random.Generator,
+    *,
+    start: Sequence[int] | np.ndarray = (),
+    weights: np.ndarray | None = None,
+    pick: str = "nearest",
+) -> np.ndarray:
+    """K-means into as many clusters as there will be labels, and a picture of each: the selection of Singh et al.
+
+    `pick`: the picture "nearest" to the centre, or a "random" one. Clusters that
+    hold a row of `start` are passed over; the largest come first. Where clusters are too few (equal codes), the farthest
+    of the rest follow.
+    """
+    points, start = finite(encodings.codes), np.asarray(start, int)
+    k = min(n + len(start), len(points))
+    cluster, distance = nearest(points, k_means(points, k, rng))
+    order = np.lexsort((rng.permutation(len(points)) if pick == "random" else distance, cluster))
+    found, first = np.unique(cluster[order], return_index=True)
+    size = np.bincount(cluster, minlength=k)
+    free = ~np.isin(found, cluster[start])
+    chosen = order[first[free]][np.argsort(-size[found[free]], kind="stable")][:n]
+    return np.append(chosen, farthest(points, n - len(chosen), np.append(start, chosen), rng)) if len(chosen) < n else chosen
+
+
+def typical(
+    encodings: Encodings, n: int, rng: np.random.Generator, *, start: Sequence[int] | np.ndarray = (), weights: np.ndarray | None = None
+) -> np.ndarray:
+    """TypiClust (Hacohen et al. 2022, arXiv 2202.02794, algorithm 1): clusters, and the most typical picture of each.
+
+    For codes of length 1. At most 500 clusters; those with the fewest labels come first, then the largest, those of five pictures
+    or fewer last. Typical: the smallest mean distance to the 20 nearest in the cluster.
+    """
+    points, start = finite(encodings.codes), np.asarray(start, int)
+    k = min(n + len(start), MOST_CLUSTERS, len(points))
+    cluster = nearest(points, k_means(points, k, rng))[0]
+    size, labelled = np.bincount(cluster, minlength=k), np.bincount(cluster[start], minlength=k)
+    free = np.ones(len(points), bool)
+    free[start] = False
+    turns: list[tuple[bool, int, int, int, int]] = []  # tiny, how often its cluster had its turn, size, cluster, row
+    for number in np.flatnonzero(size):
+        members = np.flatnonzero(cluster == number)
+        order = members[np.argsort(_crowdedness(points[members], rng), kind="stable")]
+        turns += [
+            (bool(size[number] <= TINY), int(labelled[number]) + turn, -int(size[number]), int(number), int(row))
+            for turn, row in enumerate(order[free[order]][:n])
+        ]
+    return np.array([row for *_, row in sorted(turns)[:n]], int)
+
+
+def _crowdedness(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mean squared distance (n,) of each point to its nearest neighbours among the others: small in a crowd."""
+    others = np.arange(len(points)) if len(points) <= COMPARED else rng.choice(len(points), COMPARED, replace=False)
+    count = min(NEIGHBOURS, max(1, len(points) // 2), len(others) - 1)
+    if count < 1:
+        return np.zeros(len(points))
+    means = np.empty(len(points))
+    for begin in range(0, len(points), COMPARED):
+        distances = squared_distances(points[begin : begin + COMPARED], points[others])
+        means[begin : begin + COMPARED] = np.partition(distances, count, axis=1)[:, : count + 1].sum(axis=1) / count
+    return means
+
+
+SELECTORS: dict[str, Selector] = {
+    "herding": herding,
+    "kmeans": kmeans,
+    "typical": typical,
+    "k-center": k_center,
+    "foreign": herding,
+    "random": at_random,
+}
+"""By the names of `--method`; 'foreign' is herding in which a picture counts by how foreign its one-class score calls it."""
+
+SPACES: dict[str, Callable[..., np.ndarray]] = {"herding": whitened, "foreign": whitened, "typical": unit, "k-center": unit}
+"""What is done to the codes before a method sees them; the others, and your own, get them as they are."""
+
+
+def find_selector(name: str, pick: str = "nearest") -> Selector:
+    """A selector by its name in `SELECTORS`, or one's own as 'module:name'; `OptionError` when there is none."""
+    if name == "kmeans":
+        return partial(kmeans, pick=pick)
+    if name in SELECTORS:
+        return SELECTORS[name]
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise OptionError(f"There is no method '{name}' to choose by.", did_you_mean(name, list(SELECTORS)))
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise OptionError(
+            f"The method '{name}' cannot be imported: {error}.", "Check the name; the module must be importable from here."
+        ) from error
+    if not callable(found):
+        raise OptionError(f"'{name}' cannot be called.", "Give a function (encodings, n, rng, *, start, weights) -> rows.")
+    return found
