@@ -12,6 +12,7 @@ FLAT = 20_000  # pictures that are all compared; of more, those in the nearest c
 NEIGHBOURS = 16
 PAIRED = 1000  # pictures by which the usual distance is told
 TIMES_NEAR = 4.0  # how much more distant pictures of one video may be that are near in time
+ROUNDING = 1e-6  # squared distance that float32 may give two equal codes of length 1
 WINDOW = 32  # pictures that follow one in time and are compared with it
 
 
@@ -29,7 +30,7 @@ def distinct(
     stays = np.ones(len(points), bool)
     if near <= 0 or len(points) < 2:
         return stays
-    limit = near * _usual(points)
+    limit = max(near * _usual(points), ROUNDING)
     if sources is not None and times is not None and seconds > 0:
         _thin(stays, points, TIMES_NEAR * limit, sources, times, seconds)
     while True:
