@@ -268,8 +268,13 @@ def test_a_method_of_ones_own(tmp_path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "my_methods.py").write_text("number = 3\ndef last(encodings, n, rng, *, start=(), weights=None): return 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert find_selector("my_methods:last")(None, 1, None) == 1
-    for name, words in {"my_methods:first": "cannot be imported", "no_module:f": "cannot be imported", "my_methods:number": "cannot be called"}.items():
-        with pytest.raises(OptionError, match=words):
+    for name in ("my_methods:first", "no_module:f", ".my_methods:last"):
+        with pytest.raises(OptionError, match="cannot be imported"):
+            find_selector(name)
+    with pytest.raises(OptionError, match="cannot be called"):
+        find_selector("my_methods:number")
+    for name in ("", ":last", "my_methods:"):
+        with pytest.raises(OptionError, match="There is no method"):
             find_selector(name)
 
 

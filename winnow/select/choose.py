@@ -72,7 +72,8 @@ def choose(
     select = find_selector(method, pick) if isinstance(method, str) else method
     start = np.unique(np.asarray(start, int))
     rows = np.setdiff1d(np.arange(len(encodings)) if candidates is None else np.asarray(candidates, int), start)
-    _require(n, rows, start, encodings.groups, per_group)
+    _require_rows(len(encodings), start, rows, weights)
+    _require_enough(n, rows, start, encodings.groups, per_group)
     points = whitened(encodings.codes, rows) if points is None else points
     space = SPACES.get(method, finite) if isinstance(method, str) else finite
     codes = points if space is whitened else space(encodings.codes)
@@ -152,7 +153,16 @@ def _interleaved(chosen: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     return np.append(chosen, drawn)[np.argsort(places, kind="stable")].astype(int)
 
 
-def _require(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
+def _require_rows(m: int, start: np.ndarray, candidates: np.ndarray, weights: np.ndarray | None) -> None:
+    """`DataError` unless there are such rows, and a weight of each."""
+    for name, rows in (("start", start), ("candidates", candidates)):
+        if len(rows) and not 0 <= rows.min() <= rows.max() < m:
+            raise DataError(f"'{name}' has rows from {rows.min()} to {rows.max()} of {m:,} pictures.", "Count them from 0.")
+    if weights is not None and np.shape(weights) != (m,):
+        raise DataError(f"'weights' has shape {np.shape(weights)}; with {m:,} pictures it must have shape ({m},).")
+
+
+def _require_enough(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
     """`DataError` unless n rows can be chosen."""
     if n > len(rows):
         raise DataError(

@@ -138,11 +138,11 @@ def find_selector(name: str, pick: str = "nearest") -> Selector:
     if name in SELECTORS:
         return SELECTORS[name]
     module, _, attribute = name.partition(":")
-    if not attribute:
+    if not (module and attribute):
         raise OptionError(f"There is no method '{name}' to choose by.", did_you_mean(name, list(SELECTORS)))
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:  # TypeError: '.relative:name'
         raise OptionError(
             f"The method '{name}' cannot be imported: {error}.", "Check the name; the module must be importable from here."
         ) from error
