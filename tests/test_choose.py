@@ -62,7 +62,7 @@ def test_quotas_hold_with_those_labelled_before(method: str, start: list[int]):
     assert used.max() <= 10
     full = winnow.choose(GROUPED, 40 - len(start), method, per_group=10, start=start)
     assert np.bincount(np.append(full.rows, start).astype(int) // 50).tolist() == [10, 10, 10, 10]
-    with pytest.raises(DataError, match=f"--per-group 10 allows {40 - len(start)} pictures of 4 groups"):
+    with pytest.raises(DataError, match=f"there are {40 - len(start)} to choose from, 10 of a group at most"):
         winnow.choose(GROUPED, 41 - len(start), method, per_group=10, start=start)
 
 

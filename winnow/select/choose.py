@@ -162,19 +162,20 @@ def _require_rows(m: int, start: np.ndarray, candidates: np.ndarray, weights: np
         raise DataError(f"'weights' has shape {np.shape(weights)}; with {m:,} pictures it must have shape ({m},).")
 
 
-def _require_enough(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
-    """`DataError` unless n rows can be chosen."""
-    if n > len(rows):
-        raise DataError(
-            f"{n:,} pictures were asked for, and there are {len(rows):,} to choose from.", f"Ask for {len(rows):,} or fewer."
-        )
+def available(rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> int:
+    """How many of the rows can be chosen, when at most `per_group` (0: any number) of a group may be, those of `start` counted."""
     if not per_group:
-        return
+        return len(rows)
     names, sizes = np.unique(groups[rows].astype(str), return_counts=True)
     used = dict(zip(*np.unique(groups[start].astype(str), return_counts=True), strict=True))
-    most = sum(min(int(size), max(0, per_group - int(used.get(name, 0)))) for name, size in zip(names, sizes, strict=True))
+    return sum(min(int(size), max(0, per_group - int(used.get(name, 0)))) for name, size in zip(names, sizes, strict=True))
+
+
+def _require_enough(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
+    """`DataError` unless n rows can be chosen."""
+    most = available(rows, start, groups, per_group)
     if n > most:
+        quota = f", {per_group:,} of a group at most" if per_group else ""
         raise DataError(
-            f"--per-group {per_group} allows {most:,} pictures of {len(names):,} groups, not {n:,}.",
-            "Allow more of a group, or ask for fewer.",
+            f"{n:,} pictures were asked for, and there are {most:,} to choose from{quota}.", f"Ask for {most:,} or fewer."
         )

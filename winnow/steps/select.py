@@ -19,7 +19,7 @@ from winnow.files import read_json, replacing, sha256, write_json, write_text
 from winnow.learn.encodings import Encodings
 from winnow.options import SelectOptions
 from winnow.run import RunFolder
-from winnow.select.choose import Choice, choose, kinds
+from winnow.select.choose import Choice, available, choose, kinds
 from winnow.select.geometry import whitened
 from winnow.select.near import distinct
 from winnow.select.odd import unusual
@@ -214,24 +214,28 @@ class _Desk:
         """The next rows of the table, and notes; what was set aside comes last, where nothing else is left."""
         options = self.run.options.select
         start = np.union1d(self.rows(before), labelled)
-        number, left = max(0, options.number - len(before)), len(self.everything) - len(start)
+        number, left = max(0, options.number - len(before)), self._available(self.everything, start)
         if number > left:
+            limit = f"fit into --per-group {options.per_group}" if options.per_group else "are not labelled yet"
             raise DataError(
-                f"{options.number:,} pictures were asked for; {len(before):,} are chosen, and only {left:,} more are not labelled yet.",
-                f"Ask for {len(before) + left:,} or fewer, or add pictures: winnow ingest MORE --run {self.run.path}",
+                f"{options.number:,} pictures were asked for; {len(before):,} are chosen, and only {left:,} more {limit}.",
+                f"Ask for {len(before) + left:,} or fewer, or {'allow more of a group' if options.per_group else 'add pictures'}.",
             )
         rows: list[Row] = []
         notes = []
         for candidates in (self.candidates, self.everything):
-            count = min(number - len(rows), len(np.setdiff1d(candidates, start)))
+            count = min(number - len(rows), self._available(candidates, start))
             if not count:
                 continue
-            found = self._chosen(count, candidates, start, len(before) + len(rows))
-            if rows or candidates is not self.candidates:
+            if candidates is not self.candidates:
                 notes.append(f"The last {count:,} are odd or near-duplicates: no others were left.")
+            found = self._chosen(count, candidates, start, len(before) + len(rows))
             rows += self._table(found, len(before) + len(rows) + 1)
             start = np.union1d(start, found.rows)
         return rows, notes
+
+    def _available(self, rows: np.ndarray, start: np.ndarray) -> int:
+        return available(np.setdiff1d(rows, start), start, self.encodings.groups, self.run.options.select.per_group)
 
     def _chosen(self, count: int, candidates: np.ndarray, start: np.ndarray, listed: int) -> Choice:
         options = self.run.options.select
