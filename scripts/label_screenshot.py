@@ -1,4 +1,4 @@
-"""Draws a match, opens the labelling page on it in Chromium, labels some of it by keys, and writes docs/images/label.png.
+"""Draws a match, chooses frames of it, labels some in Chromium by keys, and writes docs/images/label.png.
 
 python scripts/label_screenshot.py [--to docs/images/label.png] [--dark] [--size 1280x800] [--view one|grid] [--lane chosen|odd|all]
 """
@@ -6,7 +6,6 @@ python scripts/label_screenshot.py [--to docs/images/label.png] [--dark] [--size
 from __future__ import annotations
 
 import argparse
-import csv
 import re
 import shutil
 import subprocess
@@ -16,17 +15,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 import winnow
-from winnow.data.pool import Pool
 
 from match_video import write_match
 
 SECONDS = 150
-CHOSEN, ODD, LABELLED = 40, 12, 14
+CHOSEN, LABELLED = 60, 34
 CLASSES = ("open play", "set piece", "advert")
 
 
@@ -41,13 +38,13 @@ def main() -> None:
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as browsers:
-        run = draw(Path(folder))
+        run, breaks = draw(Path(folder))
         with label_server(run) as address:
             chromium = browsers.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             scheme = "dark" if options.dark else "light"
             page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             page.goto(address)
-            label(page)
+            label(page, breaks)
             show(page, options.view, options.lane)
             options.to.parent.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=options.to)
@@ -56,26 +53,13 @@ def main() -> None:
         picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE).save(options.to, optimize=True)
 
 
-def draw(folder: Path) -> Path:
-    """A run with a drawn match, whose lanes hold evenly spread frames and the adverts."""
+def draw(folder: Path) -> tuple[Path, list[tuple[float, float]]]:
+    """A run with a drawn match of which some frames were chosen, and the match's adverts (start, end) in seconds."""
     breaks = write_match(folder / "match-1.mp4", seed=1, seconds=SECONDS)
-    run = winnow.Run(folder / "match", "match", every=0.5)
-    run.ingest([folder / "match-1.mp4"])
-    pool = Pool.open(folder / "match" / "pool")
-    ids, times = pool.column("id").tolist(), pool.column("time").astype(float)
-    foreign = [row for row, time in enumerate(times) if any(start <= time < end for start, end in breaks)]
-    rows = np.random.default_rng(0).permutation(len(ids))[:CHOSEN].tolist()
-    chosen = [(rank, ids[row], f"stands for {3 + 40 // (rank + 2)} pictures") for rank, row in enumerate(rows, 1)]
-    odd = [(ids[row], f"{0.001 * number:.3f}", "foreign") for number, row in enumerate(foreign[:ODD], 1)]
-    write(folder / "match" / "selection.csv", ("rank", "id", "why"), chosen)
-    write(folder / "match" / "odd.csv", ("id", "p_value", "why"), odd)
-    return folder / "match"
-
-
-def write(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
-    """Writes a lane's table."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([columns, *rows])
+    run = winnow.Run(folder / "match", "match", every=0.5, iterations=300)
+    run.fit([folder / "match-1.mp4"])
+    run.select(CHOSEN)
+    return folder / "match", breaks
 
 
 @contextmanager
@@ -91,12 +75,14 @@ def label_server(run: Path) -> Iterator[str]:
         server.wait()
 
 
-def label(page: Page) -> None:
+def label(page: Page, breaks: list[tuple[float, float]]) -> None:
     """Labels the first of the queue by keys, as a person would, and in his time."""
     for number in range(LABELLED):
         page.wait_for_selector("#stage[data-seen]")
         page.wait_for_timeout(900)
-        page.keyboard.press("s" if number == 6 else "2" if number % 4 == 3 else "1")
+        minutes, seconds = page.inner_text("#facts dt:text-is('Time') + dd").split(":")
+        is_advert = any(start <= 60 * int(minutes) + float(seconds) < end for start, end in breaks)
+        page.keyboard.press("3" if is_advert else "s" if number == 6 else "2" if number % 4 == 3 else "1")
     page.wait_for_selector("#saved[data-state=saved]")
 
 

@@ -10,9 +10,15 @@ if TYPE_CHECKING:
     from winnow.api import Run
     from winnow.detect.detector import Detector
     from winnow.learn.encodings import Encodings
+    from winnow.select.choose import choose
 
-_PUBLIC = {"Run": "winnow.api", "Detector": "winnow.detect.detector", "Encodings": "winnow.learn.encodings"}
-__all__ = ["Detector", "Encodings", "Run", "__version__"]
+_PUBLIC = {
+    "Run": "winnow.api",
+    "Detector": "winnow.detect.detector",
+    "Encodings": "winnow.learn.encodings",
+    "choose": "winnow.select.choose",
+}
+__all__ = ["Detector", "Encodings", "Run", "__version__", "choose"]
 
 
 def __getattr__(name: str) -> Any:

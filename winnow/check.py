@@ -2,6 +2,7 @@
 
     check_scorer(MyScorer)          # a class or a function that makes an unfitted scorer
     check_model(my_model)           # a winnow.models.contract.Model
+    check_selector(my_selector)     # a function (encodings, n, rng, *, start, weights) -> rows
 
 Each returns None or raises `ContractError` with the sentence of the contract that is broken.
 """
@@ -19,6 +20,7 @@ from winnow.learn.encodings import Encodings
 if TYPE_CHECKING:
     from winnow.detect.scorer import Scorer
     from winnow.models.contract import Model
+    from winnow.select.selectors import Selector
 
 TOLERANCE = 1e-3
 """Relative difference that the order of float32 sums may make between a batch and one picture alone."""
@@ -141,6 +143,57 @@ def _same(one: Encodings, other: Encodings) -> bool:
             *((one.measures[name], other.measures[name]) for name in one.measures),
         ]
     )
+
+
+def check_selector(select: Selector) -> None:
+    """Checks the contract of a selector: the number and kind of its rows, `start`, repeats, on made-up and on awkward codes."""
+    name = getattr(select, "__name__", type(select).__name__)
+    usual = obvious(60, 0, False)
+    copies = Encodings.of(np.repeat(usual.codes[:5], 12, axis=0))
+    constant = Encodings.of(np.ones((30, 8)))
+    for what, encodings in {"codes": usual, "codes that repeat": copies, "codes that are all equal": constant}.items():
+        size = len(encodings)
+        for n, start in ((0, []), (1, []), (7, []), (size, []), (0, [3]), (7, [3, 20]), (size - 2, [3, 20]), (1, list(range(1, size)))):
+            _check_rows(select, name, encodings, n, start, what)
+    for size in (1, 2, 3):
+        _check_rows(select, name, usual[:size], size, [], "a tiny pool")
+    _check_rows(select, name, usual[:2], 1, [0], "a tiny pool")
+    _check_manners(select, name, usual)
+
+
+def _check_rows(select: Selector, name: str, encodings: Encodings, n: int, start: list[int], what: str) -> None:
+    where = f"of {len(encodings)} pictures with {len(start)} labelled ({what})"
+    try:
+        rows = select(encodings, n, np.random.default_rng(0), start=start)
+    except Exception as error:
+        raise ContractError(f"{name} must give {n} rows {where}, not {type(error).__name__} ({error}).") from error
+    _require(
+        isinstance(rows, np.ndarray) and (rows.dtype.kind in "iu" or not rows.size),
+        f"{name} must give an array of whole numbers {where}.",
+    )
+    _require(rows.shape == (n,), f"{name} must give exactly {n} rows {where}, not an array of shape {rows.shape}.")
+    _require(bool(((rows >= 0) & (rows < len(encodings))).all()), f"{name} must give rows that there are {where}.")
+    _require(len(np.unique(rows)) == n, f"{name} must give no row twice {where}.")
+    _require(not np.isin(rows, start).any(), f"{name} must give no row of start {where}.")
+
+
+def _check_manners(select: Selector, name: str, encodings: Encodings) -> None:
+    """Repeatable, silent about its input and about numpy's own random numbers."""
+    before, start = _copy(encodings), np.array([3, 20])
+    weights = np.linspace(0.5, 2, len(encodings)).astype(np.float32)
+    given, state = weights.copy(), np.random.get_state()  # noqa: NPY002
+    rows = select(encodings, 9, np.random.default_rng(5), start=start, weights=weights)
+    untouched = _same_state(state, np.random.get_state())  # noqa: NPY002
+    np.random.set_state(state)  # noqa: NPY002
+    _require(untouched, f"{name} must draw from the rng that it is given, not from numpy's global state.")
+    unchanged = _same(before, encodings) and np.array_equal(given, weights) and np.array_equal(start, [3, 20])
+    _require(unchanged, f"{name} must not change the encodings, start or weights that it is given.")
+    again = select(encodings, 9, np.random.default_rng(5), start=start, weights=weights)
+    _require(np.array_equal(rows, again), f"{name} must give the same rows for the same rng.")
+
+
+def _same_state(one: Any, other: Any) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def check_model(model: Model) -> None:

@@ -84,8 +84,7 @@ def select(result: dict[str, Any], run: Any) -> str:
     ]
     if result["chosen"] > result["asked"]:
         lines.append(f"  The list holds {result['chosen']:,} already; its first {result['asked']:,} are the choice of {result['asked']:,}.")
-    if result["note"]:
-        lines.append(f"  Note: {result['note']}")
+    lines += [f"  Note: {note}" for note in result["notes"]]
     lines.append(f"  List, contact sheet, map: {run}/selection.csv, selection.png, selection-map.png")
     return "\n".join([*lines, f"  Label them: winnow label --run {run} --classes ..."])
 

@@ -1,14 +1,35 @@
-"""The choice drawn: a map of the codes in two dimensions with the chosen pictures marked."""
+"""The choice drawn: crops at their own proportions, and a map of the codes with the chosen pictures marked."""
 
 from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 
 from winnow.errors import DataError
 from winnow.report.style import COLOURS, DIM, INK, WIDTH, as_png, canvas, heading, legend
 
+ODD_KIND = 0  # of pictures in the odd lane
+PALE = 226  # grey beside a crop that is no square
 NEIGHBOURHOOD = 30.0  # t-SNE's perplexity: about so many pictures count as a picture's neighbours
+
+
+def in_proportion(pictures: np.ndarray, aspects: np.ndarray) -> np.ndarray:
+    """Pictures uint8 (n, h, w, c) that were squeezed into one size, at their own `aspects` (n,), width by height: (n, a, b, c).
+
+    All are as large as fits into cells of one size, no larger than a square of the longer side, and pale grey round about.
+    """
+    from PIL import Image
+
+    side = max(pictures.shape[1:3])
+    sizes = [(max(1, round(side * min(1.0, a))), max(1, round(side / max(1.0, a)))) for a in aspects]
+    widest, highest = np.max(sizes, axis=0)
+    cells = np.full((len(pictures), highest, widest, pictures.shape[3]), PALE, np.uint8)
+    for cell, picture, (wide, high) in zip(cells, pictures, sizes, strict=True):
+        image = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
+        left, top = (widest - wide) // 2, (highest - high) // 2
+        cell[top : top + high, left : left + wide] = np.asarray(image.resize((wide, high))).reshape(high, wide, -1)
+    return cells
 
 
 def flat_map(points: np.ndarray) -> np.ndarray:
@@ -34,20 +55,26 @@ def flat_map(points: np.ndarray) -> np.ndarray:
 def choice_map(places: np.ndarray, kind: np.ndarray, ranks: np.ndarray, numbered: int = 50) -> Figure:
     """Pictures as dots at `places` (n, 2), coloured by `kind` (n,) from 1; those with a rank (n,), not NaN, are ringed.
 
-    The first `numbered` ranks are written beside their rings. `DataError` when the numbers differ.
+    Kind 0 is the odd lane, drawn as crosses. The first `numbered` ranks are written beside their rings. `DataError` when the
+    numbers differ.
     """
     if not len(places) == len(kind) == len(ranks):
         raise DataError(f"{len(places)} places, {len(kind)} kinds and {len(ranks)} ranks differ.", "Give one for each picture.")
-    figure = canvas(WIDTH, 5.6, (0.05, 0.05, 0.4, 0.3))
+    figure = canvas(WIDTH, 6.0, (0.05, 0.05, 0.35, 0.6))
     axes = figure.add_subplot()
     axes.axis("off")
-    chosen = np.flatnonzero(~np.isnan(ranks))
-    colours = np.array(COLOURS)[(np.asarray(kind, int) - 1) % len(COLOURS)]
-    axes.scatter(places[:, 0], places[:, 1], s=9, c=colours, alpha=0.45, linewidths=0)
+    kind, chosen, odd = np.asarray(kind, int), np.flatnonzero(~np.isnan(ranks)), np.asarray(kind) == ODD_KIND
+    colours = np.where(odd, DIM, np.array(COLOURS)[(kind - 1) % len(COLOURS)])
+    axes.scatter(places[~odd, 0], places[~odd, 1], s=13, c=colours[~odd], alpha=0.45, linewidths=0)
+    cross = axes.scatter(places[odd, 0], places[odd, 1], s=16, c=DIM, marker="x", linewidths=0.9, alpha=0.7)
     ring = axes.scatter(places[chosen, 0], places[chosen, 1], s=46, facecolors=colours[chosen], edgecolors=INK, linewidths=1.1)
     for row in chosen[ranks[chosen] <= numbered]:
-        axes.annotate(f"{ranks[row]:.0f}", places[row], (4.5, 3.5), textcoords="offset points", fontsize=7.5, color=INK)
-    heading(figure, "Where the chosen pictures lie", f"{len(chosen):,} chosen of {len(places):,} shown; colours are kinds")
-    legend(figure, [ring], ["chosen, with its rank"], loc="lower left", fontsize=8.5)
-    figure.text(0.995, 0.01, "t-SNE: only who is near whom has a meaning", ha="right", fontsize=8.5, color=DIM)
+        number = axes.annotate(f"{ranks[row]:.0f}", places[row], (4.5, 3.5), textcoords="offset points", fontsize=8, color=INK)
+        number.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
+    heading(figure, "Where the chosen pictures lie", f"{len(chosen):,} chosen of {len(places):,} shown; who is near whom, by t-SNE")
+    named = [name for name in np.unique(kind) if name != ODD_KIND]
+    swatches = [axes.scatter([], [], c=COLOURS[(name - 1) % len(COLOURS)], s=28) for name in named]
+    handles = [(ring, f"chosen, the first {numbered} with their ranks"), *([(cross, "odd")] if odd.any() else [])]
+    handles += zip(swatches, [f"kind {name}" for name in named], strict=True)
+    legend(figure, *zip(*handles, strict=True), loc="lower left", fontsize=8.5, ncols=6, handletextpad=0.2, columnspacing=1.4)
     return figure

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from winnow.errors import DataError
+from winnow.errors import DataError, OptionError
 from winnow.learn.encodings import Encodings
 from winnow.select.geometry import finite, k_means, nearest, whitened
-from winnow.select.selectors import SPACES, Selector, find_selector
+from winnow.select.selectors import SPACES, Selector, at_random, find_selector
 
 WHY = {
     "herding": "like most that no other stands for",
@@ -20,14 +21,17 @@ WHY = {
     "foreign": "like most of the unusual that no other stands for",
     "random": "drawn at random",
 }
+OF_CLUSTER = "drawn at random from its cluster"
+OWN = "chosen by your own method"
 AT_RANDOM = "drawn at random, to estimate without bias"
-KINDS = 12  # clusters of the map, at most
+KINDS = 8  # clusters of the map, at most: a colour each
 
 
 @dataclass(frozen=True)
 class Choice:
     """n pictures in the order in which to label them: `rows` of the encodings, `why` each, how many candidates it
-    `stands_for` (itself among them), and the `kind` of it: a coarse cluster, numbered by size from 1."""
+    `stands_for` (those to which it is the nearest of all chosen and labelled, itself among them), and the `kind` of it: a
+    coarse cluster, numbered by size from 1."""
 
     rows: np.ndarray
     why: list[str]
@@ -36,7 +40,7 @@ class Choice:
 
 
 def choose(
-    encodings: Encodings,
+    encodings: Encodings | Any,
     n: int,
     method: str | Selector = "herding",
     *,
@@ -49,33 +53,48 @@ def choose(
     per_group: int = 0,
     random_share: float = 0.0,
 ) -> Choice:
-    """Chooses n pictures among the rows `candidates` (all by default), none of `start`, which are labelled already.
+    """Chooses n pictures of `Encodings` or (m, d) codes among the rows `candidates` (all by default), none of `start`,
+    which are labelled already.
 
     `points`: the codes as `whitened` gives them, where the caller has them already.
     `per_group`: at most so many of one group, those of `start` counted. `random_share`: such a share is drawn at random
-    from all rows, candidates or not, evenly through the list. `weights` (m,): how much each picture counts. The same seed
-    gives the same choice.
-    Raises `DataError` when there are fewer than n pictures to choose from, or codes that are not finite.
+    from all rows but `start`, candidates or not, evenly through the list. `weights` (m,): how much each picture counts.
+    The same seed gives the same choice.
+    Raises `DataError` when there are fewer than n pictures to choose from, codes that are not finite, or a method of your
+    own that breaks its contract; `OptionError` for a method that is not known, and for numbers that make no sense.
     """
+    encodings = encodings if isinstance(encodings, Encodings) else Encodings.of(encodings)
+    if n < 0 or per_group < 0 or not 0 <= random_share < 1:
+        raise OptionError(
+            f"n is {n}, per_group {per_group}, random_share {random_share}.", "Give 0 or more, and a share below 1."
+        )
     rng = np.random.default_rng(seed)
     select = find_selector(method, pick) if isinstance(method, str) else method
     start = np.unique(np.asarray(start, int))
     rows = np.setdiff1d(np.arange(len(encodings)) if candidates is None else np.asarray(candidates, int), start)
-    _require(n, rows, start, encodings.groups, per_group)
+    _require_rows(len(encodings), start, rows, weights)
+    _require_enough(n, rows, start, encodings.groups, per_group)
     points = whitened(encodings.codes, rows) if points is None else points
     space = SPACES.get(method, finite) if isinstance(method, str) else finite
     codes = points if space is whitened else space(encodings.codes)
     lot = _Lot(replace(encodings, codes=codes), start, weights, per_group)
-    count = round(n * random_share)
-    drawn = lot.take(find_selector("random"), np.setdiff1d(np.arange(len(encodings)), start), count, rng)
+    # The fraction is left to chance: a list that grows by a few at a time has its share all the same.
+    count = int(n * random_share + rng.random()) if random_share else 0
+    drawn = lot.take(at_random, np.setdiff1d(np.arange(len(encodings)), start), count, rng)
     chosen = lot.take(select, np.setdiff1d(rows, drawn), n - count, rng)
     order = _interleaved(chosen, drawn)
-    reason = WHY.get(method if isinstance(method, str) else "", "chosen by your own method")
+    reason = _reason(method, pick)
     why = [AT_RANDOM if row in set(drawn.tolist()) else reason for row in order]
     everything = np.append(start, order).astype(int)
     cell = nearest(points[rows], points[everything])[0] if n else np.empty(0, int)
     stands_for = np.bincount(cell, minlength=len(everything))[len(start) :]
     return Choice(order, why, np.maximum(stands_for, 1), kinds(points)[order])
+
+
+def _reason(method: str | Selector, pick: str) -> str:
+    if method == "kmeans" and pick == "random":
+        return OF_CLUSTER
+    return WHY.get(method, OWN) if isinstance(method, str) else OWN
 
 
 def kinds(points: np.ndarray) -> np.ndarray:
@@ -107,12 +126,25 @@ class _Lot:
             seen = np.append(free, self.taken).astype(int)
             weights = None if self.weights is None else self.weights[seen]
             wanted = min(n - len(found), len(free))
-            for row in free[select(self.encodings[seen], wanted, rng, start=np.arange(len(free), len(seen)), weights=weights)]:
+            given = select(self.encodings[seen], wanted, rng, start=np.arange(len(free), len(seen)), weights=weights)
+            for row in free[_kept(given, wanted, len(free))]:
                 if self.left[self.group[row]] > 0:
                     self.left[self.group[row]] -= 1
                     found.append(int(row))
                     self.taken.append(int(row))
         return np.array(found, int)
+
+
+def _kept(rows: np.ndarray, n: int, free: int) -> np.ndarray:
+    """Rows that a selector gave; `DataError` unless they are n of the first `free`, each once: one's own may err."""
+    rows = np.asarray(rows)
+    whole = rows.dtype.kind in "iu" or not rows.size
+    if not whole or rows.shape != (n,) or len(np.unique(rows)) < n or (n and not 0 <= rows.min() <= rows.max() < free):
+        raise DataError(
+            f"The method was asked for {n:,} rows and did not give as many different ones, none of them labelled already.",
+            "Find what is wrong with it: winnow.check.check_selector(METHOD).",
+        )
+    return rows.astype(int)
 
 
 def _interleaved(chosen: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -121,20 +153,29 @@ def _interleaved(chosen: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     return np.append(chosen, drawn)[np.argsort(places, kind="stable")].astype(int)
 
 
-def _require(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
-    """`DataError` unless n rows can be chosen."""
-    if n > len(rows):
-        raise DataError(
-            f"{n:,} pictures were asked for, and there are {len(rows):,} to choose from.",
-            f"Ask for {len(rows):,} or fewer, or let fewer be set aside: --near 0, --odd 0.",
-        )
+def _require_rows(m: int, start: np.ndarray, candidates: np.ndarray, weights: np.ndarray | None) -> None:
+    """`DataError` unless there are such rows, and a weight of each."""
+    for name, rows in (("start", start), ("candidates", candidates)):
+        if len(rows) and not 0 <= rows.min() <= rows.max() < m:
+            raise DataError(f"'{name}' has rows from {rows.min()} to {rows.max()} of {m:,} pictures.", "Count them from 0.")
+    if weights is not None and np.shape(weights) != (m,):
+        raise DataError(f"'weights' has shape {np.shape(weights)}; with {m:,} pictures it must have shape ({m},).")
+
+
+def available(rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> int:
+    """How many of the rows can be chosen, when at most `per_group` (0: any number) of a group may be, those of `start` counted."""
     if not per_group:
-        return
+        return len(rows)
     names, sizes = np.unique(groups[rows].astype(str), return_counts=True)
     used = dict(zip(*np.unique(groups[start].astype(str), return_counts=True), strict=True))
-    most = sum(min(int(size), max(0, per_group - int(used.get(name, 0)))) for name, size in zip(names, sizes, strict=True))
+    return sum(min(int(size), max(0, per_group - int(used.get(name, 0)))) for name, size in zip(names, sizes, strict=True))
+
+
+def _require_enough(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
+    """`DataError` unless n rows can be chosen."""
+    most = available(rows, start, groups, per_group)
     if n > most:
+        quota = f", {per_group:,} of a group at most" if per_group else ""
         raise DataError(
-            f"--per-group {per_group} allows {most:,} pictures of {len(names):,} groups, not {n:,}.",
-            "Allow more of a group, or ask for fewer.",
+            f"{n:,} pictures were asked for, and there are {most:,} to choose from{quota}.", f"Ask for {most:,} or fewer."
         )

@@ -40,18 +40,20 @@ def whitened(codes: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
 
     Codes of a network spend most of their variance on few things, such as the light or the turf; with equal variances what
     is rare but distinct counts as well. Components are learnt from `rows` (all by default; 50,000 of more, evenly spread);
-    those without spread are left out. Of equal codes none is left, and the rows are empty.
+    those without spread are left out. Of equal codes, or of none, none is left, and the rows are empty.
     """
     from scipy.linalg import eigh
 
     codes = finite(codes)
     rows = np.arange(len(codes)) if rows is None else np.asarray(rows, int)
+    if not len(rows):
+        return np.zeros((len(codes), 0), np.float32)
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LEARNT_FROM)).astype(int)]
     directions = unit(codes - codes[rows].mean(axis=0, dtype=np.float64).astype(np.float32))
     centre = directions[rows].mean(axis=0)
     sample = directions[rows] - centre
     d = sample.shape[1]
-    variances, axes = eigh(sample.T @ sample / max(len(rows), 1), subset_by_index=(max(0, d - COMPONENTS), d - 1))
+    variances, axes = eigh(sample.T @ sample / len(rows), subset_by_index=(max(0, d - COMPONENTS), d - 1))
     spread = np.sqrt(np.maximum(variances, 0))
     kept = spread > max(SMALL * spread.max(initial=0), TINY)
     return unit((directions - centre) @ (axes[:, kept] / spread[kept])[:, ::-1].astype(np.float32))

@@ -13,7 +13,7 @@ from winnow.select.geometry import BLOCK, finite, k_means, nearest, squared_dist
 WIDTH = 0.5
 """Of the kernel, where two random pictures are about 1.41 apart; chosen on pools, not on test pictures (docs/log.md)."""
 MOST = 20_000  # pictures whose kernel is held whole, in 1.6 GB; more are first put into micro-clusters
-MICRO_CLUSTERS, MICRO_SHARE = 4096, 4  # at least so many, and so many for a picture to be chosen
+MICRO_CLUSTERS, MICRO_SHARE = 4096, 4  # at least so many, and so many for a picture to be chosen (up to MOST)
 ROUNDS, SAMPLE = 2, 12  # of the k-means that makes them: they need not be good clusters, only small ones
 
 
@@ -33,26 +33,27 @@ def herding(
     """
     points, start = finite(encodings.codes), np.asarray(start, int)
     counts = np.ones(len(points), np.float32) if weights is None else np.asarray(weights, np.float32)
-    if len(points) <= MOST:
-        return herd(points, n, start, counts)
-    rows, counts = _micro_clusters(points, max(MICRO_CLUSTERS, MICRO_SHARE * (n + len(start))), counts, rng)
-    rows, counts = np.append(rows, start), np.append(counts, np.zeros(len(start), np.float32))
-    chosen = rows[herd(points[rows], min(n, len(rows) - len(start)), range(len(rows) - len(start), len(rows)), counts)]
+    rows = np.setdiff1d(np.arange(len(points)), start)
+    if len(rows) > MOST:
+        rows, counts = _micro_clusters(points, rows, min(MOST, max(MICRO_CLUSTERS, MICRO_SHARE * n)), counts, rng)
+    else:
+        counts = counts[rows]
+    chosen = rows[herd(points[rows], min(n, len(rows)), points[start], counts)]
     return np.append(chosen, _rest(points, n - len(chosen), np.append(start, chosen), rng))
 
 
-def herd(points: np.ndarray, n: int, start: Sequence[int] | np.ndarray, weights: np.ndarray, width: float = WIDTH) -> np.ndarray:
-    """n rows of points (m, d), each the one that adds most to the covering of all, given `start`.
+def herd(points: np.ndarray, n: int, start: np.ndarray, weights: np.ndarray, width: float = WIDTH) -> np.ndarray:
+    """n rows of points (m, d), each the one that adds most to the covering of all, given other points `start` (s, d).
 
     A point is covered by exp(-distance² / width²) to the nearest chosen one: MaxHerding (Bae et al. 2024, arXiv
     2407.12212, algorithm 1). Gains only fall while rows are chosen, so that an old gain is a bound and most need not be
     computed again (Minoux 1978). Holds the kernel of all pairs, 4 m² bytes.
     """
     kernel = _kernel(points, width)
-    covered = kernel[np.asarray(start, int)].max(axis=0, initial=0)
-    gains = np.maximum(kernel - covered, 0) @ weights if len(start) else kernel @ weights
-    taken = set(np.asarray(start, int).tolist())
-    heap = [(-float(gain), row) for row, gain in enumerate(gains) if row not in taken]
+    covered = np.zeros(len(points), np.float32)
+    if len(start):
+        covered = np.exp(nearest(points, start)[1] / (-width * width))
+    heap = [(-float(gain), row) for row, gain in enumerate(_gains(kernel, covered, weights))]
     heapq.heapify(heap)
     chosen: list[int] = []
     while len(chosen) < n:
@@ -66,6 +67,12 @@ def herd(points: np.ndarray, n: int, start: Sequence[int] | np.ndarray, weights:
     return np.array(chosen, int)
 
 
+def _gains(kernel: np.ndarray, covered: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What each row adds to the covering (m,); in blocks, because the kernel must not be held twice."""
+    blocks = [kernel[begin : begin + BLOCK] for begin in range(0, len(kernel), BLOCK)]
+    return np.concatenate([np.maximum(block - covered, 0) @ weights for block in blocks] or [covered])
+
+
 def _kernel(points: np.ndarray, width: float) -> np.ndarray:
     kernel = np.empty((len(points), len(points)), np.float32)
     for begin in range(0, len(points), BLOCK):
@@ -75,13 +82,16 @@ def _kernel(points: np.ndarray, width: float) -> np.ndarray:
     return kernel
 
 
-def _micro_clusters(points: np.ndarray, k: int, counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The most central row of each of at most k small clusters, and the weight of all rows in it."""
-    k = min(k, len(points))
-    cluster, distance = nearest(points, k_means(points, k, rng, rounds=ROUNDS, sample=SAMPLE))
+def _micro_clusters(
+    points: np.ndarray, rows: np.ndarray, k: int, counts: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The most central row of each of at most k small clusters of `rows`, and the weight of all rows in it."""
+    centres = k_means(points[rows], k, rng, rounds=ROUNDS, sample=SAMPLE)
+    cluster, distance = nearest(points[rows], centres)
     order = np.lexsort((distance, cluster))
     found, first = np.unique(cluster[order], return_index=True)
-    return order[first], np.bincount(cluster, weights=counts, minlength=k)[found].astype(np.float32)
+    weights = np.bincount(cluster, weights=counts[rows], minlength=k)[found]
+    return rows[order[first]], weights.astype(np.float32)
 
 
 def _rest(points: np.ndarray, n: int, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from winnow.select.geometry import squared_distances, unit
+from winnow.select.geometry import BLOCK, squared_distances, unit
 
-FLAT = 20_000  # pictures that are all compared; of more, those in the nearest cells of an index
+FLAT = 20_000  # pictures that are all compared; of more, the neighbours in the nearest cells of an index
 NEIGHBOURS = 16
 PAIRED = 1000  # pictures by which the usual distance is told
 TIMES_NEAR = 4.0  # how much more distant pictures of one video may be that are near in time
+ROUNDING = 1e-5  # squared distance that float32 may give two equal codes of length 1
 WINDOW = 32  # pictures that follow one in time and are compared with it
 
 
@@ -29,15 +30,12 @@ def distinct(
     stays = np.ones(len(points), bool)
     if near <= 0 or len(points) < 2:
         return stays
-    limit = near * _usual(points)
+    limit = max(near * _usual(points), ROUNDING)
     if sources is not None and times is not None and seconds > 0:
         _thin(stays, points, TIMES_NEAR * limit, sources, times, seconds)
-    while True:
-        rows = np.flatnonzero(stays)
-        gone = _repeats(points[rows], limit)
-        stays[rows[gone]] = False
-        if len(gone) == 0 or len(rows) - len(gone) < 2:
-            return stays
+    rows = np.flatnonzero(stays)
+    stays[rows] = _first(points[rows], limit) if len(rows) <= FLAT else _nearly_first(points[rows], limit)
+    return stays
 
 
 def _usual(points: np.ndarray) -> float:
@@ -46,26 +44,40 @@ def _usual(points: np.ndarray) -> float:
     return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
 
 
-def _repeats(points: np.ndarray, near: float) -> np.ndarray:
-    """Rows that are within the squared distance of an earlier row that stays; of crowds, some only at the next call."""
+def _first(points: np.ndarray, near: float) -> np.ndarray:
+    """bool (n,): rows that are not within the squared distance of an earlier row that stays."""
+    stays = np.ones(len(points), bool)
+    for begin in range(0, len(points), BLOCK):
+        block, kept = points[begin : begin + BLOCK], points[:begin][stays[:begin]]
+        here = stays[begin : begin + BLOCK]
+        here &= (squared_distances(block, kept) > near).all(axis=1)
+        alike = squared_distances(block, block) <= near
+        for row in np.flatnonzero(here):
+            here[row] = not alike[row, :row][here[:row]].any()
+    return stays
+
+
+def _nearly_first(points: np.ndarray, near: float) -> np.ndarray:
+    """The same of many rows, of whose neighbours an index may miss some; of crowds, it finds more in every round."""
     import faiss
 
-    index: Any
-    if len(points) <= FLAT:
-        index = faiss.IndexFlatL2(points.shape[1])
-    else:
-        cells = int(np.sqrt(len(points)) * 2)
-        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(points.shape[1]), points.shape[1], cells)
-        index.cp.min_points_per_centroid, index.cp.niter = 1, 5
-        index.train(points[:: max(1, len(points) // (cells * 40))])
-        index.nprobe = 2
-    index.add(points)
-    distances, found = index.search(points, min(NEIGHBOURS, len(points)))
-    near_earlier = (distances <= near) & (found >= 0) & (found < np.arange(len(points))[:, None])
     stays = np.ones(len(points), bool)
-    for row in np.flatnonzero(near_earlier.any(axis=1)):
-        stays[row] = not stays[found[row, near_earlier[row]]].any()
-    return np.flatnonzero(~stays)
+    while True:
+        rows = np.flatnonzero(stays)
+        cells = int(np.sqrt(len(rows)) * 2)
+        index: Any = faiss.IndexIVFFlat(faiss.IndexFlatL2(points.shape[1]), points.shape[1], cells)
+        index.cp.min_points_per_centroid, index.cp.niter = 1, 5
+        index.train(points[rows[:: max(1, len(rows) // (cells * 40))]])
+        index.nprobe = 2
+        index.add(points[rows])
+        distances, found = index.search(points[rows], min(NEIGHBOURS, len(rows)))
+        near_earlier = (distances <= near) & (found >= 0) & (found < np.arange(len(rows))[:, None])
+        here = np.ones(len(rows), bool)
+        for row in np.flatnonzero(near_earlier.any(axis=1)):
+            here[row] = not here[found[row, near_earlier[row]]].any()
+        stays[rows] = here
+        if here.all():
+            return stays
 
 
 def _thin(stays: np.ndarray, points: np.ndarray, near: float, sources: np.ndarray, times: np.ndarray, seconds: float) -> None:

@@ -65,12 +65,11 @@ def kmeans(
 ) -> np.ndarray:
     """K-means into as many clusters as there will be labels, and a picture of each: the selection of Singh et al.
 
-    `pick`: the picture "nearest" to the centre, or a "random" one. Clusters that
-    hold a row of `start` are passed over; the largest come first. Where clusters are too few (equal codes), the farthest
-    of the rest follow.
+    `pick`: the picture "nearest" to the centre, or a "random" one. Clusters that hold a row of `start` are passed over; the
+    largest come first. Where clusters are too few (equal codes), the farthest of the rest follow.
     """
     points, start = finite(encodings.codes), np.asarray(start, int)
-    k = min(n + len(start), len(points))
+    k = max(1, min(n + len(start), len(points)))
     cluster, distance = nearest(points, k_means(points, k, rng))
     order = np.lexsort((rng.permutation(len(points)) if pick == "random" else distance, cluster))
     found, first = np.unique(cluster[order], return_index=True)
@@ -86,10 +85,10 @@ def typical(
     """TypiClust (Hacohen et al. 2022, arXiv 2202.02794, algorithm 1): clusters, and the most typical picture of each.
 
     For codes of length 1. At most 500 clusters; those with the fewest labels come first, then the largest, those of five pictures
-    or fewer last. Typical: the smallest mean distance to the 20 nearest in the cluster.
+    or fewer last. Typical: the smallest mean squared distance to the 20 nearest in the cluster, as in the authors' program.
     """
     points, start = finite(encodings.codes), np.asarray(start, int)
-    k = min(n + len(start), MOST_CLUSTERS, len(points))
+    k = max(1, min(n + len(start), MOST_CLUSTERS, len(points)))
     cluster = nearest(points, k_means(points, k, rng))[0]
     size, labelled = np.bincount(cluster, minlength=k), np.bincount(cluster[start], minlength=k)
     free = np.ones(len(points), bool)
@@ -139,14 +138,16 @@ def find_selector(name: str, pick: str = "nearest") -> Selector:
     if name in SELECTORS:
         return SELECTORS[name]
     module, _, attribute = name.partition(":")
-    if not attribute:
+    if not (module and attribute):
         raise OptionError(f"There is no method '{name}' to choose by.", did_you_mean(name, list(SELECTORS)))
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:  # TypeError: '.relative:name'
         raise OptionError(
             f"The method '{name}' cannot be imported: {error}.", "Check the name; the module must be importable from here."
         ) from error
     if not callable(found):
-        raise OptionError(f"'{name}' cannot be called.", "Give a function (encodings, n, rng, *, start, weights) -> rows.")
+        raise OptionError(
+            f"The method '{name}' cannot be called.", "Give a function (encodings, n, rng, *, start, weights) -> rows."
+        )
     return found

@@ -23,6 +23,7 @@ from winnow.models.linear import Linear
 from winnow.models.registry import find_model, load_model
 from winnow.models.texture import Texture
 from winnow.run import RunFolder
+from winnow.select.selectors import find_selector
 
 COMPANIONS: dict[str, type[Model]] = {"linear": Linear, "background": Linear, "texture": Texture}
 REMEDIES = {
@@ -47,6 +48,17 @@ def load_detector(run: RunFolder, decision: str = "reconstruction") -> Detector:
     """The fitted scorer of a decision with its threshold."""
     name = run.options.detect.scorer
     return Detector.load(folder_of(run, "calibrate", decision), own=own_scorer(name) if name in run.trusted else None)
+
+
+def check_method(run: RunFolder) -> None:
+    """`OptionError` when the run's method to choose by is not known, or is one's own that was not named in this call."""
+    name = run.options.select.method
+    if ":" in name and name not in run.trusted:
+        raise OptionError(
+            f"{run.path} chooses by '{name}', which is not one of Winnow's methods.",
+            f"If you trust it, name it again: --method {name}",
+        )
+    find_selector(name)
 
 
 def folder_of(run: RunFolder, step: str, decision: str) -> Path:

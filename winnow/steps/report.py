@@ -21,6 +21,7 @@ from winnow.report.html import Figure, KeyFigure, Note, Page, Section, Table, re
 from winnow.run import RunFolder
 from winnow.show import count
 from winnow.steps.report_inspection import inspection_sections
+from winnow.steps.report_selection import selection_sections
 from winnow.steps.split import split_of
 
 
@@ -45,6 +46,7 @@ def report(run: RunFolder) -> Path:
         sections=[
             _decision(run, whole),
             *_evaluated(run, evaluation),
+            *selection_sections(run),
             *_videos(run, whole),
             *inspection_sections(run),
             _extremes(pool, encodings, detector),

@@ -12,15 +12,15 @@ from winnow.run import RunFolder
 def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
     """Ingests, trains, encodes, calibrates, chooses pictures where a number is set, reports; yields lines after each step."""
     from winnow.detect.scorers import make_scorer
-    from winnow.select.selectors import find_selector
     from winnow.steps.calibrate import calibrate
     from winnow.steps.encode import encode
     from winnow.steps.ingest import ingest
+    from winnow.steps.parts import check_method
     from winnow.steps.report import report
     from winnow.steps.select import select
     from winnow.steps.train import train
 
-    find_selector(folder.options.select.method)
+    check_method(folder)
     make_scorer(folder.options.detect.scorer, folder.options.detect)  # a wrong name is told before hours of training
     yield show.ingest(ingest(folder, sources or folder.content.get("sources", []), resume=resume))
     yield show.train(train(folder, resume=resume))

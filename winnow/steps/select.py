@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import time
 from collections.abc import Sequence
@@ -13,29 +14,43 @@ import numpy as np
 
 from winnow import __version__
 from winnow.data.pool import Pool
-from winnow.detect.detector import Detector
-from winnow.errors import Damaged, InputError, OptionError
+from winnow.errors import Damaged, DataError, InputError, OptionError
 from winnow.files import read_json, replacing, sha256, write_json, write_text
 from winnow.learn.encodings import Encodings
 from winnow.options import SelectOptions
 from winnow.run import RunFolder
+from winnow.select.choose import Choice, available, choose, kinds
+from winnow.select.geometry import whitened
+from winnow.select.near import distinct
 from winnow.select.odd import unusual
 
 COLUMNS = ("rank", "id", "source", "time", "group", "method", "cluster", "stands_for", "why")
 ODD_COLUMNS = ("id", "source", "time", "group", "score", "p_value", "why")
 ODD = "unlike most by the one-class score"
+BEFORE = "selection-before.csv"
+DEPENDS_ON = {
+    "seed": "another seed",
+    "codes_sha256": "other codes",
+    "measures_sha256": "other pictures or losses",
+    "detector_sha256": "another detector",
+}
 SHEET = 200  # pictures of a contact sheet
 MAPPED = 1500  # pictures of a map
 STRANGEST = 1e-4  # smallest p-value that 'foreign' tells from others
+
+Row = dict[str, str]
 
 
 def select(run: RunFolder, number: int | None = None, *, also: Sequence[str | Path] = (), resume: bool = False) -> dict[str, Any]:
     """Writes selection.csv, odd.csv, selection.json, a contact sheet and a map; `number` defaults to the run's option.
 
-    A list made with the same options and codes is extended, never changed; another is made anew. What is labelled already,
-    in the run or in files `also` (see `winnow.label.formats`), is not chosen, and counts as covered. Raises `OptionError`
-    without a number, `DataError` when there are too few pictures.
+    A list made with the same options, codes and scores is extended, never changed; another is made anew, and the one before
+    kept in selection-before.csv. What is labelled already, in the run or in files `also` (see `winnow.label.formats`), is
+    not chosen, and counts as covered. Raises `OptionError` without a number, `DataError` when there are too few pictures,
+    `InputError` for a file `also` that names none of them, `Damaged` when the list is not what was written.
     """
+    from winnow.steps.parts import check_method
+
     run.require("calibrate")
     if number is not None:
         run.update({"select": {"number": number}})
@@ -45,29 +60,83 @@ def select(run: RunFolder, number: int | None = None, *, also: Sequence[str | Pa
     if resume and run.done("select"):
         return run.result("select")
     started = time.perf_counter()
+    check_method(run)
+    made = _made(run)
     desk = _Desk(run)
-    before = desk.earlier(options)
+    identity = desk.identity()
+    changed = _changed(made, identity) if made else ""
+    before = _read(run.path / "selection.csv") if made and not changed else []
     labelled = desk.labelled(also)
-    odd = unusual(desk.scores, options.odd)
-    more = max(0, options.number - len(before))
-    rows = desk.choose(options, more, before, np.union1d(desk.rows(before), labelled), odd)
+    rows, notes = desk.choose(before, labelled)
     table = [*before, *rows]
-    _write_table(run.path / "odd.csv", ODD_COLUMNS, desk.odd_rows(odd))
-    _write_table(run.path / "selection.csv", COLUMNS, table)
-    _draw(run, desk, table, odd)
+    if changed:
+        notes.insert(0, f"A new list: the one before was made with {changed}; it is kept in {BEFORE}.")
+    kind = kinds(desk.points)
     result = {
         "asked": options.number,
         "chosen": len(table),
         "kept": len(before),
         "method": options.method,
         "codes": desk.described(),
-        "left_out": {"near": desk.near, "odd": len(odd), "labelled": len(labelled)},
-        "candidates": desk.candidates,
-        "note": desk.note,
+        "candidates": len(desk.candidates),
+        "left_out": {**desk.left_out, "labelled": len(labelled)},
+        "kinds": {str(name): [int((kind == name).sum()), int((kind[desk.rows(table)] == name).sum())] for name in np.unique(kind)},
+        "notes": notes,
     }
-    write_json(run.path / "selection.json", {**result, **desk.manifest(options), "sha256": sha256(run.path / "selection.csv")})
+    drawn = _drawn(desk, table, kind)
+    _write(run.path, made, changed, table, desk.odd_table(), {**result, **identity}, run.content["versions"])
+    for name, data in drawn.items():
+        with replacing(run.path / name) as temporary:
+            temporary.write_bytes(data)
     run.record("select", started, **result)
     return run.result("select")
+
+
+def _made(run: RunFolder) -> dict[str, Any]:
+    """What selection.json says of selection.csv, nothing when there is no finished list; `Damaged` when they do not fit.
+
+    A call that was killed between the two has left in selection.json what it was about to write.
+    """
+    manifest, table = run.path / "selection.json", run.path / "selection.csv"
+    if not manifest.exists():
+        return {}
+    try:
+        made = read_json(manifest)
+        found = sha256(table)
+        return next(part for part in (made, made.get("writing", {})) if part.get("sha256") == found)
+    except (Damaged, FileNotFoundError, AttributeError, StopIteration):
+        raise Damaged(
+            f"{table} and {manifest.name} are not what was written.",
+            f"Restore them; or keep a copy of {table.name} and remove {manifest.name}, to begin a new list.",
+        ) from None
+
+
+def _changed(made: dict[str, Any], identity: dict[str, Any]) -> str:
+    """In what a list differs from the one that is asked for, in words; nothing when it is the same."""
+    options = made.get("options", {})
+    words = [f"another --{name.replace('_', '-')}" for name, value in identity["options"].items() if options.get(name) != value]
+    return ", ".join([*words, *(word for name, word in DEPENDS_ON.items() if made.get(name) != identity[name])])
+
+
+def _write(
+    folder: Path,
+    made: dict[str, Any],
+    changed: str,
+    table: Sequence[Row],
+    odd: Sequence[Row],
+    manifest: dict[str, Any],
+    versions: dict[str, str],
+) -> None:
+    """Writes the lists and, last, selection.json: killed in between, the next call finds one list whole, old or new."""
+    path, text = folder / "selection.csv", _text(COLUMNS, table)
+    manifest = {**manifest, "winnow": __version__, "versions": versions, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    if changed:
+        write_text(folder / BEFORE, path.read_text(encoding="utf-8"))
+    if made:
+        write_json(folder / "selection.json", {**made, "writing": manifest})
+    write_text(folder / "odd.csv", _text(ODD_COLUMNS, odd))
+    write_text(path, text)
+    write_json(folder / "selection.json", manifest)
 
 
 class _Desk:
@@ -82,44 +151,42 @@ class _Desk:
         places = {str(name): place for place, name in reversed(list(enumerate(self.pool.column("id"))))}
         self.places = np.array([places[str(name)] for name in self.encodings.ids])
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
-        self.detector: Detector = load_detector(run)
-        self.scores = self._scores()
-        self.points = np.empty(0)
-        self.near, self.candidates, self.note = 0, 0, ""
+        detector = load_detector(run)
+        self.scores = detector.score(self.encodings)
+        # A detector knows the pictures that it was fitted on: their scores are those of the calibration, held out.
+        self.scores[[self.row_of[str(name)] for name in detector.ids]] = detector.calibration
+        self.p_values = detector.p_values(self.scores)
+        self.everything = np.arange(len(self.encodings))
+        self._set_aside(run.options.select)
 
-    def _scores(self) -> np.ndarray:
-        """One-class scores (n,), of pictures held out in the calibration those given then."""
-        scores = self.detector.score(self.encodings)
-        known = [self.row_of[str(name)] for name in self.detector.ids]
-        scores[known] = self.detector.calibration
-        return scores
+    def _set_aside(self, options: SelectOptions) -> None:
+        """Parts the odd and the near-duplicates from the candidates."""
+        self.odd = unusual(self.scores, options.odd)
+        usual = np.setdiff1d(self.everything, self.odd)
+        self.points = whitened(self.encodings.codes, usual)
+        if options.method == "random":  # of a part of the pictures, a random choice would tell nothing of all
+            self.candidates, self.left_out = self.everything, {"near": 0, "odd": 0}
+            return
+        stays = distinct(
+            self.encodings.codes[usual], options.near, sources=self.sources[usual], times=self.times[usual], seconds=options.near_seconds
+        )
+        self.candidates = usual[stays]
+        self.left_out = {"near": len(usual) - len(self.candidates), "odd": len(self.odd)}
 
-    def rows(self, table: Sequence[dict[str, str]]) -> np.ndarray:
+    def rows(self, table: Sequence[Row]) -> np.ndarray:
         """Rows of the pictures of a table."""
         return np.array([self.row_of[row["id"]] for row in table], int)
 
-    def earlier(self, options: SelectOptions) -> list[dict[str, str]]:
-        """The list that is there, when it was made with these options from these codes, whatever its length."""
-        path = self.run.path / "selection.json"
-        if not path.exists():
-            return []
-        made = read_json(path)
-        if {name: made[name] for name in ("options", "seed", "codes_sha256")} != self._identity(options):
-            return []
-        table = self.run.path / "selection.csv"
-        if sha256(table) != made["sha256"]:
-            raise Damaged(f"{table} is not what was written.", "Rename it, and remove selection.json, to begin a new list.")
-        with table.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-
-    def _identity(self, options: SelectOptions) -> dict[str, Any]:
-        kept = options.model_dump(mode="json", exclude={"number"})
-        codes = read_json(self.run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
-        return {"options": kept, "seed": self.run.options.train.seed, "codes_sha256": codes}
-
-    def manifest(self, options: SelectOptions) -> dict[str, Any]:
-        """What makes the choice repeatable: options, seed, the hash of the codes, versions."""
-        return {**self._identity(options), "winnow": __version__, "versions": self.run.content["versions"]}
+    def identity(self) -> dict[str, Any]:
+        """What a list depends on: another list is begun when it changes."""
+        encodings = read_json(self.run.folder("encode") / "encodings.json")["sha256"]
+        return {
+            "options": self.run.options.select.model_dump(mode="json", exclude={"number"}),
+            "seed": self.run.options.train.seed,
+            "codes_sha256": encodings["codes.npy"],
+            "measures_sha256": encodings["measures.parquet"],
+            "detector_sha256": read_json(self.run.folder("calibrate") / "detector.json")["sha256"]["detector.npz"],
+        }
 
     def described(self) -> str:
         """Which codes are chosen by."""
@@ -134,64 +201,73 @@ class _Desk:
         from winnow.steps.label import catalogue_of, labels
 
         ids = set(labels(self.run))
-        catalogue = catalogue_of(self.run, self.pool) if also else None
-        for path in map(Path, also):
-            assert catalogue is not None
-            found, _ = matched(read(path), catalogue)
-            if not found:
-                raise InputError(f"{path} names no picture of {self.run.path}.", MATCHING)
-            ids |= set(found)
+        if also:
+            catalogue = catalogue_of(self.run, self.pool)
+            for path in map(Path, also):
+                found, _ = matched(read(path), catalogue)
+                if not found:
+                    raise InputError(f"{path} names no picture of {self.run.path}.", MATCHING)
+                ids |= set(found)
         return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
 
-    def choose(
-        self, options: SelectOptions, number: int, before: Sequence[dict[str, str]], start: np.ndarray, odd: np.ndarray
-    ) -> list[dict[str, str]]:
-        """The next rows of the table."""
-        from winnow.select.choose import choose
-        from winnow.select.geometry import whitened
-        from winnow.select.near import distinct
+    def choose(self, before: Sequence[Row], labelled: np.ndarray) -> tuple[list[Row], list[str]]:
+        """The next rows of the table, and notes; what was set aside comes last, where nothing else is left."""
+        options = self.run.options.select
+        start = np.union1d(self.rows(before), labelled)
+        number, left = max(0, options.number - len(before)), self._available(self.everything, start)
+        if number > left:
+            limit = f"fit into --per-group {options.per_group}" if options.per_group else "are not labelled yet"
+            raise DataError(
+                f"{options.number:,} pictures were asked for; {len(before):,} are chosen, and only {left:,} more {limit}.",
+                f"Ask for {len(before) + left:,} or fewer, or {'allow more of a group' if options.per_group else 'add pictures'}.",
+            )
+        rows: list[Row] = []
+        notes = []
+        for candidates in (self.candidates, self.everything):
+            count = min(number - len(rows), self._available(candidates, start))
+            if not count:
+                continue
+            if candidates is not self.candidates:
+                notes.append(f"The last {count:,} are odd or near-duplicates: no others were left.")
+            found = self._chosen(count, candidates, start, len(before) + len(rows))
+            rows += self._table(found, len(before) + len(rows) + 1)
+            start = np.union1d(start, found.rows)
+        return rows, notes
 
-        usual = np.setdiff1d(np.arange(len(self.encodings)), odd)
-        stays = distinct(
-            self.encodings.codes[usual], options.near, sources=self.sources[usual], times=self.times[usual], seconds=options.near_seconds
-        )
-        candidates = usual[stays]
-        self.near = len(usual) - len(candidates)
-        free = len(np.setdiff1d(candidates, start))
-        if number > free:
-            candidates = np.arange(len(self.encodings))
-            self.note = f"Only {free:,} pictures are neither odd nor near-duplicates; the others had to be chosen from too."
-        if options.method == "random":
-            candidates = np.arange(len(self.encodings))
-        self.candidates = len(candidates)
-        self.points = whitened(self.encodings.codes, usual)
-        found = choose(
+    def _available(self, rows: np.ndarray, start: np.ndarray) -> int:
+        return available(np.setdiff1d(rows, start), start, self.encodings.groups, self.run.options.select.per_group)
+
+    def _chosen(self, count: int, candidates: np.ndarray, start: np.ndarray, listed: int) -> Choice:
+        options = self.run.options.select
+        return choose(
             self.encodings,
-            number,
+            count,
             options.method,
-            seed=self.run.options.train.seed + len(before),
+            seed=self.run.options.train.seed + listed,
             pick=options.pick,
             candidates=candidates,
             points=self.points,
             start=start,
-            weights=-np.log(np.maximum(self.detector.p_values(self.scores), STRANGEST)) if options.method == "foreign" else None,
+            weights=-np.log(np.maximum(self.p_values, STRANGEST)) if options.method == "foreign" else None,
             per_group=options.per_group,
             random_share=options.random_share,
         )
+
+    def _table(self, found: Choice, first: int) -> list[Row]:
         columns = zip(found.rows, found.kind, found.stands_for, found.why, strict=True)
         return [
             {
                 "rank": str(rank),
                 **self._about(row),
-                "method": options.method,
+                "method": self.run.options.select.method,
                 "cluster": str(kind),
                 "stands_for": str(count),
                 "why": why,
             }
-            for rank, (row, kind, count, why) in enumerate(columns, start=len(before) + 1)
+            for rank, (row, kind, count, why) in enumerate(columns, start=first)
         ]
 
-    def _about(self, row: int) -> dict[str, str]:
+    def _about(self, row: int) -> Row:
         moment = self.times[row]
         return {
             "id": str(self.encodings.ids[row]),
@@ -200,40 +276,55 @@ class _Desk:
             "group": str(self.encodings.groups[row]),
         }
 
-    def odd_rows(self, odd: np.ndarray) -> list[dict[str, str]]:
+    def odd_table(self) -> list[Row]:
         """The table of the odd lane."""
-        values = self.detector.p_values(self.scores)
         return [
-            {**self._about(row), "score": f"{self.scores[row]:.6g}", "p_value": f"{values[row]:.4g}", "why": ODD}
-            for row in odd
+            {**self._about(row), "score": f"{self.scores[row]:.6g}", "p_value": f"{self.p_values[row]:.4g}", "why": ODD}
+            for row in self.odd
         ]
 
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Pictures to look at: crops, which the pool holds squeezed into one size, at their own proportions."""
+        from winnow.data.patches import read_boxes
+        from winnow.report.choice import in_proportion
 
-def _draw(run: RunFolder, desk: _Desk, table: Sequence[dict[str, str]], odd: np.ndarray) -> None:
-    """Writes contact sheets and the map as PNG."""
-    from winnow.report.choice import choice_map, flat_map
+        places = self.places[rows]
+        if not self.run.options.ingest.people:
+            return self.pool.pixels(places)
+        boxes = read_boxes(self.pool.column("box")[places])
+        return in_proportion(self.pool.pixels(places), boxes[:, 2] / boxes[:, 3])
+
+
+def _drawn(desk: _Desk, table: Sequence[Row], kind: np.ndarray) -> dict[str, bytes]:
+    """Contact sheets and the map as PNG, by their names."""
+    from winnow.report.choice import ODD_KIND, choice_map, flat_map
     from winnow.report.grids import picture_grid
-    from winnow.select.choose import kinds
 
-    chosen = desk.rows(table)
-    captions = [f"{row['rank']}\nfor {int(row['stands_for']):,}" for row in table[:SHEET]]
-    sheet = picture_grid(desk.pool.pixels(desk.places[chosen[:SHEET]]), captions, columns=10)
-    points = desk.points
+    chosen, points = desk.rows(table), desk.points
+    captions = [f"{row['rank']}\n{int(row['stands_for']):,} alike" for row in table[:SHEET]]
     shown = np.union1d(chosen[:MAPPED], np.linspace(0, len(points) - 1, min(len(points), MAPPED)).astype(int))
     ranks = np.full(len(points), np.nan)
     ranks[chosen] = np.arange(1, len(chosen) + 1)
-    kind = kinds(points)
-    drawn = {"selection.png": sheet, "selection-map.png": choice_map(flat_map(points[shown]), kind[shown], ranks[shown])}
-    if len(odd):
-        drawn["odd.png"] = picture_grid(desk.pool.pixels(desk.places[odd[:SHEET]]), columns=10)
-    for name, data in drawn.items():
-        with replacing(run.path / name) as temporary:
-            temporary.write_bytes(data)
+    kind = kind.copy()
+    kind[desk.odd] = ODD_KIND
+    drawn = {
+        "selection.png": picture_grid(desk.pixels(chosen[:SHEET]), captions, columns=10),
+        "selection-map.png": choice_map(flat_map(points[shown]), kind[shown], ranks[shown]),
+    }
+    if len(desk.odd):
+        captions = [f"p {value:.2g}" for value in desk.p_values[desk.odd[:SHEET]]]
+        drawn["odd.png"] = picture_grid(desk.pixels(desk.odd[:SHEET]), captions, columns=10)
+    return drawn
 
 
-def _write_table(path: Path, columns: Sequence[str], rows: Sequence[dict[str, str]]) -> None:
+def _read(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _text(columns: Sequence[str], rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()

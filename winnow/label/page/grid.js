@@ -23,10 +23,10 @@ export class Grid {
 
   /** The selected items, in the order of the page. */
   get items() {
-    return this.#page().filter((item) => this.selected.has(item.row));
+    return this.#shown.filter((item) => this.selected.has(item.row));
   }
 
-  /** Pictures on a page. */
+  /** Pictures that a page would hold now; when the window changed, or a notice came, another number may be shown. */
   get size() {
     const { rows, columns } = this.#shape();
     return rows * columns;
@@ -46,7 +46,7 @@ export class Grid {
     this.selected.clear();
     this.#anchor = 0;
     byId("cells").style.gridTemplateRows = `repeat(${this.#shape().rows}, 1fr)`;
-    this.#cells = this.#page().map((item, number) => this.#cell(item, number));
+    this.#cells = desk.items.slice(start, start + size).map((item, number) => this.#cell(item, number));
     byId("cells").replaceChildren(...this.#cells);
     byId("page-back").disabled = start === 0;
     byId("page-on").disabled = start + size >= desk.items.length;
@@ -64,15 +64,15 @@ export class Grid {
     byId("range").textContent = this.selected.size ? `${places} · ${this.selected.size} selected` : places;
   }
 
-  /** Goes pages on (or back, below 0). */
-  async turn(pages) {
-    const start = Math.max(0, this.start + pages * this.size);
+  /** Turns the page, on (1) or back (-1). */
+  async turn(way) {
+    const start = Math.max(0, way > 0 ? this.start + this.#cells.length : this.start - this.size);
     await this.desk.load(start + 1);
     if (start !== this.start && start < this.desk.items.length) await this.desk.goTo(start);
   }
 
   selectAll() {
-    this.#select(this.#page());
+    this.#select(this.#shown);
   }
 
   selectNone() {
@@ -93,8 +93,8 @@ export class Grid {
     return { rows: fit(clientHeight), columns: fit(clientWidth) };
   }
 
-  #page() {
-    return this.desk.items.slice(this.start, this.start + this.size);
+  get #shown() {
+    return this.#cells.map((cell) => cell.item);
   }
 
   #cell(item, number) {

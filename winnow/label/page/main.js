@@ -116,7 +116,7 @@ class Page {
       "+": () => this.naming.open(true),
       "?": () => this.help.open(),
     };
-    const turn = (pages) => () => this.#try(grid.turn(pages));
+    const turn = (way) => () => this.#try(grid.turn(way));
     const views = {
       one: {
         n: () => desk.item && this.one.note(),

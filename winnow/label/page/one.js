@@ -14,7 +14,9 @@ export class One {
     const [picture, note] = [byId("picture"), byId("note")];
     picture.addEventListener("load", () => this.#loaded());
     note.addEventListener("focus", () => (this.#noted = desk.item));
-    note.addEventListener("change", () => desk.decide([this.#noted], "note", note.value.trim()));
+    note.addEventListener("blur", () => {
+      if (note.value.trim() !== this.#noted.note) desk.decide([this.#noted], "note", note.value.trim());
+    });
     note.addEventListener("keydown", (event) => this.#noteKey(event));
   }
 

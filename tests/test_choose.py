@@ -1,0 +1,194 @@
+"""The choice from plain arrays: quotas, a share at random, what stands for what, seeds, and input that is wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import winnow
+from winnow.errors import DataError, OptionError
+from winnow.learn.encodings import Encodings
+from winnow.select.choose import AT_RANDOM, KINDS, OF_CLUSTER, OWN, WHY, kinds
+from winnow.select.geometry import whitened
+from winnow.select.selectors import SELECTORS, herding
+
+RNG = np.random.default_rng
+CODES = RNG(0).normal(size=(200, 8)) + np.repeat(RNG(1).normal(size=(10, 8)) * 3, 20, axis=0)
+GROUPED = Encodings.of(CODES, groups=[f"video {row // 50}" for row in range(200)])
+
+
+@pytest.mark.parametrize("method", SELECTORS)
+def test_plain_codes_are_chosen_from_by_every_method(method: str):
+    chosen = winnow.choose(CODES, 25, method)
+    assert len(set(chosen.rows)) == 25 and set(chosen.rows) <= set(range(200))
+    assert chosen.why == [WHY[method]] * 25
+    assert len(chosen.kind) == len(chosen.stands_for) == 25
+    assert np.array_equal(chosen.rows, winnow.choose(Encodings.of(CODES), 25, method).rows)
+    assert len(winnow.choose(CODES, 0, method).rows) == 0
+    assert set(winnow.choose(CODES, 200, method).rows) == set(range(200))
+
+
+def test_herding_is_the_default_and_works_on_whitened_codes():
+    expected = herding(Encodings.of(whitened(CODES)), 25, RNG(0))
+    assert winnow.choose(CODES, 25).rows.tolist() == expected.tolist() == winnow.choose(CODES * 100 + 5, 25, seed=9).rows.tolist()
+
+
+def test_seeds():
+    for method in ("random", "kmeans"):
+        first, second = (winnow.choose(CODES, 25, method, seed=seed).rows for seed in (0, 1))
+        assert first.tolist() == winnow.choose(CODES, 25, method, seed=0).rows.tolist() != second.tolist()
+
+
+def test_what_is_labelled_is_not_chosen_and_counts_as_covered():
+    first = winnow.choose(CODES, 20)
+    second = winnow.choose(CODES, 20, start=first.rows, points=whitened(CODES))
+    assert not set(first.rows) & set(second.rows)
+    assert np.append(first.rows, second.rows).tolist() == winnow.choose(CODES, 40).rows.tolist()
+    assert winnow.choose(CODES, 20, start=[3, 3, 4]).rows.tolist() == winnow.choose(CODES, 20, start=np.array([4, 3])).rows.tolist()
+
+
+def test_candidates_are_kept_to():
+    some = np.arange(0, 200, 4)
+    assert set(winnow.choose(CODES, 30, candidates=some).rows) <= set(some)
+    assert set(winnow.choose(CODES, 48, candidates=some, start=[0, 4]).rows) == set(some) - {0, 4}
+
+
+@pytest.mark.parametrize("method", ["herding", "kmeans", "typical", "random"])
+@pytest.mark.parametrize("start", [[], [0, 1, 2, 60]], ids=str)
+def test_quotas_hold_with_those_labelled_before(method: str, start: list[int]):
+    chosen = winnow.choose(GROUPED, 30, method, per_group=10, start=start, random_share=0.2)
+    assert len(set(chosen.rows)) == 30 and not set(chosen.rows) & set(start)
+    used = np.bincount(np.append(chosen.rows, start).astype(int) // 50, minlength=4)
+    assert used.max() <= 10
+    full = winnow.choose(GROUPED, 40 - len(start), method, per_group=10, start=start)
+    assert np.bincount(np.append(full.rows, start).astype(int) // 50).tolist() == [10, 10, 10, 10]
+    with pytest.raises(DataError, match=f"there are {40 - len(start)} to choose from, 10 of a group at most"):
+        winnow.choose(GROUPED, 41 - len(start), method, per_group=10, start=start)
+
+
+def test_a_quota_that_is_not_reached_changes_nothing():
+    assert winnow.choose(GROUPED, 20, per_group=50).rows.tolist() == winnow.choose(GROUPED, 20).rows.tolist()
+
+
+def test_groups_with_more_labels_than_the_quota_get_none():
+    chosen = winnow.choose(GROUPED, 6, per_group=2, start=range(12))
+    assert np.bincount(chosen.rows // 50, minlength=4).tolist() == [0, 2, 2, 2]
+
+
+def test_a_share_at_random_lies_evenly_in_the_list():
+    chosen = winnow.choose(CODES, 100, random_share=0.25)
+    drawn = np.array([why == AT_RANDOM for why in chosen.why])
+    assert drawn.sum() == 25
+    for prefix in (4, 20, 60, 100):
+        assert abs(drawn[:prefix].sum() - prefix / 4) <= 1
+    rest = chosen.rows[~drawn]
+    assert rest.tolist() == winnow.choose(CODES, 75, start=chosen.rows[drawn], points=whitened(CODES)).rows.tolist()
+
+
+def test_the_random_share_is_of_all_rows_and_fair():
+    counts, some = np.zeros(200), np.arange(100)
+    for seed in range(400):
+        chosen = winnow.choose(CODES, 20, "random", candidates=some, points=CODES, random_share=0.5, seed=seed)
+        drawn = [row for row, why in zip(chosen.rows, chosen.why, strict=True) if why == AT_RANDOM]
+        assert len(drawn) == 10 and set(chosen.rows) - set(drawn) <= set(some)
+        counts[drawn] += 1
+    assert counts[:100].sum() / counts.sum() == pytest.approx(0.5, abs=0.03)
+    assert counts.max() < 45 and counts.min() > 3  # 20 each are expected
+
+
+def test_a_list_that_grows_by_little_has_its_share_at_random_too():
+    drawn = sum(winnow.choose(CODES, 1, "random", random_share=0.2, seed=seed).why == [AT_RANDOM] for seed in range(300))
+    assert drawn == pytest.approx(60, abs=20)
+
+
+def test_stands_for_is_the_number_of_nearest_candidates():
+    candidates = np.arange(0, 200, 2)
+    points = whitened(CODES, candidates)
+    chosen = winnow.choose(CODES, 12, candidates=candidates)
+    assert chosen.stands_for.sum() == 100 and chosen.stands_for.min() >= 1
+    cells = np.square(points[candidates, None] - points[chosen.rows]).sum(axis=2).argmin(axis=1)
+    assert chosen.stands_for.tolist() == np.bincount(cells, minlength=12).tolist()
+    more = winnow.choose(CODES, 12, candidates=candidates, start=chosen.rows)
+    assert more.stands_for.sum() < 88  # others stand for themselves and what is near them
+
+
+def test_every_picture_stands_for_itself():
+    chosen = winnow.choose(np.repeat(CODES[:5], 10, axis=0), 20)
+    assert chosen.stands_for.min() == 1
+
+
+def test_kinds_are_numbered_by_size_and_the_same_for_the_same_points():
+    points = whitened(CODES)
+    kind = kinds(points)
+    sizes = np.bincount(kind)[1:]
+    assert len(sizes) == KINDS and sizes.tolist() == sorted(sizes, reverse=True)
+    assert np.array_equal(kind, kinds(points.copy()))
+    assert kinds(points[:5]).tolist() == [1] * 5
+    assert winnow.choose(CODES, 9, points=points).kind.tolist() == kind[winnow.choose(CODES, 9).rows].tolist()
+
+
+def test_weights_and_pick_and_reasons():
+    weights = np.where(np.arange(200) == 123, 1000.0, 1.0)
+    assert winnow.choose(CODES, 1, "foreign", weights=weights).rows.tolist() == [123]
+    by_chance = winnow.choose(CODES, 9, "kmeans", pick="random")
+    assert set(by_chance.why) == {OF_CLUSTER}
+    assert by_chance.rows.tolist() != winnow.choose(CODES, 9, "kmeans").rows.tolist()
+    assert set(winnow.choose(CODES, 3, herding).why) == {OWN}
+
+
+def test_a_method_of_ones_own_gets_the_codes_as_they_are():
+    seen = []
+
+    def look(encodings, n, rng, *, start=(), weights=None):
+        seen.append((encodings.codes, list(encodings.ids), list(start)))
+        return np.arange(n)
+
+    chosen = winnow.choose(CODES, 3, look, start=[1, 2])
+    assert chosen.rows.tolist() == [0, 3, 4]
+    codes, ids, start = seen[0]
+    assert np.allclose(codes[:198], np.delete(CODES, [1, 2], axis=0), atol=1e-6) and ids[198:] == ["1", "2"] and start == [198, 199]
+
+
+@pytest.mark.parametrize("change", [
+    lambda rows, m: rows[:-1],
+    lambda rows, m: np.append(rows, 7),
+    lambda rows, m: rows * 0,
+    lambda rows, m: rows + m - len(rows),
+    lambda rows, m: rows - 1,
+    lambda rows, m: rows.astype(float),
+    lambda rows, m: None,
+], ids=["few", "many", "repeats", "labelled", "negative", "floats", "none"])  # fmt: skip
+def test_a_method_of_ones_own_that_errs_is_told(change):
+    def wrong(encodings, n, rng, *, start=(), weights=None):
+        return change(np.arange(n), len(encodings))
+
+    with pytest.raises(DataError, match="did not give as many different ones"):
+        winnow.choose(CODES, 5, wrong, start=[7, 8])
+
+
+def test_input_that_is_wrong():
+    with pytest.raises(DataError, match="201 pictures were asked for, and there are 200"):
+        winnow.choose(CODES, 201)
+    with pytest.raises(DataError, match="there are 190 to choose from"):
+        winnow.choose(CODES, 191, start=range(10))
+    with pytest.raises(DataError, match="there are 0 to choose from"):
+        winnow.choose(np.empty((0, 4)), 1)
+    with pytest.raises(OptionError, match="n is -1"):
+        winnow.choose(CODES, -1)
+    for wrong in ({"per_group": -1}, {"random_share": 1.0}, {"random_share": -0.1}):
+        with pytest.raises(OptionError, match=next(iter(wrong))):
+            winnow.choose(CODES, 5, **wrong)
+    for wrong in ({"start": [200]}, {"start": [-1]}, {"candidates": [5, 200]}, {"weights": np.ones(199)}):
+        with pytest.raises(DataError, match=next(iter(wrong))):
+            winnow.choose(CODES, 1, **wrong)
+    with pytest.raises(DataError, match="shape"):
+        winnow.choose(CODES[0], 1)
+    with pytest.raises(OptionError, match="'herdin'"):
+        winnow.choose(CODES, 1, "herdin")
+
+
+def test_equal_codes_and_tiny_pools():
+    for method in SELECTORS:
+        assert sorted(winnow.choose(np.ones((30, 4)), 30, method).rows) == list(range(30))
+        assert winnow.choose(np.ones((1, 4)), 1, method).rows.tolist() == [0]
+        assert len(winnow.choose(np.empty((0, 4)), 0, method).rows) == 0
