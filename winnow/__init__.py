@@ -8,17 +8,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from winnow.api import Run
+    from winnow.classify.classifier import Classifier
     from winnow.detect.detector import Detector
     from winnow.learn.encodings import Encodings
     from winnow.select.choose import choose
 
 _PUBLIC = {
     "Run": "winnow.api",
+    "Classifier": "winnow.classify.classifier",
     "Detector": "winnow.detect.detector",
     "Encodings": "winnow.learn.encodings",
     "choose": "winnow.select.choose",
 }
-__all__ = ["Detector", "Encodings", "Run", "__version__", "choose"]
+__all__ = ["Classifier", "Detector", "Encodings", "Run", "__version__", "choose"]
 
 
 def __getattr__(name: str) -> Any:

@@ -85,6 +85,25 @@ class Run:
         self.set(**options)
         return select(self.folder, number, also=_listed(also))
 
+    def classify(self, *, labels: Sources = (), **options: Any) -> dict[str, Any]:
+        """Learns a classifier from the labels; `head`, `folds`, `pseudo`, ... may be given; see `winnow.steps.classify.classify`."""
+        from winnow.steps.classify import classify
+
+        self.set(**options)
+        return classify(self.folder, labels=_listed(labels))
+
+    def predict(self, sources: Sources, *, to: str | Path | None = None) -> dict[str, Any]:
+        """Tells the class of new pictures and videos; see `winnow.steps.predict.predict`."""
+        from winnow.steps.predict import predict
+
+        return predict(self.folder, _listed(sources), to=_path(to))
+
+    def round(self, number: int, *, also: Sources = ()) -> dict[str, Any]:
+        """Adds the next pictures to label, uncertain and diverse; see `winnow.steps.round.next_round`."""
+        from winnow.steps.round import next_round
+
+        return next_round(self.folder, number, also=_listed(also))
+
     def score(
         self, sources: Sources, *, to: str | Path | None = None, heatmaps: str | Path | None = None, decision: str = ""
     ) -> dict[str, Any]:
@@ -166,6 +185,13 @@ class Run:
         from winnow.learn.encodings import Encodings
 
         return Encodings.load(self.folder.folder("encode"))
+
+    @property
+    def classifier(self) -> Any:
+        """The run's `winnow.Classifier`, to predict codes with."""
+        from winnow.steps.predict import load_classifier
+
+        return load_classifier(self.folder)
 
     @property
     def detector(self) -> Any:

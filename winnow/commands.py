@@ -10,6 +10,7 @@ from cyclopts import Parameter, validators
 from winnow import show
 from winnow.errors import OptionError
 from winnow.options import (
+    ClassifyOptions,
     DetectOptions,
     IngestOptions,
     ModelOptions,
@@ -36,6 +37,7 @@ Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
 Detect = Annotated[DetectOptions | None, Parameter(name="*", group="Decision")]
 Score = Annotated[ScoreOptions | None, Parameter(name="*", group="What decides")]
 Select = Annotated[SelectOptions | None, Parameter(name="*", group="Choice of pictures to label")]
+Classify = Annotated[ClassifyOptions | None, Parameter(name="*", group="Classifier")]
 Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments of a video")]
 
 
@@ -76,6 +78,7 @@ def run(
     detect: Detect = None,
     score: Score = None,
     select: Select = None,
+    classify: Classify = None,
 ) -> None:
     """All steps of a recipe in one command: ingest, train, encode, calibrate, choose pictures to label (--number), report.
 
@@ -88,7 +91,8 @@ def run(
     from winnow.steps.run import run as run_steps
 
     folder = RunFolder.open(to) if resume else RunFolder.create(to, load_recipe(recipe), recipe, overwrite)
-    folder.update(_given(ingest=ingest, model=model, train=train, detect=detect, score=score, select=select))
+    given = _given(ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify)
+    folder.update(given)
     for line in run_steps(folder, sources, resume=resume):
         print(line, flush=True)
 
@@ -152,6 +156,58 @@ def select(
     folder = RunFolder.open(run, trust)
     folder.update(_given(select=options))
     print(show.select(step(folder, n, also=also or []), folder.path))
+
+
+def classify(
+    *,
+    run: RunPath,
+    labels: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    options: Classify = None,
+    trust: Trust = (),
+) -> None:
+    """Learn classes from a few labels, on the codes: by folds what that is worth, and whether more labels would pay.
+
+    Args:
+        labels: Labels given elsewhere (CSV, imagefolder, Label Studio, COCO), instead of the run's own.
+    """
+    from winnow.steps.classify import classify as step
+    from winnow.steps.report import report as write_report
+
+    folder = RunFolder.open(run, trust)
+    folder.update(_given(classify=options))
+    print(show.classify(step(folder, labels=labels or []), folder.path))
+    print(f"Report: {write_report(folder)}")
+
+
+def predict(*sources: str, run: RunPath, to: Path | None = None, trust: Trust = ()) -> None:
+    """Tell the class of new pictures and videos, how probable it is, and what does not belong.
+
+    Args:
+        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
+        to: Folder for the results [default: predictions in the run folder].
+    """
+    from winnow.steps.predict import predict as step
+
+    print(show.predict(step(RunFolder.open(run, trust), sources, to=to)))
+
+
+def round(
+    *,
+    run: RunPath,
+    n: Annotated[int, Parameter(name="-n", validator=validators.Number(gte=1))],
+    also: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    trust: Trust = (),
+) -> None:
+    """Choose the next pictures to label: those whose class is uncertain, and not all of one kind.
+
+    Args:
+        n: How many more; they are added to the list of winnow select.
+        also: Labels given elsewhere (CSV, imagefolder, Label Studio, COCO): these pictures are not chosen again.
+    """
+    from winnow.steps.round import next_round
+
+    folder = RunFolder.open(run, trust)
+    print(show.select(next_round(folder, n, also=also or []), folder.path))
 
 
 def report(*, run: RunPath, trust: Trust = ()) -> None:

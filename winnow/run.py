@@ -18,8 +18,8 @@ from winnow.errors import RunError
 from winnow.files import read_json, write_json
 from winnow.options import Options, Recipe, Section
 
-STEPS = ("ingest", "train", "encode", "calibrate", "select")
-FOLDERS = {"ingest": "pool", "train": "model", "encode": "encodings", "calibrate": "detector"}
+BEFORE = {"train": "ingest", "encode": "train", "calibrate": "encode", "select": "calibrate", "classify": "calibrate"}
+FOLDERS = {"ingest": "pool", "train": "model", "encode": "encodings", "calibrate": "detector", "classify": "classifier"}
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "Pillow", "av", "scikit-learn", "faiss-cpu", "onnxruntime")
 
 
@@ -105,9 +105,10 @@ class RunFolder:
             "encode": (),
             "calibrate": (options.detect,),
             "select": (options.select,),
+            "classify": (options.classify,),
         }
         shown = [section.model_dump(mode="json") for section in used[step]]
-        before = self.key(STEPS[STEPS.index(step) - 1])
+        before = self.key(BEFORE[step])
         return hashlib.sha256(json.dumps([step, shown, before], sort_keys=True).encode()).hexdigest()[:16]
 
     def done(self, step: str) -> bool:
@@ -117,16 +118,15 @@ class RunFolder:
 
     def require(self, step: str) -> None:
         """`RunError` unless the step, and all before it, are done and still fit together."""
-        for earlier in STEPS[: STEPS.index(step) + 1]:
-            if earlier not in self.content["steps"]:
-                raise RunError(
-                    f"{self.path}: the step '{earlier}' is not done.", f"Run: winnow {earlier} --run {self.path}"
-                )
-            if not self.done(earlier):
-                raise RunError(
-                    f"{self.path}: what '{earlier}' wrote is older than the options or inputs of now.",
-                    f"Run it again: winnow {earlier} --run {self.path}",
-                )
+        if step in BEFORE:
+            self.require(BEFORE[step])
+        if step not in self.content["steps"]:
+            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: winnow {step} --run {self.path}")
+        if not self.done(step):
+            raise RunError(
+                f"{self.path}: what '{step}' wrote is older than the options or inputs of now.",
+                f"Run it again: winnow {step} --run {self.path}",
+            )
 
     def record(self, step: str, started: float, **result: Any) -> None:
         """Notes that a step is done, with its results; `started` is its `time.perf_counter()` at the beginning."""

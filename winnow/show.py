@@ -89,6 +89,45 @@ def select(result: dict[str, Any], run: Any) -> str:
     return "\n".join([*lines, f"  Label them: winnow label --run {run} --classes ..."])
 
 
+def classify(result: dict[str, Any], run: Any) -> str:
+    """F1 of each class with its interval, what the measures cannot promise, and whether more labels would pay."""
+    lines = [
+        f"Learnt {len(result['classes'])} classes from {count(result['labelled'], 'label')} ({result['origin']}) by '{result['head']}': "
+        f"macro F1 {result['macro_f1']:.3f}{_between(result['interval'])}, "
+        f"{count(result['folds'], 'fold')} of {count(result['groups'], 'group')}.",
+        *(
+            f"  {name[:30]:30} {part['labels']:6,} labels  F1 {part['f1']:.3f}{_between(part['interval'])}"
+            for name, part in result["classes"].items()
+        ),
+        f"  {result['curve']['says']}",
+    ]
+    pseudo = result["pseudo"]
+    if pseudo["asked"]:
+        last = pseudo["rounds"][-1]
+        change = f"{last['rise']:+.3f} (standard error {last['error']:.3f})"
+        tried = "" if last["kept"] else f"; {last['added']:,} would have changed macro F1 by {change}"
+        lines.append(f"  Pseudo-labels: {sum(pseudo['added'].values()):,} stay{tried}.")
+    for name, what in (("known", "the sources know"), ("audited", "were checked")):
+        if share := pseudo[name]:
+            lines.append(f"  Of {share['of']:,} pseudo-labels that {what}, {share['right']:,} are right{_between(share['interval'])}.")
+    lines += [f"  Note: {note}" for note in result["notes"]]
+    return "\n".join([*lines, f"  Next: winnow predict NEW --run {run}, or more labels: winnow round --run {run} -n 50"])
+
+
+def _between(interval: Any) -> str:
+    return f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
+
+
+def predict(result: dict[str, Any]) -> str:
+    """How many of each class, and how many do not belong."""
+    classes = ", ".join(f"{number:,} {name}" for name, number in result["classes"].items())
+    refused = f"; {result['refused']:,} refused" if result["refused"] else ""
+    return (
+        f"{count(result['pictures'], 'picture')}: {classes}; {result['foreign']:,} do not belong{refused}. "
+        f"Results: {result['folder']}"
+    )
+
+
 def score(result: dict[str, Any]) -> str:
     """How much belongs, and the first segments of each video."""
     lines = [

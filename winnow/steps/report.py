@@ -20,6 +20,7 @@ from winnow.report import figures, grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, Table, render
 from winnow.run import RunFolder
 from winnow.show import count
+from winnow.steps.report_classifier import classifier_sections
 from winnow.steps.report_inspection import inspection_sections
 from winnow.steps.report_selection import selection_sections
 from winnow.steps.split import split_of
@@ -46,6 +47,7 @@ def report(run: RunFolder) -> Path:
         sections=[
             _decision(run, whole),
             *_evaluated(run, evaluation),
+            *classifier_sections(run, pool),
             *selection_sections(run),
             *_videos(run, whole),
             *inspection_sections(run),

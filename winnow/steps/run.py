@@ -10,9 +10,10 @@ from winnow.run import RunFolder
 
 
 def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
-    """Ingests, trains, encodes, calibrates, chooses pictures where a number is set, reports; yields lines after each step."""
+    """Ingests, trains, encodes, calibrates, chooses pictures where a number is set, classifies, reports; yields lines after each step."""
     from winnow.detect.scorers import make_scorer
     from winnow.steps.calibrate import calibrate
+    from winnow.steps.classify import classify
     from winnow.steps.encode import encode
     from winnow.steps.ingest import ingest
     from winnow.steps.parts import check_method
@@ -28,4 +29,6 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     yield show.calibrate(calibrate(folder, resume=resume))
     if folder.options.select.number:
         yield show.select(select(folder, resume=resume), folder.path)
+    if folder.options.classify.folders:
+        yield show.classify(classify(folder), folder.path)
     yield f"Report: {report(folder)}"

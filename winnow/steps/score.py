@@ -6,7 +6,7 @@ Pictures that are cut into patches are judged patch by patch here, and as wholes
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from winnow.detect.segments import Segment, ffconcat, segments, smoothed
 from winnow.detect.threshold import Threshold
 from winnow.errors import OptionError
 from winnow.files import replacing, write_json, write_text
+from winnow.learn.encodings import Encodings
 from winnow.options import SegmentOptions
 from winnow.progress import progress
 from winnow.run import RunFolder
@@ -57,16 +58,24 @@ class Scored:
 
 
 def judge(
-    run: RunFolder, sources: Sequence[str | Path], folder: Path, others: dict[str, Scorer] | None = None
+    run: RunFolder,
+    sources: Sequence[str | Path],
+    folder: Path,
+    others: dict[str, Scorer] | None = None,
+    *,
+    decision: str = "",
+    look: Callable[[Encodings], None] = lambda encodings: None,
 ) -> Scored:
     """Ingests sources into a pool in `folder` the way the run's own pictures were, and scores its rows chunk by chunk.
 
-    By the run's `decision`; further scorers (`others`) can read only what that decision encodes.
+    By the run's decision unless another is given; further scorers (`others`) can read only what that decision encodes.
+    `look` is shown the encodings of each chunk, in order.
     """
     from winnow.data.ingest import ingest
     from winnow.steps.parts import check_decision, load_detector, load_way
 
-    options, decision = run.options, run.options.score.decision
+    options = run.options
+    decision = decision or options.score.decision
     check_decision(run, decision)
     detector = load_detector(run, decision)
     way = load_way(run, decision, detector.scorer.reads())
@@ -79,6 +88,7 @@ def judge(
             rows = np.arange(start, min(start + CHUNK, len(pool)))
             encodings = way.encode(pool, rows, options.train.device)
             scores[rows] = detector.score(encodings)
+            look(encodings)
             for name, scorer in (others or {}).items():
                 extra[name][rows] = scorer.score(encodings)
             advance(len(rows))

@@ -34,6 +34,7 @@ DEPENDS_ON = {
     "measures_sha256": "other pictures or losses",
     "detector_sha256": "another detector",
 }
+ROUND, UNCERTAIN = "round", "like most of the uncertain that no other stands for"
 SHEET = 200  # pictures of a contact sheet
 MAPPED = 1500  # pictures of a map
 STRANGEST = 1e-4  # smallest p-value that 'foreign' tells from others
@@ -59,24 +60,28 @@ def select(run: RunFolder, number: int | None = None, *, also: Sequence[str | Pa
         raise OptionError("How many pictures shall be chosen?", f"Say it: winnow select --run {run.path} -n 125")
     if resume and run.done("select"):
         return run.result("select")
-    started = time.perf_counter()
     check_method(run)
-    made = _made(run)
-    desk = _Desk(run)
-    identity = desk.identity()
+    return grow(Desk(run), options.number, also)
+
+
+def grow(desk: Desk, number: int, also: Sequence[str | Path]) -> dict[str, Any]:
+    """Makes the list `number` long, a round by `number` longer, and writes all that `select` does."""
+    run, started = desk.run, time.perf_counter()
+    made, identity = _made(run), desk.identity()
     changed = _changed(made, identity) if made else ""
     before = _read(run.path / "selection.csv") if made and not changed else []
     labelled = desk.labelled(also)
-    rows, notes = desk.choose(before, labelled)
+    asked = number + len(before) if desk.method == ROUND else number
+    rows, notes = desk.choose(asked, before, labelled)
     table = [*before, *rows]
     if changed:
         notes.insert(0, f"A new list: the one before was made with {changed}; it is kept in {BEFORE}.")
     kind = kinds(desk.points)
     result = {
-        "asked": options.number,
+        "asked": asked,
         "chosen": len(table),
         "kept": len(before),
-        "method": options.method,
+        "method": desk.method,
         "codes": desk.described(),
         "candidates": len(desk.candidates),
         "left_out": {**desk.left_out, "labelled": len(labelled)},
@@ -139,10 +144,13 @@ def _write(
     write_json(folder / "selection.json", manifest)
 
 
-class _Desk:
-    """The run's pictures as a selector needs them: rows are those of the encodings."""
+class Desk:
+    """The run's pictures as a selector needs them: rows are those of the encodings.
 
-    def __init__(self, run: RunFolder) -> None:
+    With `uncertain` (n,), the next round of labels is chosen: herding in which each picture counts as its class is uncertain.
+    """
+
+    def __init__(self, run: RunFolder, uncertain: np.ndarray | None = None) -> None:
         from winnow.steps.parts import load_detector
 
         self.run, self.pool = run, Pool.open(run.folder("ingest"))
@@ -157,6 +165,11 @@ class _Desk:
         self.scores[[self.row_of[str(name)] for name in detector.ids]] = detector.calibration
         self.p_values = detector.p_values(self.scores)
         self.everything = np.arange(len(self.encodings))
+        self.method, self.weights = run.options.select.method, uncertain
+        if uncertain is not None:
+            self.method = ROUND
+        elif self.method == "foreign":
+            self.weights = -np.log(np.maximum(self.p_values, STRANGEST))
         self._set_aside(run.options.select)
 
     def _set_aside(self, options: SelectOptions) -> None:
@@ -164,7 +177,7 @@ class _Desk:
         self.odd = unusual(self.scores, options.odd)
         usual = np.setdiff1d(self.everything, self.odd)
         self.points = whitened(self.encodings.codes, usual)
-        if options.method == "random":  # of a part of the pictures, a random choice would tell nothing of all
+        if self.method == "random":  # of a part of the pictures, a random choice would tell nothing of all
             self.candidates, self.left_out = self.everything, {"near": 0, "odd": 0}
             return
         stays = distinct(
@@ -210,15 +223,15 @@ class _Desk:
                 ids |= set(found)
         return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
 
-    def choose(self, before: Sequence[Row], labelled: np.ndarray) -> tuple[list[Row], list[str]]:
-        """The next rows of the table, and notes; what was set aside comes last, where nothing else is left."""
+    def choose(self, asked: int, before: Sequence[Row], labelled: np.ndarray) -> tuple[list[Row], list[str]]:
+        """The rows that the table of `asked` rows lacks, and notes; what was set aside comes last, where nothing else is left."""
         options = self.run.options.select
         start = np.union1d(self.rows(before), labelled)
-        number, left = max(0, options.number - len(before)), self._available(self.everything, start)
+        number, left = max(0, asked - len(before)), self._available(self.everything, start)
         if number > left:
             limit = f"fit into --per-group {options.per_group}" if options.per_group else "are not labelled yet"
             raise DataError(
-                f"{options.number:,} pictures were asked for; {len(before):,} are chosen, and only {left:,} more {limit}.",
+                f"{asked:,} pictures were asked for; {len(before):,} are chosen, and only {left:,} more {limit}.",
                 f"Ask for {len(before) + left:,} or fewer, or {'allow more of a group' if options.per_group else 'add pictures'}.",
             )
         rows: list[Row] = []
@@ -242,15 +255,15 @@ class _Desk:
         return choose(
             self.encodings,
             count,
-            options.method,
+            "herding" if self.method == ROUND else options.method,
             seed=self.run.options.train.seed + listed,
             pick=options.pick,
             candidates=candidates,
             points=self.points,
             start=start,
-            weights=-np.log(np.maximum(self.p_values, STRANGEST)) if options.method == "foreign" else None,
+            weights=self.weights,
             per_group=options.per_group,
-            random_share=options.random_share,
+            random_share=0.0 if self.method == ROUND else options.random_share,
         )
 
     def _table(self, found: Choice, first: int) -> list[Row]:
@@ -259,10 +272,10 @@ class _Desk:
             {
                 "rank": str(rank),
                 **self._about(row),
-                "method": self.run.options.select.method,
+                "method": self.method,
                 "cluster": str(kind),
                 "stands_for": str(count),
-                "why": why,
+                "why": UNCERTAIN if self.method == ROUND else why,
             }
             for rank, (row, kind, count, why) in enumerate(columns, start=first)
         ]
@@ -295,7 +308,7 @@ class _Desk:
         return in_proportion(self.pool.pixels(places), boxes[:, 2] / boxes[:, 3])
 
 
-def _drawn(desk: _Desk, table: Sequence[Row], kind: np.ndarray) -> dict[str, bytes]:
+def _drawn(desk: Desk, table: Sequence[Row], kind: np.ndarray) -> dict[str, bytes]:
     """Contact sheets and the map as PNG, by their names."""
     from winnow.report.choice import ODD_KIND, choice_map, flat_map
     from winnow.report.grids import picture_grid

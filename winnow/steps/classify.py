@@ -1,0 +1,187 @@
+"""Learn classes from a few labels: the classifier, what it is worth, and pseudo-labels for a person to check."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.classify.classifier import Classifier
+from winnow.classify.measures import calibration_error, reliability, rise, wilson
+from winnow.data.pool import Pool
+from winnow.errors import DataError
+from winnow.files import read_json
+from winnow.learn.encodings import Encodings
+from winnow.run import RunFolder
+from winnow.steps.score import seconds, write_table
+from winnow.steps.truth import Truth, of_sources, order_of, truth_of
+
+AUDITED = 50  # pseudo-labels that a person is asked to check: the Wilson interval of 47 right of 50 is 0.84 to 0.98
+ITEMS = ("id", "source", "time")
+
+
+def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """Learns a classifier from the run's labels, or those of files, and writes it to the run's folder `classifier`.
+
+    Beside it labelled.csv (what held-out heads say of every labelled picture), pseudo.csv (the pseudo-labels that stay) and
+    audit.csv (some of them, drawn at random, for a person to fill in); classifier.json, with all measures, is written last.
+    Raises what `winnow.steps.truth.truth_of` and `winnow.Classifier.fit` raise.
+    """
+    run.require("calibrate")
+    started, options = time.perf_counter(), run.options.classify
+    pool, encodings = Pool.open(run.folder("ingest")), Encodings.load(run.folder("encode"))
+    truth = truth_of(run, pool, labels)
+    ids = encodings.ids.astype(str)
+    classifier = Classifier(
+        options.head, folds=options.folds, pseudo=options.pseudo, rounds=options.rounds, seed=run.options.train.seed
+    )
+    known = np.array([truth.labels.get(item, "") for item in ids], object)
+    if not (known != "").any():
+        raise DataError(f"None of the labelled pictures of {run.path} has a code.", "Pictures given as 'test' have none: label others.")
+    classifier.fit(np.asarray(encodings.codes), known, encodings.groups, foreign=_foreign(run, encodings))
+    folder = run.folder("classify")
+    audited = _audited(folder, truth)
+    (folder / "classifier.json").unlink(missing_ok=True)
+    measures = _measures(classifier, order_of(run, truth, ids[classifier.held_out.rows].tolist()))
+    about = _Items(pool, encodings)
+    measures["pseudo"] = {**_pseudo(folder, classifier, encodings, about, pool), "audited": audited}
+    _write_labelled(folder, classifier, about)
+    left_out = len(truth.labels) - int((known != "").sum())
+    notes = [*truth.notes, *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else [])]
+    result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "head": classifier.head_name, **measures}
+    result["notes"] = [*notes, *classifier.notes]
+    codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
+    classifier.save(folder, **{name: value for name, value in result.items() if name not in ("notes", "head")},
+                    about=result["notes"], codes_sha256=codes, versions=run.content["versions"])  # fmt: skip
+    run.record("classify", started, **result)
+    return run.result("classify")
+
+
+def _foreign(run: RunFolder, encodings: Encodings) -> np.ndarray:
+    """Which pictures the one-class score calls foreign (n,), those of the calibration as they were held out."""
+    from winnow.steps.parts import load_detector
+
+    detector = load_detector(run)
+    place = {str(name): row for row, name in enumerate(encodings.ids)}
+    scores = detector.score(encodings)
+    scores[[place[str(name)] for name in detector.ids]] = detector.calibration
+    return scores > detector.threshold.value
+
+
+class _Items:
+    """Id, source and time, as tables have them, of rows of the encodings."""
+
+    def __init__(self, pool: Pool, encodings: Encodings) -> None:
+        places = {str(name): place for place, name in reversed(list(enumerate(pool.column("id"))))}
+        where = [places[str(name)] for name in encodings.ids]
+        self.ids, self.sources, self.times = encodings.ids, pool.column("source")[where], pool.column("time")[where]
+
+    def __call__(self, row: Any) -> tuple[str, str, str]:
+        return str(self.ids[row]), str(self.sources[row]), seconds(self.times[row])
+
+
+def _measures(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
+    """What the classifier is worth by folds, ready for JSON."""
+    held, names = classifier.held_out, classifier.classes.tolist()
+    tally = held.tally
+    intervals = tally.intervals(classifier.seed)
+    right, sure = held.predicted == held.target, held.probabilities.max(axis=1)
+    return {
+        "classes": {
+            name: {
+                "labels": int((held.target == kind).sum()),
+                "f1": float(tally.f1[kind]),
+                "interval": None if intervals is None else intervals[0][kind].tolist(),
+            }
+            for kind, name in enumerate(names)
+        },
+        "macro_f1": tally.macro_f1,
+        "interval": None if intervals is None else list(intervals[1]),
+        "accuracy": float(right.mean()),
+        "groups": len(tally.matrices),
+        "folds": len(np.unique(held.fold)),
+        "confusion": tally.confusion.tolist(),
+        "reliability": reliability(sure, right),
+        "calibration_error": calibration_error(sure, right),
+        "curve": _curve(classifier, order),
+    }
+
+
+def _curve(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
+    """Macro F1 with the first 25 to 100 % of the labels, and whether more would pay."""
+    found = classifier.learning_curve(order)
+    (before, less), (now, all_) = found[-2:]
+    gain, error = rise(less.tally, all_.tally, classifier.seed)
+    pays = gain > error
+    says = "more labels would pay" if pays else "more labels of the same kind would pay little"
+    return {
+        "points": [(count, held.tally.macro_f1) for count, held in found],
+        "in_order": order is not None,
+        "pays": pays,
+        "says": f"From {before:,} to {now:,} labels macro F1 {'rose' if gain >= 0 else 'fell'} by {abs(gain):.3f} "
+        f"(standard error {error:.3f}): {says}.",
+    }
+
+
+def _pseudo(folder: Path, classifier: Classifier, encodings: Encodings, about: _Items, pool: Pool) -> dict[str, Any]:
+    """Writes pseudo.csv and audit.csv; what was tried, what stays, and how much of it is right where the sources know."""
+    rows, names = classifier.pseudo_rows, classifier.classes
+    chance = classifier.predict_proba(encodings.codes[rows])[np.arange(len(rows)), classifier.pseudo_target] if len(rows) else []
+    kinds = names[classifier.pseudo_target]
+    write_table(
+        folder / "pseudo.csv",
+        (*ITEMS, "class", "probability"),
+        ((*about(row), kind, f"{value:.4f}") for row, kind, value in zip(rows, kinds, chance, strict=True)),
+    )
+    some = np.random.default_rng(classifier.seed).permutation(len(rows))[:AUDITED]
+    write_table(folder / "audit.csv", (*ITEMS, "class", "label"), ((*about(rows[place]), kinds[place], "") for place in some))
+    known = of_sources(pool)
+    right = [known[str(encodings.ids[row])] == kind for row, kind in zip(rows, kinds, strict=True) if str(encodings.ids[row]) in known]
+    return {
+        "asked": classifier.pseudo,
+        "rounds": [{"added": sum(part.counts), "rise": part.rise, "error": part.error, "kept": part.kept} for part in classifier.done],
+        "added": {name: int((kinds == name).sum()) for name in names.tolist()},
+        "known": _share(right),
+        "audit": len(some),
+    }
+
+
+def _audited(folder: Path, truth: Truth) -> dict[str, Any] | None:
+    """How many pseudo-labels of the audit of the classifier before are right, by the labels of now."""
+    path = folder / "audit.csv"
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8", newline="") as file:
+        drawn = {row["id"]: row["class"] for row in csv.DictReader(file)}
+    return _share([truth.labels[item] == kind for item, kind in drawn.items() if item in truth.labels])
+
+
+def _share(right: Sequence[bool]) -> dict[str, Any] | None:
+    """How many are right, of how many, and the Wilson interval of the share."""
+    if not len(right):
+        return None
+    return {"right": int(sum(right)), "of": len(right), "interval": list(wilson(int(sum(right)), len(right)))}
+
+
+def _write_labelled(folder: Path, classifier: Classifier, about: _Items) -> None:
+    held, names = classifier.held_out, classifier.classes.tolist()
+    write_table(
+        folder / "labelled.csv",
+        (*ITEMS, "group", "label", "fold", "class", "probability", *(f"p_{name}" for name in names)),
+        (
+            (
+                *about(row),
+                held.groups[place],
+                names[held.target[place]],
+                held.fold[place],
+                names[held.predicted[place]],
+                f"{held.probabilities[place].max():.4f}",
+                *(f"{value:.4f}" for value in held.probabilities[place]),
+            )
+            for place, row in enumerate(held.rows)
+        ),
+    )

@@ -1,0 +1,74 @@
+"""Tell the class of new pictures and frames, how sure that is, and what does not belong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.classify.classifier import Classifier
+from winnow.errors import RunError
+from winnow.files import read_json, write_json
+from winnow.learn.encodings import Encodings
+from winnow.run import RunFolder
+from winnow.steps.score import judge, seconds, write_table
+
+
+def load_classifier(run: RunFolder) -> Classifier:
+    """The run's classifier; `RunError` when there is none, or when it was learnt from other codes than those of now."""
+    run.require("classify")
+    classifier = Classifier.load(run.folder("classify"))
+    codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
+    if read_json(run.folder("classify") / "classifier.json")["codes_sha256"] != codes:
+        raise RunError(f"The classifier of {run.path} was learnt from other codes.", f"Run it again: winnow classify --run {run.path}")
+    return classifier
+
+
+def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = None) -> dict[str, Any]:
+    """Writes predictions.csv: a row for each picture, frame, patch or crop, with its class, its probability, one a class, and
+    whether it belongs by the one-class score.
+
+    To the folder `to`, by default the run's `predictions`; predictions.json, the counts, is written last. What does not
+    belong has a class too, which then means little. Returns the counts and the folder.
+    """
+    classifier, folder = load_classifier(run), to or run.path / "predictions"
+    (folder / "predictions.json").unlink(missing_ok=True)
+    parts: list[np.ndarray] = []
+
+    def look(encodings: Encodings) -> None:
+        parts.append(classifier.predict_proba(encodings.codes))
+
+    # The fast decision has a network of its own, whose codes are not those that the classifier has learnt from.
+    decision = "reconstruction" if run.options.score.decision == "fast" else ""
+    scored = judge(run, sources, folder / "pool", decision=decision, look=look)
+    names = classifier.classes.tolist()
+    found = np.concatenate([np.empty((0, len(names))), *parts])
+    best, items = found.argmax(axis=1), scored.items
+    p_values, belongs = scored.p_values, scored.belongs
+    write_table(
+        folder / "predictions.csv",
+        ("id", "source", "time", "class", "probability", *(f"p_{name}" for name in names), "p_value", "belongs"),
+        (
+            (
+                items["id"][row],
+                items["source"][row],
+                seconds(items["time"][row]),
+                names[best[row]],
+                f"{found[row, best[row]]:.4f}",
+                *(f"{value:.4f}" for value in found[row]),
+                f"{p_values[row]:.6g}",
+                "yes" if belongs[row] else "no",
+            )
+            for row in range(len(found))
+        ),
+    )
+    result = {
+        "pictures": len(found),
+        "classes": {name: int((best == kind).sum()) for kind, name in enumerate(names)},
+        "foreign": int((~belongs).sum()),
+        "refused": scored.refused,
+    }
+    write_json(folder / "predictions.json", result)
+    return {**result, "folder": folder}

@@ -1,0 +1,35 @@
+"""The next pictures to label: those whose class is uncertain, and not all of one kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.errors import OptionError
+from winnow.learn.encodings import Encodings
+from winnow.run import RunFolder
+from winnow.steps.predict import load_classifier
+from winnow.steps.select import Desk, grow
+
+
+def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """Adds `number` pictures to selection.csv, as `winnow.steps.select.select` does, by herding in which each picture counts
+    as the entropy of its class: uncertain and diverse at once.
+
+    What is listed or labelled already is not chosen, and counts as covered. Raises `RunError` without a classifier,
+    `OptionError` for a number below one.
+    """
+    if number < 1:
+        raise OptionError(f"{number} is no number of pictures.", f"Say how many: winnow round --run {run.path} -n 50")
+    classifier = load_classifier(run)
+    probabilities = classifier.predict_proba(Encodings.load(run.folder("encode")).codes)
+    return grow(Desk(run, uncertainty(probabilities)), number, also)
+
+
+def uncertainty(probabilities: np.ndarray) -> np.ndarray:
+    """The entropy (n,) of probabilities (n, classes), 1 where all classes are equally probable."""
+    logarithms = np.log(np.maximum(probabilities, np.finfo(float).tiny))
+    return -(probabilities * logarithms).sum(axis=1) / np.log(probabilities.shape[1])
