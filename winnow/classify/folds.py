@@ -10,14 +10,14 @@ NEAR = 0.1  # share of the usual squared distance of two pictures below which th
 BLOCK = 1024  # rows of a block of distances
 NAMED = 3  # classes or groups that a note names
 
-WHOLE, BLOCKS, SINGLE = "groups", "blocks", "pictures"
-
 
 @dataclass(frozen=True)
 class Folds:
-    """The fold of each picture, `fold` (n,) from 0 to `count` - 1, and `notes`, a sentence for each thing that it is not."""
+    """The fold of each picture, `fold` (n,) from 0 to `count` - 1; the number of its unit, `units` (n,), which was not parted
+    and which a bootstrap draws whole; and `notes`, a sentence where units are not whole groups."""
 
     fold: np.ndarray
+    units: np.ndarray
     count: int
     notes: tuple[str, ...] = ()
 
@@ -35,7 +35,7 @@ def deal(target: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], count
     notes: list[str] = []
     while True:
         units = _units(target, group, cut, count)
-        folds = min(count, units.max() + 1)
+        folds = min(count, int(units.max()) + 1)
         fold = _spread(target, units, folds, seed)
         lonely = [kind for kind in range(len(classes)) if len(set(fold[target == kind])) < 2]
         if not lonely:
@@ -47,11 +47,11 @@ def deal(target: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], count
                 f"The labels of {_named([classes[kind] for kind in lonely])} are too few to be divided by groups: pictures were "
                 "divided one by one, and F1 on new groups will be lower than stated."
             )
-            return Folds(fold, folds, tuple(notes))
+            return Folds(fold, np.arange(len(target)), folds, tuple(notes))
         cut |= more
     if cut.any():
-        notes.append(_of_cut(names[cut], len(names), [classes[kind] for kind in _alone(target, group)]))
-    return Folds(fold, folds, tuple(notes))
+        notes.append(_of_cut(names[cut], len(names), [classes[kind] for kind in _alone(target, group)], len(classes)))
+    return Folds(fold, units, folds, tuple(notes))
 
 
 def follow(folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -134,16 +134,18 @@ def _alone(target: np.ndarray, group: np.ndarray) -> list[int]:
     return [int(kind) for kind in np.unique(target) if len(set(group[target == kind])) == 1]
 
 
-def _of_cut(cut: np.ndarray, groups: int, alone: list[str]) -> str:
+def _of_cut(cut: np.ndarray, groups: int, alone: list[str], classes: int) -> str:
     if groups == 1:
         why = f"All labels are of one group ({cut[0]})"
+    elif len(alone) == classes:
+        why = "Each class has a group of its own"
     elif alone:
         why = f"{_named(alone)} {'occurs' if len(alone) == 1 else 'occur'} in one group alone"
     else:
         why = "By whole groups some fold would have held all labels of a class"
     return (
-        f"{why}, so {'it was' if len(cut) == 1 else f'{len(cut):,} groups were'} cut into blocks of neighbours: pictures on both "
-        "sides are alike, and F1 on new groups will be lower than stated. Label more groups."
+        f"{why}, so {'it was' if groups == 1 else f'{len(cut):,} of {groups:,} groups were'} cut into blocks of neighbours: where "
+        "pictures on both sides are alike, F1 on new groups will be lower than stated. Label more groups."
     )
 
 

@@ -17,12 +17,13 @@ COLDEST, HOTTEST = -4.0, 6.0  # natural logarithms of the temperatures that are 
 @dataclass(frozen=True)
 class HeldOut:
     """What heads said of m labelled pictures that they had not seen: `rows` of the codes, class numbers `target`, `fold`,
-    `groups`, each (m,), and `probabilities` (m, classes)."""
+    `groups` and `units` (groups, or what had to be parted of them), each (m,), and `probabilities` (m, classes)."""
 
     rows: np.ndarray
     target: np.ndarray
     fold: np.ndarray
     groups: np.ndarray
+    units: np.ndarray
     probabilities: np.ndarray
 
     @property
@@ -32,8 +33,8 @@ class HeldOut:
 
     @property
     def tally(self) -> Tally:
-        """Confusion by groups, from which all measures are read."""
-        return Tally.of(self.target, self.predicted, self.groups, self.probabilities.shape[1])
+        """Confusion by units, from which all measures are read."""
+        return Tally.of(self.target, self.predicted, self.units, self.probabilities.shape[1])
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Learner:
     def __init__(self, head: Head, points: np.ndarray, target: np.ndarray, groups: np.ndarray, folds: Folds, seed: int) -> None:
         self.head, self.points, self.target, self.groups, self.seed = head, points, target, groups, seed
         self.rows, self.classes = np.flatnonzero(target >= 0), int(target.max()) + 1
-        self.folds, self.fold = range(folds.count), follow(folds, self.rows, groups, seed)
+        self.folds, self.fold, self.units = range(folds.count), follow(folds, self.rows, groups, seed), folds.units
 
     def tuned(self) -> Learnt:
         """Learns with the head's usual setting, or with another whose macro F1 is higher by more than its standard error.
@@ -107,7 +108,7 @@ class Learner:
 
     def _held_out(self, logits: np.ndarray, temperature: float) -> HeldOut:
         rows = self.rows
-        return HeldOut(rows, self.target[rows], self.fold[rows], self.groups[rows], probabilities(logits, temperature))
+        return HeldOut(rows, self.target[rows], self.fold[rows], self.groups[rows], self.units, probabilities(logits, temperature))
 
     def _logits(self, apart: np.ndarray) -> np.ndarray:
         """Logits (m, classes) of the labelled pictures, each by the head that holds its fold out."""

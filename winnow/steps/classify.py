@@ -55,8 +55,7 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "head": classifier.head_name, **measures}
     result["notes"] = [*notes, *classifier.notes]
     codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
-    classifier.save(folder, **{name: value for name, value in result.items() if name not in ("notes", "head")},
-                    about=result["notes"], codes_sha256=codes, versions=run.content["versions"])  # fmt: skip
+    classifier.save(folder, measured=result, codes_sha256=codes, versions=run.content["versions"])
     run.record("classify", started, **result)
     return run.result("classify")
 
@@ -102,7 +101,7 @@ def _measures(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any
         "macro_f1": tally.macro_f1,
         "interval": None if intervals is None else list(intervals[1]),
         "accuracy": float(right.mean()),
-        "groups": len(tally.matrices),
+        "groups": len(set(held.groups)),
         "folds": len(np.unique(held.fold)),
         "confusion": tally.confusion.tolist(),
         "reliability": reliability(sure, right),

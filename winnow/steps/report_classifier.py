@@ -22,7 +22,7 @@ def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
     path = run.folder("classify") / "classifier.json"
     if not path.exists() or not run.done("classify"):
         return []
-    found = read_json(path)
+    found = read_json(path)["measured"]
     with (path.parent / "labelled.csv").open(encoding="utf-8", newline="") as file:
         labelled = list(csv.DictReader(file))
     figures = [
@@ -31,7 +31,7 @@ def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
         Figure("Learning curve", drawn.label_curve(found["curve"]["points"])),
         *_sheets(pool, labelled),
     ]
-    return [Section("Classifier", text=[_summary(found), found["curve"]["says"], *found["about"]], figures=figures,
+    return [Section("Classifier", text=[_summary(found), found["curve"]["says"], *found["notes"]], figures=figures,
                     tables=[_by_class(found), *_pseudo(found)])]  # fmt: skip
 
 
