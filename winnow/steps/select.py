@@ -20,7 +20,7 @@ from winnow.learn.encodings import Encodings
 from winnow.options import SelectOptions
 from winnow.run import RunFolder
 from winnow.select.choose import Choice, available, choose, kinds
-from winnow.select.geometry import whitened
+from winnow.select.geometry import nearest, whitened
 from winnow.select.near import distinct
 from winnow.select.odd import unusual
 
@@ -166,12 +166,17 @@ class _Desk:
         self.points = whitened(self.encodings.codes, usual)
         if options.method == "random":  # of a part of the pictures, a random choice would tell nothing of all
             self.candidates, self.left_out = self.everything, {"near": 0, "odd": 0}
+            self.counts = np.ones(len(self.everything))
             return
         stays = distinct(
             self.encodings.codes[usual], options.near, sources=self.sources[usual], times=self.times[usual], seconds=options.near_seconds
         )
         self.candidates = usual[stays]
         self.left_out = {"near": len(usual) - len(self.candidates), "odd": len(self.odd)}
+        # A person who stood there for a minute counts for all her pictures, though one of them is a candidate.
+        alike = nearest(self.points[np.setdiff1d(usual, self.candidates)], self.points[self.candidates])[0]
+        self.counts = np.ones(len(self.everything))
+        np.add.at(self.counts, self.candidates[alike], 1)
 
     def rows(self, table: Sequence[Row]) -> np.ndarray:
         """Rows of the pictures of a table."""
@@ -239,6 +244,7 @@ class _Desk:
 
     def _chosen(self, count: int, candidates: np.ndarray, start: np.ndarray, listed: int) -> Choice:
         options = self.run.options.select
+        foreign = -np.log(np.maximum(self.p_values, STRANGEST)) if options.method == "foreign" else 1.0
         return choose(
             self.encodings,
             count,
@@ -248,7 +254,7 @@ class _Desk:
             candidates=candidates,
             points=self.points,
             start=start,
-            weights=-np.log(np.maximum(self.p_values, STRANGEST)) if options.method == "foreign" else None,
+            weights=self.counts * foreign,
             per_group=options.per_group,
             random_share=options.random_share,
         )
