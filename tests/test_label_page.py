@@ -242,6 +242,7 @@ def test_two_tabs_see_each_other_and_lose_nothing(run: Path, context: playwright
         two.saved()
         assert len(labels(run)) == 1 + 36 + 2
         assert [labels(run)[name] for name in (first, *names)] == ["staff", "nobody", "nobody"]
+        assert "37–72" in two.text("#range")
         assert collections.Counter(events(run, "who", "value"))[("Zoë", "customer")] == 36
         assert len(set(events(run, "uuid"))) == len(events(run, "uuid")) == 39
 
