@@ -189,6 +189,14 @@ def test_more_extends_the_list_byte_for_byte_and_fewer_leaves_it(run: winnow.Run
     assert not (run.folder.path / BEFORE).exists()
 
 
+def test_resume_leaves_a_finished_choice(run: winnow.Run):
+    result = run.select(10)
+    before = (run.folder.path / "selection.json").stat().st_mtime_ns
+    assert step_file.select(run.folder, resume=True) == result
+    assert (run.folder.path / "selection.json").stat().st_mtime_ns == before
+    assert step_file.select(run.folder, 11, resume=True)["chosen"] == 11
+
+
 def test_a_list_grown_is_the_list_asked_for_at_once(run: winnow.Run, finished_run: Path, tmp_path: Path):
     run.select(10, near=0)
     run.select(30)
