@@ -136,8 +136,8 @@ def test_neighbours_of_a_crop_are_those_of_its_place():
         moments = sorted(set(times[row % 2 :: 2]))
         place = moments.index(times[row])
         expected = []
-        for time in moments:
-            there = [other for other in range(row % 2, n, 2) if times[other] == time]
+        for moment in moments:
+            there = [other for other in range(row % 2, n, 2) if times[other] == moment]
             expected.append(min(there, key=lambda other: np.hypot(*(middles[other] - middles[row]))))
         assert made.neighbours(row) == (expected[max(0, place - 4) : place], expected[place + 1 : place + 5])
 
@@ -145,7 +145,7 @@ def test_neighbours_of_a_crop_are_those_of_its_place():
 def test_what_is_known_of_an_item(catalogue: Catalogue):
     row = catalogue.row("id 3")
     about = catalogue.describe(row)
-    assert (about["rank"], about["why"], about["score"], about["id"]) == (2, "second", 0.01, "id 3")
+    assert (about["rank"], about["why"], about["score"], about["id"]) == (2, "second; dark", 0.01, "id 3")
     crop = next(row for row in range(300) if catalogue.box(row))
     about = catalogue.describe(crop)
     assert about["box"] == [crop, 2, 30, 40] and about["confidence"] == pytest.approx(crop / 300, abs=1e-4)

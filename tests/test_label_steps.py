@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from winnow.label.store import Event
 from winnow.steps.label import LARGE, catalogue_of, open_store, pictures_of
 
 import videos
+from conftest import winnow_command
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,20 @@ def test_labels_of_frames_go_round_from_python(run: winnow.Run, tmp_path: Path):
         assert other.import_labels(tmp_path / path, classes=["open", "closed"])["new"] == 11
         assert other.labels().keys() == labels.keys()
         assert all(other.labels()[item][0] == labels[item][0] for item in labels)
+
+
+def test_a_selection_fills_the_lanes(finished_run: Path, tmp_path: Path):
+    folder = shutil.copytree(finished_run, tmp_path / "run")
+    done = winnow_command("select", "--run", folder, "-n", 10, "--odd", "0.2")
+    assert done.returncode == 0, done.stderr
+    catalogue, _ = opened(winnow.Run(folder))
+    for lane, table in (("chosen", "selection.csv"), ("odd", "odd.csv")):
+        with (folder / table).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        page = catalogue.query(lane, limit=200)
+        assert [catalogue.ids[row] for row in page.rows] == [row["id"] for row in rows]
+        assert all(row["why"] in catalogue.describe(place)["why"] for place, row in zip(page.rows.tolist(), rows, strict=True))
+    assert catalogue.progress("chosen")["total"] == 10 and catalogue.progress("odd")["total"] > 0
 
 
 def test_labels_of_an_item_that_is_gone_are_kept(run: winnow.Run, tmp_path: Path):

@@ -42,7 +42,8 @@ class RunFolder:
         """A new run folder; `RunError` when one is there already, unless `overwrite` empties it first."""
         path = Path(path)
         if (path / "run.json").exists():
-            if not overwrite:
+            empty = [entry.name for entry in path.iterdir()] == ["run.json"]  # the call that made it failed at once
+            if not overwrite and not empty:
                 raise RunError(
                     f"{path} already holds a run.",
                     "Add --resume to go on with it, --overwrite to begin anew, or choose another folder.",

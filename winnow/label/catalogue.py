@@ -68,11 +68,10 @@ class Catalogue:
         self._time = items.column("time").to_numpy(zero_copy_only=False)
         self._box = items.column("box")
         self._confidence = items.column("confidence").to_numpy(zero_copy_only=False)
-        self._listed = {row: entry for lane in (odd, chosen) for row, entry in self._known(lane)}
-        self._score = {row: entry.score for row, entry in self._known(odd)}
+        self._chosen, self._odd = dict(self._known(chosen)), dict(self._known(odd))
         self.lanes = {
-            "chosen": Lane("Chosen to be labelled", np.array([row for row, _ in self._known(chosen)], int)),
-            "odd": Lane("Odd: foreign or broken", np.array([row for row, _ in self._known(odd)], int)),
+            "chosen": Lane("Chosen to be labelled", np.array(list(self._chosen), int)),
+            "odd": Lane("Odd: foreign or broken", np.array(list(self._odd), int)),
             "all": Lane("All", used),
         }
         self._label = np.full(items.num_rows, UNLABELLED, np.int32)
@@ -167,7 +166,7 @@ class Catalogue:
 
     def describe(self, row: int) -> dict[str, Any]:
         """What is known of an item, as JSON has it."""
-        listed = self._listed.get(row, Listed(self.ids[row]))
+        chosen, odd = self._chosen.get(row), self._odd.get(row)  # where few are neither odd nor alike, some are both
         source, time = self.source(row), self.time(row)
         return {
             "row": row,
@@ -178,9 +177,9 @@ class Catalogue:
             "time": time,
             "box": self.box(row),
             "confidence": None if np.isnan(self._confidence[row]) else round(float(self._confidence[row]), 4),
-            "rank": listed.rank,
-            "why": listed.why,
-            "score": self._score.get(row),
+            "rank": chosen and chosen.rank,
+            "why": "; ".join(listed.why for listed in (chosen, odd) if listed),
+            "score": odd and odd.score,
         }
 
     def source(self, row: int) -> str:

@@ -14,7 +14,7 @@ WIDTH = 0.5
 """Of the kernel, where two random pictures are about 1.41 apart; chosen on pools, not on test pictures (docs/log.md)."""
 MOST = 20_000  # pictures whose kernel is held whole, in 1.6 GB; more are first put into micro-clusters
 MICRO_CLUSTERS, MICRO_SHARE = 4096, 4  # at least so many, and so many for a picture to be chosen (up to MOST)
-ROUNDS, SAMPLE = 4, 24  # of the k-means that makes them: they need not be good clusters, only small ones
+ROUNDS, SAMPLE = 2, 12  # of the k-means that makes them: they need not be good clusters, only small ones
 
 
 def herding(

@@ -1,0 +1,290 @@
+// What is labelled and what is known of it: the run's state, the queue as far as it is loaded, decisions and their undo.
+
+import { Pace } from "./pace.js";
+
+const LOAD = 50; // items asked for at once
+const UNDOS = 100; // decisions that can be taken back
+const FIELDS = { label: ["label", "skipped"], skip: ["label", "skipped"], clear: ["label", "skipped"], note: ["note"] };
+
+export const NO_FILTER = { show: "open", label: "", group: "", text: "" };
+const isOpen = (item) => item.label === null && !item.skipped;
+
+/**
+ * Dispatches "state" (classes, lanes), "queue" (another list), "move" (another current item), "items" (what holds for
+ * items changed) and "told" (a sentence for the person).
+ */
+export class Desk extends EventTarget {
+  classes = [];
+  lanes = [];
+  groups = [];
+  items = []; // the queue, as far as loaded
+  at = 0; // of the current item; the queue's length when it is done
+  end = false;
+  total = 0;
+  pace = new Pace();
+  #known = new Map(); // row to item: one object for an item, wherever it is shown
+  #details = new Map(); // row to promise of the rows before and after it
+  #after = -1;
+  #turn = 0; // which list is being loaded; answers for an earlier one are thrown away
+  #loading = null;
+  #stale = false; // whether the server's counts are newer than ours
+
+  constructor(server, outbox, state) {
+    super();
+    Object.assign(this, { server, outbox, run: state.run, groups: state.groups, timed: state.near });
+    this.seq = state.seq;
+    this.#take(state);
+    this.undoKey = `winnow ${this.run} undo`;
+    this.viewKey = `winnow ${this.run} view`;
+    const lane = ["chosen", "all"].find((name) => this.lane(name).total) ?? "all";
+    this.filter = { lane, ...NO_FILTER, ...JSON.parse(sessionStorage.getItem(this.viewKey) ?? "{}") };
+    if (!this.classNamed(this.filter.label)) this.filter.label = "";
+    if (!this.groups.includes(this.filter.group)) this.filter.group = "";
+    this.who = localStorage.getItem("winnow who") ?? state.who;
+    outbox.addEventListener("answer", ({ detail }) => this.#answered(detail));
+  }
+
+  get item() {
+    return this.items[this.at];
+  }
+
+  lane(name = this.filter.lane) {
+    return this.lanes.find((lane) => lane.name === name);
+  }
+
+  classNamed(name) {
+    return this.classes.find((entry) => entry.name === name);
+  }
+
+  // ---- the queue
+
+  /** Begins a queue with other filters; whatever is not named stays. */
+  async choose(changes = {}) {
+    Object.assign(this.filter, changes);
+    sessionStorage.setItem(this.viewKey, JSON.stringify(this.filter));
+    Object.assign(this, { items: [], at: 0, end: false, total: 0 });
+    this.#after = -1;
+    this.#turn += 1;
+    this.#loading = null;
+    this.#tell("queue");
+    await this.load(LOAD);
+    if (this.filter.show === "open") this.at = this.#nextOpen(0);
+    this.#tell("move");
+  }
+
+  /** Loads the queue up to a length, where there are so many. */
+  async load(length) {
+    const turn = this.#turn;
+    while (!this.end && this.items.length < length && turn === this.#turn) {
+      this.#loading ??= this.#more(turn).finally(() => turn === this.#turn && (this.#loading = null));
+      await this.#loading;
+    }
+  }
+
+  async #more(turn) {
+    const { lane, show, label, group, text } = this.filter;
+    const asked = new URLSearchParams({ lane, show, after: this.#after, limit: LOAD, text });
+    if (label) asked.set("label", label);
+    if (group) asked.set("group", group);
+    const answer = await this.server.get(`items?${asked}`);
+    if (turn !== this.#turn) return;
+    const listed = new Set(this.items.map((item) => item.row));
+    this.items.push(...this.#know(answer.items).filter((item) => !listed.has(item.row)));
+    if (this.#after < 0) this.total = answer.total;
+    this.#after = answer.items.at(-1)?.place ?? this.#after;
+    this.end = answer.end;
+  }
+
+  /** Goes to a place in the queue; beyond its end the queue is done. */
+  async goTo(at) {
+    const turn = this.#turn;
+    await this.load(at + 1);
+    if (turn !== this.#turn) return;
+    this.at = Math.max(0, Math.min(at, this.items.length));
+    this.#tell("move");
+    this.load(this.at + LOAD / 2).catch(() => {}); // ahead of need; when it is needed and fails, it is told
+  }
+
+  /** Goes to the next picture that nobody decided on; after the last, to one that was passed over. */
+  async goOn() {
+    if (["labelled", "skipped"].includes(this.filter.show)) return this.goTo(this.at + 1);
+    const turn = this.#turn;
+    let at = this.at + 1;
+    while ((at = this.#nextOpen(at)) === this.items.length && !this.end && turn === this.#turn) await this.load(at + 1);
+    if (turn !== this.#turn) return;
+    if (at === this.items.length) at = this.#nextOpen(0);
+    await this.goTo(at);
+  }
+
+  #nextOpen(from) {
+    const found = this.items.findIndex((item, at) => at >= from && isOpen(item));
+    return found < 0 ? this.items.length : found;
+  }
+
+  /** Goes to an item by its row, which joins the queue here when it was not in it. */
+  async visit(row) {
+    const turn = this.#turn;
+    let at = this.items.findIndex((item) => item.row === row);
+    if (at < 0) {
+      const [item] = await this.known([row]);
+      if (turn !== this.#turn) return;
+      this.items.splice((at = this.at), 0, item);
+    }
+    await this.goTo(at);
+  }
+
+  // ---- items
+
+  /** Rows before and after an item's, in time. */
+  async neighbours(row) {
+    if (!this.#details.has(row)) {
+      const asked = this.server.get(`items/${row}`).then(({ before, after, ...item }) => (this.#know([item]), { before, after }));
+      asked.catch(() => this.#details.delete(row));
+      this.#details.set(row, asked);
+    }
+    return this.#details.get(row);
+  }
+
+  /** The items of rows, asked for where they are not known yet. */
+  async known(rows) {
+    await Promise.all(rows.filter((row) => !this.#known.has(row)).map((row) => this.neighbours(row)));
+    return rows.map((row) => this.#known.get(row));
+  }
+
+  #know(items) {
+    const effects = this.outbox.effects();
+    return items.map((item) => {
+      const known = this.#known.get(item.row) ?? {};
+      this.#known.set(item.row, known);
+      return Object.assign(known, item, effects.get(item.id));
+    });
+  }
+
+  // ---- decisions
+
+  /** Labels, skips, clears or notes items: shown at once, saved in the background. */
+  decide(items, kind, value = "") {
+    const effect = { label: { label: value, skipped: false }, skip: { label: null, skipped: true },
+      clear: { label: null, skipped: false }, note: { note: value } }[kind]; // prettier-ignore
+    const before = ({ label, skipped, note }) => ({ label, skipped, note });
+    const events = items.map((item) => ({ ...this.#event(item.id, kind, value), effect, row: item.row, before: before(item) }));
+    if (!this.#send(events)) return false;
+    const done = events.map(({ uuid, item, row, kind, before }) => ({ uuid, item, row, kind, before }));
+    this.#keepUndos([...this.#undos(), done].slice(-UNDOS));
+    if (kind !== "note") this.pace.add(items.length);
+    return true;
+  }
+
+  /** Takes this tab's last decision back and goes to its picture. */
+  async undo() {
+    const undos = this.#undos();
+    const done = undos.pop();
+    if (!done) return this.tell("There is nothing left to undo in this tab.");
+    const events = done.toReversed().map(({ uuid, item, row, kind, before }) => {
+      const effect = Object.fromEntries(FIELDS[kind].map((field) => [field, before[field]]));
+      return { ...this.#event(item, "undo", uuid), effect, row };
+    });
+    if (!this.#send(events)) return;
+    this.#keepUndos(undos);
+    this.tell(done.length > 1 ? `Took back ${done.length} decisions.` : "Took the last decision back.");
+    await this.visit(done[0].row);
+  }
+
+  #event(item, kind, value) {
+    return { uuid: crypto.randomUUID(), item, kind, value, at: new Date().toISOString(), who: this.who };
+  }
+
+  #send(events) {
+    try {
+      this.outbox.add(events);
+    } catch {
+      this.tell("The browser has no room for more labels that wait. Start the server again first.");
+      return false;
+    }
+    this.#apply(events.map(({ row, effect }) => ({ row, ...effect })));
+    return true;
+  }
+
+  #undos() {
+    return JSON.parse(sessionStorage.getItem(this.undoKey) ?? "[]");
+  }
+
+  #keepUndos(undos) {
+    sessionStorage.setItem(this.undoKey, JSON.stringify(undos));
+  }
+
+  /** Takes over what holds for items now, and counts it until the server's own counts come. */
+  #apply(states) {
+    for (const state of states) {
+      const item = this.#known.get(state.row);
+      if (!item) continue;
+      this.#count(item, -1);
+      Object.assign(item, state);
+      this.#count(item, 1);
+    }
+    if (states.length) this.#tell("items");
+  }
+
+  #count(item, by) {
+    const lanes = new Set([this.filter.lane, "all"]);
+    for (const lane of this.lanes.filter((lane) => lanes.has(lane.name) && (lane.name === "all" || item.place !== undefined))) {
+      lane.labelled += item.label === null ? 0 : by;
+      lane.skipped += item.skipped ? by : 0;
+    }
+    const named = this.classNamed(item.label);
+    if (named) named.count += by;
+  }
+
+  #answered({ refused, items }) {
+    this.#changed(items);
+    for (const { reason } of refused) this.#tell("refused", reason);
+  }
+
+  #changed(states) {
+    const effects = this.outbox.effects();
+    this.#apply(states.map((state) => ({ ...state, ...effects.get(state.id) })));
+  }
+
+  // ---- the server's side
+
+  /** Asks what others changed since the last time. */
+  async follow() {
+    let before;
+    do {
+      before = this.seq;
+      const answer = await this.server.get(`events?since=${before}`);
+      this.#changed(answer.items);
+      this.seq = answer.seq;
+      this.#stale ||= this.seq !== before;
+    } while (this.seq !== before); // an answer holds a thousand events at most
+    if (!this.#stale || this.outbox.waiting) return; // the server does not count yet what waits here
+    const state = await this.server.get("state");
+    if (this.outbox.waiting) return;
+    this.#stale = false;
+    this.#take(state);
+  }
+
+  /** Makes a class. */
+  async addClass(name) {
+    this.classes = await this.server.post("classes", { name, who: this.who });
+    this.#tell("state");
+  }
+
+  rename(who) {
+    this.who = who;
+    localStorage.setItem("winnow who", who);
+  }
+
+  #take({ classes, lanes }) {
+    Object.assign(this, { classes, lanes });
+    this.#tell("state");
+  }
+
+  tell(text) {
+    this.#tell("told", text);
+  }
+
+  #tell(kind, detail) {
+    this.dispatchEvent(new CustomEvent(kind, { detail }));
+  }
+}

@@ -1,0 +1,25 @@
+// The few lines between the page's code and the document. Text only ever becomes text nodes, never markup.
+
+export const byId = (id) => document.getElementById(id);
+
+/** An element with properties (and `dataset`), holding children: nodes, or strings that become text. */
+export function make(tag, { dataset = {}, ...properties } = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  Object.assign(node.dataset, dataset);
+  node.append(...children);
+  return node;
+}
+
+/** Number of the colour by which a class is known, wherever it appears; `page.css` holds the colours. */
+export const colourOf = (number) => String(number % 8);
+
+/** Seconds into a video as h:mm:ss.d. */
+export function clock(seconds) {
+  const tenths = Math.round(seconds * 10);
+  const [hours, minutes, rest] = [Math.floor(tenths / 36000), Math.floor(tenths / 600) % 60, (tenths % 600) / 10];
+  const end = `${String(minutes).padStart(hours ? 2 : 1, "0")}:${rest.toFixed(1).padStart(4, "0")}`;
+  return hours ? `${hours}:${end}` : end;
+}
+
+/** A count with spaces between thousands, as the reports write them. */
+export const count = (number) => number.toLocaleString("en").replaceAll(",", "\u202f");

@@ -1,0 +1,128 @@
+// Many pictures at once: a page of the queue, some of it selected.
+
+import { byId, count, make } from "./dom.js";
+import { mark } from "./one.js";
+
+export class Grid {
+  start = 0; // of the page in the queue
+  selected = new Set(); // rows
+  #anchor = 0; // where a range begins
+  #cells = [];
+
+  constructor(desk, pictures, open) {
+    Object.assign(this, { desk, pictures, open });
+    const cells = byId("cells");
+    cells.addEventListener("click", (event) => this.#click(event));
+    cells.addEventListener("dblclick", (event) => this.#open(event));
+    cells.addEventListener("keydown", (event) => event.key === "Enter" && this.#open(event));
+    byId("select-all").addEventListener("click", () => this.selectAll());
+    byId("select-none").addEventListener("click", () => this.selectNone());
+    byId("page-back").addEventListener("click", () => this.turn(-1));
+    byId("page-on").addEventListener("click", () => this.turn(1));
+  }
+
+  /** The selected items, in the order of the page. */
+  get items() {
+    return this.#shown.filter((item) => this.selected.has(item.row));
+  }
+
+  /** Pictures that a page would hold now; when the window changed, or a notice came, another number may be shown. */
+  get size() {
+    const { rows, columns } = this.#shape();
+    return rows * columns;
+  }
+
+  /** Where the page begins that holds a place of the queue, or the last page when the queue ends before. */
+  startOf(at) {
+    const place = Math.min(at, this.desk.items.length - 1);
+    return place - (place % this.size);
+  }
+
+  /** Shows the page that begins at a place of the queue. */
+  async show(start = this.start) {
+    this.start = start;
+    const { desk, size } = this;
+    await desk.load(start + size + 1);
+    this.selected.clear();
+    this.#anchor = 0;
+    byId("cells").style.gridTemplateRows = `repeat(${this.#shape().rows}, 1fr)`;
+    this.#cells = desk.items.slice(start, start + size).map((item, number) => this.#cell(item, number));
+    byId("cells").replaceChildren(...this.#cells);
+    byId("page-back").disabled = start === 0;
+    byId("page-on").disabled = start + size >= desk.items.length;
+    this.describe();
+  }
+
+  /** Shows again what holds for the items and which are selected. */
+  describe() {
+    for (const cell of this.#cells) {
+      cell.ariaPressed = String(this.selected.has(cell.item.row));
+      mark(cell, cell.item, this.desk);
+    }
+    const last = this.start + this.#cells.length;
+    const places = this.#cells.length ? `${count(this.start + 1)}–${count(last)} of ${count(Math.max(this.desk.total, last))}` : "";
+    byId("range").textContent = this.selected.size ? `${places} · ${this.selected.size} selected` : places;
+  }
+
+  /** Turns the page, on (1) or back (-1). */
+  async turn(way) {
+    const start = Math.max(0, way > 0 ? this.start + this.#cells.length : this.start - this.size);
+    await this.desk.load(start + 1);
+    if (start !== this.start && start < this.desk.items.length) await this.desk.goTo(start);
+  }
+
+  selectAll() {
+    this.#select(this.#shown);
+  }
+
+  selectNone() {
+    this.#select([]);
+  }
+
+  #select(items) {
+    this.selected = new Set(items.map((item) => item.row));
+    this.describe();
+  }
+
+  /** How many cells fit. */
+  #shape() {
+    const { clientWidth, clientHeight } = byId("cells");
+    const style = getComputedStyle(byId("cells"));
+    const [side, gap] = [parseFloat(style.getPropertyValue("--cell")), parseFloat(style.rowGap)];
+    const fit = (room) => Math.max(1, Math.floor((room - 2 * parseFloat(style.paddingTop) + gap) / (side + gap)));
+    return { rows: fit(clientHeight), columns: fit(clientWidth) };
+  }
+
+  get #shown() {
+    return this.#cells.map((cell) => cell.item);
+  }
+
+  #cell(item, number) {
+    const picture = make("img", { alt: "", draggable: false });
+    const cell = make("button", { className: "cell", item, title: item.name, ariaLabel: item.name, dataset: { number } }, picture);
+    this.pictures.get(item.row, "small").then((url) => (picture.src = url), () => cell.classList.add("missing"));
+    return cell;
+  }
+
+  #click(event) {
+    const cell = event.target.closest(".cell");
+    if (!cell) return;
+    const number = Number(cell.dataset.number);
+    if (event.shiftKey) {
+      const [first, last] = [this.#anchor, number].sort((a, b) => a - b);
+      for (const { item } of this.#cells.slice(first, last + 1)) this.selected.add(item.row);
+    } else {
+      this.#anchor = number;
+      if (!this.selected.delete(cell.item.row)) this.selected.add(cell.item.row);
+    }
+    this.describe();
+  }
+
+  #open(event) {
+    const cell = event.target.closest(".cell");
+    if (!cell) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.open(this.start + Number(cell.dataset.number));
+  }
+}

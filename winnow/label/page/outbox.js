@@ -1,0 +1,126 @@
+// Events on their way to the server. Each waits in localStorage under a key of its own until the server says that it is
+// on disk, so that a reload, a crash of the page or a lost connection loses nothing and two tabs never overwrite each other.
+
+const BATCH = 100;
+const [SHORTEST, LONGEST] = [500, 15_000]; // milliseconds between two attempts
+
+/** Dispatches "change" when the number of waiting events or the trouble changes, and "answer" with what the server said. */
+export class Outbox extends EventTarget {
+  trouble = null; // the ServerError of the last attempt
+  #last = 0;
+  #busy = false;
+  #wake = () => {};
+
+  constructor(server, run) {
+    super();
+    this.server = server;
+    this.prefix = `winnow ${run} event `;
+    server.addEventListener("reachable", () => this.#wake());
+    addEventListener("online", () => this.#wake());
+    addEventListener("storage", () => this.#changed()); // another tab's events
+  }
+
+  /** How many events wait, those of other tabs included. */
+  get waiting() {
+    return this.#keys().length;
+  }
+
+  /**
+   * Puts events in the queue and begins to send them. Beside what the server wants, an event has `who` and `effect`: the
+   * fields that it sets in its item. Throws when the browser has no room.
+   */
+  add(events) {
+    const kept = [];
+    try {
+      for (const event of events) {
+        this.#last = Math.max(Date.now(), this.#last + 1);
+        kept.push(`${this.prefix}${String(this.#last).padStart(15, "0")} ${event.uuid}`);
+        localStorage.setItem(kept.at(-1), JSON.stringify(event));
+      }
+    } catch (error) {
+      for (const key of kept) localStorage.removeItem(key);
+      throw error;
+    }
+    this.#changed();
+    this.send();
+  }
+
+  /** What the waiting events make of their items: a map from id to fields. */
+  effects() {
+    const effects = new Map();
+    for (const [, event] of this.#events()) effects.set(event.item, { ...effects.get(event.item), ...event.effect });
+    return effects;
+  }
+
+  /** Sends what waits, again and again until all of it is saved; a call while it is at work does nothing. */
+  async send() {
+    if (this.#busy) return;
+    this.#busy = true;
+    let pause = SHORTEST;
+    while (this.waiting) {
+      try {
+        // One tab at a time, so that the order of the keys is the order of arrival.
+        await navigator.locks.request(`${this.prefix}lock`, () => this.#drain());
+        this.trouble = null;
+        pause = SHORTEST;
+      } catch (error) {
+        this.trouble = error;
+        this.#changed();
+        await this.#rest(pause);
+        pause = Math.min(2 * pause, LONGEST);
+      }
+    }
+    this.#busy = false;
+    this.#changed();
+  }
+
+  async #drain() {
+    let most = BATCH;
+    for (let entries = this.#events(); entries.length; entries = this.#events()) {
+      const who = entries[0][1].who;
+      const other = entries.findIndex(([, event]) => event.who !== who);
+      const batch = entries.slice(0, Math.min(most, other < 0 ? most : other));
+      const answer = await this.#post(who, batch.map(([, event]) => event));
+      if (!answer) {
+        most = 1; // one of them is unreadable to the server: singly, the others get through
+        continue;
+      }
+      const settled = new Set([...answer.saved, ...answer.refused.map((refusal) => refusal.uuid)]);
+      for (const [key, event] of batch) if (settled.has(event.uuid)) localStorage.removeItem(key);
+      this.#changed();
+      this.dispatchEvent(new CustomEvent("answer", { detail: answer }));
+    }
+  }
+
+  /** The server's answer, null when it cannot read the events as a whole and there are several. */
+  async #post(who, events) {
+    const sent = events.map(({ uuid, item, kind, value, at }) => ({ uuid, item, kind, value, at }));
+    try {
+      return await this.server.post("events", { who, events: sent });
+    } catch (error) {
+      if (![400, 413, 422].includes(error.status)) throw error;
+      if (events.length > 1) return null;
+      return { saved: [], refused: [{ uuid: events[0].uuid, reason: error.message }], items: [] };
+    }
+  }
+
+  #keys() {
+    return Object.keys(localStorage).filter((key) => key.startsWith(this.prefix)).sort();
+  }
+
+  #events() {
+    const texts = this.#keys().map((key) => [key, localStorage.getItem(key)]);
+    return texts.filter(([, text]) => text !== null).map(([key, text]) => [key, JSON.parse(text)]); // null: just sent by another tab
+  }
+
+  #rest(pause) {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+      setTimeout(resolve, pause);
+    });
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}

@@ -1,0 +1,66 @@
+// What is asked of the server and told to it. Every request carries the start token that came in the address.
+
+const TOKEN = "winnow token";
+const PATIENCE = 30_000; // milliseconds after which a silent server counts as gone
+
+export class ServerError extends Error {
+  /** `status` is 0 when no answer came at all. */
+  constructor(message, remedy, status) {
+    super(message);
+    Object.assign(this, { remedy, status });
+  }
+}
+
+/** Takes the token out of the address, where others could see it, into this tab's memory; "" when there never was one. */
+export function takeToken() {
+  const found = /^#token=([\w-]+)$/.exec(location.hash);
+  if (found) {
+    sessionStorage.setItem(TOKEN, found[1]);
+    history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem(TOKEN) ?? "";
+}
+
+/** Dispatches "reachable" when the server is lost and when it is found again. */
+export class Server extends EventTarget {
+  reachable = true;
+
+  constructor(token) {
+    super();
+    this.token = token;
+  }
+
+  get(path) {
+    return this.#ask(path, {}, (answer) => answer.json());
+  }
+
+  post(path, body) {
+    const headers = { "Content-Type": "application/json" };
+    return this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) }, (answer) => answer.json());
+  }
+
+  picture(row, size) {
+    return this.#ask(`pictures/${row}?size=${size}`, {}, (answer) => answer.blob());
+  }
+
+  async #ask(path, options, read) {
+    const headers = { ...options.headers, Authorization: `Bearer ${this.token}` };
+    let answer, body;
+    try {
+      answer = await fetch(`/api/${path}`, { ...options, headers, signal: AbortSignal.timeout(PATIENCE) });
+      body = answer.ok ? await read(answer) : await answer.json().catch(() => ({}));
+    } catch {
+      this.#reached(false);
+      throw new ServerError("The label server does not answer.", "Start it again with winnow label, on the same port.", 0);
+    }
+    this.#reached(true);
+    if (answer.ok) return body;
+    throw new ServerError(body.error ?? `The server answered ${answer.status}.`, body.remedy ?? "", answer.status);
+  }
+
+  #reached(reachable) {
+    if (this.reachable === reachable) return;
+    this.reachable = reachable;
+    this.dispatchEvent(new Event("reachable"));
+  }
+}
