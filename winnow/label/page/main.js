@@ -20,7 +20,7 @@ class Page {
   #stalled = false; // whether that failed for want of the server
 
   constructor(server, state) {
-    const outbox = new Outbox(server, state.run);
+    const outbox = new Outbox(server, state.home);
     const desk = new Desk(server, outbox, state);
     const pictures = new Pictures(server);
     Object.assign(this, { server, outbox, desk });
