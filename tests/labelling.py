@@ -1,4 +1,4 @@
-"""A run that is only ingested, and the command `winnow label` on it as a process of its own, spoken to by bare HTTP."""
+"""A run that is only ingested, and the command `winnow label` on it as a process of its own, spoken to by bare HTTP or by a browser."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from winnow.data.pool import Pool
 
 from conftest import stripes, winnow_command
 
@@ -93,3 +96,57 @@ class Server:
                 while part := line.recv(65536):
                     answer += part
         return answer
+
+
+class Tab:
+    """A tab of the page and what a person does in it; `context` is Playwright's, of a browser."""
+
+    def __init__(self, context: Any, server: Server) -> None:
+        self.page = context.new_page()
+        self.open(server)
+
+    def open(self, server: Server) -> None:
+        self.page.goto(f"http://127.0.0.1:{server.port}/#token={server.token}")
+        self.seen()
+
+    def seen(self) -> str:
+        """The name of the picture that is shown, when it is."""
+        self.page.wait_for_selector("#stage[data-seen]")
+        return self.page.inner_text("#name")
+
+    def press(self, *keys: str) -> list[str]:
+        """Presses keys, each when the picture is shown; returns the names of those pictures."""
+        names = []
+        for key in keys:
+            names.append(self.seen())
+            self.page.keyboard.press(key)
+        return names
+
+    def saved(self) -> None:
+        self.page.wait_for_selector("#saved[data-state=saved]")
+
+    def text(self, selector: str) -> str:
+        return self.page.inner_text(selector)
+
+    def said(self, text: str) -> None:
+        self.page.get_by_text(text).first.wait_for()
+
+
+def labels(run: Path) -> dict[str, str]:
+    """Label by the name of the picture, folded in the slow obvious way and not by the store."""
+    pool = Pool.open(run / "pool")
+    names = dict(zip(pool.column("id").tolist(), (Path(source).name for source in pool.column("source")), strict=True))
+    with sqlite3.connect(run / "labels.sqlite") as store:
+        events = store.execute("SELECT uuid, item, kind, value FROM events ORDER BY seq").fetchall()
+    undone = {value for _, _, kind, value in events if kind == "undo"}
+    state = {}
+    for uuid, item, kind, value in events:
+        if kind in ("label", "skip") and uuid not in undone:
+            state[names[item]] = value if kind == "label" else "(skipped)"
+    return state
+
+
+def events(run: Path, *columns: str) -> list[tuple]:
+    """Columns of the events on items, in their order."""
+    with sqlite3.connect(run / "labels.sqlite") as store:
+        return store.execute(f"SELECT {', '.join(columns)} FROM events WHERE kind != 'class' ORDER BY seq").fetchall()

@@ -7,7 +7,6 @@ import csv
 import re
 import shutil
 import signal
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from PIL import Image
 from winnow.data.pool import Pool
 
 from conftest import blocks, stripes, winnow_command
-from labelling import Server
+from labelling import Server, Tab, events, labels
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -82,59 +81,6 @@ def context(chromium: playwright.Browser) -> Iterator[playwright.BrowserContext]
     # Chromium itself reports a server that is gone, which some tests see to, and an answer of 400 or 401.
     assert [text for text in said if not text.startswith("Failed to load resource")] == []
     assert {re.match(r"(blob:)?http://127\.0\.0\.1:\d+/", url) is not None for url in asked} == {True}
-
-
-class Tab:
-    """A tab of the page and what a person does in it."""
-
-    def __init__(self, context: playwright.BrowserContext, server: Server) -> None:
-        self.page = context.new_page()
-        self.open(server)
-
-    def open(self, server: Server) -> None:
-        self.page.goto(f"http://127.0.0.1:{server.port}/#token={server.token}")
-        self.seen()
-
-    def seen(self) -> str:
-        """The name of the picture that is shown, when it is."""
-        self.page.wait_for_selector("#stage[data-seen]")
-        return self.page.inner_text("#name")
-
-    def press(self, *keys: str) -> list[str]:
-        """Presses keys, each when the picture is shown; returns the names of those pictures."""
-        names = []
-        for key in keys:
-            names.append(self.seen())
-            self.page.keyboard.press(key)
-        return names
-
-    def saved(self) -> None:
-        self.page.wait_for_selector("#saved[data-state=saved]")
-
-    def text(self, selector: str) -> str:
-        return self.page.inner_text(selector)
-
-    def said(self, text: str) -> None:
-        self.page.get_by_text(text).first.wait_for()
-
-
-def labels(run: Path) -> dict[str, str]:
-    """Label by the name of the picture."""
-    pool = Pool.open(run / "pool")
-    names = dict(zip(pool.column("id").tolist(), (Path(source).name for source in pool.column("source")), strict=True))
-    with sqlite3.connect(run / "labels.sqlite") as store:
-        events = store.execute("SELECT uuid, item, kind, value FROM events ORDER BY seq").fetchall()
-    undone = {value for _, _, kind, value in events if kind == "undo"}
-    state = {}  # folded here, in the slow obvious way, and not by the store
-    for uuid, item, kind, value in events:
-        if kind in ("label", "skip") and uuid not in undone:
-            state[names[item]] = value if kind == "label" else "(skipped)"
-    return state
-
-
-def events(run: Path, *columns: str) -> list[tuple]:
-    with sqlite3.connect(run / "labels.sqlite") as store:
-        return store.execute(f"SELECT {', '.join(columns)} FROM events WHERE kind != 'class' ORDER BY seq").fetchall()
 
 
 def test_a_hundred_labels_by_keys_with_undo_reload_and_a_killed_server(run: Path, context: playwright.BrowserContext):
@@ -242,6 +188,7 @@ def test_two_tabs_see_each_other_and_lose_nothing(run: Path, context: playwright
         two.saved()
         assert len(labels(run)) == 1 + 36 + 2
         assert [labels(run)[name] for name in (first, *names)] == ["staff", "nobody", "nobody"]
+        assert "37–72" in two.text("#range")
         assert collections.Counter(events(run, "who", "value"))[("Zoë", "customer")] == 36
         assert len(set(events(run, "uuid"))) == len(events(run, "uuid")) == 39
 

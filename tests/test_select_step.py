@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import winnow
+from winnow.data.pool import Pool
 from winnow.errors import Damaged, DataError, InputError, OptionError, RunError
 from winnow.files import sha256
 from winnow.label.store import Event
@@ -188,6 +189,14 @@ def test_more_extends_the_list_byte_for_byte_and_fewer_leaves_it(run: winnow.Run
     assert not (run.folder.path / BEFORE).exists()
 
 
+def test_resume_leaves_a_finished_choice(run: winnow.Run):
+    result = run.select(10)
+    before = (run.folder.path / "selection.json").stat().st_mtime_ns
+    assert step_file.select(run.folder, resume=True) == result
+    assert (run.folder.path / "selection.json").stat().st_mtime_ns == before
+    assert step_file.select(run.folder, 11, resume=True)["chosen"] == 11
+
+
 def test_a_list_grown_is_the_list_asked_for_at_once(run: winnow.Run, finished_run: Path, tmp_path: Path):
     run.select(10, near=0)
     run.select(30)
@@ -233,7 +242,7 @@ def test_codes_that_changed_begin_a_new_list(run: winnow.Run, pictures: Path, tm
 
 def test_what_the_run_has_labels_for_is_not_chosen(run: winnow.Run):
     run.select(10)
-    catalogue = catalogue_of(run.folder, winnow.data.pool.Pool.open(run.folder.folder("ingest")))
+    catalogue = catalogue_of(run.folder, Pool.open(run.folder.folder("ingest")))
     labelled = [name for name in catalogue.ids if name not in ids_of(run)][:70] + ids_of(run)[:2]
     with open_store(run.folder) as store:
         store.add_classes("ann", ["a"])
@@ -254,8 +263,8 @@ def test_labels_given_elsewhere_count_as_labelled(run: winnow.Run, finished_run:
     by_path.write_text("path,label\n" + "".join(f'"{row["source"]}",a\n' for row in rows[10:20]), encoding="utf-8")
     run.import_labels(by_id, classes=["a"])
     run.export_labels(tmp_path / "folders", format="imagefolder")
-    plain = run.folder.path / "selection.csv"
-    for files, labelled in (([by_id], rows[:10]), ([by_path], rows[10:20]), ([tmp_path / "folders"], rows[:10]), ([by_id, by_path], rows[:20])):
+    folders = tmp_path / "folders"
+    for files, labelled in (([by_id], rows[:10]), ([by_path], rows[10:20]), ([folders], rows[:10]), ([by_id, by_path], rows[:20])):
         other = copied(finished_run, tmp_path / "other")
         result = other.select(30, also=files, near=0, odd=0)
         assert result["left_out"]["labelled"] == len(labelled)
@@ -263,7 +272,6 @@ def test_labels_given_elsewhere_count_as_labelled(run: winnow.Run, finished_run:
         shutil.rmtree(tmp_path / "other")
     done = winnow_command("select", "--run", run.folder.path, "-n", "50", "--also", by_id, by_path)
     assert done.returncode == 0 and "20 labelled" in done.stdout, done.stderr
-    assert plain.exists()
 
 
 def test_a_file_of_strangers_is_told(run: winnow.Run, tmp_path: Path):
@@ -439,7 +447,7 @@ def test_run_chooses_and_reports_pictures_of_any_name(tmp_path: Path):
     run = winnow.Run(tmp_path / "läuft")
     assert all(Path(row["source"]).exists() and "写真" in row["source"] for row in rows_of(run))
     assert "Chosen for labelling" in (tmp_path / "läuft" / "report.html").read_text(encoding="utf-8")
-    assert [entry.rank for entry in catalogue_of(run.folder, winnow.data.pool.Pool.open(run.folder.folder("ingest")))._listed.values() if entry.rank]
+    assert len(catalogue_of(run.folder, Pool.open(run.folder.folder("ingest"))).lanes["chosen"].rows) == 10
 
 
 def test_the_section_of_the_report(run: winnow.Run):

@@ -43,8 +43,9 @@ Picture = Callable[[int, bool], bytes]
 class Desk:
     """What the server works on: the log of labels, and the catalogue kept in step with it."""
 
-    def __init__(self, name: str, store: LabelStore, catalogue: Catalogue, who: str = "me") -> None:
-        self.name, self.store, self.catalogue, self.who = name, store, catalogue, who
+    def __init__(self, name: str, store: LabelStore, catalogue: Catalogue, who: str = "me", home: str = "") -> None:
+        """`home` tells the page which run it is at: names of folders repeat, and its queue must not go to another run."""
+        self.name, self.store, self.catalogue, self.who, self.home = name, store, catalogue, who, home or name
         self._seen = 0
         self._lock = threading.Lock()
 
@@ -173,6 +174,7 @@ def _answer_questions(app: FastAPI, desk: Desk, pictures: Pictures) -> None:
         seq = desk.follow()
         return {
             "run": desk.name,
+            "home": desk.home,
             "who": desk.who,
             "classes": desk.classes(),
             "lanes": desk.lanes(),

@@ -34,11 +34,11 @@ def herding(
     points, start = finite(encodings.codes), np.asarray(start, int)
     counts = np.ones(len(points), np.float32) if weights is None else np.asarray(weights, np.float32)
     rows = np.setdiff1d(np.arange(len(points)), start)
+    free, counts = (points[rows], counts[rows]) if len(start) else (points, counts)
     if len(rows) > MOST:
-        rows, counts = _micro_clusters(points, rows, min(MOST, max(MICRO_CLUSTERS, MICRO_SHARE * n)), counts, rng)
-    else:
-        counts = counts[rows]
-    chosen = rows[herd(points[rows], min(n, len(rows)), points[start], counts)]
+        central, counts = _micro_clusters(free, min(MOST, max(MICRO_CLUSTERS, MICRO_SHARE * n)), counts, rng)
+        rows, free = rows[central], free[central]
+    chosen = rows[herd(free, min(n, len(rows)), points[start], counts)]
     return np.append(chosen, _rest(points, n - len(chosen), np.append(start, chosen), rng))
 
 
@@ -82,16 +82,12 @@ def _kernel(points: np.ndarray, width: float) -> np.ndarray:
     return kernel
 
 
-def _micro_clusters(
-    points: np.ndarray, rows: np.ndarray, k: int, counts: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """The most central row of each of at most k small clusters of `rows`, and the weight of all rows in it."""
-    centres = k_means(points[rows], k, rng, rounds=ROUNDS, sample=SAMPLE)
-    cluster, distance = nearest(points[rows], centres)
+def _micro_clusters(points: np.ndarray, k: int, counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The most central row of each of at most k small clusters, and the weight of all rows in it."""
+    cluster, distance = nearest(points, k_means(points, k, rng, rounds=ROUNDS, sample=SAMPLE))
     order = np.lexsort((distance, cluster))
     found, first = np.unique(cluster[order], return_index=True)
-    weights = np.bincount(cluster, weights=counts[rows], minlength=k)[found]
-    return rows[order[first]], weights.astype(np.float32)
+    return order[first], np.bincount(cluster, weights=counts, minlength=k)[found].astype(np.float32)
 
 
 def _rest(points: np.ndarray, n: int, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import getpass
+import hashlib
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -46,8 +47,9 @@ def label(
         if not store.add_classes(who, classes):
             raise OptionError(f"{run.path} has no classes to label with.", "Name them: --classes staff,customer")
         catalogue = catalogue_of(run, pool)
-        desk = Desk(run.path.resolve().name, store, catalogue, who)
         token = start_token(run.path / "labels.token")
+        home = hashlib.sha256(token.encode()).hexdigest()[:16]
+        desk = Desk(run.path.resolve().name, store, catalogue, who, home)
         serve(desk, pictures_of(pool, catalogue, run), token, port=port, tell=tell, open_browser=open_browser)
 
 

@@ -20,7 +20,7 @@ from winnow.learn.encodings import Encodings
 from winnow.options import SelectOptions
 from winnow.run import RunFolder
 from winnow.select.choose import Choice, available, choose, kinds
-from winnow.select.geometry import whitened
+from winnow.select.geometry import nearest, whitened
 from winnow.select.near import distinct
 from winnow.select.odd import unusual
 
@@ -165,9 +165,9 @@ class Desk:
         self.scores[[self.row_of[str(name)] for name in detector.ids]] = detector.calibration
         self.p_values = detector.p_values(self.scores)
         self.everything = np.arange(len(self.encodings))
-        self.method, self.weights = run.options.select.method, uncertain
+        self.method, self.weights = run.options.select.method, np.ones(len(self.encodings))
         if uncertain is not None:
-            self.method = ROUND
+            self.method, self.weights = ROUND, uncertain
         elif self.method == "foreign":
             self.weights = -np.log(np.maximum(self.p_values, STRANGEST))
         self._set_aside(run.options.select)
@@ -179,12 +179,17 @@ class Desk:
         self.points = whitened(self.encodings.codes, usual)
         if self.method == "random":  # of a part of the pictures, a random choice would tell nothing of all
             self.candidates, self.left_out = self.everything, {"near": 0, "odd": 0}
+            self.counts = np.ones(len(self.everything))
             return
         stays = distinct(
             self.encodings.codes[usual], options.near, sources=self.sources[usual], times=self.times[usual], seconds=options.near_seconds
         )
         self.candidates = usual[stays]
         self.left_out = {"near": len(usual) - len(self.candidates), "odd": len(self.odd)}
+        # A person who stood there for a minute counts for all her pictures, though one of them is a candidate.
+        alike = nearest(self.points[np.setdiff1d(usual, self.candidates)], self.points[self.candidates])[0]
+        self.counts = np.ones(len(self.everything))
+        np.add.at(self.counts, self.candidates[alike], 1)
 
     def rows(self, table: Sequence[Row]) -> np.ndarray:
         """Rows of the pictures of a table."""
@@ -261,7 +266,7 @@ class Desk:
             candidates=candidates,
             points=self.points,
             start=start,
-            weights=self.weights,
+            weights=self.counts * self.weights,
             per_group=options.per_group,
             random_share=0.0 if self.method == ROUND else options.random_share,
         )

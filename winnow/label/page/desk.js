@@ -34,8 +34,8 @@ export class Desk extends EventTarget {
     Object.assign(this, { server, outbox, run: state.run, groups: state.groups, timed: state.near });
     this.seq = state.seq;
     this.#take(state);
-    this.undoKey = `winnow ${this.run} undo`;
-    this.viewKey = `winnow ${this.run} view`;
+    this.undoKey = `winnow ${state.home} undo`;
+    this.viewKey = `winnow ${state.home} view`;
     const lane = ["chosen", "all"].find((name) => this.lane(name).total) ?? "all";
     this.filter = { lane, ...NO_FILTER, ...JSON.parse(sessionStorage.getItem(this.viewKey) ?? "{}") };
     if (!this.classNamed(this.filter.label)) this.filter.label = "";

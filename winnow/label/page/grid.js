@@ -32,8 +32,9 @@ export class Grid {
     return rows * columns;
   }
 
-  /** Where the page begins that holds a place of the queue, or the last page when the queue ends before. */
+  /** Where the page begins that holds a place of the queue, or the last page when the queue ends before; the one shown stays. */
   startOf(at) {
+    if (at >= this.start && at < this.start + this.#cells.length) return this.start;
     const place = Math.min(at, this.desk.items.length - 1);
     return place - (place % this.size);
   }
@@ -43,11 +44,12 @@ export class Grid {
     this.start = start;
     const { desk, size } = this;
     await desk.load(start + size + 1);
-    this.selected.clear();
+    if (start !== this.start) return; // turned again meanwhile
     this.#anchor = 0;
     byId("cells").style.gridTemplateRows = `repeat(${this.#shape().rows}, 1fr)`;
     this.#cells = desk.items.slice(start, start + size).map((item, number) => this.#cell(item, number));
     byId("cells").replaceChildren(...this.#cells);
+    this.selected = new Set(this.items.map((item) => item.row)); // what is not shown is not selected
     byId("page-back").disabled = start === 0;
     byId("page-on").disabled = start + size >= desk.items.length;
     this.describe();
@@ -68,7 +70,15 @@ export class Grid {
   async turn(way) {
     const start = Math.max(0, way > 0 ? this.start + this.#cells.length : this.start - this.size);
     await this.desk.load(start + 1);
-    if (start !== this.start && start < this.desk.items.length) await this.desk.goTo(start);
+    if (start === this.start || start >= this.desk.items.length) return;
+    this.start = start;
+    await this.desk.goTo(start);
+  }
+
+  /** Begins anew: another queue. */
+  reset() {
+    this.start = 0;
+    this.#cells = [];
   }
 
   selectAll() {

@@ -20,7 +20,7 @@ class Page {
   #stalled = false; // whether that failed for want of the server
 
   constructor(server, state) {
-    const outbox = new Outbox(server, state.run);
+    const outbox = new Outbox(server, state.home);
     const desk = new Desk(server, outbox, state);
     const pictures = new Pictures(server);
     Object.assign(this, { server, outbox, desk });
@@ -62,7 +62,7 @@ class Page {
   #listen() {
     const { desk, outbox, server } = this;
     desk.addEventListener("state", () => this.#showBars());
-    desk.addEventListener("queue", () => this.#show());
+    desk.addEventListener("queue", () => (this.grid.reset(), this.#show()));
     desk.addEventListener("move", () => this.#show());
     desk.addEventListener("items", () => this.#describe());
     desk.addEventListener("told", ({ detail }) => this.#tell(detail));
@@ -232,7 +232,7 @@ class Page {
     if (!this.server.reachable) return;
     if (this.#stalled) this.#goOn();
     else if (!this.desk.items.length && !this.desk.end) this.#try(this.desk.choose());
-    else this.#show();
+    else if (this.view === "one" || document.querySelector(".cell.missing")) this.#show();
   }
 
   async #poll() {

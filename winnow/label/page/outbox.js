@@ -11,10 +11,10 @@ export class Outbox extends EventTarget {
   #busy = false;
   #wake = () => {};
 
-  constructor(server, run) {
+  constructor(server, home) {
     super();
     this.server = server;
-    this.prefix = `winnow ${run} event `;
+    this.prefix = `winnow ${home} event `;
     server.addEventListener("reachable", () => this.#wake());
     addEventListener("online", () => this.#wake());
     addEventListener("storage", () => this.#changed()); // another tab's events

@@ -1,0 +1,562 @@
+"""The classifier on drawn codes with known classes: heads against slow obvious versions, folds, pseudo-labels, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import winnow
+from winnow.check import check_classifier
+from winnow.classify.classifier import Classifier, unit
+from winnow.classify.folds import deal, follow, leaks
+from winnow.classify.heads import HEADS, Logistic, Neighbours, NearestMean, Spread
+from winnow.classify.learner import calibrated, probabilities
+from winnow.classify.measures import Tally, calibration_error, f1_of, reliability, rise, wilson
+from winnow.classify.pseudo import pseudo_labels
+from winnow.errors import Damaged, DataError, OptionError, RunError
+
+
+def drawn(n: int = 300, classes: int = 3, apart: float = 3.0, seed: int = 0, groups: int = 12):
+    """Codes in 16 dimensions, each class about a centre of its own, each group a little aside; class numbers; groups."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(classes, 16)) * apart / 2
+    truth, group = rng.integers(0, classes, n), np.sort(rng.integers(0, groups, n))
+    aside = np.random.default_rng(98).normal(size=(groups, 16)) * 0.3
+    codes = centres[truth] + aside[group] + rng.normal(size=(n, 16)) + 5
+    return codes.astype(np.float32), truth, np.array([f"clip {number}" for number in group], object)
+
+
+NAMES = np.array(["staff", "customer", "grüße, \"x\""], object)
+
+
+def few(truth: np.ndarray, each: int, seed: int = 0) -> np.ndarray:
+    """Names of a few drawn pictures of each class, "" for the others."""
+    rng, labels = np.random.default_rng(seed), np.full(len(truth), "", object)
+    for kind in np.unique(truth):
+        rows = rng.choice(np.flatnonzero(truth == kind), each, replace=False)
+        labels[rows] = NAMES[kind]
+    return labels
+
+
+# ---- heads
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_every_head_learns_what_is_easy(name: str):
+    codes, truth, groups = drawn()
+    classifier = Classifier(name).fit(codes, few(truth, 10), groups)
+    new, of, _ = drawn(seed=1)
+    assert (classifier.predict(new) == NAMES[of]).mean() > 0.9
+    assert classifier.head_name == name
+    chance = classifier.predict_proba(new)
+    assert chance.shape == (300, 3) and np.allclose(chance.sum(axis=1), 1) and (chance >= 0).all()
+    assert classifier.classes.tolist() == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_contract_of_a_classifier_is_kept(name: str):
+    check_classifier(lambda: Classifier(name))
+
+
+@pytest.mark.parametrize(("classes", "dimensions"), [(2, 16), (3, 16), (2, 400), (3, 400)])
+def test_logistic_regression_is_scikit_learns(classes: int, dimensions: int):
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    target = np.repeat(np.arange(classes), [40, 15, 25][:classes])
+    points = unit(rng.normal(size=(len(target), dimensions)) + np.eye(classes, dimensions)[target] * 3)
+    mine = Logistic(1.0).fit(np.vstack([points, points[:5]]), np.append(target, [-1] * 5), classes)
+    theirs = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-8, max_iter=5000).fit(points, target)
+    new = unit(rng.normal(size=(50, dimensions)))
+    assert np.allclose(probabilities(mine.logits(new), 1.0), theirs.predict_proba(new), atol=2e-3)
+
+
+def test_the_nearest_mean_is_the_nearest_by_cosine():
+    codes, truth, _ = drawn()
+    points = unit(codes - codes.mean(axis=0))
+    means = np.stack([points[truth == kind].mean(axis=0) for kind in range(3)])
+    slow = [max(range(3), key=lambda kind: point @ means[kind] / np.linalg.norm(means[kind])) for point in points]
+    assert NearestMean().fit(points, truth, 3).logits(points).argmax(axis=1).tolist() == slow
+
+
+def test_neighbours_vote_as_by_hand():
+    codes, truth, _ = drawn(n=80)
+    points = unit(codes - codes.mean(axis=0))
+    target = np.where(np.arange(80) < 60, truth, -1)
+    counts = np.bincount(truth[:60])
+    slow = np.zeros((20, 3))
+    for row, point in enumerate(points[60:]):
+        cosine = points[:60] @ point
+        for other in np.argsort(-cosine)[:5]:
+            slow[row, truth[other]] += np.exp(10 * (cosine[other] - 1)) / counts[truth[other]]
+    slow /= slow.sum(axis=1, keepdims=True)
+    assert np.allclose(np.exp(Neighbours(5).fit(points, target, 3).logits(points[60:])), slow, atol=2e-3)
+
+
+def test_label_spreading_is_the_closed_solution():
+    codes, truth, _ = drawn(n=120)
+    points = unit(codes - codes.mean(axis=0))
+    target = np.where(np.arange(120) % 8 == 0, truth, -1)
+    head = Spread().fit(points, target, 3)
+    cosine = points.astype(float) @ points.T
+    near = np.zeros((120, 120))
+    for row in range(120):
+        for other in np.argsort(-cosine[row])[:11]:
+            near[row, other] = np.exp(10 * (cosine[row, other] - 1))
+    near = np.maximum(near, near.T)
+    np.fill_diagonal(near, 0)
+    scale = 1 / np.sqrt(near.sum(axis=1))
+    start = np.zeros((120, 3))
+    known = np.flatnonzero(target >= 0)
+    start[known, target[known]] = 1 / np.bincount(target[known])[target[known]]
+    closed = 0.01 * np.linalg.solve(np.eye(120) - 0.99 * near * scale[:, None] * scale, start)
+    mine, exact = (values / values.sum(axis=1, keepdims=True) for values in (head.shares, closed))
+    assert (mine.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.95
+    assert (head.logits(points).argmax(axis=1) == truth).mean() > 0.9
+
+
+def test_label_spreading_uses_pictures_without_labels():
+    rng = np.random.default_rng(0)
+    angle = np.linspace(0, np.pi, 150)
+    moon = np.stack([np.cos(angle), np.sin(angle)], 1)
+    codes = np.vstack([moon, [1, 0.4] - moon]) + rng.normal(0, 0.04, (300, 2))
+    truth, labels = np.repeat(["upper", "lower"], 150), np.full(300, "", object)
+    labels[[0, 1, 75, 149]], labels[[150, 151, 225, 299]] = "upper", "lower"
+    # of two dimensions the direction alone would not do: two more keep it
+    lifted = np.column_stack([codes, np.ones(300) * 2, np.zeros(300)])
+    spread = (Classifier("spread").fit(lifted, labels).predict(lifted) == truth).mean()
+    linear = (Classifier("logistic").fit(lifted, labels).predict(lifted) == truth).mean()
+    assert spread > linear
+
+
+def test_a_head_forgets_what_it_learnt_before():
+    codes, truth, _ = drawn()
+    points = unit(codes - codes.mean(axis=0))
+    for kind in HEADS.values():
+        again = kind().fit(points, (truth + 1) % 3, 3).fit(points, truth, 3).logits(points)
+        assert np.array_equal(again, kind().fit(points, truth, 3).logits(points))
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_a_class_that_was_not_seen_is_never_predicted(name: str):
+    codes, truth, _ = drawn()
+    points = unit(codes - codes.mean(axis=0))
+    for target in (np.where(truth == 1, -1, truth), np.where(truth == 1, 1, -1)):
+        missing = sorted({0, 1, 2} - set(target[target >= 0]))
+        chance = probabilities(HEADS[name]().fit(points, target, 3).logits(points), 1.0)
+        assert np.isfinite(chance).all() and not chance[:, missing].any()
+
+
+def test_auto_takes_the_nearest_mean_below_three_labels_a_class():
+    codes, truth, groups = drawn()
+    assert Classifier().fit(codes, few(truth, 2), groups).head_name == "mean"
+    assert Classifier().fit(codes, few(truth, 3), groups).head_name == "logistic"
+
+
+# ---- folds
+
+
+def test_folds_keep_groups_whole_and_classes_even():
+    _, truth, groups = drawn(n=600, groups=30)
+    folds = deal(truth, groups, ("a", "b", "c"), 5)
+    assert folds.count == 5 and not folds.notes
+    for name in set(groups):
+        assert len(set(folds.fold[groups == name])) == 1
+    counts = np.array([np.bincount(truth[folds.fold == fold], minlength=3) for fold in range(5)])
+    assert (counts > 0.6 * counts.mean(axis=0)).all() and (counts < 1.4 * counts.mean(axis=0)).all()
+    assert not np.array_equal(folds.fold, deal(truth, groups, ("a", "b", "c"), 5, seed=1).fold)
+
+
+def test_pictures_that_are_their_own_groups_are_dealt_evenly():
+    truth = np.repeat([0, 1], [50, 10])
+    folds = deal(truth, np.arange(60), ("a", "b"), 5)
+    assert [np.bincount(truth[folds.fold == fold]).tolist() for fold in range(5)] == [[10, 2]] * 5
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10])
+@pytest.mark.parametrize("seed", range(8))
+def test_in_the_rest_of_every_fold_every_class_occurs(count: int, seed: int):
+    rng = np.random.default_rng(seed)
+    truth = np.append([0, 0, 1, 1, 2, 2], rng.choice(3, int(rng.integers(0, 20)), p=[0.8, 0.1, 0.1]))
+    groups = rng.integers(0, int(rng.integers(1, 6)), len(truth))
+    folds = deal(truth, groups, ("a", "b", "c"), count, seed)
+    assert set(folds.fold) <= set(range(folds.count)) and folds.count <= count
+    for fold in set(folds.fold):
+        assert set(truth[folds.fold != fold]) == {0, 1, 2}
+    for unit_ in set(folds.units):
+        assert len(set(folds.fold[folds.units == unit_])) == 1
+
+
+def test_one_group_is_cut_into_contiguous_blocks_and_told():
+    truth = np.tile([0, 1], 50)
+    folds = deal(truth, np.array(["film.mp4"] * 100), ("a", "b"), 5)
+    assert "film.mp4" in folds.notes[0] and "one group" in folds.notes[0]
+    for kind in (0, 1):
+        blocks = folds.fold[truth == kind]
+        assert (np.diff(blocks) != 0).sum() == 4 and set(np.bincount(blocks)) == {10}
+
+
+def test_a_class_of_one_group_is_named_and_only_that_group_is_cut():
+    truth, groups = np.tile([0, 1], 60), np.repeat([f"clip {number}" for number in range(6)], 20)
+    truth[(truth == 1) & (groups != "clip 3")] = 0
+    folds = deal(truth, groups, ("player", "referee"), 3)
+    assert len(folds.notes) == 1 and "'referee'" in folds.notes[0] and "player" not in folds.notes[0]
+    assert [len(set(folds.fold[groups == f"clip {number}"])) for number in range(6)] == [1, 1, 1, 3, 1, 1]
+
+
+def test_folders_of_classes_are_told():
+    truth = np.repeat([0, 1], 30)
+    folds = deal(truth, np.repeat(["cats", "dogs"], 30), ("cats", "dogs"), 5)
+    assert folds.notes[0].startswith("Each class has a group of its own") and folds.count == 5
+
+
+def test_every_other_picture_follows_its_group():
+    _, truth, groups = drawn(n=400, groups=20)
+    rows = np.sort(np.random.default_rng(0).choice(np.flatnonzero(groups != "clip 7"), 60, replace=False))
+    folds = deal(truth[rows], groups[rows], ("a", "b", "c"), 5)
+    everywhere = follow(folds, rows, groups)
+    assert np.array_equal(everywhere[rows], folds.fold)
+    for name in set(groups):
+        assert len(set(everywhere[groups == name])) == 1
+    one = follow(deal(np.tile([0, 1], 10), np.zeros(20), ("a", "b"), 2), np.arange(0, 200, 10), np.zeros(200))
+    assert (np.diff(one) != 0).sum() == 1
+
+
+def test_a_split_that_leaks_is_told():
+    codes, truth, _ = drawn(n=60)
+    points = unit(codes - codes.mean(axis=0))
+    twice, fold = np.vstack([points, points[:7]]), np.append(np.zeros(60, int), np.ones(7, int))
+    assert leaks(twice, fold) == 14
+    assert leaks(points, np.arange(60) % 5) == 0
+    assert leaks(points[:2], np.array([0, 1])) == 0
+    doubled = np.vstack([codes, codes])
+    note = Classifier().fit(doubled, np.tile(NAMES[truth], 2)).notes[-1]
+    assert "near-identical" in note and "of the 120" in note
+
+
+# ---- measures
+
+
+def test_f1_and_confusion_are_scikit_learns():
+    from sklearn.metrics import confusion_matrix, f1_score
+
+    rng = np.random.default_rng(0)
+    truth, said = rng.integers(0, 4, 200), rng.integers(0, 4, 200)
+    tally = Tally.of(truth, said, rng.integers(0, 9, 200), 4)
+    assert np.array_equal(tally.confusion, confusion_matrix(truth, said))
+    assert np.allclose(tally.f1, f1_score(truth, said, average=None))
+    assert tally.macro_f1 == pytest.approx(f1_score(truth, said, average="macro"))
+    assert f1_of(np.zeros((3, 3))).tolist() == [0, 0, 0]
+
+
+def test_the_bootstrap_draws_whole_groups():
+    rng = np.random.default_rng(0)
+    truth, said, groups = rng.integers(0, 2, 90), rng.integers(0, 2, 90), np.repeat(np.arange(6), 15)
+    tally = Tally.of(truth, said, groups, 2)
+    weights = np.random.default_rng(0).multinomial(6, np.full(6, 1 / 6), 5)
+    from sklearn.metrics import f1_score
+
+    slow = [f1_score(truth, said, average=None, sample_weight=part[groups]) for part in weights]
+    assert np.allclose(tally.drawn(0, 5), slow)
+    (low, high), (lowest, highest) = tally.intervals()[0][0], tally.intervals()[1]
+    assert low < tally.f1[0] < high and lowest < tally.macro_f1 < highest
+    assert Tally.of(truth, said, np.zeros(90), 2).intervals() is None
+
+
+def test_a_rise_has_the_error_of_the_difference():
+    rng = np.random.default_rng(0)
+    truth, groups = rng.integers(0, 2, 400), np.arange(400)
+    said = np.where(rng.random(400) < 0.3, 1 - truth, truth)
+    better = said.copy()
+    better[:20] = truth[:20]
+    before, after = (Tally.of(truth, each, groups, 2) for each in (said, better))
+    gain, error = rise(before, after)
+    assert gain > error > 0 and error < before.drawn().mean(axis=1).std()
+    assert rise(before, before) == (0.0, 0.0)
+
+
+def test_wilson_is_the_published_interval():
+    assert wilson(47, 50) == pytest.approx((0.8378, 0.9794), abs=1e-4)
+    assert wilson(0, 0) == (0.0, 1.0) and wilson(0, 10)[0] == 0 and wilson(10, 10)[1] == 1
+
+
+def test_temperature_finds_the_one_that_was_hidden():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(20000, 3)) * 2
+    chance = probabilities(logits, 1.0)
+    truth = (chance.cumsum(axis=1) > rng.random((20000, 1))).argmax(axis=1)
+    assert calibrated(logits * 5, truth) == pytest.approx(5, rel=0.05)
+    right, sure = chance.argmax(axis=1) == truth, chance.max(axis=1)
+    assert calibration_error(sure, right) < 0.02 < calibration_error(probabilities(logits, 0.2).max(axis=1), right)
+    assert sum(number for *_, number in reliability(sure, right)) == 20000
+    assert reliability(np.empty(0), np.empty(0, bool)) == []
+
+
+def test_the_measures_are_of_heads_that_have_not_seen_the_picture():
+    """By hand: the same folds, a head fitted without each."""
+    codes, truth, groups = drawn(apart=1.0)
+    labels = few(truth, 20)
+    held = Classifier("mean").fit(codes, labels, groups).held_out
+    points, rows = unit(codes - codes.mean(axis=0)), np.flatnonzero(labels != "")
+    names = sorted(NAMES)
+    target = np.array([names.index(label) for label in labels[rows]])
+    assert np.array_equal(held.rows, rows) and np.array_equal(held.target, target)
+    said = np.empty(len(rows), int)
+    for fold in set(held.fold):
+        learnt = NearestMean().fit(points[rows[held.fold != fold]], target[held.fold != fold], 3)
+        said[held.fold == fold] = learnt.logits(points[rows[held.fold == fold]]).argmax(axis=1)
+    assert np.array_equal(held.predicted, said)
+    for name in set(groups[rows]):
+        assert len(set(held.fold[groups[rows] == name])) == 1
+
+
+def test_noise_is_worth_nothing():
+    rng = np.random.default_rng(0)
+    codes, labels = rng.normal(size=(400, 64)), np.tile(["a", "b"], 200)
+    for head in HEADS:
+        classifier = Classifier(head, pseudo=0 if head == "spread" else 50).fit(codes, np.where(np.arange(400) < 150, labels, ""))
+        assert abs(classifier.held_out.tally.macro_f1 - 0.5) < 0.15
+
+
+# ---- pseudo-labels
+
+
+def test_pseudo_labels_have_a_quota_a_class():
+    chance = np.array([[0.9, 0.1]] * 8 + [[0.6, 0.4]] * 2 + [[0.2, 0.8], [0.3, 0.7], [0.45, 0.55], [0.1, 0.9]])
+    rows, kinds = pseudo_labels(chance, 3)
+    assert rows.tolist() == [0, 1, 2, 13, 10] and kinds.tolist() == [0, 0, 0, 1, 1]  # of four, half
+    assert pseudo_labels(chance, 100)[0].tolist() == [0, 1, 2, 3, 4, 13, 10]
+    allowed = np.ones(14, bool)
+    allowed[[0, 13]] = False
+    assert pseudo_labels(chance, 2, allowed)[0].tolist() == [1, 2, 10]
+    assert len(pseudo_labels(chance, 0)[0]) == 0 and len(pseudo_labels(np.empty((0, 2)), 5)[0]) == 0
+
+
+@pytest.mark.parametrize("wrong", [[0.1, 0.9], [[np.nan, 1]], [[-0.1, 1.1]], np.zeros((2, 2, 2))])
+def test_probabilities_that_are_none_are_refused(wrong: object):
+    with pytest.raises(DataError, match="Probabilities of shape"):
+        pseudo_labels(wrong, 1)
+
+
+def pseudo_setting():
+    """A labelled few at one end of two long clouds, so that the unlabelled tell where these go on."""
+    rng = np.random.default_rng(3)
+    truth = np.tile([0, 1], 400)
+    codes = rng.normal(size=(800, 24)) * 0.9
+    codes[:, 0] += np.where(truth == 1, 1.2, -1.2)
+    codes[:, 1] += np.where(truth == 1, 1.2, -1.2)
+    labels = np.full(800, "", object)
+    rows = np.concatenate([rng.choice(np.flatnonzero(truth == kind), 12, replace=False) for kind in (0, 1)])
+    labels[rows] = NAMES[truth[rows]]
+    return codes, truth, labels, np.repeat(np.arange(80), 10)
+
+
+def test_pseudo_labels_are_kept_only_while_f1_rises():
+    codes, truth, labels, groups = pseudo_setting()
+    for head in ("logistic", "mean", "neighbours"):
+        plain, classifier = Classifier(head).fit(codes, labels, groups), Classifier(head, pseudo=150).fit(codes, labels, groups)
+        assert [part.kept for part in classifier.done] == [part.rise > part.error for part in classifier.done]
+        assert all(part.kept for part in classifier.done[:-1]) and 1 <= len(classifier.done) <= 3
+        kept = [part for part in classifier.done if part.kept]
+        assert len(classifier.pseudo_rows) == (sum(kept[-1].counts) if kept else 0)
+        if not kept:
+            assert np.array_equal(plain.predict_proba(codes), classifier.predict_proba(codes))
+        assert (labels[classifier.pseudo_rows] == "").all()
+
+
+def test_pseudo_labels_help_where_they_can():
+    """The means of few labels in many dimensions are poor; those of many pictures that mostly have the right class are not."""
+    gains, kept = [], 0
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        truth = np.tile([0, 1], 500)
+        codes = rng.normal(size=(1000, 100)) + np.where(truth == 1, 1, -1)[:, None] * (np.arange(100) < 10) * 0.8
+        labels = np.full(1000, "", object)
+        labels[:30] = NAMES[truth[:30]]
+        new = rng.normal(size=(1000, 100)) + np.where(truth == 1, 1, -1)[:, None] * (np.arange(100) < 10) * 0.8
+        before, after = Classifier("mean").fit(codes, labels), Classifier("mean", pseudo=200).fit(codes, labels)
+        kept += len(after.pseudo_rows) > 0
+        right = [(part.predict(new) == NAMES[truth]).mean() for part in (before, after)]
+        gains.append(right[1] - right[0])
+    assert kept >= 3 and np.mean(gains) > 0.01 and min(gains) > -0.01
+
+
+def test_what_is_foreign_is_never_a_pseudo_label():
+    codes, truth, labels, groups = pseudo_setting()
+    foreign = np.arange(800) % 3 == 0
+    learner_of = Classifier("mean", pseudo=100)
+    learner_of.fit(codes, labels, groups, foreign=foreign)
+    after = learner_of.learner.with_pseudo(learner_of.learner.tuned(), 100, (learner_of.learner.target < 0) & ~foreign)
+    added = (after.target >= 0) & (learner_of.learner.target < 0)
+    assert added.any() and not (added & foreign).any()
+
+
+def test_no_pseudo_label_stands_in_the_fold_that_measures_nor_has_learnt_from_it():
+    codes, truth, labels, groups = pseudo_setting()
+    classifier = Classifier("mean", pseudo=100).fit(codes, labels, groups)
+    learner = classifier.learner
+    start = learner.learn(learner.target, learner.apart(learner.target))
+    after = learner.with_pseudo(start, 100, learner.target < 0)
+    for fold in learner.folds:
+        assert (after.apart[fold][learner.fold == fold] == -1).all()
+    # With the labels of one fold exchanged, what that fold's own head learns from does not change.
+    other = learner.target.copy()
+    mine = (learner.fold == 0) & (other >= 0)
+    other[mine] = 1 - other[mine]
+    learner.target = other
+    again = learner.with_pseudo(learner.learn(other, learner.apart(other)), 100, other < 0)
+    assert np.array_equal(again.apart[0], after.apart[0]) and not np.array_equal(again.apart[1], after.apart[1])
+
+
+def test_pseudo_labels_of_one_class_alone_are_no_harm():
+    codes, truth, groups = drawn(classes=2)
+    labels = few(truth, 5)
+    only = (truth == 0) | (labels != "")
+    classifier = Classifier(pseudo=50).fit(codes[only], labels[only], groups[only])
+    assert (classifier.predict(codes) == NAMES[truth]).mean() > 0.85
+
+
+# ---- options, input, files
+
+
+def test_every_option_changes_something():
+    codes, truth, groups = drawn(apart=1.2)
+    labels = few(truth, 8)
+    base = Classifier().fit(codes, labels, groups)
+    assert np.array_equal(base.predict_proba(codes), Classifier().fit(codes, labels, groups).predict_proba(codes))
+    for option in ({"head": "mean"}, {"head": "neighbours"}, {"head": "spread"}, {"folds": 3}, {"seed": 1}):
+        assert not np.array_equal(base.predict_proba(codes), Classifier(**option).fit(codes, labels, groups).predict_proba(codes)), option
+    first = [Classifier(pseudo=30, rounds=rounds).fit(codes, labels, groups).done[0].counts for rounds in (1, 3)]
+    assert sum(first[0]) > sum(first[1]) > 0
+    assert not Classifier().fit(codes, labels, groups).done
+    assert not np.array_equal(base.held_out.fold, Classifier().fit(codes, labels).held_out.fold)
+
+
+def test_numbers_are_labels_too():
+    codes, truth, groups = drawn()
+    labels = np.where(np.arange(300) % 5 == 0, truth * 10, -1)
+    classifier = Classifier().fit(codes, labels, groups)
+    assert classifier.classes.tolist() == [0, 10, 20] and set(classifier.predict(codes).tolist()) == {0, 10, 20}
+    assert Classifier().fit(codes, [None if label < 0 else "x" * (1 + label // 10) for label in labels]).classes.tolist() == ["x", "xx", "xxx"]
+
+
+def test_the_learning_curve_ends_where_the_classifier_is():
+    codes, truth, groups = drawn(apart=1.5)
+    classifier = Classifier().fit(codes, few(truth, 20), groups)
+    curve = classifier.learning_curve()
+    assert [count for count, _ in curve] == [15, 30, 45, 60]
+    assert np.array_equal(curve[-1][1].predicted, classifier.held_out.predicted)
+    assert curve[0][1].tally.macro_f1 < curve[-1][1].tally.macro_f1
+    by_class = np.argsort(np.argsort(classifier.held_out.target, kind="stable"))
+    assert classifier.learning_curve(by_class)[0][1].tally.macro_f1 < curve[0][1].tally.macro_f1  # the first are of one class
+
+
+BAD = [
+    (dict(labels=[""] * 6), "There is no label"),
+    (dict(labels=["a", "a", "", "", "", "a"]), "All 3 labels are of one class, 'a'"),
+    (dict(labels=["a", "a", "b", "", "", "c"]), "'b', 'c' have one label"),
+    (dict(labels=["a", "a", 3, 3, "", ""]), "several types"),
+    (dict(labels=["a", "b"]), r"'labels' has shape \(2,\); with 6 codes"),
+    (dict(labels=["a", "a", "b", "b", "", ""], groups=["x"]), "'groups' has shape"),
+    (dict(labels=["a", "a", "b", "b", "", ""], foreign=[True]), "'foreign' has shape"),
+    (dict(codes=np.full((6, 2), np.nan), labels=["a", "a", "b", "b", "", ""]), "6 of 6 codes are not finite"),
+    (dict(codes=np.zeros(6), labels=["a"] * 6), "must be a"),
+]
+
+
+@pytest.mark.parametrize(("given", "says"), BAD, ids=[says[:20] for _, says in BAD])
+def test_bad_input_is_told(given: dict, says: str):
+    codes = given.pop("codes", np.random.default_rng(0).normal(size=(6, 2)))
+    with pytest.raises(DataError, match=says):
+        Classifier().fit(codes, **given)
+
+
+def test_bad_options_are_told():
+    with pytest.raises(OptionError, match="no head 'logistics'"):
+        Classifier("logistics")
+    for option in ({"folds": 1}, {"pseudo": -1}, {"rounds": 0}):
+        with pytest.raises(OptionError, match="or more"):
+            Classifier(**option)
+
+
+def test_equal_codes_do_not_break_it():
+    labels = ["a", "a", "a", "b", "b", "b"]
+    for head in HEADS:
+        chance = Classifier(head).fit(np.ones((6, 4)), labels).predict_proba(np.ones((3, 4)))
+        assert np.isfinite(chance).all()
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path):
+    codes, truth, groups = drawn()
+    classifier = Classifier(name).fit(codes, few(truth, 6), groups)
+    classifier.save(tmp_path / "classifier", measured={"x": 1})
+    loaded = winnow.Classifier.load(tmp_path / "classifier")
+    assert np.array_equal(loaded.predict_proba(codes), classifier.predict_proba(codes))
+    assert loaded.predict(codes).tolist() == classifier.predict(codes).tolist()
+    assert json.loads((tmp_path / "classifier" / "classifier.json").read_text())["measured"] == {"x": 1}
+    assert sorted(path.name for path in (tmp_path / "classifier").iterdir()) == ["classifier.json", "classifier.npz"]
+    with pytest.raises(DataError, match="3 dimensions"):
+        loaded.predict(codes[:, :3])
+
+
+def test_files_that_were_changed_are_told(tmp_path: Path):
+    codes, truth, groups = drawn()
+    with pytest.raises(DataError, match="not been fitted"):
+        Classifier().save(tmp_path)
+    with pytest.raises(DataError, match="not been fitted"):
+        Classifier().predict(codes)
+    with pytest.raises(RunError, match="no finished classifier"):
+        Classifier.load(tmp_path)
+    Classifier().fit(codes, few(truth, 6), groups).save(tmp_path)
+    whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for path, data in whole.items():
+        for spoilt in (data[: len(data) // 2], data.replace(b"1", b"2"), b""):
+            path.write_bytes(spoilt)
+            with pytest.raises(Damaged):
+                Classifier.load(tmp_path)
+        path.write_bytes(data)
+    (tmp_path / "classifier.npz").unlink()
+    with pytest.raises(RunError, match="missing"):
+        Classifier.load(tmp_path)
+
+
+KILLED = """
+import os, sys, numpy as np, winnow.files as files
+from winnow.classify.classifier import Classifier
+rng = np.random.default_rng(int(sys.argv[2]))
+made = Classifier("mean").fit(rng.normal(size=(40, 8)), ["a", "b"] * 20)
+calls, replace = [0], os.replace
+def stop(*args):
+    calls[0] += 1
+    if calls[0] == int(sys.argv[3]): os.kill(os.getpid(), 9)
+    replace(*args)
+os.replace = stop
+made.save(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_killed_while_writing_nothing_half_is_read(at: int, tmp_path: Path):
+    def save(seed: int, kill: int) -> int:
+        return subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(seed), str(kill)], check=False).returncode
+
+    assert save(0, 0) == 0
+    Classifier.load(tmp_path)
+    assert save(1, at) == -signal.SIGKILL
+    with pytest.raises(RunError, match="no finished classifier"):
+        Classifier.load(tmp_path)
+    assert save(1, 0) == 0
+    Classifier.load(tmp_path)
+
+
+def test_no_torch_is_loaded():
+    code = "import sys, winnow.classify.classifier, winnow.steps.classify; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=dict(os.environ)).returncode == 0
