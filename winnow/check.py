@@ -3,6 +3,7 @@
     check_scorer(MyScorer)          # a class or a function that makes an unfitted scorer
     check_model(my_model)           # a winnow.models.contract.Model
     check_selector(my_selector)     # a function (encodings, n, rng, *, start, weights) -> rows
+    check_classifier(MyClassifier)  # a class or a function that makes an unfitted classifier
 
 Each returns None or raises `ContractError` with the sentence of the contract that is broken.
 """
@@ -194,6 +195,48 @@ def _check_manners(select: Selector, name: str, encodings: Encodings) -> None:
 
 def _same_state(one: Any, other: Any) -> bool:
     return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def check_classifier(make: Callable[[], Any]) -> None:
+    """Checks the contract of a classifier made by `make()`: fit, predict_proba, predict and errors, on codes of three classes
+    of which a fifth is labelled."""
+    codes, truth = _of_classes(300, 0)
+    new, expected = _of_classes(90, 1)
+    labels = np.where(np.arange(300) % 5 == 0, np.array(["one", "two", "three"], object)[truth], "")
+    groups = np.arange(300) // 10
+    classifier = make()
+    name = type(classifier).__name__
+    _refuses(lambda: classifier.predict_proba(new), f"{name}.predict_proba before fit must raise a WinnowError that says so")
+    given = codes.copy(), labels.copy(), groups.copy()
+    _require(classifier.fit(codes, labels, groups) is classifier, f"{name}.fit must return the classifier itself.")
+    untouched = all(np.array_equal(one, other) for one, other in zip(given, (codes, labels, groups), strict=True))
+    _require(untouched, f"{name}.fit must not change what it is given.")
+    _require(sorted(classifier.classes) == ["one", "three", "two"], f"{name}.classes must be the classes of the labels.")
+    chance = classifier.predict_proba(new)
+    _require(chance.shape == (90, 3), f"{name}.predict_proba must be of shape (90, 3), not {chance.shape}.")
+    sound = bool(np.isfinite(chance).all() and (chance >= 0).all()) and np.allclose(chance.sum(axis=1), 1)
+    _require(sound, f"{name}.predict_proba must give probabilities that add up to 1.")
+    said = classifier.predict(new)
+    best = np.asarray(classifier.classes)[chance.argmax(axis=1)]
+    _require(np.array_equal(said, best), f"{name}.predict must give the most probable class.")
+    right = float((said == np.array(["one", "two", "three"], object)[expected]).mean())
+    _require(right > 0.9, f"{name} must learn three classes that lie far apart; here {right:.0%} were right.")
+    alone = np.concatenate([classifier.predict_proba(new[row : row + 1]) for row in range(len(new))])
+    _require(np.allclose(alone, chance, atol=TOLERANCE), f"{name}.predict_proba must not depend on the pictures beside it.")
+    _require(classifier.predict_proba(new[:0]).shape == (0, 3), f"{name}.predict_proba of no pictures must be of shape (0, 3).")
+    again = make().fit(codes, labels, groups).predict_proba(new)
+    _require(np.array_equal(again, chance), f"{name} must learn the same from the same labels.")
+    _refuses(lambda: make().fit(codes, np.full(300, "", object), groups), f"{name}.fit without a label must raise a WinnowError")
+    _refuses(lambda: make().fit(codes, np.full(300, "one", object), groups), f"{name}.fit on one class must raise a WinnowError")
+    _refuses(lambda: classifier.predict_proba(new[:, :-1]), f"{name}.predict_proba of fewer dimensions must raise a WinnowError")
+    _refuses(lambda: classifier.predict_proba(new * np.nan), f"{name}.predict_proba of what is no number must raise a WinnowError")
+
+
+def _of_classes(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (n, 8) of three classes that lie far apart, and the number of each one's class."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 3, n)
+    return (rng.normal(size=(n, 8)) + 6 * np.eye(3, 8)[truth]).astype(np.float32), truth
 
 
 def check_model(model: Model) -> None:

@@ -71,7 +71,7 @@ class Classifier:
         few = np.bincount(target[rows]).min() < FEWEST
         self.head_name = self.head if self.head != "auto" else "mean" if few else "logistic"
         folds = deal(target[rows], groups[rows], tuple(str(name) for name in self.classes), self.folds, self.seed)
-        self.notes = (*folds.notes, *_leak(leaks(points[rows], folds.fold), len(rows)))
+        self.notes = (*folds.notes, *_leak(leaks(points[rows], target[rows], folds.fold), len(rows)))
         self.learner = Learner(HEADS[self.head_name](), points, target, groups, folds, self.seed)
         learnt = self.learner.tuned()
         self.done = ()

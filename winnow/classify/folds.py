@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NEAR = 0.1  # share of the usual squared distance of two pictures below which they are near-identical
+NEAR = 0.1  # share of the usual squared distance of two pictures of a class below which they are near-identical
+SAME = 1e-6  # squared distance that rounding makes
 BLOCK = 1024  # rows of a block of distances
 NAMED = 3  # classes or groups that a note names
 
@@ -74,15 +75,17 @@ def follow(folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0) ->
     return np.where(fold < 0, place[group], fold)
 
 
-def leaks(points: np.ndarray, fold: np.ndarray) -> int:
+def leaks(points: np.ndarray, target: np.ndarray, fold: np.ndarray) -> int:
     """How many of the pictures have a near-identical one in another fold: the split leaks by these.
 
-    `points` (n, d) of length 1; near-identical is nearer than a tenth of the usual squared distance of two of them.
+    `points` (n, d) of length 1, of the classes `target` (n,); near-identical is nearer than a tenth of the usual squared
+    distance of two of one class.
     """
     if len(points) < 3:
         return 0
-    some = points[np.linspace(0, len(points) - 1, min(len(points), BLOCK)).astype(int)]
-    limit = NEAR * float(np.median((2 - 2 * some @ some.T)[np.triu_indices(len(some), 1)]))
+    some = np.linspace(0, len(points) - 1, min(len(points), BLOCK)).astype(int)
+    alike = np.triu(target[some, None] == target[some], 1)
+    limit = SAME + NEAR * float(np.median((2 - 2 * points[some] @ points[some].T)[alike])) if alike.any() else SAME
     found = 0
     for start in range(0, len(points), BLOCK):
         part = slice(start, start + BLOCK)

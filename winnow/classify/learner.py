@@ -112,10 +112,10 @@ class Learner:
 
     def _logits(self, apart: np.ndarray) -> np.ndarray:
         """Logits (m, classes) of the labelled pictures, each by the head that holds its fold out."""
-        logits = np.empty((len(self.rows), self.classes))
+        logits = np.zeros((len(self.rows), self.classes))
         for fold in self.folds:
             mine = self.fold[self.rows] == fold
-            if mine.any():
+            if mine.any() and (apart[fold] >= 0).any():  # of the first few labels, all may be of one fold
                 self.head.fit(self.points, apart[fold], self.classes)
                 logits[mine] = self.head.logits(self.points[self.rows[mine]])
         return logits

@@ -1,0 +1,371 @@
+"""classify, predict and round on a small run: labels from everywhere, tables, the report, kills, and input that is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import winnow
+from winnow.errors import DataError, InputError, OptionError, RunError
+from winnow.label.store import Event
+from winnow.report.classes import confusion_matrix, label_curve, reliability_curve
+from winnow.show import classify as told
+from winnow.steps import select as select_step
+from winnow.steps.label import catalogue_of, open_store
+from winnow.steps.report_classifier import classifier_sections
+from winnow.steps.round import uncertainty
+
+from conftest import blocks, stripes, winnow_command
+
+
+def clips(folder: Path, groups: int, each: int, seed: int = 0) -> Path:
+    """Folders of pictures of two kinds, told by their names."""
+    rng = np.random.default_rng(seed)
+    for group in range(groups):
+        (folder / f"clip ä{group}").mkdir(parents=True, exist_ok=True)
+        for number in range(each):
+            for kind, draw in (("stripes", stripes), ("blocks", blocks)):
+                Image.fromarray(draw(rng)).save(folder / f"clip ä{group}" / f"{number} {kind}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A seeded random SqueezeNet: its codes tell stripes from blocks without any training."""
+    import torch
+    from safetensors.torch import save_file
+    from torchvision.models import squeezenet1_1
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
+    save_file(squeezenet1_1(weights=None).state_dict(), path)
+    return path
+
+
+def encoded(folder: Path, source: Path, weights: Path) -> winnow.Run:
+    run = winnow.Run(folder, "codes", size=(32, 32), backbone="squeezenet1_1", weights=weights)
+    run.ingest(source)
+    run.train()
+    run.encode()
+    run.calibrate()
+    return run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
+    """A run of six clips of ten pictures of each kind."""
+    folder = tmp_path_factory.mktemp("shop")
+    encoded(folder / "run", clips(folder / "in", 6, 10), weights)
+    return folder
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> winnow.Run:
+    return winnow.Run(shutil.copytree(made / "run", tmp_path / "run"))
+
+
+@pytest.fixture(autouse=True)
+def small_maps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select_step, "MAPPED", 10)
+
+
+def kind_of(source: str) -> str:
+    return Path(source).stem.split()[-1]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def sources_of(run: winnow.Run) -> list[str]:
+    return [str(source) for source in run.folder and winnow_pool(run).column("source")]
+
+
+def winnow_pool(run: winnow.Run):
+    from winnow.data.pool import Pool
+
+    return Pool.open(run.folder.folder("ingest"))
+
+
+def labels_file(path: Path, run: winnow.Run, every: int = 5, wrong: int = 0) -> Path:
+    """A CSV of the true label of every fifth picture, the first few of them wrong."""
+    rows = [(source, kind_of(source)) for source in sources_of(run)][::every]
+    other = {"stripes": "blocks", "blocks": "stripes"}
+    rows = [(source, other[kind] if place < wrong else kind) for place, (source, kind) in enumerate(rows)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("source", "label"), *rows])
+    return path
+
+
+def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_path: Path):
+    result = run.classify(labels=labels_file(tmp_path / "labels.csv", run))
+    assert result["labelled"] == 24 and result["head"] == "logistic" and result["macro_f1"] > 0.9
+    assert result["folds"] == 5 and result["groups"] == 6
+    assert len(result["notes"]) <= 1 and all("near-identical" in note for note in result["notes"])  # stripes are much alike
+    folder = run.folder.path / "classifier"
+    assert sorted(path.name for path in folder.iterdir()) == ["audit.csv", "classifier.json", "classifier.npz", "labelled.csv", "pseudo.csv"]
+    rows = table(folder / "labelled.csv")
+    assert len(rows) == 24 and all(kind_of(row["source"]) == row["label"] for row in rows)
+    confusion = np.zeros((2, 2), int)
+    names = ["blocks", "stripes"]
+    for row in rows:
+        confusion[names.index(row["label"]), names.index(row["class"])] += 1
+        assert float(row["probability"]) == pytest.approx(max(float(row[f"p_{name}"]) for name in names), abs=1e-4)
+    assert confusion.tolist() == result["confusion"]
+    assert len({(row["group"], row["fold"]) for row in rows}) == 6
+    assert json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["measured"]["macro_f1"] == result["macro_f1"]
+    says = told(result, run.folder.path)
+    assert "macro F1" in says and "stripes" in says and "more labels" in says
+
+
+def test_labels_of_the_store_and_of_the_sources(run: winnow.Run, weights: Path, tmp_path: Path):
+    pool = winnow_pool(run)
+    with open_store(run.folder) as store:
+        store.add_classes("ann", ["stripes", "blocks"])
+        catalogue = catalogue_of(run.folder, pool)
+        items = list(zip(pool.column("id"), pool.column("source"), strict=True))[:40]
+        store.add("ann", [Event(f"e{place}", item, "label", kind_of(source)) for place, (item, source) in enumerate(items)], catalogue)
+        store.add("ann", [Event("gone", "of before", "label", "stripes")])
+    result = run.classify()
+    assert (result["origin"], result["labelled"]) == ("the run's labels", 40) and result["curve"]["in_order"]
+    assert "1 labels are of items that the pool has no more" in result["notes"][0]
+
+    listed = tmp_path / "list.csv"
+    rows = [(source, "clip" + str(place % 4), kind_of(source)) for place, source in enumerate(sources_of(run))]
+    with listed.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("path", "group", "label"), *rows])
+    other = encoded(tmp_path / "listed", listed, weights)
+    result = other.classify()
+    assert result["origin"].startswith("the labels that the sources") and result["labelled"] == 120 and result["groups"] == 4
+
+
+def test_the_recipe_transfer_takes_folders_as_classes(made: Path, tmp_path: Path):
+    """VGG16 with seeded random weights: the first fully connected layer's 4096 values, then a classifier."""
+    import torch
+    from safetensors.torch import save_file
+    from torchvision.models import vgg16
+
+    torch.manual_seed(0)
+    save_file(vgg16(weights=None, init_weights=False).state_dict(), tmp_path / "vgg16.safetensors")
+    for path in sorted((made / "in").rglob("*.png"))[::7]:
+        (tmp_path / "in" / kind_of(str(path))).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "in" / kind_of(str(path)) / f"{path.parent.name} {path.name}")
+    done = winnow_command("run", "transfer", tmp_path / "in", "--to", tmp_path / "run", "--size", "64", "64", "--weights", tmp_path / "vgg16.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert "into 4,096 dimensions" in done.stdout and "the names of the pictures' folders" in done.stdout
+    assert "Each class has a group of its own" in done.stdout
+    assert set(json.loads((tmp_path / "run" / "run.json").read_text())["steps"]) == {"ingest", "train", "encode", "calibrate", "classify"}
+    assert "Learning curve" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert winnow.Run(tmp_path / "run").folder.options.ingest.size == (64, 64)
+    assert winnow.options.load_recipe("transfer").options.model.layer == "classifier.1"
+
+
+def test_without_the_option_folders_are_no_classes(run: winnow.Run):
+    with pytest.raises(DataError, match="has no labels") as caught:
+        run.classify()
+    assert "--folders" in caught.value.remedy
+    assert run.classify(folders=True)["origin"] == "the names of the pictures' folders"
+
+
+def test_predictions_of_new_pictures(run: winnow.Run, made: Path, tmp_path: Path):
+    run.classify(labels=labels_file(tmp_path / "labels.csv", run))
+    clips(tmp_path / "new", 2, 8, seed=7)
+    Image.new("RGB", (48, 48), (0, 255, 0)).save(tmp_path / "new" / "green.png")
+    (tmp_path / "new" / "broken.png").write_bytes(b"\x89PNG")
+    result = run.predict(tmp_path / "new", to=tmp_path / "out")
+    rows = table(tmp_path / "out" / "predictions.csv")
+    assert list(rows[0]) == ["id", "source", "time", "class", "probability", "p_blocks", "p_stripes", "p_value", "belongs"]
+    assert len(rows) == result["pictures"] == 33 and result["refused"] == 1
+    known = [row for row in rows if "green" not in row["source"]]
+    assert np.mean([row["class"] == kind_of(row["source"]) for row in known]) > 0.85
+    for row in rows:
+        assert float(row["p_blocks"]) + float(row["p_stripes"]) == pytest.approx(1, abs=2e-4)
+    scored = run.score(tmp_path / "new", to=tmp_path / "scored")
+    assert [row["belongs"] for row in rows] == [row["belongs"] for row in table(tmp_path / "scored" / "scores.csv")]
+    assert result["foreign"] == len(rows) - scored["belong"]
+    assert run.predict(made / "in")["folder"] == run.folder.path / "predictions"
+    codes = run.encodings.codes
+    said = {row["id"]: row["class"] for row in table(run.folder.path / "predictions" / "predictions.csv")}
+    assert [said[name] for name in run.encodings.ids] == run.classifier.predict(codes).tolist()
+
+
+def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
+    with pytest.raises(RunError, match="'classify' is not done"):
+        run.round(5)
+    labels = labels_file(tmp_path / "labels.csv", run, wrong=6)
+    run.select(8)
+    before = table(run.folder.path / "selection.csv")
+    run.classify(labels=labels)
+    result = run.round(12, also=labels)
+    rows = table(run.folder.path / "selection.csv")
+    assert rows[:8] == before and len(rows) == result["chosen"] == 20 and result["kept"] == 8
+    assert {row["method"] for row in rows[8:]} == {"round"} and [row["rank"] for row in rows] == [str(rank) for rank in range(1, 21)]
+    labelled = {row["id"] for row in table(run.folder.path / "classifier" / "labelled.csv")}
+    assert len({row["id"] for row in rows}) == 20 and not {row["id"] for row in rows[8:]} & labelled
+    entropy = dict(zip(run.encodings.ids, uncertainty(run.classifier.predict_proba(run.encodings.codes)), strict=True))
+    assert np.mean([entropy[row["id"]] for row in rows[8:]]) > np.mean(list(entropy.values()))
+    again = run.select(24)  # the list goes on with its own method
+    assert again["kept"] == 20 and [row["method"] for row in table(run.folder.path / "selection.csv")][20:] == ["herding"] * 4
+    with pytest.raises(OptionError, match="0 is no number"):
+        run.round(0)
+    with pytest.raises(DataError, match="only"):
+        run.round(1000)
+
+
+def test_uncertainty_is_the_entropy():
+    assert uncertainty(np.array([[0.5, 0.5], [1, 0], [0.9, 0.1]])) == pytest.approx([1, 0, 0.469], abs=1e-3)
+
+
+def test_pseudo_labels_are_listed_audited_and_measured(run: winnow.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """On codes that separate by themselves F1 cannot rise, so the stop rule is told that it did."""
+    monkeypatch.setattr("winnow.classify.classifier.rise", lambda before, after, seed: (0.1, 0.01))
+    labels = labels_file(tmp_path / "labels.csv", run)
+    result = run.classify(labels=labels, pseudo=20, rounds=2)
+    rows = table(run.folder.path / "classifier" / "pseudo.csv")
+    assert len(rows) == sum(result["pseudo"]["added"].values()) == 40
+    assert not {row["id"] for row in rows} & {row["id"] for row in table(run.folder.path / "classifier" / "labelled.csv")}
+    drawn = table(run.folder.path / "classifier" / "audit.csv")
+    assert len(drawn) == 40 == result["pseudo"]["audit"] and result["pseudo"]["known"] is None
+    with (tmp_path / "checked.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("id", "label"), *((row["id"], kind_of(row["source"])) for row in drawn[:30])])
+    result = run.classify(labels=[labels, tmp_path / "checked.csv"])
+    assert result["labelled"] == 54 and result["pseudo"]["audited"]["of"] == 30
+    assert result["pseudo"]["audited"]["right"] == sum(kind_of(row["source"]) == row["class"] for row in drawn[:30])
+    assert "of 30 pseudo-labels that were checked" in told(result, "r").lower()
+
+
+def test_the_report_has_a_classifier(run: winnow.Run, tmp_path: Path):
+    pool = winnow_pool(run)
+    assert classifier_sections(run.folder, pool) == []
+    run.classify(labels=labels_file(tmp_path / "labels.csv", run, wrong=3))
+    (section,) = classifier_sections(run.folder, pool)
+    assert [figure.title for figure in section.figures] == [
+        "Confusion matrix",
+        "Reliability curve",
+        "Learning curve",
+        "Most doubtful of the labelled pictures",
+        "Most confidently wrong of the labelled pictures",
+    ]
+    html = run.report().read_text(encoding="utf-8")
+    assert "Most confidently wrong" in html and "intervals by bootstrap over groups" in html
+    run.set(head="mean")  # what was measured is of other options now
+    assert classifier_sections(run.folder, pool) == []
+
+
+def test_figures_refuse_nothing():
+    for draw in (lambda: confusion_matrix([[1]], ["a", "b"]), lambda: reliability_curve([], 0), lambda: label_curve([])):
+        with pytest.raises(DataError):
+            draw()
+    assert confusion_matrix(np.eye(60, dtype=int), [f"班级 {number}" for number in range(60)])[:4] == b"\x89PNG"
+
+
+def bad_labels(run: winnow.Run) -> dict[str, tuple[list[tuple[str, str]], type, str]]:
+    first = [(source, kind_of(source)) for source in sources_of(run)][:10]
+    same = [row for row in first if row[1] == "stripes"]
+    return {
+        "unknown": ([("nowhere.png", "stripes")], InputError, "names no item of"),
+        "contradicting": ([*first, (first[0][0], "else")], InputError, "One item has two labels"),
+        "one class": (same, DataError, "All 5 labels are of one class, 'stripes'"),
+        "one label": ([*first, (sources_of(run)[20], "rare")], DataError, "'rare' has one label"),
+    }
+
+
+@pytest.mark.parametrize("name", ["unknown", "contradicting", "one class", "one label"])
+def test_labels_that_are_wrong_are_told(name: str, run: winnow.Run, tmp_path: Path):
+    rows, kind, says = bad_labels(run)[name]
+    with (tmp_path / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("source", "label"), *rows])
+    with pytest.raises(kind, match=says):
+        run.classify(labels=tmp_path / "labels.csv")
+    assert not (run.folder.path / "classifier").exists() and "classify" not in run.folder.content["steps"]
+
+
+def test_some_unknown_labels_are_noted(run: winnow.Run, tmp_path: Path):
+    labels = labels_file(tmp_path / "labels.csv", run)
+    labels.write_text(labels.read_text(encoding="utf-8") + "gone.png,stripes\n", encoding="utf-8")
+    assert "1 labels are of items that the run does not have" in run.classify(labels=labels)["notes"][0]
+    with pytest.raises(InputError, match="There is no"):
+        run.classify(labels=tmp_path / "absent.csv")
+    for name, data in {"empty.csv": b"", "half.csv": b"source,la", "binary.csv": b"\xff\xfe\x00\x01"}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError):
+            run.classify(labels=tmp_path / name)
+
+
+def test_copies_with_two_labels_are_told(made: Path, weights: Path, tmp_path: Path):
+    for kind in ("staff", "customer"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+        for number in range(5):
+            shutil.copy(sorted((made / "in").rglob("*.png"))[number + (5 if kind == "staff" else 0)], tmp_path / "in" / kind / f"{number}.png")
+    shutil.copy(tmp_path / "in" / "staff" / "0.png", tmp_path / "in" / "customer" / "again.png")
+    with pytest.raises(InputError, match="One picture has two labels"):
+        encoded(tmp_path / "run", tmp_path / "in", weights).classify(folders=True)
+
+
+def test_a_classifier_of_other_codes_is_refused(run: winnow.Run, made: Path, tmp_path: Path):
+    run.classify(labels=labels_file(tmp_path / "labels.csv", run))
+    clips(tmp_path / "more", 1, 3, seed=9)
+    run.ingest([made / "in", tmp_path / "more"])
+    with pytest.raises(RunError, match="older than"):
+        run.predict(tmp_path / "more")
+    run.train()
+    run.encode()
+    run.calibrate()
+    with pytest.raises(RunError, match="'classify' wrote is older"):
+        run.predict(tmp_path / "more")
+
+
+KILLED = """
+import os, sys, winnow
+calls, replace = [0], os.replace
+def stop(*args):
+    calls[0] += 1
+    if calls[0] == int(sys.argv[3]): os.kill(os.getpid(), 9)
+    replace(*args)
+run = winnow.Run(sys.argv[1])
+os.replace = stop
+run.classify(labels=sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("at", [1, 4, 5, 6])
+def test_killed_at_any_write_the_run_is_as_before_or_asks_for_it_again(at: int, run: winnow.Run, tmp_path: Path):
+    labels = labels_file(tmp_path / "labels.csv", run)
+    first = run.classify(labels=labels, head="mean")
+    other = labels_file(tmp_path / "others.csv", run, every=3)
+    done = subprocess.run([sys.executable, "-c", KILLED, run.folder.path, other, str(at)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    after = winnow.Run(run.folder.path)
+    if at < 6:  # the tables, the classifier and its JSON; the last is run.json
+        with pytest.raises(RunError, match="no finished classifier"):
+            after.classifier  # noqa: B018
+    else:
+        assert len(after.classifier.classes) == 2
+    assert after.report().exists()
+    assert after.classify(labels=labels)["macro_f1"] == first["macro_f1"]
+    assert len(after.classifier.classes) == 2
+
+
+def test_the_commands(run: winnow.Run, made: Path, tmp_path: Path):
+    folder, labels = run.folder.path, labels_file(tmp_path / "labels.csv", run)
+    done = winnow_command("classify", "--run", folder, "--labels", labels, "--head", "neighbours", "--folds", "3")
+    assert done.returncode == 0, done.stderr
+    assert "by 'neighbours'" in done.stdout and "Report:" in done.stdout and (folder / "report.html").exists()
+    done = winnow_command("predict", made / "in" / "clip ä0", "--run", folder, "--to", tmp_path / "out")
+    assert done.returncode == 0 and "20 pictures: " in done.stdout, done.stderr
+    done = winnow_command("round", "--run", folder, "-n", "3", "--also", labels)
+    assert done.returncode == 0 and "Chose 3 pictures" in done.stdout, done.stderr
+    for words in (["classify", "--run", folder, "--head", "forest"], ["round", "--run", folder], ["round", "--run", folder, "-n", "0"]):
+        assert winnow_command(*words).returncode == 2
+    assert winnow_command("predict", made / "in", "--run", tmp_path).returncode == 1
