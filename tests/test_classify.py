@@ -15,7 +15,7 @@ import winnow
 from winnow.check import check_classifier
 from winnow.classify.classifier import Classifier, unit
 from winnow.classify.folds import deal, follow, leaks
-from winnow.classify.heads import HEADS, Logistic, Neighbours, NearestMean, Spread
+from winnow.classify.heads import HEADS, Logistic, NearestMean, Neighbours, Spread
 from winnow.classify.learner import calibrated, probabilities
 from winnow.classify.measures import Tally, calibration_error, f1_of, reliability, rise, wilson
 from winnow.classify.pseudo import pseudo_labels
@@ -353,11 +353,11 @@ def pseudo_setting():
     labels = np.full(800, "", object)
     rows = np.concatenate([rng.choice(np.flatnonzero(truth == kind), 12, replace=False) for kind in (0, 1)])
     labels[rows] = NAMES[truth[rows]]
-    return codes, truth, labels, np.repeat(np.arange(80), 10)
+    return codes, labels, np.repeat(np.arange(80), 10)
 
 
 def test_pseudo_labels_are_kept_only_while_f1_rises():
-    codes, truth, labels, groups = pseudo_setting()
+    codes, labels, groups = pseudo_setting()
     for head in ("logistic", "mean", "neighbours"):
         plain, classifier = Classifier(head).fit(codes, labels, groups), Classifier(head, pseudo=150).fit(codes, labels, groups)
         assert [part.kept for part in classifier.done] == [part.rise > part.error for part in classifier.done]
@@ -386,7 +386,7 @@ def test_pseudo_labels_help_where_they_can():
 
 
 def test_what_is_foreign_is_never_a_pseudo_label():
-    codes, truth, labels, groups = pseudo_setting()
+    codes, labels, groups = pseudo_setting()
     foreign = np.arange(800) % 3 == 0
     learner_of = Classifier("mean", pseudo=100)
     learner_of.fit(codes, labels, groups, foreign=foreign)
@@ -396,7 +396,7 @@ def test_what_is_foreign_is_never_a_pseudo_label():
 
 
 def test_no_pseudo_label_stands_in_the_fold_that_measures_nor_has_learnt_from_it():
-    codes, truth, labels, groups = pseudo_setting()
+    codes, labels, groups = pseudo_setting()
     classifier = Classifier("mean", pseudo=100).fit(codes, labels, groups)
     learner = classifier.learner
     start = learner.learn(learner.target, learner.apart(learner.target))
@@ -441,7 +441,8 @@ def test_numbers_are_labels_too():
     labels = np.where(np.arange(300) % 5 == 0, truth * 10, -1)
     classifier = Classifier().fit(codes, labels, groups)
     assert classifier.classes.tolist() == [0, 10, 20] and set(classifier.predict(codes).tolist()) == {0, 10, 20}
-    assert Classifier().fit(codes, [None if label < 0 else "x" * (1 + label // 10) for label in labels]).classes.tolist() == ["x", "xx", "xxx"]
+    texts = [None if label < 0 else "x" * (1 + label // 10) for label in labels]
+    assert Classifier().fit(codes, texts).classes.tolist() == ["x", "xx", "xxx"]
 
 
 def test_the_learning_curve_ends_where_the_classifier_is():
@@ -456,15 +457,15 @@ def test_the_learning_curve_ends_where_the_classifier_is():
 
 
 BAD = [
-    (dict(labels=[""] * 6), "There is no label"),
-    (dict(labels=["a", "a", "", "", "", "a"]), "All 3 labels are of one class, 'a'"),
-    (dict(labels=["a", "a", "b", "", "", "c"]), "'b', 'c' have one label"),
-    (dict(labels=["a", "a", 3, 3, "", ""]), "several types"),
-    (dict(labels=["a", "b"]), r"'labels' has shape \(2,\); with 6 codes"),
-    (dict(labels=["a", "a", "b", "b", "", ""], groups=["x"]), "'groups' has shape"),
-    (dict(labels=["a", "a", "b", "b", "", ""], foreign=[True]), "'foreign' has shape"),
-    (dict(codes=np.full((6, 2), np.nan), labels=["a", "a", "b", "b", "", ""]), "6 of 6 codes are not finite"),
-    (dict(codes=np.zeros(6), labels=["a"] * 6), "must be a"),
+    ({"labels": [""] * 6}, "There is no label"),
+    ({"labels": ["a", "a", "", "", "", "a"]}, "All 3 labels are of one class, 'a'"),
+    ({"labels": ["a", "a", "b", "", "", "c"]}, "'b', 'c' have one label"),
+    ({"labels": ["a", "a", 3, 3, "", ""]}, "several types"),
+    ({"labels": ["a", "b"]}, r"'labels' has shape \(2,\); with 6 codes"),
+    ({"labels": ["a", "a", "b", "b", "", ""], "groups": ["x"]}, "'groups' has shape"),
+    ({"labels": ["a", "a", "b", "b", "", ""], "foreign": [True]}, "'foreign' has shape"),
+    ({"codes": np.full((6, 2), np.nan), "labels": ["a", "a", "b", "b", "", ""]}, "6 of 6 codes are not finite"),
+    ({"codes": np.zeros(6), "labels": ["a"] * 6}, "must be a"),
 ]
 
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import winnow
+from winnow.data.pool import Pool
 from winnow.errors import DataError, InputError, OptionError, RunError
 from winnow.label.store import Event
 from winnow.report.classes import confusion_matrix, label_curve, reliability_curve
@@ -88,12 +89,10 @@ def table(path: Path) -> list[dict[str, str]]:
 
 
 def sources_of(run: winnow.Run) -> list[str]:
-    return [str(source) for source in run.folder and winnow_pool(run).column("source")]
+    return [str(source) for source in pool_of(run).column("source")]
 
 
-def winnow_pool(run: winnow.Run):
-    from winnow.data.pool import Pool
-
+def pool_of(run: winnow.Run) -> Pool:
     return Pool.open(run.folder.folder("ingest"))
 
 
@@ -113,7 +112,8 @@ def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_
     assert result["folds"] == 5 and result["groups"] == 6
     assert len(result["notes"]) <= 1 and all("near-identical" in note for note in result["notes"])  # stripes are much alike
     folder = run.folder.path / "classifier"
-    assert sorted(path.name for path in folder.iterdir()) == ["audit.csv", "classifier.json", "classifier.npz", "labelled.csv", "pseudo.csv"]
+    written = ["audit.csv", "classifier.json", "classifier.npz", "labelled.csv", "pseudo.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == written
     rows = table(folder / "labelled.csv")
     assert len(rows) == 24 and all(kind_of(row["source"]) == row["label"] for row in rows)
     confusion = np.zeros((2, 2), int)
@@ -129,7 +129,7 @@ def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_
 
 
 def test_labels_of_the_store_and_of_the_sources(run: winnow.Run, weights: Path, tmp_path: Path):
-    pool = winnow_pool(run)
+    pool = pool_of(run)
     with open_store(run.folder) as store:
         store.add_classes("ann", ["stripes", "blocks"])
         catalogue = catalogue_of(run.folder, pool)
@@ -160,7 +160,8 @@ def test_the_recipe_transfer_takes_folders_as_classes(made: Path, tmp_path: Path
     for path in sorted((made / "in").rglob("*.png"))[::7]:
         (tmp_path / "in" / kind_of(str(path))).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "in" / kind_of(str(path)) / f"{path.parent.name} {path.name}")
-    done = winnow_command("run", "transfer", tmp_path / "in", "--to", tmp_path / "run", "--size", "64", "64", "--weights", tmp_path / "vgg16.safetensors")
+    words = ("--size", "64", "64", "--weights", tmp_path / "vgg16.safetensors")
+    done = winnow_command("run", "transfer", tmp_path / "in", "--to", tmp_path / "run", *words)
     assert done.returncode == 0, done.stderr
     assert "into 4,096 dimensions" in done.stdout and "the names of the pictures' folders" in done.stdout
     assert "Each class has a group of its own" in done.stdout
@@ -246,7 +247,7 @@ def test_pseudo_labels_are_listed_audited_and_measured(run: winnow.Run, monkeypa
 
 
 def test_the_report_has_a_classifier(run: winnow.Run, tmp_path: Path):
-    pool = winnow_pool(run)
+    pool = pool_of(run)
     assert classifier_sections(run.folder, pool) == []
     run.classify(labels=labels_file(tmp_path / "labels.csv", run, wrong=3))
     (section,) = classifier_sections(run.folder, pool)
@@ -304,11 +305,12 @@ def test_some_unknown_labels_are_noted(run: winnow.Run, tmp_path: Path):
 
 
 def test_copies_with_two_labels_are_told(made: Path, weights: Path, tmp_path: Path):
-    for kind in ("staff", "customer"):
+    pictures = sorted((made / "in").rglob("*.png"))
+    for kind, first in (("staff", 0), ("customer", 5)):
         (tmp_path / "in" / kind).mkdir(parents=True)
-        for number in range(5):
-            shutil.copy(sorted((made / "in").rglob("*.png"))[number + (5 if kind == "staff" else 0)], tmp_path / "in" / kind / f"{number}.png")
-    shutil.copy(tmp_path / "in" / "staff" / "0.png", tmp_path / "in" / "customer" / "again.png")
+        for path in pictures[first : first + 5]:
+            shutil.copy(path, tmp_path / "in" / kind / path.name)
+    shutil.copy(pictures[0], tmp_path / "in" / "customer" / "again.png")
     with pytest.raises(InputError, match="One picture has two labels"):
         encoded(tmp_path / "run", tmp_path / "in", weights).classify(folders=True)
 
