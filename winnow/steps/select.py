@@ -49,7 +49,7 @@ def select(run: RunFolder, number: int | None = None, *, also: Sequence[str | Pa
     not chosen, and counts as covered. Raises `OptionError` without a number, `DataError` when there are too few pictures,
     `InputError` for a file `also` that names none of them, `Damaged` when the list is not what was written.
     """
-    from winnow.steps.parts import check_method
+    from winnow.steps.parts import check_parts
 
     run.require("calibrate")
     if number is not None:
@@ -60,7 +60,7 @@ def select(run: RunFolder, number: int | None = None, *, also: Sequence[str | Pa
     if resume and run.done("select"):
         return run.result("select")
     started = time.perf_counter()
-    check_method(run)
+    check_parts(run, "method")
     made = _made(run)
     desk = _Desk(run)
     identity = desk.identity()
