@@ -183,3 +183,22 @@ def test_run_json_says_who_set_what(run: winnow.Run):
     }
     assert len(content["sources"]) == 6
     assert content["versions"]["torch"]
+
+
+@pytest.mark.parametrize(
+    ("step", "section", "name"), [("train", "model", "model"), ("calibrate", "detect", "scorer"), ("fit", "detect", "scorer")]
+)
+def test_a_part_that_only_the_run_folder_names_is_not_imported(
+    step: str, section: str, name: str, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    shutil.copytree(finished_run, tmp_path / "run")
+    (tmp_path / "their_part.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    folder = winnow.Run(tmp_path / "run").folder
+    folder.content["options"][section][name] = "their_part:Part"
+    folder.save()
+    run = winnow.Run(tmp_path / "run")
+    with pytest.raises(OptionError, match=rf"--{name} their_part:Part"):
+        run.fit([]) if step == "fit" else getattr(run, step)()
+    assert not (tmp_path / "ran").exists()

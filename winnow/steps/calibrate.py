@@ -11,7 +11,7 @@ from winnow.data.patches import picture_of
 from winnow.data.splits import FEWEST_GROUPS
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
-from winnow.steps.parts import decisions, folder_of, load_way
+from winnow.steps.parts import check_parts, decisions, folder_of, load_way
 from winnow.steps.synthetic import judge_synthetic
 
 FEWEST_TIMED, MOST_TIMED = 64, 1024  # pictures by which the decisions' speeds are compared
@@ -35,6 +35,7 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     if resume and run.done("calibrate"):
         return run.result("calibrate")
     started = time.perf_counter()
+    check_parts(run, "scorer")
     options = run.options.detect
     found: dict[str, dict[str, Any]] = {}
     detectors = {}

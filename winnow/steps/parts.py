@@ -6,14 +6,14 @@ option or by --trust.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from winnow.detect.detector import Detector
-from winnow.detect.scorers import own_scorer
+from winnow.detect.scorers import make_scorer, own_scorer
 from winnow.errors import OptionError
 from winnow.learn.encodings import Encodings
 from winnow.learn.feed import PixelSource
@@ -26,6 +26,7 @@ from winnow.run import RunFolder
 from winnow.select.selectors import find_selector
 
 COMPANIONS: dict[str, type[Model]] = {"linear": Linear, "background": Linear, "texture": Texture}
+FIND: dict[str, Callable[[str], object]] = {"model": find_model, "scorer": make_scorer, "method": find_selector}
 REMEDIES = {
     "latent": "Only a trained autoencoder has one; a pretrained network decides by its codes anyway.",
     "fast": "Train it: winnow train --run RUN --fast 1000, then encode and calibrate.",
@@ -50,15 +51,17 @@ def load_detector(run: RunFolder, decision: str = "reconstruction") -> Detector:
     return Detector.load(folder_of(run, "calibrate", decision), own=own_scorer(name) if name in run.trusted else None)
 
 
-def check_method(run: RunFolder) -> None:
-    """`OptionError` when the run's method to choose by is not known, or is one's own that was not named in this call."""
-    name = run.options.select.method
-    if ":" in name and name not in run.trusted:
-        raise OptionError(
-            f"{run.path} chooses by '{name}', which is not one of Winnow's methods.",
-            f"If you trust it, name it again: --method {name}",
-        )
-    find_selector(name)
+def check_parts(run: RunFolder, *flags: str) -> None:
+    """`OptionError` when the run's 'model', 'scorer' or 'method' is not known, or is one's own that was not named in this call."""
+    options = run.options
+    names = {"model": options.model.model, "scorer": options.detect.scorer, "method": options.select.method}
+    for flag in flags:
+        if ":" in names[flag] and names[flag] not in run.trusted:
+            raise OptionError(
+                f"{run.path} has the {flag} '{names[flag]}', which is not one of Winnow's.",
+                f"If you trust it, name it again: --{flag} {names[flag]}",
+            )
+        FIND[flag](names[flag])
 
 
 def folder_of(run: RunFolder, step: str, decision: str) -> Path:

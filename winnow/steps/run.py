@@ -11,18 +11,16 @@ from winnow.run import RunFolder
 
 def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
     """Ingests, trains, encodes, calibrates, chooses pictures where a number is set, classifies, reports; yields lines after each step."""
-    from winnow.detect.scorers import make_scorer
     from winnow.steps.calibrate import calibrate
     from winnow.steps.classify import classify
     from winnow.steps.encode import encode
     from winnow.steps.ingest import ingest
-    from winnow.steps.parts import check_method
+    from winnow.steps.parts import check_parts
     from winnow.steps.report import report
     from winnow.steps.select import select
     from winnow.steps.train import train
 
-    check_method(folder)
-    make_scorer(folder.options.detect.scorer, folder.options.detect)  # a wrong name is told before hours of training
+    check_parts(folder, "model", "scorer", "method")  # a wrong name is told before hours of training
     yield show.ingest(ingest(folder, sources or folder.content.get("sources", []), resume=resume))
     yield show.train(train(folder, resume=resume))
     yield show.encode(encode(folder, resume=resume))

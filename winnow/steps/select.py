@@ -50,7 +50,7 @@ def select(run: RunFolder, number: int | None = None, *, also: Sequence[str | Pa
     not chosen, and counts as covered. Raises `OptionError` without a number, `DataError` when there are too few pictures,
     `InputError` for a file `also` that names none of them, `Damaged` when the list is not what was written.
     """
-    from winnow.steps.parts import check_method
+    from winnow.steps.parts import check_parts
 
     run.require("calibrate")
     if number is not None:
@@ -60,7 +60,7 @@ def select(run: RunFolder, number: int | None = None, *, also: Sequence[str | Pa
         raise OptionError("How many pictures shall be chosen?", f"Say it: winnow select --run {run.path} -n 125")
     if resume and run.done("select"):
         return run.result("select")
-    check_method(run)
+    check_parts(run, "method")
     return grow(Desk(run), options.number, also)
 
 

@@ -19,6 +19,7 @@ from winnow.models.linear import MOST_PICTURES, Linear
 from winnow.models.registry import build, save_model
 from winnow.models.texture import Texture
 from winnow.run import RunFolder
+from winnow.steps.parts import check_parts
 from winnow.steps.split import split_of
 
 GENERIC = 500
@@ -34,6 +35,7 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     if resume and run.done("train"):
         return run.result("train")
     started = time.perf_counter()
+    check_parts(run, "model")
     options, pool = run.options, Pool.open(run.folder("ingest"))
     model = build(options.model, pool.size, pool.channels, seed=options.train.seed)
     fast = run.folder("train") / "fast"
