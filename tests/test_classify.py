@@ -115,9 +115,8 @@ def test_label_spreading_is_the_closed_solution():
     start = np.zeros((120, 3))
     known = np.flatnonzero(target >= 0)
     start[known, target[known]] = 1 / np.bincount(target[known])[target[known]]
-    closed = 0.01 * np.linalg.solve(np.eye(120) - 0.99 * near * scale[:, None] * scale, start)
-    mine, exact = (values / values.sum(axis=1, keepdims=True) for values in (head.shares, closed))
-    assert (mine.argmax(axis=1) == exact.argmax(axis=1)).mean() > 0.95
+    closed = np.linalg.solve(np.eye(120) - 0.99 * near * scale[:, None] * scale, start)
+    assert np.allclose(head.shares, closed, rtol=1e-3, atol=1e-4)
     assert (head.logits(points).argmax(axis=1) == truth).mean() > 0.9
 
 

@@ -12,8 +12,7 @@ import numpy as np
 
 BLOCK = 1024  # rows of a block of similarities
 GRAPH = 10  # neighbours in the graph of 'spread'
-KEPT = 0.99  # share of what its neighbours say that a picture without a label takes over in a round of 'spread'
-ROUNDS = 60  # of the spreading, after which 0.99^60 = 0.55 of nothing more than a tail is left
+KEPT = 0.99  # share of a picture's class that comes from its neighbours in 'spread'
 SHARPNESS = 10.0  # weight exp(10 (cosine - 1)) of a neighbour
 SMOOTH = 1e-3  # share that no class falls below
 
@@ -63,15 +62,11 @@ class Logistic(Head):
         if len(present) == 1:
             self.bias[present] = 0
             return self
-        x, axes = np.asarray(points[rows], np.float64), None
-        if len(rows) < x.shape[1]:  # the weights lie in the span of the pictures, so a problem in that many unknowns is the same
-            axes, triangle = np.linalg.qr(x.T)
-            x = triangle.T
-        model = LogisticRegression(C=self.setting, class_weight="balanced", max_iter=2000).fit(x, target[rows])
+        model = LogisticRegression(C=self.setting, class_weight="balanced", max_iter=2000).fit(points[rows], target[rows])
         weights, bias = model.coef_, model.intercept_
         if len(present) == 2:
             weights, bias = np.vstack([-weights, weights]) / 2, np.append(-bias, bias) / 2
-        self.weights[present], self.bias[present] = weights if axes is None else weights @ axes.T, bias
+        self.weights[present], self.bias[present] = weights, bias
         return self
 
     def logits(self, points: np.ndarray) -> np.ndarray:
@@ -125,8 +120,7 @@ class Neighbours(Head):
 class Spread(Head):
     """Label spreading: classes flow along a graph of each picture's ten nearest, those without a class among them.
 
-    Source: Zhou et al. 2003, Learning with Local and Global Consistency, by rounds of F <- 0.99 S F + 0.01 Y, S the graph
-    normalised. What a new picture's neighbours in the graph then have, it gets. Keeps the codes of all pictures.
+    Source: Zhou et al. 2003, Learning with Local and Global Consistency: (1 - 0.99 S) F = Y, S the normalised graph. What a new picture's neighbours in the graph then have, it gets. Keeps the codes of all pictures.
     """
 
     def __init__(self, setting: float | None = None) -> None:
@@ -134,15 +128,18 @@ class Spread(Head):
         self.points = np.empty((0, 0))
 
     def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+        from scipy.sparse import identity
+        from scipy.sparse.linalg import cg
+
         if points is not self.points:  # the same pictures with other classes, as in folds, have the same graph
             self.points, self._graph = points, graph_of(points)
         start = np.zeros((len(points), classes))
         rows = np.flatnonzero(target >= 0)
         counts = np.bincount(target[rows], minlength=classes)
         start[rows, target[rows]] = 1 / counts[target[rows]]
-        self.shares, self.seen = start, counts > 0
-        for _ in range(ROUNDS):
-            self.shares = KEPT * (self._graph @ self.shares) + (1 - KEPT) * start
+        matrix = identity(len(points), format="csr") - KEPT * self._graph
+        self.shares = np.stack([cg(matrix, column, rtol=1e-6)[0] for column in start.T], axis=1)
+        self.seen = counts > 0
         return self
 
     def logits(self, points: np.ndarray) -> np.ndarray:
