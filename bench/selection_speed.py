@@ -13,8 +13,12 @@ import resource
 import subprocess
 import sys
 import time
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+
+from winnow.report.style import COLOURS, DIM, as_png, canvas, heading, legend, quiet
 
 from common import arguments, finish, table
 
@@ -66,6 +70,23 @@ def one(method: str, n: int, d: int, k: int) -> None:
     print(json.dumps({"seconds": seconds, "found": len(set(rows.tolist())), "gib": most}))
 
 
+@as_png
+def growth(lines: list[dict[str, Any]]) -> Figure:
+    """Seconds over the number of pictures, both axes logarithmic."""
+    figure = canvas(6.4, 3.2, (0.7, 0.2, 0.4, 0.5))
+    axes = quiet(figure.add_subplot(), grid="both")
+    sizes = [int(line["pictures"].replace(",", "")) for line in lines]
+    for name, colour in zip(METHODS, COLOURS, strict=False):
+        column = "herding, s" if name == "herding" else "faiss k-means, s"
+        axes.plot(sizes, [line[column] for line in lines], "o-", color=colour, label=name)
+    axes.set(xscale="log", yscale="log")
+    axes.set_xlabel("pictures", color=DIM, fontsize=9)
+    axes.set_ylabel("seconds", color=DIM, fontsize=9)
+    heading(figure, "A choice from codes in memory", "two cores")
+    legend(axes, axes.get_lines(), METHODS, loc="upper left")
+    return figure
+
+
 def main() -> None:
     """A row a size: seconds of both, their ratio, memory."""
     if len(sys.argv) > 1 and sys.argv[1] == "one":
@@ -85,6 +106,7 @@ def main() -> None:
         row |= {"herding, s": ours["seconds"], "faiss k-means, s": theirs["seconds"], "ratio": theirs["seconds"] / ours["seconds"]}
         lines.append(row | {"herding, GiB": ours["gib"], "faiss k-means, GiB": theirs["gib"]})
         print(lines[-1], file=sys.stderr, flush=True)
+    (given.to / "selection-growth.png").write_bytes(growth(lines))
     table(lines, "A choice of K among N pictures, from codes in memory")
     finish("selection_speed", started, rows=lines)
     return None
