@@ -120,7 +120,8 @@ class Neighbours(Head):
 class Spread(Head):
     """Label spreading: classes flow along a graph of each picture's ten nearest, those without a class among them.
 
-    Source: Zhou et al. 2003, Learning with Local and Global Consistency: (1 - 0.99 S) F = Y, S the normalised graph. What a new picture's neighbours in the graph then have, it gets. Keeps the codes of all pictures.
+    Source: Zhou et al. 2003, Learning with Local and Global Consistency: (1 - 0.99 S) F = Y, S the normalised graph. What a
+    new picture's neighbours in the graph then have, it gets. Keeps the codes of all pictures.
     """
 
     def __init__(self, setting: float | None = None) -> None:
