@@ -13,13 +13,14 @@ import pytest
 
 import winnow
 from winnow.check import check_classifier
-from winnow.classify.classifier import Classifier, unit
+from winnow.classify.classifier import Classifier
 from winnow.classify.folds import deal, follow, leaks
 from winnow.classify.heads import HEADS, Logistic, NearestMean, Neighbours, Spread
 from winnow.classify.learner import calibrated, probabilities
 from winnow.classify.measures import Tally, calibration_error, f1_of, reliability, rise, wilson
 from winnow.classify.pseudo import pseudo_labels
 from winnow.errors import Damaged, DataError, OptionError, RunError
+from winnow.learn.encodings import unit
 
 
 def drawn(n: int = 300, classes: int = 3, apart: float = 3.0, seed: int = 0, groups: int = 12):

@@ -11,10 +11,10 @@ import pytest
 
 from winnow.check import ContractError, check_selector
 from winnow.errors import DataError, OptionError
-from winnow.learn.encodings import Encodings
+from winnow.learn.encodings import Encodings, unit
 from winnow.select import herding as herding_file
 from winnow.select import selectors
-from winnow.select.geometry import k_means, nearest, squared_distances, unit, whitened
+from winnow.select.geometry import k_means, nearest, squared_distances, whitened
 from winnow.select.herding import WIDTH, herding
 from winnow.select.selectors import SELECTORS, at_random, find_selector, k_center, kmeans, typical
 

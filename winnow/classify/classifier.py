@@ -14,6 +14,7 @@ from winnow.classify.learner import HeldOut, Learner, Learnt, probabilities
 from winnow.classify.measures import rise
 from winnow.errors import Damaged, DataError, OptionError, RunError, did_you_mean
 from winnow.files import read_json, replacing, seal, sha256, verify, write_json
+from winnow.learn.encodings import finite, unit
 
 FORMAT = 1
 FEWEST = 3  # labels of a class below which only the nearest class mean is learnt
@@ -179,26 +180,6 @@ class Classifier:
         state = {name.removeprefix("head/"): array for name, array in arrays.items()}
         classifier.fitted = HEADS[about["head"]](about["setting"]).restore(state)
         return classifier
-
-
-def finite(codes: Any) -> np.ndarray:
-    """Codes (n, d) as float32; `DataError` for another shape and for what is not finite."""
-    codes = np.asarray(codes, np.float32)
-    if codes.ndim != 2:
-        raise DataError(f"Codes must be a (pictures, dimensions) array, not of shape {codes.shape}.")
-    wrong = np.flatnonzero(~np.isfinite(codes).all(axis=1))
-    if len(wrong):
-        raise DataError(
-            f"{len(wrong):,} of {len(codes):,} codes are not finite, the first in row {wrong[0]}.",
-            "Encode again, or leave those pictures out.",
-        )
-    return codes
-
-
-def unit(codes: np.ndarray) -> np.ndarray:
-    """Codes (n, d) scaled to length 1; a code of zeros stays zeros."""
-    lengths = np.linalg.norm(codes, axis=1, keepdims=True)
-    return codes / np.where(lengths > 0, lengths, np.inf).astype(np.float32)
 
 
 def numbered(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:

@@ -127,3 +127,23 @@ class Encodings:
         columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
         ids, groups, seen = columns.pop("id"), columns.pop("group"), columns.pop("seen")
         return cls(np.load(folder / "codes.npy", mmap_mode="r"), columns, ids, groups, seen)
+
+
+def finite(codes: Any) -> np.ndarray:
+    """Codes (n, d) as contiguous float32; `DataError` for another shape, and for what is not finite, by its first row."""
+    codes = np.ascontiguousarray(codes, np.float32)
+    if codes.ndim != 2:
+        raise DataError(f"Codes must be a (pictures, dimensions) array, not of shape {codes.shape}.")
+    wrong = np.flatnonzero(~np.isfinite(codes).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong):,} of {len(codes):,} codes are not finite, the first in row {wrong[0]}.",
+            "Encode again, or leave those pictures out.",
+        )
+    return codes
+
+
+def unit(codes: np.ndarray) -> np.ndarray:
+    """Codes (n, d) of length 1: squared distances are then twice the cosine distance. A code of zeros stays zeros."""
+    lengths = np.linalg.norm(codes, axis=1, keepdims=True)
+    return codes / np.where(lengths > 0, lengths, np.inf).astype(np.float32)

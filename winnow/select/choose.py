@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from winnow.errors import DataError, OptionError
-from winnow.learn.encodings import Encodings
-from winnow.select.geometry import finite, k_means, nearest, whitened
+from winnow.learn.encodings import Encodings, finite
+from winnow.select.geometry import k_means, nearest, whitened
 from winnow.select.selectors import SPACES, Selector, at_random, find_selector
 
 WHY = {

@@ -7,32 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from winnow.errors import DataError
+from winnow.learn.encodings import finite, unit
 
 BLOCK = 1024  # rows of a block of distances: 80 MB of float32 against 20,000 others
 COMPONENTS = 128
 LEARNT_FROM = 50_000  # rows that principal components are learnt from
 SMALL = 1e-3  # share of the largest spread below which a component is rounding
 TINY = 1e-6  # spread of directions that are all the same
-
-
-def finite(codes: np.ndarray) -> np.ndarray:
-    """Codes (n, d) as contiguous float32; `DataError` names the first row that is not finite."""
-    codes = np.ascontiguousarray(codes, np.float32)
-    wrong = np.flatnonzero(~np.isfinite(codes).all(axis=1))
-    if len(wrong):
-        raise DataError(
-            f"{len(wrong):,} of {len(codes):,} codes are not finite, the first in row {wrong[0]}.",
-            "Encode again, or leave those pictures out.",
-        )
-    return codes
-
-
-def unit(codes: np.ndarray) -> np.ndarray:
-    """Codes (n, d) of length 1, so that squared distances are twice the cosine distance; a code of zeros stays zeros."""
-    codes = finite(codes)
-    lengths = np.linalg.norm(codes, axis=1, keepdims=True)
-    return codes / np.where(lengths > 0, lengths, np.inf).astype(np.float32)
 
 
 def whitened(codes: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from winnow.learn.encodings import Encodings
-from winnow.select.geometry import BLOCK, finite, k_means, nearest, squared_distances
+from winnow.learn.encodings import Encodings, finite
+from winnow.select.geometry import BLOCK, k_means, nearest, squared_distances
 
 WIDTH = 0.5
 """Of the kernel, where two random pictures are about 1.41 apart; chosen on pools, not on test pictures (docs/log.md)."""

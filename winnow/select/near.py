@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from winnow.select.geometry import BLOCK, squared_distances, unit
+from winnow.learn.encodings import finite, unit
+from winnow.select.geometry import BLOCK, squared_distances
 
 FLAT = 20_000  # pictures that are all compared; of more, the neighbours in the nearest cells of an index
 NEIGHBOURS = 16
@@ -26,7 +27,7 @@ def distinct(
     frame. Of many alike the first stays. With more than 20,000 pictures a few near ones can be missed (an approximate
     search, faiss IVF).
     """
-    points = unit(codes)
+    points = unit(finite(codes))
     stays = np.ones(len(points), bool)
     if near <= 0 or len(points) < 2:
         return stays

@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 
 from winnow.errors import OptionError, did_you_mean
-from winnow.learn.encodings import Encodings
-from winnow.select.geometry import farthest, finite, k_means, nearest, squared_distances, unit, whitened
+from winnow.learn.encodings import Encodings, finite, unit
+from winnow.select.geometry import farthest, k_means, nearest, squared_distances, whitened
 from winnow.select.herding import herding
 
 TINY = 5  # pictures of a cluster that is left for last: TypiClust's own number
