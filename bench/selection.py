@@ -128,8 +128,7 @@ def ours(part: Part, budgets: Sequence[int], seed: int, method: str = "herding",
     """Winnow's choice as `winnow select` makes it: without the odd lane and near-duplicates, one list for all budgets."""
     encodings = Encodings.of(part.codes, measures=part.measures, groups=part.groups)
     detector = Detector().fit(encodings)
-    scores = detector.score(encodings)
-    scores[detector.ids.astype(int)] = detector.calibration
+    scores = detector.score_own(encodings)
     usual = np.setdiff1d(np.arange(len(encodings)), unusual(scores, 3.0))
     candidates = usual[distinct(part.codes[usual], 0.1)]
     if method == "foreign":

@@ -179,3 +179,13 @@ def test_doctor_finds_this_machine_fit():
 
 def test_recipes_are_listed():
     assert "match\n" in winnow_command("recipes").stdout
+
+
+def test_a_run_that_failed_before_it_held_anything_may_be_begun_again(pictures: Path, tmp_path: Path):
+    first = winnow_command("run", "match", tmp_path / "absent", "--to", tmp_path / "run")
+    assert first.returncode == 1 and "absent" in first.stderr
+    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["run.json"]
+    again = winnow_command("run", "match", tmp_path / "absent", "--to", tmp_path / "run")
+    assert "absent" in again.stderr and "already holds" not in again.stderr
+    (tmp_path / "run" / "pool").mkdir()
+    assert "already holds a run" in winnow_command("run", "match", pictures, "--to", tmp_path / "run").stderr

@@ -229,3 +229,16 @@ def test_killed_while_saving_the_folder_is_whole_or_absent(tmp_path: Path) -> No
             with pytest.raises(RunError, match="no finished detector"):
                 Detector.load(tmp_path)
     assert found <= {0.02, 0.3}
+
+
+def test_its_own_pictures_are_scored_as_they_were_held_out():
+    rng = np.random.default_rng(0)
+    encodings = Encodings.of(rng.normal(size=(60, 4)), groups=np.repeat(np.arange(12), 5).astype(str), seen=np.arange(60) < 20)
+    detector = Detector("neighbours").fit(encodings)
+    order = rng.permutation(60)
+    own, plain = detector.score_own(encodings[order]), detector.score(encodings[order])
+    held = dict(zip(detector.ids, detector.calibration, strict=True))
+    assert len(held) == 40
+    expected = [held.get(name, score) for name, score in zip(encodings.ids[order], plain, strict=True)]
+    np.testing.assert_array_equal(own, expected)
+    assert (own != plain).sum() > 20

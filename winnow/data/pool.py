@@ -82,6 +82,12 @@ class Pool:
             return column.to_numpy(zero_copy_only=False)
         return np.array(column.to_pylist(), dtype=object)
 
+    def rows_of(self, ids: Iterable[Any]) -> np.ndarray:
+        """The row of each id (m,); copies have their first one's. `KeyError` for an id that the pool does not have."""
+        known = self.column("id")
+        first = {known[row]: row for row in range(len(self) - 1, -1, -1)}
+        return np.array([first[str(name)] for name in ids], int)
+
     @property
     def pictures(self) -> pa.Table:
         """A row for each picture whose patches or crops are in the pool, see `PICTURES`; none when pictures were not cut."""

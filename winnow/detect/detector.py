@@ -110,6 +110,13 @@ class Detector:
         self._require_fitted()
         return self.scorer.score(encodings)
 
+    def score_own(self, encodings: Encodings) -> np.ndarray:
+        """Scores (n,) of the pictures it was fitted on, those of the calibration as they were given there: held out."""
+        scores = self.score(encodings)
+        place = {str(name): row for row, name in enumerate(encodings.ids)}
+        scores[[place[str(name)] for name in self.ids]] = self.calibration
+        return scores
+
     def p_values(self, encodings: Encodings | Any) -> np.ndarray:
         """Conformal p-values (n,), small = foreign, of `Encodings`, (n, d) codes, or scores (n,) that `score` gave."""
         self._require_fitted()

@@ -65,18 +65,14 @@ def _foreign(run: RunFolder, encodings: Encodings) -> np.ndarray:
     from winnow.steps.parts import load_detector
 
     detector = load_detector(run)
-    place = {str(name): row for row, name in enumerate(encodings.ids)}
-    scores = detector.score(encodings)
-    scores[[place[str(name)] for name in detector.ids]] = detector.calibration
-    return scores > detector.threshold.value
+    return detector.score_own(encodings) > detector.threshold.value
 
 
 class _Items:
     """Id, source and time, as tables have them, of rows of the encodings."""
 
     def __init__(self, pool: Pool, encodings: Encodings) -> None:
-        places = {str(name): place for place, name in reversed(list(enumerate(pool.column("id"))))}
-        where = [places[str(name)] for name in encodings.ids]
+        where = pool.rows_of(encodings.ids)
         self.ids, self.sources, self.times = encodings.ids, pool.column("source")[where], pool.column("time")[where]
 
     def __call__(self, row: Any) -> tuple[str, str, str]:

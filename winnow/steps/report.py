@@ -232,7 +232,6 @@ def _videos(run: RunFolder, detector: Detector) -> list[Section]:
 
 
 def _extremes(pool: Pool, encodings: Encodings, detector: Detector, most: int = 10) -> Section:
-    place = _places(pool)
     scores, ids = detector.calibration, detector.ids
     order = np.argsort(scores, kind="stable")
     shown = {"Most belonging": order[:most], "Least belonging": order[::-1][:most]}
@@ -240,7 +239,7 @@ def _extremes(pool: Pool, encodings: Encodings, detector: Detector, most: int = 
         Figure(
             f"{title} of the run's own held-out pictures",
             grids.picture_grid(
-                pool.pixels([place[ids[i]] for i in chosen]),
+                pool.pixels(pool.rows_of(ids[chosen])),
                 [f"{scores[i]:.3g}\n{ids[i]}" for i in chosen],
                 belongs=list(scores[chosen] <= detector.threshold.value),
             ),
@@ -253,15 +252,9 @@ def _extremes(pool: Pool, encodings: Encodings, detector: Detector, most: int = 
         title = f"Set aside as dirt: {len(aside):,} held-out pictures, some of them"
         some = [aside[i] for i in np.linspace(0, len(aside) - 1, min(most, len(aside))).astype(int)]
         drawn.append(
-            Figure(title, grids.picture_grid(pool.pixels([place[name] for name in some]), some), pictures=True)
+            Figure(title, grids.picture_grid(pool.pixels(pool.rows_of(some)), some), pictures=True)
         )
     return Section("Most and least belonging", figures=drawn)
-
-
-def _places(pool: Pool) -> dict[str, int]:
-    """The row of each picture by its id; copies have their first one's."""
-    ids = pool.column("id")
-    return {ids[row]: row for row in range(len(pool) - 1, -1, -1)}
 
 
 def _rebuilt(run: RunFolder, pool: Pool, rows: np.ndarray, most: int = 8) -> Section:

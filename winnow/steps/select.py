@@ -156,13 +156,10 @@ class Desk:
         self.run, self.pool = run, Pool.open(run.folder("ingest"))
         self.encodings = Encodings.load(run.folder("encode"))
         self.row_of = {str(name): row for row, name in enumerate(self.encodings.ids)}
-        places = {str(name): place for place, name in reversed(list(enumerate(self.pool.column("id"))))}
-        self.places = np.array([places[str(name)] for name in self.encodings.ids])
+        self.places = self.pool.rows_of(self.encodings.ids)
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
         detector = load_detector(run)
-        self.scores = detector.score(self.encodings)
-        # A detector knows the pictures that it was fitted on: their scores are those of the calibration, held out.
-        self.scores[[self.row_of[str(name)] for name in detector.ids]] = detector.calibration
+        self.scores = detector.score_own(self.encodings)
         self.p_values = detector.p_values(self.scores)
         self.everything = np.arange(len(self.encodings))
         self.method, self.weights = run.options.select.method, np.ones(len(self.encodings))
