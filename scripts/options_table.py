@@ -15,6 +15,7 @@ HEADINGS = {
     "score": "What decides",
     "select": "Choice of pictures to label",
     "classify": "Classifier",
+    "tune": "Fine-tuning",
     "segments": "Segments of a video",
 }
 

@@ -18,7 +18,7 @@ COMMANDS = {
     "encode": "Write a code and the measures of every picture of the pool.",
     "calibrate": "Fit the scorer and set the threshold for a stated false-alarm rate.",
     "select": "Choose the pictures worth a person's time: an ordered list, a contact sheet and a map; ask for more later, and it grows.",
-    "classify": "Learn classes from a few labels, on the codes: by folds what that is worth, and whether more labels would pay.",
+    "classify": "Learn classes from a few labels, on the codes or by fine-tuning: what that is worth by folds, whether more labels pay.",
     "predict": "Tell the class of new pictures and videos, how probable it is, and what does not belong.",
     "round": "Choose the next pictures to label: those whose class is uncertain, and not all of one kind.",
     "report": "Write the run folder's report.html, a single file that needs no network.",

@@ -19,6 +19,7 @@ from winnow.options import (
     SegmentOptions,
     SelectOptions,
     TrainOptions,
+    TuneOptions,
     load_recipe,
     recipe_names,
 )
@@ -38,6 +39,7 @@ Detect = Annotated[DetectOptions | None, Parameter(name="*", group="Decision")]
 Score = Annotated[ScoreOptions | None, Parameter(name="*", group="What decides")]
 Select = Annotated[SelectOptions | None, Parameter(name="*", group="Choice of pictures to label")]
 Classify = Annotated[ClassifyOptions | None, Parameter(name="*", group="Classifier")]
+Tune = Annotated[TuneOptions | None, Parameter(name="*", group="Fine-tuning")]
 Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments of a video")]
 
 
@@ -79,6 +81,7 @@ def run(
     score: Score = None,
     select: Select = None,
     classify: Classify = None,
+    tune: Tune = None,
 ) -> None:
     """All steps of a recipe in one command: ingest, train, encode, calibrate, choose pictures to label (--number), report.
 
@@ -92,7 +95,7 @@ def run(
 
     folder = RunFolder.open(to) if resume else RunFolder.create(to, load_recipe(recipe), recipe, overwrite)
     given = _given(ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify)
-    folder.update(given)
+    folder.update({**given, **_given(tune=tune)})
     for line in run_steps(folder, sources, resume=resume):
         print(line, flush=True)
 
@@ -163,9 +166,10 @@ def classify(
     run: RunPath,
     labels: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     options: Classify = None,
+    tune: Tune = None,
     trust: Trust = (),
 ) -> None:
-    """Learn classes from a few labels, on the codes: by folds what that is worth, and whether more labels would pay.
+    """Learn classes from a few labels, on the codes or by fine-tuning: what that is worth by folds, whether more labels pay.
 
     Args:
         labels: Labels given elsewhere (CSV, imagefolder, Label Studio, COCO), instead of the run's own.
@@ -174,7 +178,7 @@ def classify(
     from winnow.steps.report import report as write_report
 
     folder = RunFolder.open(run, trust)
-    folder.update(_given(classify=options))
+    folder.update(_given(classify=options, tune=tune))
     print(show.classify(step(folder, labels=labels or []), folder.path))
     print(f"Report: {write_report(folder)}")
 

@@ -182,7 +182,12 @@ class ClassifyOptions(Section):
         description="What learns from the codes: logistic regression, the nearest class mean, a vote of neighbours, label spreading; "
         "'auto' is the first, or the second when a class has fewer than three labels.",
     )
-    folds: int = Field(5, ge=2, le=50, description="Folds of whole groups that measure the classifier and calibrate it.")
+    folds: int = Field(
+        0,
+        ge=0,
+        le=50,
+        description="Folds of whole groups that measure the classifier and calibrate it [default: 0, five, or three with --fine-tune].",
+    )
     pseudo: int = Field(
         0,
         ge=0,
@@ -192,6 +197,25 @@ class ClassifyOptions(Section):
     folders: bool = Field(
         False, description="winnow run classifies as well; where no picture is labelled, the name of its folder is its class."
     )
+
+
+class TuneOptions(Section):
+    fine_tune: str = Field(
+        "",
+        description="Network to fine-tune as a whole instead of a head on the run's codes: mobilenet_v2, squeezenet1_1, vgg16 or a "
+        "timm name [default: none].",
+    )
+    fine_weights: Path | None = Field(
+        None,
+        description="File of the weights that fine-tuning starts from [default: those of the run's own network where it is the same, "
+        "else the hub's].",
+    )
+    epochs: int = Field(25, ge=1, description="Passes over the labelled pictures, at least 100 steps; twice as many with pseudo-labels.")
+    fine_batch: int = Field(32, ge=1, description="Labelled pictures in a step of fine-tuning.")
+    fine_rate: float = Field(1e-4, gt=0, description="Highest learning rate of fine-tuning.")
+    mirror: bool = Field(True, description="Mirror labelled pictures left to right at random.")
+    turn: float = Field(10.0, ge=0, le=180, description="Turn labelled pictures by at most so many degrees at random.")
+    move: float = Field(0.1, ge=0, le=1, description="Move labelled pictures by at most this share of their sides at random.")
 
 
 class SegmentOptions(Section):
@@ -214,6 +238,7 @@ class Options(BaseModel):
     score: ScoreOptions = ScoreOptions()
     select: SelectOptions = SelectOptions()
     classify: ClassifyOptions = ClassifyOptions()
+    tune: TuneOptions = TuneOptions()
     segments: SegmentOptions = SegmentOptions()
 
     def updated(self, values: dict[str, dict[str, Any]], origin: str) -> Options:

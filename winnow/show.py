@@ -92,7 +92,7 @@ def select(result: dict[str, Any], run: Any) -> str:
 def classify(result: dict[str, Any], run: Any) -> str:
     """F1 of each class with its interval, what the measures cannot promise, and whether more labels would pay."""
     lines = [
-        f"Learnt {len(result['classes'])} classes from {count(result['labelled'], 'label')} ({result['origin']}) by '{result['head']}': "
+        f"Learnt {len(result['classes'])} classes from {count(result['labelled'], 'label')} ({result['origin']}) by {result['by']}: "
         f"macro F1 {result['macro_f1']:.3f}{_between(result['interval'])}, "
         f"{count(result['folds'], 'fold')} of {count(result['groups'], 'group')}.",
         *(

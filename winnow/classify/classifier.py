@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,9 +17,15 @@ from winnow.errors import Damaged, DataError, OptionError, RunError, did_you_mea
 from winnow.files import read_json, replacing, seal, sha256, verify, write_json
 from winnow.learn.encodings import finite, unit
 
+if TYPE_CHECKING:
+    from winnow.classify.finetune import FineTuning
+    from winnow.models.contract import Model
+
 FORMAT = 1
+NETWORK = "network"  # the folder of a tuned network
 FEWEST = 3  # labels of a class below which only the nearest class mean is learnt
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the labels, on the learning curve
+FEW_SHARES = SHARES[1::2]  # where each point of the curve is a training of minutes
 
 
 @dataclass(frozen=True)
@@ -42,17 +49,32 @@ class Classifier:
     the temperature of its probabilities (Guo et al. 2017). `pseudo`: at most so many unlabelled pictures a class become
     pseudo-labels, in `rounds`, see `winnow.classify.pseudo`.
 
+    With a `tuning` (`winnow.classify.finetune.FineTuning`) the head takes its network along: codes are then those of that network
+    for `fit`, and those of the tuned one, `network`, for `predict`.
+
     After `fit`: `held_out` (probabilities of the labelled by heads that had not seen them), `notes` (what the measures
     cannot promise), `done` (a `Round` each), `pseudo_rows` and `pseudo_target` (the pseudo-labels that stay, as class numbers).
     """
 
-    def __init__(self, head: str = "auto", *, folds: int = 5, pseudo: int = 0, rounds: int = 3, seed: int = 0) -> None:
+    def __init__(
+        self,
+        head: str = "auto",
+        *,
+        folds: int = 5,
+        pseudo: int = 0,
+        rounds: int = 3,
+        seed: int = 0,
+        tuning: FineTuning | None = None,
+    ) -> None:
         if head != "auto" and head not in HEADS:
             raise OptionError(f"There is no head '{head}'.", did_you_mean(head, ["auto", *HEADS]))
         for name, value, least in (("folds", folds, 2), ("pseudo", pseudo, 0), ("rounds", rounds, 1)):
             if value < least:
                 raise OptionError(f"{name} is {value}; it must be {least} or more.")
-        self.head, self.folds, self.pseudo, self.rounds, self.seed = head, folds, pseudo, rounds, seed
+        if tuning is not None and head not in ("auto", "logistic"):
+            raise OptionError(f"The head '{head}' cannot be fine-tuned.", "Leave --head out, or --fine-tune.")
+        self.head, self.folds, self.pseudo, self.rounds, self.seed, self.tuning = head, folds, pseudo, rounds, seed, tuning
+        self.network: Model | None = None
         self.classes = np.empty(0, object)
         self.notes: tuple[str, ...] = ()
         self.done: tuple[Round, ...] = ()
@@ -70,15 +92,21 @@ class Classifier:
         self.centre = codes.mean(axis=0, dtype=np.float64).astype(np.float32)
         points, rows = self._points(codes), np.flatnonzero(target >= 0)
         few = np.bincount(target[rows]).min() < FEWEST
-        self.head_name = self.head if self.head != "auto" else "mean" if few else "logistic"
+        self.head_name = self.head if self.head != "auto" else "mean" if few and self.tuning is None else "logistic"
         folds = deal(target[rows], groups[rows], tuple(str(name) for name in self.classes), self.folds, self.seed)
         self.notes = (*folds.notes, *_leak(leaks(points[rows], target[rows], folds.fold), len(rows)))
-        self.learner = Learner(HEADS[self.head_name](), points, target, groups, folds, self.seed)
+        if self.tuning is None:
+            self.learner = Learner(HEADS[self.head_name](), points, target, groups, folds, self.seed)
+        else:
+            head = self.tuning.begin(points, self.centre, target)
+            self.learner = Learner(head, np.arange(len(codes)), target, groups, folds, self.seed)
         learnt = self.learner.tuned()
         self.done = ()
         if self.pseudo:
             learnt = self._with_pseudo(learnt, (target < 0) & ~foreign)
-        self.fitted = self.learner.head.fit(points, learnt.target, len(self.classes))
+        self.fitted = self.learner.head.fit(self.learner.points, learnt.target, len(self.classes))
+        if self.tuning is not None:
+            self.fitted, self.network = self.tuning.linear, self.tuning.tuned
         self.temperature, self.held_out = learnt.temperature, learnt.held_out
         self.pseudo_rows = np.flatnonzero((learnt.target >= 0) & (target < 0))
         self.pseudo_target = learnt.target[self.pseudo_rows]
@@ -110,7 +138,7 @@ class Classifier:
         rows = learner.rows
         order = np.random.default_rng(self.seed).permutation(len(rows)) if order is None else np.asarray(order)
         found = []
-        for share in SHARES:
+        for share in SHARES if self.tuning is None else FEW_SHARES:
             count = round(share * len(rows))
             target = np.full(len(learner.points), -1)
             first = rows[np.argsort(order, kind="stable")[:count]]
@@ -138,7 +166,7 @@ class Classifier:
         return self.classes[self.predict_proba(codes).argmax(axis=1)]
 
     def save(self, folder: Path, **about: Any) -> None:
-        """Writes classifier.npz and, last, classifier.json with `about` and the SHA-256 of the first; nothing is pickled."""
+        """Writes classifier.npz, a tuned network's folder and, last, classifier.json with `about` and their SHA-256; nothing is pickled."""
         if not len(self.classes):
             raise DataError("This classifier has not been fitted.", "Call fit(codes, labels) first.")
         folder = Path(folder)
@@ -146,6 +174,13 @@ class Classifier:
         arrays = {f"head/{name}": array for name, array in self.fitted.state().items()}
         with replacing(folder / "classifier.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, centre=self.centre, **arrays)
+        shutil.rmtree(folder / NETWORK, ignore_errors=True)
+        files = ["classifier.npz"]
+        if self.network is not None:
+            from winnow.models.registry import save_model
+
+            save_model(self.network, folder / NETWORK)
+            files.append(f"{NETWORK}/model.json")  # which holds that of the weights
         content = {
             "format": FORMAT,
             "head": self.head_name,
@@ -154,7 +189,7 @@ class Classifier:
             "classes": self.classes.tolist(),
             "notes": list(self.notes),
             **about,
-            "sha256": {"classifier.npz": sha256(folder / "classifier.npz")},
+            "sha256": {name: sha256(folder / name) for name in files},
         }
         write_json(folder / "classifier.json", {**content, "seal": seal(content)})
 
@@ -170,7 +205,8 @@ class Classifier:
             raise Damaged(f"{folder / 'classifier.json'} is not what was written.", again)
         if about["format"] != FORMAT:
             raise RunError(f"{folder} holds a classifier of format {about['format']}.", again)
-        verify(folder / "classifier.npz", about["sha256"]["classifier.npz"])
+        for name, value in about["sha256"].items():
+            verify(folder / name, value)
         with np.load(folder / "classifier.npz", allow_pickle=False) as file:
             arrays = dict(file)
         classifier = cls(about["head"])
@@ -179,6 +215,10 @@ class Classifier:
         classifier.centre = arrays.pop("centre")
         state = {name.removeprefix("head/"): array for name, array in arrays.items()}
         classifier.fitted = HEADS[about["head"]](about["setting"]).restore(state)
+        if len(about["sha256"]) > 1:
+            from winnow.models.registry import load_model
+
+            classifier.network = load_model(folder / NETWORK)
         return classifier
 
 

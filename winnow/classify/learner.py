@@ -49,7 +49,8 @@ class Learnt:
 
 
 class Learner:
-    """Fits a head to targets of n points (n, d); `target` (n,) holds the true ones, -1 where a picture has no label."""
+    """Fits a head to targets of n points, codes (n, d) or rows (n,) of what it learns from; `target` (n,) holds the true ones, -1
+    where a picture has no label."""
 
     def __init__(self, head: Head, points: np.ndarray, target: np.ndarray, groups: np.ndarray, folds: Folds, seed: int) -> None:
         self.head, self.points, self.target, self.groups, self.seed = head, points, target, groups, seed
@@ -81,13 +82,14 @@ class Learner:
     def _pseudo(self, target: np.ndarray, temperature: float, most: int, free: np.ndarray, without: int) -> np.ndarray:
         """The true target with pseudo-labels instead of those in `target`, each by a head that has seen neither the picture nor
         any of its fold; the fold `without` stays out altogether, for what its labels teach would come back to measure itself."""
-        logits = np.zeros((len(self.points), self.classes))
+        logits, told = np.zeros((len(self.points), self.classes)), np.zeros(len(self.points), bool)
         for fold in self.folds:
-            if fold != without:
-                mine = self.fold == fold
-                self.head.fit(self.points, np.where(mine, -1, target), self.classes)
-                logits[mine] = self.head.logits(self.points[mine])
-        rows, kinds = pseudo_labels(probabilities(logits, temperature), most, free & (self.fold != without))
+            mine = self.fold == fold
+            rest = np.where(mine, -1, target)
+            if fold != without and (rest >= 0).any():  # of two folds, the other one's labels are all that there are
+                self.head.fit(self.points, rest, self.classes)
+                logits[mine], told[mine] = self.head.logits(self.points[mine]), True
+        rows, kinds = pseudo_labels(probabilities(logits, temperature), most, free & told)
         result = np.where(self.fold == without, -1, self.target)
         result[rows] = kinds
         return result

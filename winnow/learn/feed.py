@@ -48,6 +48,21 @@ class Pixels:
         return np.ascontiguousarray(self.array[rows])
 
 
+class Rows:
+    """Some rows of a source, as a source of their own."""
+
+    def __init__(self, source: PixelSource, rows: np.ndarray) -> None:
+        self.source, self.rows = source, rows
+        self.size, self.channels = source.size, source.channels
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Pictures (n, h, w, c) uint8 of some of the rows."""
+        return self.source.pixels(self.rows[rows])
+
+
 def as_source(pictures: PixelSource | np.ndarray) -> PixelSource:
     """A pool as it is; an array becomes `Pixels`."""
     return Pixels(pictures) if isinstance(pictures, np.ndarray) else pictures

@@ -13,13 +13,15 @@ import numpy as np
 from winnow.classify.classifier import Classifier
 from winnow.classify.measures import calibration_error, reliability, rise, wilson
 from winnow.data.pool import Pool
-from winnow.errors import DataError
+from winnow.errors import DataError, Interrupted
 from winnow.files import read_json
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
 from winnow.steps.score import seconds, write_table
 from winnow.steps.truth import Truth, of_sources, order_of, truth_of
+from winnow.steps.tuning import codes_for, start, tidy
 
+FOLDS, FEW_FOLDS = 5, 3  # by default: heads on codes, and fine-tuning as in the article
 AUDITED = 50  # pseudo-labels that a person is asked to check: the Wilson interval of 47 right of 50 is 0.84 to 0.98
 ITEMS = ("id", "source", "time")
 
@@ -36,13 +38,22 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     pool, encodings = Pool.open(run.folder("ingest")), Encodings.load(run.folder("encode"))
     truth = truth_of(run, pool, labels)
     ids = encodings.ids.astype(str)
-    classifier = Classifier(
-        options.head, folds=options.folds, pseudo=options.pseudo, rounds=options.rounds, seed=run.options.train.seed
-    )
     known = np.array([truth.labels.get(item, "") for item in ids], object)
     if not (known != "").any():
         raise DataError(f"None of the labelled pictures of {run.path} has a code.", "Pictures given as 'test' have none: label others.")
-    classifier.fit(np.asarray(encodings.codes), known, encodings.groups, foreign=_foreign(run, encodings))
+    tuning, codes = start(run, pool, encodings)
+    classifier = Classifier(
+        options.head,
+        folds=options.folds or (FOLDS if tuning is None else FEW_FOLDS),
+        pseudo=options.pseudo,
+        rounds=options.rounds,
+        seed=run.options.train.seed,
+        tuning=tuning,
+    )
+    try:
+        classifier.fit(codes, known, encodings.groups, foreign=_foreign(run, encodings))
+    except KeyboardInterrupt:
+        raise Interrupted("Learning was stopped.", "The same command goes on; trainings that were finished are kept.") from None
     folder = run.folder("classify")
     audited = _audited(folder, truth)
     (folder / "classifier.json").unlink(missing_ok=True)
@@ -52,10 +63,13 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     _write_labelled(folder, classifier, about)
     left_out = len(truth.labels) - int((known != "").sum())
     notes = [*truth.notes, *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else [])]
-    result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "head": classifier.head_name, **measures}
+    tuned = run.options.tune.fine_tune
+    by = f"fine-tuned {tuned}" if tuned else f"'{classifier.head_name}' on the codes"
+    result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "by": by, **measures}
     result["notes"] = [*notes, *classifier.notes]
     codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
     classifier.save(folder, measured=result, codes_sha256=codes, versions=run.content["versions"])
+    tidy(run)
     run.record("classify", started, **result)
     return run.result("classify")
 
@@ -125,7 +139,10 @@ def _curve(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
 def _pseudo(folder: Path, classifier: Classifier, encodings: Encodings, about: _Items, pool: Pool) -> dict[str, Any]:
     """Writes pseudo.csv and audit.csv; what was tried, what stays, and how much of it is right where the sources know."""
     rows, names = classifier.pseudo_rows, classifier.classes
-    chance = classifier.predict_proba(encodings.codes[rows])[np.arange(len(rows)), classifier.pseudo_target] if len(rows) else []
+    chance: Any = []
+    if len(rows):
+        codes = codes_for(classifier, pool, pool.rows_of(encodings.ids[rows]), encodings.codes[rows], "auto")
+        chance = classifier.predict_proba(codes)[np.arange(len(rows)), classifier.pseudo_target]
     kinds = names[classifier.pseudo_target]
     write_table(
         folder / "pseudo.csv",

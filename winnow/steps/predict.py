@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from winnow.classify.classifier import Classifier
+from winnow.data.pool import Pool
 from winnow.errors import RunError
 from winnow.files import read_json, write_json
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
 from winnow.steps.score import judge, seconds, write_table
+from winnow.steps.tuning import codes_for
 
 
 def load_classifier(run: RunFolder) -> Classifier:
@@ -37,8 +39,8 @@ def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = 
     (folder / "predictions.json").unlink(missing_ok=True)
     parts: list[np.ndarray] = []
 
-    def look(encodings: Encodings) -> None:
-        parts.append(classifier.predict_proba(encodings.codes))
+    def look(pool: Pool, rows: np.ndarray, encodings: Encodings) -> None:
+        parts.append(classifier.predict_proba(codes_for(classifier, pool, rows, encodings.codes, run.options.train.device)))
 
     # The fast decision has a network of its own, whose codes are not those that the classifier has learnt from.
     decision = "reconstruction" if run.options.score.decision == "fast" else ""

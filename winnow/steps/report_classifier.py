@@ -37,7 +37,7 @@ def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
 
 def _summary(found: dict[str, Any]) -> str:
     return (
-        f"'{found['head']}' on the codes, from {found['labelled']:,} labels ({found['origin']}): macro F1 {found['macro_f1']:.3f}"
+        f"{found['by']}, from {found['labelled']:,} labels ({found['origin']}): macro F1 {found['macro_f1']:.3f}"
         f"{_interval(found['interval'], ' (95 % interval ', ')')}, accuracy {found['accuracy']:.3f}. "
         f"Every picture was judged by a head that had not seen its fold, in {found['folds']:,} folds of {found['groups']:,} groups; "
         "intervals by bootstrap over groups."

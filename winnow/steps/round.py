@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from winnow.data.pool import Pool
 from winnow.errors import OptionError
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
 from winnow.steps.predict import load_classifier
 from winnow.steps.select import Desk, grow
+from winnow.steps.tuning import codes_for
 
 
 def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) -> dict[str, Any]:
@@ -25,7 +27,9 @@ def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) 
     if number < 1:
         raise OptionError(f"{number} is no number of pictures.", f"Say how many: winnow round --run {run.path} -n 50")
     classifier = load_classifier(run)
-    probabilities = classifier.predict_proba(Encodings.load(run.folder("encode")).codes)
+    pool, encodings = Pool.open(run.folder("ingest")), Encodings.load(run.folder("encode"))
+    codes = codes_for(classifier, pool, pool.rows_of(encodings.ids), encodings.codes, run.options.train.device, quiet=False)
+    probabilities = classifier.predict_proba(codes)
     return grow(Desk(run, uncertainty(probabilities)), number, also)
 
 

@@ -64,12 +64,12 @@ def judge(
     others: dict[str, Scorer] | None = None,
     *,
     decision: str = "",
-    look: Callable[[Encodings], None] = lambda encodings: None,
+    look: Callable[[Pool, np.ndarray, Encodings], None] = lambda pool, rows, encodings: None,
 ) -> Scored:
     """Ingests sources into a pool in `folder` the way the run's own pictures were, and scores its rows chunk by chunk.
 
     By the run's decision unless another is given; further scorers (`others`) can read only what that decision encodes.
-    `look` is shown the encodings of each chunk, in order.
+    `look` is shown each chunk in order: the pool, rows of it, their encodings.
     """
     from winnow.data.ingest import ingest
     from winnow.steps.parts import check_decision, load_detector, load_way
@@ -88,7 +88,7 @@ def judge(
             rows = np.arange(start, min(start + CHUNK, len(pool)))
             encodings = way.encode(pool, rows, options.train.device)
             scores[rows] = detector.score(encodings)
-            look(encodings)
+            look(pool, rows, encodings)
             for name, scorer in (others or {}).items():
                 extra[name][rows] = scorer.score(encodings)
             advance(len(rows))

@@ -1,0 +1,332 @@
+"""Fine-tuning on drawn pictures: what it learns, what it keeps, kills, options, and input that is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import winnow
+from winnow.classify import finetune
+from winnow.classify.classifier import Classifier
+from winnow.classify.finetune import FineTuning, _Batches
+from winnow.data.pool import Pool
+from winnow.errors import Damaged, DataError, Interrupted, ModelError, OptionError, TrainingError
+from winnow.learn.encode import encode
+from winnow.models.pretrained import Pretrained
+from winnow.options import TuneOptions
+
+from conftest import blocks, stripes, winnow_command
+
+QUICK = {"fine_tune": "squeezenet1_1", "fine_batch": 4, "epochs": 1, "fine_rate": 3e-4, "folds": 2}
+TUNE = {name: value for name, value in QUICK.items() if name != "folds"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_steps() -> Iterator[None]:
+    """Of the hundred steps at least, twelve: the tests need many trainings, and none needs a good one."""
+    before, finetune.LEAST_STEPS = finetune.LEAST_STEPS, 12
+    yield
+    finetune.LEAST_STEPS = before
+
+
+def network(seed: int = 0) -> Pretrained:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Pretrained((48, 48), 3, "squeezenet1_1")
+
+
+def drawn(n: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (n, 48, 48, 3), stripes and blocks in turn, and their class names; both as dim as each other."""
+    rng = np.random.default_rng(seed)
+    return np.stack([(stripes, blocks)[number % 2](rng) for number in range(n)]), np.array(["stripes", "blocks"] * (n // 2), object)
+
+
+def tuned(pictures: np.ndarray, labels: np.ndarray, folder: Path | None = None, seed: int = 0, pseudo: int = 0, **options) -> Classifier:
+    start = network()
+    tuning = FineTuning(start, pictures, TuneOptions(**{**TUNE, **options}), seed=seed, folder=folder)
+    return Classifier(folds=2, tuning=tuning, seed=seed, pseudo=pseudo, rounds=1).fit(encode(start, pictures).codes, labels)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Classifier, Path]:
+    """A classifier fine-tuned on 40 pictures, and the folder of its trainings."""
+    folder = tmp_path_factory.mktemp("trainings")
+    return tuned(*drawn(), folder), folder
+
+
+def test_the_network_learns_with_the_head(whole: tuple[Classifier, Path]):
+    classifier, _ = whole
+    new, truth = drawn(seed=1)
+    start = network().state_dict()
+    assert any(not torch.equal(value, start[name]) for name, value in classifier.network.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in classifier.network.parameters())
+    assert (classifier.predict(encode(classifier.network, new).codes) == truth).mean() > 0.95
+    assert classifier.held_out.tally.macro_f1 > 0.8 and classifier.held_out.probabilities.shape == (40, 2)
+
+
+def test_what_was_held_out_was_not_seen(whole: tuple[Classifier, Path]):
+    """Each fold's training is that of the same pictures without the fold, from the same start."""
+    classifier, _ = whole
+    pictures, labels = drawn()
+    held = classifier.held_out
+    out = held.rows[held.fold == 0]
+    known = labels.copy()
+    known[out] = ""
+    target = np.array([["blocks", "stripes"].index(name) if name else -1 for name in known])
+    tuning = FineTuning(network(), pictures, TuneOptions(**TUNE))
+    learner = classifier.learner
+    tuning.begin(learner.head.points, classifier.centre, learner.target).fit(np.arange(40), target, 2)
+    found = tuning.logits(out) / classifier.temperature
+    powers = np.exp(found - found.max(axis=1, keepdims=True))
+    assert np.allclose(powers / powers.sum(axis=1, keepdims=True), held.probabilities[held.fold == 0], atol=1e-5)
+
+
+def test_batch_averages_stay(tmp_path: Path):
+    start = Pretrained((48, 48), 3, "mobilenet_v2")
+    pictures, labels = drawn(12)
+    tuning = FineTuning(start, pictures, TuneOptions(fine_batch=2, epochs=1))
+    fitted = Classifier(folds=2, tuning=tuning).fit(encode(start, pictures).codes, labels)
+    before, after = start.state_dict(), fitted.network.state_dict()
+    averages = [name for name in before if "running" in name]
+    assert averages and all(torch.equal(before[name], after[name]) for name in averages)
+    weights = [name for name in before if name.endswith("weight")]
+    assert sum(not torch.equal(before[name], after[name]) for name in weights) > 0.9 * len(weights)
+
+
+def test_kept_and_read_again(whole: tuple[Classifier, Path], tmp_path: Path):
+    classifier, _ = whole
+    new, _ = drawn(10, seed=2)
+    classifier.save(tmp_path)
+    again = Classifier.load(tmp_path)
+    codes = encode(classifier.network, new).codes
+    assert np.array_equal(encode(again.network, new).codes, codes)
+    assert np.array_equal(again.predict_proba(codes), classifier.predict_proba(codes))
+    path = tmp_path / "network" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\1")
+    with pytest.raises(Damaged):
+        Classifier.load(tmp_path)
+    Classifier().fit(*drawn_codes()).save(tmp_path)  # one on codes in its place leaves no network behind
+    assert Classifier.load(tmp_path).network is None and not (tmp_path / "network").exists()
+
+
+def drawn_codes() -> tuple[np.ndarray, list[str]]:
+    return np.random.default_rng(0).normal(size=(20, 4)), ["a", "b"] * 10
+
+
+def test_the_same_seed_gives_the_same_bits_and_finished_trainings_are_not_repeated(whole: tuple[Classifier, Path]):
+    classifier, folder = whole
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(before) == 3  # two folds and all labels
+    again = tuned(*drawn(), folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    elsewhere = tuned(*drawn())
+    for other in (again, elsewhere):
+        assert np.array_equal(other.held_out.probabilities, classifier.held_out.probabilities)
+        assert all(torch.equal(value, classifier.network.state_dict()[name]) for name, value in other.network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "other", [{"epochs": 2}, {"fine_batch": 5}, {"fine_rate": 1e-4}, {"mirror": False}, {"turn": 0.0}, {"move": 0.0}, {"seed": 1}]
+)
+def test_every_option_changes_what_is_learnt(other: dict, whole: tuple[Classifier, Path]):
+    classifier, _ = whole
+    weights = [one.network.state_dict()["network.features.0.weight"] for one in (classifier, tuned(*drawn(), **other))]
+    assert not torch.equal(*weights)
+
+
+def test_pseudo_labels_fill_half_of_each_batch_and_double_the_epochs():
+    pseudo = np.arange(30) >= 6
+    draw = _Batches(pseudo, 8, seed=0)
+    assert draw.mixed and draw.size == 8
+    drawn_rows = [draw(step) for step in range(60)]
+    assert all((~pseudo[rows]).sum() == 4 for rows in drawn_rows)
+    assert set(np.concatenate(drawn_rows)) == set(range(30))
+    assert all(np.array_equal(draw(step), drawn_rows[step]) for step in (3, 0, 59))
+    only = _Batches(np.zeros(5, bool), 8, seed=0)
+    assert not only.mixed and sorted(only(0)) == list(range(5))
+
+
+def test_pseudo_labels_come_from_trainings_that_have_not_seen_the_picture(tmp_path: Path):
+    pictures, truth = drawn(80)
+    labels = truth.copy()
+    labels[12:] = ""
+    classifier = tuned(pictures, labels, tmp_path, pseudo=20)
+    (tried,) = classifier.done
+    assert 32 <= sum(tried.counts) <= 34 and max(tried.counts) <= 18  # half of what each class is given, fewer than the 20 asked for
+    assert not tried.kept or (classifier.classes[classifier.pseudo_target] == truth[classifier.pseudo_rows]).mean() >= 0.9
+    assert len(classifier.pseudo_rows) == (sum(tried.counts) if tried.kept else 0)
+    # All labels, and each fold held out, of which the pseudo-labels' are the same; then each fold held out once more: of two folds,
+    # without both there is no label to learn pseudo-labels from, so that these are the first again.
+    assert len(list(tmp_path.iterdir())) == 3 + tried.kept
+
+
+def test_the_augmentation_moves_turns_and_mirrors():
+    ramp = torch.arange(32.0).expand(8, 1, 32, 32) / 31
+    tuning = FineTuning(network(), drawn(8)[0], TuneOptions(turn=0, move=0))
+    mirrored = tuning._varied(ramp, 0)
+    flipped = [torch.allclose(one, ramp[0].flip(2), atol=1e-5) for one in mirrored]
+    assert any(flipped) and all(kept or torch.allclose(one, ramp[0], atol=1e-5) for kept, one in zip(flipped, mirrored, strict=True))
+    tuning.options = TuneOptions(turn=0, move=0.25, mirror=False)
+    by = (tuning._varied(ramp, 0) - ramp)[:, 0, 16, 12:20].mean(dim=1) * 31
+    assert by.abs().max() <= 8 and by.abs().max() > 2 and by.min() < 0 < by.max()
+    tuning.options = TuneOptions(turn=180, move=0, mirror=False)
+    wide = torch.zeros(6, 1, 16, 64)
+    wide[:, :, 8 - 3 : 8 + 3, 32 - 3 : 32 + 3] = 1  # a square stays one, whatever the picture's shape
+    turned = tuning._varied(wide, 0)
+    assert torch.allclose(turned.sum(dim=(1, 2, 3)), torch.full((6,), 36.0), atol=3.0)
+
+
+def test_wrong_input(tmp_path: Path):
+    pictures, labels = drawn(12)
+    start = network()
+    with pytest.raises(DataError, match="11 codes of 12 pictures"):
+        Classifier(tuning=FineTuning(start, pictures)).fit(encode(start, pictures[:11]).codes, labels[:11])
+    with pytest.raises(OptionError, match="'spread' cannot be fine-tuned"):
+        Classifier("spread", tuning=FineTuning(start, pictures))
+    with pytest.raises(TrainingError, match="--fine-rate"):
+        tuned(pictures, labels, fine_rate=1e30)
+    with pytest.raises(DataError, match="must be uint8"):
+        FineTuning(start, pictures.astype(float))
+
+
+# ---- in a run
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """An encoded run of four clips of pictures, a file of labels of half of them, and weights of a SqueezeNet."""
+    from safetensors.torch import save_file
+    from torchvision.models import squeezenet1_1
+
+    folder = tmp_path_factory.mktemp("tuning")
+    rng, rows = np.random.default_rng(0), []
+    for number in range(48):
+        path = folder / "in" / f"clip ü{number // 12}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((stripes, blocks)[number % 2](rng)).save(path)
+        rows.append((path, ("stripes", "blocks")[number % 2]))
+    torch.manual_seed(0)
+    save_file(squeezenet1_1(weights=None).state_dict(), folder / "weights.safetensors")
+    run = winnow.Run(folder / "run", "codes", size=(32, 32), backbone="squeezenet1_1", weights=folder / "weights.safetensors")
+    run.ingest(folder / "in")
+    run.train()
+    run.encode()
+    run.calibrate()
+    with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("source", "label"), *rows[::3], *rows[1::3]])
+    return folder / "run", folder / "labels.csv", folder / "weights.safetensors"
+
+
+@pytest.fixture
+def run(made: tuple[Path, Path, Path], tmp_path: Path) -> winnow.Run:
+    return winnow.Run(shutil.copytree(made[0], tmp_path / "run"))
+
+
+def test_a_run_is_fine_tuned_predicts_and_goes_on(run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path):
+    result = run.classify(labels=made[1], **QUICK)
+    assert result["by"] == "fine-tuned squeezenet1_1" and result["macro_f1"] > 0.9 and result["folds"] == 2
+    assert [count for count, _ in result["curve"]["points"]] == [16, 32]
+    folder = run.folder.path
+    assert not (folder / "classifier" / "trainings").exists()
+    classifier = run.classifier
+    pool = Pool.open(folder / "pool")
+    run.predict(made[0].parent / "in", to=tmp_path / "out")
+    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8") as file:
+        said = {row["source"]: row for row in csv.DictReader(file)}
+    chance = classifier.predict_proba(encode(classifier.network, pool).codes)
+    for row, source in enumerate(pool.column("source")):
+        assert float(said[source]["p_blocks"]) == pytest.approx(chance[row, 0], abs=2e-4)
+    assert np.mean([(row["class"] == "blocks") == (int(Path(source).stem) % 2 == 1) for source, row in said.items()]) > 0.95
+    assert run.round(3, also=made[1])["chosen"] == 3
+    assert "fine-tuned squeezenet1_1" in run.report().read_text(encoding="utf-8")
+    run.classify(labels=made[1], fine_tune="", folds=0)  # and back to the codes
+    assert run.classifier.network is None and not (folder / "classifier" / "network").exists()
+
+
+def test_other_weights_than_the_runs_own_start_elsewhere(run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path):
+    from safetensors.torch import save_file
+    from torchvision.models import squeezenet1_1
+
+    torch.manual_seed(1)
+    save_file(squeezenet1_1(weights=None).state_dict(), tmp_path / "other.safetensors")
+    own = run.classify(labels=made[1], **QUICK)
+    assert own["macro_f1"] != pytest.approx(0)
+    codes = encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).codes
+    run.classify(labels=made[1], **QUICK, fine_weights=made[2])
+    assert np.array_equal(encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).codes, codes)
+    run.classify(labels=made[1], **QUICK, fine_weights=tmp_path / "other.safetensors")
+    assert not np.allclose(encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).codes, codes, atol=1e-3)
+
+
+KILLED = """
+import os, sys, winnow
+from winnow.classify import finetune
+finetune.LEAST_STEPS = 12
+calls, write = [0], finetune.write_checkpoint
+def stop(*args):
+    write(*args)
+    calls[0] += 1
+    if calls[0] == 2: os.kill(os.getpid(), 9)
+finetune.write_checkpoint = stop
+winnow.Run(sys.argv[1]).classify(labels=sys.argv[2])
+"""
+
+
+def test_killed_between_trainings_it_goes_on_to_the_same_bits(run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path):
+    first = run.classify(labels=made[1], **QUICK)
+    weights = run.classifier.network.state_dict()
+    shutil.rmtree(run.folder.path)
+    again = winnow.Run(shutil.copytree(made[0], run.folder.path)).set(**QUICK)
+    done = subprocess.run([sys.executable, "-c", KILLED, run.folder.path, made[1]], check=False)
+    assert done.returncode == -signal.SIGKILL
+    kept = {path: path.stat().st_mtime_ns for path in (run.folder.path / "classifier" / "trainings").iterdir()}
+    assert len(kept) == 2
+    script = (
+        "import sys, winnow\nfrom winnow.classify import finetune\nfinetune.LEAST_STEPS = 12\nwrite, made = finetune.write_checkpoint, []\n"
+        "finetune.write_checkpoint = lambda *args: (write(*args), made.append(1))\n"
+        "winnow.Run(sys.argv[1]).classify(labels=sys.argv[2])\nprint(len(made))"
+    )
+    output = subprocess.run([sys.executable, "-c", script, run.folder.path, made[1]], check=True, capture_output=True, text=True).stdout
+    assert output.strip() == "3"  # five in all: two folds, all labels, and the curve's two
+    again = winnow.Run(run.folder.path)
+    assert again.folder.result("classify")["macro_f1"] == first["macro_f1"]
+    assert all(torch.equal(value, weights[name]) for name, value in again.classifier.network.state_dict().items())
+
+
+def test_stopped_by_hand_it_says_how_to_go_on(run: winnow.Run, made: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "_check", stop)
+    with pytest.raises(Interrupted, match="same command"):
+        run.classify(labels=made[1], **QUICK)
+
+
+def test_the_command_and_wrong_options(run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path):
+    folder = run.folder.path
+    words = ["classify", "--run", folder, "--labels", made[1]]
+    quick = ["--fine-batch", "4", "--epochs", "1", "--folds", "2"]
+    done = winnow_command(*words, "--fine-tune", "squeezenet1_1", *quick, "--no-mirror", "--turn", "0", "--move", "0")
+    assert done.returncode == 0 and "by fine-tuned squeezenet1_1" in done.stdout, done.stderr
+    options = json.loads((folder / "run.json").read_text(encoding="utf-8"))["options"]["tune"]
+    assert options["mirror"] is False and options["turn"] == 0 and options["fine_tune"] == "squeezenet1_1"
+    done = winnow_command(*words, "--fine-tune", "squeezenet9")
+    assert done.returncode == 1 and "squeezenet9" in done.stderr
+    (tmp_path / "empty.pth").touch()
+    done = winnow_command(*words, "--fine-tune", "squeezenet1_1", "--fine-weights", tmp_path / "empty.pth")
+    assert done.returncode == 1 and "empty.pth is empty" in done.stderr
+    with pytest.raises(ModelError, match="lacks"):
+        run.classify(labels=made[1], fine_tune="mobilenet_v2", fine_weights=made[2])
+    with pytest.raises(OptionError, match="epochs"):
+        run.set(epochs=0)

@@ -1,0 +1,185 @@
+"""Fine-tuning: the whole network learns the classes, from where a head on its codes stands."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from winnow.classify.heads import Head, Logistic
+from winnow.errors import DataError, TrainingError
+from winnow.learn.checkpoint import read_checkpoint, write_checkpoint
+from winnow.learn.device import choose_device, hold_memory, repeatable
+from winnow.learn.encode import encode
+from winnow.learn.encodings import unit
+from winnow.learn.feed import BatchOrder, Feed, PixelSource, as_source, to_images
+from winnow.models.contract import Model
+from winnow.options import TuneOptions
+from winnow.progress import progress
+
+LEAST_STEPS = 100  # an epoch of 30 labels is one step, and 25 steps change nothing
+HEAD_RATE = 10.0  # times the rate of the layers
+WARM_UP = 10  # steps in which the rate rises
+MORE = 2  # times as many epochs with pseudo-labels, as in the article: 25 and 50
+FRESH = 3  # streams of random numbers: the order of labels, that of pseudo-labels, changes of the pictures
+
+
+class FineTuning(Head):
+    """A head that takes the network along: logistic regression on the network's codes, then all layers learn together.
+
+    `points` are numbers of rows of `pictures` (a pool, or bytes (n, h, w, c)). The head comes first, for a random one would
+    wreck the features before it has learnt anything (Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features, section 3.4).
+    Adam, cross entropy with every class of the same weight in all, pictures mirrored, turned and moved at random (Singh et al.,
+    section on classification). Batch normalisation keeps the averages it came with: a hundred pictures are too few for new ones.
+    Half of each batch are true labels, where there are pseudo-labels too.
+
+    Each training is kept in `folder` under a hash of all that it depends on, so that one that was killed goes on with the next.
+    After `fit`: `tuned`, the network, and `linear`, the head on its codes. Raises `DataError` when pictures and codes differ in
+    number, `TrainingError` when the loss is not finite.
+    """
+
+    def __init__(
+        self,
+        network: Model,
+        pictures: PixelSource | np.ndarray,
+        options: TuneOptions | None = None,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        folder: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.pictures, self.options = network, as_source(pictures), options or TuneOptions()
+        self.seed, self.device = seed, choose_device(device)
+        self._own = tempfile.TemporaryDirectory() if folder is None else None
+        self.folder = Path(self._own.name) if self._own else Path(folder or "")
+
+    def begin(self, points: np.ndarray, centre: np.ndarray, truth: np.ndarray) -> Self:
+        """Takes the codes of all n pictures, made by the network, less `centre` (d,) and of length 1, and the true class numbers (n,)."""
+        if len(points) != len(self.pictures):
+            raise DataError(f"There are {len(points):,} codes of {len(self.pictures):,} pictures.", "Encode the same pictures.")
+        self.points, self.centre, self.truth = points, centre, truth
+        return self
+
+    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+        """Learns from the pictures of the rows `points` whose `target` (n,) is a class number."""
+        known = np.full(len(self.points), -1)
+        known[points] = target
+        path = self.folder / f"{self._key(known)}.safetensors"
+        if not path.exists():
+            write_checkpoint(path, self._trained(known, classes), {})
+        tensors, _ = read_checkpoint(path)
+        self.linear = Logistic()
+        self.linear.weights, self.linear.bias = tensors.pop("head.weights").numpy(), tensors.pop("head.bias").numpy()
+        self.tuned = copy.deepcopy(self.network)
+        self.tuned.load_state_dict(tensors)
+        return self
+
+    def logits(self, points: np.ndarray) -> np.ndarray:
+        """Logits (n, classes) of the pictures of the rows `points`."""
+        codes = encode(self.tuned, self.pictures, points, device=str(self.device), quiet=True).codes
+        return self.linear.logits(unit(codes - self.centre))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The head on the codes of `tuned`; the network is kept as a model is."""
+        return self.linear.state()
+
+    def _key(self, target: np.ndarray) -> str:
+        """The same only for the same pictures, starting network, classes and options."""
+        digest = sha256(json.dumps([self.options.model_dump(mode="json"), self.seed, self.device.type]).encode())
+        for array in (self.points, self.centre, target, self.truth):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:24]
+
+    def _trained(self, target: np.ndarray, classes: int) -> dict[str, Tensor]:
+        """The tensors of the network and its head after training on the rows of `target` (n,) that have a class."""
+        start = Logistic().fit(self.points, target, classes)
+        network = copy.deepcopy(self.network).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.requires_grad_(True).eval()
+        head = nn.ParameterDict(
+            {name: torch.from_numpy(array).float().to(self.device) for name, array in start.state().items()}
+        )
+        if len(np.unique(target[target >= 0])) > 1:
+            self._learn(network, head, target, classes)
+        network.requires_grad_(False)
+        return {**network.state_dict(), **{f"head.{name}": value.detach().double() for name, value in head.items()}}
+
+    def _learn(self, network: Model, head: nn.ParameterDict, target: np.ndarray, classes: int) -> None:
+        options, rows = self.options, np.flatnonzero(target >= 0)
+        feed = Feed(self.pictures, rows, self.device, channels_last=True)
+        truth = torch.from_numpy(target[rows]).to(self.device)
+        counts = torch.bincount(truth, minlength=classes).float()
+        weights = len(rows) / (counts.clamp_min(1) * (counts > 0).sum())
+        draw = _Batches(self.truth[rows] < 0, options.fine_batch, self.seed)
+        epochs = options.epochs * (MORE if draw.mixed else 1)
+        steps = max(LEAST_STEPS, math.ceil(epochs * len(rows) / options.fine_batch))
+        centre = torch.from_numpy(self.centre).to(self.device)
+        layers = [{"params": list(network.parameters())}, {"params": list(head.parameters()), "share": HEAD_RATE}]
+        optimizer = torch.optim.Adam(layers, options.fine_rate, fused=self.device.type in ("cpu", "cuda"))
+        hold_memory()
+        with progress("fine-tune", steps * draw.size, "pictures") as advance, repeatable(tf32=True):
+            for step in range(steps):
+                chosen = draw(step)
+                images = self._varied(to_images(feed.pixels(chosen), channels_last=True), step)
+                codes = functional.normalize(network(images, decode=False).codes - centre, dim=1)
+                logits = codes @ head["weights"].T + head["bias"]
+                loss = functional.cross_entropy(logits, truth[torch.from_numpy(chosen).to(self.device)], weight=weights)
+                for group in optimizer.param_groups:
+                    group["lr"] = options.fine_rate * group.get("share", 1.0) * _share(step, steps)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                if step % 20 == 0 or step == steps - 1:
+                    _check(loss, step)
+                advance(len(chosen), f"loss {loss.item():.3g}")
+
+    def _varied(self, images: Tensor, step: int) -> Tensor:
+        """Pictures (n, c, h, w) mirrored, turned and moved at random, the border repeated."""
+        options, count, rng = self.options, len(images), np.random.default_rng([self.seed, FRESH, step])
+        angle = np.deg2rad(options.turn) * rng.uniform(-1, 1, count)
+        mirrored = np.where(options.mirror & (rng.random(count) < 0.5), -1.0, 1.0)
+        moved = 2 * options.move * rng.uniform(-1, 1, (count, 2))  # a picture is 2 wide and high in such coordinates
+        ratio = images.shape[2] / images.shape[3]
+        across = np.stack([mirrored * np.cos(angle), -np.sin(angle) * ratio, moved[:, 0]], axis=1)
+        down = np.stack([mirrored * np.sin(angle) / ratio, np.cos(angle), moved[:, 1]], axis=1)
+        places = torch.from_numpy(np.stack([across, down], axis=1)).float().to(images.device)
+        grid = functional.affine_grid(places, list(images.shape), align_corners=False)
+        found = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return found.contiguous(memory_format=torch.channels_last)
+
+
+class _Batches:
+    """Which of n rows make the batch of a step, as a pure function of the step: true labels, and where there are pseudo-labels,
+    `pseudo` (n,) bool, as many of either."""
+
+    def __init__(self, pseudo: np.ndarray, batch: int, seed: int) -> None:
+        parts = [np.flatnonzero(part) for part in (~pseudo, pseudo)]
+        self.mixed = all(len(rows) for rows in parts)
+        parts = parts if self.mixed else [rows for rows in parts if len(rows)]
+        sizes = [min(max(1, batch // len(parts)), len(rows)) for rows in parts]
+        self.size = sum(sizes)
+        self.parts = [
+            (rows, BatchOrder(len(rows), size, seed + number)) for number, (rows, size) in enumerate(zip(parts, sizes, strict=True))
+        ]
+
+    def __call__(self, step: int) -> np.ndarray:
+        return np.concatenate([rows[order(step)] for rows, order in self.parts])
+
+
+def _share(step: int, steps: int) -> float:
+    """Of the rate at a step: a short rise, then half a cosine."""
+    return min(1.0, (step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _check(loss: Tensor, step: int) -> None:
+    if not torch.isfinite(loss):
+        raise TrainingError(f"The loss of fine-tuning is not finite at step {step}.", "Lower the rate: --fine-rate 0.00003")
