@@ -31,7 +31,11 @@ from videos import plain, write
 ROOT = Path(__file__).parent.parent
 ABSENT = """
 import sys
-for name in {names!r}: sys.modules[name] = None
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
 from winnow.cli import main
 main(sys.argv[1:])
 """
