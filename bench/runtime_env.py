@@ -18,8 +18,9 @@ import venv
 from pathlib import Path
 
 import numpy as np
-from common import arguments, finish, table
 from PIL import Image
+
+from common import arguments, finish, table
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))

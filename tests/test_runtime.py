@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def test_what_is_not_finite_is_told(tmp_path: Path):
 def test_what_is_no_onnx_file_is_refused(content: bytes, tmp_path: Path):
     path = tmp_path / "größe.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="größe.onnx") as caught:
+    with pytest.raises(ModelError, match=r"größe\.onnx") as caught:
         winnow.Deployed.open(path)
     assert caught.value.remedy and "\n" not in caught.value.message
 
@@ -307,9 +308,25 @@ def test_the_table_is_replaced_whole(model: Path, sources: Path, tmp_path: Path)
     assert not (tmp_path / "predictions.json").exists() and not list(tmp_path.rglob("*.tmp"))
 
 
+def test_killed_and_called_again_it_writes_the_same(model: Path, pictures: Path, tmp_path: Path):
+    predict_onnx(model, [pictures], to=tmp_path / "whole")
+    words = ["predict", str(pictures), "--onnx", str(model), "--to", str(tmp_path / "killed")]
+    for seconds in (0.5, 0.8, 1.1):
+        process = subprocess.Popen([sys.executable, "-m", "winnow.cli", *words], stdout=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+        for name in ("predictions.json", "predictions.csv"):  # there and whole, or not there
+            path = tmp_path / "killed" / name
+            assert not path.exists() or path.read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert winnow_command(*words).returncode == 0
+    for name in ("predictions.json", "predictions.csv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_a_folder_that_cannot_be_written_and_a_detector_without_use_are_refused(model: Path, sources: Path, tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OptionError, match="--to .*file is no folder"):
+    with pytest.raises(OptionError, match=r"--to .*file is no folder"):
         predict_onnx(model, [sources], to=tmp_path / "file")
     with pytest.raises(OptionError, match="whole pictures"):
         predict_onnx(model, [sources], to=tmp_path / "out", detector="yolox.onnx")

@@ -14,7 +14,7 @@ from winnow import __version__
 BASE = ("numpy", "Pillow", "av", "pyarrow", "pydantic")
 LEARN = ("torchvision", "timm", "safetensors", "scikit-learn", "scipy", "faiss-cpu", "matplotlib", "Jinja2", "fastapi", "uvicorn")
 OPTIONAL = (  # a package, the extra that brings it, what it is for
-    ("torch", "learn", "training and all that works with a run"),
+    ("torch", "learn", "all that works with a run"),
     ("onnxruntime", "runtime", "winnow predict --onnx"),
     ("onnxscript", "export", "winnow export"),
     ("obstore", "s3", "s3:// addresses"),
