@@ -16,7 +16,7 @@ lint: .venv/ready-dev
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv || python3 -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e .
+	$(BIN)/python -m pip install --quiet -e ".[learn,export]"
 	touch $@
 
 .venv/ready-dev: .venv/ready

@@ -42,6 +42,8 @@ TORCH_FREE = (
     "winnow.label.exchange",
     "winnow.steps.label",
     "winnow.steps.classify",
+    "winnow.steps.predict_onnx",
+    "winnow.deploy.runtime",
     "winnow.report.measures",
     "winnow.report.choice",
     "winnow.report.classes",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from conftest import SMALL
+from exported import write_exported
 from labelling import Server, make_run
 
 GUARD = """
@@ -41,6 +42,11 @@ def test_the_whole_pipeline_opens_no_connection(pictures: Path, foreign: Path, t
     ):
         done = guarded(*words)
         assert done.returncode == 0, done.stderr
+
+
+def test_an_exported_file_opens_no_connection(pictures: Path, tmp_path: Path):
+    done = guarded("predict", pictures, "--onnx", write_exported(tmp_path / "a.onnx"), "--to", tmp_path / "out")
+    assert done.returncode == 0 and "96 pictures" in done.stdout, done.stderr
 
 
 def test_labelling_opens_no_connection(tmp_path: Path):

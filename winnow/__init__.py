@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from winnow.api import Run
     from winnow.classify.classifier import Classifier
+    from winnow.deploy.runtime import Deployed
     from winnow.detect.detector import Detector
     from winnow.learn.encodings import Encodings
     from winnow.select.choose import choose
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Run": "winnow.api",
     "Classifier": "winnow.classify.classifier",
+    "Deployed": "winnow.deploy.runtime",
     "Detector": "winnow.detect.detector",
     "Encodings": "winnow.learn.encodings",
     "choose": "winnow.select.choose",
 }
-__all__ = ["Classifier", "Detector", "Encodings", "Run", "__version__", "choose"]
+__all__ = ["Classifier", "Deployed", "Detector", "Encodings", "Run", "__version__", "choose"]
 
 
 def __getattr__(name: str) -> Any:

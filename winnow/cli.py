@@ -8,7 +8,7 @@ from keyword import iskeyword
 from cyclopts import App, CycloptsError, Parameter
 
 from winnow import __version__
-from winnow.errors import Interrupted, WinnowError
+from winnow.errors import EXTRAS, Interrupted, MissingExtra, WinnowError
 
 # Their first sentences stand here too, so that `winnow --help` loads neither the commands nor pydantic.
 COMMANDS = {
@@ -52,6 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         from pydantic import ValidationError
 
+        if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS and not debug:
+            error = MissingExtra(f"winnow {words[0]}", EXTRAS[error.name], error.name)
         if debug or not isinstance(error, (WinnowError, CycloptsError, ValidationError)):
             raise
         print(f"winnow: {_sentence(error)}", file=sys.stderr)

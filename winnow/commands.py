@@ -183,16 +183,40 @@ def classify(
     print(f"Report: {write_report(folder)}")
 
 
-def predict(*sources: str, run: RunPath, to: Path | None = None, trust: Trust = ()) -> None:
+def predict(
+    *sources: str,
+    run: Path | None = None,
+    onnx: Path | None = None,
+    to: Path | None = None,
+    detector: str = "",
+    trust: Trust = (),
+) -> None:
     """Tell the class of new pictures and videos, how probable it is, and what does not belong.
 
     Args:
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
-        to: Folder for the results [default: predictions in the run folder].
+        run: The run folder; or give --onnx.
+        onnx: A file that winnow export wrote, in place of a run: it needs no torch.
+        to: Folder for the results [default: predictions in the run folder, with --onnx in the current one].
+        detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_DETECTOR].
     """
-    from winnow.steps.predict import predict as step
+    if run is not None and onnx is None:
+        from winnow.steps.predict import predict as step
 
-    print(show.predict(step(RunFolder.open(run, trust), sources, to=to)))
+        _idle("--run", "--detector", detector)
+        print(show.predict(step(RunFolder.open(run, trust), sources, to=to)))
+    elif onnx is not None and run is None:
+        from winnow.steps.predict_onnx import predict_onnx
+
+        _idle("--onnx", "--trust", trust)
+        print(show.predict(predict_onnx(onnx, sources, to=to or Path("predictions"), detector=detector)))
+    else:
+        raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
+
+
+def _idle(chosen: str, flag: str, value: Any) -> None:
+    if value:
+        raise OptionError(f"{flag} has nothing to do with {chosen}.", f"Leave {flag} out.")
 
 
 def round(

@@ -66,13 +66,22 @@ class Interrupted(WinnowError):
     """The user stopped it; what was done is saved."""
 
 
+EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "faiss"), "learn"),
+    **dict.fromkeys(("matplotlib", "jinja2", "fastapi", "starlette", "uvicorn"), "learn"),
+    "onnxruntime": "runtime",
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+}
+"""The extra that brings a library, by the name it is imported by."""
+
+
 class MissingExtra(WinnowError):
     """An optional dependency is not installed."""
 
-    def __init__(self, what: str, extra: str) -> None:
+    def __init__(self, what: str, extra: str, library: str = "") -> None:
+        missing = library or f"the extra '{extra}'"
         super().__init__(
-            f"{what} needs the extra '{extra}', which is not installed.",
-            f'Install it: pip install "winnow-vision[{extra}]"',
+            f"{what} needs {missing}, which is not installed.", f"Install it: pip install 'winnow-vision[{extra}]'"
         )
 
 

@@ -119,13 +119,11 @@ def _between(interval: Any) -> str:
 
 
 def predict(result: dict[str, Any]) -> str:
-    """How many of each class, and how many do not belong."""
-    classes = ", ".join(f"{number:,} {name}" for name, number in result["classes"].items())
-    refused = f"; {result['refused']:,} refused" if result["refused"] else ""
-    return (
-        f"{count(result['pictures'], 'picture')}: {classes}; {result['foreign']:,} do not belong{refused}. "
-        f"Results: {result['folder']}"
-    )
+    """How many of each class, and how many do not belong, where these are known."""
+    parts = [", ".join(f"{number:,} {name}" for name, number in result["classes"].items())] if "classes" in result else []
+    parts += [f"{result['foreign']:,} do not belong"] if "foreign" in result else []
+    parts += [f"{result['refused']:,} refused"] if result["refused"] else []
+    return f"{count(result['pictures'], 'picture')}: {'; '.join(parts)}. Results: {result['folder']}"
 
 
 def score(result: dict[str, Any]) -> str:

@@ -25,6 +25,11 @@ def most_foreign(pictures: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np
     return names[order].astype(object), highest, member
 
 
+def keys_of(items: dict[str, np.ndarray]) -> np.ndarray:
+    """What tells the pictures of patches apart (n,): source and id, because exact copies have the same id."""
+    return np.array([f"{source}\n{name}" for source, name in zip(items["source"], picture_of(items["id"]), strict=True)])
+
+
 def by_picture(detector: Detector) -> Detector:
     """The same fitted detector, calibrated on pictures: its threshold keeps the false-alarm rate per picture.
 

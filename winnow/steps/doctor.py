@@ -10,29 +10,35 @@ import time
 from importlib import metadata
 
 from winnow import __version__
-from winnow.run import LIBRARIES
+
+BASE = ("numpy", "Pillow", "av", "pyarrow", "pydantic")
+LEARN = ("torchvision", "timm", "safetensors", "scikit-learn", "scipy", "faiss-cpu", "matplotlib", "Jinja2", "fastapi", "uvicorn")
+OPTIONAL = (  # a package, the extra that brings it, what it is for
+    ("torch", "learn", "all that works with a run"),
+    ("onnxruntime", "runtime", "winnow predict --onnx"),
+    ("onnxscript", "export", "winnow export"),
+    ("obstore", "s3", "s3:// addresses"),
+)
 
 
 def doctor() -> tuple[list[str], bool]:
-    """Lines to print, and whether everything that is needed works."""
+    """Lines to print, and whether everything that is needed works; where torch is not, nothing of training is."""
     lines = [
         f"winnow {__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     ]
     healthy = True
-    for name in LIBRARIES:
-        try:
-            lines.append(f"ok       {name} {metadata.version(name)}")
-        except metadata.PackageNotFoundError:
-            healthy = False
-            lines.append(f"MISSING  {name}: pip install {name}")
-    checks = {"pictures": _pictures, "video": _video, "training": _training, "detector for --people": _detector}
-    for name, check in checks.items():
+    learns = _is_installed("torch")
+    for name in (*BASE, *(LEARN if learns else ())):
+        healthy &= _is_installed(name)
+        lines.append(f"ok       {name} {metadata.version(name)}" if _is_installed(name) else f"MISSING  {name}: pip install {name}")
+    checks = {"pictures": _pictures, "video": _video, "detector for --people": _detector}
+    for name, check in (checks | ({"training": _training} if learns else {})).items():
         try:
             lines.append(f"ok       {name}: {check()}")
         except Exception as error:  # a doctor reports whatever is wrong and goes on
             healthy = False
             lines.append(f"FAILS    {name}: {type(error).__name__}: {error}")
-    lines.append(_extra("obstore", "s3", "s3:// addresses"))
+    lines += [_extra(*one) for one in OPTIONAL]
     free = shutil.disk_usage(".").free / 2**30
     lines.append(f"{'ok' if free > 5 else 'low':8} disk: {free:.0f} GiB free here")
     return lines, healthy
@@ -87,8 +93,15 @@ def _detector() -> str:
     return f"{os.environ[VARIABLE]}, {len(Finder(IngestOptions(people=True)).detector.names)} classes"
 
 
-def _extra(package: str, extra: str, what: str) -> str:
+def _is_installed(package: str) -> bool:
     try:
-        return f"ok       {what}: {package} {metadata.version(package)}"
+        metadata.version(package)
     except metadata.PackageNotFoundError:
-        return f"absent   {what}: pip install 'winnow-vision[{extra}]'"
+        return False
+    return True
+
+
+def _extra(package: str, extra: str, what: str) -> str:
+    if _is_installed(package):
+        return f"ok       {what}: {package} {metadata.version(package)}"
+    return f"absent   {what}: pip install 'winnow-vision[{extra}]'"

@@ -13,7 +13,7 @@ from scipy.ndimage import binary_dilation, find_objects, label
 
 from winnow.data.patches import blend, picture_of, read_boxes
 from winnow.data.pool import Pool
-from winnow.detect.pictures import by_picture, most_foreign
+from winnow.detect.pictures import by_picture, keys_of, most_foreign
 from winnow.files import read_json, replacing
 from winnow.progress import progress
 from winnow.run import RunFolder
@@ -39,11 +39,6 @@ class Picture:
     heat: np.ndarray | None
     mask: np.ndarray
     defects: list[tuple[int, int, int, int, float]]
-
-
-def keys_of(items: dict[str, np.ndarray]) -> np.ndarray:
-    """What tells the pictures of patches apart (n,): source and id, because exact copies have the same id."""
-    return np.array([f"{source}\n{name}" for source, name in zip(items["source"], picture_of(items["id"]), strict=True)])
 
 
 def whole(scored: Scored) -> Scored:

@@ -11,10 +11,11 @@ import numpy as np
 from winnow.classify.classifier import Classifier
 from winnow.data.pool import Pool
 from winnow.errors import RunError
-from winnow.files import read_json, write_json
+from winnow.files import read_json
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
-from winnow.steps.score import judge, seconds, write_table
+from winnow.steps.predictions import begin, write_predictions
+from winnow.steps.score import judge
 from winnow.steps.tuning import codes_for
 
 
@@ -36,7 +37,7 @@ def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = 
     belong has a class too, which then means little. Returns the counts and the folder.
     """
     classifier, folder = load_classifier(run), to or run.path / "predictions"
-    (folder / "predictions.json").unlink(missing_ok=True)
+    begin(folder)
     parts: list[np.ndarray] = []
 
     def look(pool: Pool, rows: np.ndarray, encodings: Encodings) -> None:
@@ -46,31 +47,12 @@ def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = 
     decision = "reconstruction" if run.options.score.decision == "fast" else ""
     scored = judge(run, sources, folder / "pool", decision=decision, look=look)
     names = classifier.classes.tolist()
-    found = np.concatenate([np.empty((0, len(names))), *parts])
-    best, items = found.argmax(axis=1), scored.items
-    p_values, belongs = scored.p_values, scored.belongs
-    write_table(
-        folder / "predictions.csv",
-        ("id", "source", "time", "class", "probability", *(f"p_{name}" for name in names), "p_value", "belongs"),
-        (
-            (
-                items["id"][row],
-                items["source"][row],
-                seconds(items["time"][row]),
-                names[best[row]],
-                f"{found[row, best[row]]:.4f}",
-                *(f"{value:.4f}" for value in found[row]),
-                f"{p_values[row]:.6g}",
-                "yes" if belongs[row] else "no",
-            )
-            for row in range(len(found))
-        ),
+    return write_predictions(
+        folder,
+        scored.items,
+        refused=scored.refused,
+        classes=names,
+        probabilities=np.concatenate([np.empty((0, len(names))), *parts]),
+        p_values=scored.p_values,
+        belongs=scored.belongs,
     )
-    result = {
-        "pictures": len(found),
-        "classes": {name: int((best == kind).sum()) for kind, name in enumerate(names)},
-        "foreign": int((~belongs).sum()),
-        "refused": scored.refused,
-    }
-    write_json(folder / "predictions.json", result)
-    return {**result, "folder": folder}

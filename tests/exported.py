@@ -1,0 +1,77 @@
+"""Files as `winnow export` writes them, small enough to be written down: the mean colour decides."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from winnow.options import IngestOptions
+
+COLOURS = ["red", "größe 绿", "blue"]
+SHARP = 20.0
+
+
+def expected(pictures: np.ndarray) -> dict[str, np.ndarray]:
+    """What such a file gives of pictures (n, h, w, c): classes by their mean colour, and the bright are foreign."""
+    mean = pictures.mean(axis=(1, 2), dtype=np.float64) / 255
+    raised = np.exp(SHARP * (mean - mean.max(axis=1, keepdims=True)))
+    score = mean.mean(axis=1)
+    return {"probabilities": raised / raised.sum(axis=1, keepdims=True), "score": score, "p_value": 1 - score}
+
+
+def metadata(classes: list[str] | None, threshold: float | None, ingest: IngestOptions, **changed: Any) -> dict[str, Any]:
+    """What the file says of itself."""
+    return {
+        "format": 1, "winnow": "0.1.0", "classes": classes, "threshold": threshold,
+        "false_alarms": None if threshold is None else 0.01, "size": list(ingest.size), "channels": 1 if ingest.grey else 3,
+        "ingest": ingest.model_dump(mode="json", exclude={"detector"}), "picture_threshold": None, **changed,
+    }  # fmt: skip
+
+
+def write_exported(
+    path: Path,
+    *,
+    classes: list[str] | None = COLOURS,
+    threshold: float | None = 0.6,
+    ingest: IngestOptions | None = None,
+    outputs: tuple[str, ...] = (),
+    said: Any = None,
+    **changed: Any,
+) -> Path:
+    """Writes a file with a classifier (`classes`), a detector (`threshold`) or both; `outputs` and `said` (its metadata) and
+    single values of the metadata can be made to disagree with it."""
+    ingest = ingest or IngestOptions(size=(24, 32), workers=1)
+    channels = 1 if ingest.grey else 3
+    side: list[Any] = list(ingest.size) if ingest.patches else ["height", "width"]
+    have = outputs or (*(["probabilities"] if classes else []), *(["score", "p_value"] if threshold is not None else []))
+    shapes = {"probabilities": ["n", channels], "score": ["n"], "p_value": ["n"]}
+    node = helper.make_node
+    nodes = [
+        node("Cast", ["pictures"], ["floats"], to=TensorProto.FLOAT),
+        node("ReduceMean", ["floats"], ["levels"], axes=[1, 2], keepdims=0),
+        node("Div", ["levels", "white"], ["mean"]),
+        node("Mul", ["mean", "sharp"], ["logits"]),
+        node("Softmax", ["logits"], ["probabilities"], axis=1),
+        node("ReduceMean", ["mean"], ["score"], axes=[1], keepdims=0),
+        node("Sub", ["one", "score"], ["p_value"]),
+    ]
+    constants = {"white": 255, "sharp": SHARP, "one": 1}
+    graph = helper.make_graph(
+        nodes,
+        "mean colour",
+        [helper.make_tensor_value_info("pictures", TensorProto.UINT8, ["n", *side, channels])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in have],
+        [numpy_helper.from_array(np.float32(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    said = metadata(classes, threshold, ingest, **changed) if said is None else said
+    texts = {"winnow": said if isinstance(said, str) else json.dumps(said), "classes": json.dumps(classes)}
+    helper.set_model_props(model, texts if said else {})
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    return path

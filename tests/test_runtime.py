@@ -1,0 +1,412 @@
+"""An exported file predicts without torch: the same table, the same pictures read, and clear words for what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import winnow
+from winnow import show
+from winnow.data.patches import picture_of
+from winnow.data.pool import Pool
+from winnow.errors import EXTRAS, DataError, InputError, MissingExtra, ModelError, OptionError
+from winnow.options import IngestOptions
+from winnow.steps.predict_onnx import predict_onnx
+
+from conftest import winnow_command
+from exported import COLOURS, expected, metadata, write_exported
+from tiny_detectors import BLUE, write_yolox
+from videos import plain, write
+
+ROOT = Path(__file__).parent.parent
+ABSENT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+from winnow.cli import main
+main(sys.argv[1:])
+"""
+BLOCKED = tuple(sorted(set(EXTRAS) - {"onnxruntime"}))
+
+
+def without(names: tuple[str, ...], *words: object, **options) -> subprocess.CompletedProcess[str]:
+    """The command `winnow` where these libraries cannot be imported."""
+    code = [sys.executable, "-c", ABSENT.format(names=names), *map(str, words)]
+    return subprocess.run(code, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_exported(tmp_path_factory.mktemp("exported") / "modèle 模型.onnx")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three pictures of one colour each, one white, a broken one, and a film of two seconds of red and two of blue."""
+    folder = tmp_path_factory.mktemp("sources") / "Straße"
+    folder.mkdir()
+    for name, colour in (("red", (200, 20, 20)), ("green", (10, 180, 30)), ("blue", (10, 20, 220)), ("white", (250, 251, 252))):
+        Image.new("RGB", (50, 41), colour).save(folder / f"{name}.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    write(folder / "film.mp4", [plain((200, 30, 30))] * 20 + [plain((30, 30, 200))] * 20, rate=10)
+    return folder
+
+
+# ---- the file
+
+
+def test_it_gives_what_the_graph_says(model: Path):
+    deployed = winnow.Deployed.open(str(model))
+    assert (deployed.classes, deployed.threshold, deployed.false_alarms) == (COLOURS, 0.6, 0.01)
+    assert (deployed.size, deployed.channels, deployed.version, deployed.picture_threshold) == ((24, 32), 3, "0.1.0", None)
+    assert deployed.ingest == IngestOptions(size=(24, 32), workers=1)
+    pictures = np.random.default_rng(0).integers(0, 256, (7, 30, 17, 3), dtype=np.uint8)
+    found, right = deployed(pictures), expected(pictures)
+    assert list(found) == list(right)
+    for name, values in found.items():
+        assert values.dtype == np.float32 and np.allclose(values, right[name], atol=1e-5)
+    none = deployed(pictures[:0])
+    assert {name: values.shape for name, values in none.items()} == {"probabilities": (0, 3), "score": (0,), "p_value": (0,)}
+
+
+def test_a_file_may_have_a_classifier_or_a_detector_alone(tmp_path: Path):
+    pictures = np.zeros((2, 24, 32, 1), np.uint8)
+    grey = IngestOptions(size=(24, 32), grey=True)
+    detector = winnow.Deployed.open(write_exported(tmp_path / "a.onnx", classes=None, ingest=grey))
+    assert detector.classes is None and set(detector(pictures)) == {"score", "p_value"}
+    classifier = winnow.Deployed.open(write_exported(tmp_path / "b.onnx", classes=["one"], threshold=None, ingest=grey))
+    assert classifier.threshold is None and set(classifier(pictures)) == {"probabilities"}
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        np.zeros((24, 32, 3), np.uint8),
+        np.zeros((2, 3, 24, 32), np.uint8),
+        np.zeros((2, 24, 32, 1), np.uint8),
+        np.zeros((2, 24, 32, 3), np.float32),
+        np.zeros((2, 0, 32, 3), np.uint8),
+        [["no picture"]],
+        None,
+    ],
+)
+def test_other_arrays_are_refused(pictures, model: Path):
+    with pytest.raises(DataError, match=r"uint8 of shape \(n, height, width, 3\)"):
+        winnow.Deployed.open(model)(pictures)
+
+
+def test_a_file_of_patches_takes_patches_alone(tmp_path: Path):
+    deployed = winnow.Deployed.open(write_exported(tmp_path / "a.onnx", ingest=IngestOptions(size=(16, 16), patches=True)))
+    assert len(deployed(np.zeros((3, 16, 16, 3), np.uint8))["score"]) == 3
+    with pytest.raises(DataError, match=r"\(n, 16, 16, 3\), not uint8 \(3, 16, 17, 3\)"):
+        deployed(np.zeros((3, 16, 17, 3), np.uint8))
+
+
+def test_what_is_not_finite_is_told(tmp_path: Path):
+    import onnx
+
+    graph = onnx.load(write_exported(tmp_path / "a.onnx"))
+    next(one for one in graph.graph.initializer if one.name == "one").CopyFrom(onnx.numpy_helper.from_array(np.float32("nan"), "one"))
+    onnx.save(graph, tmp_path / "b.onnx")
+    with pytest.raises(DataError, match="p_value of picture 0 is not finite"):
+        winnow.Deployed.open(tmp_path / "b.onnx")(np.zeros((2, 24, 32, 3), np.uint8))
+
+
+# ---- files that are none
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 4096, b"pictures of cats\n", np.random.default_rng(0).bytes(5000), b"\x08\x08", b"\xff\xd8\xff"]
+)
+def test_what_is_no_onnx_file_is_refused(content: bytes, tmp_path: Path):
+    path = tmp_path / "größe.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"größe\.onnx") as caught:
+        winnow.Deployed.open(path)
+    assert caught.value.remedy and "\n" not in caught.value.message
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
+    for path in (tmp_path / "absent.onnx", tmp_path):
+        with pytest.raises(ModelError, match=f"There is no file {re.escape(str(path))}"):
+            winnow.Deployed.open(path)
+
+
+def test_a_truncated_file_is_refused_or_whole_in_all_that_counts(model: Path, tmp_path: Path):
+    """Only text for other programs, the last of the file, can be lost without a word."""
+    content, cut = model.read_bytes(), tmp_path / "cut.onnx"
+    pictures = np.full((1, 24, 32, 3), 90, np.uint8)
+    whole, opened = winnow.Deployed.open(model)(pictures), []
+    for length in range(0, len(content), 7):
+        cut.write_bytes(content[:length])
+        try:
+            found = winnow.Deployed.open(cut)(pictures)
+        except ModelError:
+            continue
+        assert all(np.array_equal(found[name], whole[name]) for name in whole)
+        opened.append(length)
+    assert not opened or min(opened) > content.rindex(b"picture_threshold")
+
+
+GOOD = metadata(COLOURS, 0.6, IngestOptions(size=(24, 32)))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({}, "not written by winnow export"),
+        ("no JSON", "damaged"),
+        ("[1, 2]", "damaged"),
+        ("[" * 100_000, "damaged"),
+        ('{"format": 1}', "damaged"),
+        ({**GOOD, "format": 2}, "format 2, this version of Winnow reads 1"),
+        ({**GOOD, "classes": ["a", 7, "c"]}, "damaged"),
+        ({**GOOD, "threshold": "high"}, "damaged"),
+        ({**GOOD, "threshold": float("nan")}, "damaged"),
+        ({**GOOD, "ingest": {"size": [24, 32], "colour": 3}}, "damaged"),
+        ({**GOOD, "size": [24, 24]}, "size and channels"),
+        ({**GOOD, "channels": 1}, "size and channels"),
+        ({**GOOD, "classes": COLOURS[:2]}, r"probabilities \(1, 3\).* promise probabilities \(1, 2\)"),
+        ({**GOOD, "classes": None}, r"promise score \(1,\)"),
+        ({**GOOD, "threshold": None}, r"promise probabilities \(1, 3\)\."),
+    ],
+)
+def test_metadata_that_are_wrong_are_told(said, words: str, tmp_path: Path):
+    with pytest.raises(ModelError, match=words) as caught:
+        winnow.Deployed.open(write_exported(tmp_path / "a.onnx", said=said))
+    assert "a.onnx" in caught.value.message and caught.value.remedy
+
+
+def test_a_network_of_another_program_is_refused(tmp_path: Path):
+    with pytest.raises(ModelError, match="not written by winnow export"):
+        winnow.Deployed.open(write_yolox(tmp_path / "yolox.onnx"))
+
+
+def test_without_onnxruntime_it_says_what_to_install(model: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtra, match=r"needs onnxruntime.*\n.*winnow-vision\[runtime\]"):
+        winnow.Deployed.open(model)
+
+
+# ---- the table
+
+
+def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: Path, tmp_path: Path):
+    done = without(BLOCKED, "predict", sources, "--onnx", model, "--to", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "8 pictures: 3 red, 1 größe 绿, 4 blue; 1 do not belong; 1 refused." in done.stdout
+    rows = table(tmp_path / "out")
+    names = [f"p_{name}" for name in COLOURS]
+    assert list(rows[0]) == ["id", "source", "time", "class", "probability", *names, "p_value", "belongs"]
+    for row, pixels in zip(rows, pool_pixels(tmp_path / "out"), strict=True):
+        right = expected(pixels[None])
+        chance = right["probabilities"][0]
+        assert row["class"] == COLOURS[chance.argmax()]
+        assert [float(row[name]) for name in ("probability", *names)] == pytest.approx([chance.max(), *chance], abs=1e-4)
+        assert float(row["p_value"]) == pytest.approx(right["p_value"][0], rel=1e-4)
+        assert row["belongs"] == ("yes" if right["score"][0] <= 0.6 else "no")
+    assert [(row["time"], row["class"]) for row in rows if row["time"]] == [
+        ("0.000", "red"), ("1.000", "red"), ("2.000", "blue"), ("3.000", "blue"),
+    ]  # fmt: skip
+    counts = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
+    assert counts == {"pictures": 8, "classes": dict(zip(COLOURS, (3, 1, 4), strict=True)), "foreign": 1, "refused": 1}
+
+
+def pool_pixels(folder: Path) -> np.ndarray:
+    return Pool.open(folder / "pool").pixels(slice(None))
+
+
+def test_more_pictures_than_a_batch_keep_their_order(model: Path, pictures: Path, tmp_path: Path):
+    result = predict_onnx(model, [pictures], to=tmp_path)
+    scores = [1 - float(row["p_value"]) for row in table(tmp_path)]
+    assert result["pictures"] == len(scores) == 96
+    assert scores == pytest.approx(expected(pool_pixels(tmp_path))["score"], abs=1e-5)
+
+
+def test_only_what_the_file_has_is_in_the_table(sources: Path, tmp_path: Path):
+    ingest = IngestOptions(size=(24, 32), every=0.5)
+    for name, has, columns in (
+        ("detector", {"classes": None}, ["id", "source", "time", "p_value", "belongs"]),
+        ("classifier", {"threshold": None}, ["id", "source", "time", "class", "probability", *(f"p_{one}" for one in COLOURS)]),
+    ):
+        file = write_exported(tmp_path / f"{name}.onnx", ingest=ingest, **has)
+        result = predict_onnx(file, [sources / "film.mp4", sources / "white.png"], to=tmp_path / name)
+        rows = table(tmp_path / name)
+        assert list(rows[0]) == columns and len(rows) == result["pictures"] == 9  # a frame each half second
+        assert ("classes" in result, "foreign" in result) == (name == "classifier", name == "detector")
+        assert ("red" in show.predict(result), "belong" in show.predict(result)) == (name == "classifier", name == "detector")
+
+
+def test_patches_are_judged_as_pictures_or_each_by_its_class(tmp_path: Path):
+    ingest = IngestOptions(size=(16, 16), patches=True, blank=0)
+    (tmp_path / "in").mkdir()
+    dark, rng = np.full((32, 48, 3), 40, np.uint8), np.random.default_rng(0)
+    for name, bright in (("a", 200), ("b", 0), ("copy of b", 0), ("c", 130)):
+        picture = dark.copy()
+        picture[16:, 32:] = np.maximum(picture[16:, 32:], bright)
+        picture[:16, :16] += rng.integers(0, 9, (16, 16, 3), dtype=np.uint8) if "b" not in name else 0
+        Image.fromarray(picture).save(tmp_path / "in" / f"{name}.png")
+    file = write_exported(tmp_path / "whole.onnx", classes=None, threshold=0.3, ingest=ingest, picture_threshold=0.6)
+    assert predict_onnx(file, [tmp_path / "in"], to=tmp_path / "whole")["pictures"] == 4
+    rows = table(tmp_path / "whole")
+    assert [Path(row["source"]).stem for row in rows] == ["a", "b", "c", "copy of b"]
+    assert [row["belongs"] for row in rows] == ["no", "yes", "yes", "yes"]  # by the threshold of pictures, not of patches
+    assert [float(row["p_value"]) for row in rows] == pytest.approx([1 - level / 255 for level in (200, 40, 130, 40)], abs=1e-4)
+    ids = Pool.open(tmp_path / "whole" / "pool").column("id")
+    assert {row["id"] for row in rows} == set(picture_of(ids)) and len(ids) == 24
+    file = write_exported(tmp_path / "each.onnx", threshold=0.3, ingest=ingest, picture_threshold=0.6)
+    assert predict_onnx(file, [tmp_path / "in"], to=tmp_path / "each")["pictures"] == 24
+    assert sum(row["belongs"] == "no" for row in table(tmp_path / "each")) == 2
+
+
+def test_persons_are_found_by_the_detector_given_or_that_of_the_variable(tmp_path: Path):
+    scene = np.zeros((64, 64, 3), np.uint8)
+    scene[8:16, 8:16] = scene[40:48, 40:48] = BLUE
+    Image.fromarray(scene).save(tmp_path / "two.png")
+    detector = write_yolox(tmp_path / "yolox.onnx")
+    file = write_exported(tmp_path / "a.onnx", ingest=IngestOptions(size=(24, 16), people=True, margin=0.0))
+    words = ("predict", tmp_path / "two.png", "--onnx", file, "--to")
+    unnamed = {name: value for name, value in os.environ.items() if name != "WINNOW_DETECTOR"}
+    done = without(BLOCKED, *words, tmp_path / "none", env=unnamed)
+    assert done.returncode == 1 and "WINNOW_DETECTOR" in done.stderr and "--detector" in done.stderr
+    done = without(BLOCKED, *words, tmp_path / "given", "--detector", detector, env=unnamed)
+    assert done.returncode == 0, done.stderr
+    assert [row["class"] for row in table(tmp_path / "given")] == ["blue", "blue"]
+    done = without(BLOCKED, *words, tmp_path / "named", env={**unnamed, "WINNOW_DETECTOR": str(detector)})
+    assert table(tmp_path / "named") == table(tmp_path / "given")
+    done = without(BLOCKED, *words, tmp_path / "hub", "--detector", "fasterrcnn_resnet50_fpn", env=unnamed)
+    assert done.returncode == 1 and "winnow predict needs torchvision, which is not installed." in done.stderr
+
+
+def test_the_table_is_replaced_whole(model: Path, sources: Path, tmp_path: Path):
+    predict_onnx(model, [sources / "red.png", sources / "blue.png"], to=tmp_path)
+    assert predict_onnx(model, [sources / "blue.png"], to=tmp_path)["pictures"] == 1
+    assert [row["class"] for row in table(tmp_path)] == ["blue"]
+    before = (tmp_path / "predictions.csv").read_bytes()
+    with pytest.raises(InputError, match="absent"):
+        predict_onnx(model, [tmp_path / "absent"], to=tmp_path)
+    assert (tmp_path / "predictions.csv").read_bytes() == before
+    assert not (tmp_path / "predictions.json").exists() and not list(tmp_path.rglob("*.tmp"))
+
+
+def test_killed_and_called_again_it_writes_the_same(model: Path, pictures: Path, tmp_path: Path):
+    predict_onnx(model, [pictures], to=tmp_path / "whole")
+    words = ["predict", str(pictures), "--onnx", str(model), "--to", str(tmp_path / "killed")]
+    for seconds in (0.5, 0.8, 1.1):
+        process = subprocess.Popen([sys.executable, "-m", "winnow.cli", *words], stdout=subprocess.DEVNULL)
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+        for name in ("predictions.json", "predictions.csv"):  # there and whole, or not there
+            path = tmp_path / "killed" / name
+            assert not path.exists() or path.read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert winnow_command(*words).returncode == 0
+    for name in ("predictions.json", "predictions.csv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_folder_that_cannot_be_written_and_a_detector_without_use_are_refused(model: Path, sources: Path, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OptionError, match=r"--to .*file is no folder"):
+        predict_onnx(model, [sources], to=tmp_path / "file")
+    with pytest.raises(OptionError, match="whole pictures"):
+        predict_onnx(model, [sources], to=tmp_path / "out", detector="yolox.onnx")
+
+
+# ---- the command
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--onnx", "{model}", "--run", "x"], "Of --run and --onnx both were given"),
+        ([], "Of --run and --onnx none were given"),
+        (["--onnx", "absent.onnx"], "There is no file absent.onnx"),
+        (["--onnx", "{model}", "--trust", "a:B"], "--trust has nothing to do with --onnx"),
+        (["--run", "x", "--detector", "y.onnx"], "--detector has nothing to do with --run"),
+        (["--onnx", "{text}"], "cannot be loaded as an ONNX file"),
+    ],
+)
+def test_a_wrong_call_is_one_sentence_and_a_remedy(words: list[str], said: str, model: Path, sources: Path, tmp_path: Path):
+    (tmp_path / "text").write_text("no network")
+    done = winnow_command("predict", sources, *(word.format(model=model, text=tmp_path / "text") for word in words), cwd=tmp_path,
+                          env={"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 2
+    assert not (tmp_path / "predictions").exists()
+
+
+def test_results_go_to_the_current_folder_unless_told(model: Path, sources: Path, tmp_path: Path):
+    done = without(BLOCKED, "predict", sources / "red.png", "--onnx", model, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0 and "1 picture: 1 red" in done.stdout, done.stderr
+    assert len(table(tmp_path / "predictions")) == 1
+
+
+# ---- the small environment
+
+
+def test_commands_that_need_more_say_so(model: Path, sources: Path, tmp_path: Path):
+    (tmp_path / "run.json").write_text(json.dumps({"recipe": "match", "options": {}, "set_by": {}, "steps": {}}))
+    for words in (["train", "--run", tmp_path], ["run", "match", sources, "--to", tmp_path / "new"], ["report", "--run", tmp_path]):
+        done = without(BLOCKED, *words)
+        assert done.returncode == 1
+        assert re.fullmatch(
+            rf"winnow: winnow {words[0]} needs \w+, which is not installed\.\n  Install it: pip install 'winnow-vision\[learn\]'\n",
+            done.stderr,
+        ), done.stderr
+    assert "Traceback" in without(BLOCKED, "train", "--run", tmp_path, "--debug").stderr
+    done = without((*BLOCKED, "onnxruntime"), "predict", sources, "--onnx", model, "--to", tmp_path / "out")
+    assert done.returncode == 1 and "winnow-vision[runtime]" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_module_that_is_no_extra_is_not_explained_away():
+    done = without((*BLOCKED, "winnow.options"), "recipes")
+    assert "Traceback" in done.stderr and "winnow-vision[" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["recipes"], ["--help"], ["--version"], ["predict", "--help"]])
+def test_the_rest_works_without_any_extra(words: list[str]):
+    done = without((*BLOCKED, "onnxruntime"), *words)
+    assert done.returncode == 0 and done.stdout and not done.stderr
+
+
+def test_what_the_small_environment_installs():
+    """An extra's requirements, and those of the extras it names, bring torch only where something is learnt."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    small = {name_of(one) for one in (*project["dependencies"], *extras["runtime"])}
+    assert small == {"numpy", "Pillow", "av", "pyarrow", "pydantic", "cyclopts", "rich", "onnxruntime"}
+    packages = {"sklearn": "scikit-learn", "faiss": "faiss-cpu", "jinja2": "Jinja2"}
+    brought = {extra: {name_of(one) for one in wanted} for extra, wanted in extras.items()}
+    for library, extra in EXTRAS.items():
+        assert library == "starlette" or packages.get(library, library) in brought[extra]  # FastAPI brings starlette
+    assert "winnow-vision[runtime]" in extras["learn"] and "winnow-vision[learn]" in extras["export"]
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[><=\[;]", requirement)[0].strip()
+
+
+def test_no_module_of_the_path_imports_another_library():
+    """What is imported on the way is installed by the small environment: the base libraries and what these bring."""
+    code = "import sys, winnow.steps.predict_onnx, winnow.commands, winnow.steps.doctor; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not set(EXTRAS) & {name.partition(".")[0] for name in loaded}

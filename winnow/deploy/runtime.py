@@ -1,0 +1,158 @@
+"""An exported file at work: pictures in, probabilities and scores out, by numpy and onnxruntime alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from winnow.errors import DataError, MissingExtra, ModelError
+from winnow.options import IngestOptions
+
+FORMAT = 1
+INPUT = "pictures"
+REMEDY = "Give a file that winnow export wrote; if this one was copied, copy it again from its origin."
+
+
+class About(BaseModel):
+    """What an exported file says of itself, as JSON in its metadata under the key `winnow`."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    version: str = Field(alias="winnow")
+    classes: list[str] | None
+    threshold: float | None
+    false_alarms: float | None
+    picture_threshold: float | None
+    size: tuple[int, int]
+    channels: Literal[1, 3]
+    ingest: IngestOptions
+
+    @model_validator(mode="after")
+    def _agree(self) -> About:
+        if self.size != self.ingest.size or self.channels != (1 if self.ingest.grey else 3):
+            raise ValueError("its size and channels are not those of its reading options")
+        return self
+
+
+class Deployed:
+    """An exported classifier, detector or both; called with pictures it gives what the run it came from would give.
+
+        model = Deployed.open("model.onnx")
+        found = model(pictures)                                  # uint8 (n, height, width, channels), RGB or grey
+        model.classes[found["probabilities"][0].argmax()], found["score"][0] <= model.threshold
+
+    `classes` are the names of the columns of `probabilities`, None where the file has no classifier. A picture belongs
+    when its `score` is at most `threshold`, None where the file has no detector; of what belongs a share `false_alarms`
+    is called foreign. `picture_threshold` is that of the most foreign patch of a whole picture, only of runs that cut
+    pictures into patches. `size` (height, width) and `channels` are what the network sees, `ingest` how the run read
+    its pictures, `version` the Winnow that wrote the file.
+    """
+
+    def __init__(self, path: Path, session: Any, about: About) -> None:
+        self.path = path
+        self.version = about.version
+        self.classes = about.classes
+        self.threshold = about.threshold
+        self.false_alarms = about.false_alarms
+        self.picture_threshold = about.picture_threshold
+        self.size = about.size
+        self.channels = about.channels
+        self.ingest = about.ingest
+        self._session = session
+        self._none = self._promised()
+
+    @classmethod
+    def open(cls, path: str | Path) -> Deployed:
+        """Loads a file of `winnow export` and runs it once, so that what is wrong with it is said now.
+
+        `ModelError` when there is no such file, when it is no ONNX file or a damaged one, when Winnow did not write it or
+        wrote it in another format, or when its outputs are not those it promises; `MissingExtra` without onnxruntime.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ModelError(f"There is no file {path}.", "Write one: winnow export --run RUN --to FILE.onnx")
+        session = _session(path)
+        return cls(path, session, _about(path, session.get_modelmeta().custom_metadata_map.get("winnow")))
+
+    def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        """What the file tells of pictures uint8 (n, height, width, channels): `probabilities` (n, classes), `score` (n,) and
+        `p_value` (n,), float32, those of them that it has.
+
+        Pictures of any size are scaled to `size` as Winnow scales them; of a run cut into patches only patches of `size`
+        are taken. `DataError` for an array of another shape or type, and when a result is not a finite number.
+        """
+        pictures = np.asarray(pictures)
+        height, width = self.size if self.ingest.patches else ("height", "width")
+        fits = pictures.dtype == np.uint8 and pictures.ndim == 4 and pictures.shape[3] == self.channels
+        if not fits or 0 in pictures.shape[1:3] or (self.ingest.patches and pictures.shape[1:3] != self.size):
+            raise DataError(
+                f"Pictures must be uint8 of shape (n, {height}, {width}, {self.channels}), not {pictures.dtype} {pictures.shape}."
+            )
+        found = self._run(pictures) if len(pictures) else self._none
+        for name, values in found.items():
+            wrong = np.unique(np.nonzero(~np.isfinite(values))[0])
+            if len(wrong):
+                raise DataError(f"{self.path}: the {name} of picture {wrong[0]} is not finite.", "Look at that picture.")
+        return found
+
+    def _run(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        names = [one.name for one in self._session.get_outputs()]
+        try:
+            return dict(zip(names, self._session.run(names, {INPUT: pictures}), strict=True))
+        except Exception as error:  # onnxruntime raises classes of its own
+            raise ModelError(f"{self.path} cannot be run ({_line(error)}).", REMEDY) from error
+
+    def _promised(self) -> dict[str, np.ndarray]:
+        """The outputs for no picture at all; `ModelError` unless those for one are what the file says of itself."""
+        found = self._run(np.zeros((1, *self.size, self.channels), np.uint8))
+        promised: dict[str, tuple[int, ...]] = {} if self.classes is None else {"probabilities": (1, len(self.classes))}
+        promised |= {} if self.threshold is None else {"score": (1,), "p_value": (1,)}
+        given = {name: np.shape(values) for name, values in found.items()}
+        if given != promised:
+            raise ModelError(f"{self.path} gives {_shapes(given)}, though its metadata promise {_shapes(promised)}.", REMEDY)
+        return {name: values[:0] for name, values in found.items()}
+
+
+def _session(path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise MissingExtra("Reading an ONNX file", "runtime", "onnxruntime") from None
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its remarks would tear the progress bar; what matters is raised
+    # TF32, a GPU's default, has ten bits of precision: too few for the scores that the export was checked against.
+    wanted: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, "CPUExecutionProvider": {}}
+    there = [(name, given) for name, given in wanted.items() if name in onnxruntime.get_available_providers()]
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=there)
+    except Exception as error:  # onnxruntime raises classes of its own
+        raise ModelError(f"{path} cannot be loaded as an ONNX file ({_line(error)}).", REMEDY) from error
+
+
+def _about(path: Path, text: str | None) -> About:
+    if text is None:
+        raise ModelError(f"{path} was not written by winnow export: its metadata have no 'winnow'.", REMEDY)
+    try:
+        content = json.loads(text)
+        if content["format"] != FORMAT:
+            raise ModelError(
+                f"{path} is of format {content['format']}, this version of Winnow reads {FORMAT}.",
+                f"Export the run again with this version, or install the one that wrote it ({content.get('winnow')}).",
+            )
+        return About.model_validate(content)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:  # what JSON of another kind leads to
+        raise ModelError(f"{path}: its metadata under 'winnow' are damaged ({_line(error)}).", REMEDY) from error
+
+
+def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
+
+
+def _line(error: Exception) -> str:
+    """A library's message in one line, short enough to stand inside a sentence."""
+    return " ".join(str(error).split())[:200].rstrip(".")

@@ -1,0 +1,73 @@
+"""The same as `winnow predict`, by a file of `winnow export` in place of a run: no torch is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.data.ingest import ingest
+from winnow.data.patches import picture_of
+from winnow.data.pool import Pool
+from winnow.deploy.runtime import Deployed
+from winnow.detect.pictures import keys_of, most_foreign
+from winnow.errors import OptionError
+from winnow.progress import progress
+from winnow.steps.predictions import begin, write_predictions
+
+BATCH = 16  # more brings no speed on a processor and takes memory
+ITEMS = ("id", "source", "time")
+
+
+def predict_onnx(file: str | Path, sources: Sequence[str | Path], *, to: Path, detector: str = "") -> dict[str, Any]:
+    """Reads sources as the run of an exported file read its own, and writes predictions.csv and predictions.json into `to`.
+
+    The columns are those of `winnow.steps.predict`: classes only when the file has a classifier, p-value and verdict only
+    when it has a detector. Where pictures were cut into patches and the file has no classes, a row is a whole picture,
+    judged by its most foreign patch. `detector` finds the persons of a file that wants them. Returns the counts and the
+    folder. Raises what `Deployed.open` and `winnow.data.ingest.ingest` raise.
+    """
+    model = Deployed.open(file)
+    if detector and not model.ingest.people:
+        raise OptionError(f"{file} looks at whole pictures; --detector would find nothing in them.", "Leave --detector out.")
+    begin(to)
+    refused = ingest(sources, to / "pool", model.ingest.model_copy(update={"detector": detector}), keep_others=False).refused
+    pool = Pool.open(to / "pool")
+    items, found = {name: pool.column(name) for name in ITEMS}, _found(model, pool)
+    threshold = model.threshold
+    if model.picture_threshold is not None and model.classes is None:
+        items, found = _whole(items, found)
+        threshold = model.picture_threshold
+    return write_predictions(
+        to,
+        items,
+        refused=refused,
+        classes=model.classes or (),
+        probabilities=found.get("probabilities"),
+        p_values=found.get("p_value"),
+        belongs=None if threshold is None else found["score"] <= threshold,
+    )
+
+
+def _found(model: Deployed, pool: Pool) -> dict[str, np.ndarray]:
+    """The outputs for all of a pool, batch after batch."""
+    parts: list[dict[str, np.ndarray]] = []
+    with progress("predict", len(pool), "patches" if model.ingest.patches else "pictures") as advance:
+        for start in range(0, len(pool), BATCH):
+            rows = np.arange(start, min(start + BATCH, len(pool)))
+            parts.append(model(pool.pixels(rows)))
+            advance(len(rows))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _whole(
+    items: dict[str, np.ndarray], found: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Items and outputs of pictures, each those of its most foreign patch."""
+    _, highest, member = most_foreign(keys_of(items), found["score"])
+    worst = np.flatnonzero(found["score"] == highest[member])
+    rows = worst[np.unique(member[worst], return_index=True)[1]]
+    items = {name: column[rows] for name, column in items.items()}
+    return {**items, "id": picture_of(items["id"])}, {name: values[rows] for name, values in found.items()}
