@@ -145,16 +145,17 @@ def test_every_option_changes_what_is_learnt(other: dict, whole: tuple[Classifie
     assert not torch.equal(*weights)
 
 
-def test_pseudo_labels_fill_half_of_each_batch_and_double_the_epochs():
+def test_pseudo_labels_fill_half_of_each_batch_beside_the_true_ones():
     pseudo = np.arange(30) >= 6
     draw = _Batches(pseudo, 8, seed=0)
-    assert draw.mixed and draw.size == 8
+    assert draw.size == 8 and draw.share == 4 / 6
     drawn_rows = [draw(step) for step in range(60)]
     assert all((~pseudo[rows]).sum() == 4 for rows in drawn_rows)
     assert set(np.concatenate(drawn_rows)) == set(range(30))
     assert all(np.array_equal(draw(step), drawn_rows[step]) for step in (3, 0, 59))
     only = _Batches(np.zeros(5, bool), 8, seed=0)
-    assert not only.mixed and sorted(only(0)) == list(range(5))
+    assert only.share == 1 and sorted(only(0)) == list(range(5))
+    assert _Batches(np.ones(20, bool), 8, seed=0).size == 8  # of pseudo-labels alone
 
 
 def test_pseudo_labels_come_from_trainings_that_have_not_seen_the_picture(tmp_path: Path):

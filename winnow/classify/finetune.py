@@ -8,7 +8,7 @@ import math
 import tempfile
 from hashlib import sha256
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -29,7 +29,6 @@ from winnow.progress import progress
 LEAST_STEPS = 100  # an epoch of 30 labels is one step, and 25 steps change nothing
 HEAD_RATE = 10.0  # times the rate of the layers
 WARM_UP = 10  # steps in which the rate rises
-MORE = 2  # times as many epochs with pseudo-labels, as in the article: 25 and 50
 FRESH = 3  # streams of random numbers: the order of labels, that of pseudo-labels, changes of the pictures
 
 
@@ -120,10 +119,9 @@ class FineTuning(Head):
         counts = torch.bincount(truth, minlength=classes).float()
         weights = len(rows) / (counts.clamp_min(1) * (counts > 0).sum())
         draw = _Batches(self.truth[rows] < 0, options.fine_batch, self.seed)
-        epochs = options.epochs * (MORE if draw.mixed else 1)
-        steps = max(LEAST_STEPS, math.ceil(epochs * len(rows) / options.fine_batch))
+        steps = max(LEAST_STEPS, math.ceil(options.epochs / draw.share))
         centre = torch.from_numpy(self.centre).to(self.device)
-        layers = [{"params": list(network.parameters())}, {"params": list(head.parameters()), "share": HEAD_RATE}]
+        layers: list[dict[str, Any]] = [{"params": list(network.parameters())}, {"params": list(head.parameters()), "share": HEAD_RATE}]
         optimizer = torch.optim.Adam(layers, options.fine_rate, fused=self.device.type in ("cpu", "cuda"))
         hold_memory()
         with progress("fine-tune", steps * draw.size, "pictures") as advance, repeatable(tf32=True):
@@ -159,14 +157,12 @@ class FineTuning(Head):
 
 class _Batches:
     """Which of n rows make the batch of a step, as a pure function of the step: true labels, and where there are pseudo-labels,
-    `pseudo` (n,) bool, as many of either."""
+    `pseudo` (n,) bool, as many of either. `size` is that of a batch, `share` how much of the true labels it holds."""
 
     def __init__(self, pseudo: np.ndarray, batch: int, seed: int) -> None:
-        parts = [np.flatnonzero(part) for part in (~pseudo, pseudo)]
-        self.mixed = all(len(rows) for rows in parts)
-        parts = parts if self.mixed else [rows for rows in parts if len(rows)]
+        parts = [rows for rows in (np.flatnonzero(~pseudo), np.flatnonzero(pseudo)) if len(rows)]
         sizes = [min(max(1, batch // len(parts)), len(rows)) for rows in parts]
-        self.size = sum(sizes)
+        self.size, self.share = sum(sizes), sizes[0] / len(parts[0])
         self.parts = [
             (rows, BatchOrder(len(rows), size, seed + number)) for number, (rows, size) in enumerate(zip(parts, sizes, strict=True))
         ]
