@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -78,7 +79,8 @@ class Classifier:
         self.done = ()
         if self.pseudo:
             learnt = self._with_pseudo(learnt, (target < 0) & ~foreign)
-        self.fitted = self.learner.head.fit(points, learnt.target, len(self.classes))
+        # A head of its own: whatever measures afterwards, such as the learning curve, fits the learner's head anew.
+        self.fitted = copy.copy(self.learner.head).fit(points, learnt.target, len(self.classes))
         self.temperature, self.held_out = learnt.temperature, learnt.held_out
         self.pseudo_rows = np.flatnonzero((learnt.target >= 0) & (target < 0))
         self.pseudo_target = learnt.target[self.pseudo_rows]

@@ -17,7 +17,9 @@ from winnow.errors import DataError
 from winnow.files import read_json
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
+from winnow.steps.choice import TOO_FEW, worth_of_choice
 from winnow.steps.score import seconds, write_table
+from winnow.steps.select import by_strangeness
 from winnow.steps.truth import Truth, of_sources, order_of, truth_of
 
 AUDITED = 50  # pseudo-labels that a person is asked to check: the Wilson interval of 47 right of 50 is 0.84 to 0.98
@@ -42,30 +44,35 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     known = np.array([truth.labels.get(item, "") for item in ids], object)
     if not (known != "").any():
         raise DataError(f"None of the labelled pictures of {run.path} has a code.", "Pictures given as 'test' have none: label others.")
-    classifier.fit(np.asarray(encodings.codes), known, encodings.groups, foreign=_foreign(run, encodings))
+    foreign, weights = _seen_by_detector(run, encodings)
+    classifier.fit(np.asarray(encodings.codes), known, encodings.groups, foreign=foreign)
     folder = run.folder("classify")
     audited = _audited(folder, truth)
     (folder / "classifier.json").unlink(missing_ok=True)
     measures = _measures(classifier, order_of(run, truth, ids[classifier.held_out.rows].tolist()))
     about = _Items(pool, encodings)
     measures["pseudo"] = {**_pseudo(folder, classifier, encodings, about, pool), "audited": audited}
+    measures["choice"] = worth_of_choice(classifier, encodings, run.options.select, weights)
     _write_labelled(folder, classifier, about)
     left_out = len(truth.labels) - int((known != "").sum())
     notes = [*truth.notes, *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else [])]
     result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "head": classifier.head_name, **measures}
-    result["notes"] = [*notes, *classifier.notes]
+    result["notes"] = [*notes, *classifier.notes, *([] if measures["choice"] else [TOO_FEW])]
     codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
     classifier.save(folder, measured=result, codes_sha256=codes, versions=run.content["versions"])
     run.record("classify", started, **result)
     return run.result("classify")
 
 
-def _foreign(run: RunFolder, encodings: Encodings) -> np.ndarray:
-    """Which pictures the one-class score calls foreign (n,), those of the calibration as they were held out."""
+def _seen_by_detector(run: RunFolder, encodings: Encodings) -> tuple[np.ndarray, np.ndarray | None]:
+    """Which pictures the one-class score calls foreign (n,), those of the calibration as they were held out; and how much each
+    counts (n,) where pictures are chosen by that score."""
     from winnow.steps.parts import load_detector
 
     detector = load_detector(run)
-    return detector.score_own(encodings) > detector.threshold.value
+    scores = detector.score_own(encodings)
+    foreign = scores > detector.threshold.value
+    return foreign, by_strangeness(detector.p_values(scores)) if run.options.select.method == "foreign" else None
 
 
 class _Items:
