@@ -19,6 +19,7 @@ from winnow.learn.encodings import finite, unit
 
 FORMAT = 1
 FEWEST = 3  # labels of a class below which only the nearest class mean is learnt
+ERRORS = 2.0  # standard errors by which F1 must rise with pseudo-labels: with one, chance alone kept rounds that did harm (docs/log.md)
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the labels, on the learning curve
 
 
@@ -94,7 +95,7 @@ class Classifier:
         for number in range(1, self.rounds + 1):
             after = self.learner.with_pseudo(learnt, -(-self.pseudo * number // self.rounds), free)
             gain, error = rise(learnt.held_out.tally, after.held_out.tally, self.seed)
-            kept = gain > error
+            kept = gain > ERRORS * error
             counts = tuple(np.bincount(after.target[free & (after.target >= 0)], minlength=len(self.classes)).tolist())
             self.done = (*self.done, Round(counts, gain, error, kept))
             if not kept:
