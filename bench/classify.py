@@ -1,10 +1,12 @@
-"""What chosen labels and pseudo-labels are worth to the classifier on codes: the table of Singh et al. on other data.
+"""What chosen labels and pseudo-labels are worth to the classifier on codes.
 
-python bench/classify.py [--quick] [--seeds 5] [--to FOLDER]
+python bench/classify.py [--quick] [--seeds 5] [--to FOLDER] [--parts table,junk,many,sizes] [--sets player_crops,sports22,cats_dogs]
 
-Frozen MobileNetV2 codes and Winnow's own head; rows as in the article: labels drawn at random, chosen by k-means on the codes of the
-recipe's autoencoder (player crops only), chosen by `winnow select`; before and after pseudo-labels (`--pseudo 500`). Judged on the test
-split; each seed leaves out another tenth of the pool.
+Frozen MobileNetV2 codes and Winnow's own head, judged on the test split; each seed leaves out another tenth of the pool.
+`table`: rows as in Singh et al.: labels drawn at random, chosen by k-means on the codes of the recipe's autoencoder (player crops
+only), chosen by `winnow select`; before and after pseudo-labels (`--pseudo 500`). `junk`: pseudo-labels with 5 % of other pictures
+in the pool, with and without leaving out what the one-class score calls foreign. `many`: five labels a class of 22 sports, beside
+scikit-learn's logistic regression. `sizes`: 125 labels of cats and dogs, pictures of several sizes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from selection import SIZES, Part, interval, ours, part_of, thinned
+from selection import JUNK_FROM, SIZES, Part, Seen, interval, ours, part_of, spoilt, thinned
 
 from winnow.classify.classifier import Classifier
 
@@ -25,65 +27,159 @@ from common import finish, table
 BUDGETS = (125, 200, 500, 1000)
 PSEUDO = 500
 TRAININGS = 3  # of the autoencoder; further seeds take them again
+EACH = 5  # labels a class of `many`
+SIDES = (112, 160, 224)  # of `sizes`
+DRAWS = 5  # random choices a seed, of `sizes`
 
 
-def judged(part: Part, test: Part, rows: np.ndarray, pseudo: int, by_group: bool) -> tuple[float, float]:
-    """F1 of the referee or accuracy on the test split, and how many of the pseudo-labels that stayed were right."""
+def learnt(part: Part, rows: np.ndarray, by_group: bool, foreign: np.ndarray | None = None, **options: Any) -> Classifier:
+    """The classifier from the labels of `rows`; junk gets none, nor does a class with a single label, which nothing could measure."""
     labels = np.full(len(part.labels), "", object)
+    rows = rows[part.labels[rows] != "junk"]
     names, counts = np.unique(part.labels[rows], return_counts=True)
-    enough = rows[np.isin(part.labels[rows], names[counts > 1])]  # of one label nothing could be measured: such a class is left out
+    enough = rows[np.isin(part.labels[rows], names[counts > 1])]
     labels[enough] = part.labels[enough]
-    classifier = Classifier(pseudo=pseudo).fit(part.codes, labels, part.groups if by_group else None)
-    said = classifier.predict(test.codes)
-    truth = part.labels[classifier.pseudo_rows]
-    right = float((classifier.classes[classifier.pseudo_target] == truth).mean()) if len(truth) else np.nan
-    if not by_group:
-        return float((said == test.labels).mean()), right
+    return Classifier(**options).fit(part.codes, labels, part.groups if by_group else None, foreign=foreign)
+
+
+def worth(name: str, said: np.ndarray, test: Part) -> float:
+    """F1 of the referee, or accuracy, on the test split."""
+    if name != "player_crops":
+        return float((said == test.labels).mean())
     found, there = said == "referee", test.labels == "referee"
-    return float(2 * (found & there).sum() / max(1, found.sum() + there.sum())), right
+    return float(2 * (found & there).sum() / max(1, found.sum() + there.sum()))
 
 
-def one_set(given: argparse.Namespace, name: str) -> dict[str, Any]:
-    """The table of a set: rows by budgets, mean and 95 % interval over the seeds."""
+def right(classifier: Classifier, part: Part) -> np.ndarray:
+    """Which of the pseudo-labels that stayed are right."""
+    return classifier.classes[classifier.pseudo_target] == part.labels[classifier.pseudo_rows]
+
+
+def lines_of(first: str, values: dict[str, list[list[float]]], columns: list[str]) -> list[dict[str, str]]:
+    """Rows of a table: mean and 95 % interval over the seeds."""
+    return [
+        {first: label} | {name: interval(column) for name, column in zip(columns, np.array(found).T, strict=True)}
+        for label, found in values.items()
+    ]
+
+
+def before_and_after(given: argparse.Namespace, name: str, with_junk: bool) -> dict[str, Any]:
+    """A table of a set, rows by budgets, of the classifier before and after pseudo-labels, and what these did."""
     pool, test = part_of(given.to, name, "pool", SIZES[name]), part_of(given.to, name, "test", SIZES[name])
+    junk = part_of(given.to, JUNK_FROM[name], "pool", SIZES[name]) if with_junk else None
     crops = name == "player_crops"
     budgets = [n for n in BUDGETS if n <= 0.6 * len(pool.labels)]
     values: dict[str, list[list[float]]] = {}
-    precision: list[float] = []
+    kept: dict[str, list[float]] = {}
     for seed in range(given.seeds):
         part = thinned(pool, seed)
+        part = spoilt(part, junk, seed)[0] if junk else part
+        seen = Seen.of(part)
         order = np.random.default_rng(seed).permutation(len(part.labels))
-        chosen = {"random": {n: order[:n] for n in budgets}, "ours": ours(part, budgets, seed)}
-        if crops:
+        chosen = {"random": {n: order[:n] for n in budgets}, "ours": ours(seen, budgets, seed)}
+        if crops and not junk:
             own = thinned(part_of(given.to, name, "pool", (64, 64), "selection", seed % TRAININGS), seed)
-            chosen["autoencoder, k-means"] = ours(own, budgets, seed, "kmeans")
+            chosen["autoencoder, k-means"] = ours(Seen.of(own), budgets, seed, "kmeans")
+        after = {"after pseudo-labels": seen.foreign} | ({"after, foreign ones as well": None} if junk else {})
         for method, rows in chosen.items():
-            for words, pseudo in (("before", 0), ("after pseudo-labels", PSEUDO)):
-                found = [judged(part, test, rows[n], pseudo, crops) for n in budgets]
-                values.setdefault(f"{method}, {words}", []).append([value for value, _ in found])
-                precision += [right for _, right in found if not np.isnan(right)]
-    lines = [
-        {"labels": label} | {str(n): interval(column) for n, column in zip(budgets, np.array(found).T, strict=True)}
-        for label, found in values.items()
-    ]
-    table(lines, f"{name}, {'F1 of the referee' if crops else 'accuracy'}: {given.seeds} seeds, ± 95 % interval of the mean")
-    kept = f"{np.mean(precision):.3f} of the pseudo-labels were right" if precision else "no pseudo-label stayed"
-    print(f"Pseudo-labels stayed in {len(precision)} of {len(budgets) * len(values) // 2 * given.seeds} trials; {kept}.")
-    return {"values": values, "budgets": budgets, "precision": precision}
+            plain = [worth(name, learnt(part, rows[n], crops).predict(test.codes), test) for n in budgets]
+            values.setdefault(f"{method}, before", []).append(plain)
+            for words, foreign in after.items():
+                found = [learnt(part, rows[n], crops, foreign, pseudo=PSEUDO) for n in budgets]
+                values.setdefault(f"{method}, {words}", []).append([worth(name, one.predict(test.codes), test) for one in found])
+                kept.setdefault(words, []).extend(float(right(one, part).mean()) for one in found if len(one.pseudo_rows))
+    measure = f"{'F1 of the referee' if crops else 'accuracy'}{', 5 % junk in the pool' if junk else ''}"
+    table(lines_of("labels", values, [str(n) for n in budgets]), f"{name}, {measure}: {given.seeds} seeds, ± 95 % interval of the mean")
+    trials = len(budgets) * len(chosen) * given.seeds
+    for words, shares in kept.items():
+        ending = words.removeprefix("after").strip(", ")
+        changes = np.concatenate(
+            [np.subtract(found, values[f"{method}, before"]).ravel() for method in chosen for found in [values[f"{method}, {words}"]]]
+        )
+        precision = f"{np.mean(shares):.3f} of them right, " if shares else ""
+        print(f"{ending}: kept in {len(shares)} of {trials} trials, {precision}changes {changes.min():+.4f} to {changes.max():+.4f}, "
+              f"mean {changes.mean():+.4f} (standard error {changes.std(ddof=1) / np.sqrt(len(changes)):.4f})")  # fmt: skip
+    return {"values": values, "budgets": budgets, "precision": kept}
+
+
+def sklearn_says(part: Part, rows: np.ndarray, test: Part) -> np.ndarray:
+    """Scikit-learn's logistic regression as it comes, on the codes as they are."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(max_iter=5000).fit(part.codes[rows], part.labels[rows]).predict(test.codes)
+
+
+def many(given: argparse.Namespace) -> dict[str, Any]:
+    """Five labels a class: as many chosen by ours, drawn, and drawn class by class, each with several classifiers."""
+    name = "sports22"
+    pool, test = part_of(given.to, name, "pool", SIZES[name]), part_of(given.to, name, "test", SIZES[name])
+    values: dict[str, list[list[float]]] = {}
+    for seed in range(given.seeds):
+        part, rng = thinned(pool, seed), np.random.default_rng(seed)
+        seen, kinds = Seen.of(part), np.unique(part.labels)
+        count = EACH * len(kinds)
+        choices = {
+            "drawn, five a class": np.concatenate([rng.permutation(np.flatnonzero(part.labels == kind))[:EACH] for kind in kinds]),
+            "drawn": rng.permutation(len(part.labels))[:count],
+            "ours": ours(seen, [count], seed)[count],
+        }
+        for choice, rows in choices.items():
+            plain = learnt(part, rows, by_group=False)
+            spread = learnt(part, rows, by_group=False, head="spread")
+            after = learnt(part, rows, by_group=False, foreign=seen.foreign, pseudo=PSEUDO)
+            said = [sklearn_says(part, rows, test), *(one.predict(test.codes) for one in (plain, spread, after))]
+            found = [worth(name, one, test) for one in said]
+            values.setdefault(choice, []).append([*found, len(set(part.labels[rows])), *tried(plain, part, seen.foreign)])
+    columns = ["scikit-learn", "ours", "ours, spread", "ours, after pseudo-labels", "classes", "pseudo-labels tried", "right"]
+    table(lines_of("110 labels", values, columns), f"{name}, accuracy: {given.seeds} seeds, ± 95 % interval of the mean")
+    return {"columns": columns, "values": values}
+
+
+def tried(classifier: Classifier, part: Part, foreign: np.ndarray) -> tuple[int, float]:
+    """How many pseudo-labels a round would add, kept or not, and the share of them that is right."""
+    learner = classifier.learner
+    free = (learner.target < 0) & ~foreign
+    target = learner.with_pseudo(learner.tuned(), PSEUDO, free).target
+    rows = np.flatnonzero(free & (target >= 0))
+    return len(rows), float((classifier.classes[target[rows]] == part.labels[rows]).mean())
+
+
+def sizes(given: argparse.Namespace) -> dict[str, Any]:
+    """Cats and dogs from 125 labels, by the side of the pictures that the network sees."""
+    values: dict[str, list[list[float]]] = {}
+    for side in SIDES:
+        pool, test = (part_of(given.to, "cats_dogs", split, (side, side)) for split in ("pool", "test"))
+        for seed in range(given.seeds):
+            part, rng = thinned(pool, seed), np.random.default_rng(seed)
+            drawn = [rng.permutation(len(part.labels))[:125] for _ in range(DRAWS)]
+            chosen = ours(Seen.of(part), [125], seed)[125]
+            own = [worth("cats_dogs", learnt(part, rows, by_group=False).predict(test.codes), test) for rows in (*drawn, chosen)]
+            plain = [worth("cats_dogs", sklearn_says(part, rows, test), test) for rows in (*drawn, chosen)]
+            found = [np.mean(plain[:-1]), plain[-1], np.mean(own[:-1]), own[-1]]
+            values.setdefault(f"{side}x{side}", []).append([float(value) for value in found])
+    columns = ["scikit-learn, drawn", "scikit-learn, chosen", "ours, drawn", "ours, chosen"]
+    table(lines_of("pictures", values, columns), f"cats_dogs, accuracy with 125 labels: {given.seeds} seeds, ± 95 % interval of the mean")
+    return {"columns": columns, "values": values}
 
 
 def main() -> None:
-    """Prints a table a set, and the closing line of JSON."""
+    """Prints the tables of the parts asked for, and the closing line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--to", type=Path, help="keep codes here; those of bench/selection.py are used again")
-    parser.add_argument("--sets", default=",".join(SIZES))
+    parser.add_argument("--parts", default="table,junk,many,sizes")
+    parser.add_argument("--sets", default=",".join(SIZES), help="of the parts table and junk")
     given, started = parser.parse_args(), time.perf_counter()
     given.to = given.to or Path(tempfile.mkdtemp(prefix="winnow-bench-"))
     given.to.mkdir(parents=True, exist_ok=True)
     given.seeds = 1 if given.quick else given.seeds
-    figures = {name: one_set(given, name) for name in given.sets.split(",")}
+    parts, figures = given.parts.split(","), {}
+    for name in given.sets.split(","):
+        for part in ("table", "junk"):
+            if part in parts:
+                figures[f"{name} {part}"] = before_and_after(given, name, part == "junk")
+    figures |= {part: measure(given) for part, measure in (("many", many), ("sizes", sizes)) if part in parts}
     finish("classify", started, **figures)
 
 

@@ -124,15 +124,33 @@ class Judge:
         return float((said == self.truth).mean())
 
 
-def ours(part: Part, budgets: Sequence[int], seed: int, method: str = "herding", **options: Any) -> dict[int, np.ndarray]:
+@dataclass
+class Seen:
+    """A pool as the default detector, fitted on it, sees it: scores (n,), p-values (n,), and what it calls foreign (n,)."""
+
+    encodings: Encodings
+    scores: np.ndarray
+    p_values: np.ndarray
+    foreign: np.ndarray
+
+    @classmethod
+    def of(cls, part: Part) -> Seen:
+        """Fits the detector, and scores each picture as it was held out."""
+        encodings = Encodings.of(part.codes, measures=part.measures, groups=part.groups)
+        detector = Detector().fit(encodings)
+        scores = detector.score_own(encodings)
+        return cls(encodings, scores, detector.p_values(scores), scores > detector.threshold.value)
+
+
+def ours(
+    seen: Seen, budgets: Sequence[int], seed: int, method: str = "herding", **options: Any
+) -> dict[int, np.ndarray]:
     """Winnow's choice as `winnow select` makes it: without the odd lane and near-duplicates, one list for all budgets."""
-    encodings = Encodings.of(part.codes, measures=part.measures, groups=part.groups)
-    detector = Detector().fit(encodings)
-    scores = detector.score_own(encodings)
-    usual = np.setdiff1d(np.arange(len(encodings)), unusual(scores, 3.0))
-    candidates = usual[distinct(part.codes[usual], 0.1)]
+    encodings = seen.encodings
+    usual = np.setdiff1d(np.arange(len(encodings)), unusual(seen.scores, 3.0))
+    candidates = usual[distinct(encodings.codes[usual], 0.1)]
     if method == "foreign":
-        options["weights"] = -np.log(detector.p_values(scores))
+        options["weights"] = -np.log(seen.p_values)
     if method in ("kmeans", "typical"):  # anew for each budget: their lists are not choices for less
         return {n: choose(encodings, n, method, seed=seed, candidates=candidates, **options).rows for n in budgets}
     rows = choose(encodings, max(budgets), method, seed=seed, candidates=candidates, **options).rows
@@ -179,14 +197,15 @@ def quality(given: argparse.Namespace, name: str, with_junk: bool) -> dict[str, 
     for seed in range(given.seeds):
         part = thinned(pool, seed)
         judge = Judge(name, part, test)
-        seen, bad = spoilt(part, junk, seed) if junk else (part, np.zeros(len(part.labels), bool))
+        mixed, bad = spoilt(part, junk, seed) if junk else (part, np.zeros(len(part.labels), bool))
+        seen = Seen.of(mixed)
         rng = np.random.default_rng(seed)
         lists: list[tuple[str, dict[int, np.ndarray]]] = [("ours", ours(seen, budgets, seed))]
         also = OTHERS if name == "player_crops" and not junk else ()
         lists += [(f"ours: {method}", ours(seen, budgets, seed, method)) for method in also]
-        lists += peers(given.peers, seen, budgets, seed, PEERS).items() if given.peers else []
+        lists += peers(given.peers, mixed, budgets, seed, PEERS).items() if given.peers else []
         for _ in range(DRAWS):
-            order = rng.permutation(len(seen.labels))
+            order = rng.permutation(len(mixed.labels))
             lists.append(("random", {n: order[:n] for n in budgets}))
         drawn: dict[str, list[list[float]]] = {}
         for method, rows in lists:
@@ -220,7 +239,7 @@ def paper(given: argparse.Namespace) -> dict[str, Any]:
     pool, test = part_of(given.to, name, "pool", SIZES[name]), part_of(given.to, name, "test", SIZES[name])
     judge, values = Judge(name, pool, test), {}
     for seed in range(min(given.seeds, 3)):
-        own = part_of(given.to, name, "pool", (64, 64), "selection", seed)
+        own = Seen.of(part_of(given.to, name, "pool", (64, 64), "selection", seed))
         for label, method, options in (
             ("k-means, random picture (the paper)", "kmeans", {"pick": "random"}),
             ("k-means, nearest picture", "kmeans", {}),

@@ -445,6 +445,16 @@ def test_numbers_are_labels_too():
     assert Classifier().fit(codes, texts).classes.tolist() == ["x", "xx", "xxx"]
 
 
+@pytest.mark.parametrize("name", HEADS)
+def test_measuring_leaves_what_was_learnt(name: str):
+    codes, truth, groups = drawn(apart=1.0)
+    classifier = Classifier(name).fit(codes, few(truth, 8), groups)
+    before = classifier.predict_proba(codes)
+    classifier.learning_curve()
+    classifier.learner.measured(classifier.learner.apart(classifier.learner.target))
+    assert np.array_equal(classifier.predict_proba(codes), before)
+
+
 def test_the_learning_curve_ends_where_the_classifier_is():
     codes, truth, groups = drawn(apart=1.5)
     classifier = Classifier().fit(codes, few(truth, 20), groups)

@@ -18,9 +18,11 @@ import winnow
 from winnow.data.pool import Pool
 from winnow.errors import DataError, InputError, OptionError, RunError
 from winnow.label.store import Event
+from winnow.learn.encodings import Encodings
 from winnow.report.classes import confusion_matrix, label_curve, reliability_curve
 from winnow.show import classify as told
 from winnow.steps import select as select_step
+from winnow.steps.choice import TOO_FEW
 from winnow.steps.label import catalogue_of, open_store
 from winnow.steps.report_classifier import classifier_sections
 from winnow.steps.round import uncertainty
@@ -126,6 +128,25 @@ def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_
     assert json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["measured"]["macro_f1"] == result["macro_f1"]
     says = told(result, run.folder.path)
     assert "macro F1" in says and "stripes" in says and "more labels" in says
+    assert result["choice"]["method"] == "herding" and result["choice"]["says"] in says and "drawn at random" in says
+
+
+def test_too_few_labels_for_halves_are_told(run: winnow.Run, tmp_path: Path):
+    result = run.classify(labels=labels_file(tmp_path / "labels.csv", run, every=15))
+    assert result["choice"] is None and TOO_FEW in result["notes"] and TOO_FEW in told(result, run.folder.path)
+
+
+def test_the_saved_classifier_has_learnt_from_every_label(run: winnow.Run, tmp_path: Path):
+    """What measures it afterwards, such as the learning curve, learns from fewer."""
+    run.classify(labels=labels_file(tmp_path / "labels.csv", run))
+    encodings = Encodings.load(run.folder.folder("encode"))
+    rows = [row for row, source in enumerate(sources_of(run)) if row % 5 == 0]
+    ids = [str(pool_of(run).column("id")[row]) for row in rows]
+    kinds = dict(zip(ids, [kind_of(sources_of(run)[row]) for row in rows], strict=True))
+    labels = np.array([kinds.get(str(item), "") for item in encodings.ids], object)
+    plain = winnow.Classifier().fit(np.asarray(encodings.codes), labels, encodings.groups)
+    saved = winnow.Classifier.load(run.folder.path / "classifier")
+    assert np.array_equal(saved.predict_proba(encodings.codes), plain.predict_proba(encodings.codes))
 
 
 def test_labels_of_the_store_and_of_the_sources(run: winnow.Run, weights: Path, tmp_path: Path):
@@ -259,6 +280,7 @@ def test_the_report_has_a_classifier(run: winnow.Run, tmp_path: Path):
         "Most confidently wrong of the labelled pictures",
     ]
     html = run.report().read_text(encoding="utf-8")
+    assert "drawn at random" in section.text[2]
     assert "Most confidently wrong" in html and "intervals by bootstrap over groups" in html
     run.set(head="mean")  # what was measured is of other options now
     assert classifier_sections(run.folder, pool) == []

@@ -96,7 +96,7 @@ ELSEWHERE = {
     "rounds": "tests/test_classify.py: every option changes something",
     "fine_tune": "tests/test_finetune.py: a run is fine-tuned, predicts and goes on",
     "fine_weights": "tests/test_finetune.py: other weights than the run's own start elsewhere",
-    "epochs": "tests/test_finetune.py: every option changes what is learnt",
+    "fine_steps": "tests/test_finetune.py: every option changes what is learnt",
     "fine_batch": "tests/test_finetune.py: every option changes what is learnt",
     "fine_rate": "tests/test_finetune.py: every option changes what is learnt",
     "mirror": "tests/test_finetune.py: every option changes what is learnt",

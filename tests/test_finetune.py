@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,16 +27,8 @@ from winnow.options import TuneOptions
 
 from conftest import blocks, stripes, winnow_command
 
-QUICK = {"fine_tune": "squeezenet1_1", "fine_batch": 4, "epochs": 1, "fine_rate": 3e-4, "folds": 2}
+QUICK = {"fine_tune": "squeezenet1_1", "fine_batch": 4, "fine_steps": 12, "fine_rate": 3e-4, "folds": 2}
 TUNE = {name: value for name, value in QUICK.items() if name != "folds"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def few_steps() -> Iterator[None]:
-    """Of the hundred steps at least, twelve: the tests need many trainings, and none needs a good one."""
-    before, finetune.LEAST_STEPS = finetune.LEAST_STEPS, 12
-    yield
-    finetune.LEAST_STEPS = before
 
 
 def network(seed: int = 0) -> Pretrained:
@@ -95,7 +86,7 @@ def test_what_was_held_out_was_not_seen(whole: tuple[Classifier, Path]):
 def test_batch_averages_stay(tmp_path: Path):
     start = Pretrained((48, 48), 3, "mobilenet_v2")
     pictures, labels = drawn(12)
-    tuning = FineTuning(start, pictures, TuneOptions(fine_batch=2, epochs=1))
+    tuning = FineTuning(start, pictures, TuneOptions(fine_batch=2, fine_steps=12))
     fitted = Classifier(folds=2, tuning=tuning).fit(encode(start, pictures).codes, labels)
     before, after = start.state_dict(), fitted.network.state_dict()
     averages = [name for name in before if "running" in name]
@@ -137,7 +128,7 @@ def test_the_same_seed_gives_the_same_bits_and_finished_trainings_are_not_repeat
 
 
 @pytest.mark.parametrize(
-    "other", [{"epochs": 2}, {"fine_batch": 5}, {"fine_rate": 1e-4}, {"mirror": False}, {"turn": 0.0}, {"move": 0.0}, {"seed": 1}]
+    "other", [{"fine_steps": 13}, {"fine_batch": 5}, {"fine_rate": 1e-4}, {"mirror": False}, {"turn": 0.0}, {"move": 0.0}, {"seed": 1}]
 )
 def test_every_option_changes_what_is_learnt(other: dict, whole: tuple[Classifier, Path]):
     classifier, _ = whole
@@ -148,13 +139,13 @@ def test_every_option_changes_what_is_learnt(other: dict, whole: tuple[Classifie
 def test_pseudo_labels_fill_half_of_each_batch_beside_the_true_ones():
     pseudo = np.arange(30) >= 6
     draw = _Batches(pseudo, 8, seed=0)
-    assert draw.size == 8 and draw.share == 4 / 6
+    assert draw.size == 8
     drawn_rows = [draw(step) for step in range(60)]
     assert all((~pseudo[rows]).sum() == 4 for rows in drawn_rows)
     assert set(np.concatenate(drawn_rows)) == set(range(30))
     assert all(np.array_equal(draw(step), drawn_rows[step]) for step in (3, 0, 59))
     only = _Batches(np.zeros(5, bool), 8, seed=0)
-    assert only.share == 1 and sorted(only(0)) == list(range(5))
+    assert sorted(only(0)) == list(range(5))
     assert _Batches(np.ones(20, bool), 8, seed=0).size == 8  # of pseudo-labels alone
 
 
@@ -273,7 +264,6 @@ def test_other_weights_than_the_runs_own_start_elsewhere(run: winnow.Run, made: 
 KILLED = """
 import os, sys, winnow
 from winnow.classify import finetune
-finetune.LEAST_STEPS = 12
 calls, write = [0], finetune.write_checkpoint
 def stop(*args):
     write(*args)
@@ -294,7 +284,7 @@ def test_killed_between_trainings_it_goes_on_to_the_same_bits(run: winnow.Run, m
     kept = {path: path.stat().st_mtime_ns for path in (run.folder.path / "classifier" / "trainings").iterdir()}
     assert len(kept) == 2
     script = (
-        "import sys, winnow\nfrom winnow.classify import finetune\nfinetune.LEAST_STEPS = 12\nwrite, made = finetune.write_checkpoint, []\n"
+        "import sys, winnow\nfrom winnow.classify import finetune\nwrite, made = finetune.write_checkpoint, []\n"
         "finetune.write_checkpoint = lambda *args: (write(*args), made.append(1))\n"
         "winnow.Run(sys.argv[1]).classify(labels=sys.argv[2])\nprint(len(made))"
     )
@@ -317,7 +307,7 @@ def test_stopped_by_hand_it_says_how_to_go_on(run: winnow.Run, made: tuple[Path,
 def test_the_command_and_wrong_options(run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path):
     folder = run.folder.path
     words = ["classify", "--run", folder, "--labels", made[1]]
-    quick = ["--fine-batch", "4", "--epochs", "1", "--folds", "2"]
+    quick = ["--fine-batch", "4", "--fine-steps", "12", "--folds", "2"]
     done = winnow_command(*words, "--fine-tune", "squeezenet1_1", *quick, "--no-mirror", "--turn", "0", "--move", "0")
     assert done.returncode == 0 and "by fine-tuned squeezenet1_1" in done.stdout, done.stderr
     options = json.loads((folder / "run.json").read_text(encoding="utf-8"))["options"]["tune"]
@@ -329,5 +319,5 @@ def test_the_command_and_wrong_options(run: winnow.Run, made: tuple[Path, Path, 
     assert done.returncode == 1 and "empty.pth is empty" in done.stderr
     with pytest.raises(ModelError, match="lacks"):
         run.classify(labels=made[1], fine_tune="mobilenet_v2", fine_weights=made[2])
-    with pytest.raises(OptionError, match="epochs"):
-        run.set(epochs=0)
+    with pytest.raises(OptionError, match="fine-steps"):
+        run.set(fine_steps=0)

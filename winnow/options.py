@@ -210,7 +210,7 @@ class TuneOptions(Section):
         description="File of the weights that fine-tuning starts from [default: those of the run's own network where it is the same, "
         "else the hub's].",
     )
-    epochs: int = Field(25, ge=1, description="Passes of fine-tuning over the true labels; at least 100 steps.")
+    fine_steps: int = Field(150, ge=1, description="Optimiser steps of fine-tuning, however many labels there are.")
     fine_batch: int = Field(32, ge=1, description="Labelled pictures in a step of fine-tuning.")
     fine_rate: float = Field(1e-4, gt=0, description="Highest learning rate of fine-tuning.")
     mirror: bool = Field(True, description="Mirror labelled pictures left to right at random.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 NETWORK = "network"  # the folder of a tuned network
 FEWEST = 3  # labels of a class below which only the nearest class mean is learnt
+ERRORS = 2.0  # standard errors by which F1 must rise with pseudo-labels: with one, chance alone kept rounds that did harm (docs/log.md)
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the labels, on the learning curve
 FEW_SHARES = SHARES[1::2]  # where each point of the curve is a training of minutes
 
@@ -95,18 +97,20 @@ class Classifier:
         self.head_name = self.head if self.head != "auto" else "mean" if few and self.tuning is None else "logistic"
         folds = deal(target[rows], groups[rows], tuple(str(name) for name in self.classes), self.folds, self.seed)
         self.notes = (*folds.notes, *_leak(leaks(points[rows], target[rows], folds.fold), len(rows)))
-        if self.tuning is None:
-            self.learner = Learner(HEADS[self.head_name](), points, target, groups, folds, self.seed)
-        else:
+        self.learner = self.quick = Learner(HEADS[self.head_name](), points, target, groups, folds, self.seed)
+        if self.tuning is not None:
             head = self.tuning.begin(points, self.centre, target)
             self.learner = Learner(head, np.arange(len(codes)), target, groups, folds, self.seed)
         learnt = self.learner.tuned()
         self.done = ()
         if self.pseudo:
             learnt = self._with_pseudo(learnt, (target < 0) & ~foreign)
-        self.fitted = self.learner.head.fit(self.learner.points, learnt.target, len(self.classes))
-        if self.tuning is not None:
-            self.fitted, self.network = self.tuning.linear, self.tuning.tuned
+        # A head of its own: whatever measures afterwards, such as the learning curve, fits the learner's head anew.
+        if self.tuning is None:
+            self.fitted = copy.copy(self.learner.head).fit(points, learnt.target, len(self.classes))
+        else:
+            own = copy.copy(self.tuning).fit(self.learner.points, learnt.target, len(self.classes))
+            self.fitted, self.network = own.linear, own.tuned
         self.temperature, self.held_out = learnt.temperature, learnt.held_out
         self.pseudo_rows = np.flatnonzero((learnt.target >= 0) & (target < 0))
         self.pseudo_target = learnt.target[self.pseudo_rows]
@@ -120,7 +124,7 @@ class Classifier:
         for number in range(1, self.rounds + 1):
             after = self.learner.with_pseudo(learnt, -(-self.pseudo * number // self.rounds), free)
             gain, error = rise(learnt.held_out.tally, after.held_out.tally, self.seed)
-            kept = gain > error
+            kept = gain > ERRORS * error
             counts = tuple(np.bincount(after.target[free & (after.target >= 0)], minlength=len(self.classes)).tolist())
             self.done = (*self.done, Round(counts, gain, error, kept))
             if not kept:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from winnow.classify.heads import Head, Logistic
-from winnow.errors import DataError, TrainingError
+from winnow.errors import DataError, Interrupted, TrainingError
 from winnow.learn.checkpoint import read_checkpoint, write_checkpoint
 from winnow.learn.device import choose_device, hold_memory, repeatable
 from winnow.learn.encode import encode
@@ -26,7 +26,6 @@ from winnow.models.contract import Model
 from winnow.options import TuneOptions
 from winnow.progress import progress
 
-LEAST_STEPS = 100  # an epoch of 30 labels is one step, and 25 steps change nothing
 HEAD_RATE = 10.0  # times the rate of the layers
 WARM_UP = 10  # steps in which the rate rises
 FRESH = 3  # streams of random numbers: the order of labels, that of pseudo-labels, changes of the pictures
@@ -43,7 +42,7 @@ class FineTuning(Head):
 
     Each training is kept in `folder` under a hash of all that it depends on, so that one that was killed goes on with the next.
     After `fit`: `tuned`, the network, and `linear`, the head on its codes. Raises `DataError` when pictures and codes differ in
-    number, `TrainingError` when the loss is not finite.
+    number, `TrainingError` when the loss is not finite, `Interrupted` after Ctrl-C.
     """
 
     def __init__(
@@ -75,7 +74,11 @@ class FineTuning(Head):
         known[points] = target
         path = self.folder / f"{self._key(known)}.safetensors"
         if not path.exists():
-            write_checkpoint(path, self._trained(known, classes), {})
+            try:
+                trained = self._trained(known, classes)
+            except KeyboardInterrupt:
+                raise Interrupted("Fine-tuning was stopped.", "The same command goes on; finished trainings are kept.") from None
+            write_checkpoint(path, trained, {})
         tensors, _ = read_checkpoint(path)
         self.linear = Logistic()
         self.linear.weights, self.linear.bias = tensors.pop("head.weights").numpy(), tensors.pop("head.bias").numpy()
@@ -119,7 +122,7 @@ class FineTuning(Head):
         counts = torch.bincount(truth, minlength=classes).float()
         weights = len(rows) / (counts.clamp_min(1) * (counts > 0).sum())
         draw = _Batches(self.truth[rows] < 0, options.fine_batch, self.seed)
-        steps = max(LEAST_STEPS, math.ceil(options.epochs / draw.share))
+        steps = options.fine_steps
         centre = torch.from_numpy(self.centre).to(self.device)
         layers: list[dict[str, Any]] = [{"params": list(network.parameters())}, {"params": list(head.parameters()), "share": HEAD_RATE}]
         optimizer = torch.optim.Adam(layers, options.fine_rate, fused=self.device.type in ("cpu", "cuda"))
@@ -157,12 +160,12 @@ class FineTuning(Head):
 
 class _Batches:
     """Which of n rows make the batch of a step, as a pure function of the step: true labels, and where there are pseudo-labels,
-    `pseudo` (n,) bool, as many of either. `size` is that of a batch, `share` how much of the true labels it holds."""
+    `pseudo` (n,) bool, as many of either. `size` is that of a batch."""
 
     def __init__(self, pseudo: np.ndarray, batch: int, seed: int) -> None:
         parts = [rows for rows in (np.flatnonzero(~pseudo), np.flatnonzero(pseudo)) if len(rows)]
         sizes = [min(max(1, batch // len(parts)), len(rows)) for rows in parts]
-        self.size, self.share = sum(sizes), sizes[0] / len(parts[0])
+        self.size = sum(sizes)
         self.parts = [
             (rows, BatchOrder(len(rows), size, seed + number)) for number, (rows, size) in enumerate(zip(parts, sizes, strict=True))
         ]

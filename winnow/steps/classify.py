@@ -13,11 +13,13 @@ import numpy as np
 from winnow.classify.classifier import Classifier
 from winnow.classify.measures import calibration_error, reliability, rise, wilson
 from winnow.data.pool import Pool
-from winnow.errors import DataError, Interrupted
+from winnow.errors import DataError
 from winnow.files import read_json
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
+from winnow.steps.choice import TOO_FEW, worth_of_choice
 from winnow.steps.score import seconds, write_table
+from winnow.steps.select import by_strangeness
 from winnow.steps.truth import Truth, of_sources, order_of, truth_of
 from winnow.steps.tuning import codes_for, start, tidy
 
@@ -34,13 +36,39 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     Raises what `winnow.steps.truth.truth_of` and `winnow.Classifier.fit` raise.
     """
     run.require("calibrate")
-    started, options = time.perf_counter(), run.options.classify
+    started = time.perf_counter()
     pool, encodings = Pool.open(run.folder("ingest")), Encodings.load(run.folder("encode"))
     truth = truth_of(run, pool, labels)
     ids = encodings.ids.astype(str)
     known = np.array([truth.labels.get(item, "") for item in ids], object)
     if not (known != "").any():
         raise DataError(f"None of the labelled pictures of {run.path} has a code.", "Pictures given as 'test' have none: label others.")
+    foreign, weights = _seen_by_detector(run, encodings)
+    classifier = _fitted(run, pool, encodings, known, foreign)
+    folder = run.folder("classify")
+    audited = _audited(folder, truth)
+    (folder / "classifier.json").unlink(missing_ok=True)
+    measures = _measures(classifier, order_of(run, truth, ids[classifier.held_out.rows].tolist()))
+    about = _Items(pool, encodings)
+    measures["pseudo"] = {**_pseudo(folder, classifier, encodings, about, pool), "audited": audited}
+    measures["choice"] = worth_of_choice(classifier, encodings, run.options.select, weights)
+    _write_labelled(folder, classifier, about)
+    left_out = len(truth.labels) - int((known != "").sum())
+    notes = [*truth.notes, *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else [])]
+    tuned = run.options.tune.fine_tune
+    by = f"fine-tuned {tuned}" if tuned else f"'{classifier.head_name}' on the codes"
+    result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "by": by, **measures}
+    result["notes"] = [*notes, *classifier.notes, *([] if measures["choice"] else [TOO_FEW])]
+    codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
+    classifier.save(folder, measured=result, codes_sha256=codes, versions=run.content["versions"])
+    tidy(run)
+    run.record("classify", started, **result)
+    return run.result("classify")
+
+
+def _fitted(run: RunFolder, pool: Pool, encodings: Encodings, known: np.ndarray, foreign: np.ndarray) -> Classifier:
+    """The classifier that the run's options ask for, from the labels `known` (n,) of its encodings."""
+    options = run.options.classify
     tuning, codes = start(run, pool, encodings)
     classifier = Classifier(
         options.head,
@@ -50,36 +78,18 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
         seed=run.options.train.seed,
         tuning=tuning,
     )
-    try:
-        classifier.fit(codes, known, encodings.groups, foreign=_foreign(run, encodings))
-    except KeyboardInterrupt:
-        raise Interrupted("Learning was stopped.", "The same command goes on; trainings that were finished are kept.") from None
-    folder = run.folder("classify")
-    audited = _audited(folder, truth)
-    (folder / "classifier.json").unlink(missing_ok=True)
-    measures = _measures(classifier, order_of(run, truth, ids[classifier.held_out.rows].tolist()))
-    about = _Items(pool, encodings)
-    measures["pseudo"] = {**_pseudo(folder, classifier, encodings, about, pool), "audited": audited}
-    _write_labelled(folder, classifier, about)
-    left_out = len(truth.labels) - int((known != "").sum())
-    notes = [*truth.notes, *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else [])]
-    tuned = run.options.tune.fine_tune
-    by = f"fine-tuned {tuned}" if tuned else f"'{classifier.head_name}' on the codes"
-    result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "by": by, **measures}
-    result["notes"] = [*notes, *classifier.notes]
-    codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
-    classifier.save(folder, measured=result, codes_sha256=codes, versions=run.content["versions"])
-    tidy(run)
-    run.record("classify", started, **result)
-    return run.result("classify")
+    return classifier.fit(codes, known, encodings.groups, foreign=foreign)
 
 
-def _foreign(run: RunFolder, encodings: Encodings) -> np.ndarray:
-    """Which pictures the one-class score calls foreign (n,), those of the calibration as they were held out."""
+def _seen_by_detector(run: RunFolder, encodings: Encodings) -> tuple[np.ndarray, np.ndarray | None]:
+    """Which pictures the one-class score calls foreign (n,), those of the calibration as they were held out; and how much each
+    counts (n,) where pictures are chosen by that score."""
     from winnow.steps.parts import load_detector
 
     detector = load_detector(run)
-    return detector.score_own(encodings) > detector.threshold.value
+    scores = detector.score_own(encodings)
+    foreign = scores > detector.threshold.value
+    return foreign, by_strangeness(detector.p_values(scores)) if run.options.select.method == "foreign" else None
 
 
 class _Items:

@@ -166,7 +166,7 @@ class Desk:
         if uncertain is not None:
             self.method, self.weights = ROUND, uncertain
         elif self.method == "foreign":
-            self.weights = -np.log(np.maximum(self.p_values, STRANGEST))
+            self.weights = by_strangeness(self.p_values)
         self._set_aside(run.options.select)
 
     def _set_aside(self, options: SelectOptions) -> None:
@@ -308,6 +308,11 @@ class Desk:
             return self.pool.pixels(places)
         boxes = read_boxes(self.pool.column("box")[places])
         return in_proportion(self.pool.pixels(places), boxes[:, 2] / boxes[:, 3])
+
+
+def by_strangeness(p_values: np.ndarray) -> np.ndarray:
+    """How much each picture counts (n,) for the method 'foreign'."""
+    return -np.log(np.maximum(p_values, STRANGEST))
 
 
 def _drawn(desk: Desk, table: Sequence[Row], kind: np.ndarray) -> dict[str, bytes]:
