@@ -191,6 +191,24 @@ def predict(*sources: str, run: RunPath, to: Path | None = None, trust: Trust = 
     print(show.predict(step(RunFolder.open(run, trust), sources, to=to)))
 
 
+def export(
+    *,
+    run: RunPath,
+    to: Path | None = None,
+    only: Literal["classifier", "detector"] | None = None,
+    trust: Trust = (),
+) -> None:
+    """Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.
+
+    Args:
+        to: The file, NAME.onnx; the card is NAME.md beside it [default: export/model.onnx in the run folder].
+        only: The classifier or the detector alone [default: all that the run has].
+    """
+    from winnow.steps.export import export as step
+
+    print(show.export(step(RunFolder.open(run, trust), to, only=only or "")))
+
+
 def round(
     *,
     run: RunPath,

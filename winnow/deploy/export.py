@@ -104,32 +104,36 @@ def session_of(path: Path, threads: int = 0) -> Any:
 
 
 def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True) -> dict[str, float]:
-    """The largest difference of each output of an ONNX file from what the run itself gives: torch, then numpy.
+    """The largest difference of each output of an ONNX file from what the run itself gives by torch and numpy, and `steps`.
 
     On `pixels` (n, h, w, c) of the network's size, one, two and many at once, and on noise; with `any_size` also on
     larger and smaller pictures, scaled by `graph.resize`. Differences are relative, of scores to their spread over the
-    calibration where that is more, of probabilities and p-values to 0.01 where that is more. `ModelError` when an output is
-    wrong. A score is right if it is one that the run would give were each of its scorers off by a `TOLERANCE`: the ranks
-    of which the combined score and p-values are made step at every calibration score.
+    calibration where that is more, of probabilities and p-values to 0.01 where that is more. `ModelError` when one is above
+    `TOLERANCE`, unless it is a step: the combined score and p-values are made of ranks, which step at every calibration
+    score. `steps` is the share of values that stepped as they would have in the run, were its scorers off by a `TOLERANCE`.
     """
     session, found = session_of(path), dict.fromkeys(graph.outputs, 0.0)
+    steps = values = 0
     for pictures in _samples(pixels, any_size):
         given = dict(zip(graph.outputs, session.run(list(graph.outputs), {INPUT: pictures}), strict=True))
         with torch.inference_mode():
             resized = graph.resize(torch.from_numpy(pictures)).numpy()
         for name, (low, own, high, floor) in _own(graph, resized).items():
-            apart = np.abs(given[name] - own) / np.maximum(np.abs(own), floor)
-            slack = TOLERANCE * np.maximum(np.abs(own), floor)
-            wrong = ~((given[name] >= low - slack) & (given[name] <= high + slack))
+            got, least = given[name], np.maximum(np.abs(own), floor)
+            apart = np.abs(got - own) / least
+            slack = 1e-6 * least  # of the outputs' float32
+            step = (apart > TOLERANCE) & (got >= low - slack) & (got <= high + slack)
+            wrong = ~((apart <= TOLERANCE) | step)
             if wrong.any():
                 raise ModelError(
-                    f"The ONNX file gives another {name.replace('_', '-')} than the run: {given[name][wrong][0]:.6g} in place of "
-                    f"{own[wrong][0]:.6g}, a relative difference of up to {np.nanmax(apart[wrong]):.1e} where {TOLERANCE:.0e} is allowed. "
+                    f"The ONNX file gives another {name.replace('_', '-')} than the run: {got[wrong][0]:.6g} in place of "
+                    f"{own[wrong][0]:.6g}; the relative difference is up to {apart[wrong].max():.1e} where {TOLERANCE:.0e} is allowed. "
                     "Nothing was written.",
                     "Use a network that gives the same every time and on every machine; if it is one of Winnow's, please report this.",
                 )
-            found[name] = max(found[name], float(apart.max()))
-    return found
+            found[name] = max(found[name], float(apart[~step].max(initial=0.0)))
+            steps, values = steps + int(step.sum()), values + step.size
+    return {**found, "steps": steps / values}
 
 
 def _samples(pixels: np.ndarray, any_size: bool) -> Iterator[np.ndarray]:
