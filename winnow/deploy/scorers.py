@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -79,6 +79,10 @@ class Fitted(nn.Module):
         super().__init__()
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(np.array(array)))
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Tensor: ...
 
 
 class MeasureTwin(nn.Module):
