@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,4 +111,4 @@ def metadata_of(about: dict[str, Any]) -> dict[str, str]:
 def _up(value: float) -> float:
     """The least float32 that is not below `value`: scores come as float32, and a picture at the threshold belongs."""
     near = np.float32(value)
-    return float(near if near >= value or math.isinf(near) else np.nextafter(near, np.float32(np.inf)))
+    return float(near) if float(near) >= value else float(np.nextafter(near, np.float32(np.inf)))
