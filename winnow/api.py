@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from winnow.errors import OptionError, did_you_mean
 from winnow.options import Options, load_recipe
@@ -97,6 +97,12 @@ class Run:
         from winnow.steps.predict import predict
 
         return predict(self.folder, _listed(sources), to=_path(to))
+
+    def export(self, to: str | Path | None = None, *, only: Literal["", "classifier", "detector"] = "") -> dict[str, Any]:
+        """Writes classifier and detector as one ONNX file that gives the same results; see `winnow.steps.export.export`."""
+        from winnow.steps.export import export
+
+        return export(self.folder, _path(to), only=only)
 
     def round(self, number: int, *, also: Sources = ()) -> dict[str, Any]:
         """Adds the next pictures to label, uncertain and diverse; see `winnow.steps.round.next_round`."""

@@ -20,6 +20,7 @@ COMMANDS = {
     "select": "Choose the pictures worth a person's time: an ordered list, a contact sheet and a map; ask for more later, and it grows.",
     "classify": "Learn classes from a few labels, on the codes or by fine-tuning: what that is worth by folds, whether more labels pay.",
     "predict": "Tell the class of new pictures and videos, how probable it is, and what does not belong.",
+    "export": "Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.",
     "round": "Choose the next pictures to label: those whose class is uncertain, and not all of one kind.",
     "report": "Write the run folder's report.html, a single file that needs no network.",
     "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",

@@ -219,6 +219,24 @@ def _idle(chosen: str, flag: str, value: Any) -> None:
         raise OptionError(f"{flag} has nothing to do with {chosen}.", f"Leave {flag} out.")
 
 
+def export(
+    *,
+    run: RunPath,
+    to: Path | None = None,
+    only: Literal["classifier", "detector"] | None = None,
+    trust: Trust = (),
+) -> None:
+    """Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.
+
+    Args:
+        to: The file, NAME.onnx; the card is NAME.md beside it [default: export/model.onnx in the run folder].
+        only: The classifier or the detector alone [default: all that the run has].
+    """
+    from winnow.steps.export import export as step
+
+    print(show.export(step(RunFolder.open(run, trust), to, only=only or "")))
+
+
 def round(
     *,
     run: RunPath,

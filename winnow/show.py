@@ -127,6 +127,15 @@ def predict(result: dict[str, Any]) -> str:
     return f"{count(result['pictures'], 'picture')}: {'; '.join(parts)}. Results: {result['folder']}"
 
 
+def export(result: dict[str, Any]) -> str:
+    """What the file gives, how near to the run, and where it is."""
+    apart = max(value for name, value in result["parity"].items() if name != "steps")
+    return (
+        f"Exported {', '.join(result['outputs'])} ({result['bytes'] / 1e6:.1f} MB); onnxruntime differs from the run by {apart:.1e} at "
+        f"most, relatively. File: {result['file']}, its card: {result['card']}"
+    )
+
+
 def score(result: dict[str, Any]) -> str:
     """How much belongs, and the first segments of each video."""
     lines = [

@@ -55,7 +55,7 @@ def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
     effective number (sum w)^2 / sum w^2. Small = foreign; never 0. `DataError` when there are no calibration scores or
     a value is not a number.
     """
-    ordered, above, effective = _survival(calibration, weights)
+    ordered, above, effective = survival(calibration, weights)
     scores = _scores(scores, "scores", empty=True)
     return (1 + above[np.searchsorted(ordered, scores, side="left")]) / (effective + 1)
 
@@ -75,7 +75,7 @@ def conformal(
         raise OptionError(
             f"false_alarms is {false_alarms}; it must be above 0 and below 1.", "0.01 asks for one in a hundred."
         )
-    ordered, above, effective = _survival(calibration, weights)
+    ordered, above, effective = survival(calibration, weights)
     n = len(ordered)
     if groups is not None and len(groups) != n:
         raise DataError(f"There are {n} calibration scores but {len(groups)} groups.", "Give each score its group.")
@@ -104,7 +104,7 @@ def needed(false_alarms: float, confident: bool = False) -> int:
     return max(1, math.ceil(1 / false_alarms - 1 - _ROUNDING))
 
 
-def _survival(calibration: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, float]:
+def survival(calibration: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, float]:
     """Sorted scores (n,), the weight from each place on (n + 1,), and the effective number, which is all the weight."""
     scores = _scores(calibration, "calibration scores")
     weights = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)

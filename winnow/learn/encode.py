@@ -52,7 +52,7 @@ def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | No
             chosen = rows[start : start + batch]
             padded = np.pad(chosen, (0, -len(chosen) % BLOCK), mode="edge") if len(chosen) else chosen
             images = to_images(torch.from_numpy(source.pixels(padded)).to(place))
-            found = dict(_measures(model, others, images, decode))
+            found = dict(measures_of(model, others, images, decode))
             values = found.pop("codes")[: len(chosen)].float().cpu().numpy()
             if codes is None:
                 codes = np.empty((len(rows), values.shape[1]), dtype=np.float32)
@@ -66,7 +66,9 @@ def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | No
     return Encodings.of(codes, measures=measures, ids=names["ids"], groups=names["groups"], seen=seen)
 
 
-def _measures(model: Model, beside: Mapping[str, Model], images: Tensor, decode: bool) -> Iterator[tuple[str, Tensor]]:
+def measures_of(model: Model, beside: Mapping[str, Model], images: Tensor, decode: bool = True) -> Iterator[tuple[str, Tensor]]:
+    """Names and values of all that is said of `images` (n, c, h, w) in [0, 1]: `codes` (n, d) and measures (n,), as `encode`
+    gives them; `DataError` when what stands beside rebuilds no pictures."""
     yield from ((name, value) for name, value in model(images, decode=decode)._asdict().items() if value is not None)
     if decode:
         yield from pixel_measures(images).items()

@@ -1,0 +1,157 @@
+"""Exported files against the runs they come from: pictures/s of torch and onnxruntime on one core, and how far their results differ.
+
+    taskset -c 0 python bench/export.py [--quick] [--to FOLDER]
+
+Three runs: MobileNetV2 codes of player crops with the combined score and a classifier of 125 labels; the autoencoder of the recipe
+`match` on frames of football; the fast decision of the recipe `inspection` on patches of an AITEX fabric. Both routes start from
+bytes of the network's size in memory and end with probabilities, score and p-value; they take turns, and the best of five counts. Parity:
+200 pictures as they are on disk, of odd sizes, one by one through the file, against Pillow's resizing and the run (patches have one size).
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from selection import rows_of
+
+from winnow import Run
+from winnow.data.pool import Pool
+from winnow.deploy.export import INPUT, session_of
+from winnow.steps.parts import load_detector, load_way
+
+from common import aitex, arguments, finish, football_lists, need, table
+
+LABELS, PICTURES, ROUNDS, TURN = 125, 200, 5, 1.0
+Judge = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def main() -> None:
+    """Prints a table of speeds, one of differences, and the closing line of JSON."""
+    given, started = arguments(__doc__), time.perf_counter()
+    torch.set_num_threads(1)
+    runs = {
+        "player crops, MobileNetV2": crops(given.to, given.quick),
+        "football, autoencoder": frames(given.to, given.quick),
+        "fabric 03, fast": fabric(given.to, given.quick),
+    }
+    speeds, parity = [], []
+    for name, run in runs.items():
+        done = run.export(given.to / f"{name.split(',')[0]}.onnx")
+        own, session = route(run), session_of(done["file"], threads=1)
+        file: Judge = lambda pixels, session=session, names=done["outputs"]: dict(
+            zip(names, session.run(names, {INPUT: pixels}), strict=True)
+        )
+        pool = Pool.open(run.folder.folder("ingest"))
+        for batch in (1, 32):
+            speeds.append({"run": name, "batch": batch, **raced(own, file, pool.pixels(slice(0, batch)))})
+        about = {"run": name, "MB": done["bytes"] / 1e6, "export, s": done["seconds"], "check, score": done["parity"]["score"]}
+        parity.append(about | differences(run, pool, own, file))
+    table(speeds, "Pictures (or patches) a second on one core")
+    table(parity, f"{PICTURES} pictures of the sources, as they are on disk")
+    finish("export", started, speeds=speeds, parity=parity)
+
+
+def crops(to: Path, quick: bool) -> Run:
+    """Codes of a frozen MobileNetV2, the combined score, and a classifier of about 125 labels."""
+    rows = rows_of("player_crops", "pool")[:: 8 if quick else 1]
+    every = max(1, len(rows) // LABELS)
+    with (to / "crops.csv").open("w", encoding="utf-8", newline="") as file:
+        labels = (label if place % every == 0 else "" for place, (*_, label) in enumerate(rows))
+        csv.writer(file).writerows([("path", "group", "label"), *((p, g, n) for (p, g, _), n in zip(rows, labels, strict=True))])
+    run = fitted(to / "crops", "pick", to / "crops.csv", number=0, weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"))
+    run.classify()
+    return run
+
+
+def frames(to: Path, quick: bool) -> Run:
+    """The autoencoder of `match`."""
+    return fitted(to / "frames", "match", football_lists(to)["train"], **({"iterations": 100} if quick else {}))
+
+
+def fabric(to: Path, quick: bool) -> Run:
+    """The fast decision of `inspection`."""
+    small = {"iterations": 100, "fast": 100} if quick else {}
+    run = fitted(to / "fabric", "inspection", [str(path) for path in aitex("03")["train"]], border=0, **small)
+    return run.set(decision="fast")
+
+
+def fitted(folder: Path, recipe: str, sources: Any, **options: Any) -> Run:
+    """A run up to its threshold."""
+    run = Run(folder, recipe, **options)
+    run.ingest(sources)
+    run.train(resume=True)
+    run.encode()
+    run.calibrate()
+    return run
+
+
+def route(run: Run) -> Judge:
+    """What `winnow score` and `winnow predict` do with a batch of pixels."""
+    decision = run.folder.options.score.decision
+    detector = load_detector(run.folder, decision)
+    way = load_way(run.folder, decision, detector.scorer.reads())
+    classifier = run.classifier if "classify" in run.folder.content["steps"] else None
+
+    def judged(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        encodings = way.encode(pixels, np.arange(len(pixels)), "cpu")
+        scores = detector.score(encodings)
+        found = {} if classifier is None else {"probabilities": classifier.predict_proba(encodings.codes)}
+        return {**found, "score": scores, "p_value": detector.p_values(scores)}
+
+    return judged
+
+
+def raced(own: Judge, file: Judge, pixels: np.ndarray) -> dict[str, Any]:
+    """Pictures/s of both routes, which take turns of a second."""
+    best = {"torch": 0.0, "onnxruntime": 0.0}
+    for _ in range(ROUNDS):
+        for name, judge in zip(best, (own, file), strict=True):
+            judge(pixels)
+            times, begun = 0, time.perf_counter()
+            while time.perf_counter() - begun < TURN:
+                judge(pixels)
+                times += 1
+            best[name] = max(best[name], times * len(pixels) / (time.perf_counter() - begun))
+    return {name: f"{speed:,.0f}" for name, speed in best.items()} | {"ratio": best["onnxruntime"] / best["torch"]}
+
+
+def differences(run: Run, pool: Pool, own: Judge, file: Judge) -> dict[str, Any]:
+    """Differences of the file from the run on pictures as they are on disk: of probabilities absolute, of scores as shares of their
+    spread over the calibration; and how many verdicts and classes are the same."""
+    rows = np.flatnonzero(pool.usable)
+    rows = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).astype(int)]
+    if run.folder.options.ingest.patches:
+        whole = [pixels[None] for pixels in pool.pixels(rows)]
+        scaled = np.concatenate(whole)
+    else:
+        pictures = [Image.open(path).convert("RGB") for path in pool.column("source")[rows]]
+        whole = [np.asarray(picture)[None] for picture in pictures]
+        height, width = pool.size
+        scaled = np.stack([np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR)) for picture in pictures])
+    detector = load_detector(run.folder, run.folder.options.score.decision)
+    mine, parts = own(scaled), [file(pixels) for pixels in whole]
+    theirs = {name: np.concatenate([part[name] for part in parts]) for name in mine}
+    apart = abs(theirs["score"] - mine["score"]) / detector.calibration.std()
+    limit = detector.threshold.value
+    found: dict[str, Any] = {
+        "sizes": len({pixels.shape for pixels in whole}),
+        "score, median": f"{np.median(apart):.1e}",
+        "score, most": f"{apart.max():.1e}",
+        "same verdict": f"{((theirs['score'] <= np.float32(limit)) == (mine['score'] <= limit)).sum()} of {len(rows)}",
+    }
+    if "probabilities" in mine:
+        kinds = [values["probabilities"].argmax(axis=1) for values in (theirs, mine)]
+        found["probability, most"] = f"{abs(theirs['probabilities'] - mine['probabilities']).max():.1e}"
+        found["same class"] = f"{(kinds[0] == kinds[1]).sum()} of {len(rows)}"
+    return found
+
+
+if __name__ == "__main__":
+    main()

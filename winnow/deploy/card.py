@@ -1,0 +1,145 @@
+"""The model card of an exported file: what it tells, how that was measured, how it is used, and what it cannot promise."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from winnow.deploy.export import INPUT
+
+
+def card(
+    about: dict[str, Any],
+    result: dict[str, Any],
+    *,
+    recipe: str,
+    versions: dict[str, str],
+    measured: dict[str, Any] | None,
+    promised: dict[str, Any] | None,
+) -> str:
+    """The card in Markdown, from what the file says of itself, what its export found, and what the run has recorded of its
+    classifier (`measured`) and its threshold (`promised`), None without them."""
+    parts = [
+        f"# {result['file'].name}",
+        f"Written by Winnow {about['version']}" + (f" from a run of the recipe `{recipe}`." if recipe else "."),
+        *(_classifier(measured) if measured else []),
+        *(_detector(about, promised) if promised else []),
+        *_inputs(about, result),
+        *_example(about, result),
+        *_limits(about, measured, promised),
+        "## Checked",
+        _parity(result),
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + f"; ONNX opset {result['opset']}.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _classifier(measured: dict[str, Any]) -> list[str]:
+    rows = [
+        f"| {_cell(name)} | {part['labels']:,} | {part['f1']:.3f} | {_range(part['interval'])} |"
+        for name, part in measured["classes"].items()
+    ]
+    return [
+        "## Which class",
+        f"{len(measured['classes'])} classes, learnt from {measured['labelled']:,} labels ({measured['origin']}). "
+        f"Macro F1 {measured['macro_f1']:.3f} ({_interval(measured['interval'])}), accuracy {measured['accuracy']:.3f}, measured on "
+        f"labelled pictures that the classifier had not seen: {measured['folds']} folds of {measured['groups']:,} groups. "
+        f"Probabilities are calibrated; they are off by {measured['calibration_error']:.3f} on average.",
+        "\n".join(["| class | labels | F1 | 95 % interval |", "|---|---|---|---|", *rows]),
+    ]
+
+
+def _detector(about: dict[str, Any], promised: dict[str, Any]) -> list[str]:
+    whole = promised.get("pictures")
+    lines = [
+        f"`score` is that of the scorer `{promised['scorer']}`, higher = more foreign. What scores above {about['threshold']:.6g} does not "
+        f"belong; of {'patches' if whole else 'pictures'} that do, {promised['false_alarms']:.2%} are expected above it, by "
+        f"{promised['calibrated_on']:,} held-out ones. `p_value` is the share of them that are at least as foreign."
+    ]
+    if whole:
+        lines.append(
+            f"A picture is as foreign as its most foreign patch; the threshold of that is {about['picture_threshold']:.6g}, for "
+            f"{whole['false_alarms']:.2%} false alarms by {whole['calibrated_on']:,} held-out pictures."
+        )
+    return ["## What belongs", *lines]
+
+
+def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    height, width = about["size"]
+    patches, kind = about["ingest"]["patches"], "grey" if about["channels"] == 1 else "RGB"
+    shape = f"n, {height}, {width}" if patches else "n, height, width"
+    scaling = (
+        f"Pictures are cut into patches of {height}x{width} at their own resolution; each patch is one input."
+        if patches
+        else f"Any size: it is scaled to {height}x{width} inside, as Pillow's BILINEAR does; pictures of that size pass unchanged."
+    )
+    people = "Inputs are crops of persons, as the run made them. " if about["ingest"]["people"] else ""
+    known = {
+        "probabilities": f"float32 (n, {len(about['classes'] or ())}): calibrated, in the order of `classes`",
+        "score": "float32 (n,): higher = more foreign; belongs when at most `threshold`",
+        "p_value": "float32 (n,): small = foreign",
+    }
+    return [
+        "## In and out",
+        f"Input `{INPUT}`: uint8 ({shape}, {about['channels']}), {kind}, values as decoded, 0 to 255, with EXIF orientation applied. "
+        f"{people}{scaling}",
+        "\n".join(f"- `{name}`: {known[name]}" for name in result["outputs"]),
+        "In the file's metadata: `winnow`, JSON with all that a program needs beside it"
+        + (", `classes`" if about["classes"] else "")
+        + (", `threshold`" if about["threshold"] is not None else "")
+        + ".",
+    ]
+
+
+def _example(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
+    name, (height, width) = result["file"].name, about["size"]
+    crop = f".crop((0, 0, {width}, {height}))" if about["ingest"]["patches"] else ""
+    lines = [
+        "import json, sys",
+        "import numpy as np, onnxruntime",
+        "from PIL import Image, ImageOps",
+        "",
+        f"model = onnxruntime.InferenceSession({json.dumps(name, ensure_ascii=False)})",
+        "about = json.loads(model.get_modelmeta().custom_metadata_map['winnow'])",
+        f"picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert('{'L' if about['channels'] == 1 else 'RGB'}'){crop}",
+        f"pixels = np.asarray(picture).reshape(1, picture.height, picture.width, {about['channels']})",
+        f"found = dict(zip([one.name for one in model.get_outputs()], model.run(None, {{'{INPUT}': pixels}})))",
+    ]
+    if about["classes"]:
+        lines.append("print(about['classes'][found['probabilities'][0].argmax()], found['probabilities'][0].max())")
+    if about["threshold"] is not None:
+        lines.append("print('belongs' if found['score'][0] <= about['threshold'] else 'foreign', found['p_value'][0])")
+    return ["## Use", "\n".join(["```python", *lines, "```"])]
+
+
+def _limits(about: dict[str, Any], measured: dict[str, Any] | None, promised: dict[str, Any] | None) -> list[str]:
+    whole = (promised or {}).get("pictures") or {}
+    notes = [*((measured or {}).get("notes", [])), *(one for one in ((promised or {}).get("note"), whole.get("note")) if one)]
+    if measured and not promised:
+        notes.append("The file tells no foreign pictures: whatever it is given gets one of its classes.")
+    if measured and promised:
+        notes.append("What does not belong gets a class too, which then means little.")
+    notes.append("All figures are for pictures like those of the run: other cameras, places or seasons must be measured anew.")
+    if not about["ingest"]["patches"]:
+        notes.append("Large JPEG files are best scaled while they are decoded, as Winnow does; results may differ by a grey level's worth.")
+    return ["## Limits", "\n".join(f"- {note}" for note in notes)]
+
+
+def _parity(result: dict[str, Any]) -> str:
+    parity = dict(result["parity"])
+    steps = parity.pop("steps")
+    apart = ", ".join(f"`{name}` {value:.1e}" for name, value in parity.items())
+    stepped = f"; {steps:.2%} of the values lie on a calibration score and stepped to the next rank" if steps else ""
+    return f"Largest relative difference between onnxruntime and the run itself, on pictures of its pool and on noise: {apart}{stepped}."
+
+
+def _interval(interval: Any) -> str:
+    return f"95 % interval {_range(interval)}" if interval else "no interval: too few groups"
+
+
+def _range(interval: Any) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "-"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,95 @@
+"""One network from bytes of any size to probabilities, score and p-value: what an exported file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from winnow.classify.classifier import Classifier
+from winnow.deploy.heads import ClassifierTwin
+from winnow.deploy.scorers import PValues, twin_of
+from winnow.detect.detector import Detector
+from winnow.learn.encode import measures_of
+from winnow.learn.feed import to_images
+from winnow.models.contract import Model
+
+# Grey levels that end in one half are common, and sums of products in another order miss it by a hair to either side.
+HALF = 0.5 + 2**-12
+
+
+class Resize(nn.Module):
+    """Scales pictures (n, h, w, c) uint8 to (n, height, width, c) as Pillow's BILINEAR does, within a grey level.
+
+    The triangle filter, widened by the factor of the reduction, as a matrix product across and another down, each rounded to
+    whole grey levels (Pillow, src/libImaging/Resample.c). Pictures of the right size come out as they are, to the bit.
+    """
+
+    def __init__(self, size: Sequence[int]) -> None:
+        super().__init__()
+        self.size = (int(size[0]), int(size[1]))
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        height, width = pictures.shape[1:3]
+        values = pictures.permute(0, 3, 1, 2).float()
+        values = rounded(values @ triangles(width, self.size[1]).T)
+        values = rounded(triangles(height, self.size[0]) @ values)
+        return values.to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def triangles(old: int, new: int) -> Tensor:
+    """Weights (new, old) float32 by which each new place is the mean of the old ones."""
+    ratio = torch.scalar_tensor(old, dtype=torch.float64) / new
+    middles = (torch.arange(new, dtype=torch.float64) + 0.5) * ratio
+    places = torch.arange(old, dtype=torch.float64) + 0.5
+    weights = (1 - (places - middles[:, None]).abs() / ratio.clamp_min(1)).clamp_min(0)
+    return (weights / weights.sum(dim=1, keepdim=True)).float()
+
+
+def rounded(values: Tensor) -> Tensor:
+    """Whole grey levels; they need no clipping, for means lie between their parts."""
+    return (values + HALF).floor()
+
+
+class Graph(nn.Module):
+    """Pictures (n, h, w, c) uint8 in; of `outputs` those that there are, in this order, float32.
+
+    `probabilities` (n, classes), where a `classifier` is given: from the codes of `classifier_network`, or, without one, of
+    `model`. `score` and `p_value` (n,), where a `detector` is given: from the measures that `model` and those that stand
+    `beside` it say; `decode=False` runs no decoder. `ModelError` for a scorer that has no twin.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        beside: Mapping[str, Model] | None = None,
+        decode: bool = True,
+        detector: Detector | None = None,
+        classifier: Classifier | None = None,
+        classifier_network: Model | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.companions, self.decode = model, dict(beside or {}), decode
+        self.classifier_network = classifier_network
+        self.detector, self.classifier = detector, classifier
+        self.resize = Resize(model.size)
+        self.beside = nn.ModuleDict(self.companions)
+        self.score = twin_of(detector.scorer) if detector else None
+        self.p_value = PValues(detector) if detector else None
+        self.probabilities = ClassifierTwin(classifier) if classifier else None
+        self.outputs = (*(("probabilities",) if classifier else ()), *(("score", "p_value") if detector else ()))
+        self.requires_grad_(False).eval()
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        images = to_images(self.resize(pictures))
+        measures = dict(measures_of(self.model, self.companions, images, self.decode))
+        found: list[Tensor] = []
+        if self.probabilities is not None:
+            other = self.classifier_network
+            found.append(self.probabilities(measures["codes"] if other is None else other(images, decode=False).codes))
+        if self.score is not None and self.p_value is not None:
+            score = self.score(measures)
+            found += [score, self.p_value(score)]
+        return tuple(values.float() for values in found)
