@@ -45,12 +45,12 @@ def main() -> None:
     for name, run in runs.items():
         done = run.export(given.to / f"{name.split(',')[0]}.onnx")
         own, session = route(run), session_of(done["file"], threads=1)
-        file: Judge = lambda pixels, session=session, names=done["outputs"]: dict(
-            zip(names, session.run(names, {INPUT: pixels}), strict=True)
-        )
+
+        def file(pixels: np.ndarray, session: Any = session, names: list[str] = done["outputs"]) -> dict[str, np.ndarray]:
+            return dict(zip(names, session.run(names, {INPUT: pixels}), strict=True))
+
         pool = Pool.open(run.folder.folder("ingest"))
-        for batch in (1, 32):
-            speeds.append({"run": name, "batch": batch, **raced(own, file, pool.pixels(slice(0, batch)))})
+        speeds += [{"run": name, "batch": batch, **raced(own, file, pool.pixels(slice(0, batch)))} for batch in (1, 32)]
         about = {"run": name, "MB": done["bytes"] / 1e6, "export, s": done["seconds"], "check, score": done["parity"]["score"]}
         parity.append(about | differences(run, pool, own, file))
     table(speeds, "Pictures (or patches) a second on one core")

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from selection import SIZES, Part, interval, ours, part_of, rows_of, thinned
+from selection import SIZES, Part, Seen, interval, ours, part_of, rows_of, thinned
 
 from winnow.classify.classifier import Classifier
 from winnow.classify.finetune import FineTuning
@@ -111,10 +111,10 @@ def one_set(given: argparse.Namespace, name: str) -> dict[str, Any]:
     for seed in range(given.seeds):
         trial = Trial(given.to, name, pool, pixels, test, tests, seed)
         order = np.random.default_rng(seed).permutation(len(trial.part.labels))
-        chosen = {"random": {n: order[:n] for n in budgets}, "ours": ours(trial.part, budgets, seed)}
+        chosen = {"random": {n: order[:n] for n in budgets}, "ours": ours(Seen.of(trial.part), budgets, seed)}
         if name == "player_crops" and "autoencoder" in given.picks:
             own = thinned(part_of(given.to, name, "pool", (64, 64), "selection", seed % TRAININGS), seed)
-            chosen["autoencoder"] = ours(own, budgets, seed, "kmeans")
+            chosen["autoencoder"] = ours(Seen.of(own), budgets, seed, "kmeans")
         for pick in given.picks:
             for n in budgets if pick in chosen else ():
                 started = time.perf_counter()

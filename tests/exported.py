@@ -27,7 +27,7 @@ def expected(pictures: np.ndarray) -> dict[str, np.ndarray]:
 def metadata(classes: list[str] | None, threshold: float | None, ingest: IngestOptions, **changed: Any) -> dict[str, Any]:
     """What the file says of itself."""
     return {
-        "format": 1, "winnow": "0.1.0", "classes": classes, "threshold": threshold,
+        "format": 1, "version": "0.1.0", "classes": classes, "threshold": threshold,
         "false_alarms": None if threshold is None else 0.01, "size": list(ingest.size), "channels": 1 if ingest.grey else 3,
         "ingest": ingest.model_dump(mode="json", exclude={"detector"}), "picture_threshold": None, **changed,
     }  # fmt: skip

@@ -241,6 +241,11 @@ def test_a_run_is_fine_tuned_predicts_and_goes_on(run: winnow.Run, made: tuple[P
         assert float(said[source]["p_blocks"]) == pytest.approx(chance[row, 0], abs=2e-4)
     assert np.mean([(row["class"] == "blocks") == (int(Path(source).stem) % 2 == 1) for source, row in said.items()]) > 0.95
     assert run.round(3, also=made[1])["chosen"] == 3
+    for only in ("", "classifier"):  # beside the run's own network, and alone
+        run.export(tmp_path / f"{only or 'all'}.onnx", only=only)
+        told = winnow.Deployed.open(tmp_path / f"{only or 'all'}.onnx")(pool.pixels(np.arange(len(pool))))["probabilities"]
+        assert np.allclose(told, chance, atol=1e-4)
+    assert (tmp_path / "classifier.onnx").stat().st_size < 0.6 * (tmp_path / "all.onnx").stat().st_size
     assert "fine-tuned squeezenet1_1" in run.report().read_text(encoding="utf-8")
     run.classify(labels=made[1], fine_tune="", folds=0)  # and back to the codes
     assert run.classifier.network is None and not (folder / "classifier" / "network").exists()

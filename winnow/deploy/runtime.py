@@ -22,7 +22,7 @@ class About(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
-    version: str = Field(alias="winnow")
+    version: str
     classes: list[str] | None
     threshold: float | None
     false_alarms: float | None
@@ -142,7 +142,7 @@ def _about(path: Path, text: str | None) -> About:
         if content["format"] != FORMAT:
             raise ModelError(
                 f"{path} is of format {content['format']}, this version of Winnow reads {FORMAT}.",
-                f"Export the run again with this version, or install the one that wrote it ({content.get('winnow')}).",
+                f"Export the run again with this version, or install the one that wrote it ({content.get('version')}).",
             )
         return About.model_validate(content)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:  # what JSON of another kind leads to

@@ -45,13 +45,15 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
     way = load_way(run, decision, detector.scorer.reads() if detector else ())
     # The fast decision has a network of its own, whose codes are not those that the classifier has learnt from.
     network = load_network(run) if classifier and decision == "fast" else None
+    if classifier and classifier.network:
+        network = classifier.network
     graph = Graph(
-        way.model,
+        way.model if detector or network is None else network,
         beside=way.beside,
         decode=way.decode and detector is not None,
         detector=detector,
         classifier=classifier,
-        classifier_network=network,
+        classifier_network=network if detector else None,
     )
     about = about_file(run, graph.outputs, classifier, detector)
     pool = Pool.open(run.folder("ingest"))
