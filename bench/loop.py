@@ -21,13 +21,17 @@ from selection import rows_of
 
 from common import finish, need, table
 
+CLASSES = "player,referee"
+
 
 def command(cores: int, *words: object) -> tuple[float, str]:
     """Seconds and output of a command of winnow on so many cores."""
     started = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
     call = [sys.executable, "-m", "winnow.cli", *map(str, words)]
-    done = subprocess.run(call, check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(call, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(done.stderr)
     return time.perf_counter() - started, done.stdout
 
 
@@ -66,7 +70,7 @@ def main() -> None:
             chosen = [row["source"] for row in csv.DictReader(file)]
         with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("source", "label"), *((source, known[source]) for source in chosen)])
-        steps["labels taken over"], _ = command(given.cores, "label", "--run", run, "--import", folder / "labels.csv")
+        steps["labels taken over"], _ = command(given.cores, "label", "--run", run, "--import", folder / "labels.csv", "--classes", CLASSES)
         tune = ("--fine-tune", "mobilenet_v2") if given.fine_tune else ()
         steps["classify"], words = command(given.cores, "classify", "--run", run, *tune)
         print(words)
