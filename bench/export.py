@@ -44,13 +44,9 @@ def main() -> None:
     speeds, parity = [], []
     for name, run in runs.items():
         done = run.export(given.to / f"{name.split(',')[0]}.onnx")
-        own, session = route(run), session_of(done["file"], threads=1)
-        file: Judge = lambda pixels, session=session, names=done["outputs"]: dict(
-            zip(names, session.run(names, {INPUT: pixels}), strict=True)
-        )
+        own, file = route(run), file_route(done["file"], done["outputs"])
         pool = Pool.open(run.folder.folder("ingest"))
-        for batch in (1, 32):
-            speeds.append({"run": name, "batch": batch, **raced(own, file, pool.pixels(slice(0, batch)))})
+        speeds += [{"run": name, "batch": batch, **raced(own, file, pool.pixels(slice(0, batch)))} for batch in (1, 32)]
         about = {"run": name, "MB": done["bytes"] / 1e6, "export, s": done["seconds"], "check, score": done["parity"]["score"]}
         parity.append(about | differences(run, pool, own, file))
     table(speeds, "Pictures (or patches) a second on one core")
@@ -106,6 +102,12 @@ def route(run: Run) -> Judge:
         return {**found, "score": scores, "p_value": detector.p_values(scores)}
 
     return judged
+
+
+def file_route(path: Path, names: list[str]) -> Judge:
+    """The same by the exported file."""
+    session = session_of(path, threads=1)
+    return lambda pixels: dict(zip(names, session.run(names, {INPUT: pixels}), strict=True))
 
 
 def raced(own: Judge, file: Judge, pixels: np.ndarray) -> dict[str, Any]:
