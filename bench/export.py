@@ -44,11 +44,7 @@ def main() -> None:
     speeds, parity = [], []
     for name, run in runs.items():
         done = run.export(given.to / f"{name.split(',')[0]}.onnx")
-        own, session = route(run), session_of(done["file"], threads=1)
-
-        def file(pixels: np.ndarray, session: Any = session, names: list[str] = done["outputs"]) -> dict[str, np.ndarray]:
-            return dict(zip(names, session.run(names, {INPUT: pixels}), strict=True))
-
+        own, file = route(run), file_route(done["file"], done["outputs"])
         pool = Pool.open(run.folder.folder("ingest"))
         speeds += [{"run": name, "batch": batch, **raced(own, file, pool.pixels(slice(0, batch)))} for batch in (1, 32)]
         about = {"run": name, "MB": done["bytes"] / 1e6, "export, s": done["seconds"], "check, score": done["parity"]["score"]}
@@ -106,6 +102,12 @@ def route(run: Run) -> Judge:
         return {**found, "score": scores, "p_value": detector.p_values(scores)}
 
     return judged
+
+
+def file_route(path: Path, names: list[str]) -> Judge:
+    """The same by the exported file."""
+    session = session_of(path, threads=1)
+    return lambda pixels: dict(zip(names, session.run(names, {INPUT: pixels}), strict=True))
 
 
 def raced(own: Judge, file: Judge, pixels: np.ndarray) -> dict[str, Any]:

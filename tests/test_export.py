@@ -192,10 +192,10 @@ def test_onnxruntime_computes_every_twin_as_numpy_does(tmp_path: Path) -> None:
     codes, points = new.codes.astype(np.float32), fitted[0][1][: len(new)]
     codes, measures = codes[: len(points)], measures[: len(points)]
     given = {"codes": codes, "measures": measures, "points": points}
-    n = torch.export.Dim("n")
+    example, n = tuple(torch.from_numpy(values[:3]) for values in given.values()), torch.export.Dim("n")
     with exporting._quiet():
-        program = torch.onnx.export(module, tuple(torch.from_numpy(given[k][:3]) for k in given), dynamo=True,
-                                    dynamic_shapes=({0: n}, {0: n}, {0: n}), input_names=list(given), opset_version=exporting.OPSET)  # fmt: skip
+        program = torch.onnx.export(module, example, dynamo=True, dynamic_shapes=({0: n}, {0: n}, {0: n}),
+                                    input_names=list(given), opset_version=exporting.OPSET)  # fmt: skip
     (tmp_path / "all.onnx").write_bytes(program.model_proto.SerializeToString())
     found = iter(session_of(tmp_path / "all.onnx").run(None, given))
     rows = Encodings.of(codes, measures=dict(zip(names, measures.T, strict=True)))
@@ -572,7 +572,7 @@ def test_runs_that_cannot_be_exported(shop: Path, finished_run: Path, tmp_path: 
     run.set(decision="reconstruction", false_alarms=0.2)
     with pytest.raises(RunError, match="'calibrate' wrote is older"):
         run.export()
-    with pytest.raises(RunError, match="the step 'calibrate' is not done|is not done"):
+    with pytest.raises(RunError, match="is not done"):
         winnow.Run(tmp_path / "empty", recipe="match").export()
     old = winnow.Run(shutil.copytree(shop / "run", tmp_path / "shop"))
     (old.folder.folder("classify") / "classifier.json").unlink()
