@@ -90,15 +90,11 @@ def before_and_after(given: argparse.Namespace, name: str, with_junk: bool) -> d
                 kept.setdefault(words, []).extend(float(right(one, part).mean()) for one in found if len(one.pseudo_rows))
     measure = f"{'F1 of the referee' if crops else 'accuracy'}{', 5 % junk in the pool' if junk else ''}"
     table(lines_of("labels", values, [str(n) for n in budgets]), f"{name}, {measure}: {given.seeds} seeds, ± 95 % interval of the mean")
-    trials = len(budgets) * len(chosen) * given.seeds
     for words, shares in kept.items():
-        ending = words.removeprefix("after").strip(", ")
-        changes = np.concatenate(
-            [np.subtract(found, values[f"{method}, before"]).ravel() for method in chosen for found in [values[f"{method}, {words}"]]]
-        )
+        changes = np.ravel([np.subtract(values[f"{method}, {words}"], values[f"{method}, before"]) for method in chosen])
         precision = f"{np.mean(shares):.3f} of them right, " if shares else ""
-        print(f"{ending}: kept in {len(shares)} of {trials} trials, {precision}changes {changes.min():+.4f} to {changes.max():+.4f}, "
-              f"mean {changes.mean():+.4f} (standard error {changes.std(ddof=1) / np.sqrt(len(changes)):.4f})")  # fmt: skip
+        print(f"{words}: kept in {len(shares)} of {changes.size} trials, {precision}changes {changes.min():+.4f} to {changes.max():+.4f}, "
+              f"mean {changes.mean():+.4f} (standard error {changes.std(ddof=1) / np.sqrt(changes.size):.4f})")  # fmt: skip
     return {"values": values, "budgets": budgets, "precision": kept}
 
 

@@ -67,7 +67,7 @@ def _pseudo(found: dict[str, Any]) -> list[Table]:
             ("round", "pseudo-labels", "macro F1 rises by", "standard error", "kept"),
             rows,
             title="Pseudo-labels",
-            caption="A round is kept when macro F1 rises by more than its standard error, and the last that is kept stays. "
+            caption="A round is kept when macro F1 rises by more than two standard errors, and the last that is kept stays. "
             "classifier/audit.csv lists some for a person to check: fill in its column 'label' and import it.",
         ),
         Table(("pseudo-labels", "right", "of", "95 % interval (Wilson)"), right, title="How precise the pseudo-labels are"),
