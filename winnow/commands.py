@@ -32,6 +32,7 @@ Resume = Annotated[
 Trust = Annotated[
     tuple[str, ...], Parameter(name="--trust", help="A part of your own, 'module:Class', that the run may load.")
 ]
+Files = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
 Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]
 Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
 Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
@@ -144,7 +145,7 @@ def select(
     *,
     run: RunPath,
     n: Annotated[int | None, Parameter(name="-n", validator=validators.Number(gte=1))] = None,
-    also: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    also: Files = None,
     options: Select = None,
     trust: Trust = (),
 ) -> None:
@@ -164,7 +165,7 @@ def select(
 def classify(
     *,
     run: RunPath,
-    labels: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    labels: Files = None,
     options: Classify = None,
     tune: Tune = None,
     trust: Trust = (),
@@ -220,11 +221,7 @@ def _idle(chosen: str, flag: str, value: Any) -> None:
 
 
 def export(
-    *,
-    run: RunPath,
-    to: Path | None = None,
-    only: Literal["classifier", "detector"] | None = None,
-    trust: Trust = (),
+    *, run: RunPath, to: Path | None = None, only: Literal["classifier", "detector"] | None = None, trust: Trust = ()
 ) -> None:
     """Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.
 
@@ -241,7 +238,7 @@ def round(
     *,
     run: RunPath,
     n: Annotated[int, Parameter(name="-n", validator=validators.Number(gte=1))],
-    also: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    also: Files = None,
     trust: Trust = (),
 ) -> None:
     """Choose the next pictures to label: those whose class is uncertain, and not all of one kind.
