@@ -47,7 +47,7 @@ def main() -> None:
         own, file = route(run), file_route(done["file"], done["outputs"])
         pool = Pool.open(run.folder.folder("ingest"))
         speeds += [{"run": name, "batch": batch, **raced(own, file, pool.pixels(slice(0, batch)))} for batch in (1, 32)]
-        about = {"run": name, "MB": done["bytes"] / 1e6, "export, s": done["seconds"], "check, score": done["parity"]["score"]}
+        about = {"run": name, "MB": done["bytes"] / 1e6, "export, s": done["seconds"], "check, score": f"{done['parity']['score']:.1e}"}
         parity.append(about | differences(run, pool, own, file))
     table(speeds, "Pictures (or patches) a second on one core")
     table(parity, f"{PICTURES} pictures of the sources, as they are on disk")

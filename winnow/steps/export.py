@@ -11,6 +11,10 @@ import numpy as np
 from winnow import __version__
 from winnow.classify.classifier import Classifier
 from winnow.data.pool import Pool
+from winnow.deploy.card import card
+from winnow.deploy.export import SAMPLE
+from winnow.deploy.export import export as write
+from winnow.deploy.graph import Graph
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.errors import OptionError, RunError
@@ -32,11 +36,6 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
     Raises `RunError` when the run is not calibrated or has no classifier though `only` that is wanted, `OptionError` for a
     file that does not end in .onnx, `ModelError` for a scorer or network of one's own that cannot be written.
     """
-    from winnow.deploy.card import card
-    from winnow.deploy.export import SAMPLE
-    from winnow.deploy.export import export as write
-    from winnow.deploy.graph import Graph
-
     to = to or run.path / "export" / "model.onnx"
     if to.suffix.lower() != ".onnx" or to.is_dir():
         raise OptionError(f"--to {to} is not the name of an ONNX file.", "Give a name that ends in .onnx.")
