@@ -71,10 +71,12 @@ def before_and_after(given: argparse.Namespace, name: str, with_junk: bool) -> d
     budgets = [n for n in BUDGETS if n <= 0.6 * len(pool.labels)]
     values: dict[str, list[list[float]]] = {}
     kept: dict[str, list[float]] = {}
+    caught = []
     for seed in range(given.seeds):
         part = thinned(pool, seed)
         part = spoilt(part, junk, seed)[0] if junk else part
         seen = Seen.of(part)
+        caught.append(float(seen.foreign[part.labels == "junk"].mean()) if junk else 0.0)
         order = np.random.default_rng(seed).permutation(len(part.labels))
         chosen = {"random": {n: order[:n] for n in budgets}, "ours": ours(seen, budgets, seed)}
         if crops and not junk:
@@ -95,7 +97,9 @@ def before_and_after(given: argparse.Namespace, name: str, with_junk: bool) -> d
         precision = f"{np.mean(shares):.3f} of them right, " if shares else ""
         print(f"{words}: kept in {len(shares)} of {changes.size} trials, {precision}changes {changes.min():+.4f} to {changes.max():+.4f}, "
               f"mean {changes.mean():+.4f} (standard error {changes.std(ddof=1) / np.sqrt(changes.size):.4f})")  # fmt: skip
-    return {"values": values, "budgets": budgets, "precision": kept}
+    if junk:
+        print(f"The one-class score calls {np.mean(caught):.3f} of the junk foreign.")
+    return {"values": values, "budgets": budgets, "precision": kept, "caught": caught}
 
 
 def sklearn_says(part: Part, rows: np.ndarray, test: Part) -> np.ndarray:
