@@ -32,13 +32,19 @@ SIDES = (112, 160, 224)  # of `sizes`
 DRAWS = 5  # random choices a seed, of `sizes`
 
 
-def learnt(part: Part, rows: np.ndarray, by_group: bool, foreign: np.ndarray | None = None, **options: Any) -> Classifier:
-    """The classifier from the labels of `rows`; junk gets none, nor does a class with a single label, which nothing could measure."""
+def labels_of(part: Part, rows: np.ndarray) -> np.ndarray:
+    """The labels of `rows`, "" elsewhere; junk gets none, nor does a class with a single label, which nothing could measure."""
     labels = np.full(len(part.labels), "", object)
     rows = rows[part.labels[rows] != "junk"]
     names, counts = np.unique(part.labels[rows], return_counts=True)
     enough = rows[np.isin(part.labels[rows], names[counts > 1])]
     labels[enough] = part.labels[enough]
+    return labels
+
+
+def learnt(part: Part, rows: np.ndarray, by_group: bool, foreign: np.ndarray | None = None, **options: Any) -> Classifier:
+    """The classifier from the labels of `rows`."""
+    labels = labels_of(part, rows)
     return Classifier(**options).fit(part.codes, labels, part.groups if by_group else None, foreign=foreign)
 
 

@@ -23,7 +23,8 @@ from selection import rows_of
 
 from winnow import Run
 from winnow.data.pool import Pool
-from winnow.deploy.export import INPUT, session_of
+from winnow.deploy.export import session_of
+from winnow.deploy.runtime import INPUT
 from winnow.steps.parts import load_detector, load_way
 
 from common import aitex, arguments, finish, football_lists, need, table

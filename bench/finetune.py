@@ -19,18 +19,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from selection import SIZES, Part, Seen, interval, ours, part_of, rows_of, thinned
+from classify import PSEUDO, TRAININGS, labels_of, right, worth
+from selection import SIZES, Part, Seen, interval, kept_by, ours, part_of, rows_of, thinned
 
 from winnow.classify.classifier import Classifier
 from winnow.classify.finetune import FineTuning
 from winnow.data.pool import Pool
 from winnow.learn.encode import encode
+from winnow.learn.encodings import unit
 from winnow.models.pretrained import Pretrained
 
 from common import finish, need, table
-
-PSEUDO = 500
-TRAININGS = 3  # of the autoencoder; further seeds take them again
 
 
 def pixels_of(to: Path, name: str, split: str) -> np.ndarray:
@@ -41,29 +40,12 @@ def pixels_of(to: Path, name: str, split: str) -> np.ndarray:
     return pool.pixels(np.array([place[str(path)] for path, _, _ in rows]))
 
 
-def few(part: Part, rows: np.ndarray) -> np.ndarray:
-    """The labels of the chosen rows, "" elsewhere; a class with a single label is left out, as the classifier asks."""
-    labels = np.full(len(part.labels), "", object)
-    names, counts = np.unique(part.labels[rows], return_counts=True)
-    enough = rows[np.isin(part.labels[rows], names[counts > 1])]
-    labels[enough] = part.labels[enough]
-    return labels
-
-
-def worth(said: np.ndarray, truth: np.ndarray) -> float:
-    """F1 of the referee where there are any, else accuracy."""
-    if "referee" not in truth:
-        return float((said == truth).mean())
-    found, there = said == "referee", truth == "referee"
-    return float(2 * (found & there).sum() / max(1, found.sum() + there.sum()))
-
-
 class Trial:
     """One set and seed: the pool's pictures, and what labels of some of them are worth."""
 
     def __init__(self, to: Path, name: str, pool: Part, pixels: np.ndarray, test: Part, tests: np.ndarray, seed: int) -> None:
-        self.part, self.pixels = thinned(pool, seed), pixels[thinned_rows(pool, seed)]
-        self.test, self.tests = test, tests
+        self.part, self.pixels = thinned(pool, seed), pixels[kept_by(seed, len(pixels))]
+        self.name, self.test, self.tests = name, test, tests
         self.groups = self.part.groups if name == "player_crops" else None
         self.network = Pretrained(pixels.shape[1:3], 3)
         self.network.load_weights(need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"))
@@ -72,33 +54,28 @@ class Trial:
 
     def before(self, rows: np.ndarray) -> float:
         """On the test split, by the labels alone: one training, and no folds."""
-        labels = few(self.part, rows)
+        labels = labels_of(self.part, rows)
         classes = np.unique(labels[labels != ""])
         target = np.array([int(np.searchsorted(classes, label)) if label else -1 for label in labels])
         centre = self.part.codes.mean(axis=0, dtype=np.float64).astype(np.float32)
-        points = self.part.codes - centre
-        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        points = unit(self.part.codes - centre)
         tuning = FineTuning(self.network, self.pixels, seed=self.seed, folder=self.folder)
         tuning.begin(points, centre, target).fit(np.arange(len(target)), target, len(classes))
-        codes = encode(tuning.tuned, self.tests, quiet=True).codes - centre
-        return worth(classes[tuning.linear.logits(codes / np.linalg.norm(codes, axis=1, keepdims=True)).argmax(axis=1)], self.test.labels)
+        codes = encode(tuning.tuned, self.tests, quiet=True).codes
+        said = classes[tuning.linear.logits(unit(codes - centre)).argmax(axis=1)]
+        return worth(self.name, said, self.test)
 
     def after(self, rows: np.ndarray) -> tuple[float, dict[str, Any]]:
         """The same after a round of pseudo-labels, and what became of it."""
         tuning = FineTuning(self.network, self.pixels, seed=self.seed, folder=self.folder)
         classifier = Classifier(folds=3, pseudo=PSEUDO, rounds=1, tuning=tuning, seed=self.seed)
-        classifier.fit(self.part.codes, few(self.part, rows), self.groups)
+        classifier.fit(self.part.codes, labels_of(self.part, rows), self.groups)
         assert classifier.network is not None
         said = classifier.predict(encode(classifier.network, self.tests, quiet=True).codes)
         (tried,) = classifier.done
-        right = classifier.classes[classifier.pseudo_target] == self.part.labels[classifier.pseudo_rows]
+        precise = right(classifier, self.part)
         about = {"kept": tried.kept, "rise": tried.rise, "error": tried.error, "added": sum(tried.counts)}
-        return worth(said, self.test.labels), about | {"right": float(right.mean()) if len(right) else None}
-
-
-def thinned_rows(part: Part, seed: int, share: float = 0.9) -> np.ndarray:
-    """The rows that `thinned` keeps."""
-    return np.sort(np.random.default_rng(1000 + seed).permutation(len(part.labels))[: round(share * len(part.labels))])
+        return worth(self.name, said, self.test), about | {"right": float(precise.mean()) if len(precise) else None}
 
 
 def one_set(given: argparse.Namespace, name: str) -> dict[str, Any]:

@@ -169,9 +169,14 @@ def peers(python: str, part: Part, budgets: Sequence[int], seed: int, names: Seq
         return {name: {n: found[f"{name}/{n}"] for n in budgets} for name in names}
 
 
-def thinned(part: Part, seed: int, share: float = 0.9) -> Part:
+def kept_by(seed: int, count: int, share: float = 0.9) -> np.ndarray:
+    """A random nine tenths of so many rows."""
+    return np.sort(np.random.default_rng(1000 + seed).permutation(count)[: round(share * count)])
+
+
+def thinned(part: Part, seed: int) -> Part:
     """A random nine tenths of a pool: what makes two seeds of a method without chance differ."""
-    rows = np.sort(np.random.default_rng(1000 + seed).permutation(len(part.labels))[: round(share * len(part.labels))])
+    rows = kept_by(seed, len(part.labels))
     return Part(part.codes[rows], {key: value[rows] for key, value in part.measures.items()}, part.labels[rows], part.groups[rows])
 
 

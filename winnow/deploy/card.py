@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from winnow.deploy.export import INPUT
+from winnow.deploy.runtime import INPUT
 
 
 def card(

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from winnow.deploy.graph import Graph
+from winnow.deploy.runtime import INPUT
 from winnow.detect.combine import Combined
 from winnow.detect.scorer import Scorer
 from winnow.errors import MissingExtra, ModelError
@@ -26,7 +27,6 @@ OPSET = 18
 MOST_BYTES = 2_000_000_000  # an ONNX file is one protocol buffer, of 2 GiB at most
 TOLERANCE = 1e-3  # measured: 3e-5 and less (docs/benchmarks.md)
 SAMPLE = 64  # pictures that the check looks at as they are, and a quarter of them in each other form
-INPUT = "pictures"
 
 
 def export(graph: Graph, to: Path, *, pixels: np.ndarray, metadata: Mapping[str, str], any_size: bool = True) -> dict[str, Any]:

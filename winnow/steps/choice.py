@@ -67,7 +67,7 @@ def _compared(chosen: Tally, drawn: list[Tally], seed: int) -> dict[str, Any]:
     error = float(repeats.std())
     verdict = "choosing pays" if gain > error else "choosing costs" if -gain > error else "no difference can be told"
     says = (
-        f"Half of the labels gave macro F1 {chosen.macro_f1:.3f} when they were chosen, {random:.3f} when drawn at random: "
+        f"On codes, half of the labels gave macro F1 {chosen.macro_f1:.3f} when they were chosen, {random:.3f} when drawn at random: "
         f"{gain:+.3f} (standard error {error:.3f}), {verdict}."
     )
     return {"chosen": chosen.macro_f1, "random": random, "rise": gain, "error": error, "says": says}

@@ -15,6 +15,7 @@ from winnow.deploy.card import card
 from winnow.deploy.export import SAMPLE
 from winnow.deploy.export import export as write
 from winnow.deploy.graph import Graph
+from winnow.deploy.runtime import FORMAT
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.errors import OptionError, RunError
@@ -23,7 +24,6 @@ from winnow.run import RunFolder
 from winnow.steps.parts import check_decision, load_detector, load_network, load_way
 from winnow.steps.predict import load_classifier
 
-FORMAT = 1
 Only = Literal["", "classifier", "detector"]
 
 
