@@ -434,6 +434,16 @@ def test_pseudo_labels_of_one_class_alone_are_no_harm():
     assert (classifier.predict(codes) == NAMES[truth]).mean() > 0.85
 
 
+def test_classes_without_pseudo_labels_are_named():
+    codes, truth, groups = drawn(classes=2, apart=8)
+    labels = NAMES[truth]
+    labels[np.flatnonzero(truth == 0)[:20]] = ""  # the others are of one class
+    for hidden, named in (([], True), (np.flatnonzero(truth == 1)[:20], False)):
+        labels[hidden] = ""
+        classifier = Classifier(pseudo=5).fit(codes, labels, groups)
+        assert any(note.startswith(f"No pseudo-label of '{NAMES[1]}' was found") for note in classifier.notes) is named
+
+
 # ---- options, input, files
 
 

@@ -105,6 +105,7 @@ class Classifier:
         self.done = ()
         if self.pseudo:
             learnt = self._with_pseudo(learnt, (target < 0) & ~foreign)
+            self.notes = (*self.notes, *_without(self.classes, self.done[-1].counts))
         # A head of its own: whatever measures afterwards, such as the learning curve, fits the learner's head anew.
         if self.tuning is None:
             self.fitted = copy.copy(self.learner.head).fit(points, learnt.target, len(self.classes))
@@ -262,6 +263,13 @@ def _column(values: Any, n: int, name: str) -> np.ndarray:
     if values.shape != (n,):
         raise DataError(f"'{name}' has shape {values.shape}; with {n:,} codes it must have shape ({n},).")
     return values
+
+
+def _without(classes: np.ndarray, counts: tuple[int, ...]) -> tuple[str, ...]:
+    names = ", ".join(f"'{name}'" for name, count in zip(classes, counts, strict=True) if not count)
+    if not names:
+        return ()
+    return (f"No pseudo-label of {names} was found: too few of the unlabelled pictures are given that class. Label more of it.",)
 
 
 def _leak(found: int, labelled: int) -> tuple[str, ...]:
