@@ -1,4 +1,5 @@
-"""The demo: draws two matches, learns the first, judges the second, and compares with the truth it drew.
+"""The demo: draws two matches, learns the first, judges the second, and compares with the truth it drew; then a few labels of the
+first make a classifier, which is exported and tells the second by that file alone.
 
 python scripts/demo.py [--to runs/demo]
 """
@@ -15,11 +16,13 @@ from PIL import Image
 import winnow
 from winnow import show
 from winnow.data.video import frames
+from winnow.steps.predict_onnx import predict_onnx
 from winnow.steps.run import run as run_steps
 
 from match_video import write_match
 
 SECONDS = 240
+LABELS = 30
 
 
 def main() -> None:
@@ -42,7 +45,26 @@ def main() -> None:
     compare(to / "scores", truth)
     print("\nThe same from single pictures of the second match:")
     print(show.evaluate(run.evaluate(data / "match", {"adverts": data / "adverts"})))
+    print(f"\nA classifier from {LABELS} labels, and one file of it:")
+    classify(run, adverts, second, truth)
     print(f"\nReport: {run.report()}   ({time.perf_counter() - started:.0f} s in all)")
+
+
+def classify(run: winnow.Run, adverts: list[tuple[float, float]], video: Path, breaks: list[tuple[float, float]]) -> None:
+    """Labels chosen frames of the first match as a person would, learns from them, and tells the second by the exported file."""
+    to = run.folder.path
+    run.select(LABELS, odd=0)  # here the adverts are no junk but a class
+    with (to / "selection.csv").open(encoding="utf-8", newline="") as file:
+        chosen = [(row["id"], _kind(float(row["time"]), adverts)) for row in csv.DictReader(file)]
+    with (to / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("id", "label"), *chosen])
+    run.import_labels(to / "labels.csv", classes=["match", "advert"])
+    print(show.classify(run.classify(), to))
+    print(show.export(run.export(to / "demo.onnx")))
+    predict_onnx(to / "demo.onnx", [video], to=to / "told")
+    with (to / "told" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        right = [row["class"] == _kind(float(row["time"]), breaks) for row in csv.DictReader(file)]
+    print(f"The file alone, without torch: {sum(right)} of {len(right)} frames of the second match are told rightly.")
 
 
 def write_stills(video: Path, breaks: list[tuple[float, float]], to: Path) -> None:
@@ -72,6 +94,10 @@ def compare(folder: Path, breaks: list[tuple[float, float]]) -> None:
     for a, b in found:
         if not any(a < end and b > start for start, end in breaks):
             print(f"{'none':>20}      {a:.1f} to {b:.1f} s (false alarm)")
+
+
+def _kind(time_: float, breaks: list[tuple[float, float]]) -> str:
+    return "advert" if _in(time_, breaks) else "match"
 
 
 def _in(time_: float, breaks: list[tuple[float, float]]) -> bool:
