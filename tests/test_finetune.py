@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import winnow
+from winnow import show
 from winnow.classify import finetune
 from winnow.classify.classifier import Classifier
 from winnow.classify.finetune import FineTuning, _Batches
@@ -229,6 +230,10 @@ def test_a_run_is_fine_tuned_predicts_and_goes_on(run: winnow.Run, made: tuple[P
     result = run.classify(labels=made[1], **QUICK)
     assert result["by"] == "fine-tuned squeezenet1_1" and result["macro_f1"] > 0.9 and result["folds"] == 2
     assert [count for count, _ in result["curve"]["points"]] == [16, 32]
+    plain = winnow.Run(shutil.copytree(run.folder.path, tmp_path / "plain")).classify(labels=made[1], fine_tune="", head="logistic")
+    assert plain["beside"] is None and result["beside"]["codes"] == pytest.approx(plain["macro_f1"], abs=0.04)
+    assert result["beside"]["rise"] == pytest.approx(result["macro_f1"] - result["beside"]["codes"])
+    assert "By the same folds a head on the codes" in show.classify(result, run.folder.path)
     folder = run.folder.path
     assert not (folder / "classifier" / "trainings").exists()
     classifier = run.classifier

@@ -100,7 +100,7 @@ def classify(result: dict[str, Any], run: Any) -> str:
             for name, part in result["classes"].items()
         ),
         f"  {result['curve']['says']}",
-        *([f"  {result['choice']['says']}"] if result["choice"] else []),
+        *(f"  {result[name]['says']}" for name in ("beside", "choice") if result[name]),
     ]
     pseudo = result["pseudo"]
     if pseudo["asked"]:

@@ -105,7 +105,6 @@ class Classifier:
         self.done = ()
         if self.pseudo:
             learnt = self._with_pseudo(learnt, (target < 0) & ~foreign)
-            self.notes = (*self.notes, *_without(self.classes, self.done[-1].counts))
         # A head of its own: whatever measures afterwards, such as the learning curve, fits the learner's head anew.
         if self.tuning is None:
             self.fitted = copy.copy(self.learner.head).fit(points, learnt.target, len(self.classes))
@@ -131,6 +130,7 @@ class Classifier:
             if not kept:
                 break
             learnt = after
+        self.notes = (*self.notes, *_without(self.classes, counts))
         return learnt
 
     def learning_curve(self, order: Any = None) -> list[tuple[int, HeldOut]]:

@@ -21,7 +21,7 @@ from winnow.steps.choice import TOO_FEW, worth_of_choice
 from winnow.steps.score import seconds, write_table
 from winnow.steps.select import by_strangeness
 from winnow.steps.truth import Truth, of_sources, order_of, truth_of
-from winnow.steps.tuning import codes_for, start, tidy
+from winnow.steps.tuning import beside_codes, codes_for, start, tidy
 
 FOLDS, FEW_FOLDS = 5, 3  # by default: heads on codes, and fine-tuning as in the article
 AUDITED = 50  # pseudo-labels that a person is asked to check: the Wilson interval of 47 right of 50 is 0.84 to 0.98
@@ -51,6 +51,7 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     measures = _measures(classifier, order_of(run, truth, ids[classifier.held_out.rows].tolist()))
     about = _Items(pool, encodings)
     measures["pseudo"] = {**_pseudo(folder, classifier, encodings, about, pool), "audited": audited}
+    measures["beside"] = beside_codes(classifier)
     measures["choice"] = worth_of_choice(classifier, encodings, run.options.select, weights)
     _write_labelled(folder, classifier, about)
     left_out = len(truth.labels) - int((known != "").sum())

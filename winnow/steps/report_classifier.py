@@ -31,8 +31,8 @@ def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
         Figure("Learning curve", drawn.label_curve(found["curve"]["points"])),
         *_sheets(pool, labelled),
     ]
-    choice = [found["choice"]["says"]] if found["choice"] else []
-    return [Section("Classifier", text=[_summary(found), found["curve"]["says"], *choice, *found["notes"]], figures=figures,
+    compared = [found[name]["says"] for name in ("beside", "choice") if found[name]]
+    return [Section("Classifier", text=[_summary(found), found["curve"]["says"], *compared, *found["notes"]], figures=figures,
                     tables=[_by_class(found), *_pseudo(found)])]  # fmt: skip
 
 
