@@ -4,8 +4,8 @@ python bench/finetune.py [--quick] [--sets player_crops,cats_dogs] [--budgets 12
                          [--picks random,autoencoder,ours] [--pseudo 125] [--cores 1]
 
 Rows and choices as in bench/classify.py, judged on the test split; each seed leaves out another tenth of the pool. `--pseudo` names the
-budgets whose labels get pseudo-labels too (500 a class at most, one round, kept by the stop rule). Finished trainings are kept in
-the folder.
+budgets whose labels get pseudo-labels too (500 a class at most, one round), kept by the stop rule, and whatever it says. Finished
+trainings are kept in the folder.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import torch
 from classify import PSEUDO, TRAININGS, labels_of, right, worth
 from selection import SIZES, Part, Seen, interval, kept_by, ours, part_of, rows_of, thinned
 
+from winnow.classify import classifier as rules
 from winnow.classify.classifier import Classifier
 from winnow.classify.finetune import FineTuning
 from winnow.data.pool import Pool
@@ -66,15 +67,17 @@ class Trial:
         return worth(self.name, said, self.test)
 
     def after(self, rows: np.ndarray) -> tuple[float, dict[str, Any]]:
-        """The same after a round of pseudo-labels, and what became of it."""
+        """The same after a round of pseudo-labels that stays whatever the folds say, and what the stop rule would have made of it."""
+        rule, rules.ERRORS = rules.ERRORS, -np.inf
         tuning = FineTuning(self.network, self.pixels, seed=self.seed, folder=self.folder)
         classifier = Classifier(folds=3, pseudo=PSEUDO, rounds=1, tuning=tuning, seed=self.seed)
         classifier.fit(self.part.codes, labels_of(self.part, rows), self.groups)
+        rules.ERRORS = rule
         assert classifier.network is not None
         said = classifier.predict(encode(classifier.network, self.tests, quiet=True).codes)
         (tried,) = classifier.done
         precise = right(classifier, self.part)
-        about = {"kept": tried.kept, "rise": tried.rise, "error": tried.error, "added": sum(tried.counts)}
+        about = {"kept": tried.rise > rule * tried.error, "rise": tried.rise, "error": tried.error, "added": sum(tried.counts)}
         return worth(self.name, said, self.test), about | {"right": float(precise.mean()) if len(precise) else None}
 
 
@@ -97,8 +100,10 @@ def one_set(given: argparse.Namespace, name: str) -> dict[str, Any]:
                 started = time.perf_counter()
                 found = {"before": trial.before(chosen[pick][n])}
                 if n in given.pseudo:
-                    found["after pseudo-labels"], about = trial.after(chosen[pick][n])
+                    always, about = trial.after(chosen[pick][n])
+                    found |= {"after pseudo-labels": always if about["kept"] else found["before"], "after, always kept": always}
                     rounds.append({"pick": pick, "labels": n, "seed": seed, **about})
+                    print(rounds[-1], file=sys.stderr, flush=True)
                 for words, value in found.items():
                     values.setdefault(f"{pick}, {words}", {}).setdefault(n, []).append(value)
                 print(f"{name} {pick} {n} seed {seed}: {found} {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
@@ -107,8 +112,6 @@ def one_set(given: argparse.Namespace, name: str) -> dict[str, Any]:
     ]
     what = "F1 of the referee" if name == "player_crops" else "accuracy"
     table(lines, f"{name}, {what}: {given.seeds} seeds, ± 95 % interval of the mean")
-    for entry in rounds:
-        print(entry)
     return {"values": values, "rounds": rounds}
 
 
