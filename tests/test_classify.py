@@ -297,6 +297,14 @@ def test_temperature_finds_the_one_that_was_hidden():
     assert reliability(np.empty(0), np.empty(0, bool)) == []
 
 
+@pytest.mark.parametrize(("labels", "classes"), [(6, 2), (40, 2), (40, 5)])
+def test_labels_that_are_all_told_rightly_make_no_certainty(labels: int, classes: int):
+    truth = np.arange(labels) % classes
+    temperature = calibrated(np.eye(classes)[truth], truth)
+    chance = probabilities(np.eye(classes)[truth], temperature)[np.arange(labels), truth]
+    assert chance == pytest.approx((labels + 1) / (labels + 2), rel=1e-3)
+
+
 def test_the_measures_are_of_heads_that_have_not_seen_the_picture():
     """By hand: the same folds, a head fitted without each."""
     codes, truth, groups = drawn(apart=1.0)

@@ -381,6 +381,20 @@ def test_killed_at_any_write_the_run_is_as_before_or_asks_for_it_again(at: int, 
     assert len(after.classifier.classes) == 2
 
 
+def test_a_method_named_in_the_run_folder_alone_is_not_imported(run: winnow.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "hostile.py").write_text("raise SystemExit('imported')", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = run.folder.path / "run.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["options"]["select"]["method"] = "hostile:choose"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    again = winnow.Run(run.folder.path)
+    result = again.classify(labels=labels_file(tmp_path / "labels.csv", run))
+    assert result["choice"]["method"] == "herding" and "hostile" not in sys.modules
+    with pytest.raises(SystemExit, match="imported"):
+        winnow.Run(run.folder.path, trust=["hostile:choose"]).classify(labels=tmp_path / "labels.csv")
+
+
 def test_the_commands(run: winnow.Run, made: Path, tmp_path: Path):
     folder, labels = run.folder.path, labels_file(tmp_path / "labels.csv", run)
     done = winnow_command("classify", "--run", folder, "--labels", labels, "--head", "neighbours", "--folds", "3")

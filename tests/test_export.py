@@ -34,6 +34,7 @@ from winnow.models.contract import Measures, Model
 from winnow.models.pretrained import Pretrained
 from winnow.steps.export import _up
 from winnow.steps.parts import load_detector, load_network, load_way
+from winnow.steps.predict_onnx import predict_onnx
 
 from cloth import write_cloth
 from conftest import blocks, stripes, winnow_command
@@ -269,6 +270,16 @@ def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_thresh
     assert about["picture_threshold"] == pytest.approx(by_picture(detector).threshold.value)
     assert about["ingest"]["patches"] is True and about["channels"] == 1
     assert "most foreign patch" in result["card"].read_text(encoding="utf-8")
+    run.predict(pictures_of(pool), to=tmp_path / "own")
+    predict_onnx(result["file"], pictures_of(pool), to=tmp_path / "file")
+    own, told = ((tmp_path / name / "predictions.csv").read_text(encoding="utf-8").splitlines() for name in ("own", "file"))
+    verdicts = [[line.split(",")[-2:] for line in lines[1:]] for lines in (own, told)]
+    assert [verdict for _, verdict in verdicts[0]] == [verdict for _, verdict in verdicts[1]] and len(verdicts[0]) == len(pool) > 0
+    np.testing.assert_allclose(*([float(value) for value, _ in lines] for lines in verdicts), rtol=1e-4)
+
+
+def pictures_of(pool: Pool) -> list[str]:
+    return sorted(set(map(str, pool.column("source"))))
 
 
 # --- what is refused -----------------------------------------------------------------------------------------------------
@@ -356,6 +367,12 @@ def test_without_a_library_the_extra_is_named(library: str, tmp_path: Path, monk
     with pytest.raises(MissingExtra, match=r"winnow-vision\[export\]"):
         export(graph, tmp_path / "model.onnx", pixels=drawn(4), metadata={})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_below_a_file_is_refused_before_the_work(cloths: winnow.Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(OptionError, match="lies in no folder that can be made"):
+        cloths.export(tmp_path / "file" / "model.onnx")
 
 
 def test_runs_that_cannot_be_exported(shop: Path, finished_run: Path, tmp_path: Path) -> None:

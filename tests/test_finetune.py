@@ -21,7 +21,7 @@ from winnow.classify import finetune
 from winnow.classify.classifier import Classifier
 from winnow.classify.finetune import FineTuning, _Batches
 from winnow.data.pool import Pool
-from winnow.errors import Damaged, DataError, Interrupted, ModelError, OptionError, TrainingError
+from winnow.errors import Damaged, DataError, Interrupted, ModelError, OptionError, RunError, TrainingError
 from winnow.learn.encode import encode
 from winnow.models.pretrained import Pretrained
 from winnow.options import TuneOptions
@@ -305,6 +305,24 @@ def test_killed_between_trainings_it_goes_on_to_the_same_bits(run: winnow.Run, m
     assert all(torch.equal(value, weights[name]) for name, value in again.classifier.network.state_dict().items())
 
 
+def test_a_damaged_training_is_made_anew(whole: tuple[Classifier, Path], tmp_path: Path):
+    classifier, folder = whole
+    copied = Path(shutil.copytree(folder, tmp_path / "trainings"))
+    for path in copied.iterdir():
+        path.write_bytes(path.read_bytes()[:1000])
+    again = tuned(*drawn(), copied)
+    assert np.array_equal(again.held_out.probabilities, classifier.held_out.probabilities)
+
+
+def test_options_of_fine_tuning_matter_only_with_it(run: winnow.Run, made: tuple[Path, Path, Path]):
+    run.classify(labels=made[1])
+    run.set(turn=5.0)
+    assert len(run.classifier.classes) == 2
+    run.set(fine_tune="squeezenet1_1")
+    with pytest.raises(RunError, match="older"):
+        run.classifier  # noqa: B018
+
+
 def test_stopped_by_hand_it_says_how_to_go_on(run: winnow.Run, made: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch):
     def stop(*args):
         raise KeyboardInterrupt
@@ -327,6 +345,8 @@ def test_the_command_and_wrong_options(run: winnow.Run, made: tuple[Path, Path, 
     (tmp_path / "empty.pth").touch()
     done = winnow_command(*words, "--fine-tune", "squeezenet1_1", "--fine-weights", tmp_path / "empty.pth")
     assert done.returncode == 1 and "empty.pth is empty" in done.stderr
+    done = winnow_command(*words, "--fine-tune", "squeezenet1_1", "--fine-weights", tmp_path / "none.pth")
+    assert done.returncode == 1 and "--fine-weights" in done.stderr and "--weights" not in done.stderr.replace("--fine-weights", "")
     with pytest.raises(ModelError, match="lacks"):
         run.classify(labels=made[1], fine_tune="mobilenet_v2", fine_weights=made[2])
     with pytest.raises(OptionError, match="fine-steps"):

@@ -105,7 +105,7 @@ class RunFolder:
             "encode": (),
             "calibrate": (options.detect,),
             "select": (options.select,),
-            "classify": (options.classify, options.tune),
+            "classify": (options.classify, *((options.tune,) if options.tune.fine_tune else ())),
         }
         shown = [section.model_dump(mode="json") for section in used[step]]
         before = self.key(BEFORE[step])

@@ -74,7 +74,7 @@ class Classifier:
             if value < least:
                 raise OptionError(f"{name} is {value}; it must be {least} or more.")
         if tuning is not None and head not in ("auto", "logistic"):
-            raise OptionError(f"The head '{head}' cannot be fine-tuned.", "Leave --head out, or --fine-tune.")
+            raise OptionError(f"The head '{head}' cannot be fine-tuned.", "Give --head auto, or --fine-tune '' to learn on the codes.")
         self.head, self.folds, self.pseudo, self.rounds, self.seed, self.tuning = head, folds, pseudo, rounds, seed, tuning
         self.network: Model | None = None
         self.classes = np.empty(0, object)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from winnow.classify.heads import Head, Logistic
-from winnow.errors import DataError, Interrupted, TrainingError
+from winnow.errors import Damaged, DataError, Interrupted, TrainingError
 from winnow.learn.checkpoint import read_checkpoint, write_checkpoint
 from winnow.learn.device import choose_device, hold_memory, repeatable
 from winnow.learn.encode import encode
@@ -73,13 +73,13 @@ class FineTuning(Head):
         known = np.full(len(self.points), -1)
         known[points] = target
         path = self.folder / f"{self._key(known)}.safetensors"
-        if not path.exists():
+        tensors = _kept(path)
+        if tensors is None:
             try:
-                trained = self._trained(known, classes)
+                tensors = self._trained(known, classes)
             except KeyboardInterrupt:
                 raise Interrupted("Fine-tuning was stopped.", "The same command goes on; finished trainings are kept.") from None
-            write_checkpoint(path, trained, {})
-        tensors, _ = read_checkpoint(path)
+            write_checkpoint(path, tensors, {})
         self.linear = Logistic()
         self.linear.weights, self.linear.bias = tensors.pop("head.weights").numpy(), tensors.pop("head.bias").numpy()
         self.tuned = copy.deepcopy(self.network)
@@ -96,7 +96,7 @@ class FineTuning(Head):
         return self.linear.state()
 
     def _key(self, target: np.ndarray) -> str:
-        """The same only for the same pictures, starting network, classes and options."""
+        """The same only for the same codes of the starting network, classes and options."""
         digest = sha256(json.dumps([self.options.model_dump(mode="json"), self.seed, self.device.type]).encode())
         for array in (self.points, self.centre, target, self.truth):
             digest.update(np.ascontiguousarray(array).data)
@@ -156,6 +156,14 @@ class FineTuning(Head):
         grid = functional.affine_grid(places, list(images.shape), align_corners=False)
         found = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
         return found.contiguous(memory_format=torch.channels_last)
+
+
+def _kept(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of a finished training; None where there is none, or a damaged one, which is then made anew."""
+    try:
+        return read_checkpoint(path)[0] if path.exists() else None
+    except Damaged:
+        return None
 
 
 class _Batches:

@@ -5,6 +5,7 @@ A new one is a subclass of `Head` and a line in `HEADS`.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
 
@@ -62,7 +63,9 @@ class Logistic(Head):
         if len(present) == 1:
             self.bias[present] = 0
             return self
-        model = LogisticRegression(C=self.setting, class_weight="balanced", max_iter=2000).fit(points[rows], target[rows])
+        with warnings.catch_warnings():  # scikit-learn takes many classes with few labels each for a regression
+            warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
+            model = LogisticRegression(C=self.setting, class_weight="balanced", max_iter=2000).fit(points[rows], target[rows])
         weights, bias = model.coef_, model.intercept_
         if len(present) == 2:
             weights, bias = np.vstack([-weights, weights]) / 2, np.append(-bias, bias) / 2

@@ -8,7 +8,7 @@ import numpy as np
 
 from winnow.classify.classifier import Classifier
 from winnow.classify.learner import Learner
-from winnow.classify.measures import Tally
+from winnow.classify.measures import Tally, verdict
 from winnow.learn.encodings import Encodings
 from winnow.options import SelectOptions
 from winnow.select.choose import choose
@@ -25,8 +25,9 @@ def worth_of_choice(
     """Macro F1 that the classifier's head on codes reaches with half of its labels: `chosen` by the run's method (herding, where
     that is 'random'), and drawn at `random`; the `rise` between them, and the standard `error` of that.
 
-    Halves are of the labels outside a fold and are judged on that fold, all by the same pictures and with the setting that
-    was tuned on all labels. `weights` (n,) say how much each picture counts. None where labels are too few for halves.
+    Halves are of the labels outside a fold and are judged on that fold, all by the same pictures and with the setting that was
+    tuned on all labels (of a fine-tuned classifier: the usual one). `weights` (n,) say how much each picture counts. None where
+    labels are too few for halves.
     """
     learner, fold, seed = classifier.quick, classifier.held_out.fold, classifier.seed
     labelled, points = encodings[learner.rows], whitened(encodings.codes)[learner.rows]
@@ -65,9 +66,8 @@ def _compared(chosen: Tally, drawn: list[Tally], seed: int) -> dict[str, Any]:
     gain = chosen.macro_f1 - random
     repeats = chosen.drawn(seed).mean(axis=1) - np.mean([tally.drawn(seed).mean(axis=1) for tally in drawn], axis=0)
     error = float(repeats.std())
-    verdict = "choosing pays" if gain > error else "choosing costs" if -gain > error else "no difference can be told"
     says = (
         f"On codes, half of the labels gave macro F1 {chosen.macro_f1:.3f} when they were chosen, {random:.3f} when drawn at random: "
-        f"{gain:+.3f} (standard error {error:.3f}), {verdict}."
+        f"{verdict('choosing', gain, error)}."
     )
     return {"chosen": chosen.macro_f1, "random": random, "rise": gain, "error": error, "says": says}

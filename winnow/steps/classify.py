@@ -16,7 +16,9 @@ from winnow.data.pool import Pool
 from winnow.errors import DataError
 from winnow.files import read_json
 from winnow.learn.encodings import Encodings
+from winnow.options import SelectOptions
 from winnow.run import RunFolder
+from winnow.select.selectors import SELECTORS
 from winnow.steps.choice import TOO_FEW, worth_of_choice
 from winnow.steps.score import seconds, write_table
 from winnow.steps.select import by_strangeness
@@ -47,12 +49,12 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     classifier = _fitted(run, pool, encodings, known, foreign)
     folder = run.folder("classify")
     audited = _audited(folder, truth)
-    (folder / "classifier.json").unlink(missing_ok=True)
     measures = _measures(classifier, order_of(run, truth, ids[classifier.held_out.rows].tolist()))
-    about = _Items(pool, encodings)
-    measures["pseudo"] = {**_pseudo(folder, classifier, encodings, about, pool), "audited": audited}
     measures["beside"] = beside_codes(classifier)
-    measures["choice"] = worth_of_choice(classifier, encodings, run.options.select, weights)
+    measures["choice"] = worth_of_choice(classifier, encodings, _known_method(run), weights)
+    about = _Items(pool, encodings)
+    (folder / "classifier.json").unlink(missing_ok=True)  # only now: measuring may take many minutes
+    measures["pseudo"] = {**_pseudo(run, classifier, encodings, about, pool), "audited": audited}
     _write_labelled(folder, classifier, about)
     left_out = len(truth.labels) - int((known != "").sum())
     notes = [*truth.notes, *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else [])]
@@ -62,8 +64,8 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     result["notes"] = [*notes, *classifier.notes, *([] if measures["choice"] else [TOO_FEW])]
     codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
     classifier.save(folder, measured=result, codes_sha256=codes, versions=run.content["versions"])
-    tidy(run)
     run.record("classify", started, **result)
+    tidy(run)
     return run.result("classify")
 
 
@@ -80,6 +82,13 @@ def _fitted(run: RunFolder, pool: Pool, encodings: Encodings, known: np.ndarray,
         tuning=tuning,
     )
     return classifier.fit(codes, known, encodings.groups, foreign=foreign)
+
+
+def _known_method(run: RunFolder) -> SelectOptions:
+    """The run's options of choosing; herding in the place of a method of one's own that was not named in this call."""
+    options = run.options.select
+    known = options.method in SELECTORS or options.method in run.trusted
+    return options if known else options.model_copy(update={"method": "herding"})
 
 
 def _seen_by_detector(run: RunFolder, encodings: Encodings) -> tuple[np.ndarray, np.ndarray | None]:
@@ -147,12 +156,13 @@ def _curve(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
     }
 
 
-def _pseudo(folder: Path, classifier: Classifier, encodings: Encodings, about: _Items, pool: Pool) -> dict[str, Any]:
+def _pseudo(run: RunFolder, classifier: Classifier, encodings: Encodings, about: _Items, pool: Pool) -> dict[str, Any]:
     """Writes pseudo.csv and audit.csv; what was tried, what stays, and how much of it is right where the sources know."""
-    rows, names = classifier.pseudo_rows, classifier.classes
+    folder, rows, names = run.folder("classify"), classifier.pseudo_rows, classifier.classes
     chance: Any = []
     if len(rows):
-        codes = codes_for(classifier, pool, pool.rows_of(encodings.ids[rows]), encodings.codes[rows], "auto")
+        places = pool.rows_of(encodings.ids[rows])
+        codes = codes_for(classifier.network, pool, places, encodings.codes[rows], run.options.train.device)
         chance = classifier.predict_proba(codes)[np.arange(len(rows)), classifier.pseudo_target]
     kinds = names[classifier.pseudo_target]
     write_table(

@@ -19,10 +19,10 @@ from winnow.deploy.runtime import FORMAT
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.errors import OptionError, RunError
-from winnow.files import write_text
+from winnow.files import read_json, write_text
 from winnow.run import RunFolder
-from winnow.steps.parts import check_decision, load_detector, load_network, load_way
-from winnow.steps.predict import load_classifier
+from winnow.steps.parts import check_decision, load_detector, load_way
+from winnow.steps.predict import load_classifier, network_of
 
 Only = Literal["", "classifier", "detector"]
 
@@ -39,13 +39,16 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
     to = to or run.path / "export" / "model.onnx"
     if to.suffix.lower() != ".onnx" or to.is_dir():
         raise OptionError(f"--to {to} is not the name of an ONNX file.", "Give a name that ends in .onnx.")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"--to {to} lies in no folder that can be made ({(error.strerror or str(error)).lower()}).", "Give another name."
+        ) from error
     classifier, detector, decision = _wanted(run, only)
     options = run.options
     way = load_way(run, decision, detector.scorer.reads() if detector else ())
-    # The fast decision has a network of its own, whose codes are not those that the classifier has learnt from.
-    network = load_network(run) if classifier and decision == "fast" else None
-    if classifier and classifier.network:
-        network = classifier.network
+    network = network_of(run, classifier) if classifier else None
     graph = Graph(
         way.model if detector or network is None else network,
         beside=way.beside,
@@ -60,7 +63,7 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
     rows = usable[np.linspace(0, len(usable) - 1, min(SAMPLE, len(usable))).astype(int)]
     result = write(graph, to, pixels=pool.pixels(rows), metadata=metadata_of(about), any_size=not options.ingest.patches)
     result |= {"file": to, "card": to.with_suffix(".md"), "outputs": list(graph.outputs), "decision": decision if detector else None}
-    measured = run.result("classify") if classifier else None
+    measured = read_json(run.folder("classify") / "classifier.json")["measured"] if classifier else None
     promised = run.result("calibrate")["decisions"][decision] if detector else None
     text = card(about, result, recipe=run.content["recipe"], versions=run.content["versions"], measured=measured, promised=promised)
     write_text(result["card"], text)

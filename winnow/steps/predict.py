@@ -13,7 +13,9 @@ from winnow.data.pool import Pool
 from winnow.errors import RunError
 from winnow.files import read_json
 from winnow.learn.encodings import Encodings
+from winnow.models.contract import Model
 from winnow.run import RunFolder
+from winnow.steps.parts import load_network
 from winnow.steps.predictions import begin, write_predictions
 from winnow.steps.score import judge
 from winnow.steps.tuning import codes_for
@@ -29,6 +31,12 @@ def load_classifier(run: RunFolder) -> Classifier:
     return classifier
 
 
+def network_of(run: RunFolder, classifier: Classifier) -> Model | None:
+    """The network whose codes the classifier reads, where it is not that of the run's decision: a tuned one, or, because the fast
+    decision has one of its own, the run's."""
+    return load_network(run) if classifier.network is None and run.options.score.decision == "fast" else classifier.network
+
+
 def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = None) -> dict[str, Any]:
     """Writes predictions.csv: a row for each picture, frame, patch or crop, with its class, its probability, one a class, and
     whether it belongs by the one-class score.
@@ -39,13 +47,12 @@ def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = 
     classifier, folder = load_classifier(run), to or run.path / "predictions"
     begin(folder)
     parts: list[np.ndarray] = []
+    network = network_of(run, classifier)
 
     def look(pool: Pool, rows: np.ndarray, encodings: Encodings) -> None:
-        parts.append(classifier.predict_proba(codes_for(classifier, pool, rows, encodings.codes, run.options.train.device)))
+        parts.append(classifier.predict_proba(codes_for(network, pool, rows, encodings.codes, run.options.train.device)))
 
-    # The fast decision has a network of its own, whose codes are not those that the classifier has learnt from.
-    decision = "reconstruction" if run.options.score.decision == "fast" else ""
-    scored = judge(run, sources, folder / "pool", decision=decision, look=look)
+    scored = judge(run, sources, folder / "pool", look=look)
     names = classifier.classes.tolist()
     return write_predictions(
         folder,

@@ -28,7 +28,7 @@ def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) 
         raise OptionError(f"{number} is no number of pictures.", f"Say how many: winnow round --run {run.path} -n 50")
     classifier = load_classifier(run)
     pool, encodings = Pool.open(run.folder("ingest")), Encodings.load(run.folder("encode"))
-    codes = codes_for(classifier, pool, pool.rows_of(encodings.ids), encodings.codes, run.options.train.device, quiet=False)
+    codes = codes_for(classifier.network, pool, pool.rows_of(encodings.ids), encodings.codes, run.options.train.device, quiet=False)
     probabilities = classifier.predict_proba(codes)
     return grow(Desk(run, uncertainty(probabilities)), number, also)
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from winnow.classify.classifier import Classifier
-from winnow.classify.measures import rise
+from winnow.classify.measures import rise, verdict
 from winnow.data.pool import Pool
+from winnow.errors import ModelError
 from winnow.learn.encodings import Encodings
 from winnow.run import RunFolder
 
 if TYPE_CHECKING:
     from winnow.classify.finetune import FineTuning
+    from winnow.models.contract import Model
 
 TRAININGS = "trainings"
 
@@ -41,8 +43,12 @@ def start(run: RunFolder, pool: Pool, encodings: Encodings) -> tuple[FineTuning 
     if own and options.tune.fine_weights is None:
         network, codes = load_network(run), np.asarray(encodings.codes)
     else:
-        network = Pretrained(pool.size, pool.channels, name)
-        network.load_weights(options.tune.fine_weights)
+        try:
+            network = Pretrained(pool.size, pool.channels, name)
+            network.load_weights(options.tune.fine_weights)
+        except ModelError as error:  # whose remedy names the options of a run's own network
+            remedy = error.remedy.replace("--weights", "--fine-weights").replace("--backbone", "--fine-tune")
+            raise ModelError(error.message, remedy) from error
         codes = encode(network, pool, rows, device=device).codes
     folder = run.folder("classify") / TRAININGS
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,20 +68,19 @@ def beside_codes(classifier: Classifier) -> dict[str, Any] | None:
     head = classifier.quick
     before, after = head.measured(head.apart(head.target)).tally, classifier.held_out.tally
     gain, error = rise(before, after, classifier.seed)
-    verdict = "fine-tuning pays" if gain > error else "fine-tuning costs" if -gain > error else "no difference can be told"
     says = (
-        f"By the same folds a head on the codes has macro F1 {before.macro_f1:.3f}, the fine-tuned network {after.macro_f1:.3f}: "
-        f"{gain:+.3f} (standard error {error:.3f}), {verdict}."
+        f"By the same folds a head on the codes of the network as it was has macro F1 {before.macro_f1:.3f}, the fine-tuned one "
+        f"{after.macro_f1:.3f}: {verdict('fine-tuning', gain, error)}."
     )
     return {"codes": before.macro_f1, "rise": gain, "error": error, "says": says}
 
 
 def codes_for(
-    classifier: Classifier, pool: Pool, rows: np.ndarray, codes: np.ndarray, device: str, quiet: bool = True
+    network: Model | None, pool: Pool, rows: np.ndarray, codes: np.ndarray, device: str, quiet: bool = True
 ) -> np.ndarray:
-    """The codes (n, d) that the classifier reads of some rows of a pool: the run's own `codes` of them, or its tuned network's."""
-    if classifier.network is None:
+    """The codes (n, d) that a classifier reads of some rows of a pool: those of a `network`, or, without one, the `codes` there are."""
+    if network is None:
         return codes
     from winnow.learn.encode import encode
 
-    return encode(classifier.network, pool, rows, device=device, quiet=quiet).codes
+    return encode(network, pool, rows, decode=False, device=device, quiet=quiet).codes
