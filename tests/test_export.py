@@ -275,7 +275,7 @@ def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_thresh
     own, told = ((tmp_path / name / "predictions.csv").read_text(encoding="utf-8").splitlines() for name in ("own", "file"))
     verdicts = [[line.split(",")[-2:] for line in lines[1:]] for lines in (own, told)]
     assert [verdict for _, verdict in verdicts[0]] == [verdict for _, verdict in verdicts[1]] and len(verdicts[0]) == len(pool) > 0
-    np.testing.assert_allclose(*([float(value) for value, _ in lines] for lines in verdicts), atol=1.1 / len(pool))  # a rank
+    np.testing.assert_allclose(*([float(value) for value, _ in lines] for lines in verdicts), atol=0.005)  # a rank among some 240
 
 
 def pictures_of(pool: Pool) -> list[str]:
