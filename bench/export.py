@@ -23,8 +23,7 @@ from selection import rows_of
 
 from winnow import Run
 from winnow.data.pool import Pool
-from winnow.deploy.export import session_of
-from winnow.deploy.runtime import INPUT
+from winnow.deploy.runtime import INPUT, session_of
 from winnow.steps.parts import load_detector, load_way
 
 from common import aitex, arguments, finish, football_lists, need, table
@@ -107,7 +106,7 @@ def route(run: Run) -> Judge:
 
 def file_route(path: Path, names: list[str]) -> Judge:
     """The same by the exported file."""
-    session = session_of(path, threads=1)
+    session = session_of(path, cpu=True, threads=1)
     return lambda pixels: dict(zip(names, session.run(names, {INPUT: pixels}), strict=True))
 
 

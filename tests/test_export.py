@@ -22,9 +22,9 @@ from winnow.classify.classifier import Classifier
 from winnow.classify.heads import HEADS
 from winnow.data.pool import Pool
 from winnow.deploy import export as exporting
-from winnow.deploy.export import TOLERANCE, check, export, session_of
+from winnow.deploy.export import TOLERANCE, check, export
 from winnow.deploy.graph import Graph
-from winnow.deploy.runtime import INPUT
+from winnow.deploy.runtime import INPUT, session_of
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.errors import MissingExtra, ModelError, OptionError, RunError

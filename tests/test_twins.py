@@ -15,8 +15,8 @@ from winnow.classify.classifier import Classifier
 from winnow.classify.heads import HEADS, Neighbours
 from winnow.deploy import export as exporting
 from winnow.deploy import heads, scorers
-from winnow.deploy.export import session_of
 from winnow.deploy.graph import Resize
+from winnow.deploy.runtime import session_of
 from winnow.detect.combine import Surprise
 from winnow.detect.detector import Detector
 from winnow.detect.scorer import Scorer

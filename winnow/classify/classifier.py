@@ -220,7 +220,7 @@ class Classifier:
         classifier.centre = arrays.pop("centre")
         state = {name.removeprefix("head/"): array for name, array in arrays.items()}
         classifier.fitted = HEADS[about["head"]](about["setting"]).restore(state)
-        if len(about["sha256"]) > 1:
+        if f"{NETWORK}/model.json" in about["sha256"]:
             from winnow.models.registry import load_model
 
             classifier.network = load_model(folder / NETWORK)

@@ -28,7 +28,7 @@ from winnow.progress import progress
 
 HEAD_RATE = 10.0  # times the rate of the layers
 WARM_UP = 10  # steps in which the rate rises
-FRESH = 3  # streams of random numbers: the order of labels, that of pseudo-labels, changes of the pictures
+FRESH = 3  # the stream of random numbers for changes of the pictures; 0 to 2 are those of `winnow.learn.feed`
 
 
 class FineTuning(Head):
@@ -103,7 +103,7 @@ class FineTuning(Head):
         return digest.hexdigest()[:24]
 
     def _trained(self, target: np.ndarray, classes: int) -> dict[str, Tensor]:
-        """The tensors of the network and its head after training on the rows of `target` (n,) that have a class."""
+        """The tensors of the network and its head, on the processor, after training on the rows of `target` (n,) that have a class."""
         start = Logistic().fit(self.points, target, classes)
         network = copy.deepcopy(self.network).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.requires_grad_(True).eval()
@@ -113,7 +113,8 @@ class FineTuning(Head):
         if len(np.unique(target[target >= 0])) > 1:
             self._learn(network, head, target, classes)
         network.requires_grad_(False)
-        return {**network.state_dict(), **{f"head.{name}": value.detach().double() for name, value in head.items()}}
+        tensors = {name: value.cpu() for name, value in network.state_dict().items()}
+        return tensors | {f"head.{name}": value.detach().cpu().double() for name, value in head.items()}
 
     def _learn(self, network: Model, head: nn.ParameterDict, target: np.ndarray, classes: int) -> None:
         options, rows = self.options, np.flatnonzero(target >= 0)
@@ -139,8 +140,7 @@ class FineTuning(Head):
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-                if step % 20 == 0 or step == steps - 1:
-                    _check(loss, step)
+                _check(loss, step)
                 advance(len(chosen), f"loss {loss.item():.3g}")
 
     def _varied(self, images: Tensor, step: int) -> Tensor:

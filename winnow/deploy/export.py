@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from winnow.deploy.graph import Graph
-from winnow.deploy.runtime import INPUT
+from winnow.deploy.runtime import INPUT, in_one_line, session_of
 from winnow.detect.combine import Combined
 from winnow.detect.scorer import Scorer
 from winnow.errors import MissingExtra, ModelError
@@ -82,7 +82,7 @@ def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> bytes
             proto = program.model_proto
     except Exception as error:  # the exporter and the libraries below it raise classes of their own
         raise ModelError(
-            f"torch cannot write the network '{type(graph.model).__name__}' as ONNX ({_line(error)}).",
+            f"torch cannot write the network '{type(graph.model).__name__}' as ONNX ({in_one_line(error)}).",
             "A network of your own must do without what torch.export cannot follow; Winnow's and the backbones can be written.",
         ) from error
     inside = proto.graph
@@ -91,16 +91,6 @@ def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> bytes
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return bytes(proto.SerializeToString(deterministic=True))
-
-
-def session_of(path: Path, threads: int = 0) -> Any:
-    """An onnxruntime session of a file, on the processor, silent; `threads` 0: its own choice."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True) -> dict[str, float]:
@@ -112,7 +102,7 @@ def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True
     `TOLERANCE`, unless it is a step: the combined score and p-values are made of ranks, which step at every calibration
     score. `steps` is the share of values that stepped as they would have in the run, were its scorers off by a `TOLERANCE`.
     """
-    session, found = session_of(path), dict.fromkeys(graph.outputs, 0.0)
+    session, found = session_of(path, cpu=True), dict.fromkeys(graph.outputs, 0.0)
     steps = values = 0
     for pictures in _samples(pixels, any_size):
         given = dict(zip(graph.outputs, session.run(list(graph.outputs), {INPUT: pictures}), strict=True))
@@ -203,8 +193,3 @@ def _quiet() -> Iterator[None]:
             yield
         finally:
             logging.disable(before)
-
-
-def _line(error: BaseException) -> str:
-    """A library's message in one line, short enough to stand inside a sentence."""
-    return " ".join(str(error).split())[:200].rstrip(".")

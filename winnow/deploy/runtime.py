@@ -75,7 +75,7 @@ class Deployed:
         path = Path(path)
         if not path.is_file():
             raise ModelError(f"There is no file {path}.", "Write one: winnow export --run RUN --to FILE.onnx")
-        session = _session(path)
+        session = session_of(path)
         return cls(path, session, _about(path, session.get_modelmeta().custom_metadata_map.get("winnow")))
 
     def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
@@ -104,7 +104,7 @@ class Deployed:
         try:
             return dict(zip(names, self._session.run(names, {INPUT: pictures}), strict=True))
         except Exception as error:  # onnxruntime raises classes of its own
-            raise ModelError(f"{self.path} cannot be run ({_line(error)}).", REMEDY) from error
+            raise ModelError(f"{self.path} cannot be run ({in_one_line(error)}).", REMEDY) from error
 
     def _promised(self) -> dict[str, np.ndarray]:
         """The outputs for no picture at all; `ModelError` unless those for one are what the file says of itself."""
@@ -117,21 +117,27 @@ class Deployed:
         return {name: values[:0] for name, values in found.items()}
 
 
-def _session(path: Path) -> Any:
+def session_of(path: Path, *, cpu: bool = False, threads: int = 0) -> Any:
+    """An onnxruntime session of a file: on CUDA where that is installed, unless `cpu`; `threads` 0: its own choice.
+
+    `ModelError` when the file cannot be loaded, `MissingExtra` without onnxruntime.
+    """
     try:
         import onnxruntime
     except ModuleNotFoundError:
         raise MissingExtra("Reading an ONNX file", "runtime", "onnxruntime") from None
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 4  # its remarks would tear the progress bar; what matters is raised
     # TF32, a GPU's default, has ten bits of precision: too few for the scores that the export was checked against.
     wanted: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, "CPUExecutionProvider": {}}
-    there = [(name, given) for name, given in wanted.items() if name in onnxruntime.get_available_providers()]
+    known = ["CPUExecutionProvider"] if cpu else onnxruntime.get_available_providers()
+    there = [(name, given) for name, given in wanted.items() if name in known]
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=there)
     except Exception as error:  # onnxruntime raises classes of its own
-        raise ModelError(f"{path} cannot be loaded as an ONNX file ({_line(error)}).", REMEDY) from error
+        raise ModelError(f"{path} cannot be loaded as an ONNX file ({in_one_line(error)}).", REMEDY) from error
 
 
 def _about(path: Path, text: str | None) -> About:
@@ -146,13 +152,13 @@ def _about(path: Path, text: str | None) -> About:
             )
         return About.model_validate(content)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:  # what JSON of another kind leads to
-        raise ModelError(f"{path}: its metadata under 'winnow' are damaged ({_line(error)}).", REMEDY) from error
+        raise ModelError(f"{path}: its metadata under 'winnow' are damaged ({in_one_line(error)}).", REMEDY) from error
 
 
 def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
 
 
-def _line(error: Exception) -> str:
+def in_one_line(error: BaseException) -> str:
     """A library's message in one line, short enough to stand inside a sentence."""
     return " ".join(str(error).split())[:200].rstrip(".")
