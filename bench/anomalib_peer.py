@@ -34,7 +34,9 @@ def main(name: str, root: str, weights: str, train: str, good: str, *others: str
     torch.manual_seed(0)
     network = torchvision.models.mobilenet_v2(weights=None)
     state = torch.load(weights, weights_only=True)
-    network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in state.items()})
+    network.load_state_dict(
+        {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    )
     data = Folder(name="peer", root=root, normal_dir=train, normal_test_dir=good, abnormal_dir=list(others), num_workers=0,
                   train_batch_size=32, eval_batch_size=32, val_split_mode="from_train", val_split_ratio=0.2, seed=0)  # fmt: skip
     kind = getattr(models, name)

@@ -3,7 +3,7 @@
     python bench/calibration.py [--quick]
 
 Rows: football (15 clips and a match from another source), the clips alone, the crops of players (clips), all with frozen
-MobileNetV2 codes; Fashion-MNIST
+MobileNetV2 embeddings; Fashion-MNIST
 sneakers (every picture its own group), with an autoencoder trained once on pictures of no split. Asked for 1, 5, 10 %.
 Beside it the peers' rule: the quantile of the scores of the very pictures the scorer was fitted on.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from winnow import Detector, Encodings, Run
+from winnow import Detector, Embeddings, Run
 from winnow.detect.scorers import make_scorer
 from winnow.learn.encode import encode
 from winnow.learn.train import train
@@ -59,7 +59,7 @@ def main() -> None:
     finish("calibration", started, rows=rows)
 
 
-def measured(normal: Encodings, scorer: str, splits: int, promise: str) -> dict[str, str]:
+def measured(normal: Embeddings, scorer: str, splits: int, promise: str) -> dict[str, str]:
     """False-alarm rates on the groups left out, for each rate asked for."""
     found: dict[float, list[float]] = {rate: [] for rate in RATES}
     for number in range(splits):
@@ -80,32 +80,32 @@ def measured(normal: Encodings, scorer: str, splits: int, promise: str) -> dict[
     return {f"{rate:.0%}": f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}" for rate, values in found.items()}
 
 
-def codes(folder: Path, name: str, pictures: list[tuple[Path, str]], size: tuple[int, int]) -> Encodings:
-    """Frozen MobileNetV2 codes of a list of pictures with their groups."""
+def vectors(folder: Path, name: str, pictures: list[tuple[Path, str]], size: tuple[int, int]) -> Embeddings:
+    """Frozen MobileNetV2 embeddings of a list of pictures with their groups."""
     run = Run(
-        folder / f"codes-{name}", "codes", weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"), size=size
+        folder / f"codes-{name}", "vectors", weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"), size=size
     )
     run.ingest(write_list(folder / f"{name}.csv", pictures))
     run.train()
     run.encode()
-    return run.encodings
+    return run.embeddings
 
 
-def football(folder: Path) -> Encodings:
+def football(folder: Path) -> Embeddings:
     root = need("football")
     with (root / "index.csv").open(encoding="utf-8") as file:
         rows = [(root / row["path"], row["group"]) for row in csv.DictReader(file) if row["class"] == "soccer"]
-    return codes(folder, "football", rows, (144, 192))
+    return vectors(folder, "football", rows, (144, 192))
 
 
-def crops(folder: Path, quick: bool) -> Encodings:
+def crops(folder: Path, quick: bool) -> Embeddings:
     root = need("player_crops")
     with (root / "index.csv").open(encoding="utf-8") as file:
         rows = [(root / row["path"], row["clip"]) for row in csv.DictReader(file) if row["class"] == "player"]
-    return codes(folder, "crops", rows[:: 8 if quick else 2], (96, 64))
+    return vectors(folder, "crops", rows[:: 8 if quick else 2], (96, 64))
 
 
-def sneakers(folder: Path, quick: bool) -> Encodings:
+def sneakers(folder: Path, quick: bool) -> Embeddings:
     data = np.load(need("fashion_mnist.npz"))
     pictures = data["x_train"][data["y_train"] == 7][..., None]
     options = Options().updated({"train": {"iterations": 200 if quick else 1500}}, "bench")

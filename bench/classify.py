@@ -1,11 +1,11 @@
-"""What chosen labels and pseudo-labels are worth to the classifier on codes.
+"""What chosen labels and pseudo-labels are worth to the classifier on embeddings.
 
 python bench/classify.py [--quick] [--seeds 5] [--to FOLDER] [--parts table,junk,many,sizes] [--sets player_crops,sports22,cats_dogs]
 
-Frozen MobileNetV2 codes and Winnow's own head, judged on the test split; each seed leaves out another tenth of the pool.
-`table`: rows as in Singh et al.: labels drawn at random, chosen by k-means on the codes of the recipe's autoencoder (player crops
+Frozen MobileNetV2 embeddings and Winnow's own head, judged on the test split; each seed leaves out another tenth of the pool.
+`table`: rows as in Singh et al.: labels drawn at random, chosen by k-means on the embeddings of the recipe's autoencoder (player crops
 only), chosen by `winnow select`; before and after pseudo-labels (`--pseudo 500`). `junk`: pseudo-labels with 5 % of other pictures
-in the pool, with and without leaving out what the one-class score calls foreign. `many`: five labels a class of 22 sports, beside
+in the pool, with and without leaving out what the one-class score calls anomalous. `many`: five labels a class of 22 sports, beside
 scikit-learn's logistic regression. `sizes`: 125 labels of cats and dogs, pictures of several sizes.
 """
 
@@ -42,10 +42,12 @@ def labels_of(part: Part, rows: np.ndarray) -> np.ndarray:
     return labels
 
 
-def learnt(part: Part, rows: np.ndarray, by_group: bool, foreign: np.ndarray | None = None, **options: Any) -> Classifier:
+def cross_fit(
+    part: Part, rows: np.ndarray, by_group: bool, anomalous: np.ndarray | None = None, **options: Any
+) -> Classifier:
     """The classifier from the labels of `rows`."""
     labels = labels_of(part, rows)
-    return Classifier(**options).fit(part.codes, labels, part.groups if by_group else None, foreign=foreign)
+    return Classifier(**options).fit(part.vectors, labels, part.groups if by_group else None, anomalous=anomalous)
 
 
 def worth(name: str, said: np.ndarray, test: Part) -> float:
@@ -82,37 +84,46 @@ def before_and_after(given: argparse.Namespace, name: str, with_junk: bool) -> d
         part = thinned(pool, seed)
         part = spoilt(part, junk, seed)[0] if junk else part
         seen = Seen.of(part)
-        caught.append(float(seen.foreign[part.labels == "junk"].mean()) if junk else 0.0)
+        caught.append(float(seen.anomalous[part.labels == "junk"].mean()) if junk else 0.0)
         order = np.random.default_rng(seed).permutation(len(part.labels))
         chosen = {"random": {n: order[:n] for n in budgets}, "ours": ours(seen, budgets, seed)}
         if crops and not junk:
-            own = thinned(part_of(given.to, name, "pool", (64, 64), "selection", seed % TRAININGS), seed)
+            own = thinned(part_of(given.to, name, "pool", (64, 64), "select-ae", seed % TRAININGS), seed)
             chosen["autoencoder, k-means"] = ours(Seen.of(own), budgets, seed, "kmeans")
-        after = {"after pseudo-labels": seen.foreign} | ({"after, foreign ones as well": None} if junk else {})
+        after = {"after pseudo-labels": seen.anomalous} | ({"after, anomalous ones as well": None} if junk else {})
         for method, rows in chosen.items():
-            plain = [worth(name, learnt(part, rows[n], crops).predict(test.codes), test) for n in budgets]
+            plain = [worth(name, cross_fit(part, rows[n], crops).predict(test.vectors), test) for n in budgets]
             values.setdefault(f"{method}, before", []).append(plain)
-            for words, foreign in after.items():
-                found = [learnt(part, rows[n], crops, foreign, pseudo=PSEUDO) for n in budgets]
-                values.setdefault(f"{method}, {words}", []).append([worth(name, one.predict(test.codes), test) for one in found])
-                kept.setdefault(words, []).extend(float(right(one, part).mean()) for one in found if len(one.pseudo_rows))
+            for words, anomalous in after.items():
+                found = [cross_fit(part, rows[n], crops, anomalous, pseudo=PSEUDO) for n in budgets]
+                values.setdefault(f"{method}, {words}", []).append(
+                    [worth(name, one.predict(test.vectors), test) for one in found]
+                )
+                kept.setdefault(words, []).extend(
+                    float(right(one, part).mean()) for one in found if len(one.pseudo_rows)
+                )
     measure = f"{'F1 of the referee' if crops else 'accuracy'}{', 5 % junk in the pool' if junk else ''}"
-    table(lines_of("labels", values, [str(n) for n in budgets]), f"{name}, {measure}: {given.seeds} seeds, ± 95 % interval of the mean")
+    table(
+        lines_of("labels", values, [str(n) for n in budgets]),
+        f"{name}, {measure}: {given.seeds} seeds, ± 95 % interval of the mean",
+    )
     for words, shares in kept.items():
-        changes = np.ravel([np.subtract(values[f"{method}, {words}"], values[f"{method}, before"]) for method in chosen])
+        changes = np.ravel(
+            [np.subtract(values[f"{method}, {words}"], values[f"{method}, before"]) for method in chosen]
+        )
         precision = f"{np.mean(shares):.3f} of them right, " if shares else ""
         print(f"{words}: kept in {len(shares)} of {changes.size} trials, {precision}changes {changes.min():+.4f} to {changes.max():+.4f}, "
               f"mean {changes.mean():+.4f} (standard error {changes.std(ddof=1) / np.sqrt(changes.size):.4f})")  # fmt: skip
     if junk:
-        print(f"The one-class score calls {np.mean(caught):.3f} of the junk foreign.")
+        print(f"The one-class score calls {np.mean(caught):.3f} of the junk anomalous.")
     return {"values": values, "budgets": budgets, "precision": kept, "caught": caught}
 
 
 def sklearn_says(part: Part, rows: np.ndarray, test: Part) -> np.ndarray:
-    """Scikit-learn's logistic regression as it comes, on the codes as they are."""
+    """Scikit-learn's logistic regression as it comes, on the embeddings as they are."""
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(max_iter=5000).fit(part.codes[rows], part.labels[rows]).predict(test.codes)
+    return LogisticRegression(max_iter=5000).fit(part.vectors[rows], part.labels[rows]).predict(test.vectors)
 
 
 def many(given: argparse.Namespace) -> dict[str, Any]:
@@ -125,26 +136,40 @@ def many(given: argparse.Namespace) -> dict[str, Any]:
         seen, kinds = Seen.of(part), np.unique(part.labels)
         count = EACH * len(kinds)
         choices = {
-            "drawn, five a class": np.concatenate([rng.permutation(np.flatnonzero(part.labels == kind))[:EACH] for kind in kinds]),
+            "drawn, five a class": np.concatenate(
+                [rng.permutation(np.flatnonzero(part.labels == kind))[:EACH] for kind in kinds]
+            ),
             "drawn": rng.permutation(len(part.labels))[:count],
             "ours": ours(seen, [count], seed)[count],
         }
         for choice, rows in choices.items():
-            plain = learnt(part, rows, by_group=False)
-            spread = learnt(part, rows, by_group=False, head="spread")
-            after = learnt(part, rows, by_group=False, foreign=seen.foreign, pseudo=PSEUDO)
-            said = [sklearn_says(part, rows, test), *(one.predict(test.codes) for one in (plain, spread, after))]
+            plain = cross_fit(part, rows, by_group=False)
+            spread = cross_fit(part, rows, by_group=False, head="spread")
+            after = cross_fit(part, rows, by_group=False, anomalous=seen.anomalous, pseudo=PSEUDO)
+            said = [sklearn_says(part, rows, test), *(one.predict(test.vectors) for one in (plain, spread, after))]
             found = [worth(name, one, test) for one in said]
-            values.setdefault(choice, []).append([*found, len(set(part.labels[rows])), *tried(plain, part, seen.foreign)])
-    columns = ["scikit-learn", "ours", "ours, spread", "ours, after pseudo-labels", "classes", "pseudo-labels tried", "right"]
-    table(lines_of("110 labels", values, columns), f"{name}, accuracy: {given.seeds} seeds, ± 95 % interval of the mean")
+            values.setdefault(choice, []).append(
+                [*found, len(set(part.labels[rows])), *tried(plain, part, seen.anomalous)]
+            )
+    columns = [
+        "scikit-learn",
+        "ours",
+        "ours, spread",
+        "ours, after pseudo-labels",
+        "classes",
+        "pseudo-labels tried",
+        "right",
+    ]
+    table(
+        lines_of("110 labels", values, columns), f"{name}, accuracy: {given.seeds} seeds, ± 95 % interval of the mean"
+    )
     return {"columns": columns, "values": values}
 
 
-def tried(classifier: Classifier, part: Part, foreign: np.ndarray) -> tuple[int, float]:
+def tried(classifier: Classifier, part: Part, anomalous: np.ndarray) -> tuple[int, float]:
     """How many pseudo-labels a round would add, kept or not, and the share of them that is right."""
     learner = classifier.learner
-    free = (learner.target < 0) & ~foreign
+    free = (learner.target < 0) & ~anomalous
     target = learner.with_pseudo(learner.tuned(), PSEUDO, free).target
     rows = np.flatnonzero(free & (target >= 0))
     return len(rows), float((classifier.classes[target[rows]] == part.labels[rows]).mean())
@@ -159,12 +184,18 @@ def sizes(given: argparse.Namespace) -> dict[str, Any]:
             part, rng = thinned(pool, seed), np.random.default_rng(seed)
             drawn = [rng.permutation(len(part.labels))[:125] for _ in range(DRAWS)]
             chosen = ours(Seen.of(part), [125], seed)[125]
-            own = [worth("cats_dogs", learnt(part, rows, by_group=False).predict(test.codes), test) for rows in (*drawn, chosen)]
+            own = [
+                worth("cats_dogs", cross_fit(part, rows, by_group=False).predict(test.vectors), test)
+                for rows in (*drawn, chosen)
+            ]
             plain = [worth("cats_dogs", sklearn_says(part, rows, test), test) for rows in (*drawn, chosen)]
             found = [np.mean(plain[:-1]), plain[-1], np.mean(own[:-1]), own[-1]]
             values.setdefault(f"{side}x{side}", []).append([float(value) for value in found])
     columns = ["scikit-learn, drawn", "scikit-learn, chosen", "ours, drawn", "ours, chosen"]
-    table(lines_of("pictures", values, columns), f"cats_dogs, accuracy with 125 labels: {given.seeds} seeds, ± 95 % interval of the mean")
+    table(
+        lines_of("pictures", values, columns),
+        f"cats_dogs, accuracy with 125 labels: {given.seeds} seeds, ± 95 % interval of the mean",
+    )
     return {"columns": columns, "values": values}
 
 
@@ -173,7 +204,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--to", type=Path, help="keep codes here; those of bench/selection.py are used again")
+    parser.add_argument("--to", type=Path, help="keep embeddings here; those of bench/selection.py are used again")
     parser.add_argument("--parts", default="table,junk,many,sizes")
     parser.add_argument("--sets", default=",".join(SIZES), help="of the parts table and junk")
     given, started = parser.parse_args(), time.perf_counter()

@@ -2,8 +2,8 @@
 
     taskset -c 0 python bench/export.py [--quick] [--to FOLDER]
 
-Three runs: MobileNetV2 codes of player crops with the combined score and a classifier of 125 labels; the autoencoder of the recipe
-`match` on frames of football; the fast decision of the recipe `inspection` on patches of an AITEX fabric. Both routes start from
+Three runs: MobileNetV2 embeddings of player crops with the combined score and a classifier of 125 labels; the autoencoder of the recipe
+`match` on frames of football; the fast mode of the recipe `inspect` on patches of an AITEX fabric. Both routes start from
 bytes of the network's size in memory and end with probabilities, score and p-value; they take turns, and the best of five counts. Parity:
 200 pictures as they are on disk, of odd sizes, one by one through the file, against Pillow's resizing and the run (patches have one size).
 """
@@ -22,9 +22,9 @@ from PIL import Image
 from selection import rows_of
 
 from winnow import Run
-from winnow.data.pool import Pool
 from winnow.deploy.runtime import INPUT, session_of
-from winnow.steps.parts import load_detector, load_way
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import load_detector, load_encoder
 
 from common import aitex, arguments, finish, football_lists, need, table
 
@@ -46,8 +46,15 @@ def main() -> None:
         done = run.export(given.to / f"{name.split(',')[0]}.onnx")
         own, file = route(run), file_route(done["file"], done["outputs"])
         pool = Pool.open(run.folder.folder("ingest"))
-        speeds += [{"run": name, "batch": batch, **raced(own, file, pool.pixels(slice(0, batch)))} for batch in (1, 32)]
-        about = {"run": name, "MB": done["bytes"] / 1e6, "export, s": done["seconds"], "check, score": f"{done['parity']['score']:.1e}"}
+        speeds += [
+            {"run": name, "batch_size": batch, **raced(own, file, pool.pixels(slice(0, batch)))} for batch in (1, 32)
+        ]
+        about = {
+            "run": name,
+            "MB": done["bytes"] / 1e6,
+            "export, s": done["seconds"],
+            "check, score": f"{done['parity']['score']:.1e}",
+        }
         parity.append(about | differences(run, pool, own, file))
     table(speeds, "Pictures (or patches) a second on one core")
     table(parity, f"{PICTURES} pictures of the sources, as they are on disk")
@@ -55,27 +62,37 @@ def main() -> None:
 
 
 def crops(to: Path, quick: bool) -> Run:
-    """Codes of a frozen MobileNetV2, the combined score, and a classifier of about 125 labels."""
+    """Embeddings of a frozen MobileNetV2, the combined score, and a classifier of about 125 labels."""
     rows = rows_of("player_crops", "pool")[:: 8 if quick else 1]
     every = max(1, len(rows) // LABELS)
     with (to / "crops.csv").open("w", encoding="utf-8", newline="") as file:
         labels = (label if place % every == 0 else "" for place, (*_, label) in enumerate(rows))
-        csv.writer(file).writerows([("path", "group", "label"), *((p, g, n) for (p, g, _), n in zip(rows, labels, strict=True))])
-    run = fitted(to / "crops", "pick", to / "crops.csv", number=0, weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"))
+        csv.writer(file).writerows(
+            [("path", "group", "label"), *((p, g, n) for (p, g, _), n in zip(rows, labels, strict=True))]
+        )
+    run = fitted(
+        to / "crops",
+        "select",
+        to / "crops.csv",
+        number=0,
+        weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"),
+    )
     run.classify()
     return run
 
 
 def frames(to: Path, quick: bool) -> Run:
     """The autoencoder of `match`."""
-    return fitted(to / "frames", "match", football_lists(to)["train"], **({"iterations": 100} if quick else {}))
+    return fitted(
+        to / "frames", "oneclass-from-scratch", football_lists(to)["train"], **({"iterations": 100} if quick else {})
+    )
 
 
 def fabric(to: Path, quick: bool) -> Run:
-    """The fast decision of `inspection`."""
+    """The fast mode of `inspection`."""
     small = {"iterations": 100, "fast": 100} if quick else {}
-    run = fitted(to / "fabric", "inspection", [str(path) for path in aitex("03")["train"]], border=0, **small)
-    return run.set(decision="fast")
+    run = fitted(to / "fabric", "inspect", [str(path) for path in aitex("03")["train"]], border=0, **small)
+    return run.set(mode="fast")
 
 
 def fitted(folder: Path, recipe: str, sources: Any, **options: Any) -> Run:
@@ -90,15 +107,15 @@ def fitted(folder: Path, recipe: str, sources: Any, **options: Any) -> Run:
 
 def route(run: Run) -> Judge:
     """What `winnow score` and `winnow predict` do with a batch of pixels."""
-    decision = run.folder.options.score.decision
-    detector = load_detector(run.folder, decision)
-    way = load_way(run.folder, decision, detector.scorer.reads())
+    mode = run.folder.options.score.mode
+    detector = load_detector(run.folder, mode)
+    encoder = load_encoder(run.folder, mode, detector.scorer.reads())
     classifier = run.classifier if "classify" in run.folder.content["steps"] else None
 
     def judged(pixels: np.ndarray) -> dict[str, np.ndarray]:
-        encodings = way.encode(pixels, np.arange(len(pixels)), "cpu")
-        scores = detector.score(encodings)
-        found = {} if classifier is None else {"probabilities": classifier.predict_proba(encodings.codes)}
+        embeddings = encoder.encode(pixels, np.arange(len(pixels)), "cpu")
+        scores = detector.score(embeddings)
+        found = {} if classifier is None else {"probabilities": classifier.predict_proba(embeddings.vectors)}
         return {**found, "score": scores, "p_value": detector.p_values(scores)}
 
     return judged
@@ -136,8 +153,10 @@ def differences(run: Run, pool: Pool, own: Judge, file: Judge) -> dict[str, Any]
         pictures = [Image.open(path).convert("RGB") for path in pool.column("source")[rows]]
         whole = [np.asarray(picture)[None] for picture in pictures]
         height, width = pool.size
-        scaled = np.stack([np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR)) for picture in pictures])
-    detector = load_detector(run.folder, run.folder.options.score.decision)
+        scaled = np.stack(
+            [np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR)) for picture in pictures]
+        )
+    detector = load_detector(run.folder, run.folder.options.score.mode)
     mine, parts = own(scaled), [file(pixels) for pixels in whole]
     theirs = {name: np.concatenate([part[name] for part in parts]) for name in mine}
     apart = abs(theirs["score"] - mine["score"]) / detector.calibration.std()

@@ -17,9 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from winnow import Detector, Encodings
-from winnow.data.generic import generic_pictures
-from winnow.data.splits import assign
+from winnow import Detector, Embeddings
 from winnow.detect.scorers import SCORERS
 from winnow.errors import DataError
 from winnow.learn.encode import encode
@@ -27,6 +25,8 @@ from winnow.learn.train import train
 from winnow.models.linear import Linear
 from winnow.models.registry import build
 from winnow.options import Options
+from winnow.pool.splits import assign
+from winnow.synthetic.scenes import generic_pictures
 
 from common import arguments, finish, need, separation, spread, table
 
@@ -88,12 +88,12 @@ def one_model(normal: np.ndarray, test: np.ndarray, options: Options, folder: Pa
     rows = {name: np.flatnonzero(split == name) for name in ("train", "validate", "calibrate")}
     model = build(options.model, (28, 28), 1, seed=seed)
     train(model, normal, rows, options.train, folder, resume=False)
-    beside = {
+    auxiliary = {
         "linear": Linear((28, 28), 1).fit(normal[rows["train"]]),
         "background": Linear((28, 28), 1).fit(generic_pictures(500, (28, 28), 1)),
     }
-    known: Encodings = encode(model, normal, seen=split != "calibrate", beside=beside)
-    unknown = encode(model, test, beside=beside)
+    known: Embeddings = encode(model, normal, seen=split != "calibrate", auxiliary=auxiliary)
+    unknown = encode(model, test, auxiliary=auxiliary)
     values = {}
     for scorer in SCORERS:
         try:

@@ -24,11 +24,11 @@ from selection import SIZES, Part, Seen, interval, kept_by, ours, part_of, rows_
 
 from winnow.classify import classifier as rules
 from winnow.classify.classifier import Classifier
-from winnow.classify.finetune import FineTuning
-from winnow.data.pool import Pool
+from winnow.embeddings import unit
 from winnow.learn.encode import encode
-from winnow.learn.encodings import unit
+from winnow.learn.finetune import FineTuning
 from winnow.models.pretrained import Pretrained
+from winnow.pool.pool import Pool
 
 from common import finish, need, table
 
@@ -44,7 +44,9 @@ def pixels_of(to: Path, name: str, split: str) -> np.ndarray:
 class Trial:
     """One set and seed: the pool's pictures, and what labels of some of them are worth."""
 
-    def __init__(self, to: Path, name: str, pool: Part, pixels: np.ndarray, test: Part, tests: np.ndarray, seed: int) -> None:
+    def __init__(
+        self, to: Path, name: str, pool: Part, pixels: np.ndarray, test: Part, tests: np.ndarray, seed: int
+    ) -> None:
         self.part, self.pixels = thinned(pool, seed), pixels[kept_by(seed, len(pixels))]
         self.name, self.test, self.tests = name, test, tests
         self.groups = self.part.groups if name == "player_crops" else None
@@ -58,12 +60,12 @@ class Trial:
         labels = labels_of(self.part, rows)
         classes = np.unique(labels[labels != ""])
         target = np.array([int(np.searchsorted(classes, label)) if label else -1 for label in labels])
-        centre = self.part.codes.mean(axis=0, dtype=np.float64).astype(np.float32)
-        points = unit(self.part.codes - centre)
+        centre = self.part.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        points = unit(self.part.vectors - centre)
         tuning = FineTuning(self.network, self.pixels, seed=self.seed, folder=self.folder)
         tuning.begin(points, centre, target).fit(np.arange(len(target)), target, len(classes))
-        codes = encode(tuning.tuned, self.tests, quiet=True).codes
-        said = classes[tuning.linear.logits(unit(codes - centre)).argmax(axis=1)]
+        vectors = encode(tuning.tuned, self.tests, quiet=True).vectors
+        said = classes[tuning.linear.logits(unit(vectors - centre)).argmax(axis=1)]
         return worth(self.name, said, self.test)
 
     def after(self, rows: np.ndarray) -> tuple[float, dict[str, Any]]:
@@ -71,13 +73,18 @@ class Trial:
         rule, rules.ERRORS = rules.ERRORS, -np.inf
         tuning = FineTuning(self.network, self.pixels, seed=self.seed, folder=self.folder)
         classifier = Classifier(folds=3, pseudo=PSEUDO, rounds=1, tuning=tuning, seed=self.seed)
-        classifier.fit(self.part.codes, labels_of(self.part, rows), self.groups)
+        classifier.fit(self.part.vectors, labels_of(self.part, rows), self.groups)
         rules.ERRORS = rule
         assert classifier.network is not None
-        said = classifier.predict(encode(classifier.network, self.tests, quiet=True).codes)
+        said = classifier.predict(encode(classifier.network, self.tests, quiet=True).vectors)
         (tried,) = classifier.done
         precise = right(classifier, self.part)
-        about = {"kept": tried.rise > rule * tried.error, "rise": tried.rise, "error": tried.error, "added": sum(tried.counts)}
+        about = {
+            "kept": tried.rise > rule * tried.error,
+            "rise": tried.rise,
+            "error": tried.error,
+            "added": sum(tried.counts),
+        }
         return worth(self.name, said, self.test), about | {"right": float(precise.mean()) if len(precise) else None}
 
 
@@ -93,7 +100,7 @@ def one_set(given: argparse.Namespace, name: str) -> dict[str, Any]:
         order = np.random.default_rng(seed).permutation(len(trial.part.labels))
         chosen = {"random": {n: order[:n] for n in budgets}, "ours": ours(Seen.of(trial.part), budgets, seed)}
         if name == "player_crops" and "autoencoder" in given.picks:
-            own = thinned(part_of(given.to, name, "pool", (64, 64), "selection", seed % TRAININGS), seed)
+            own = thinned(part_of(given.to, name, "pool", (64, 64), "select-ae", seed % TRAININGS), seed)
             chosen["autoencoder"] = ours(Seen.of(own), budgets, seed, "kmeans")
         for pick in given.picks:
             for n in budgets if pick in chosen else ():
@@ -101,14 +108,22 @@ def one_set(given: argparse.Namespace, name: str) -> dict[str, Any]:
                 found = {"before": trial.before(chosen[pick][n])}
                 if n in given.pseudo:
                     always, about = trial.after(chosen[pick][n])
-                    found |= {"after pseudo-labels": always if about["kept"] else found["before"], "after, always kept": always}
+                    found |= {
+                        "after pseudo-labels": always if about["kept"] else found["before"],
+                        "after, always kept": always,
+                    }
                     rounds.append({"pick": pick, "labels": n, "seed": seed, **about})
                     print(rounds[-1], file=sys.stderr, flush=True)
                 for words, value in found.items():
                     values.setdefault(f"{pick}, {words}", {}).setdefault(n, []).append(value)
-                print(f"{name} {pick} {n} seed {seed}: {found} {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+                print(
+                    f"{name} {pick} {n} seed {seed}: {found} {time.perf_counter() - started:.0f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
     lines = [
-        {"labels": label} | {str(n): interval(np.array(found[n])) if n in found else "" for n in budgets} for label, found in values.items()
+        {"labels": label} | {str(n): interval(np.array(found[n])) if n in found else "" for n in budgets}
+        for label, found in values.items()
     ]
     what = "F1 of the referee" if name == "player_crops" else "accuracy"
     table(lines, f"{name}, {what}: {given.seeds} seeds, ± 95 % interval of the mean")
@@ -120,7 +135,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed of 125 labels")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--to", type=Path, help="keep codes and trainings here; codes of bench/selection.py are used again")
+    parser.add_argument(
+        "--to", type=Path, help="keep embeddings and trainings here; embeddings of bench/selection.py are used again"
+    )
     parser.add_argument("--sets", default="player_crops,cats_dogs")
     parser.add_argument("--picks", default="random,autoencoder,ours")
     parser.add_argument("--budgets", default="125,200,500,1000")

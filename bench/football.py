@@ -1,11 +1,11 @@
-"""Football: soccer frames are what belongs; American football (same green turf) and other sports are foreign.
+"""Football: soccer frames are what belongs; American football (same green turf) and other sports are anomalous.
 
     python bench/football.py [--quick] [--seeds 3] [--paper ITERATIONS]
 
 Trained on 367 soccer frames of 12 groups at 80x60, tested on 88 frames of four other clips against 1191 frames of American
 football and 1260 pictures of 21 other sports. Every scorer of Winnow on every model; the threshold comes from training
 groups alone. `--paper` trains the article's network instead, 110 million parameters, for so many iterations.
-True positive rate: share of soccer accepted; false positive rate: share of the foreign accepted.
+True positive rate: share of soccer accepted; false positive rate: share of the anomalous accepted.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from pathlib import Path
 import numpy as np
 from sklearn.decomposition import PCA
 
-from winnow import Detector, Encodings, Run
-from winnow.data.ingest import ingest
-from winnow.data.pool import Pool
+from winnow import Detector, Embeddings, Run
 from winnow.detect.scorers import SCORERS
 from winnow.errors import DataError
 from winnow.learn.encode import encode
-from winnow.steps.parts import load_companions, load_network
+from winnow.pool.ingest import ingest
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import load_auxiliary, load_network
 
 from common import arguments, finish, football_lists, need, separation, spread, table
 
-FOREIGN = ("american", "sports")
-MODELS = {"AE strided": {"recipe": "match"}, "VAE strided": {"recipe": "match", "variational": True, "loss": "sigma"}}
+ANOMALOUS = ("american", "sports")
+MODELS = {
+    "AE strided": {"recipe": "oneclass-from-scratch"},
+    "VAE strided": {"recipe": "oneclass-from-scratch", "variational": True, "loss": "sigma"},
+}
 
 
 def main() -> None:
@@ -41,16 +44,16 @@ def main() -> None:
     lists = football_lists(given.to, 300 if given.quick else 100_000)
     rows: list[dict[str, object]] = []
     if paper.paper:
-        network = {"recipe": "football", "iterations": paper.paper}
+        network = {"recipe": "oneclass-vae", "iterations": paper.paper}
         rows += measure("VAE of the article", network, lists, given.to, range(given.seeds))
     else:
         weights = need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth")
-        rows += measure("MobileNetV2, frozen", {"recipe": "codes", "weights": weights}, lists, given.to, range(1))
+        rows += measure("MobileNetV2, frozen", {"recipe": "oneclass", "weights": weights}, lists, given.to, range(1))
         rows += baselines(lists, given.to)
         for name, options in MODELS.items():
             short = {"iterations": 300} if given.quick else {}
             rows += measure(name, {**options, **short}, lists, given.to, range(given.seeds))
-    table(rows, "Football against the foreign (AUROC; rates at thresholds from training groups alone)")
+    table(rows, "Football against the anomalous (AUROC; rates at thresholds from training groups alone)")
     print("\nPublished (Afolabi 2020): true positive rate 0.93, false positive rate 0.31.")
     finish("football", started, rows=rows)
 
@@ -66,7 +69,7 @@ def measure(name: str, options: dict, lists: dict[str, Path], folder: Path, seed
         test = encode_lists(run, {key: path for key, path in lists.items() if key != "train"}, folder)
         for scorer in SCORERS:
             try:
-                row = {**judge(scorer, run.encodings, test), "train s": seconds}
+                row = {**judge(scorer, run.embeddings, test), "train s": seconds}
             except DataError as error:
                 print(f"  {name}, {scorer}: left out, {error.message}", file=sys.stderr)
                 continue
@@ -76,23 +79,23 @@ def measure(name: str, options: dict, lists: dict[str, Path], folder: Path, seed
         yield {"model": name, "scorer": scorer, **{key: spread(result[key] for result in found) for key in found[0]}}
 
 
-def encode_lists(run: Run, lists: dict[str, Path], folder: Path) -> dict[str, Encodings]:
-    """Encodings of the test lists with the run's model; pools are kept by picture size."""
-    options, model, beside = run.folder.options, load_network(run.folder), load_companions(run.folder)
+def encode_lists(run: Run, lists: dict[str, Path], folder: Path) -> dict[str, Embeddings]:
+    """Embeddings of the test lists with the run's model; pools are kept by picture size."""
+    options, model, auxiliary = run.folder.options, load_network(run.folder), load_auxiliary(run.folder)
     result = {}
     for name, path in lists.items():
         where = folder / "pools" / "{}x{}".format(*options.ingest.size) / name
         ingest([str(path)], where, options.ingest)
         pool = Pool.open(where)
-        result[name] = encode(model, pool, np.arange(len(pool)), groups=pool.column("group"), beside=beside)
+        result[name] = encode(model, pool, np.arange(len(pool)), groups=pool.column("group"), auxiliary=auxiliary)
     return result
 
 
-def judge(scorer: str, normal: Encodings, test: dict[str, Encodings]) -> dict[str, float]:
-    """AUROC against each foreign group, and rates at thresholds for 5 % and 1 % false alarms."""
-    detector = Detector(scorer=scorer, false_alarms=0.05).fit(normal)
+def judge(scorer: str, normal: Embeddings, test: dict[str, Embeddings]) -> dict[str, float]:
+    """AUROC against each anomalous group, and rates at thresholds for 5 % and 1 % false alarms."""
+    detector = Detector(scorer=scorer, false_alarm_rate=0.05).fit(normal)
     scores = {name: detector.score(part) for name, part in test.items()}
-    row = {f"AUROC {name}": separation(scores["soccer"], scores[name]) for name in FOREIGN}
+    row = {f"AUROC {name}": separation(scores["soccer"], scores[name]) for name in ANOMALOUS}
     for rate in (0.05, 0.01):
         threshold = detector.with_threshold(rate, False).threshold.value
         row |= {
@@ -106,7 +109,7 @@ def baselines(lists: dict[str, Path], folder: Path) -> list[dict[str, object]]:
     """PCA-32 on the pixels, and mean gradient energy alone."""
     pixels = {}
     for name, path in lists.items():
-        run = Run(folder / f"pixels-{name}", "match")
+        run = Run(folder / f"pixels-{name}", "oneclass-from-scratch")
         run.ingest([str(path)])
         pool = Pool.open(run.folder.folder("ingest"))
         pixels[name] = pool.pixels(np.arange(len(pool))).astype(np.float32) / 255
@@ -123,15 +126,15 @@ def baselines(lists: dict[str, Path], folder: Path) -> list[dict[str, object]]:
         {
             "model": name,
             "scorer": "-",
-            **{f"AUROC {foreign}": f"{_either_way(s['soccer'], s[foreign]):.3f}" for foreign in FOREIGN},
+            **{f"AUROC {anomalous}": f"{_either_way(s['soccer'], s[anomalous]):.3f}" for anomalous in ANOMALOUS},
         }
         for name, s in (("PCA-32 error", error), ("gradient energy alone", energy))
     ]
 
 
-def _either_way(inside: np.ndarray, foreign: np.ndarray) -> float:
+def _either_way(inside: np.ndarray, anomalous: np.ndarray) -> float:
     """AUROC of a quantity that has no direction of its own."""
-    value = separation(inside, foreign)
+    value = separation(inside, anomalous)
     return max(value, 1 - value)
 
 

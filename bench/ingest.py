@@ -68,13 +68,13 @@ def picture_rows(files: str, paths: list[Path]) -> list[dict[str, object]]:
 
         return run
 
-    ways: dict[str, Callable[[], object]] = {
+    encoders: dict[str, Callable[[], object]] = {
         "Pillow, full decode, 1 thread": lambda: [full(path) for path in paths],
         "winnow, 1 thread": lambda: [ours(path) for path in paths],
         "torchvision DataLoader, 2 workers": lambda: data_loader(paths),
         "winnow, 2 threads": threads(ours),
     }
-    seconds = {name: min(_timed(way) for _ in range(3)) for name, way in ways.items()}
+    seconds = {name: min(_timed(encoder) for _ in range(3)) for name, encoder in encoders.items()}
     base = seconds["Pillow, full decode, 1 thread"]
     away = np.mean([np.abs(ours(path).astype(float) - full(path)).mean() for path in paths[:50]])
     kilobytes = np.mean([path.stat().st_size for path in paths]) / 1000

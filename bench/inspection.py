@@ -6,7 +6,7 @@
 The first 14 good strips are learnt (the run itself keeps some of them for the threshold), the other good strips and the
 defective ones are judged. AUROC of damaged patches (15 mask pixels or more) against the patches of the good strips, and against
 the good patches of the same defective strips, which differ from good strips even away from a defect. `main`: the recipe
-`inspection` with each decision, beside PCA-32, selvages included (`--border 0`) as the data card has them.
+`inspection` with each mode, beside PCA-32, selvages included (`--border 0`) as the data card has them.
 `speed`: patches/s of the same runs, turn by turn. `paper`: the network of Soukup & Pinetz 2018 as AE and VAE, their losses, and
 Table I. `peers`: anomalib's PaDiM and PatchCore on the same patches, `--peer-python` being the Python of an environment with
 anomalib. `lambda`: the weight of the VAE's latent loss, chosen by synthetic defects
@@ -29,12 +29,12 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from winnow import Run
-from winnow.data.patches import DAMAGED_PIXELS, damaged_pixels, read_boxes
-from winnow.data.pool import Pool
-from winnow.steps.masks import masks_in, read_mask
-from winnow.steps.parts import decisions, load_way
-from winnow.steps.report_inspection import entropies
-from winnow.steps.split import split_of
+from winnow.inspect.masks import masks_in, read_mask
+from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, read_boxes
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import load_encoder, modes
+from winnow.run.split import split_of
+from winnow.steps.report.inspection import entropies
 
 from common import aitex, arguments, finish, need, separation, spread, table
 
@@ -63,62 +63,62 @@ def main() -> None:
     finish("inspection", started, **{name: parts[name]() for name in own.parts.split(",")})
 
 
-# ---- the recipe and its decisions
+# ---- the recipe and its modes
 
 
 def ours(folder: Path, fabrics: list[str], seeds: int, quick: bool, border: int) -> list[dict[str, Any]]:
-    """A row for each fabric and decision, means and deviations over seeds; PCA-32 on the same patches first."""
+    """A row for each fabric and mode, means and deviations over seeds; PCA-32 on the same patches first."""
     rows = []
     for fabric in fabrics:
         found: dict[str, list[dict[str, float]]] = {}
         for seed in range(seeds):
             where = folder / f"inspection-{fabric}-{seed}{f'-border-{border}' if border else ''}"
-            run = learnt(where, "inspection", fabric, seed, quick, border=border)
-            for decision in decisions(run.folder):
-                found.setdefault(decision, []).append(judged(run, fabric, decision))
+            run = cross_fit(where, "inspect", fabric, seed, quick, border=border)
+            for mode in modes(run.folder):
+                found.setdefault(mode, []).append(judged(run, fabric, mode))
             found.setdefault("PCA-32", []).append(pca(run, fabric))
             print(f"fabric {fabric}, seed {seed}: measured", file=sys.stderr, flush=True)
         for name, values in found.items():
             row = {key: spread(value[key] for value in values) for key in values[0]}
-            rows.append({"fabric": fabric, "decision": name, **row})
-    table(rows, "AUROC of each decision: patches, pictures, pixels; rates of pictures at the run's threshold")
+            rows.append({"fabric": fabric, "mode": name, **row})
+    table(rows, "AUROC of each mode: patches, pictures, pixels; rates of pictures at the run's threshold")
     return rows
 
 
 def speed(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dict[str, Any]]:
-    """Patches/s of each decision of the runs of `main`, as calibrate measures them: in turns, the best of a few rounds."""
+    """Patches/s of each mode of the runs of `main`, as calibrate measures them: in turns, the best of a few rounds."""
     rows = []
     for fabric in fabrics:
         for seed in range(seeds):
-            run = learnt(folder / f"inspection-{fabric}-{seed}", "inspection", fabric, seed, quick)
+            run = cross_fit(folder / f"inspection-{fabric}-{seed}", "inspect", fabric, seed, quick)
             found = run.calibrate()["speed"]
-            rows.append({"fabric": fabric, "seed": seed, **found, "fast / reconstruction": found["fast"] / found["reconstruction"]})
+            rows.append({"fabric": fabric, "seed": seed, **found, "fast / full": found["fast"] / found["full"]})
     table(rows, "Patches/s")
     return rows
 
 
-def learnt(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **options: Any) -> Run:
+def cross_fit(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **options: Any) -> Run:
     """A run of a recipe on the good strips of a fabric; by default with the selvages, as the data card has them."""
-    short = {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspection" else {})} if quick else {}
+    short = {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspect" else {})} if quick else {}
     run = Run(folder, recipe, seed=seed, **{"border": 0, **options, **short})
     if "calibrate" not in run.folder.content["steps"]:
         run.fit(aitex(fabric)["train"])
     return run
 
 
-def judged(run: Run, fabric: str, decision: str) -> dict[str, float]:
-    """AUROCs of a decision on all defective strips, and on those with odd numbers, which no choice was made by."""
+def judged(run: Run, fabric: str, mode: str) -> dict[str, float]:
+    """AUROCs of a mode on all defective strips, and on those with odd numbers, which no choice was made by."""
     strips = aitex(fabric)
     masks = strips["mask"][0].parent
     result: dict[str, float] = {}
     for name, defect in (("", strips["defect"]), (", odd strips", strips["defect"][1::2])):
-        found = run.evaluate(strips["validation"], {"defects": defect}, masks=masks, decision=decision)
+        found = run.evaluate(strips["validation"], {"defects": defect}, masks=masks, mode=mode)
         result[f"good strips{name}"] = found["masks"]["auroc_good_pictures"]
         result[f"same strips{name}"] = found["masks"]["auroc_same_pictures"]
         if not name:
-            result["pictures"] = found["foreign"]["defects"]["auroc"]
+            result["pictures"] = found["anomalous"]["defects"]["auroc"]
             result["good accepted"] = found["true_positive_rate"]
-            result["defective accepted"] = found["foreign"]["defects"]["false_positive_rate"]
+            result["defective accepted"] = found["anomalous"]["defects"]["false_positive_rate"]
             for key, measure in (("pixels", "pixel_auroc"), ("AUPRO", "aupro")):
                 value = found["masks"][measure]
                 result[key] = float("nan") if value is None else value
@@ -130,7 +130,7 @@ def labelled(run: Run, fabric: str) -> tuple[dict[str, Pool], np.ndarray]:
     pools = run.folder.path / "evaluation" / "pools"
     strips = aitex(fabric)
     run.evaluate(strips["validation"], {"defects": strips["defect"]})
-    found = {"good": Pool.open(pools / "belongs"), "defect": Pool.open(pools / "foreign-defects")}
+    found = {"good": Pool.open(pools / "belongs"), "defect": Pool.open(pools / "anomalous-defects")}
     return found, mask_pixels(found["defect"], strips["mask"][0].parent)
 
 
@@ -177,24 +177,26 @@ def paper(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> dict[str
             found: dict[str, list[dict[str, float]]] = {}
             crossed: dict[str, list[tuple[float, ...]]] = {}
             for seed in range(seeds):
-                run = learnt(folder / f"{kind.replace(' ', '-')}-{fabric}-{seed}", "inspection-vae", fabric, seed, quick, **options)
+                run = cross_fit(
+                    folder / f"{kind.replace(' ', '-')}-{fabric}-{seed}", "inspect-vae", fabric, seed, quick, **options
+                )
                 pools, pixels = labelled(run, fabric)
                 own = Pool.open(run.folder.folder("ingest"))
                 training = np.flatnonzero(split_of(run.folder, own).split == "train")
-                way = load_way(run.folder, "reconstruction")
-                losses = {name: way.encode(pool, rows_of, "auto") for name, pool, rows_of in (
+                encoder = load_encoder(run.folder, "full")
+                losses = {name: encoder.encode(pool, rows_of, "auto") for name, pool, rows_of in (
                     ("train", own, training), ("good", pools["good"], np.arange(len(pools["good"]))),
                     ("defect", pools["defect"], np.arange(len(pixels))))}  # fmt: skip
-                for measure in ("reconstruction", "worst", "latent"):
-                    if measure not in losses["train"].measures:
+                for measure in ("reconstruction", "top_error", "latent"):
+                    if measure not in losses["train"].losses:
                         continue
-                    train, good, defect = (losses[name].measures[measure] for name in ("train", "good", "defect"))
+                    train, good, defect = (losses[name].losses[measure] for name in ("train", "good", "defect"))
                     found.setdefault(measure, []).append(separations(good, defect, pixels))
                     crossed.setdefault(measure, []).append(entropies(train, good, defect[pixels >= DAMAGED_PIXELS]))
             for measure, values in found.items():
                 rows.append({"fabric": fabric, "network": kind, "loss": measure,
                              **{key: spread(value[key] for value in values) for key in values[0]}})  # fmt: skip
-                if measure != "worst":
+                if measure != "top_error":
                     names = ("H(T,V)", "H(T,D)", "H(V,D)")
                     columns = zip(names, zip(*crossed[measure], strict=True), strict=True)
                     entropy.append({"fabric": fabric, "network": kind, "loss": measure,
@@ -216,12 +218,14 @@ def weights(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[d
     for fabric in fabrics:
         strips = aitex(fabric)
         for seed in range(seeds):
-            run = Run(folder / f"lambda-{fabric}-{seed}", "inspection-vae", seed=seed, border=0)
+            run = Run(folder / f"lambda-{fabric}-{seed}", "inspect-vae", seed=seed, border=0)
             found = run.search_weight(strips["train"], defects=strips["defect"][0].parent, masks=strips["mask"][0].parent,
                                       iterations=200 if quick else None)  # fmt: skip
             for row in (*found["trained"], found["sigma"]):
                 name = "sigma-VAE" if row is found["sigma"] else f"{row['weight']:g}"
-                figures = {f"{score}, {kind}": row[kind][score] for kind in ("synthetic", "real") for score in row[kind]}
+                figures = {
+                    f"{score}, {kind}": row[kind][score] for kind in ("synthetic", "real") for score in row[kind]
+                }
                 rows.append({"fabric": fabric, "seed": seed, "weight": name, **figures})
             choice = f"chosen {found['chosen']:g}, by the real {found['chosen_by_real']:g}, lost {found['lost']:.3f}"
             rows.append({"fabric": fabric, "seed": seed, "weight": choice})
@@ -238,15 +242,15 @@ from pathlib import Path
 from winnow import Run
 from winnow.steps.score import judge
 root, options = Path(sys.argv[1]), json.loads(sys.argv[2])
-decision = options.pop("decision")
-run = Run(root / "run", "inspection", blank=0.0, **options)
+mode = options.pop("mode")
+run = Run(root / "run", "inspect", blank=0.0, **options)
 fitted = 0.0
 if "calibrate" not in run.folder.content["steps"]:
     begun = time.perf_counter(); run.fit(root / "train"); fitted = time.perf_counter() - begun
 scores, seconds = {}, 0.0
 for group in ("good", "same", "damaged"):
     begun = time.perf_counter()
-    scores[group] = judge(run.set(decision=decision).folder, [root / group], root / "scores" / decision / group).scores.tolist()
+    scores[group] = judge(run.set(mode=mode).folder, [root / group], root / "scores" / mode / group).scores.tolist()
     seconds += time.perf_counter() - begun
 memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 print("RESULT" + json.dumps({"fit_s": fitted, "score_s": seconds, "memory": memory, "scores": scores}))
@@ -260,8 +264,8 @@ def peers(folder: Path, fabrics: list[str], python: str, quick: bool) -> list[di
     short = {"iterations": 300, "fast": 200, "check_every": 100} if quick else {}
     for fabric in fabrics:
         root = patch_files(folder / f"peers-{fabric}", fabric, 200 if quick else 600)
-        words = {f"winnow, {decision}": [sys.executable, "-c", WINNOW, str(root), json.dumps({"decision": decision, **short})]
-                 for decision in ("reconstruction", "fast")}  # fmt: skip
+        words = {f"winnow, {mode}": [sys.executable, "-c", WINNOW, str(root), json.dumps({"mode": mode, **short})]
+                 for mode in ("full", "fast")}  # fmt: skip
         words |= {f"anomalib {name}": [python, PEER, kind, str(root), weights, "train", "good", "same", "damaged"]
                   for name, kind in (("PaDiM", "Padim"), ("PatchCore, 1 % coreset", "Patchcore"))}  # fmt: skip
         for name, command in words.items():
@@ -286,13 +290,13 @@ def patch_files(root: Path, fabric: str, most: int) -> Path:
     """PNG files of patches: train (500), and good, same and damaged to be judged; evenly chosen."""
     shutil.rmtree(root, ignore_errors=True)
     strips = aitex(fabric)
-    run = Run(root / "pool", "inspection", border=0)
+    run = Run(root / "pool", "inspect", border=0)
     run.ingest(strips["train"])
     own = Pool.open(run.folder.folder("ingest"))
     write_patches(root / "train", own, np.arange(len(own)), 500)
     pools = {}
     for name in ("validation", "defect"):
-        other = Run(root / name, "inspection", border=0)
+        other = Run(root / name, "inspect", border=0)
         other.ingest(strips[name])
         pools[name] = Pool.open(other.folder.folder("ingest"))
     defect = pools["defect"]
@@ -314,19 +318,19 @@ def write_patches(folder: Path, pool: Pool, rows: np.ndarray, most: int) -> None
 
 
 def strip(folder: Path, quick: bool) -> list[dict[str, Any]]:
-    """Milliseconds of one 4096x256 strip, its patches overlapping by half: where they go, for each decision."""
+    """Milliseconds of one 4096x256 strip, its patches overlapping by half: where they go, for each mode."""
     from winnow.data import images
-    from winnow.data.patches import blend, boxes_of, cut
-    from winnow.learn.encode import heat
+    from winnow.learn.encode import anomaly_maps
+    from winnow.pool.patches import blend, boxes_of, cut
     from winnow.report.inspection import overlay
-    from winnow.steps.parts import load_detector
+    from winnow.run.artifacts import load_detector
 
-    run = learnt(folder / "inspection-03-0", "inspection", "03", 0, quick)
+    run = cross_fit(folder / "inspection-03-0", "inspect", "03", 0, quick)
     data = aitex("03")["defect"][1].read_bytes()
     rows = []
-    for decision in decisions(run.folder):
-        detector = load_detector(run.folder, decision)
-        way = load_way(run.folder, decision, detector.scorer.reads())
+    for mode in modes(run.folder):
+        detector = load_detector(run.folder, mode)
+        encoder = load_encoder(run.folder, mode, detector.scorer.reads())
         rounds: list[dict[str, float]] = []
         for _ in range(2 if quick else 6):
             clock = [time.perf_counter()]
@@ -340,15 +344,19 @@ def strip(folder: Path, quick: bool) -> list[dict[str, Any]]:
             boxes, _ = boxes_of(picture, (64, 64), 32)
             patches = cut(picture, boxes)
             times["cut"] = lap()
-            scores = detector.score(way.encode(patches, np.arange(len(patches)), "cpu"))
+            scores = detector.score(encoder.encode(patches, np.arange(len(patches)), "cpu"))
             times["score"] = lap()
-            map_of = blend(heat(way.model, patches), boxes, picture.shape[:2]) if way.maps else np.zeros(picture.shape[:2])
-            times["heat map"] = lap()
+            map_of = (
+                blend(anomaly_maps(encoder.model, patches), boxes, picture.shape[:2])
+                if encoder.maps
+                else np.zeros(picture.shape[:2])
+            )
+            times["anomaly map"] = lap()
             overlay(picture, (map_of / max(map_of.max(), 1e-9)), [])
             times["overlay PNG"] = lap()
             rounds.append(times)
         best = {name: min(values[name] for values in rounds) for name in rounds[0]}
-        rows.append({"decision": decision, "patches": len(scores), **{name: round(value) for name, value in best.items()},
+        rows.append({"mode": mode, "patches": len(scores), **{name: round(value) for name, value in best.items()},
                      "verdict, ms": round(best["decode"] + best["cut"] + best["score"]), "all, ms": round(sum(best.values()))})  # fmt: skip
     table(rows, "One strip of 4096x256, patches of 64 every 32 pixels; ms, the best of six")
     return rows

@@ -48,7 +48,9 @@ def items(n: int) -> pa.Table:
     videos = [f"/data/shop/video {number % 500}.mp4" for number in range(frames)]
     pictures = [f"/data/shop/day {number % 97}/picture {number:08d}.jpg" for number in range(n - frames)]
     times = [number // 500 / 4 for number in range(frames)]
-    crops = [f"{source}@{time}#{number},0,64,128" for number, (source, time) in enumerate(zip(videos, times, strict=True))]
+    crops = [
+        f"{source}@{time}#{number},0,64,128" for number, (source, time) in enumerate(zip(videos, times, strict=True))
+    ]
     return pa.table({
         "id": crops + [f"{number:016x}" for number in range(n - frames)],
         "source": videos + pictures,
@@ -64,8 +66,11 @@ def catalogue_of(n: int) -> Catalogue:
     made = items(n)
     ids = made.column("id")
     rng = np.random.default_rng(0)
-    chosen = [Listed(ids[int(row)].as_py(), "stands for 900", rank) for rank, row in enumerate(rng.choice(n, 1000, replace=False), 1)]
-    odd = [Listed(ids[int(row)].as_py(), "foreign", score=0.001) for row in rng.choice(n, n // 100, replace=False)]
+    chosen = [
+        Listed(ids[int(row)].as_py(), "stands for 900", rank)
+        for rank, row in enumerate(rng.choice(n, 1000, replace=False), 1)
+    ]
+    odd = [Listed(ids[int(row)].as_py(), "anomalous", score=0.001) for row in rng.choice(n, n // 100, replace=False)]
     return Catalogue(made, None, chosen, odd)
 
 
@@ -93,7 +98,9 @@ class Line:
 
     def ask(self, path: str, body: Any = None) -> Any:
         """The JSON of an answer."""
-        self.line.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body), self.headers)
+        self.line.request(
+            "GET" if body is None else "POST", path, None if body is None else json.dumps(body), self.headers
+        )
         answer = self.line.getresponse()
         content = json.loads(answer.read())
         assert answer.status == 200, content
@@ -123,20 +130,34 @@ def measure(n: int, path: Path, times: int) -> tuple[dict[str, Any], list[dict[s
     start["from the command to the first answer, s"] = time.perf_counter() - before
     rows = []
     for name, query in QUERIES.items():
+
         def act(number: int, query: str = query) -> None:
-            filled = query.format(rng.randrange(n), video=rng.randrange(500), text=f"picture%20{rng.randrange(n):08d}"[:18])
+            filled = query.format(
+                rng.randrange(n), video=rng.randrange(500), text=f"picture%20{rng.randrange(n):08d}"[:18]
+            )
             line.ask(f"/api/items?{filled}")
 
         rows.append({"request": name, **milliseconds(act, times)})
-    known = [item for page in range(5) for item in line.ask(f"/api/items?lane=all&show=all&limit=200&after={page * n // 5}")["items"]]
+    known = [
+        item
+        for page in range(5)
+        for item in line.ask(f"/api/items?lane=all&show=all&limit=200&after={page * n // 5}")["items"]
+    ]
 
     def one_label(number: int) -> None:
         item, value = rng.choice(known)["id"], rng.choice(CLASSES)
         sent = {"uuid": f"b{os.getpid()}-{time.time_ns()}", "item": item, "kind": "label", "value": value}
         assert line.ask("/api/events", {"who": "bench", "events": [sent]})["saved"]
 
-    rows.append({"request": "an item with its neighbours", **milliseconds(lambda _: line.ask(f"/api/items/{rng.randrange(n)}"), times)})
-    rows.append({"request": "state: counts of lanes and classes", **milliseconds(lambda _: line.ask("/api/state"), times)})
+    rows.append(
+        {
+            "request": "an item with its neighbours",
+            **milliseconds(lambda _: line.ask(f"/api/items/{rng.randrange(n)}"), times),
+        }
+    )
+    rows.append(
+        {"request": "state: counts of lanes and classes", **milliseconds(lambda _: line.ask("/api/state"), times)}
+    )
     rows.append({"request": "what changed", **milliseconds(lambda _: line.ask("/api/events?since=3"), times)})
     rows.append({"request": "a label, on disk", **milliseconds(one_label, times)})
     start["memory, MiB"] = int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text())[1]) / 1024  # type: ignore[index]

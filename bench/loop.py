@@ -64,13 +64,15 @@ def main() -> None:
         known, tests = listing(folder / "pool.csv", "pool", every), listing(folder / "test.csv", "test", every)
         size = ("--size", 96, 96, "--weights", weights)
         steps = {"read, encode, choose": command(
-            given.cores, "run", "pick", folder / "pool.csv", "--to", run, *size, "--number", given.labels
+            given.cores, "run", "select", folder / "pool.csv", "--to", run, *size, "--number", given.labels
         )[0]}  # fmt: skip
         with (run / "selection.csv").open(encoding="utf-8", newline="") as file:
             chosen = [row["source"] for row in csv.DictReader(file)]
         with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("source", "label"), *((source, known[source]) for source in chosen)])
-        steps["labels taken over"], _ = command(given.cores, "label", "--run", run, "--import", folder / "labels.csv", "--classes", CLASSES)
+        steps["labels taken over"], _ = command(
+            given.cores, "label", "--run", run, "--import", folder / "labels.csv", "--classes", CLASSES
+        )
         tune = ("--fine-tune", "mobilenet_v2") if given.fine_tune else ()
         steps["classify"], words = command(given.cores, "classify", "--run", run, *tune)
         print(words)
@@ -83,7 +85,10 @@ def main() -> None:
         with (folder / "told" / "predictions.csv").open(encoding="utf-8", newline="") as file:
             said = {row["source"]: row["class"] for row in csv.DictReader(file)}
         worth = f1(said, tests)
-    table([{"step": step, "seconds": f"{value:.1f}"} for step, value in steps.items()], f"{len(known)} crops, {given.cores} cores")
+    table(
+        [{"step": step, "seconds": f"{value:.1f}"} for step, value in steps.items()],
+        f"{len(known)} crops, {given.cores} cores",
+    )
     print(f"Exported after {before_new:.0f} s; F1 of the referee on {len(tests)} crops of the test clips: {worth:.3f}.")
     finish("loop", started, steps=steps, exported_after=before_new, f1=worth)
 

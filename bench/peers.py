@@ -3,7 +3,7 @@
     python bench/peers.py [--quick] [--peer-python PATH]
 
 pyod's AutoEncoder and VAE on flattened pixels; anomalib's PaDiM and PatchCore on the local MobileNetV2 weights; Winnow's
-recipes `match` and `codes`. `--peer-python` is the Python of an environment with pyod and anomalib (the extra `bench` holds
+recipes `oneclass-from-scratch` and `codes`. `--peer-python` is the Python of an environment with pyod and anomalib (the extra `bench` holds
 pyod alone, for anomalib takes 6 GB); a peer that is not installed is left out by name. All see the same 367 frames of 12
 groups and are judged on 88 frames of four other clips against American football and other sports.
 """
@@ -76,15 +76,24 @@ def main() -> None:
     flat = flattened(lists, given.to / "flat.npz")
     rows = []
     for name, options in {
-        "winnow match (AE)": {"recipe": "match"},
-        "winnow codes (MobileNetV2)": {"recipe": "codes", "weights": weights},
+        "winnow match (AE)": {"recipe": "oneclass-from-scratch"},
+        "winnow embeddings (MobileNetV2)": {"recipe": "oneclass", "weights": weights},
     }.items():
         rows.append({"who": name, **winnow_row(given.to / name.split()[1], lists, options, given.quick)})
     for name, (code, words) in PEERS.items():
         if code is PYOD:
             command = ["-c", PYOD, *words, str(flat)]
         else:
-            command = [str(ANOMALIB), *words, str(root), str(weights), "train/good", "test/soccer", "test/american", "test/sports"]
+            command = [
+                str(ANOMALIB),
+                *words,
+                str(root),
+                str(weights),
+                "train/good",
+                "test/soccer",
+                "test/american",
+                "test/sports",
+            ]
         found = subprocess.run([peer.peer_python, *command], capture_output=True, text=True, check=False)
         line = next((line for line in found.stdout.splitlines() if line.startswith("RESULT")), None)
         if line is None:
@@ -99,7 +108,7 @@ def main() -> None:
 
 
 def row_of(fit_s: float, scores: dict[str, list[float]], threshold: float, **_: Any) -> dict[str, float]:
-    """AUROC against both foreign groups, and rates at the threshold."""
+    """AUROC against both anomalous groups, and rates at the threshold."""
     inside = np.array(scores["soccer"])
     return {
         "fit s": fit_s,
@@ -112,7 +121,7 @@ def row_of(fit_s: float, scores: dict[str, list[float]], threshold: float, **_: 
 def winnow_row(folder: Path, lists: dict[str, Path], options: dict, quick: bool) -> dict[str, float]:
     """A run of Winnow from the list to the threshold, and the scores of the test lists."""
     begun = time.perf_counter()
-    run = Run(folder, **options, false_alarms=0.05, **({"iterations": 200} if quick else {}))
+    run = Run(folder, **options, false_alarm_rate=0.05, **({"iterations": 200} if quick else {}))
     run.fit(lists["train"])
     fitted = time.perf_counter() - begun
     scores = {}

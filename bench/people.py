@@ -41,9 +41,9 @@ def main() -> None:
 
 def measured(film: Path, detector: Path, folder: Path, every: float, workers: int) -> dict[str, object]:
     """What an ingest of a film finds, and how fast."""
-    from winnow.data.ingest import ingest
-    from winnow.data.pool import Pool
     from winnow.options import IngestOptions
+    from winnow.pool.ingest import ingest
+    from winnow.pool.pool import Pool
 
     options = IngestOptions(people=True, detector=str(detector), size=(128, 64), every=every, workers=workers)
     alone = bare(detector)
@@ -78,7 +78,7 @@ def bare(detector: Path, runs: int = 30) -> float:
 
 def sheet(folder: Path, path: Path) -> None:
     """Crops from all over a film, in its order, with their seconds and confidence."""
-    from winnow.data.pool import Pool
+    from winnow.pool.pool import Pool
     from winnow.report.grids import picture_grid
 
     pool = Pool.open(folder)

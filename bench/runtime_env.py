@@ -89,7 +89,9 @@ def write_sources(folder: Path) -> Path:
 
 def megabytes(folder: Path) -> int:
     """The size of a folder's files."""
-    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6)
+    return round(
+        sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ python bench/selection.py [--quick] [--seeds 5] [--to FOLDER] [--peers PYTHON] [
                           [--sets player_crops,sports22,cats_dogs]
 
 `--peers` is a Python that has scikit-learn, apricot-select, scikit-activeml and lightly-mundig (the extra `bench`).
-Quality: a logistic regression (balanced, C = 1, standardised codes) on frozen MobileNetV2 codes of the chosen pictures,
+Quality: a logistic regression (balanced, C = 1, standardised embeddings) on frozen MobileNetV2 embeddings of the chosen pictures,
 judged on the test split. Each seed leaves out another tenth of the pool. `paper`: the choice by the recipe's autoencoder.
 """
 
@@ -26,14 +26,14 @@ import numpy as np
 from scipy.stats import t as student
 
 import winnow
-from winnow.data.pool import Pool
 from winnow.detect.detector import Detector
+from winnow.embeddings import Embeddings
 from winnow.learn.encode import encode
-from winnow.learn.encodings import Encodings
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import load_network
 from winnow.select.choose import choose
-from winnow.select.near import distinct
-from winnow.select.odd import unusual
-from winnow.steps.parts import load_network
+from winnow.select.duplicates import distinct
+from winnow.select.outliers import outliers_of
 
 from common import TEST_CLIPS, finish, need, table
 
@@ -42,16 +42,16 @@ SIZES = {"player_crops": (96, 96), "sports22": (160, 160), "cats_dogs": (160, 16
 JUNK_FROM = {"player_crops": "sports22", "sports22": "cats_dogs", "cats_dogs": "sports22"}
 JUNK = 0.05
 PEERS = ("KMeans + nearest", "apricot", "TypiClust", "lightly-mundig")
-OTHERS = ("kmeans", "typical", "k-center", "foreign")
+OTHERS = ("kmeans", "typiclust", "k-center", "anomalous")
 DRAWS = 5  # random choices a seed: one would be mostly luck
 
 
 @dataclass
 class Part:
-    """Codes of a pool or a test set with their labels and groups."""
+    """Embeddings of a pool or a test set with their labels and groups."""
 
-    codes: np.ndarray
-    measures: dict[str, np.ndarray]
+    vectors: np.ndarray
+    losses: dict[str, np.ndarray]
     labels: np.ndarray
     groups: np.ndarray
 
@@ -75,26 +75,32 @@ def rows_of(name: str, split: str) -> list[tuple[Path, str, str]]:
     return found
 
 
-def part_of(to: Path, name: str, split: str, size: tuple[int, int], recipe: str = "pick", seed: int = 0, most: int = 0) -> Part:
+def part_of(
+    to: Path, name: str, split: str, size: tuple[int, int], recipe: str = "select", seed: int = 0, most: int = 0
+) -> Part:
     """Ingests, trains where the recipe does, and encodes; what is kept in `to` is used again."""
     rows = rows_of(name, split)
     rows = rows[:: max(1, len(rows) // most)] if most else rows
     folder = to / f"{name}-{split}-{recipe}-{size[0]}-{seed}-{len(rows)}"
-    if not (folder / "codes" / "encodings.json").exists():
+    if not (folder / "vectors" / "embeddings.json").exists():
         listing = to / f"{folder.name}.csv"
         with listing.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("path", "group"), *((path, group) for path, group, _ in rows)])
-        options: dict[str, Any] = {"weights": need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth")} if recipe == "pick" else {}
+        options: dict[str, Any] = (
+            {"weights": need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth")} if recipe == "select" else {}
+        )
         run = winnow.Run(folder / "run", recipe, size=size, seed=seed, **options)
         run.ingest(listing)
         run.train(resume=True)
         pool = Pool.open(run.folder.folder("ingest"))
-        encode(load_network(run.folder), pool).save(folder / "codes")
-    found = Encodings.load(folder / "codes")
+        encode(load_network(run.folder), pool).save(folder / "vectors")
+    found = Embeddings.load(folder / "vectors")
     place = {str(source): row for row, source in enumerate(Pool.open(folder / "run" / "pool").column("source"))}
     order = [place[str(path)] for path, _, _ in rows]
     labels, groups = np.array([label for *_, label in rows]), np.array([group for _, group, _ in rows], dtype=object)
-    return Part(np.asarray(found.codes)[order], {key: value[order] for key, value in found.measures.items()}, labels, groups)
+    return Part(
+        np.asarray(found.vectors)[order], {key: value[order] for key, value in found.losses.items()}, labels, groups
+    )
 
 
 class Judge:
@@ -103,9 +109,9 @@ class Judge:
     def __init__(self, name: str, pool: Part, test: Part) -> None:
         from sklearn.preprocessing import StandardScaler
 
-        scale = StandardScaler().fit(pool.codes)
+        scale = StandardScaler().fit(pool.vectors)
         self.name, self.labels, self.truth = name, pool.labels, test.labels
-        self.codes, self.test = scale.transform(pool.codes), scale.transform(test.codes)
+        self.vectors, self.test = scale.transform(pool.vectors), scale.transform(test.vectors)
 
     def __call__(self, rows: np.ndarray) -> float:
         from sklearn.linear_model import LogisticRegression
@@ -117,7 +123,9 @@ class Judge:
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                model = LogisticRegression(C=1.0, max_iter=1000, class_weight="balanced").fit(self.codes[rows], labels)
+                model = LogisticRegression(C=1.0, max_iter=1000, class_weight="balanced").fit(
+                    self.vectors[rows], labels
+                )
             said = model.predict(self.test)
         if self.name == "player_crops":
             return float(f1_score(self.truth, said, pos_label="referee", zero_division=0))
@@ -126,44 +134,46 @@ class Judge:
 
 @dataclass
 class Seen:
-    """A pool as the default detector, fitted on it, sees it: scores (n,), p-values (n,), and what it calls foreign (n,)."""
+    """A pool as the default detector, fitted on it, sees it: scores (n,), p-values (n,), and what it calls anomalous (n,)."""
 
-    encodings: Encodings
+    embeddings: Embeddings
     scores: np.ndarray
     p_values: np.ndarray
-    foreign: np.ndarray
+    anomalous: np.ndarray
 
     @classmethod
     def of(cls, part: Part) -> Seen:
         """Fits the detector, and scores each picture as it was held out."""
-        encodings = Encodings.of(part.codes, measures=part.measures, groups=part.groups)
-        detector = Detector().fit(encodings)
-        scores = detector.score_own(encodings)
-        return cls(encodings, scores, detector.p_values(scores), scores > detector.threshold.value)
+        embeddings = Embeddings.of(part.vectors, losses=part.losses, groups=part.groups)
+        detector = Detector().fit(embeddings)
+        scores = detector.score_own(embeddings)
+        return cls(embeddings, scores, detector.p_values(scores), scores > detector.threshold.value)
 
 
 def ours(
     seen: Seen, budgets: Sequence[int], seed: int, method: str = "herding", **options: Any
 ) -> dict[int, np.ndarray]:
-    """Winnow's choice as `winnow select` makes it: without the odd lane and near-duplicates, one list for all budgets."""
-    encodings = seen.encodings
-    usual = np.setdiff1d(np.arange(len(encodings)), unusual(seen.scores, 3.0))
-    candidates = usual[distinct(encodings.codes[usual], 0.1)]
-    if method == "foreign":
+    """Winnow's choice as `winnow select` makes it: without the outliers and near-duplicates, one list for all budgets."""
+    embeddings = seen.embeddings
+    usual = np.setdiff1d(np.arange(len(embeddings)), outliers_of(seen.scores, 3.0))
+    candidates = usual[distinct(embeddings.vectors[usual], 0.1)]
+    if method == "anomalous":
         options["weights"] = -np.log(seen.p_values)
-    if method in ("kmeans", "typical"):  # anew for each budget: their lists are not choices for less
-        return {n: choose(encodings, n, method, seed=seed, candidates=candidates, **options).rows for n in budgets}
-    rows = choose(encodings, max(budgets), method, seed=seed, candidates=candidates, **options).rows
+    if method in ("kmeans", "typiclust"):  # anew for each budget: their lists are not choices for less
+        return {n: choose(embeddings, n, method, seed=seed, candidates=candidates, **options).rows for n in budgets}
+    rows = choose(embeddings, max(budgets), method, seed=seed, candidates=candidates, **options).rows
     return {n: rows[:n] for n in budgets}
 
 
-def peers(python: str, part: Part, budgets: Sequence[int], seed: int, names: Sequence[str]) -> dict[str, dict[int, np.ndarray]]:
-    """What other tools pick by the same codes, of length 1, in their own environment."""
+def peers(
+    python: str, part: Part, budgets: Sequence[int], seed: int, names: Sequence[str]
+) -> dict[str, dict[int, np.ndarray]]:
+    """What other tools pick by the same embeddings, of length 1, in their own environment."""
     with tempfile.TemporaryDirectory() as folder:
-        codes = part.codes / np.linalg.norm(part.codes, axis=1, keepdims=True)
-        np.save(Path(folder) / "codes.npy", codes)
+        vectors = part.vectors / np.linalg.norm(part.vectors, axis=1, keepdims=True)
+        np.save(Path(folder) / "vectors.npy", vectors)
         script = str(Path(__file__).parent / "selection_peers.py")
-        words = [f"{folder}/codes.npy", str(seed), ",".join(names), ",".join(map(str, budgets)), f"{folder}/rows.npz"]
+        words = [f"{folder}/vectors.npy", str(seed), ",".join(names), ",".join(map(str, budgets)), f"{folder}/rows.npz"]
         subprocess.run([python, script, *words], check=True)
         found = np.load(f"{folder}/rows.npz")
         return {name: {n: found[f"{name}/{n}"] for n in budgets} for name in names}
@@ -177,15 +187,20 @@ def kept_by(seed: int, count: int, share: float = 0.9) -> np.ndarray:
 def thinned(part: Part, seed: int) -> Part:
     """A random nine tenths of a pool: what makes two seeds of a method without chance differ."""
     rows = kept_by(seed, len(part.labels))
-    return Part(part.codes[rows], {key: value[rows] for key, value in part.measures.items()}, part.labels[rows], part.groups[rows])
+    return Part(
+        part.vectors[rows],
+        {key: value[rows] for key, value in part.losses.items()},
+        part.labels[rows],
+        part.groups[rows],
+    )
 
 
 def spoilt(part: Part, junk: Part, seed: int) -> tuple[Part, np.ndarray]:
     """The pool with 5 % junk at the end, and which rows are junk."""
     rows = np.random.default_rng(seed).permutation(len(junk.labels))[: round(JUNK * len(part.labels))]
-    measures = {key: np.r_[value, junk.measures[key][rows]] for key, value in part.measures.items()}
+    losses = {key: np.r_[value, junk.losses[key][rows]] for key, value in part.losses.items()}
     whole = Part(
-        np.r_[part.codes, junk.codes[rows]], measures, np.r_[part.labels, np.full(len(rows), "junk")],
+        np.r_[part.vectors, junk.vectors[rows]], losses, np.r_[part.labels, np.full(len(rows), "junk")],
         np.r_[part.groups, junk.groups[rows]],
     )  # fmt: skip
     return whole, np.arange(len(whole.labels)) >= len(part.labels)
@@ -221,13 +236,19 @@ def quality(given: argparse.Namespace, name: str, with_junk: bool) -> dict[str, 
         print(f"{name}{' with junk' if junk else ''}: seed {seed} done", file=sys.stderr, flush=True)
     lines = []
     for method, found in values.items():
-        lines.append({"method": method} | {str(n): interval(column) for n, column in zip(budgets, np.array(found).T, strict=True)})
+        lines.append(
+            {"method": method}
+            | {str(n): interval(column) for n, column in zip(budgets, np.array(found).T, strict=True)}
+        )
         lines[-1]["mean to 200"] = f"{np.mean(np.array(found)[:, :4]):.3f}"
         lines[-1]["mean"] = f"{np.mean(found):.3f}"
         if junk:
             lines[-1]["junk of 125"] = f"{np.mean(picked[method], axis=0)[budgets.index(125)]:.1f}"
     measure = "F1 of the referee" if name == "player_crops" else "accuracy"
-    table(lines, f"{name}, {measure}{', 5 % junk in the pool' if junk else ''}: {given.seeds} seeds, ± 95 % interval of the mean")
+    table(
+        lines,
+        f"{name}, {measure}{', 5 % junk in the pool' if junk else ''}: {given.seeds} seeds, ± 95 % interval of the mean",
+    )
     return {method: {"budgets": budgets, "values": found} for method, found in values.items()}
 
 
@@ -235,16 +256,18 @@ def interval(column: np.ndarray) -> str:
     """Mean and the half width of its 95 % interval."""
     if len(column) < 2:
         return f"{column.mean():.3f}"
-    return f"{column.mean():.3f} ± {student.ppf(0.975, len(column) - 1) * column.std(ddof=1) / np.sqrt(len(column)):.3f}"
+    return (
+        f"{column.mean():.3f} ± {student.ppf(0.975, len(column) - 1) * column.std(ddof=1) / np.sqrt(len(column)):.3f}"
+    )
 
 
 def paper(given: argparse.Namespace) -> dict[str, Any]:
-    """The choice by the codes of the recipe's autoencoder, whose training is a seed of its own; judged by the same codes."""
+    """The choice by the embeddings of the recipe's autoencoder, whose training is a seed of its own; judged by the same embeddings."""
     name = "player_crops"
     pool, test = part_of(given.to, name, "pool", SIZES[name]), part_of(given.to, name, "test", SIZES[name])
     judge, values = Judge(name, pool, test), {}
     for seed in range(min(given.seeds, 3)):
-        own = Seen.of(part_of(given.to, name, "pool", (64, 64), "selection", seed))
+        own = Seen.of(part_of(given.to, name, "pool", (64, 64), "select-ae", seed))
         for label, method, options in (
             ("k-means, random picture (the paper)", "kmeans", {"pick": "random"}),
             ("k-means, nearest picture", "kmeans", {}),
@@ -253,10 +276,11 @@ def paper(given: argparse.Namespace) -> dict[str, Any]:
             rows = ours(own, BUDGETS, seed, method, **options)
             values.setdefault(label, []).append([judge(rows[n]) for n in BUDGETS])
     lines = [
-        {"by codes of the autoencoder": label} | {str(n): interval(column) for n, column in zip(BUDGETS, np.array(found).T, strict=True)}
+        {"by embeddings of the autoencoder": label}
+        | {str(n): interval(column) for n, column in zip(BUDGETS, np.array(found).T, strict=True)}
         for label, found in values.items()
     ]
-    table(lines, "player_crops, F1 of the referee, pictures chosen by the recipe `selection`")
+    table(lines, "player_crops, F1 of the referee, pictures chosen by the recipe `select-ae`")
     return values
 
 
@@ -265,7 +289,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed on 600 pictures of each pool")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--to", type=Path, help="keep codes here")
+    parser.add_argument("--to", type=Path, help="keep embeddings here")
     parser.add_argument("--peers", default="", help="a Python with the other tools")
     parser.add_argument("--parts", default="quality,junk,paper")
     parser.add_argument("--sets", default=",".join(SIZES))

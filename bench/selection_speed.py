@@ -2,8 +2,8 @@
 
 python bench/selection_speed.py [--quick] [--to FOLDER]
 
-Codes are drawn: 2,000 clusters of unequal size. Each process makes the codes, then takes the time from codes in memory to
-rows in memory; both in turn, the best of two, on all cores. Memory: the most the process held, codes included.
+Embeddings are drawn: 2,000 clusters of unequal size. Each process makes the embeddings, then takes the time from embeddings in memory to
+rows in memory; both in turn, the best of two, on all cores. Memory: the most the process held, embeddings included.
 """
 
 from __future__ import annotations
@@ -22,36 +22,43 @@ from winnow.report.style import COLOURS, DIM, as_png, canvas, heading, legend, q
 
 from common import arguments, finish, table
 
-SIZES = ((3_000, 256, 100), (10_000, 256, 300), (30_000, 256, 1000), (100_000, 256, 1000), (300_000, 128, 1000), (1_000_000, 128, 1000))
+SIZES = (
+    (3_000, 256, 100),
+    (10_000, 256, 300),
+    (30_000, 256, 1000),
+    (100_000, 256, 1000),
+    (300_000, 128, 1000),
+    (1_000_000, 128, 1000),
+)
 
 
 def drawn(n: int, d: int) -> np.ndarray:
-    """Codes (n, d) float32."""
+    """Embeddings (n, d) float32."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(2000, d)).astype(np.float32)
     cluster = rng.choice(2000, n, p=rng.dirichlet(np.full(2000, 0.5)))
-    codes = rng.standard_normal((n, d), dtype=np.float32)
-    codes *= 0.7
-    codes += centres[cluster]
-    return codes
+    vectors = rng.standard_normal((n, d), dtype=np.float32)
+    vectors *= 0.7
+    vectors += centres[cluster]
+    return vectors
 
 
-def herding(codes: np.ndarray, k: int) -> np.ndarray:
-    """Winnow's default, from raw codes."""
-    from winnow.learn.encodings import Encodings
+def herding(vectors: np.ndarray, k: int) -> np.ndarray:
+    """Winnow's default, from raw embeddings."""
+    from winnow.embeddings import Embeddings
     from winnow.select.geometry import whitened
     from winnow.select.herding import herding as select
 
-    return select(Encodings.of(whitened(codes)), k, np.random.default_rng(0))
+    return select(Embeddings.of(whitened(vectors)), k, np.random.default_rng(0))
 
 
-def faiss_kmeans(codes: np.ndarray, k: int) -> np.ndarray:
+def faiss_kmeans(vectors: np.ndarray, k: int) -> np.ndarray:
     """faiss's k-means with its own 25 rounds and sample, and the picture nearest to each centre."""
     import faiss
 
-    model = faiss.Kmeans(codes.shape[1], k, niter=25, seed=1)
-    model.train(codes)
-    distance, cluster = model.index.search(codes, 1)
+    model = faiss.Kmeans(vectors.shape[1], k, niter=25, seed=1)
+    model.train(vectors)
+    distance, cluster = model.index.search(vectors, 1)
     order = np.lexsort((distance[:, 0], cluster[:, 0]))
     return order[np.unique(cluster[order, 0], return_index=True)[1]]
 
@@ -61,10 +68,10 @@ METHODS = {"herding": herding, "faiss k-means + nearest": faiss_kmeans}
 
 def one(method: str, n: int, d: int, k: int) -> None:
     """Prints seconds, pictures found and peak memory of this process."""
-    codes = drawn(n, d)
-    METHODS[method](codes[:2000], 20)  # libraries loaded, threads started
+    vectors = drawn(n, d)
+    METHODS[method](vectors[:2000], 20)  # libraries loaded, threads started
     started = time.perf_counter()
-    rows = METHODS[method](codes, k)
+    rows = METHODS[method](vectors, k)
     seconds = time.perf_counter() - started
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({"seconds": seconds, "found": len(set(rows.tolist())), "gib": most}))
@@ -82,7 +89,7 @@ def growth(lines: list[dict[str, Any]]) -> Figure:
     axes.set(xscale="log", yscale="log")
     axes.set_xlabel("pictures", color=DIM, fontsize=9)
     axes.set_ylabel("seconds", color=DIM, fontsize=9)
-    heading(figure, "A choice from codes in memory", "two cores")
+    heading(figure, "A choice from embeddings in memory", "two cores")
     legend(axes, axes.get_lines(), METHODS, loc="upper left")
     return figure
 
@@ -98,16 +105,27 @@ def main() -> None:
         for _ in range(2):
             for method in METHODS:
                 words = [sys.executable, __file__, "one", method, *map(str, (n, d, k))]
-                found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+                found = json.loads(
+                    subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
+                )
                 if method not in best or found["seconds"] < best[method]["seconds"]:
                     best[method] = found
         ours, theirs = best.values()
-        row = {"pictures": f"{n:,}", "dimensions": d, "chosen": f"{k:,}", "found": f"{ours['found']:,}, {theirs['found']:,}"}
-        row |= {"herding, s": ours["seconds"], "faiss k-means, s": theirs["seconds"], "ratio": theirs["seconds"] / ours["seconds"]}
+        row = {
+            "pictures": f"{n:,}",
+            "dimensions": d,
+            "chosen": f"{k:,}",
+            "found": f"{ours['found']:,}, {theirs['found']:,}",
+        }
+        row |= {
+            "herding, s": ours["seconds"],
+            "faiss k-means, s": theirs["seconds"],
+            "ratio": theirs["seconds"] / ours["seconds"],
+        }
         lines.append(row | {"herding, GiB": ours["gib"], "faiss k-means, GiB": theirs["gib"]})
         print(lines[-1], file=sys.stderr, flush=True)
     (given.to / "selection-growth.png").write_bytes(growth(lines))
-    table(lines, "A choice of K among N pictures, from codes in memory")
+    table(lines, "A choice of K among N pictures, from embeddings in memory")
     finish("selection_speed", started, rows=lines)
     return None
 

@@ -70,7 +70,7 @@ def winnow_loop(
 ) -> tuple[float, float]:
     """Pictures/s of Winnow's optimiser steps, and of the whole training with its default validations and checkpoints."""
     options = TrainOptions(
-        iterations=steps, batch=BATCH, rate=RATE, schedule="constant", shift=0.05 * varied, flip=varied
+        iterations=steps, batch_size=BATCH, lr=RATE, schedule="constant", translate=0.05 * varied, hflip=varied
     )
     rows = {"train": np.arange(1000), "validate": np.arange(1000, 1128), "calibrate": np.arange(1128, 1500)}
     model = build(ModelOptions(), size, 3, seed=0)

@@ -38,7 +38,7 @@ def main() -> None:
     write_stills(second, truth, data)
     share = sum(end - start for start, end in adverts) / SECONDS
     print(f"{first}: {share:.0%} of it are adverts; nobody has labelled them.", flush=True)
-    run = winnow.Run(to, "match", every=0.5, iterations=1500, dirt=0.15, false_alarms=0.02)
+    run = winnow.Run(to, "oneclass-from-scratch", every=0.5, iterations=1500, contamination=0.15, false_alarm_rate=0.02)
     for line in run_steps(run.folder, [first], resume=True):
         print(line, flush=True)
     print(show.score(run.score(second)))
@@ -50,10 +50,12 @@ def main() -> None:
     print(f"\nReport: {run.report()}   ({time.perf_counter() - started:.0f} s in all)")
 
 
-def classify(run: winnow.Run, adverts: list[tuple[float, float]], video: Path, breaks: list[tuple[float, float]]) -> None:
+def classify(
+    run: winnow.Run, adverts: list[tuple[float, float]], video: Path, breaks: list[tuple[float, float]]
+) -> None:
     """Labels chosen frames of the first match as a person would, learns from them, and tells the second by the exported file."""
     to = run.folder.path
-    run.select(LABELS, odd=0)  # here the adverts are no junk but a class
+    run.select(LABELS, outliers=0)  # here the adverts are no junk but a class
     with (to / "selection.csv").open(encoding="utf-8", newline="") as file:
         chosen = [(row["id"], _kind(float(row["time"]), adverts)) for row in csv.DictReader(file)]
     with (to / "labels.csv").open("w", encoding="utf-8", newline="") as file:

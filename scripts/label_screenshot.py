@@ -50,13 +50,15 @@ def main() -> None:
             page.screenshot(path=options.to)
             chromium.close()
     with Image.open(options.to) as picture:  # a palette is enough for a page, and a third of the bytes
-        picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE).save(options.to, optimize=True)
+        picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE).save(
+            options.to, optimize=True
+        )
 
 
 def draw(folder: Path) -> tuple[Path, list[tuple[float, float]]]:
     """A run with a drawn match of which some frames were chosen, and the match's adverts (start, end) in seconds."""
     breaks = write_match(folder / "match-1.mp4", seed=1, seconds=SECONDS)
-    run = winnow.Run(folder / "match", "match", every=0.5, iterations=300)
+    run = winnow.Run(folder / "match", "oneclass-from-scratch", every=0.5, iterations=300)
     run.fit([folder / "match-1.mp4"])
     run.select(CHOSEN)
     return folder / "match", breaks
@@ -65,7 +67,20 @@ def draw(folder: Path) -> tuple[Path, list[tuple[float, float]]]:
 @contextmanager
 def label_server(run: Path) -> Iterator[str]:
     """The address of `winnow label` on a run, while the block lasts."""
-    command = [sys.executable, "-m", "winnow.cli", "label", "--run", run, "--classes", ",".join(CLASSES), "--who", "me", "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "winnow.cli",
+        "label",
+        "--run",
+        run,
+        "--classes",
+        ",".join(CLASSES),
+        "--who",
+        "me",
+        "--port",
+        "0",
+    ]
     server = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     try:
         assert server.stdout

@@ -145,8 +145,8 @@ def _player(
 ) -> None:
     step = size * 0.35 * math.sin(stride)
     draw.ellipse((x - size * 0.6, y + size * 1.05, x + size * 0.6, y + size * 1.3), fill=(30, 80, 32))
-    for way in (step, -step):
-        draw.line((x, y + size * 0.4, x + way, y + size * 1.1), fill=(30, 30, 40), width=max(1, round(size * 0.25)))
+    for encoder in (step, -step):
+        draw.line((x, y + size * 0.4, x + encoder, y + size * 1.1), fill=(30, 30, 40), width=max(1, round(size * 0.25)))
     draw.rectangle((x - size * 0.3, y - size * 0.4, x + size * 0.3, y + size * 0.5), fill=shirt)
     draw.ellipse((x - size * 0.22, y - size * 0.85, x + size * 0.22, y - size * 0.4), fill=(190, 140, 110))
 

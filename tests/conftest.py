@@ -62,15 +62,15 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def anomalous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two groups of ten pictures that do not belong."""
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "foreign", 2, 10, blocks, seed=1)
+    return write_pictures(tmp_path_factory.mktemp("pictures") / "anomalous", 2, 10, blocks, seed=1)
 
 
 @pytest.fixture(scope="session")
 def finished_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small finished run; tests that change it copy it first."""
     to = tmp_path_factory.mktemp("runs") / "small"
-    done = winnow_command("run", "match", pictures, "--to", to, *SMALL)
+    done = winnow_command("run", "oneclass-from-scratch", pictures, "--to", to, *SMALL)
     assert done.returncode == 0, done.stderr
     return to

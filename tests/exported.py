@@ -17,18 +17,20 @@ SHARP = 20.0
 
 
 def expected(pictures: np.ndarray) -> dict[str, np.ndarray]:
-    """What such a file gives of pictures (n, h, w, c): classes by their mean colour, and the bright are foreign."""
+    """What such a file gives of pictures (n, h, w, c): classes by their mean colour, and the bright are anomalous."""
     mean = pictures.mean(axis=(1, 2), dtype=np.float64) / 255
     raised = np.exp(SHARP * (mean - mean.max(axis=1, keepdims=True)))
     score = mean.mean(axis=1)
     return {"probabilities": raised / raised.sum(axis=1, keepdims=True), "score": score, "p_value": 1 - score}
 
 
-def metadata(classes: list[str] | None, threshold: float | None, ingest: IngestOptions, **changed: Any) -> dict[str, Any]:
+def metadata(
+    classes: list[str] | None, threshold: float | None, ingest: IngestOptions, **changed: Any
+) -> dict[str, Any]:
     """What the file says of itself."""
     return {
         "format": 1, "version": "0.1.0", "classes": classes, "threshold": threshold,
-        "false_alarms": None if threshold is None else 0.01, "size": list(ingest.size), "channels": 1 if ingest.grey else 3,
+        "false_alarm_rate": None if threshold is None else 0.01, "size": list(ingest.size), "channels": 1 if ingest.grey else 3,
         "ingest": ingest.model_dump(mode="json", exclude={"detector"}), "picture_threshold": None, **changed,
     }  # fmt: skip
 
@@ -48,7 +50,10 @@ def write_exported(
     ingest = ingest or IngestOptions(size=(24, 32), workers=1)
     channels = 1 if ingest.grey else 3
     side: list[Any] = list(ingest.size) if ingest.patches else ["height", "width"]
-    have = outputs or (*(["probabilities"] if classes else []), *(["score", "p_value"] if threshold is not None else []))
+    have = outputs or (
+        *(["probabilities"] if classes else []),
+        *(["score", "p_value"] if threshold is not None else []),
+    )
     shapes = {"probabilities": ["n", channels], "score": ["n"], "p_value": ["n"]}
     node = helper.make_node
     nodes = [

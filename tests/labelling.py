@@ -17,11 +17,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from winnow.data.pool import Pool
+from winnow.pool.pool import Pool
 
 from conftest import stripes, winnow_command
 
-NAMES = ("plain.png", "with space.png", "grüße, \"quoted\".png", "<script>alert(1)<⁄script>.png", "<img src=x onerror=alert(1)>.png")
+NAMES = (
+    "plain.png",
+    "with space.png",
+    'grüße, "quoted".png',
+    "<script>alert(1)<⁄script>.png",
+    "<img src=x onerror=alert(1)>.png",
+)
 
 
 def make_run(folder: Path, names: tuple[str, ...] = NAMES, groups: int = 3) -> Path:
@@ -39,9 +45,13 @@ def make_run(folder: Path, names: tuple[str, ...] = NAMES, groups: int = 3) -> P
 class Server:
     """`winnow label` on a run, until the block ends; `address` is what it printed."""
 
-    def __init__(self, run: Path, *words: object, port: int = 0, program: tuple[str, ...] = ("-m", "winnow.cli")) -> None:
+    def __init__(
+        self, run: Path, *words: object, port: int = 0, program: tuple[str, ...] = ("-m", "winnow.cli")
+    ) -> None:
         command = [sys.executable, *program, "label", "--run", run, "--port", port, *words]
-        self.process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(
+            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         self.said = []
         for line in self.process.stdout:
             self.said.append(line.strip())
@@ -67,7 +77,9 @@ class Server:
         """One request with the token and everything else in order, unless a header says otherwise ("" leaves it out)."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        ours = {"authorization": f"Bearer {self.token}"} | ({} if data is None else {"content-type": "application/json"})
+        ours = {"authorization": f"Bearer {self.token}"} | (
+            {} if data is None else {"content-type": "application/json"}
+        )
         given = ours | {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, path, data, {name: value for name, value in given.items() if value})
         answer = connection.getresponse()

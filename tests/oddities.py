@@ -84,9 +84,18 @@ def tiff(array: np.ndarray, tags: dict[int, tuple[str, list[int]] | None], big_e
     pixels = array.astype(array.dtype.newbyteorder(order)).tobytes()
     height, width = array.shape[:2]
     samples = array.shape[2] if array.ndim == 3 else 1
-    fields = {256: ("H", [width]), 257: ("H", [height]), 258: ("H", [array.itemsize * 8] * samples), 259: ("H", [1]),
-              262: ("H", [2 if samples == 3 else 1]), 273: ("I", [8]), 277: ("H", [samples]), 278: ("H", [height]),
-              279: ("I", [len(pixels)]), **tags}
+    fields = {
+        256: ("H", [width]),
+        257: ("H", [height]),
+        258: ("H", [array.itemsize * 8] * samples),
+        259: ("H", [1]),
+        262: ("H", [2 if samples == 3 else 1]),
+        273: ("I", [8]),
+        277: ("H", [samples]),
+        278: ("H", [height]),
+        279: ("I", [len(pixels)]),
+        **tags,
+    }
     pixels += b"\0" * (len(pixels) % 2)
     start = 8 + len(pixels)
     fields = {number: given for number, given in fields.items() if given}
@@ -110,9 +119,15 @@ def exif(orientation: int) -> Image.Exif:
     return tags
 
 
-_TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-          5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
-          8: Image.Transpose.ROTATE_270}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 
 def as_stored(orientation: int) -> Image.Image:
@@ -121,17 +136,25 @@ def as_stored(orientation: int) -> Image.Image:
 
 
 def turned() -> list[Oddity]:
-    found = [Oddity(f"exif-{turn}.jpg", saved(as_stored(turn), "JPEG", quality=95, exif=exif(turn)), CARD, tolerance=4)
-             for turn in range(1, 9)]
+    found = [
+        Oddity(f"exif-{turn}.jpg", saved(as_stored(turn), "JPEG", quality=95, exif=exif(turn)), CARD, tolerance=4)
+        for turn in range(1, 9)
+    ]
     for turn in range(2, 9):
-        found += [Oddity(f"turned-{turn}.tif", saved(as_stored(turn), "TIFF", exif=exif(turn)), CARD),
-                  Oddity(f"turned-{turn}-lzw.tif", saved(as_stored(turn), "TIFF", exif=exif(turn),
-                                                         compression="tiff_lzw"), CARD)]
+        found += [
+            Oddity(f"turned-{turn}.tif", saved(as_stored(turn), "TIFF", exif=exif(turn)), CARD),
+            Oddity(
+                f"turned-{turn}-lzw.tif", saved(as_stored(turn), "TIFF", exif=exif(turn), compression="tiff_lzw"), CARD
+            ),
+        ]
     for turn in (3, 6, 8):
-        found += [Oddity(f"turned-{turn}.png", saved(as_stored(turn), "PNG", exif=exif(turn)), CARD),
-                  Oddity(f"turned-{turn}.webp", saved(as_stored(turn), "WEBP", lossless=True, exif=exif(turn)), CARD),
-                  Oddity(f"turned-{turn}.avif", saved(as_stored(turn), "AVIF", quality=95, exif=exif(turn)), CARD,
-                         tolerance=4)]
+        found += [
+            Oddity(f"turned-{turn}.png", saved(as_stored(turn), "PNG", exif=exif(turn)), CARD),
+            Oddity(f"turned-{turn}.webp", saved(as_stored(turn), "WEBP", lossless=True, exif=exif(turn)), CARD),
+            Oddity(
+                f"turned-{turn}.avif", saved(as_stored(turn), "AVIF", quality=95, exif=exif(turn)), CARD, tolerance=4
+            ),
+        ]
     return [*found, Oddity("exif-99.jpg", saved(card(), "JPEG", quality=95, exif=exif(99)), CARD, tolerance=4)]
 
 
@@ -146,7 +169,8 @@ def jpegs() -> list[Oddity]:
         "no-subsampling": saved(card(), "JPEG", quality=95, subsampling=0),
         "rgb-inside": saved(card(), "JPEG", quality=95, keep_rgb=True),
         "restarts": saved(card(), "JPEG", quality=95, restart_marker_blocks=1),
-        "junk-behind": plain + b"<html>junk</html>" * 99, "zeros-behind": plain + b"\0" * 4096,
+        "junk-behind": plain + b"<html>junk</html>" * 99,
+        "zeros-behind": plain + b"\0" * 4096,
         "broken-exif": broken_exif,
         "large-profile": saved(card(), "JPEG", quality=95, icc_profile=b"\0" * 200_000),
         "long-comment": saved(card(), "JPEG", quality=95, comment=b"x" * 60_000),
@@ -154,12 +178,16 @@ def jpegs() -> list[Oddity]:
     }
     found = [Oddity(f"{name}.jpg", data, CARD, tolerance=4) for name, data in varieties.items()]
     grey = Image.fromarray(greys(255, np.uint8))
-    return [*found, Oddity("grey.jpg", saved(grey, "JPEG", quality=95), shown(GREYS)),
-            Oddity("grey-wanted.jpg", plain, grey_of(CARD), tolerance=3, options={"grey": True}),
-            Oddity("cmyk-adobe.jpg", saved(cmyk, "JPEG", quality=98), inks, tolerance=6),
-            Oddity("jpeg-called.png", plain, CARD, tolerance=4), Oddity("jpeg-called.txt", plain, CARD, tolerance=4),
-            Oddity("one-pixel.jpg", saved(Image.new("RGB", (1, 1), RED), "JPEG"), [[RED] * 2] * 2, tolerance=6),
-            Oddity("thread.jpg", saved(Image.new("RGB", (1, 3000), RED), "JPEG"), [[RED] * 2] * 2, tolerance=6)]
+    return [
+        *found,
+        Oddity("grey.jpg", saved(grey, "JPEG", quality=95), shown(GREYS)),
+        Oddity("grey-wanted.jpg", plain, grey_of(CARD), tolerance=3, options={"grey": True}),
+        Oddity("cmyk-adobe.jpg", saved(cmyk, "JPEG", quality=98), inks, tolerance=6),
+        Oddity("jpeg-called.png", plain, CARD, tolerance=4),
+        Oddity("jpeg-called.txt", plain, CARD, tolerance=4),
+        Oddity("one-pixel.jpg", saved(Image.new("RGB", (1, 1), RED), "JPEG"), [[RED] * 2] * 2, tolerance=6),
+        Oddity("thread.jpg", saved(Image.new("RGB", (1, 3000), RED), "JPEG"), [[RED] * 2] * 2, tolerance=6),
+    ]
 
 
 def grey_of(colours: np.ndarray) -> np.ndarray:
@@ -177,16 +205,23 @@ def pngs() -> list[Oddity]:
     deep_grey = np.stack([greys(65535, ">u2"), opaque[..., 0].astype(">u2") * 257], axis=2).astype(">u2")
     palette = b"".join(bytes(c) for c in (RED, GREEN, BLUE, LIGHT))
     places = quarters([[0, 1], [2, 3]])
-    packed = {bits: np.packbits(np.unpackbits(places[..., None], axis=2)[..., -bits:].reshape(48, -1), axis=1)
-              for bits in (2, 4)}
+    packed = {
+        bits: np.packbits(np.unpackbits(places[..., None], axis=2)[..., -bits:].reshape(48, -1), axis=1)
+        for bits in (2, 4)
+    }
     rgba = Image.frombytes("RGBA", size, half.astype(np.uint8).tobytes())
     clear = chunk(b"tRNS", bytes([255, 0, 128, 255]))
     four = (GREYS // 85).astype(int)
     animated = saved(card(), "PNG", save_all=True, append_images=[card().rotate(180)])
     return [
         Oddity("grey-16.png", saved(Image.fromarray(greys(65535, np.uint16)), "PNG"), shown(GREYS), tolerance=1),
-        Oddity("grey-12-in-16.png", saved(Image.fromarray(greys(4095, np.uint16)), "PNG"), shown(GREYS), tolerance=1,
-               options={"white": 4095}),
+        Oddity(
+            "grey-12-in-16.png",
+            saved(Image.fromarray(greys(4095, np.uint16)), "PNG"),
+            shown(GREYS),
+            tolerance=1,
+            options={"white": 4095},
+        ),
         Oddity("grey-16-alpha.png", png(size, 16, 4, filtered(deep_grey)), shown(GREYS), tolerance=1),
         Oddity("rgb-16.png", png(size, 16, 2, filtered(deep)), CARD, tolerance=1),
         Oddity("rgba-16.png", png(size, 16, 6, filtered(deep_alpha)), on_white),
@@ -194,16 +229,36 @@ def pngs() -> list[Oddity]:
         Oddity("palette-2-bit.png", png(size, 2, 3, filtered(packed[2]), chunk(b"PLTE", palette)), CARD, tolerance=0),
         Oddity("palette-4-bit.png", png(size, 4, 3, filtered(packed[4]), chunk(b"PLTE", palette)), CARD, tolerance=0),
         Oddity("palette-clear.png", png(size, 8, 3, filtered(places), chunk(b"PLTE", palette), clear), on_white),
-        Oddity("grey-2-bit.png", png(size, 2, 0, filtered(np.packbits(np.unpackbits(
-            quarters(four)[..., None], axis=2)[..., -2:].reshape(48, -1), axis=1))), shown(four * 85), tolerance=0),
-        Oddity("one-bit.png", saved(Image.fromarray(quarters([[0, 255], [255, 0]])).convert("1"), "PNG"),
-               shown([[0, 255], [255, 0]]), tolerance=0),
+        Oddity(
+            "grey-2-bit.png",
+            png(
+                size,
+                2,
+                0,
+                filtered(
+                    np.packbits(np.unpackbits(quarters(four)[..., None], axis=2)[..., -2:].reshape(48, -1), axis=1)
+                ),
+            ),
+            shown(four * 85),
+            tolerance=0,
+        ),
+        Oddity(
+            "one-bit.png",
+            saved(Image.fromarray(quarters([[0, 255], [255, 0]])).convert("1"), "PNG"),
+            shown([[0, 255], [255, 0]]),
+            tolerance=0,
+        ),
         Oddity("rgba.png", saved(rgba, "PNG"), on_white),
         Oddity("grey-alpha.png", saved(rgba.convert("LA"), "PNG"), shown(grey_of(np.array(on_white))[..., 0])),
         Oddity("colour-key.png", saved(card(), "PNG", transparency=RED), [[WHITE, GREEN], [BLUE, LIGHT]], tolerance=0),
-        Oddity("grey-key.png", saved(Image.fromarray(greys(255, np.uint8)), "PNG", transparency=20),
-               shown([[255, 90], [160, 250]]), tolerance=0),
-        Oddity("animated.png", animated, CARD, tolerance=0), Oddity("no-end.png", saved(card(), "PNG")[:-12], CARD),
+        Oddity(
+            "grey-key.png",
+            saved(Image.fromarray(greys(255, np.uint8)), "PNG", transparency=20),
+            shown([[255, 90], [160, 250]]),
+            tolerance=0,
+        ),
+        Oddity("animated.png", animated, CARD, tolerance=0),
+        Oddity("no-end.png", saved(card(), "PNG")[:-12], CARD),
         Oddity("gamma.png", png(size, 8, 2, filtered(quarters(CARD)), chunk(b"gAMA", struct.pack(">I", 100000))), CARD),
         Oddity("comment.png", png(size, 8, 2, filtered(quarters(CARD)), chunk(b"tEXt", b"Title\0caf\xe9")), CARD),
         Oddity("thumb.png", saved(card().resize((2, 2), Image.Resampling.NEAREST), "PNG"), CARD, tolerance=25),
@@ -214,9 +269,15 @@ def tiffs() -> list[Oddity]:
     floats, tall = (339, ("H", [3])), {"white": 1000.0}
     f32 = dict([floats])
     rgb = quarters(CARD)
-    found = [Oddity(f"{name}.tif", saved(card(), "TIFF", compression=compression), CARD, tolerance=tolerance)
-             for name, compression, tolerance in (("lzw", "tiff_lzw", 0), ("deflate", "tiff_adobe_deflate", 0),
-                                                  ("packbits", "packbits", 0), ("jpeg-inside", "jpeg", 12))]
+    found = [
+        Oddity(f"{name}.tif", saved(card(), "TIFF", compression=compression), CARD, tolerance=tolerance)
+        for name, compression, tolerance in (
+            ("lzw", "tiff_lzw", 0),
+            ("deflate", "tiff_adobe_deflate", 0),
+            ("packbits", "packbits", 0),
+            ("jpeg-inside", "jpeg", 12),
+        )
+    ]
     lab = Image.frombytes("LAB", (64, 48), quarters([[(128, 0, 0)] * 2] * 2).tobytes())
     one = Image.fromarray(quarters([[0, 255], [255, 0]])).convert("1")
     pages = saved(card(), "TIFF", save_all=True, append_images=[card().rotate(180)])
@@ -224,21 +285,34 @@ def tiffs() -> list[Oddity]:
         *found,
         Oddity("grey-16.tif", tiff(greys(65535, np.uint16), {}), shown(GREYS), tolerance=1),
         Oddity("grey-16-big-endian.tif", tiff(greys(65535, np.uint16), {}, True), shown(GREYS), tolerance=1),
-        Oddity("grey-16-white-is-0.tif", tiff(65535 - greys(65535, np.uint16), {262: ("H", [0])}), shown(GREYS),
-               tolerance=1),
+        Oddity(
+            "grey-16-white-is-0.tif",
+            tiff(65535 - greys(65535, np.uint16), {262: ("H", [0])}),
+            shown(GREYS),
+            tolerance=1,
+        ),
         Oddity("grey-8-white-is-0.tif", tiff(255 - greys(255, np.uint8), {262: ("H", [0])}), shown(GREYS), tolerance=1),
-        Oddity("grey-16-signed.tif", tiff(greys(32767, np.int16), {339: ("H", [2])}), shown(GREYS), tolerance=1,
-               options={"white": 32767.0}),
-        Oddity("grey-32-int.tif", tiff(greys(65535, np.int32), {339: ("H", [2])}), shown(GREYS),
-               tolerance=1),
-        Oddity("grey-32-big-endian.tif", tiff(greys(1000, np.int32), {339: ("H", [2])}, True), shown(GREYS),
-               options=tall),
+        Oddity(
+            "grey-16-signed.tif",
+            tiff(greys(32767, np.int16), {339: ("H", [2])}),
+            shown(GREYS),
+            tolerance=1,
+            options={"white": 32767.0},
+        ),
+        Oddity("grey-32-int.tif", tiff(greys(65535, np.int32), {339: ("H", [2])}), shown(GREYS), tolerance=1),
+        Oddity(
+            "grey-32-big-endian.tif", tiff(greys(1000, np.int32), {339: ("H", [2])}, True), shown(GREYS), options=tall
+        ),
         Oddity("float-to-1.tif", tiff(greys(1, np.float32), f32), shown(GREYS), tolerance=1),
         Oddity("float-to-255.tif", tiff(greys(255, np.float32), f32), shown(GREYS), tolerance=1),
         Oddity("float-to-65535.tif", tiff(greys(65535, np.float32), f32, True), shown(GREYS), tolerance=1),
         Oddity("float-to-1000.tif", tiff(greys(1000, np.float32), f32), shown(GREYS), tolerance=1, options=tall),
-        Oddity("float-below-0.tif", tiff(quarters([[-3e38, 0], [0.5, 1]], np.float32), f32), shown([[0, 0], [127.5, 255]]),
-               tolerance=1),
+        Oddity(
+            "float-below-0.tif",
+            tiff(quarters([[-3e38, 0], [0.5, 1]], np.float32), f32),
+            shown([[0, 0], [127.5, 255]]),
+            tolerance=1,
+        ),
         Oddity("rgb-16.tif", tiff((rgb.astype(np.uint16) * 257), {}), CARD, tolerance=1),
         Oddity("rgb-16-big-endian.tif", tiff((rgb.astype(np.uint16) * 257), {}, True), CARD, tolerance=1),
         Oddity("cmyk.tif", saved(card("CMYK"), "TIFF"), CARD),
@@ -246,9 +320,25 @@ def tiffs() -> list[Oddity]:
         Oddity("lab.tif", saved(lab, "TIFF"), shown([[119, 119], [119, 119]]), tolerance=3),
         Oddity("rgba.tif", saved(card("RGBA"), "TIFF"), CARD, tolerance=0),
         Oddity("fax.tif", saved(one, "TIFF", compression="group4"), shown([[0, 255], [255, 0]]), tolerance=0),
-        Oddity("tiled.tif", tiff(quarters(CARD), {273: None, 278: None, 279: None, 322: ("H", [64]), 323: ("H", [48]),
-                                                  324: ("I", [8]), 325: ("I", [9216])}), CARD, tolerance=0),
-        Oddity("pages.tif", pages, CARD, tolerance=0), Oddity("big.tif", saved(card(), "TIFF", big_tiff=True), CARD),
+        Oddity(
+            "tiled.tif",
+            tiff(
+                quarters(CARD),
+                {
+                    273: None,
+                    278: None,
+                    279: None,
+                    322: ("H", [64]),
+                    323: ("H", [48]),
+                    324: ("I", [8]),
+                    325: ("I", [9216]),
+                },
+            ),
+            CARD,
+            tolerance=0,
+        ),
+        Oddity("pages.tif", pages, CARD, tolerance=0),
+        Oddity("big.tif", saved(card(), "TIFF", big_tiff=True), CARD),
         Oddity("palette.tif", saved(card().quantize(8), "TIFF"), CARD, tolerance=1),
     ]
 
@@ -267,34 +357,54 @@ def others() -> list[Oddity]:
         Oddity("animated.webp", saved(card(), "WEBP", lossless=True, **other), CARD, tolerance=0),
         Oddity("plain.avif", saved(card(), "AVIF", quality=95), CARD, tolerance=4),
         Oddity("clear.avif", saved(clear, "AVIF", quality=95), holes, tolerance=4),
-        Oddity("grey.avif", saved(Image.fromarray(greys(255, np.uint8)), "AVIF", quality=95), shown(GREYS),
-               tolerance=4),
+        Oddity(
+            "grey.avif", saved(Image.fromarray(greys(255, np.uint8)), "AVIF", quality=95), shown(GREYS), tolerance=4
+        ),
         Oddity("animated.avif", saved(card(), "AVIF", quality=95, **other), CARD, tolerance=4),
         Oddity("plain.bmp", saved(card(), "BMP"), CARD, tolerance=0),
         Oddity("palette.bmp", saved(paletted, "BMP"), CARD, tolerance=1),
-        Oddity("one-bit.bmp", saved(card("L").point(lambda v: 255 * (v > 100)).convert("1"), "BMP"),
-               shown([[0, 255], [0, 255]]), tolerance=0),
-        Oddity("top-down.bmp", bytes(down), CARD, tolerance=0), Oddity("32-bit.bmp", saved(card("RGBA"), "BMP"), CARD),
+        Oddity(
+            "one-bit.bmp",
+            saved(card("L").point(lambda v: 255 * (v > 100)).convert("1"), "BMP"),
+            shown([[0, 255], [0, 255]]),
+            tolerance=0,
+        ),
+        Oddity("top-down.bmp", bytes(down), CARD, tolerance=0),
+        Oddity("32-bit.bmp", saved(card("RGBA"), "BMP"), CARD),
         Oddity("still.gif", saved(paletted, "GIF"), CARD, tolerance=1),
-        Oddity("moving.gif", saved(paletted, "GIF", save_all=True, append_images=[paletted.rotate(180)]), CARD,
-               tolerance=1),
-        Oddity("clear.gif", saved(paletted, "GIF", transparency=paletted.getpixel((0, 0))),
-               [[WHITE, GREEN], [BLUE, LIGHT]], tolerance=1),
+        Oddity(
+            "moving.gif", saved(paletted, "GIF", save_all=True, append_images=[paletted.rotate(180)]), CARD, tolerance=1
+        ),
+        Oddity(
+            "clear.gif",
+            saved(paletted, "GIF", transparency=paletted.getpixel((0, 0))),
+            [[WHITE, GREEN], [BLUE, LIGHT]],
+            tolerance=1,
+        ),
     ]
 
 
 def not_pictures() -> list[Oddity]:
     boxes = b"\0\0\0\x18ftyp%s\0\0\0\0%smif1"
     named = {
-        "empty.jpg": (b"", "empty"), "one-byte.jpg": (b"\xff", "not a picture"), "zeros.jpg": (bytes(5000), "zeros"),
-        "text.png": (b"just some words\n" * 9, "not a picture"), "page.jpg": (b"\n<!DOCTYPE html><html>404", "HTML"),
-        "page-bom.jpg": (b"\xef\xbb\xbf<html><body>", "HTML"), "drawing.png": (b"<svg xmlns='x'/>", "SVG"),
+        "empty.jpg": (b"", "empty"),
+        "one-byte.jpg": (b"\xff", "not a picture"),
+        "zeros.jpg": (bytes(5000), "zeros"),
+        "text.png": (b"just some words\n" * 9, "not a picture"),
+        "page.jpg": (b"\n<!DOCTYPE html><html>404", "HTML"),
+        "page-bom.jpg": (b"\xef\xbb\xbf<html><body>", "HTML"),
+        "drawing.png": (b"<svg xmlns='x'/>", "SVG"),
         "feed.jpg": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "XML"),
-        "paper.jpg": (b"%PDF-1.7\n%\xe2\xe3", "PDF"), "archive.jpg": (b"PK\x03\x04" + bytes(40), "zip"),
-        "packed.jpg": (b"\x1f\x8b\x08" + bytes(40), "gzip"), "print.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
-        "layers.jpg": (b"8BPS\0\1" + bytes(40), "Photoshop"), "phone.jpg": (boxes % (b"heic", b"heic"), "HEIC"),
-        "film.jpg": (b"\0\0\0\x18ftypisom\0\0\0\0isomavc1", "video"), "jp2.jpg": (b"\0\0\0\x0cjP  \r\n\x87\n", "2000"),
-        "jxl.jpg": (b"\xff\x0a" + bytes(range(40)), "XL"), "icon.png": (b"\0\0\1\0\1\0" + bytes(40), "icon"),
+        "paper.jpg": (b"%PDF-1.7\n%\xe2\xe3", "PDF"),
+        "archive.jpg": (b"PK\x03\x04" + bytes(40), "zip"),
+        "packed.jpg": (b"\x1f\x8b\x08" + bytes(40), "gzip"),
+        "print.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
+        "layers.jpg": (b"8BPS\0\1" + bytes(40), "Photoshop"),
+        "phone.jpg": (boxes % (b"heic", b"heic"), "HEIC"),
+        "film.jpg": (b"\0\0\0\x18ftypisom\0\0\0\0isomavc1", "video"),
+        "jp2.jpg": (b"\0\0\0\x0cjP  \r\n\x87\n", "2000"),
+        "jxl.jpg": (b"\xff\x0a" + bytes(range(40)), "XL"),
+        "icon.png": (b"\0\0\1\0\1\0" + bytes(40), "icon"),
         "lfs.jpg": (b"version https://git-lfs.github.com/spec/v1\noid", "LFS"),
         "noise.jpg": (np.random.default_rng(1).bytes(4000), "not a picture"),
     }
@@ -308,10 +418,17 @@ def busy() -> Image.Image:
 
 
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
-    "plain.jpg": ("JPEG", {}), "progressive.jpg": ("JPEG", {"progressive": True}), "plain.png": ("PNG", {}),
-    "lossy.webp": ("WEBP", {}), "lossless.webp": ("WEBP", {"lossless": True}), "plain.tif": ("TIFF", {}),
-    "lzw.tif": ("TIFF", {"compression": "tiff_lzw"}), "jpeg.tif": ("TIFF", {"compression": "jpeg"}),
-    "deflate.tif": ("TIFF", {"compression": "tiff_adobe_deflate"}), "plain.gif": ("GIF", {}), "plain.bmp": ("BMP", {}),
+    "plain.jpg": ("JPEG", {}),
+    "progressive.jpg": ("JPEG", {"progressive": True}),
+    "plain.png": ("PNG", {}),
+    "lossy.webp": ("WEBP", {}),
+    "lossless.webp": ("WEBP", {"lossless": True}),
+    "plain.tif": ("TIFF", {}),
+    "lzw.tif": ("TIFF", {"compression": "tiff_lzw"}),
+    "jpeg.tif": ("TIFF", {"compression": "jpeg"}),
+    "deflate.tif": ("TIFF", {"compression": "tiff_adobe_deflate"}),
+    "plain.gif": ("GIF", {}),
+    "plain.bmp": ("BMP", {}),
     "plain.avif": ("AVIF", {}),
 }
 
@@ -320,8 +437,10 @@ def truncated() -> list[Oddity]:
     found = []
     for name, (kind, options) in FORMATS.items():
         whole = saved(busy(), kind, **options)
-        found += [Oddity(f"cut-{share}-{name}", whole[:len(whole) * share // 100], refused="truncated")
-                  for share in (10, 60, 95)]
+        found += [
+            Oddity(f"cut-{share}-{name}", whole[: len(whole) * share // 100], refused="truncated")
+            for share in (10, 60, 95)
+        ]
     return found
 
 
@@ -331,7 +450,7 @@ def damaged() -> list[Oddity]:
     flipped = picture[:200] + bytes([picture[200] ^ 1]) + picture[201:]
     f32 = {339: ("H", [3])}
     holes = {name: quarters([[0, 1], [bad, 1]], np.float32) for name, bad in (("nan", np.nan), ("inf", np.inf))}
-    unfinished = plain[:len(plain) // 2] + bytes(len(plain) - len(plain) // 2)
+    unfinished = plain[: len(plain) // 2] + bytes(len(plain) - len(plain) // 2)
     scan = plain.index(b"\xff\xda")
     return [
         Oddity("bad-checksum.png", flipped, refused="damaged"),
@@ -366,22 +485,31 @@ def bombs() -> list[Oddity]:
     bmp[18:26] = struct.pack("<ii", 60000, 60000)
     jpeg = bytearray(saved(card(), "JPEG"))
     frame = jpeg.index(b"\xff\xc0")
-    jpeg[frame + 5:frame + 9] = struct.pack(">HH", 65000, 65000)
+    jpeg[frame + 5 : frame + 9] = struct.pack(">HH", 65000, 65000)
     slow = saved(card(), "JPEG", progressive=True)
     last = slow.rindex(b"\xff\xda")
-    tile: dict[int, Any] = {273: None, 278: None, 279: None, 322: ("I", [2**20]), 323: ("I", [2**20]),
-                            324: ("I", [8]), 325: ("I", [3072])}
+    tile: dict[int, Any] = {
+        273: None,
+        278: None,
+        279: None,
+        322: ("I", [2**20]),
+        323: ("I", [2**20]),
+        324: ("I", [8]),
+        325: ("I", [3072]),
+    }
     return [
         Oddity("wide.png", png((60000, 60000), 8, 2, b""), refused="million pixels"),
         Oddity("wider.png", png((2**31 - 1, 2**31 - 1), 1, 0, b""), refused="million pixels"),
         Oddity("wide.bmp", bytes(bmp), refused="million pixels"),
         Oddity("wide.jpg", bytes(jpeg), refused="million pixels"),
         Oddity("wide.gif", b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\2\0;", refused="million pixels"),
-        Oddity("wide.tif", tiff(greys(255, np.uint8), {256: ("I", [10**6]), 257: ("I", [10**6])}),
-               refused="million pixels"),
+        Oddity(
+            "wide.tif", tiff(greys(255, np.uint8), {256: ("I", [10**6]), 257: ("I", [10**6])}), refused="million pixels"
+        ),
         Oddity("tiles.tif", tiff(greys(255, np.uint8), tile), refused="million pixels"),
-        Oddity("over-the-limit.png", saved(card(), "PNG"), refused="more than the limit",
-               options={"pixel_limit": 0.003}),
+        Oddity(
+            "over-the-limit.png", saved(card(), "PNG"), refused="more than the limit", options={"pixel_limit": 0.003}
+        ),
         Oddity("words.png", png((64, 48), 8, 2, rows, text), refused="too large"),
         Oddity("profile.png", png((64, 48), 8, 2, rows, profile), refused="too large"),
         Oddity("scans.jpg", slow[:last] + slow[last:-2] * 200 + b"\xff\xd9", refused="scans"),

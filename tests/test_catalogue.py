@@ -38,13 +38,20 @@ def table(n: int = 300, seed: int = 0) -> pa.Table:
 def catalogue() -> Catalogue:
     items = table()
     usable = np.arange(300) % 10 != 1
-    chosen = [Listed("id 250", "first", 1), Listed("id 3", "second", 2), Listed("gone", "third", 3), Listed("id 120", "", 4)]
+    chosen = [
+        Listed("id 250", "first", 1),
+        Listed("id 3", "second", 2),
+        Listed("gone", "third", 3),
+        Listed("id 120", "", 4),
+    ]
     made = Catalogue(items, usable, chosen, [Listed("id 3", "dark", score=0.01), Listed("id 77", "", score=0.02)])
     rng = np.random.default_rng(1)
     states = {}
     for number in rng.choice(300, 120, replace=False):
         kind = rng.integers(3)
-        states[f"id {number}"] = State(skipped=True) if kind == 0 else State(CLASSES[rng.integers(3)]) if kind == 1 else State()
+        states[f"id {number}"] = (
+            State(skipped=True) if kind == 0 else State(CLASSES[rng.integers(3)]) if kind == 1 else State()
+        )
     made.mark(states | {"gone": State("staff")}, CLASSES)
     made.states = states
     return made
@@ -63,7 +70,7 @@ def slow_query(made: Catalogue, lane, show, label, group, text, after, limit):
     return later[:limit], len(found), len(later) <= limit
 
 
-@pytest.mark.parametrize("lane", ["chosen", "odd", "all"])
+@pytest.mark.parametrize("lane", ["chosen", "outliers", "all"])
 @pytest.mark.parametrize("show", SHOWS)
 def test_a_query_is_a_slow_obvious_one(catalogue: Catalogue, lane: str, show: str):
     for label in (None, 0, 2):
@@ -98,7 +105,7 @@ def test_progress_and_counts(catalogue: Catalogue):
     assert catalogue.progress("chosen")["total"] == 3
     catalogue.mark({"id 3": State("customer")}, CLASSES)
     catalogue.mark({"id 3": State()}, CLASSES)
-    assert catalogue.query("odd", "open").total >= 1
+    assert catalogue.query("outliers", "open").total >= 1
     assert Catalogue(table(0)).counts(2) == [0, 0]
     assert Catalogue(table(0)).query("all").end
 
@@ -112,7 +119,11 @@ def test_neighbours_are_the_nearest_of_the_same_source(catalogue: Catalogue):
             continue
         before, after = catalogue.neighbours(row)
         key = "source" if timed else "group"
-        strand = [other for other in rows if catalogue.describe(other)[key] == about[key] and (catalogue.time(other) is None) != timed]
+        strand = [
+            other
+            for other in rows
+            if catalogue.describe(other)[key] == about[key] and (catalogue.time(other) is None) != timed
+        ]
         strand.sort(key=lambda other: (catalogue.time(other) or 0.0, other))
         place = strand.index(row)
         assert before == strand[max(0, place - 4) : place]
@@ -154,7 +165,9 @@ def test_what_is_known_of_an_item(catalogue: Catalogue):
     assert catalogue.row("id 10") == 10  # not its copy at 11
 
 
-@pytest.mark.parametrize(("lane", "show", "group"), [("alle", "all", None), ("all", "opened", None), ("all", "all", "g")])
+@pytest.mark.parametrize(
+    ("lane", "show", "group"), [("alle", "all", None), ("all", "opened", None), ("all", "all", "g")]
+)
 def test_what_is_not_there_is_told(catalogue: Catalogue, lane: str, show: str, group: str | None):
     with pytest.raises(OptionError, match="There is no"):
         catalogue.query(lane, show, None, group)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from winnow.check import ContractError, check_model, check_scorer
 from winnow.detect.scorers import SCORERS, Neighbours, Relative
+from winnow.embeddings import Embeddings
 from winnow.errors import DataError
-from winnow.learn.encodings import Encodings
-from winnow.models.contract import Measures, Model
+from winnow.models.contract import Model, ModelOutput
 from winnow.models.registry import MODELS, build
 from winnow.options import ModelOptions
 
@@ -34,13 +34,13 @@ class Base(Neighbours):
 
 
 class ScoresUnfitted(Base):
-    def score(self, encodings: Any) -> np.ndarray:
-        return super().score(encodings) if self.dimensions else np.zeros(len(encodings))
+    def score(self, embeddings: Any) -> np.ndarray:
+        return super().score(embeddings) if self.dimensions else np.zeros(len(embeddings))
 
 
 class CrashesUnfitted(Base):
-    def score(self, encodings: Any) -> np.ndarray:
-        return super().score(encodings) if self.dimensions else {}["bank"]
+    def score(self, embeddings: Any) -> np.ndarray:
+        return super().score(embeddings) if self.dimensions else {}["bank"]
 
 
 class FitReturnsNothing(Base):
@@ -49,57 +49,57 @@ class FitReturnsNothing(Base):
 
 
 class FitChangesItsInput(Base):
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         super()._fit(normal)
-        normal.codes[:] -= normal.codes.mean(axis=0)
+        normal.vectors[:] -= normal.vectors.mean(axis=0)
 
 
 class ScoreChangesItsInput(Base):
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        scores = super()._score(encodings)
-        encodings.measures["variance"][:] = 0
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        scores = super()._score(embeddings)
+        embeddings.losses["variance"][:] = 0
         return scores
 
 
 class WrongShape(Base):
-    def score(self, encodings: Any) -> np.ndarray:
-        return super().score(encodings)[:, None]
+    def score(self, embeddings: Any) -> np.ndarray:
+        return super().score(embeddings)[:, None]
 
 
 class NotFinite(Base):
-    def score(self, encodings: Any) -> np.ndarray:
-        scores = super().score(encodings)
+    def score(self, embeddings: Any) -> np.ndarray:
+        scores = super().score(embeddings)
         return np.where(scores > np.median(scores), np.inf, scores) if len(scores) else scores
 
 
 class Averages(Base):
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        scores = super()._score(encodings)
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        scores = super()._score(embeddings)
         return scores - scores.mean()
 
 
 class Drifts(Base):
     calls = 0
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
         self.calls += 1
-        return super()._score(encodings) + self.calls
+        return super()._score(embeddings) + self.calls
 
 
 class Guesses(Base):
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         super()._fit(normal)
         self.bank = self.bank[np.random.default_rng().permutation(len(self.bank))[:20]]
 
 
 class Sorts(Base):
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return np.sort(super()._score(encodings))
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return np.sort(super()._score(embeddings))
 
 
 class UpsideDown(Base):
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return -super()._score(encodings)
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return -super()._score(embeddings)
 
 
 class ForgetsItsState(Base):
@@ -114,36 +114,47 @@ class PicklesItsState(Base):
 class TakesNothing(Base):
     minimum = 0
 
-    def _fit(self, normal: Encodings) -> None:
-        self.bank = np.zeros((1, normal.codes.shape[1]), np.float32) if not len(normal) else normal.codes
+    def _fit(self, normal: Embeddings) -> None:
+        self.bank = np.zeros((1, normal.vectors.shape[1]), np.float32) if not len(normal) else normal.vectors
 
 
 class TakesNan(Base):
-    def _checked(self, encodings: Any) -> Encodings:
-        encodings = encodings if isinstance(encodings, Encodings) else Encodings.of(encodings)
-        return Encodings.of(np.nan_to_num(encodings.codes), measures=encodings.measures)
+    def _checked(self, embeddings: Any) -> Embeddings:
+        embeddings = embeddings if isinstance(embeddings, Embeddings) else Embeddings.of(embeddings)
+        return Embeddings.of(np.nan_to_num(embeddings.vectors), losses=embeddings.losses)
 
 
 class TakesOtherDimensions(Base):
-    def score(self, encodings: Any) -> np.ndarray:
-        if not isinstance(encodings, Encodings) and encodings.shape[1] == self.dimensions - 1:
-            encodings = np.pad(encodings, ((0, 0), (0, 1)))
-        return super().score(encodings)
+    def score(self, embeddings: Any) -> np.ndarray:
+        if not isinstance(embeddings, Embeddings) and embeddings.shape[1] == self.dimensions - 1:
+            embeddings = np.pad(embeddings, ((0, 0), (0, 1)))
+        return super().score(embeddings)
 
 
 class SpoilsEmpty(Base):
-    def score(self, encodings: Any) -> np.ndarray:
-        return super().score(encodings) if len(encodings) else np.zeros((0, 1))
+    def score(self, embeddings: Any) -> np.ndarray:
+        return super().score(embeddings) if len(embeddings) else np.zeros((0, 1))
 
 
 BROKEN_SCORERS: dict[Callable[[], Any], str] = {
-    ScoresUnfitted: "before fit .* nothing was raised", CrashesUnfitted: "before fit .* not KeyError",
-    FitReturnsNothing: "return the scorer itself", FitChangesItsInput: "fit must not change", ScoreChangesItsInput: "score must not change",
-    WrongShape: "one score a picture", NotFinite: "must be finite", Averages: "must not depend on the others",
-    Drifts: "same scores when asked again", Guesses: "learn the same", Sorts: "depend on the others|whatever order",
-    UpsideDown: "higher for what does not belong", ForgetsItsState: "must score as the scorer it came from",
-    PicklesItsState: "numpy arrays", TakesNothing: "fit on no pictures", TakesNan: "not a number",
-    TakesOtherDimensions: "fewer dimensions", SpoilsEmpty: "no pictures must be an array",
+    ScoresUnfitted: "before fit .* nothing was raised",
+    CrashesUnfitted: "before fit .* not KeyError",
+    FitReturnsNothing: "return the scorer itself",
+    FitChangesItsInput: "fit must not change",
+    ScoreChangesItsInput: "score must not change",
+    WrongShape: "one score a picture",
+    NotFinite: "must be finite",
+    Averages: "must not depend on the others",
+    Drifts: "same scores when asked again",
+    Guesses: "learn the same",
+    Sorts: "depend on the others|whatever order",
+    UpsideDown: "higher for what does not belong",
+    ForgetsItsState: "must score as the scorer it came from",
+    PicklesItsState: "numpy arrays",
+    TakesNothing: "fit on no pictures",
+    TakesNan: "not a number",
+    TakesOtherDimensions: "fewer dimensions",
+    SpoilsEmpty: "no pictures must be an array",
 }
 
 
@@ -155,8 +166,9 @@ def test_a_broken_scorer_is_found(broken: Callable[[], Any]) -> None:
         check_scorer(make)
 
 
-@pytest.mark.parametrize("options", [{}, {"variational": True}, {"latent": 3, "width": 4},
-                                     {"architecture": "selection"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"variational": True}, {"latent": 3, "width": 4}, {"architecture": "selection"}], ids=str
+)
 @pytest.mark.parametrize(("size", "channels"), [((32, 32), 3), ((40, 28), 1)])
 def test_our_autoencoders_keep_the_contract(options: dict[str, Any], size: tuple[int, int], channels: int) -> None:
     model = build(ModelOptions(**options), size, channels)
@@ -191,18 +203,19 @@ class Plain(Model):
     def rebuild(self, images: Tensor) -> Tensor:
         return self.up(self.down(images.flatten(1))).sigmoid().view_as(images)
 
-    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
         self.calls += 1
-        codes = self.down(images.flatten(1))
-        return Measures(codes, (self.rebuild(images) - images).pow(2).mean((1, 2, 3)) if decode else None)
+        vectors = self.down(images.flatten(1))
+        return ModelOutput(vectors, (self.rebuild(images) - images).pow(2).mean((1, 2, 3)) if decode else None)
 
 
 def changed(**changes: Callable[..., Any]) -> type[Plain]:
     """`Plain` with methods replaced; `forward` gets the model, the pictures, decode and the right measures."""
+
     class Broken(Plain):
-        def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
-            measures = super().forward(images, decode)
-            return changes["forward"](self, images, decode, measures) if "forward" in changes else measures
+        def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
+            losses = super().forward(images, decode)
+            return changes["forward"](self, images, decode, losses) if "forward" in changes else losses
 
     for name, change in changes.items():
         if name != "forward":
@@ -210,30 +223,46 @@ def changed(**changes: Callable[..., Any]) -> type[Plain]:
     return Broken
 
 
-def spoil(images: Tensor, measures: Measures) -> Measures:
+def spoil(images: Tensor, losses: ModelOutput) -> ModelOutput:
     images.mul_(0.5)
-    return measures
+    return losses
 
 
 def put(field: str, change: Callable[[Tensor, Plain, bool], Tensor]) -> Callable[..., Any]:
-    def forward(model: Plain, images: Tensor, decode: bool, measures: Measures) -> Measures:
-        value = getattr(measures, field)
-        return measures if value is None else measures._replace(**{field: change(value, model, decode)})
+    def forward(model: Plain, images: Tensor, decode: bool, losses: ModelOutput) -> ModelOutput:
+        value = getattr(losses, field)
+        return losses if value is None else losses._replace(**{field: change(value, model, decode)})
+
     return forward
 
 
 BROKEN_MODELS: dict[str, tuple[type[Plain], str]] = {
-    "changes pictures": (changed(forward=lambda model, images, decode, m: spoil(images, m)), "must not change the pictures"),
-    "one code": (changed(forward=put("codes", lambda v, *_: v.mean(0))), "codes of shape"),
+    "changes pictures": (
+        changed(forward=lambda model, images, decode, m: spoil(images, m)),
+        "must not change the pictures",
+    ),
+    "one code": (changed(forward=put("vectors", lambda v, *_: v.mean(0))), "embeddings of shape"),
     "averaged loss": (changed(forward=put("reconstruction", lambda v, *_: v.mean())), "one a picture"),
-    "batch mates": (changed(forward=put("reconstruction", lambda v, *_: v + v.mean())), "must not depend on the others"),
+    "batch mates": (
+        changed(forward=put("reconstruction", lambda v, *_: v + v.mean())),
+        "must not depend on the others",
+    ),
     "negative": (changed(forward=put("reconstruction", lambda v, *_: -v)), "no negative"),
-    "nan": (changed(forward=put("codes", lambda v, *_: v * torch.nan)), "finite 'codes'"),
-    "random": (changed(forward=put("codes", lambda v, *_: v + torch.randn_like(v))), "when asked again"),
+    "nan": (changed(forward=put("vectors", lambda v, *_: v * torch.nan)), "finite 'codes'"),
+    "random": (changed(forward=put("vectors", lambda v, *_: v + torch.randn_like(v))), "when asked again"),
     "drifts": (changed(forward=put("reconstruction", lambda v, m, _: v + m.calls)), "when asked again"),
-    "by place": (changed(forward=put("codes", lambda v, *_: v + torch.arange(len(v))[:, None])), "depend on the others|order"),
-    "other code without decoder": (changed(forward=put("codes", lambda v, m, decode: v if decode else 2 * v)), "decode=False"),
-    "small rebuild": (changed(rebuild=lambda self, images: images[:, :, :1] * 0 + images.mean((2, 3), keepdim=True)), "rebuild must"),
+    "by place": (
+        changed(forward=put("vectors", lambda v, *_: v + torch.arange(len(v))[:, None])),
+        "depend on the others|order",
+    ),
+    "other code without decoder": (
+        changed(forward=put("vectors", lambda v, m, decode: v if decode else 2 * v)),
+        "decode=False",
+    ),
+    "small rebuild": (
+        changed(rebuild=lambda self, images: images[:, :, :1] * 0 + images.mean((2, 3), keepdim=True)),
+        "rebuild must",
+    ),
     "lost config": (changed(config=lambda self: {}), "config"),
 }
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import winnow
+from winnow.embeddings import Embeddings
 from winnow.errors import DataError, OptionError
-from winnow.learn.encodings import Encodings
 from winnow.select.choose import AT_RANDOM, KINDS, OF_CLUSTER, OWN, WHY, kinds
 from winnow.select.geometry import whitened
 from winnow.select.selectors import SELECTORS, herding
 
 RNG = np.random.default_rng
 CODES = RNG(0).normal(size=(200, 8)) + np.repeat(RNG(1).normal(size=(10, 8)) * 3, 20, axis=0)
-GROUPED = Encodings.of(CODES, groups=[f"video {row // 50}" for row in range(200)])
+GROUPED = Embeddings.of(CODES, groups=[f"video {row // 50}" for row in range(200)])
 
 
 @pytest.mark.parametrize("method", SELECTORS)
@@ -23,14 +23,18 @@ def test_plain_codes_are_chosen_from_by_every_method(method: str):
     assert len(set(chosen.rows)) == 25 and set(chosen.rows) <= set(range(200))
     assert chosen.why == [WHY[method]] * 25
     assert len(chosen.kind) == len(chosen.stands_for) == 25
-    assert np.array_equal(chosen.rows, winnow.choose(Encodings.of(CODES), 25, method).rows)
+    assert np.array_equal(chosen.rows, winnow.choose(Embeddings.of(CODES), 25, method).rows)
     assert len(winnow.choose(CODES, 0, method).rows) == 0
     assert set(winnow.choose(CODES, 200, method).rows) == set(range(200))
 
 
 def test_herding_is_the_default_and_works_on_whitened_codes():
-    expected = herding(Encodings.of(whitened(CODES)), 25, RNG(0))
-    assert winnow.choose(CODES, 25).rows.tolist() == expected.tolist() == winnow.choose(CODES * 100 + 5, 25, seed=9).rows.tolist()
+    expected = herding(Embeddings.of(whitened(CODES)), 25, RNG(0))
+    assert (
+        winnow.choose(CODES, 25).rows.tolist()
+        == expected.tolist()
+        == winnow.choose(CODES * 100 + 5, 25, seed=9).rows.tolist()
+    )
 
 
 def test_seeds():
@@ -41,10 +45,13 @@ def test_seeds():
 
 def test_what_is_labelled_is_not_chosen_and_counts_as_covered():
     first = winnow.choose(CODES, 20)
-    second = winnow.choose(CODES, 20, start=first.rows, points=whitened(CODES))
+    second = winnow.choose(CODES, 20, start=first.rows, features=whitened(CODES))
     assert not set(first.rows) & set(second.rows)
     assert np.append(first.rows, second.rows).tolist() == winnow.choose(CODES, 40).rows.tolist()
-    assert winnow.choose(CODES, 20, start=[3, 3, 4]).rows.tolist() == winnow.choose(CODES, 20, start=np.array([4, 3])).rows.tolist()
+    assert (
+        winnow.choose(CODES, 20, start=[3, 3, 4]).rows.tolist()
+        == winnow.choose(CODES, 20, start=np.array([4, 3])).rows.tolist()
+    )
 
 
 def test_candidates_are_kept_to():
@@ -53,7 +60,7 @@ def test_candidates_are_kept_to():
     assert set(winnow.choose(CODES, 48, candidates=some, start=[0, 4]).rows) == set(some) - {0, 4}
 
 
-@pytest.mark.parametrize("method", ["herding", "kmeans", "typical", "random"])
+@pytest.mark.parametrize("method", ["herding", "kmeans", "typiclust", "random"])
 @pytest.mark.parametrize("start", [[], [0, 1, 2, 60]], ids=str)
 def test_quotas_hold_with_those_labelled_before(method: str, start: list[int]):
     chosen = winnow.choose(GROUPED, 30, method, per_group=10, start=start, random_share=0.2)
@@ -82,13 +89,13 @@ def test_a_share_at_random_lies_evenly_in_the_list():
     for prefix in (4, 20, 60, 100):
         assert abs(drawn[:prefix].sum() - prefix / 4) <= 1
     rest = chosen.rows[~drawn]
-    assert rest.tolist() == winnow.choose(CODES, 75, start=chosen.rows[drawn], points=whitened(CODES)).rows.tolist()
+    assert rest.tolist() == winnow.choose(CODES, 75, start=chosen.rows[drawn], features=whitened(CODES)).rows.tolist()
 
 
 def test_the_random_share_is_of_all_rows_and_fair():
     counts, some = np.zeros(200), np.arange(100)
     for seed in range(400):
-        chosen = winnow.choose(CODES, 20, "random", candidates=some, points=CODES, random_share=0.5, seed=seed)
+        chosen = winnow.choose(CODES, 20, "random", candidates=some, features=CODES, random_share=0.5, seed=seed)
         drawn = [row for row, why in zip(chosen.rows, chosen.why, strict=True) if why == AT_RANDOM]
         assert len(drawn) == 10 and set(chosen.rows) - set(drawn) <= set(some)
         counts[drawn] += 1
@@ -97,16 +104,18 @@ def test_the_random_share_is_of_all_rows_and_fair():
 
 
 def test_a_list_that_grows_by_little_has_its_share_at_random_too():
-    drawn = sum(winnow.choose(CODES, 1, "random", random_share=0.2, seed=seed).why == [AT_RANDOM] for seed in range(300))
+    drawn = sum(
+        winnow.choose(CODES, 1, "random", random_share=0.2, seed=seed).why == [AT_RANDOM] for seed in range(300)
+    )
     assert drawn == pytest.approx(60, abs=20)
 
 
 def test_stands_for_is_the_number_of_nearest_candidates():
     candidates = np.arange(0, 200, 2)
-    points = whitened(CODES, candidates)
+    features = whitened(CODES, candidates)
     chosen = winnow.choose(CODES, 12, candidates=candidates)
     assert chosen.stands_for.sum() == 100 and chosen.stands_for.min() >= 1
-    cells = np.square(points[candidates, None] - points[chosen.rows]).sum(axis=2).argmin(axis=1)
+    cells = np.square(features[candidates, None] - features[chosen.rows]).sum(axis=2).argmin(axis=1)
     assert chosen.stands_for.tolist() == np.bincount(cells, minlength=12).tolist()
     more = winnow.choose(CODES, 12, candidates=candidates, start=chosen.rows)
     assert more.stands_for.sum() < 88  # others stand for themselves and what is near them
@@ -118,18 +127,18 @@ def test_every_picture_stands_for_itself():
 
 
 def test_kinds_are_numbered_by_size_and_the_same_for_the_same_points():
-    points = whitened(CODES)
-    kind = kinds(points)
+    features = whitened(CODES)
+    kind = kinds(features)
     sizes = np.bincount(kind)[1:]
     assert len(sizes) == KINDS and sizes.tolist() == sorted(sizes, reverse=True)
-    assert np.array_equal(kind, kinds(points.copy()))
-    assert kinds(points[:5]).tolist() == [1] * 5
-    assert winnow.choose(CODES, 9, points=points).kind.tolist() == kind[winnow.choose(CODES, 9).rows].tolist()
+    assert np.array_equal(kind, kinds(features.copy()))
+    assert kinds(features[:5]).tolist() == [1] * 5
+    assert winnow.choose(CODES, 9, features=features).kind.tolist() == kind[winnow.choose(CODES, 9).rows].tolist()
 
 
 def test_weights_and_pick_and_reasons():
     weights = np.where(np.arange(200) == 123, 1000.0, 1.0)
-    assert winnow.choose(CODES, 1, "foreign", weights=weights).rows.tolist() == [123]
+    assert winnow.choose(CODES, 1, "anomalous", weights=weights).rows.tolist() == [123]
     by_chance = winnow.choose(CODES, 9, "kmeans", pick="random")
     assert set(by_chance.why) == {OF_CLUSTER}
     assert by_chance.rows.tolist() != winnow.choose(CODES, 9, "kmeans").rows.tolist()
@@ -139,14 +148,18 @@ def test_weights_and_pick_and_reasons():
 def test_a_method_of_ones_own_gets_the_codes_as_they_are():
     seen = []
 
-    def look(encodings, n, rng, *, start=(), weights=None):
-        seen.append((encodings.codes, list(encodings.ids), list(start)))
+    def look(embeddings, n, rng, *, start=(), weights=None):
+        seen.append((embeddings.vectors, list(embeddings.ids), list(start)))
         return np.arange(n)
 
     chosen = winnow.choose(CODES, 3, look, start=[1, 2])
     assert chosen.rows.tolist() == [0, 3, 4]
-    codes, ids, start = seen[0]
-    assert np.allclose(codes[:198], np.delete(CODES, [1, 2], axis=0), atol=1e-6) and ids[198:] == ["1", "2"] and start == [198, 199]
+    vectors, ids, start = seen[0]
+    assert (
+        np.allclose(vectors[:198], np.delete(CODES, [1, 2], axis=0), atol=1e-6)
+        and ids[198:] == ["1", "2"]
+        and start == [198, 199]
+    )
 
 
 @pytest.mark.parametrize("change", [
@@ -159,8 +172,8 @@ def test_a_method_of_ones_own_gets_the_codes_as_they_are():
     lambda rows, m: None,
 ], ids=["few", "many", "repeats", "labelled", "negative", "floats", "none"])  # fmt: skip
 def test_a_method_of_ones_own_that_errs_is_told(change):
-    def wrong(encodings, n, rng, *, start=(), weights=None):
-        return change(np.arange(n), len(encodings))
+    def wrong(embeddings, n, rng, *, start=(), weights=None):
+        return change(np.arange(n), len(embeddings))
 
     with pytest.raises(DataError, match="did not give as many different ones"):
         winnow.choose(CODES, 5, wrong, start=[7, 8])

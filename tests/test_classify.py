@@ -1,4 +1,4 @@
-"""The classifier on drawn codes with known classes: heads against slow obvious versions, folds, pseudo-labels, bad input."""
+"""The classifier on drawn embeddings with known classes: heads against slow obvious versions, folds, pseudo-labels, bad input."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ import pytest
 import winnow
 from winnow.check import check_classifier
 from winnow.classify.classifier import Classifier
+from winnow.classify.cross_fit import calibrated, probabilities
 from winnow.classify.folds import deal, follow, leaks
 from winnow.classify.heads import HEADS, Logistic, NearestMean, Neighbours, Spread
-from winnow.classify.learner import calibrated, probabilities
-from winnow.classify.measures import Tally, calibration_error, f1_of, reliability, rise, wilson
 from winnow.classify.pseudo import pseudo_labels
+from winnow.embeddings import unit
 from winnow.errors import Damaged, DataError, OptionError, RunError
-from winnow.learn.encodings import unit
+from winnow.metrics.classification import Tally, calibration_error, f1_of, reliability, rise, wilson
 
 
-def drawn(n: int = 300, classes: int = 3, apart: float = 3.0, seed: int = 0, groups: int = 12):
-    """Codes in 16 dimensions, each class about a centre of its own, each group a little aside; class numbers; groups."""
+def drawn(n: int = 300, classes: int = 3, fold_targets: float = 3.0, seed: int = 0, groups: int = 12):
+    """Embeddings in 16 dimensions, each class about a centre of its own, each group a little aside; class numbers; groups."""
     rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(size=(classes, 16)) * apart / 2
+    centres = np.random.default_rng(99).normal(size=(classes, 16)) * fold_targets / 2
     truth, group = rng.integers(0, classes, n), np.sort(rng.integers(0, groups, n))
     aside = np.random.default_rng(98).normal(size=(groups, 16)) * 0.3
-    codes = centres[truth] + aside[group] + rng.normal(size=(n, 16)) + 5
-    return codes.astype(np.float32), truth, np.array([f"clip {number}" for number in group], object)
+    vectors = centres[truth] + aside[group] + rng.normal(size=(n, 16)) + 5
+    return vectors.astype(np.float32), truth, np.array([f"clip {number}" for number in group], object)
 
 
-NAMES = np.array(["staff", "customer", "grüße, \"x\""], object)
+NAMES = np.array(["staff", "customer", 'grüße, "x"'], object)
 
 
 def few(truth: np.ndarray, each: int, seed: int = 0) -> np.ndarray:
@@ -50,8 +50,8 @@ def few(truth: np.ndarray, each: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("name", HEADS)
 def test_every_head_learns_what_is_easy(name: str):
-    codes, truth, groups = drawn()
-    classifier = Classifier(name).fit(codes, few(truth, 10), groups)
+    vectors, truth, groups = drawn()
+    classifier = Classifier(name).fit(vectors, few(truth, 10), groups)
     new, of, _ = drawn(seed=1)
     assert (classifier.predict(new) == NAMES[of]).mean() > 0.9
     assert classifier.head_name == name
@@ -71,41 +71,41 @@ def test_logistic_regression_is_scikit_learns(classes: int, dimensions: int):
 
     rng = np.random.default_rng(0)
     target = np.repeat(np.arange(classes), [40, 15, 25][:classes])
-    points = unit(rng.normal(size=(len(target), dimensions)) + np.eye(classes, dimensions)[target] * 3)
-    mine = Logistic(1.0).fit(np.vstack([points, points[:5]]), np.append(target, [-1] * 5), classes)
-    theirs = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-8, max_iter=5000).fit(points, target)
+    features = unit(rng.normal(size=(len(target), dimensions)) + np.eye(classes, dimensions)[target] * 3)
+    mine = Logistic(1.0).fit(np.vstack([features, features[:5]]), np.append(target, [-1] * 5), classes)
+    theirs = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-8, max_iter=5000).fit(features, target)
     new = unit(rng.normal(size=(50, dimensions)))
     assert np.allclose(probabilities(mine.logits(new), 1.0), theirs.predict_proba(new), atol=2e-3)
 
 
 def test_the_nearest_mean_is_the_nearest_by_cosine():
-    codes, truth, _ = drawn()
-    points = unit(codes - codes.mean(axis=0))
-    means = np.stack([points[truth == kind].mean(axis=0) for kind in range(3)])
-    slow = [max(range(3), key=lambda kind: point @ means[kind] / np.linalg.norm(means[kind])) for point in points]
-    assert NearestMean().fit(points, truth, 3).logits(points).argmax(axis=1).tolist() == slow
+    vectors, truth, _ = drawn()
+    features = unit(vectors - vectors.mean(axis=0))
+    means = np.stack([features[truth == kind].mean(axis=0) for kind in range(3)])
+    slow = [max(range(3), key=lambda kind: point @ means[kind] / np.linalg.norm(means[kind])) for point in features]
+    assert NearestMean().fit(features, truth, 3).logits(features).argmax(axis=1).tolist() == slow
 
 
 def test_neighbours_vote_as_by_hand():
-    codes, truth, _ = drawn(n=80)
-    points = unit(codes - codes.mean(axis=0))
+    vectors, truth, _ = drawn(n=80)
+    features = unit(vectors - vectors.mean(axis=0))
     target = np.where(np.arange(80) < 60, truth, -1)
     counts = np.bincount(truth[:60])
     slow = np.zeros((20, 3))
-    for row, point in enumerate(points[60:]):
-        cosine = points[:60] @ point
+    for row, point in enumerate(features[60:]):
+        cosine = features[:60] @ point
         for other in np.argsort(-cosine)[:5]:
             slow[row, truth[other]] += np.exp(10 * (cosine[other] - 1)) / counts[truth[other]]
     slow /= slow.sum(axis=1, keepdims=True)
-    assert np.allclose(np.exp(Neighbours(5).fit(points, target, 3).logits(points[60:])), slow, atol=2e-3)
+    assert np.allclose(np.exp(Neighbours(5).fit(features, target, 3).logits(features[60:])), slow, atol=2e-3)
 
 
 def test_label_spreading_is_the_closed_solution():
-    codes, truth, _ = drawn(n=120)
-    points = unit(codes - codes.mean(axis=0))
+    vectors, truth, _ = drawn(n=120)
+    features = unit(vectors - vectors.mean(axis=0))
     target = np.where(np.arange(120) % 8 == 0, truth, -1)
-    head = Spread().fit(points, target, 3)
-    cosine = points.astype(float) @ points.T
+    head = Spread().fit(features, target, 3)
+    cosine = features.astype(float) @ features.T
     near = np.zeros((120, 120))
     for row in range(120):
         for other in np.argsort(-cosine[row])[:11]:
@@ -118,7 +118,7 @@ def test_label_spreading_is_the_closed_solution():
     start[known, target[known]] = 1 / np.bincount(target[known])[target[known]]
     closed = np.linalg.solve(np.eye(120) - 0.99 * near * scale[:, None] * scale, start)
     assert np.allclose(head.shares, closed, rtol=1e-3, atol=1e-4)
-    assert (head.logits(points).argmax(axis=1) == truth).mean() > 0.9
+    assert (head.logits(features).argmax(axis=1) == truth).mean() > 0.9
 
 
 def test_label_spreading_uses_pictures_without_labels():
@@ -126,36 +126,36 @@ def test_label_spreading_uses_pictures_without_labels():
     rng, step = np.random.default_rng(0), np.linspace(0, 1, 75)[:, None]
     corners = np.eye(6)
     chains = [(1 - step) * corners[a] + step * corners[b] for a, b in ((0, 1), (1, 2), (3, 4), (4, 5))]
-    codes = np.vstack(chains) + rng.normal(0, 0.02, (300, 6))
+    vectors = np.vstack(chains) + rng.normal(0, 0.02, (300, 6))
     truth, labels = np.repeat(["one", "other"], 150), np.full(300, "", object)
     labels[[0, 5, 10, 15]], labels[[150, 155, 160, 165]] = "one", "other"
-    spread = (Classifier("spread").fit(codes, labels).predict(codes) == truth).mean()
-    linear = (Classifier("logistic").fit(codes, labels).predict(codes) == truth).mean()
+    spread = (Classifier("spread").fit(vectors, labels).predict(vectors) == truth).mean()
+    linear = (Classifier("logistic").fit(vectors, labels).predict(vectors) == truth).mean()
     assert spread > 0.98 > linear
 
 
 def test_a_head_forgets_what_it_learnt_before():
-    codes, truth, _ = drawn()
-    points = unit(codes - codes.mean(axis=0))
+    vectors, truth, _ = drawn()
+    features = unit(vectors - vectors.mean(axis=0))
     for kind in HEADS.values():
-        again = kind().fit(points, (truth + 1) % 3, 3).fit(points, truth, 3).logits(points)
-        assert np.array_equal(again, kind().fit(points, truth, 3).logits(points))
+        again = kind().fit(features, (truth + 1) % 3, 3).fit(features, truth, 3).logits(features)
+        assert np.array_equal(again, kind().fit(features, truth, 3).logits(features))
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_a_class_that_was_not_seen_is_never_predicted(name: str):
-    codes, truth, _ = drawn()
-    points = unit(codes - codes.mean(axis=0))
+    vectors, truth, _ = drawn()
+    features = unit(vectors - vectors.mean(axis=0))
     for target in (np.where(truth == 1, -1, truth), np.where(truth == 1, 1, -1)):
         missing = sorted({0, 1, 2} - set(target[target >= 0]))
-        chance = probabilities(HEADS[name]().fit(points, target, 3).logits(points), 1.0)
+        chance = probabilities(HEADS[name]().fit(features, target, 3).logits(features), 1.0)
         assert np.isfinite(chance).all() and not chance[:, missing].any()
 
 
 def test_auto_takes_the_nearest_mean_below_three_labels_a_class():
-    codes, truth, groups = drawn()
-    assert Classifier().fit(codes, few(truth, 2), groups).head_name == "mean"
-    assert Classifier().fit(codes, few(truth, 3), groups).head_name == "logistic"
+    vectors, truth, groups = drawn()
+    assert Classifier().fit(vectors, few(truth, 2), groups).head_name == "mean"
+    assert Classifier().fit(vectors, few(truth, 3), groups).head_name == "logistic"
 
 
 # ---- folds
@@ -228,13 +228,13 @@ def test_every_other_picture_follows_its_group():
 
 
 def test_a_split_that_leaks_is_told():
-    codes, truth, _ = drawn(n=60)
-    points = unit(codes - codes.mean(axis=0))
-    twice, fold = np.vstack([points, points[:7]]), np.append(np.zeros(60, int), np.ones(7, int))
+    vectors, truth, _ = drawn(n=60)
+    features = unit(vectors - vectors.mean(axis=0))
+    twice, fold = np.vstack([features, features[:7]]), np.append(np.zeros(60, int), np.ones(7, int))
     assert leaks(twice, np.append(truth, truth[:7]), fold) == 14
-    assert leaks(points, truth, np.arange(60) % 5) == 0
-    assert leaks(points[:2], truth[:2], np.array([0, 1])) == 0
-    doubled = np.vstack([codes, codes])
+    assert leaks(features, truth, np.arange(60) % 5) == 0
+    assert leaks(features[:2], truth[:2], np.array([0, 1])) == 0
+    doubled = np.vstack([vectors, vectors])
     note = Classifier().fit(doubled, np.tile(NAMES[truth], 2)).notes[-1]
     assert "near-identical" in note and "of the 120" in note
 
@@ -307,17 +307,17 @@ def test_labels_that_are_all_told_rightly_make_no_certainty(labels: int, classes
 
 def test_the_measures_are_of_heads_that_have_not_seen_the_picture():
     """By hand: the same folds, a head fitted without each."""
-    codes, truth, groups = drawn(apart=1.0)
+    vectors, truth, groups = drawn(fold_targets=1.0)
     labels = few(truth, 20)
-    held = Classifier("mean").fit(codes, labels, groups).held_out
-    points, rows = unit(codes - codes.mean(axis=0)), np.flatnonzero(labels != "")
+    held = Classifier("mean").fit(vectors, labels, groups).held_out
+    features, rows = unit(vectors - vectors.mean(axis=0)), np.flatnonzero(labels != "")
     names = sorted(NAMES)
     target = np.array([names.index(label) for label in labels[rows]])
     assert np.array_equal(held.rows, rows) and np.array_equal(held.target, target)
     said = np.empty(len(rows), int)
     for fold in set(held.fold):
-        learnt = NearestMean().fit(points[rows[held.fold != fold]], target[held.fold != fold], 3)
-        said[held.fold == fold] = learnt.logits(points[rows[held.fold == fold]]).argmax(axis=1)
+        cross_fit = NearestMean().fit(features[rows[held.fold != fold]], target[held.fold != fold], 3)
+        said[held.fold == fold] = cross_fit.logits(features[rows[held.fold == fold]]).argmax(axis=1)
     assert np.array_equal(held.predicted, said)
     for name in set(groups[rows]):
         assert len(set(held.fold[groups[rows] == name])) == 1
@@ -325,9 +325,11 @@ def test_the_measures_are_of_heads_that_have_not_seen_the_picture():
 
 def test_noise_is_worth_nothing():
     rng = np.random.default_rng(0)
-    codes, labels = rng.normal(size=(400, 64)), np.tile(["a", "b"], 200)
+    vectors, labels = rng.normal(size=(400, 64)), np.tile(["a", "b"], 200)
     for head in HEADS:
-        classifier = Classifier(head, pseudo=0 if head == "spread" else 50).fit(codes, np.where(np.arange(400) < 150, labels, ""))
+        classifier = Classifier(head, pseudo=0 if head == "spread" else 50).fit(
+            vectors, np.where(np.arange(400) < 150, labels, "")
+        )
         assert abs(classifier.held_out.tally.macro_f1 - 0.5) < 0.15
 
 
@@ -355,37 +357,40 @@ def pseudo_setting():
     """A labelled few at one end of two long clouds, so that the unlabelled tell where these go on."""
     rng = np.random.default_rng(3)
     truth = np.tile([0, 1], 400)
-    codes = rng.normal(size=(800, 24)) * 0.9
-    codes[:, 0] += np.where(truth == 1, 1.2, -1.2)
-    codes[:, 1] += np.where(truth == 1, 1.2, -1.2)
+    vectors = rng.normal(size=(800, 24)) * 0.9
+    vectors[:, 0] += np.where(truth == 1, 1.2, -1.2)
+    vectors[:, 1] += np.where(truth == 1, 1.2, -1.2)
     labels = np.full(800, "", object)
     rows = np.concatenate([rng.choice(np.flatnonzero(truth == kind), 12, replace=False) for kind in (0, 1)])
     labels[rows] = NAMES[truth[rows]]
-    return codes, labels, np.repeat(np.arange(80), 10)
+    return vectors, labels, np.repeat(np.arange(80), 10)
 
 
 def test_pseudo_labels_are_kept_only_while_f1_rises():
-    codes, labels, groups = pseudo_setting()
+    vectors, labels, groups = pseudo_setting()
     for head in ("logistic", "mean", "neighbours"):
-        plain, classifier = Classifier(head).fit(codes, labels, groups), Classifier(head, pseudo=150).fit(codes, labels, groups)
+        plain, classifier = (
+            Classifier(head).fit(vectors, labels, groups),
+            Classifier(head, pseudo=150).fit(vectors, labels, groups),
+        )
         assert [part.kept for part in classifier.done] == [part.rise > 2 * part.error for part in classifier.done]
         assert all(part.kept for part in classifier.done[:-1]) and 1 <= len(classifier.done) <= 3
         kept = [part for part in classifier.done if part.kept]
         assert len(classifier.pseudo_rows) == (sum(kept[-1].counts) if kept else 0)
         if not kept:
-            assert np.array_equal(plain.predict_proba(codes), classifier.predict_proba(codes))
+            assert np.array_equal(plain.predict_proba(vectors), classifier.predict_proba(vectors))
         assert (labels[classifier.pseudo_rows] == "").all()
 
 
 @pytest.mark.parametrize(("gain", "kept"), [(-1.0, False), (0.0, False), (1.5, False), (2.0, False), (2.1, True)])
 def test_a_round_stays_from_two_standard_errors_on(gain: float, kept: bool, monkeypatch: pytest.MonkeyPatch):
-    codes, labels, groups = pseudo_setting()
-    before = Classifier("mean").fit(codes, labels, groups).predict_proba(codes)
+    vectors, labels, groups = pseudo_setting()
+    before = Classifier("mean").fit(vectors, labels, groups).predict_proba(vectors)
     monkeypatch.setattr("winnow.classify.classifier.rise", lambda before, after, seed: (gain, 1.0))
-    classifier = Classifier("mean", pseudo=50, rounds=2).fit(codes, labels, groups)
+    classifier = Classifier("mean", pseudo=50, rounds=2).fit(vectors, labels, groups)
     assert [part.kept for part in classifier.done] == ([True, True] if kept else [False])
     assert bool(len(classifier.pseudo_rows)) is kept
-    assert np.array_equal(classifier.predict_proba(codes), before) is not kept
+    assert np.array_equal(classifier.predict_proba(vectors), before) is not kept
 
 
 def test_pseudo_labels_help_where_they_can():
@@ -398,9 +403,9 @@ def test_pseudo_labels_help_where_they_can():
         rng = np.random.default_rng(seed)
         truth, labels = np.tile([0, 1], 500), np.full(1000, "", object)
         centre = np.where(truth == 1, 0.5, -0.5)[:, None] * (np.arange(100) < 10)
-        codes, new = (rng.normal(size=(1000, 100)) + centre for _ in range(2))
+        vectors, new = (rng.normal(size=(1000, 100)) + centre for _ in range(2))
         labels[:40] = NAMES[truth[:40]]
-        before, after = Classifier("mean").fit(codes, labels), Classifier("mean", pseudo=200).fit(codes, labels)
+        before, after = Classifier("mean").fit(vectors, labels), Classifier("mean", pseudo=200).fit(vectors, labels)
         kept += len(after.pseudo_rows) > 0
         right = [(part.predict(new) == NAMES[truth]).mean() for part in (before, after)]
         gains.append(right[1] - right[0])
@@ -408,47 +413,51 @@ def test_pseudo_labels_help_where_they_can():
 
 
 def test_what_is_foreign_is_never_a_pseudo_label():
-    codes, labels, groups = pseudo_setting()
-    foreign = np.arange(800) % 3 == 0
+    vectors, labels, groups = pseudo_setting()
+    anomalous = np.arange(800) % 3 == 0
     learner_of = Classifier("mean", pseudo=100)
-    learner_of.fit(codes, labels, groups, foreign=foreign)
-    after = learner_of.learner.with_pseudo(learner_of.learner.tuned(), 100, (learner_of.learner.target < 0) & ~foreign)
-    added = (after.target >= 0) & (learner_of.learner.target < 0)
-    assert added.any() and not (added & foreign).any()
+    learner_of.fit(vectors, labels, groups, anomalous=anomalous)
+    after = learner_of.cross_fitter.with_pseudo(
+        learner_of.cross_fitter.tuned(), 100, (learner_of.cross_fitter.target < 0) & ~anomalous
+    )
+    added = (after.target >= 0) & (learner_of.cross_fitter.target < 0)
+    assert added.any() and not (added & anomalous).any()
 
 
 def test_no_pseudo_label_stands_in_the_fold_that_measures_nor_has_learnt_from_it():
-    codes, labels, groups = pseudo_setting()
-    classifier = Classifier("mean", pseudo=100).fit(codes, labels, groups)
-    learner = classifier.learner
-    start = learner.learn(learner.target, learner.apart(learner.target))
-    after = learner.with_pseudo(start, 100, learner.target < 0)
-    for fold in learner.folds:
-        assert (after.apart[fold][learner.fold == fold] == -1).all()
+    vectors, labels, groups = pseudo_setting()
+    classifier = Classifier("mean", pseudo=100).fit(vectors, labels, groups)
+    cross_fitter = classifier.cross_fitter
+    start = cross_fitter.learn(cross_fitter.target, cross_fitter.fold_targets(cross_fitter.target))
+    after = cross_fitter.with_pseudo(start, 100, cross_fitter.target < 0)
+    for fold in cross_fitter.folds:
+        assert (after.fold_targets[fold][cross_fitter.fold == fold] == -1).all()
     # With the labels of one fold exchanged, what that fold's own head learns from does not change.
-    other = learner.target.copy()
-    mine = (learner.fold == 0) & (other >= 0)
+    other = cross_fitter.target.copy()
+    mine = (cross_fitter.fold == 0) & (other >= 0)
     other[mine] = 1 - other[mine]
-    learner.target = other
-    again = learner.with_pseudo(learner.learn(other, learner.apart(other)), 100, other < 0)
-    assert np.array_equal(again.apart[0], after.apart[0]) and not np.array_equal(again.apart[1], after.apart[1])
+    cross_fitter.target = other
+    again = cross_fitter.with_pseudo(cross_fitter.learn(other, cross_fitter.fold_targets(other)), 100, other < 0)
+    assert np.array_equal(again.fold_targets[0], after.fold_targets[0]) and not np.array_equal(
+        again.fold_targets[1], after.fold_targets[1]
+    )
 
 
 def test_pseudo_labels_of_one_class_alone_are_no_harm():
-    codes, truth, groups = drawn(classes=2)
+    vectors, truth, groups = drawn(classes=2)
     labels = few(truth, 5)
     only = (truth == 0) | (labels != "")
-    classifier = Classifier(pseudo=50).fit(codes[only], labels[only], groups[only])
-    assert (classifier.predict(codes) == NAMES[truth]).mean() > 0.85
+    classifier = Classifier(pseudo=50).fit(vectors[only], labels[only], groups[only])
+    assert (classifier.predict(vectors) == NAMES[truth]).mean() > 0.85
 
 
 def test_classes_without_pseudo_labels_are_named():
-    codes, truth, groups = drawn(classes=2, apart=8)
+    vectors, truth, groups = drawn(classes=2, fold_targets=8)
     labels = NAMES[truth]
     labels[np.flatnonzero(truth == 0)[:20]] = ""  # the others are of one class
     for hidden, named in (([], True), (np.flatnonzero(truth == 1)[:20], False)):
         labels[hidden] = ""
-        classifier = Classifier(pseudo=5).fit(codes, labels, groups)
+        classifier = Classifier(pseudo=5).fit(vectors, labels, groups)
         assert any(note.startswith(f"No pseudo-label of '{NAMES[1]}' was found") for note in classifier.notes) is named
 
 
@@ -456,46 +465,50 @@ def test_classes_without_pseudo_labels_are_named():
 
 
 def test_every_option_changes_something():
-    codes, truth, groups = drawn(apart=1.2)
+    vectors, truth, groups = drawn(fold_targets=1.2)
     labels = few(truth, 8)
-    base = Classifier().fit(codes, labels, groups)
-    assert np.array_equal(base.predict_proba(codes), Classifier().fit(codes, labels, groups).predict_proba(codes))
+    base = Classifier().fit(vectors, labels, groups)
+    assert np.array_equal(base.predict_proba(vectors), Classifier().fit(vectors, labels, groups).predict_proba(vectors))
     for option in ({"head": "mean"}, {"head": "neighbours"}, {"head": "spread"}, {"folds": 3}, {"seed": 1}):
-        assert not np.array_equal(base.predict_proba(codes), Classifier(**option).fit(codes, labels, groups).predict_proba(codes)), option
-    first = [Classifier(pseudo=30, rounds=rounds).fit(codes, labels, groups).done[0].counts for rounds in (1, 3)]
+        assert not np.array_equal(
+            base.predict_proba(vectors), Classifier(**option).fit(vectors, labels, groups).predict_proba(vectors)
+        ), option
+    first = [Classifier(pseudo=30, rounds=rounds).fit(vectors, labels, groups).done[0].counts for rounds in (1, 3)]
     assert sum(first[0]) > sum(first[1]) > 0
-    assert not Classifier().fit(codes, labels, groups).done
-    assert not np.array_equal(base.held_out.fold, Classifier().fit(codes, labels).held_out.fold)
+    assert not Classifier().fit(vectors, labels, groups).done
+    assert not np.array_equal(base.held_out.fold, Classifier().fit(vectors, labels).held_out.fold)
 
 
 def test_numbers_are_labels_too():
-    codes, truth, groups = drawn()
+    vectors, truth, groups = drawn()
     labels = np.where(np.arange(300) % 5 == 0, truth * 10, -1)
-    classifier = Classifier().fit(codes, labels, groups)
-    assert classifier.classes.tolist() == [0, 10, 20] and set(classifier.predict(codes).tolist()) == {0, 10, 20}
+    classifier = Classifier().fit(vectors, labels, groups)
+    assert classifier.classes.tolist() == [0, 10, 20] and set(classifier.predict(vectors).tolist()) == {0, 10, 20}
     texts = [None if label < 0 else "x" * (1 + label // 10) for label in labels]
-    assert Classifier().fit(codes, texts).classes.tolist() == ["x", "xx", "xxx"]
+    assert Classifier().fit(vectors, texts).classes.tolist() == ["x", "xx", "xxx"]
 
 
 @pytest.mark.parametrize("name", HEADS)
 def test_measuring_leaves_what_was_learnt(name: str):
-    codes, truth, groups = drawn(apart=1.0)
-    classifier = Classifier(name).fit(codes, few(truth, 8), groups)
-    before = classifier.predict_proba(codes)
+    vectors, truth, groups = drawn(fold_targets=1.0)
+    classifier = Classifier(name).fit(vectors, few(truth, 8), groups)
+    before = classifier.predict_proba(vectors)
     classifier.learning_curve()
-    classifier.learner.measured(classifier.learner.apart(classifier.learner.target))
-    assert np.array_equal(classifier.predict_proba(codes), before)
+    classifier.cross_fitter.measured(classifier.cross_fitter.fold_targets(classifier.cross_fitter.target))
+    assert np.array_equal(classifier.predict_proba(vectors), before)
 
 
 def test_the_learning_curve_ends_where_the_classifier_is():
-    codes, truth, groups = drawn(apart=1.5)
-    classifier = Classifier().fit(codes, few(truth, 20), groups)
+    vectors, truth, groups = drawn(fold_targets=1.5)
+    classifier = Classifier().fit(vectors, few(truth, 20), groups)
     curve = classifier.learning_curve()
     assert [count for count, _ in curve] == [15, 30, 45, 60]
     assert np.array_equal(curve[-1][1].predicted, classifier.held_out.predicted)
     assert curve[0][1].tally.macro_f1 < curve[-1][1].tally.macro_f1
     by_class = np.argsort(np.argsort(classifier.held_out.target, kind="stable"))
-    assert classifier.learning_curve(by_class)[0][1].tally.macro_f1 < curve[0][1].tally.macro_f1  # the first are of one class
+    assert (
+        classifier.learning_curve(by_class)[0][1].tally.macro_f1 < curve[0][1].tally.macro_f1
+    )  # the first are of one class
 
 
 BAD = [
@@ -503,19 +516,19 @@ BAD = [
     ({"labels": ["a", "a", "", "", "", "a"]}, "All 3 labels are of one class, 'a'"),
     ({"labels": ["a", "a", "b", "", "", "c"]}, "'b', 'c' have one label"),
     ({"labels": ["a", "a", 3, 3, "", ""]}, "several types"),
-    ({"labels": ["a", "b"]}, r"'labels' has shape \(2,\); with 6 codes"),
+    ({"labels": ["a", "b"]}, r"'labels' has shape \(2,\); with 6 embeddings"),
     ({"labels": ["a", "a", "b", "b", "", ""], "groups": ["x"]}, "'groups' has shape"),
-    ({"labels": ["a", "a", "b", "b", "", ""], "foreign": [True]}, "'foreign' has shape"),
-    ({"codes": np.full((6, 2), np.nan), "labels": ["a", "a", "b", "b", "", ""]}, "6 of 6 codes are not finite"),
-    ({"codes": np.zeros(6), "labels": ["a"] * 6}, "must be a"),
+    ({"labels": ["a", "a", "b", "b", "", ""], "anomalous": [True]}, "'anomalous' has shape"),
+    ({"vectors": np.full((6, 2), np.nan), "labels": ["a", "a", "b", "b", "", ""]}, "6 of 6 embeddings are not finite"),
+    ({"vectors": np.zeros(6), "labels": ["a"] * 6}, "must be a"),
 ]
 
 
 @pytest.mark.parametrize(("given", "says"), BAD, ids=[says[:20] for _, says in BAD])
 def test_bad_input_is_told(given: dict, says: str):
-    codes = given.pop("codes", np.random.default_rng(0).normal(size=(6, 2)))
+    vectors = given.pop("vectors", np.random.default_rng(0).normal(size=(6, 2)))
     with pytest.raises(DataError, match=says):
-        Classifier().fit(codes, **given)
+        Classifier().fit(vectors, **given)
 
 
 def test_bad_options_are_told():
@@ -535,27 +548,27 @@ def test_equal_codes_do_not_break_it():
 
 @pytest.mark.parametrize("name", HEADS)
 def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path):
-    codes, truth, groups = drawn()
-    classifier = Classifier(name).fit(codes, few(truth, 6), groups)
+    vectors, truth, groups = drawn()
+    classifier = Classifier(name).fit(vectors, few(truth, 6), groups)
     classifier.save(tmp_path / "classifier", measured={"x": 1})
     loaded = winnow.Classifier.load(tmp_path / "classifier")
-    assert np.array_equal(loaded.predict_proba(codes), classifier.predict_proba(codes))
-    assert loaded.predict(codes).tolist() == classifier.predict(codes).tolist()
+    assert np.array_equal(loaded.predict_proba(vectors), classifier.predict_proba(vectors))
+    assert loaded.predict(vectors).tolist() == classifier.predict(vectors).tolist()
     assert json.loads((tmp_path / "classifier" / "classifier.json").read_text())["measured"] == {"x": 1}
     assert sorted(path.name for path in (tmp_path / "classifier").iterdir()) == ["classifier.json", "classifier.npz"]
     with pytest.raises(DataError, match="3 dimensions"):
-        loaded.predict(codes[:, :3])
+        loaded.predict(vectors[:, :3])
 
 
 def test_files_that_were_changed_are_told(tmp_path: Path):
-    codes, truth, groups = drawn()
+    vectors, truth, groups = drawn()
     with pytest.raises(DataError, match="not been fitted"):
         Classifier().save(tmp_path)
     with pytest.raises(DataError, match="not been fitted"):
-        Classifier().predict(codes)
+        Classifier().predict(vectors)
     with pytest.raises(RunError, match="no finished classifier"):
         Classifier.load(tmp_path)
-    Classifier().fit(codes, few(truth, 6), groups).save(tmp_path)
+    Classifier().fit(vectors, few(truth, 6), groups).save(tmp_path)
     whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
     for path, data in whole.items():
         for spoilt in (data[: len(data) // 2], data.replace(b"1", b"2"), b""):
@@ -586,7 +599,9 @@ made.save(sys.argv[1])
 @pytest.mark.parametrize("at", [1, 2])
 def test_killed_while_writing_nothing_half_is_read(at: int, tmp_path: Path):
     def save(seed: int, kill: int) -> int:
-        return subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(seed), str(kill)], check=False).returncode
+        return subprocess.run(
+            [sys.executable, "-c", KILLED, str(tmp_path), str(seed), str(kill)], check=False
+        ).returncode
 
     assert save(0, 0) == 0
     Classifier.load(tmp_path)
@@ -595,4 +610,3 @@ def test_killed_while_writing_nothing_half_is_read(at: int, tmp_path: Path):
         Classifier.load(tmp_path)
     assert save(1, 0) == 0
     Classifier.load(tmp_path)
-

@@ -15,16 +15,16 @@ import pytest
 from PIL import Image
 
 import winnow
-from winnow.data.pool import Pool
+from winnow.embeddings import Embeddings
 from winnow.errors import DataError, InputError, OptionError, RunError
 from winnow.label.store import Event
-from winnow.learn.encodings import Encodings
-from winnow.report.classes import confusion_matrix, label_curve, reliability_curve
+from winnow.pool.pool import Pool
+from winnow.report.classification import confusion_matrix, label_curve, reliability_curve
+from winnow.run.choice import TOO_FEW
 from winnow.show import classify as told
 from winnow.steps import select as select_step
-from winnow.steps.choice import TOO_FEW
 from winnow.steps.label import catalogue_of, open_store
-from winnow.steps.report_classifier import classifier_sections
+from winnow.steps.report.classifier import classifier_sections
 from winnow.steps.round import uncertainty
 
 from conftest import blocks, stripes, winnow_command
@@ -43,7 +43,7 @@ def clips(folder: Path, groups: int, each: int, seed: int = 0) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A seeded random SqueezeNet: its codes tell stripes from blocks without any training."""
+    """A seeded random SqueezeNet: its embeddings tell stripes from blocks without any training."""
     import torch
     from safetensors.torch import save_file
     from torchvision.models import squeezenet1_1
@@ -55,7 +55,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def encoded(folder: Path, source: Path, weights: Path) -> winnow.Run:
-    run = winnow.Run(folder, "codes", size=(32, 32), backbone="squeezenet1_1", weights=weights)
+    run = winnow.Run(folder, "oneclass", size=(32, 32), backbone="squeezenet1_1", weights=weights)
     run.ingest(source)
     run.train()
     run.encode()
@@ -110,9 +110,11 @@ def labels_file(path: Path, run: winnow.Run, every: int = 5, wrong: int = 0) -> 
 
 def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_path: Path):
     result = run.classify(labels=labels_file(tmp_path / "labels.csv", run))
-    assert result["labelled"] == 24 and result["by"] == "'logistic' on the codes" and result["macro_f1"] > 0.9
+    assert result["labelled"] == 24 and result["by"] == "'logistic' on the embeddings" and result["macro_f1"] > 0.9
     assert result["folds"] == 5 and result["groups"] == 6
-    assert len(result["notes"]) <= 1 and all("near-identical" in note for note in result["notes"])  # stripes are much alike
+    assert len(result["notes"]) <= 1 and all(
+        "near-identical" in note for note in result["notes"]
+    )  # stripes are much alike
     folder = run.folder.path / "classifier"
     written = ["audit.csv", "classifier.json", "classifier.npz", "labelled.csv", "pseudo.csv"]
     assert sorted(path.name for path in folder.iterdir()) == written
@@ -125,7 +127,10 @@ def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_
         assert float(row["probability"]) == pytest.approx(max(float(row[f"p_{name}"]) for name in names), abs=1e-4)
     assert confusion.tolist() == result["confusion"]
     assert len({(row["group"], row["fold"]) for row in rows}) == 6
-    assert json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["measured"]["macro_f1"] == result["macro_f1"]
+    assert (
+        json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["measured"]["macro_f1"]
+        == result["macro_f1"]
+    )
     says = told(result, run.folder.path)
     assert "macro F1" in says and "stripes" in says and "more labels" in says
     assert result["choice"]["method"] == "herding" and result["choice"]["says"] in says and "drawn at random" in says
@@ -139,14 +144,14 @@ def test_too_few_labels_for_halves_are_told(run: winnow.Run, tmp_path: Path):
 def test_the_saved_classifier_has_learnt_from_every_label(run: winnow.Run, tmp_path: Path):
     """What measures it afterwards, such as the learning curve, learns from fewer."""
     run.classify(labels=labels_file(tmp_path / "labels.csv", run))
-    encodings = Encodings.load(run.folder.folder("encode"))
+    embeddings = Embeddings.load(run.folder.folder("encode"))
     rows = [row for row, source in enumerate(sources_of(run)) if row % 5 == 0]
     ids = [str(pool_of(run).column("id")[row]) for row in rows]
     kinds = dict(zip(ids, [kind_of(sources_of(run)[row]) for row in rows], strict=True))
-    labels = np.array([kinds.get(str(item), "") for item in encodings.ids], object)
-    plain = winnow.Classifier().fit(np.asarray(encodings.codes), labels, encodings.groups)
+    labels = np.array([kinds.get(str(item), "") for item in embeddings.ids], object)
+    plain = winnow.Classifier().fit(np.asarray(embeddings.vectors), labels, embeddings.groups)
     saved = winnow.Classifier.load(run.folder.path / "classifier")
-    assert np.array_equal(saved.predict_proba(encodings.codes), plain.predict_proba(encodings.codes))
+    assert np.array_equal(saved.predict_proba(embeddings.vectors), plain.predict_proba(embeddings.vectors))
 
 
 def test_labels_of_the_store_and_of_the_sources(run: winnow.Run, weights: Path, tmp_path: Path):
@@ -155,7 +160,11 @@ def test_labels_of_the_store_and_of_the_sources(run: winnow.Run, weights: Path, 
         store.add_classes("ann", ["stripes", "blocks"])
         catalogue = catalogue_of(run.folder, pool)
         items = list(zip(pool.column("id"), pool.column("source"), strict=True))[:40]
-        store.add("ann", [Event(f"e{place}", item, "label", kind_of(source)) for place, (item, source) in enumerate(items)], catalogue)
+        store.add(
+            "ann",
+            [Event(f"e{place}", item, "label", kind_of(source)) for place, (item, source) in enumerate(items)],
+            catalogue,
+        )
         store.add("ann", [Event("gone", "of before", "label", "stripes")])
     result = run.classify()
     assert (result["origin"], result["labelled"]) == ("the run's labels", 40) and result["curve"]["in_order"]
@@ -167,7 +176,11 @@ def test_labels_of_the_store_and_of_the_sources(run: winnow.Run, weights: Path, 
         csv.writer(file).writerows([("path", "group", "label"), *rows])
     other = encoded(tmp_path / "listed", listed, weights)
     result = other.classify()
-    assert result["origin"].startswith("the labels that the sources") and result["labelled"] == 120 and result["groups"] == 4
+    assert (
+        result["origin"].startswith("the labels that the sources")
+        and result["labelled"] == 120
+        and result["groups"] == 4
+    )
 
 
 def test_the_recipe_transfer_takes_folders_as_classes(made: Path, tmp_path: Path):
@@ -182,14 +195,20 @@ def test_the_recipe_transfer_takes_folders_as_classes(made: Path, tmp_path: Path
         (tmp_path / "in" / kind_of(str(path))).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "in" / kind_of(str(path)) / f"{path.parent.name} {path.name}")
     words = ("--size", "64", "64", "--weights", tmp_path / "vgg16.safetensors")
-    done = winnow_command("run", "transfer", tmp_path / "in", "--to", tmp_path / "run", *words)
+    done = winnow_command("run", "classify-vgg16", tmp_path / "in", "--to", tmp_path / "run", *words)
     assert done.returncode == 0, done.stderr
     assert "into 4,096 dimensions" in done.stdout and "the names of the pictures' folders" in done.stdout
     assert "Each class has a group of its own" in done.stdout
-    assert set(json.loads((tmp_path / "run" / "run.json").read_text())["steps"]) == {"ingest", "train", "encode", "calibrate", "classify"}
+    assert set(json.loads((tmp_path / "run" / "run.json").read_text())["steps"]) == {
+        "ingest",
+        "train",
+        "encode",
+        "calibrate",
+        "classify",
+    }
     assert "Learning curve" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert winnow.Run(tmp_path / "run").folder.options.ingest.size == (64, 64)
-    assert winnow.options.load_recipe("transfer").options.model.layer == "classifier.1"
+    assert winnow.options.load_recipe("classify-vgg16").options.model.layer == "classifier.1"
 
 
 def test_without_the_option_folders_are_no_classes(run: winnow.Run):
@@ -206,7 +225,17 @@ def test_predictions_of_new_pictures(run: winnow.Run, made: Path, tmp_path: Path
     (tmp_path / "new" / "broken.png").write_bytes(b"\x89PNG")
     result = run.predict(tmp_path / "new", to=tmp_path / "out")
     rows = table(tmp_path / "out" / "predictions.csv")
-    assert list(rows[0]) == ["id", "source", "time", "class", "probability", "p_blocks", "p_stripes", "p_value", "belongs"]
+    assert list(rows[0]) == [
+        "id",
+        "source",
+        "time",
+        "class",
+        "probability",
+        "p_blocks",
+        "p_stripes",
+        "p_value",
+        "belongs",
+    ]
     assert len(rows) == result["pictures"] == 33 and result["refused"] == 1
     known = [row for row in rows if "green" not in row["source"]]
     assert np.mean([row["class"] == kind_of(row["source"]) for row in known]) > 0.85
@@ -214,11 +243,11 @@ def test_predictions_of_new_pictures(run: winnow.Run, made: Path, tmp_path: Path
         assert float(row["p_blocks"]) + float(row["p_stripes"]) == pytest.approx(1, abs=2e-4)
     scored = run.score(tmp_path / "new", to=tmp_path / "scored")
     assert [row["belongs"] for row in rows] == [row["belongs"] for row in table(tmp_path / "scored" / "scores.csv")]
-    assert result["foreign"] == len(rows) - scored["belong"]
+    assert result["anomalous"] == len(rows) - scored["belong"]
     assert run.predict(made / "in")["folder"] == run.folder.path / "predictions"
-    codes = run.encodings.codes
+    vectors = run.embeddings.vectors
     said = {row["id"]: row["class"] for row in table(run.folder.path / "predictions" / "predictions.csv")}
-    assert [said[name] for name in run.encodings.ids] == run.classifier.predict(codes).tolist()
+    assert [said[name] for name in run.embeddings.ids] == run.classifier.predict(vectors).tolist()
 
 
 def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
@@ -231,13 +260,20 @@ def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
     result = run.round(12, also=labels)
     rows = table(run.folder.path / "selection.csv")
     assert rows[:8] == before and len(rows) == result["chosen"] == 20 and result["kept"] == 8
-    assert {row["method"] for row in rows[8:]} == {"round"} and [row["rank"] for row in rows] == [str(rank) for rank in range(1, 21)]
+    assert {row["method"] for row in rows[8:]} == {"round"} and [row["rank"] for row in rows] == [
+        str(rank) for rank in range(1, 21)
+    ]
     labelled = {row["id"] for row in table(run.folder.path / "classifier" / "labelled.csv")}
     assert len({row["id"] for row in rows}) == 20 and not {row["id"] for row in rows[8:]} & labelled
-    entropy = dict(zip(run.encodings.ids, uncertainty(run.classifier.predict_proba(run.encodings.codes)), strict=True))
+    entropy = dict(
+        zip(run.embeddings.ids, uncertainty(run.classifier.predict_proba(run.embeddings.vectors)), strict=True)
+    )
     assert np.mean([entropy[row["id"]] for row in rows[8:]]) > np.mean(list(entropy.values()))
     again = run.select(24)  # the list goes on with its own method
-    assert again["kept"] == 20 and [row["method"] for row in table(run.folder.path / "selection.csv")][20:] == ["herding"] * 4
+    assert (
+        again["kept"] == 20
+        and [row["method"] for row in table(run.folder.path / "selection.csv")][20:] == ["herding"] * 4
+    )
     with pytest.raises(OptionError, match="0 is no number"):
         run.round(0)
     with pytest.raises(DataError, match="only"):
@@ -248,14 +284,18 @@ def test_uncertainty_is_the_entropy():
     assert uncertainty(np.array([[0.5, 0.5], [1, 0], [0.9, 0.1]])) == pytest.approx([1, 0, 0.469], abs=1e-3)
 
 
-def test_pseudo_labels_are_listed_audited_and_measured(run: winnow.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """On codes that separate by themselves F1 cannot rise, so the stop rule is told that it did."""
+def test_pseudo_labels_are_listed_audited_and_measured(
+    run: winnow.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """On embeddings that separate by themselves F1 cannot rise, so the stop rule is told that it did."""
     monkeypatch.setattr("winnow.classify.classifier.rise", lambda before, after, seed: (0.1, 0.01))
     labels = labels_file(tmp_path / "labels.csv", run)
     result = run.classify(labels=labels, pseudo=20, rounds=2)
     rows = table(run.folder.path / "classifier" / "pseudo.csv")
     assert len(rows) == sum(result["pseudo"]["added"].values()) == 40
-    assert not {row["id"] for row in rows} & {row["id"] for row in table(run.folder.path / "classifier" / "labelled.csv")}
+    assert not {row["id"] for row in rows} & {
+        row["id"] for row in table(run.folder.path / "classifier" / "labelled.csv")
+    }
     drawn = table(run.folder.path / "classifier" / "audit.csv")
     assert len(drawn) == 40 == result["pseudo"]["audit"] and result["pseudo"]["known"] is None
     with (tmp_path / "checked.csv").open("w", encoding="utf-8", newline="") as file:
@@ -287,7 +327,11 @@ def test_the_report_has_a_classifier(run: winnow.Run, tmp_path: Path):
 
 
 def test_figures_refuse_nothing():
-    for draw in (lambda: confusion_matrix([[1]], ["a", "b"]), lambda: reliability_curve([], 0), lambda: label_curve([])):
+    for draw in (
+        lambda: confusion_matrix([[1]], ["a", "b"]),
+        lambda: reliability_curve([], 0),
+        lambda: label_curve([]),
+    ):
         with pytest.raises(DataError):
             draw()
     assert confusion_matrix(np.eye(60, dtype=int), [f"班级 {number}" for number in range(60)])[:4] == b"\x89PNG"
@@ -381,7 +425,9 @@ def test_killed_at_any_write_the_run_is_as_before_or_asks_for_it_again(at: int, 
     assert len(after.classifier.classes) == 2
 
 
-def test_a_method_named_in_the_run_folder_alone_is_not_imported(run: winnow.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_method_named_in_the_run_folder_alone_is_not_imported(
+    run: winnow.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "hostile.py").write_text("raise SystemExit('imported')", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     path = run.folder.path / "run.json"
@@ -404,6 +450,10 @@ def test_the_commands(run: winnow.Run, made: Path, tmp_path: Path):
     assert done.returncode == 0 and "20 pictures: " in done.stdout, done.stderr
     done = winnow_command("round", "--run", folder, "-n", "3", "--also", labels)
     assert done.returncode == 0 and "Chose 3 pictures" in done.stdout, done.stderr
-    for words in (["classify", "--run", folder, "--head", "forest"], ["round", "--run", folder], ["round", "--run", folder, "-n", "0"]):
+    for words in (
+        ["classify", "--run", folder, "--head", "forest"],
+        ["round", "--run", folder],
+        ["round", "--run", folder, "-n", "0"],
+    ):
         assert winnow_command(*words).returncode == 2
     assert winnow_command("predict", made / "in", "--run", tmp_path).returncode == 1

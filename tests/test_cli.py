@@ -31,50 +31,50 @@ def test_one_command_makes_the_whole_run(finished_run: Path):
         "model/model.safetensors",
         "model/model.json",
         "model/train.jsonl",
-        "encodings/codes.npy",
-        "encodings/measures.parquet",
+        "embeddings/vectors.npy",
+        "embeddings/losses.parquet",
         "detector/detector.json",
         "report.html",
     ):
         assert (finished_run / name).stat().st_size > 0, name
     content = json.loads((finished_run / "run.json").read_text())
-    assert content["recipe"] == "match"
+    assert content["recipe"] == "oneclass-from-scratch"
     assert content["options"]["train"]["iterations"] == 60
     assert content["set_by"]["train.iterations"] == "you"
     assert content["set_by"]["ingest.size"] == "you"
     assert set(content["steps"]) == {"ingest", "train", "encode", "calibrate"}
 
 
-def test_score_tells_the_foreign_from_what_belongs(finished_run: Path, pictures: Path, foreign: Path, tmp_path: Path):
-    done = winnow_command("score", pictures, foreign, "--run", finished_run, "--to", tmp_path)
+def test_score_tells_the_foreign_from_what_belongs(finished_run: Path, pictures: Path, anomalous: Path, tmp_path: Path):
+    done = winnow_command("score", pictures, anomalous, "--run", finished_run, "--to", tmp_path)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 * 12 + 2 * 10
     assert list(rows[0]) == ["id", "source", "time", "score", "p_value", "belongs"]
     inside = [float(row["score"]) for row in rows if "good" in row["source"]]
-    outside = [float(row["score"]) for row in rows if "foreign" in row["source"]]
+    outside = [float(row["score"]) for row in rows if "anomalous" in row["source"]]
     assert np.median(outside) > max(inside)
-    assert all(row["belongs"] == "no" for row in rows if "foreign" in row["source"])
+    assert all(row["belongs"] == "no" for row in rows if "anomalous" in row["source"])
 
 
-def test_evaluate_writes_json_table_and_figures(finished_run: Path, pictures: Path, foreign: Path, tmp_path: Path):
+def test_evaluate_writes_json_table_and_figures(finished_run: Path, pictures: Path, anomalous: Path, tmp_path: Path):
     done = winnow_command(
         "evaluate",
         "--run",
         finished_run,
-        "--belongs",
+        "--normal",
         pictures,
-        "--foreign",
-        f"blocks={foreign}",
-        f"clip 0={foreign / 'clip0'}",
+        "--anomalous",
+        f"blocks={anomalous}",
+        f"clip 0={anomalous / 'clip0'}",
         "--to",
         tmp_path,
     )
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "evaluation.json").read_text())
-    assert result["foreign"]["blocks"]["auroc"] > 0.99
-    assert set(result["foreign"]) == {"blocks", "clip 0", "all"}
+    assert result["anomalous"]["blocks"]["auroc"] > 0.99
+    assert set(result["anomalous"]) == {"blocks", "clip 0", "all"}
     assert result["seen_in_training"] == 96
     assert "96 of the pictures" in done.stdout
     assert (tmp_path / "histogram.png").read_bytes().startswith(b"\x89PNG")
@@ -84,7 +84,7 @@ def test_evaluate_writes_json_table_and_figures(finished_run: Path, pictures: Pa
 def test_the_steps_one_by_one_give_the_same_run(finished_run: Path, pictures: Path, tmp_path: Path):
     to, flags = tmp_path / "steps", list(SMALL)
     for words in (
-        ["ingest", pictures, "--recipe", "match", *flags[:3]],
+        ["ingest", pictures, "--recipe", "oneclass-from-scratch", *flags[:3]],
         ["train", *flags[3:]],
         ["encode"],
         ["calibrate"],
@@ -92,14 +92,14 @@ def test_the_steps_one_by_one_give_the_same_run(finished_run: Path, pictures: Pa
     ):
         done = winnow_command(words[0], *words[1:], "--run", to)
         assert done.returncode == 0, done.stderr
-    for name in ("model/model.safetensors", "encodings/codes.npy"):
+    for name in ("model/model.safetensors", "embeddings/vectors.npy"):
         assert (to / name).read_bytes() == (finished_run / name).read_bytes(), name
 
 
 def test_a_changed_option_makes_the_later_steps_stale(finished_run: Path, pictures: Path, tmp_path: Path):
     to = tmp_path / "copy"
     shutil.copytree(finished_run, to)
-    assert winnow_command("calibrate", "--run", to, "--false-alarms", "0.1").returncode == 0
+    assert winnow_command("calibrate", "--run", to, "--false-alarm-rate", "0.1").returncode == 0
     assert winnow_command("train", "--run", to, "--iterations", "20").returncode == 0
     done = winnow_command("score", pictures, "--run", to)
     assert done.returncode == 1
@@ -110,16 +110,16 @@ def test_a_changed_option_makes_the_later_steps_stale(finished_run: Path, pictur
     ("words", "expected"),
     [
         (["run", "footbal", "x", "--to", "{new}"], ["footbal", "football"]),
-        (["run", "match", "absent", "--to", "{new}"], ["absent"]),
-        (["run", "match", "{good}", "--to", "{new}", "--iteration", "3"], ["--iterations"]),
-        (["run", "match", "{good}", "--to", "{new}", "--rate", "-1"], ["--rate", "-1"]),
-        (["run", "match", "{good}", "--to", "{new}", "--size", "0", "10"], ["--size"]),
-        (["run", "match", "{good}", "--to", "{new}", "--scorer", "neighbour"], ["neighbours"]),
-        (["run", "match", "{good}", "--to", "{run}"], ["--resume", "--overwrite"]),
-        (["run", "codes", "{good}", "--to", "{new}", "--weights", "absent.pth"], ["absent.pth"]),
+        (["run", "oneclass-from-scratch", "absent", "--to", "{new}"], ["absent"]),
+        (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--iteration", "3"], ["--iterations"]),
+        (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--lr", "-1"], ["--lr", "-1"]),
+        (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--size", "0", "10"], ["--size"]),
+        (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--scorer", "neighbour"], ["neighbours"]),
+        (["run", "oneclass-from-scratch", "{good}", "--to", "{run}"], ["--resume", "--overwrite"]),
+        (["run", "oneclass", "{good}", "--to", "{new}", "--weights", "absent.pth"], ["absent.pth"]),
         (["score", "{good}", "--run", "{new}"], ["not a run folder"]),
         (["train", "--run", "{good}"], ["not a run folder"]),
-        (["evaluate", "--run", "{run}", "--belongs", "{good}", "--foreign", "justapath"], ["NAME=SOURCE"]),
+        (["evaluate", "--run", "{run}", "--normal", "{good}", "--anomalous", "justapath"], ["NAME=SOURCE"]),
         (["scor"], ["score"]),
     ],
 )
@@ -156,7 +156,7 @@ def test_killed_at_any_time_and_resumed_the_run_is_the_same(
 ):
     to = tmp_path / "killed"
     process = subprocess.Popen(
-        [sys.executable, "-m", "winnow.cli", "run", "match", str(pictures), "--to", str(to), *SMALL],
+        [sys.executable, "-m", "winnow.cli", "run", "oneclass-from-scratch", str(pictures), "--to", str(to), *SMALL],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -164,9 +164,11 @@ def test_killed_at_any_time_and_resumed_the_run_is_the_same(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     words = ["--resume"] if (to / "run.json").exists() else SMALL
-    done = winnow_command("run", "match", pictures, "--to", to, *words, *(SMALL if words == ["--resume"] else []))
+    done = winnow_command(
+        "run", "oneclass-from-scratch", pictures, "--to", to, *words, *(SMALL if words == ["--resume"] else [])
+    )
     assert done.returncode == 0, done.stderr
-    for name in ("model/model.safetensors", "encodings/codes.npy", "encodings/measures.parquet"):
+    for name in ("model/model.safetensors", "embeddings/vectors.npy", "embeddings/losses.parquet"):
         assert (to / name).read_bytes() == (finished_run / name).read_bytes(), name
     assert not list(to.rglob("*.tmp"))
 
@@ -182,10 +184,13 @@ def test_recipes_are_listed():
 
 
 def test_a_run_that_failed_before_it_held_anything_may_be_begun_again(pictures: Path, tmp_path: Path):
-    first = winnow_command("run", "match", tmp_path / "absent", "--to", tmp_path / "run")
+    first = winnow_command("run", "oneclass-from-scratch", tmp_path / "absent", "--to", tmp_path / "run")
     assert first.returncode == 1 and "absent" in first.stderr
     assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["run.json"]
-    again = winnow_command("run", "match", tmp_path / "absent", "--to", tmp_path / "run")
+    again = winnow_command("run", "oneclass-from-scratch", tmp_path / "absent", "--to", tmp_path / "run")
     assert "absent" in again.stderr and "already holds" not in again.stderr
     (tmp_path / "run" / "pool").mkdir()
-    assert "already holds a run" in winnow_command("run", "match", pictures, "--to", tmp_path / "run").stderr
+    assert (
+        "already holds a run"
+        in winnow_command("run", "oneclass-from-scratch", pictures, "--to", tmp_path / "run").stderr
+    )

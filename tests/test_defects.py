@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from winnow.data.defects import KINDS, damage
 from winnow.errors import DataError, OptionError
+from winnow.synthetic.defects import KINDS, damage
 
 
 def cloth(n=24, height=48, width=48, channels=1, seed=0):

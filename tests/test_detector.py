@@ -18,20 +18,20 @@ from winnow.detect.detector import Detector
 from winnow.detect.scorer import Scorer
 from winnow.detect.scorers import SCORERS, Relative
 from winnow.detect.threshold import group_weights, p_values
+from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, DataError, OptionError, RunError
-from winnow.learn.encodings import Encodings
 
-NORMAL, NEW, FOREIGN = obvious(300, 0, False), obvious(2000, 1, False), obvious(100, 2, True)
+NORMAL, NEW, ANOMALOUS = obvious(300, 0, False), obvious(2000, 1, False), obvious(100, 2, True)
 
 
 class First(Scorer):
     """One's own scorer: the first dimension."""
 
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         pass
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return encodings.codes[:, 0]
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return embeddings.vectors[:, 0]
 
 
 class Counting(First):
@@ -39,22 +39,22 @@ class Counting(First):
 
     calls = 0
 
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         Counting.calls += 1
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
         Counting.calls += 1
-        return super()._score(encodings)
+        return super()._score(embeddings)
 
 
 @pytest.mark.parametrize("name", sorted(SCORERS))
 def test_false_alarms_are_near_those_asked_for_and_the_foreign_is_found(name: str) -> None:
-    detector = Detector(name, false_alarms=0.05).fit(NORMAL)
+    detector = Detector(name, false_alarm_rate=0.05).fit(NORMAL)
     assert 1 - detector.predict(NEW).mean() == pytest.approx(0.05, abs=0.045)
     assert detector.threshold.achieved <= 0.05
-    # The foreign differ most in length; of their directions alone many are ordinary.
-    assert detector.predict(FOREIGN).mean() < (0.6 if name == "cosine" else 0.1)
-    assert detector.p_values(FOREIGN).mean() < 0.2
+    # The anomalous differ most in length; of their directions alone many are ordinary.
+    assert detector.predict(ANOMALOUS).mean() < (0.6 if name == "cosine" else 0.1)
+    assert detector.p_values(ANOMALOUS).mean() < 0.2
 
 
 @pytest.mark.parametrize("name", ["combined", "neighbours", "gaussian"])
@@ -63,21 +63,23 @@ def test_false_alarms_over_many_fits(name: str) -> None:
     alarms = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        normal, new = (Encodings.of(rng.normal(size=(n, 12))) for n in (100, 400))
-        alarms.append(1 - Detector(name, false_alarms=0.1).fit(normal).predict(new).mean())
+        normal, new = (Embeddings.of(rng.normal(size=(n, 12))) for n in (100, 400))
+        alarms.append(1 - Detector(name, false_alarm_rate=0.1).fit(normal).predict(new).mean())
     assert 0.06 < np.mean(alarms) < 0.115
 
 
 def test_plain_arrays_as_in_scikit_learn() -> None:
-    codes = NORMAL.codes
-    detector = Detector(scorer="neighbours").fit(codes)
-    belongs = detector.predict(codes)
+    vectors = NORMAL.vectors
+    detector = Detector(scorer="neighbours").fit(vectors)
+    belongs = detector.predict(vectors)
     assert belongs.dtype == bool
     assert belongs.mean() > 0.98
-    scores = detector.score(FOREIGN.codes)
-    assert detector.p_values(scores).tolist() == detector.p_values(FOREIGN.codes).tolist()
+    scores = detector.score(ANOMALOUS.vectors)
+    assert detector.p_values(scores).tolist() == detector.p_values(ANOMALOUS.vectors).tolist()
     assert (detector.p_values(scores) == p_values(detector.calibration, scores, detector.weights)).all()
-    assert (detector.p_values(scores) <= detector.threshold.level).tolist() == (~detector.predict(FOREIGN.codes)).tolist()
+    assert (detector.p_values(scores) <= detector.threshold.level).tolist() == (
+        ~detector.predict(ANOMALOUS.vectors)
+    ).tolist()
 
 
 def test_another_threshold_refits_nothing() -> None:
@@ -88,14 +90,21 @@ def test_another_threshold_refits_nothing() -> None:
     confident = detector.with_threshold(0.2, confident=True)
     assert strict.threshold.value < confident.threshold.value < detector.threshold.value
     assert Counting.calls == before
-    assert detector.false_alarms == 0.01
-    with pytest.raises(OptionError, match="false_alarms"):
+    assert detector.false_alarm_rate == 0.01
+    with pytest.raises(OptionError, match="false_alarm_rate"):
         _ = detector.with_threshold(2).threshold
 
 
 def test_every_option_changes_something() -> None:
     usual = Detector("neighbours").fit(NORMAL)
-    for option, value in {"scorer": "gaussian", "false_alarms": 0.2, "confident": True, "neighbours": 2, "folds": 2, "seed": 1}.items():
+    for option, value in {
+        "scorer": "gaussian",
+        "false_alarm_rate": 0.2,
+        "confident": True,
+        "neighbours": 2,
+        "folds": 2,
+        "seed": 1,
+    }.items():
         other = Detector(**{"scorer": "neighbours", option: value}).fit(NORMAL)
         assert (other.threshold, other.calibration.tolist()) != (usual.threshold, usual.calibration.tolist()), option
 
@@ -108,23 +117,29 @@ def test_same_input_same_detector() -> None:
 
 def test_losses_seen_in_training_do_not_set_the_threshold() -> None:
     seen = np.arange(300) < 150
-    measures = {name: np.where(seen, values * 1e-3, values) for name, values in NORMAL.measures.items()}
-    detector = Detector("reconstruction", false_alarms=0.05).fit(Encodings.of(NORMAL.codes, measures=measures, seen=seen))
+    losses = {name: np.where(seen, values * 1e-3, values) for name, values in NORMAL.losses.items()}
+    detector = Detector("reconstruction", false_alarm_rate=0.05).fit(
+        Embeddings.of(NORMAL.vectors, losses=losses, seen=seen)
+    )
     assert detector.threshold.n == 150
     assert 1 - detector.predict(NEW).mean() == pytest.approx(0.05, abs=0.045)
-    everything = Encodings.of(NORMAL.codes, measures=NORMAL.measures, seen=np.ones(300, bool))
+    everything = Embeddings.of(NORMAL.vectors, losses=NORMAL.losses, seen=np.ones(300, bool))
     assert Detector("reconstruction").fit(everything).threshold.n == 300
 
 
 def test_groups_stay_whole_and_count_once() -> None:
     """Near copies within a group: by whole groups the neighbours are honest, by rows they would be copies."""
     rng = np.random.default_rng(3)
-    def videos(count: int) -> Encodings:
+
+    def videos(count: int) -> Embeddings:
         centres = np.repeat(rng.normal(size=(count, 6)), 20, axis=0)
-        return Encodings.of(centres + 0.01 * rng.normal(size=centres.shape), groups=np.repeat(np.arange(count), 20).astype(str))
+        return Embeddings.of(
+            centres + 0.01 * rng.normal(size=centres.shape), groups=np.repeat(np.arange(count), 20).astype(str)
+        )
+
     normal, new = videos(40), videos(200)
-    honest = Detector("neighbours", false_alarms=0.1).fit(normal)
-    copies = Detector("neighbours", false_alarms=0.1).fit(Encodings.of(normal.codes))
+    honest = Detector("neighbours", false_alarm_rate=0.1).fit(normal)
+    copies = Detector("neighbours", false_alarm_rate=0.1).fit(Embeddings.of(normal.vectors))
     assert 1 - honest.predict(new).mean() < 0.25
     assert 1 - copies.predict(new).mean() > 0.9
     assert honest.threshold.groups == 40
@@ -143,7 +158,7 @@ def test_too_few_normals_say_so() -> None:
 
 
 def test_bad_options_and_unfitted() -> None:
-    for options in ({"folds": 1}, {"false_alarms": 0}, {"false_alarms": 1}, {"scorer": "nonesuch"}):
+    for options in ({"folds": 1}, {"false_alarm_rate": 0}, {"false_alarm_rate": 1}, {"scorer": "nonesuch"}):
         with pytest.raises(OptionError):
             Detector(**options)
     for call in (lambda d: d.score(NEW), lambda d: d.threshold, lambda d: d.p_values(NEW), lambda d: d.save(Path("x"))):
@@ -153,10 +168,10 @@ def test_bad_options_and_unfitted() -> None:
 
 @pytest.mark.parametrize("name", [*sorted(SCORERS), "relative to a background"])
 def test_saved_and_loaded_it_scores_the_same(name: str, tmp_path: Path) -> None:
-    scorer = Relative(background=FOREIGN.codes) if name not in SCORERS else name
+    scorer = Relative(background=ANOMALOUS.vectors) if name not in SCORERS else name
     groups = np.repeat(["Fußball 1", "試合"], 150)
-    normal = Encodings.of(NORMAL.codes, measures=NORMAL.measures, groups=groups)
-    detector = Detector(scorer, false_alarms=0.07, confident=True).fit(normal)
+    normal = Embeddings.of(NORMAL.vectors, losses=NORMAL.losses, groups=groups)
+    detector = Detector(scorer, false_alarm_rate=0.07, confident=True).fit(normal)
     detector.save(tmp_path / "detector")
     loaded = Detector.load(tmp_path / "detector")
     assert loaded.score(NEW).tolist() == detector.score(NEW).tolist()
@@ -191,7 +206,12 @@ def test_absent_and_damaged_folders(tmp_path: Path) -> None:
     Detector("gaussian").fit(NORMAL).save(tmp_path)
     arrays, about = tmp_path / "detector.npz", tmp_path / "detector.json"
     whole = arrays.read_bytes()
-    for spoilt in (whole[:-100], b"", bytes([whole[0] ^ 1]) + whole[1:], whole[:500] + bytes([whole[500] ^ 4]) + whole[501:]):
+    for spoilt in (
+        whole[:-100],
+        b"",
+        bytes([whole[0] ^ 1]) + whole[1:],
+        whole[:500] + bytes([whole[500] ^ 4]) + whole[501:],
+    ):
         arrays.write_bytes(spoilt)
         with pytest.raises(Damaged):
             Detector.load(tmp_path)
@@ -200,7 +220,7 @@ def test_absent_and_damaged_folders(tmp_path: Path) -> None:
         Detector.load(tmp_path)
     arrays.write_bytes(whole)
     content = json.loads(about.read_text())
-    for spoilt in ({**content, "false_alarms": 0.5}, {**content, "scorer": "latent"}, [], {}):
+    for spoilt in ({**content, "false_alarm_rate": 0.5}, {**content, "scorer": "latent"}, [], {}):
         about.write_text(json.dumps(spoilt))
         with pytest.raises(Damaged):
             Detector.load(tmp_path)
@@ -210,11 +230,13 @@ def test_absent_and_damaged_folders(tmp_path: Path) -> None:
 
 
 def test_killed_while_saving_the_folder_is_whole_or_absent(tmp_path: Path) -> None:
-    program = ("import sys, numpy as np\nfrom pathlib import Path\nfrom winnow.detect.detector import Detector\n"
-               "codes = np.random.default_rng(0).normal(size=(400, 300))\n"
-               "detectors = [Detector('neighbours', false_alarms=rate).fit(codes) for rate in (0.02, 0.3)]\n"
-               "print('ready', flush=True)\n"
-               "while True:\n    for detector in detectors: detector.save(Path(sys.argv[1]))\n")
+    program = (
+        "import sys, numpy as np\nfrom pathlib import Path\nfrom winnow.detect.detector import Detector\n"
+        "embeddings = np.random.default_rng(0).normal(size=(400, 300))\n"
+        "detectors = [Detector('neighbours', false_alarm_rate=rate).fit(embeddings) for rate in (0.02, 0.3)]\n"
+        "print('ready', flush=True)\n"
+        "while True:\n    for detector in detectors: detector.save(Path(sys.argv[1]))\n"
+    )
     found = set()
     for delay in (0.02, 0.05, 0.08, 0.13):
         process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -224,7 +246,7 @@ def test_killed_while_saving_the_folder_is_whole_or_absent(tmp_path: Path) -> No
         process.wait()
         process.stdout.close()
         if (tmp_path / "detector.json").exists():
-            found.add(Detector.load(tmp_path).false_alarms)
+            found.add(Detector.load(tmp_path).false_alarm_rate)
         else:
             with pytest.raises(RunError, match="no finished detector"):
                 Detector.load(tmp_path)
@@ -233,12 +255,14 @@ def test_killed_while_saving_the_folder_is_whole_or_absent(tmp_path: Path) -> No
 
 def test_its_own_pictures_are_scored_as_they_were_held_out():
     rng = np.random.default_rng(0)
-    encodings = Encodings.of(rng.normal(size=(60, 4)), groups=np.repeat(np.arange(12), 5).astype(str), seen=np.arange(60) < 20)
-    detector = Detector("neighbours").fit(encodings)
+    embeddings = Embeddings.of(
+        rng.normal(size=(60, 4)), groups=np.repeat(np.arange(12), 5).astype(str), seen=np.arange(60) < 20
+    )
+    detector = Detector("neighbours").fit(embeddings)
     order = rng.permutation(60)
-    own, plain = detector.score_own(encodings[order]), detector.score(encodings[order])
+    own, plain = detector.score_own(embeddings[order]), detector.score(embeddings[order])
     held = dict(zip(detector.ids, detector.calibration, strict=True))
     assert len(held) == 40
-    expected = [held.get(name, score) for name, score in zip(encodings.ids[order], plain, strict=True)]
+    expected = [held.get(name, score) for name, score in zip(embeddings.ids[order], plain, strict=True)]
     np.testing.assert_array_equal(own, expected)
     assert (own != plain).sum() > 20

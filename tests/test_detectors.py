@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto
 
 from winnow.data import video
-from winnow.data.detectors import COCO, OVERLAP, Found, OnnxDetector, TorchvisionDetector, apart, fastestdet, yolox
 from winnow.errors import ModelError, OptionError
+from winnow.objects.detectors import COCO, OVERLAP, Found, OnnxDetector, TorchvisionDetector, apart, fastestdet, yolox
 
 from tiny_detectors import BLUE, RED, SIDE, write_fastestdet, write_other, write_yolox
 
@@ -113,7 +113,9 @@ def test_fastestdet_sees_the_picture_stretched_from_0_to_1():
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union by counting: boxes of whole numbers."""
-    cells = [{(x, y) for x in range(int(x0), int(x0 + w)) for y in range(int(y0), int(y0 + h))} for x0, y0, w, h in (a, b)]
+    cells = [
+        {(x, y) for x in range(int(x0), int(x0 + w)) for y in range(int(y0), int(y0 + h))} for x0, y0, w, h in (a, b)
+    ]
     return len(cells[0] & cells[1]) / max(1, len(cells[0] | cells[1]))
 
 
@@ -170,11 +172,14 @@ def test_yolox_of_other_sizes_and_classes(tmp_path, classes, side):
     np.testing.assert_allclose(found.confidence, (250 / 255) ** 2, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    (b"", "cannot be loaded as an ONNX file"),
-    (b"plain text\n" * 99, "cannot be loaded as an ONNX file"),
-    (b"\x08\x08\x12\x00", "cannot be loaded as an ONNX file"),
-])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "cannot be loaded as an ONNX file"),
+        (b"plain text\n" * 99, "cannot be loaded as an ONNX file"),
+        (b"\x08\x08\x12\x00", "cannot be loaded as an ONNX file"),
+    ],
+)
 def test_what_is_not_onnx_is_told(content, said):
     with pytest.raises(ModelError, match=f"dét.onnx {said}") as raised:
         OnnxDetector(content, "dét.onnx")
@@ -186,7 +191,13 @@ def test_other_graphs_are_told(tmp_path):
     for end in (10, len(whole) // 2, len(whole) - 1):
         with pytest.raises(ModelError, match="cut"):
             OnnxDetector(whole[:end], "cut")
-    for options in ({}, {"shape": (1, 1, 32, 32)}, {"shape": (1, 3, "h", "w")}, {"shape": (3, 32)}, {"kind": TensorProto.UINT8}):
+    for options in (
+        {},
+        {"shape": (1, 1, 32, 32)},
+        {"shape": (1, 3, "h", "w")},
+        {"shape": (3, 32)},
+        {"kind": TensorProto.UINT8},
+    ):
         with pytest.raises(ModelError, match=r"other is neither YOLOX nor FastestDet"):
             OnnxDetector(write_other(tmp_path / "o.onnx", **options).read_bytes(), "other")
     with pytest.raises(ModelError, match="decode_in_inference"):
@@ -204,7 +215,9 @@ def cached(tmp_path_factory):
     file = folder / "hub" / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     file.parent.mkdir(parents=True)
     torch.manual_seed(0)
-    network = detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=91).eval()
+    network = detection.fasterrcnn_mobilenet_v3_large_320_fpn(
+        weights=None, weights_backbone=None, num_classes=91
+    ).eval()
     with torch.no_grad():
         network.roi_heads.box_predictor.cls_score.weight *= 100  # random ones are sure of nothing
     torch.save(network.state_dict(), file)
@@ -274,7 +287,11 @@ def test_the_real_networks_are_read_as_the_obvious_loops_read_them(name):
         return outputs[-1]
 
     found = find._way(kept, find._size, picture, 0.4)
-    slow = slow_yolox(outputs[0], find._size, picture, 0.4) if name[0] == "y" else slow_fastestdet(outputs[0], picture, 0.4)
+    slow = (
+        slow_yolox(outputs[0], find._size, picture, 0.4)
+        if name[0] == "y"
+        else slow_fastestdet(outputs[0], picture, 0.4)
+    )
     assert len(slow) > 20
     np.testing.assert_allclose(as_rows(found), slow, rtol=1e-4, atol=0.01)
 

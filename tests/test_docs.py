@@ -16,14 +16,16 @@ from conftest import winnow_command
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SMALL = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch", "16", "--check-every", "10", "--iterations", "20",
+SMALL = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch-size", "16", "--check-every", "10", "--iterations", "20",
          "--fast", "20")  # fmt: skip
 
 
 def commands(page: Path) -> list[list[str]]:
     """The lines of a page's code that call winnow, without comments; in its sentences, those with an option."""
     text = page.read_text(encoding="utf-8")
-    lines = re.findall(r"^(?:    )?(winnow .*)$", text, re.MULTILINE) + re.findall(r"`(winnow [a-z]+ [^`\n]*--[^`\n]*)`", text)
+    lines = re.findall(r"^(?:    )?(winnow .*)$", text, re.MULTILINE) + re.findall(
+        r"`(winnow [a-z]+ [^`\n]*--[^`\n]*)`", text
+    )
     return [shlex.split(line.replace("[", "").replace("]", ""), comments=True) for line in lines]
 
 
@@ -39,7 +41,9 @@ def test_every_command_is_understood(page: Path):
 
 
 def test_a_command_that_is_wrong_is_seen(tmp_path: Path):
-    (tmp_path / "page.md").write_text("```sh\nwinnow score new/ --run r --heatmap maps/\n```\n    winnow scor x # no\n", encoding="utf-8")
+    (tmp_path / "page.md").write_text(
+        "```sh\nwinnow score new/ --run r --heatmap maps/\n```\n    winnow scor x # no\n", encoding="utf-8"
+    )
     found = commands(tmp_path / "page.md")
     assert found == [["winnow", "score", "new/", "--run", "r", "--heatmap", "maps/"], ["winnow", "scor", "x"]]
     for words in found:
@@ -56,9 +60,15 @@ def test_the_commands_of_the_inspection_work(tmp_path: Path):
     assert len(lines) >= 10
     for words in lines:
         small: tuple[str, ...] = SMALL if words[1] == "run" else ()
-        if words[1] == "lambda" and not (tmp_path / "runs" / "vae").exists():  # a smaller run than the command would begin
-            assert winnow_command("ingest", "good_fabric/", "--run", "runs/vae", "--recipe", "inspection-vae", *SMALL[:3],
-                                  cwd=tmp_path).returncode == 0
+        if (
+            words[1] == "lambda" and not (tmp_path / "runs" / "vae").exists()
+        ):  # a smaller run than the command would begin
+            assert (
+                winnow_command(
+                    "ingest", "good_fabric/", "--run", "runs/vae", "--recipe", "inspect-vae", *SMALL[:3], cwd=tmp_path
+                ).returncode
+                == 0
+            )
             winnow_command("train", "--run", "runs/vae", *SMALL[3:], cwd=tmp_path)
         done = winnow_command(*words[1:], *small, cwd=tmp_path)
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"

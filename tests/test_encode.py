@@ -1,4 +1,4 @@
-"""From pictures to encodings: against plain numpy, and never a matter of how many come at once."""
+"""From pictures to embeddings: against plain numpy, and never a matter of how many come at once."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from winnow.errors import DataError
 from winnow.learn.encode import encode
-from winnow.models.contract import Measures, Model
+from winnow.models.contract import Model, ModelOutput
 from winnow.models.registry import build
 from winnow.options import ModelOptions
 
@@ -37,40 +37,40 @@ def test_numbers_of_the_model_and_of_the_pixels():
     model, found = network(), encode(network(), PICTURES, device="cpu")
     with torch.no_grad():
         plain = model.eval()(torch.from_numpy(PICTURES.transpose(0, 3, 1, 2).astype(np.float32) / 255))
-    np.testing.assert_allclose(found.codes, plain.codes, rtol=1e-4, atol=1e-6)
-    for name in ("reconstruction", "worst", "latent"):
-        np.testing.assert_allclose(found.measure(name), getattr(plain, name), rtol=1e-4)
+    np.testing.assert_allclose(found.vectors, plain.vectors, rtol=1e-4, atol=1e-6)
+    for name in ("reconstruction", "top_error", "latent"):
+        np.testing.assert_allclose(found.loss(name), getattr(plain, name), rtol=1e-4)
     unit = PICTURES.astype(np.float64) / 255
-    np.testing.assert_allclose(found.measure("variance"), unit.var(axis=(1, 2)).mean(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found.loss("variance"), unit.var(axis=(1, 2)).mean(axis=1), rtol=1e-5)
     steps = [np.abs(np.diff(unit, axis=axis)).mean(axis=(1, 2, 3)) for axis in (1, 2)]
-    np.testing.assert_allclose(found.measure("gradient"), sum(steps) / 2, rtol=1e-5)
-    assert found.codes.dtype == np.float32
+    np.testing.assert_allclose(found.loss("gradient"), sum(steps) / 2, rtol=1e-5)
+    assert found.vectors.dtype == np.float32
     assert list(found.ids[:3]) == ["0", "1", "2"]
 
 
-@pytest.mark.parametrize("batch", [1, 2, 3, 16, 37, 1000])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16, 37, 1000])
 def test_the_batch_changes_nothing(batch):
     model = network()
-    whole, parts = encode(model, PICTURES, device="cpu"), encode(model, PICTURES, device="cpu", batch=batch)
-    np.testing.assert_allclose(parts.codes, whole.codes, rtol=1e-5, atol=1e-6)
-    for name, values in whole.measures.items():
-        np.testing.assert_allclose(parts.measure(name), values, rtol=1e-5)
+    whole, parts = encode(model, PICTURES, device="cpu"), encode(model, PICTURES, device="cpu", batch_size=batch)
+    np.testing.assert_allclose(parts.vectors, whole.vectors, rtol=1e-5, atol=1e-6)
+    for name, values in whole.losses.items():
+        np.testing.assert_allclose(parts.loss(name), values, rtol=1e-5)
 
 
 def test_neighbours_and_order_change_nothing():
     model = network()
     whole, few = encode(model, PICTURES, device="cpu"), encode(model, PICTURES, [30, 2, 2], device="cpu")
-    np.testing.assert_allclose(few.codes, whole.codes[[30, 2, 2]], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(few.measure("worst"), whole.measure("worst")[[30, 2, 2]], rtol=1e-5)
+    np.testing.assert_allclose(few.vectors, whole.vectors[[30, 2, 2]], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(few.loss("top_error"), whole.loss("top_error")[[30, 2, 2]], rtol=1e-5)
 
 
 def test_a_pool_gives_ids_and_groups_and_is_read_in_batches():
     pool, rows = Table(), np.array([5, 1, 36])
-    found = encode(network(), pool, rows, device="cpu", batch=16, seen=np.array([True, False, True]))
+    found = encode(network(), pool, rows, device="cpu", batch_size=16, seen=np.array([True, False, True]))
     assert list(found.ids) == ["id 5", "id 1", "id 36"]
     assert list(found.groups) == ["group 5", "group 1", "group 36"]
     assert list(found.seen) == [True, False, True]
-    encode(network(), pool, device="cpu", batch=16)
+    encode(network(), pool, device="cpu", batch_size=16)
     assert pool.most == 16
     named = encode(network(), pool, rows, device="cpu", ids=["a", "b", "c"], groups=["g", "g", "h"])
     assert (list(named.ids), list(named.groups)) == (["a", "b", "c"], ["g", "g", "h"])
@@ -78,15 +78,18 @@ def test_a_pool_gives_ids_and_groups_and_is_read_in_batches():
 
 def test_a_model_beside_adds_its_reconstruction():
     own, other = network(), network(variational=False, latent=2)
-    found, alone = encode(own, PICTURES, device="cpu", beside={"other": other}), encode(other, PICTURES, device="cpu")
-    np.testing.assert_array_equal(found.measure("other"), alone.measure("reconstruction"))
-    assert found.codes.shape == (37, 5)
+    found, alone = (
+        encode(own, PICTURES, device="cpu", auxiliary={"other": other}),
+        encode(other, PICTURES, device="cpu"),
+    )
+    np.testing.assert_array_equal(found.loss("other"), alone.loss("reconstruction"))
+    assert found.vectors.shape == (37, 5)
 
 
 def test_no_pictures_are_no_encodings():
     found = encode(network(), PICTURES, np.arange(0), device="cpu")
-    assert found.codes.shape == (0, 5)
-    assert found.measure("latent").shape == (0,)
+    assert found.vectors.shape == (0, 5)
+    assert found.loss("latent").shape == (0,)
 
 
 class Broken(Model):
@@ -95,7 +98,7 @@ class Broken(Model):
     size, channels = (17, 14), 3
 
     def forward(self, images, decode=True, noise=None):
-        return Measures(1 / (1 - images.amax(dim=(2, 3))))
+        return ModelOutput(1 / (1 - images.amax(dim=(2, 3))))
 
     def config(self):
         return {}
@@ -112,4 +115,4 @@ def test_pictures_or_models_that_do_not_fit_are_refused():
     with pytest.raises(DataError, match=r"\(16, 14\).*\(17, 14\)"):
         encode(network(), PICTURES[:, :16], device="cpu")
     with pytest.raises(DataError, match="rebuilds no pictures"):
-        encode(network(), PICTURES // 2, device="cpu", beside={"other": Broken()})
+        encode(network(), PICTURES // 2, device="cpu", auxiliary={"other": Broken()})

@@ -22,7 +22,7 @@ SMALL = {
     "width": 4,
     "latent": 4,
     "iterations": 12,
-    "batch": 8,
+    "batch_size": 8,
     "check_every": 4,
     "precision": "float32",
 }
@@ -42,27 +42,27 @@ RUNS: dict[str, tuple[object, dict[str, object]]] = {
     "latent": (5, {}),
     "width": (6, {}),
     "iterations": (16, {}),
-    "batch": (6, {}),
+    "batch_size": (6, {}),
     "optimizer": ("adadelta", {}),
-    "rate": (1e-4, {}),
+    "lr": (1e-4, {}),
     "schedule": ("constant", {}),
     "loss": ("sigma", VAE),
     "latent_weight": (0.0, VAE),
     "free_bits": (50.0, VAE),
-    "shift": (0.3, {}),
-    "flip": (True, {}),
-    "background": ("foreign", {}),
+    "translate": (0.3, {}),
+    "hflip": (True, {}),
+    "background": ("anomalous", {}),
     "validate_share": (0.3, {}),
     "calibrate_share": (0.45, {}),
     "check_every": (3, {}),
-    "patience": (1, {"rate": 0.5}),
+    "patience": (1, {"lr": 0.5}),
     "precision": ("bfloat16", {}),
     "seed": (1, {}),
-    "scorer": ("worst", {}),
+    "scorer": ("top_error", {}),
     "neighbours": (1, {"scorer": "neighbours"}),
-    "false_alarms": (0.3, {}),
-    "dirt": (0.2, {}),
-    "confident": (True, {"false_alarms": 0.3}),
+    "false_alarm_rate": (0.3, {}),
+    "contamination": (0.2, {}),
+    "confident": (True, {"false_alarm_rate": 0.3}),
 }
 ELSEWHERE = {
     "border": "tests/test_patches.py: a border drops what is near a blank patch",
@@ -80,29 +80,29 @@ ELSEWHERE = {
     "max_refused": "test_limits_refuse",
     "device": "test_an_unknown_device_is_refused",
     "workers": "tests/test_pool.py: any number gives the same bytes",
-    "fast": "tests/test_inspection.py: the fast decision",
-    "decision": "tests/test_inspection.py: every decision scores differently",
+    "fast": "tests/test_inspection.py: the fast mode",
+    "mode": "tests/test_inspection.py: every mode scores differently",
     "number": "tests/test_select_step.py: number changes the choice and stays with the run",
     "method": "tests/test_select_step.py: every option changes the choice",
     "pick": "tests/test_select_step.py: every option changes the choice",
     "per_group": "tests/test_select_step.py: every option changes the choice",
     "random_share": "tests/test_select_step.py: every option changes the choice",
-    "near": "tests/test_select_step.py: every option changes the choice",
-    "odd": "tests/test_select_step.py: every option changes the choice",
-    "near_seconds": "tests/test_select_step.py: seconds of a video change the choice",
+    "duplicates": "tests/test_select_step.py: every option changes the choice",
+    "outliers": "tests/test_select_step.py: every option changes the choice",
+    "duplicate_seconds": "tests/test_select_step.py: seconds of a video change the choice",
     "head": "tests/test_classify.py: every option changes something",
     "folds": "tests/test_classify.py: every option changes something",
     "pseudo": "tests/test_classify.py: pseudo-labels help where they can",
     "rounds": "tests/test_classify.py: every option changes something",
     "fine_tune": "tests/test_finetune.py: a run is fine-tuned, predicts and goes on",
-    "fine_weights": "tests/test_finetune.py: other weights than the run's own start elsewhere",
-    "fine_steps": "tests/test_finetune.py: every option changes what is learnt",
-    "fine_batch": "tests/test_finetune.py: every option changes what is learnt",
-    "fine_rate": "tests/test_finetune.py: every option changes what is learnt",
-    "mirror": "tests/test_finetune.py: every option changes what is learnt",
-    "turn": "tests/test_finetune.py: every option changes what is learnt",
-    "move": "tests/test_finetune.py: every option changes what is learnt",
-    "folders": "tests/test_classify_step.py: the recipe transfer",
+    "fine_tune_weights": "tests/test_finetune.py: other weights than the run's own start elsewhere",
+    "fine_tune_iterations": "tests/test_finetune.py: every option changes what is learnt",
+    "fine_tune_batch_size": "tests/test_finetune.py: every option changes what is learnt",
+    "fine_tune_lr": "tests/test_finetune.py: every option changes what is learnt",
+    "fine_tune_hflip": "tests/test_finetune.py: every option changes what is learnt",
+    "fine_tune_rotate": "tests/test_finetune.py: every option changes what is learnt",
+    "fine_tune_translate": "tests/test_finetune.py: every option changes what is learnt",
+    "folders": "tests/test_classify_step.py: the recipe classify-vgg16",
     "smooth": "test_segments_change",
     "min_length": "test_segments_change",
     "hysteresis": "test_segments_change",
@@ -120,16 +120,16 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     write_pictures(folder / "pictures", 6, 6, lambda rng: stripes(rng, 32))
     deep = np.linspace(0, 60_000, 32 * 32).reshape(32, 32).astype(np.uint16)
     Image.fromarray(deep).save(folder / "pictures" / "clip0" / "deep.png")
-    write_pictures(folder / "foreign", 1, 5, lambda rng: rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
-    write(folder / "film.mp4", 240, rate=10, gop=35)
-    return {"pictures": folder / "pictures", "foreign": folder / "foreign", "film": folder / "film.mp4"}
+    write_pictures(folder / "anomalous", 1, 5, lambda rng: rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    write(folder / "film.mp4", 240, lr=10, gop=35)
+    return {"pictures": folder / "pictures", "anomalous": folder / "anomalous", "film": folder / "film.mp4"}
 
 
 def outcome(folder: Path, sources: dict[str, Path], **options: object) -> tuple[object, ...]:
     """Everything a run produced, as hashes and numbers."""
     source = sources["film"] if options.pop("video", False) else sources["pictures"]
-    if options.get("background") == "foreign":
-        options["background"] = str(sources["foreign"])
+    if options.get("background") == "anomalous":
+        options["background"] = str(sources["anomalous"])
     run = winnow.Run(folder, "", **{**SMALL, **options})
     run.ingest(source)
     trained = run.train()
@@ -145,7 +145,7 @@ def outcome(folder: Path, sources: dict[str, Path], **options: object) -> tuple[
         trained["steps"],
         found["threshold"],
         found["calibrated_on"],
-        run.encodings.measures["reconstruction"].tolist(),
+        run.embeddings.losses["reconstruction"].tolist(),
         len((folder / "model" / "train.jsonl").read_text().splitlines()),
     )
 
@@ -158,10 +158,10 @@ def without() -> dict[str, tuple[object, ...]]:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_differs_with_the_option(name: str, sources: dict[str, Path], tmp_path: Path, without: dict):
-    value, beside = RUNS[name]
-    if str(beside) not in without:
-        without[str(beside)] = outcome(tmp_path / "without", sources, **beside)
-    assert outcome(tmp_path / "with", sources, **{**beside, name: value}) != without[str(beside)]
+    value, auxiliary = RUNS[name]
+    if str(auxiliary) not in without:
+        without[str(auxiliary)] = outcome(tmp_path / "without", sources, **auxiliary)
+    assert outcome(tmp_path / "with", sources, **{**auxiliary, name: value}) != without[str(auxiliary)]
 
 
 def test_the_same_options_give_the_same_run(sources: dict[str, Path], tmp_path: Path):
@@ -179,18 +179,18 @@ def test_a_pretrained_model_and_its_options(sources: dict[str, Path], tmp_path: 
         files[name] = tmp_path / f"{name}.safetensors"
         save_file(make(weights=None).state_dict(), files[name])
 
-    def codes(number: int, **options: object) -> np.ndarray:
+    def vectors(number: int, **options: object) -> np.ndarray:
         run = winnow.Run(tmp_path / str(number), "", size=(64, 64), model="pretrained", **options)
         run.ingest(sources["pictures"])
         run.train()
         run.encode()
-        return run.encodings.codes
+        return run.embeddings.vectors
 
-    base = codes(0, weights=files["mobilenet_v2"])
+    base = vectors(0, weights=files["mobilenet_v2"])
     assert base.shape == (37, 1280)
-    assert not np.array_equal(base, codes(1, weights=files["other"]))
-    assert codes(2, weights=files["mobilenet_v2"], layer="features.6").shape == (37, 32)
-    assert codes(3, weights=files["squeezenet1_1"], backbone="squeezenet1_1").shape == (37, 512)
+    assert not np.array_equal(base, vectors(1, weights=files["other"]))
+    assert vectors(2, weights=files["mobilenet_v2"], layer="features.6").shape == (37, 32)
+    assert vectors(3, weights=files["squeezenet1_1"], backbone="squeezenet1_1").shape == (37, 512)
 
 
 def test_limits_refuse(sources: dict[str, Path], tmp_path: Path):

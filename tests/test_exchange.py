@@ -27,7 +27,7 @@ from winnow.label.store import Event, LabelStore
 from conftest import winnow_command
 from labelling import NAMES, make_run
 
-CLASSES = ["staff", "customer", "=SUM(A1)", "gäste, \"alle\""]
+CLASSES = ["staff", "customer", "=SUM(A1)", 'gäste, "alle"']
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def run(tmp_path: Path) -> winnow.Run:
     with LabelStore.open(run.folder.path / "labels.sqlite") as store:
         store.add_classes("eve", CLASSES)
         for number, item in enumerate(items[:6]):
-            note = "=1+1; \"quoted\"\nsecond line, ä" if number % 2 else ""
+            note = '=1+1; "quoted"\nsecond line, ä' if number % 2 else ""
             store.add("ann", [Event(f"l{number}", item, "label", CLASSES[number % 4])] +
                       ([Event(f"n{number}", item, "note", note)] if note else []))  # fmt: skip
         store.add("ann", [Event("s", items[7], "skip")])
@@ -46,7 +46,7 @@ def run(tmp_path: Path) -> winnow.Run:
 
 
 def run_items(run: winnow.Run) -> list[str]:
-    from winnow.data.pool import Pool
+    from winnow.pool.pool import Pool
 
     return Pool.open(run.folder.folder("ingest")).column("id").tolist()
 
@@ -104,7 +104,9 @@ def test_without_ids_the_sources_tell(run: winnow.Run, tmp_path: Path, form: str
         target.write_text(json.dumps(coco))
     other = second(run, tmp_path / "other")
     assert other.import_labels(target, classes=CLASSES)["new"] == 6
-    assert {item: label for item, (label, _) in state(other).items()} == {item: label for item, (label, _) in state(run).items()}
+    assert {item: label for item, (label, _) in state(other).items()} == {
+        item: label for item, (label, _) in state(run).items()
+    }
 
 
 def drop_columns(path: Path, names: set[str]) -> None:
@@ -155,7 +157,13 @@ def crops() -> Catalogue:
         ("v@2#1", "/v/shop.mp4", 2.04, "0,0,10,20"), ("w@1", "/w/shop.mp4", 1.0, None), ("p", "/p/a, b.jpg", None, None),
     ]  # fmt: skip
     names, sources, times, boxes = zip(*rows, strict=True)
-    table = {"id": names, "source": sources, "group": sources, "time": pa.array(times, pa.float64()), "box": pa.array(boxes)}
+    table = {
+        "id": names,
+        "source": sources,
+        "group": sources,
+        "time": pa.array(times, pa.float64()),
+        "box": pa.array(boxes),
+    }
     table["confidence"] = pa.nulls(len(rows), pa.float64())
     return Catalogue(pa.table(table))
 
@@ -210,8 +218,15 @@ def test_times_and_boxes_go_round(tmp_path: Path, form: str):
 
 def test_a_label_studio_export_of_uploads_and_local_files(run: winnow.Run, tmp_path: Path):
     def task(image: str, *choices: str, **more: object) -> dict:
-        result = [{"id": "x", "type": "choices", "from_name": "kind", "to_name": "img", "value": {"choices": list(choices)}}]
-        return {"id": 1, "data": {"image": image}, "predictions": [], "annotations": [{"id": 5, "result": result, **more}]}
+        result = [
+            {"id": "x", "type": "choices", "from_name": "kind", "to_name": "img", "value": {"choices": list(choices)}}
+        ]
+        return {
+            "id": 1,
+            "data": {"image": image},
+            "predictions": [],
+            "annotations": [{"id": 5, "result": result, **more}],
+        }
 
     names = {Path(source).name: source for source in sources(run)}
     rare = tmp_path / "in" / "clip 0" / "only.png"  # the others are there in every clip
@@ -234,7 +249,7 @@ def test_a_label_studio_export_of_uploads_and_local_files(run: winnow.Run, tmp_p
 
 
 def sources(run: winnow.Run) -> list[str]:
-    from winnow.data.pool import Pool
+    from winnow.pool.pool import Pool
 
     return Pool.open(run.folder.folder("ingest")).column("source").tolist()
 
@@ -251,7 +266,9 @@ def test_a_folder_without_a_table(run: winnow.Run, tmp_path: Path):
 
 
 def test_a_spreadsheets_csv(run: winnow.Run, tmp_path: Path):
-    (tmp_path / "in" / "list.csv").write_text("﻿Path;Label;Extra\r\nclip 1/plain.png;staff;x\r\n;staff;\r\nclip 2/plain.png;;\r\n")
+    (tmp_path / "in" / "list.csv").write_text(
+        "﻿Path;Label;Extra\r\nclip 1/plain.png;staff;x\r\n;staff;\r\nclip 2/plain.png;;\r\n"
+    )
     result = second(run, tmp_path / "other").import_labels(tmp_path / "in" / "list.csv", classes=CLASSES)
     assert result["new"] == 1 and len(result["unknown"]) == 1
 
@@ -312,7 +329,11 @@ def test_folders_and_files_that_are_not_there(tmp_path: Path):
 def test_contradictions_and_unknown_classes_add_nothing(run: winnow.Run, tmp_path: Path):
     items, seq = run_items(run), store_seq(run)
     for text, error, said in (
-        (f"{items[8]},staff\n{items[9]},staff\n{items[8]},customer\n", InputError, "two labels: 'staff' in line 2 .* 'customer' in line 4"),
+        (
+            f"{items[8]},staff\n{items[9]},staff\n{items[8]},customer\n",
+            InputError,
+            "two labels: 'staff' in line 2 .* 'customer' in line 4",
+        ),
         (f"{items[8]},staff\n{items[9]},boss\n", OptionError, "does not have: boss"),
         ("nobody,staff\n", InputError, "No item of the run"),
     ):
@@ -357,7 +378,7 @@ def test_a_source_that_is_gone_is_exported_from_the_pool(run: winnow.Run, tmp_pa
 def test_a_killed_export_leaves_no_half_folder(run: winnow.Run, tmp_path: Path):
     slow = (
         "import sys, time, winnow.steps.label as steps\n"
-        "from winnow.run import RunFolder\nfrom pathlib import Path\n"
+        "from winnow.run.folder import RunFolder\nfrom pathlib import Path\n"
         "made = steps._file_of\n"
         "steps._file_of = lambda *a: (time.sleep(0.2), print('one', flush=True), made(*a))[-1]\n"
         "steps.export_labels(RunFolder.open(sys.argv[1]), Path(sys.argv[2]))\n"

@@ -20,7 +20,6 @@ from PIL import Image
 import winnow
 from winnow.classify.classifier import Classifier
 from winnow.classify.heads import HEADS
-from winnow.data.pool import Pool
 from winnow.deploy import export as exporting
 from winnow.deploy.export import TOLERANCE, check, export
 from winnow.deploy.graph import Graph
@@ -30,10 +29,11 @@ from winnow.detect.pictures import by_picture
 from winnow.errors import MissingExtra, ModelError, OptionError, RunError
 from winnow.learn.encode import encode
 from winnow.models.autoencoder import AutoEncoder
-from winnow.models.contract import Measures, Model
+from winnow.models.contract import Model, ModelOutput
 from winnow.models.pretrained import Pretrained
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import load_detector, load_encoder, load_network
 from winnow.steps.export import _up
-from winnow.steps.parts import load_detector, load_network, load_way
 from winnow.steps.predict_onnx import predict_onnx
 
 from cloth import write_cloth
@@ -53,10 +53,13 @@ def drawn(n: int, size: tuple[int, int] = SIZE, channels: int = 3, seed: int = 0
 
 def graph_of(model: Model, pixels: np.ndarray, *, head: str = "auto", scorer: str = "combined", **given) -> Graph:
     """A graph with detector and classifier, fitted on the pictures: stripes and blocks in turn."""
-    encodings = encode(model, pixels, quiet=True)
+    embeddings = encode(model, pixels, quiet=True)
     labels = np.array(["blocks", "größe"] * (len(pixels) // 2), object)
     return Graph(
-        model, detector=Detector(scorer, false_alarms=0.1).fit(encodings), classifier=Classifier(head).fit(encodings.codes, labels), **given
+        model,
+        detector=Detector(scorer, false_alarm_rate=0.1).fit(embeddings),
+        classifier=Classifier(head).fit(embeddings.vectors, labels),
+        **given,
     )
 
 
@@ -86,7 +89,7 @@ def test_a_classifier_with_a_network_of_its_own() -> None:
     torch.manual_seed(1)
     pixels, other = drawn(40), Pretrained(SIZE, 3, "squeezenet1_1")
     labels = np.array(["blocks", "stripes"] * 20, object)
-    classifier = Classifier().fit(encode(other, pixels, quiet=True).codes, labels)
+    classifier = Classifier().fit(encode(other, pixels, quiet=True).vectors, labels)
     first = graph_of(random_autoencoder(), pixels)
     graph = Graph(first.model, detector=first.detector, classifier=classifier, classifier_network=other)
     same_as_the_run(graph, pixels)
@@ -113,7 +116,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / "in" / kind).mkdir(parents=True, exist_ok=True)
             for number in range(6):
                 Image.fromarray(draw(rng)).save(folder / "in" / kind / f"{clip} {number}.png")
-    run = winnow.Run(folder / "run", "codes", size=SIZE, backbone="squeezenet1_1", weights=folder / "squeezenet.safetensors")
+    run = winnow.Run(
+        folder / "run", "oneclass", size=SIZE, backbone="squeezenet1_1", weights=folder / "squeezenet.safetensors"
+    )
     run.ingest(folder / "in")
     run.train()
     run.encode()
@@ -135,7 +140,9 @@ def pixels_of(run: winnow.Run) -> np.ndarray:
 
 def test_the_command_says_one_line_and_nothing_of_the_exporter(shop: Path) -> None:
     told, errors = (shop / "said").read_text(encoding="utf-8").split("\n---\n")
-    assert re.fullmatch(r"Exported probabilities, score, p_value \(\d+\.\d MB\); onnxruntime differs from the run by .*\n?", told)
+    assert re.fullmatch(
+        r"Exported probabilities, score, p_value \(\d+\.\d MB\); onnxruntime differs from the run by .*\n?", told
+    )
     assert errors == ""
 
 
@@ -143,8 +150,10 @@ def test_the_file_gives_what_the_run_gives_and_says_what_it_is(shop: Path) -> No
     run, session = run_of(shop), session_of(shop / "run" / "export" / "model.onnx")
     pixels = pixels_of(run)
     found = dict(zip(("probabilities", "score", "p_value"), session.run(None, {INPUT: pixels}), strict=True))
-    np.testing.assert_allclose(found["probabilities"], run.classifier.predict_proba(run.encodings.codes), rtol=1e-4, atol=1e-5)
-    within = abs(found["score"] - run.detector.score(run.encodings)) < 1e-3
+    np.testing.assert_allclose(
+        found["probabilities"], run.classifier.predict_proba(run.embeddings.vectors), rtol=1e-4, atol=1e-5
+    )
+    within = abs(found["score"] - run.detector.score(run.embeddings)) < 1e-3
     assert within.mean() > 0.95  # the others have stepped to the next rank
     meta = session.get_modelmeta().custom_metadata_map
     about = json.loads(meta["winnow"])
@@ -153,10 +162,12 @@ def test_the_file_gives_what_the_run_gives_and_says_what_it_is(shop: Path) -> No
     assert about["format"] == 1 and about["version"] == winnow.__version__
     assert (about["size"], about["channels"], about["picture_threshold"]) == (list(SIZE), 3, None)
     assert about["ingest"] == run.folder.options.ingest.model_dump(mode="json", exclude={"detector"})
-    assert about["false_alarms"] == run.detector.threshold.achieved
+    assert about["false_alarm_rate"] == run.detector.threshold.achieved
     model = onnx.load(shop / "run" / "export" / "model.onnx")
     onnx.checker.check_model(model)
-    assert [[dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]] == [["n", "height", "width", 3]]
+    assert [[dim.dim_param or dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]] == [
+        ["n", "height", "width", 3]
+    ]
     assert str(Path(winnow.__file__).parent).encode() not in (shop / "run" / "export" / "model.onnx").read_bytes()
 
 
@@ -168,11 +179,13 @@ def test_two_hundred_pictures_of_odd_sizes(shop: Path) -> None:
         picture = Image.fromarray((stripes if number % 2 else blocks)(rng)).resize(size, Image.Resampling.BICUBIC)
         given.append(session.run(["probabilities", "score"], {INPUT: np.asarray(picture)[None]}))
         scaled.append(np.asarray(picture.resize(SIZE[::-1], Image.Resampling.BILINEAR)))
-    encodings = encode(load_network(run.folder), np.stack(scaled), decode=False, quiet=True)
-    own = run.classifier.predict_proba(encodings.codes)
+    embeddings = encode(load_network(run.folder), np.stack(scaled), decode=False, quiet=True)
+    own = run.classifier.predict_proba(embeddings.vectors)
     assert abs(np.concatenate([one for one, _ in given]) - own).max() < 0.01
-    scores = run.detector.score(encodings)
-    apart = abs(np.concatenate([one for _, one in given]) - scores) / np.maximum(abs(scores), run.detector.calibration.std())
+    scores = run.detector.score(embeddings)
+    apart = abs(np.concatenate([one for _, one in given]) - scores) / np.maximum(
+        abs(scores), run.detector.calibration.std()
+    )
     assert np.median(apart) < 1e-3 and np.quantile(apart, 0.95) < 0.05
 
 
@@ -186,7 +199,7 @@ def test_again_the_same_bytes_and_one_output_alone(shop: Path, tmp_path: Path) -
     assert alone["outputs"] == ["probabilities"] and alone["bytes"] < result["bytes"]
     session = session_of(tmp_path / "alone.onnx")
     assert "threshold" not in session.get_modelmeta().custom_metadata_map
-    assert "tells no foreign pictures" in alone["card"].read_text(encoding="utf-8")
+    assert "tells no anomalous pictures" in alone["card"].read_text(encoding="utf-8")
 
 
 def test_the_card_says_what_was_measured_and_its_example_runs(shop: Path, tmp_path: Path) -> None:
@@ -199,12 +212,16 @@ def test_the_card_says_what_was_measured_and_its_example_runs(shop: Path, tmp_pa
     assert code and len(code[1].splitlines()) <= 11
     picture = next((shop / "in" / "blocks").iterdir())
     done = subprocess.run(
-        [sys.executable, "-c", code[1], picture], cwd=shop / "run" / "export", capture_output=True, text=True, check=False
+        [sys.executable, "-c", code[1], picture],
+        cwd=shop / "run" / "export",
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     told = run.predict(picture, to=tmp_path / "predictions")
     assert done.stdout.startswith("blocks") == (told["classes"]["blocks"] == 1)
-    assert ("foreign" in done.stdout) == (told["foreign"] == 1)
+    assert ("anomalous" in done.stdout) == (told["anomalous"] == 1)
 
 
 KILLED = """
@@ -226,10 +243,20 @@ def test_killed_in_between_the_old_file_stays(shop: Path, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def cloths(tmp_path_factory: pytest.TempPathFactory) -> winnow.Run:
-    """A small inspection by a VAE: grey patches, all three decisions, and a classifier of the rolls' halves."""
+    """A small inspection by a VAE: grey patches, all three modes, and a classifier of the rolls' halves."""
     folder = tmp_path_factory.mktemp("cloths")
     write_cloth(folder / "good", 24)
-    run = winnow.Run(folder / "run", "inspection-vae", size=(16, 16), width=4, latent=4, batch=16, iterations=20, check_every=10, fast=20)
+    run = winnow.Run(
+        folder / "run",
+        "inspect-vae",
+        size=(16, 16),
+        width=4,
+        latent=4,
+        batch_size=16,
+        iterations=20,
+        check_every=10,
+        fast=20,
+    )
     run.ingest(folder / "good")
     run.train()
     run.encode()
@@ -237,45 +264,55 @@ def cloths(tmp_path_factory: pytest.TempPathFactory) -> winnow.Run:
     return run
 
 
-@pytest.mark.parametrize("decision", ["latent", "fast", "reconstruction"])
-def test_every_decision_has_its_graph(cloths: winnow.Run, decision: str) -> None:
-    detector = load_detector(cloths.folder, decision)
-    way, pixels = load_way(cloths.folder, decision, detector.scorer.reads()), pixels_of(cloths)
+@pytest.mark.parametrize("mode", ["encoder", "fast", "full"])
+def test_every_decision_has_its_graph(cloths: winnow.Run, mode: str) -> None:
+    detector = load_detector(cloths.folder, mode)
+    encoder, pixels = load_encoder(cloths.folder, mode, detector.scorer.reads()), pixels_of(cloths)
     network = load_network(cloths.folder)
-    codes = encode(network, pixels, decode=False, quiet=True).codes
+    vectors = encode(network, pixels, decode=False, quiet=True).vectors
     labels = np.array(["left", "right"] * (len(pixels) // 2) + [""] * (len(pixels) % 2), object)
-    graph = Graph(way.model, beside=way.beside, decode=way.decode, detector=detector, classifier=Classifier().fit(codes, labels),
-                  classifier_network=network if decision == "fast" else None)  # fmt: skip
+    graph = Graph(encoder.model, auxiliary=encoder.auxiliary, decode=encoder.decode, detector=detector, classifier=Classifier().fit(vectors, labels),
+                  classifier_network=network if mode == "fast" else None)  # fmt: skip
     same_as_the_run(graph, pixels[:50])
 
 
-def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_threshold(cloths: winnow.Run, tmp_path: Path) -> None:
-    """The fast decision has its own network, the classifier that of the run."""
+def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_threshold(
+    cloths: winnow.Run, tmp_path: Path
+) -> None:
+    """The fast mode has its own network, the classifier that of the run."""
     labels = tmp_path / "labels.csv"
     pool = Pool.open(cloths.folder.folder("ingest"))
-    rows = [f'"{name}",{"odd" if place % 2 else "even"}' for place, name in enumerate(pool.column("id"))]
+    rows = [f'"{name}",{"outliers" if place % 2 else "even"}' for place, name in enumerate(pool.column("id"))]
     labels.write_text("\n".join(["id,label", *rows]), encoding="utf-8")
     run = winnow.Run(shutil.copytree(cloths.folder.path, tmp_path / "run"))
     run.classify(labels=labels, folds=2)
-    result = run.set(decision="fast").export()
-    assert result["outputs"] == ["probabilities", "score", "p_value"] and result["decision"] == "fast"
+    result = run.set(mode="fast").export()
+    assert result["outputs"] == ["probabilities", "score", "p_value"] and result["mode"] == "fast"
     session, pixels = session_of(result["file"]), pool.pixels(slice(0, 20))
     probabilities, scores = session.run(["probabilities", "score"], {INPUT: pixels})
-    np.testing.assert_allclose(probabilities, run.classifier.predict_proba(run.encodings.codes)[:20], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(
+        probabilities, run.classifier.predict_proba(run.embeddings.vectors)[:20], rtol=1e-3, atol=1e-4
+    )
     detector = load_detector(run.folder, "fast")
-    own = detector.score(load_way(run.folder, "fast", ()).encode(pixels, np.arange(20), "cpu"))
+    own = detector.score(load_encoder(run.folder, "fast", ()).encode(pixels, np.arange(20), "cpu"))
     np.testing.assert_allclose(scores, own, rtol=1e-4)
     assert session.get_inputs()[0].shape == ["n", 16, 16, 1]
     about = json.loads(session.get_modelmeta().custom_metadata_map["winnow"])
     assert about["picture_threshold"] == pytest.approx(by_picture(detector).threshold.value)
     assert about["ingest"]["patches"] is True and about["channels"] == 1
-    assert "most foreign patch" in result["card"].read_text(encoding="utf-8")
+    assert "most anomalous patch" in result["card"].read_text(encoding="utf-8")
     run.predict(pictures_of(pool), to=tmp_path / "own")
     predict_onnx(result["file"], pictures_of(pool), to=tmp_path / "file")
-    own, told = ((tmp_path / name / "predictions.csv").read_text(encoding="utf-8").splitlines() for name in ("own", "file"))
+    own, told = (
+        (tmp_path / name / "predictions.csv").read_text(encoding="utf-8").splitlines() for name in ("own", "file")
+    )
     verdicts = [[line.split(",")[-2:] for line in lines[1:]] for lines in (own, told)]
-    assert [verdict for _, verdict in verdicts[0]] == [verdict for _, verdict in verdicts[1]] and len(verdicts[0]) == len(pool) > 0
-    np.testing.assert_allclose(*([float(value) for value, _ in lines] for lines in verdicts), atol=0.005)  # a rank among some 240
+    assert [verdict for _, verdict in verdicts[0]] == [verdict for _, verdict in verdicts[1]] and len(
+        verdicts[0]
+    ) == len(pool) > 0
+    np.testing.assert_allclose(
+        *([float(value) for value, _ in lines] for lines in verdicts), atol=0.005
+    )  # a rank among some 240
 
 
 def pictures_of(pool: Pool) -> list[str]:
@@ -293,8 +330,8 @@ class Noisy(Model):
         self.size, self.channels = size, channels
         self.register_buffer("weight", torch.ones(1))
 
-    def forward(self, images, decode=True, noise=None) -> Measures:
-        return Measures(images.mean(dim=(2, 3)) + 0.05 * torch.rand(1) * self.weight)
+    def forward(self, images, decode=True, noise=None) -> ModelOutput:
+        return ModelOutput(images.mean(dim=(2, 3)) + 0.05 * torch.rand(1) * self.weight)
 
     def config(self) -> dict:
         return {}
@@ -303,12 +340,16 @@ class Noisy(Model):
 class Choosy(Noisy):
     """One that looks at its pictures before it decides what to compute."""
 
-    def forward(self, images, decode=True, noise=None) -> Measures:
-        return Measures(images.mean(dim=(2, 3)) * (2.0 if float(images.mean()) > 0.4 else 1.0))
+    def forward(self, images, decode=True, noise=None) -> ModelOutput:
+        return ModelOutput(images.mean(dim=(2, 3)) * (2.0 if float(images.mean()) > 0.4 else 1.0))
 
 
-@pytest.mark.parametrize(("kind", "message"), [(Noisy, "another (probabilities|score)"), (Choosy, "cannot write the network 'Choosy'")])
-def test_a_network_that_does_not_give_the_same_is_refused_and_nothing_written(kind: type[Model], message: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "message"), [(Noisy, "another (probabilities|score)"), (Choosy, "cannot write the network 'Choosy'")]
+)
+def test_a_network_that_does_not_give_the_same_is_refused_and_nothing_written(
+    kind: type[Model], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "model.onnx").write_bytes(b"old")
     pixels = drawn(20)
     with pytest.raises(ModelError, match=message):
@@ -386,14 +427,14 @@ def test_runs_that_cannot_be_exported(shop: Path, finished_run: Path, tmp_path: 
         run.export(tmp_path / "folder.onnx")
     with pytest.raises(OptionError, match="neither"):
         run.export(only="both")
-    run.set(decision="fast")
-    with pytest.raises(OptionError, match="no decision 'fast'"):
+    run.set(mode="fast")
+    with pytest.raises(OptionError, match="no mode 'fast'"):
         run.export()
-    run.set(decision="reconstruction", false_alarms=0.2)
+    run.set(mode="full", false_alarm_rate=0.2)
     with pytest.raises(RunError, match="'calibrate' wrote is older"):
         run.export()
     with pytest.raises(RunError, match="is not done"):
-        winnow.Run(tmp_path / "empty", recipe="match").export()
+        winnow.Run(tmp_path / "empty", recipe="oneclass-from-scratch").export()
     old = winnow.Run(shutil.copytree(shop / "run", tmp_path / "shop"))
     (old.folder.folder("classify") / "classifier.json").unlink()
     with pytest.raises(RunError, match="no finished classifier"):
@@ -413,4 +454,6 @@ def test_a_match_by_its_decoder_at_other_sizes(finished_run: Path, tmp_path: Pat
     run = winnow.Run(finished_run)
     result = run.export(tmp_path / "match.onnx")
     assert result["outputs"] == ["score", "p_value"] and result["parity"]["score"] < TOLERANCE
-    assert onnxruntime.InferenceSession(str(result["file"])).run(None, {INPUT: np.zeros((1, 1, 1, 3), np.uint8)})[0].shape == (1,)
+    assert onnxruntime.InferenceSession(str(result["file"])).run(None, {INPUT: np.zeros((1, 1, 1, 3), np.uint8)})[
+        0
+    ].shape == (1,)

@@ -1,4 +1,4 @@
-"""The fast decision: what it learns, that it is resumed to the same bits, and that it is sound as a model."""
+"""The fast mode: what it learns, that it is resumed to the same bits, and that it is sound as a model."""
 
 import hashlib
 import json
@@ -14,17 +14,17 @@ from test_defects import cloth
 from test_texture import images_of
 
 from winnow.check import check_model
-from winnow.data.defects import damage
 from winnow.errors import DataError, ModelError, RunError
 from winnow.learn import fast as learning
-from winnow.learn.encode import encode, heat
+from winnow.learn.encode import anomaly_maps, encode
 from winnow.learn.fast import FastTrainer, train_fast
 from winnow.learn.feed import as_source
+from winnow.metrics.detection import auroc
 from winnow.models.fast import Fast
-from winnow.models.places import enlarged, peak
 from winnow.models.registry import load_model, save_model
+from winnow.models.windows import enlarged, top_local_error
 from winnow.options import TrainOptions
-from winnow.report.measures import auroc
+from winnow.synthetic.defects import damage
 
 ROWS = {"train": np.arange(48), "validate": np.arange(48, 64)}
 
@@ -55,11 +55,11 @@ def test_it_learns_to_see_damage_and_where(tmp_path):
     assert isinstance(model, Fast)
     clean = pixels[120:]
     damaged, masks, _ = damage(clean, np.random.default_rng(9))
-    scores = [encode(model, part, decode=False, quiet=True).measures["worst"] for part in (clean, damaged)]
+    scores = [encode(model, part, decode=False, quiet=True).losses["top_error"] for part in (clean, damaged)]
     seen = masks.sum(axis=(1, 2)) >= 15
     bad = scores[1][seen]
     assert auroc(np.r_[scores[0], bad], np.r_[np.ones(len(clean), bool), np.zeros(len(bad), bool)]) > 0.85
-    maps = heat(model, damaged)[seen]
+    maps = anomaly_maps(model, damaged)[seen]
     assert auroc(maps.ravel(), ~masks[seen].ravel()) > 0.85
     sides = model.sides(images_of(pixels[100:120])).transpose(0, 1).flatten(1)
     torch.testing.assert_close(sides.mean(dim=1), model.middle, rtol=1e-3, atol=1e-3)
@@ -67,7 +67,12 @@ def test_it_learns_to_see_damage_and_where(tmp_path):
 
 
 def test_options_that_count_and_those_that_do_not(tmp_path):
-    for name, given in {"a": {}, "b": {"rate": 0.1, "batch": 5, "shift": 0.3}, "c": {"seed": 1}, "d": {"steps": 21}}.items():
+    for name, given in {
+        "a": {},
+        "b": {"lr": 0.1, "batch_size": 5, "translate": 0.3},
+        "c": {"seed": 1},
+        "d": {"steps": 21},
+    }.items():
         train_fast(small(), ROWS, options(**{"steps": 20, **given}), tmp_path / name)
     assert weights_of(tmp_path / "a") == weights_of(tmp_path / "b")
     assert len({weights_of(tmp_path / name) for name in "acd"}) == 3
@@ -110,7 +115,8 @@ def test_stopped_and_resumed_it_ends_the_same(tmp_path, monkeypatch):
     train_fast(small(), ROWS, options(), tmp_path / "parts", resume=True)
     assert weights_of(tmp_path / "parts") == weights_of(tmp_path / "whole")
     assert [line["validation_loss"] for line in lines_of(tmp_path / "parts")] == [
-        line["validation_loss"] for line in lines_of(tmp_path / "whole")]
+        line["validation_loss"] for line in lines_of(tmp_path / "whole")
+    ]
 
 
 def _work(folder):
@@ -145,21 +151,23 @@ def test_it_is_a_sound_model_of_any_size(size, channels, tmp_path):
         found = model(images, decode=False)
         sides = (model.sides(images) - model.middle[:, None, None]) / model.spread[:, None, None]
         evidence = torch.log1p(torch.exp(sides[:, 0] + sides[:, 1]))
-        torch.testing.assert_close(found.worst, peak(evidence))
-        torch.testing.assert_close(found.peak, found.worst)
-        torch.testing.assert_close(model.heat(images), enlarged(evidence, *size))
-        brighter = model(images + 0.1).worst
-        torch.testing.assert_close(brighter, found.worst, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(found.top_error, top_local_error(evidence))
+        torch.testing.assert_close(found.top_local_error, found.top_error)
+        torch.testing.assert_close(model.anomaly_map(images), enlarged(evidence, *size))
+        brighter = model(images + 0.1).top_error
+        torch.testing.assert_close(brighter, found.top_error, rtol=1e-2, atol=1e-2)
     save_model(model, tmp_path)
-    torch.testing.assert_close(load_model(tmp_path, own=Fast)(images).worst, found.worst)
+    torch.testing.assert_close(load_model(tmp_path, own=Fast)(images).top_error, found.top_error)
 
 
 def test_flat_pictures_have_finite_evidence(tmp_path):
     flat = np.full((64, 16, 16, 1), 128, np.uint8)
     train_fast(flat, ROWS, options(3), tmp_path)
     model = load_model(tmp_path, own=Fast)
-    assert np.isfinite(heat(model, flat)).all()
-    assert np.isfinite(heat(model, np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1), dtype=np.uint8))).all()
+    assert np.isfinite(anomaly_maps(model, flat)).all()
+    assert np.isfinite(
+        anomaly_maps(model, np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1), dtype=np.uint8))
+    ).all()
 
 
 def test_what_cannot_be_trained_is_told(tmp_path):

@@ -377,7 +377,7 @@ def test_picture_grid_captions_and_verdicts() -> None:
     assert {"1.0", "first", "2.0"} <= set(texts(figure))
     assert max(map(len, texts(figure))) < 50
     bars = [to_hex(patch.get_facecolor()).upper() for patch in figure.axes[0].patches if patch.get_height() < 0.1]
-    assert bars == [style.BELONGS, style.FOREIGN]
+    assert bars == [style.BELONGS, style.ANOMALOUS]
     assert not [patch for patch in drawn(picture_grid, PICTURES[:2]).axes[0].patches if patch.get_height() < 0.1]
 
 
@@ -410,9 +410,9 @@ def test_reconstruction_error_is_bright_only_where_the_model_failed() -> None:
     rebuilt = originals.astype(np.float32)
     rebuilt[0, :, :4] = 1.0
     figure = drawn(reconstruction_grid, originals, rebuilt, ["a", "b", "c", "d"])
-    heat = [image.get_array() for image in figure.axes[0].images][2]
-    assert heat[:, :4].mean() > 150
-    assert heat[:, 4:].mean() < 5
+    anomaly_map = [image.get_array() for image in figure.axes[0].images][2]
+    assert anomaly_map[:, :4].mean() > 150
+    assert anomaly_map[:, 4:].mean() < 5
     assert {"original", "rebuilt", "error", "a"} <= set(texts(figure))
     with pytest.raises(DataError, match="differ in shape"):
         reconstruction_grid(originals, rebuilt[:, :4])

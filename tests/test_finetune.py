@@ -17,18 +17,24 @@ from PIL import Image
 
 import winnow
 from winnow import show
-from winnow.classify import finetune
 from winnow.classify.classifier import Classifier
-from winnow.classify.finetune import FineTuning, _Batches
-from winnow.data.pool import Pool
 from winnow.errors import Damaged, DataError, Interrupted, ModelError, OptionError, RunError, TrainingError
+from winnow.learn import finetune
 from winnow.learn.encode import encode
+from winnow.learn.finetune import FineTuning, _Batches
 from winnow.models.pretrained import Pretrained
 from winnow.options import TuneOptions
+from winnow.pool.pool import Pool
 
 from conftest import blocks, stripes, winnow_command
 
-QUICK = {"fine_tune": "squeezenet1_1", "fine_batch": 4, "fine_steps": 12, "fine_rate": 3e-4, "folds": 2}
+QUICK = {
+    "fine_tune": "squeezenet1_1",
+    "fine_tune_batch_size": 4,
+    "fine_tune_iterations": 12,
+    "fine_tune_lr": 3e-4,
+    "folds": 2,
+}
 TUNE = {name: value for name, value in QUICK.items() if name != "folds"}
 
 
@@ -41,13 +47,19 @@ def network(seed: int = 0) -> Pretrained:
 def drawn(n: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Pictures (n, 48, 48, 3), stripes and blocks in turn, and their class names; both as dim as each other."""
     rng = np.random.default_rng(seed)
-    return np.stack([(stripes, blocks)[number % 2](rng) for number in range(n)]), np.array(["stripes", "blocks"] * (n // 2), object)
+    return np.stack([(stripes, blocks)[number % 2](rng) for number in range(n)]), np.array(
+        ["stripes", "blocks"] * (n // 2), object
+    )
 
 
-def tuned(pictures: np.ndarray, labels: np.ndarray, folder: Path | None = None, seed: int = 0, pseudo: int = 0, **options) -> Classifier:
+def tuned(
+    pictures: np.ndarray, labels: np.ndarray, folder: Path | None = None, seed: int = 0, pseudo: int = 0, **options
+) -> Classifier:
     start = network()
     tuning = FineTuning(start, pictures, TuneOptions(**{**TUNE, **options}), seed=seed, folder=folder)
-    return Classifier(folds=2, tuning=tuning, seed=seed, pseudo=pseudo, rounds=1).fit(encode(start, pictures).codes, labels)
+    return Classifier(folds=2, tuning=tuning, seed=seed, pseudo=pseudo, rounds=1).fit(
+        encode(start, pictures).vectors, labels
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +75,7 @@ def test_the_network_learns_with_the_head(whole: tuple[Classifier, Path]):
     start = network().state_dict()
     assert any(not torch.equal(value, start[name]) for name, value in classifier.network.state_dict().items())
     assert not any(parameter.requires_grad for parameter in classifier.network.parameters())
-    assert (classifier.predict(encode(classifier.network, new).codes) == truth).mean() > 0.95
+    assert (classifier.predict(encode(classifier.network, new).vectors) == truth).mean() > 0.95
     assert classifier.held_out.tally.macro_f1 > 0.8 and classifier.held_out.probabilities.shape == (40, 2)
 
 
@@ -78,7 +90,7 @@ def test_what_was_held_out_was_not_seen(whole: tuple[Classifier, Path]):
     target = np.array([["blocks", "stripes"].index(name) if name else -1 for name in known])
     tuning = FineTuning(network(), pictures, TuneOptions(**TUNE))
     learner = classifier.learner
-    tuning.begin(learner.head.points, classifier.centre, learner.target).fit(np.arange(40), target, 2)
+    tuning.begin(learner.head.features, classifier.centre, learner.target).fit(np.arange(40), target, 2)
     found = tuning.logits(out) / classifier.temperature
     powers = np.exp(found - found.max(axis=1, keepdims=True))
     assert np.allclose(powers / powers.sum(axis=1, keepdims=True), held.probabilities[held.fold == 0], atol=1e-5)
@@ -87,8 +99,8 @@ def test_what_was_held_out_was_not_seen(whole: tuple[Classifier, Path]):
 def test_batch_averages_stay(tmp_path: Path):
     start = Pretrained((48, 48), 3, "mobilenet_v2")
     pictures, labels = drawn(12)
-    tuning = FineTuning(start, pictures, TuneOptions(fine_batch=2, fine_steps=12))
-    fitted = Classifier(folds=2, tuning=tuning).fit(encode(start, pictures).codes, labels)
+    tuning = FineTuning(start, pictures, TuneOptions(fine_tune_batch_size=2, fine_tune_iterations=12))
+    fitted = Classifier(folds=2, tuning=tuning).fit(encode(start, pictures).vectors, labels)
     before, after = start.state_dict(), fitted.network.state_dict()
     averages = [name for name in before if "running" in name]
     assert averages and all(torch.equal(before[name], after[name]) for name in averages)
@@ -101,14 +113,14 @@ def test_kept_and_read_again(whole: tuple[Classifier, Path], tmp_path: Path):
     new, _ = drawn(10, seed=2)
     classifier.save(tmp_path)
     again = Classifier.load(tmp_path)
-    codes = encode(classifier.network, new).codes
-    assert np.array_equal(encode(again.network, new).codes, codes)
-    assert np.array_equal(again.predict_proba(codes), classifier.predict_proba(codes))
+    vectors = encode(classifier.network, new).vectors
+    assert np.array_equal(encode(again.network, new).vectors, vectors)
+    assert np.array_equal(again.predict_proba(vectors), classifier.predict_proba(vectors))
     path = tmp_path / "network" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\1")
     with pytest.raises(Damaged):
         Classifier.load(tmp_path)
-    Classifier().fit(*drawn_codes()).save(tmp_path)  # one on codes in its place leaves no network behind
+    Classifier().fit(*drawn_codes()).save(tmp_path)  # one on embeddings in its place leaves no network behind
     assert Classifier.load(tmp_path).network is None and not (tmp_path / "network").exists()
 
 
@@ -125,11 +137,23 @@ def test_the_same_seed_gives_the_same_bits_and_finished_trainings_are_not_repeat
     elsewhere = tuned(*drawn())
     for other in (again, elsewhere):
         assert np.array_equal(other.held_out.probabilities, classifier.held_out.probabilities)
-        assert all(torch.equal(value, classifier.network.state_dict()[name]) for name, value in other.network.state_dict().items())
+        assert all(
+            torch.equal(value, classifier.network.state_dict()[name])
+            for name, value in other.network.state_dict().items()
+        )
 
 
 @pytest.mark.parametrize(
-    "other", [{"fine_steps": 13}, {"fine_batch": 5}, {"fine_rate": 1e-4}, {"mirror": False}, {"turn": 0.0}, {"move": 0.0}, {"seed": 1}]
+    "other",
+    [
+        {"fine_tune_iterations": 13},
+        {"fine_tune_batch_size": 5},
+        {"fine_tune_lr": 1e-4},
+        {"fine_tune_hflip": False},
+        {"fine_tune_rotate": 0.0},
+        {"fine_tune_translate": 0.0},
+        {"seed": 1},
+    ],
 )
 def test_every_option_changes_what_is_learnt(other: dict, whole: tuple[Classifier, Path]):
     classifier, _ = whole
@@ -156,8 +180,12 @@ def test_pseudo_labels_come_from_trainings_that_have_not_seen_the_picture(tmp_pa
     labels[12:] = ""
     classifier = tuned(pictures, labels, tmp_path, pseudo=20)
     (tried,) = classifier.done
-    assert 32 <= sum(tried.counts) <= 34 and max(tried.counts) <= 18  # half of what each class is given, fewer than the 20 asked for
-    assert not tried.kept or (classifier.classes[classifier.pseudo_target] == truth[classifier.pseudo_rows]).mean() >= 0.9
+    assert (
+        32 <= sum(tried.counts) <= 34 and max(tried.counts) <= 18
+    )  # half of what each class is given, fewer than the 20 asked for
+    assert (
+        not tried.kept or (classifier.classes[classifier.pseudo_target] == truth[classifier.pseudo_rows]).mean() >= 0.9
+    )
     assert len(classifier.pseudo_rows) == (sum(tried.counts) if tried.kept else 0)
     # All labels, and each fold held out, of which the pseudo-labels' are the same; then each fold held out once more: of two folds,
     # without both there is no label to learn pseudo-labels from, so that these are the first again.
@@ -166,14 +194,16 @@ def test_pseudo_labels_come_from_trainings_that_have_not_seen_the_picture(tmp_pa
 
 def test_the_augmentation_moves_turns_and_mirrors():
     ramp = torch.arange(32.0).expand(8, 1, 32, 32) / 31
-    tuning = FineTuning(network(), drawn(8)[0], TuneOptions(turn=0, move=0))
+    tuning = FineTuning(network(), drawn(8)[0], TuneOptions(fine_tune_rotate=0, fine_tune_translate=0))
     mirrored = tuning._varied(ramp, 0)
     flipped = [torch.allclose(one, ramp[0].flip(2), atol=1e-5) for one in mirrored]
-    assert any(flipped) and all(kept or torch.allclose(one, ramp[0], atol=1e-5) for kept, one in zip(flipped, mirrored, strict=True))
-    tuning.options = TuneOptions(turn=0, move=0.25, mirror=False)
+    assert any(flipped) and all(
+        kept or torch.allclose(one, ramp[0], atol=1e-5) for kept, one in zip(flipped, mirrored, strict=True)
+    )
+    tuning.options = TuneOptions(fine_tune_rotate=0, fine_tune_translate=0.25, fine_tune_hflip=False)
     by = (tuning._varied(ramp, 0) - ramp)[:, 0, 16, 12:20].mean(dim=1) * 31
     assert by.abs().max() <= 8 and by.abs().max() > 2 and by.min() < 0 < by.max()
-    tuning.options = TuneOptions(turn=180, move=0, mirror=False)
+    tuning.options = TuneOptions(fine_tune_rotate=180, fine_tune_translate=0, fine_tune_hflip=False)
     wide = torch.zeros(6, 1, 16, 64)
     wide[:, :, 8 - 3 : 8 + 3, 32 - 3 : 32 + 3] = 1  # a square stays one, whatever the picture's shape
     turned = tuning._varied(wide, 0)
@@ -183,12 +213,12 @@ def test_the_augmentation_moves_turns_and_mirrors():
 def test_wrong_input(tmp_path: Path):
     pictures, labels = drawn(12)
     start = network()
-    with pytest.raises(DataError, match="11 codes of 12 pictures"):
-        Classifier(tuning=FineTuning(start, pictures)).fit(encode(start, pictures[:11]).codes, labels[:11])
+    with pytest.raises(DataError, match="11 embeddings of 12 pictures"):
+        Classifier(tuning=FineTuning(start, pictures)).fit(encode(start, pictures[:11]).vectors, labels[:11])
     with pytest.raises(OptionError, match="'spread' cannot be fine-tuned"):
         Classifier("spread", tuning=FineTuning(start, pictures))
-    with pytest.raises(TrainingError, match="--fine-rate"):
-        tuned(pictures, labels, fine_rate=1e30)
+    with pytest.raises(TrainingError, match="--fine-tune-lr"):
+        tuned(pictures, labels, fine_tune_lr=1e30)
     with pytest.raises(DataError, match="must be uint8"):
         FineTuning(start, pictures.astype(float))
 
@@ -211,7 +241,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
         rows.append((path, ("stripes", "blocks")[number % 2]))
     torch.manual_seed(0)
     save_file(squeezenet1_1(weights=None).state_dict(), folder / "weights.safetensors")
-    run = winnow.Run(folder / "run", "codes", size=(32, 32), backbone="squeezenet1_1", weights=folder / "weights.safetensors")
+    run = winnow.Run(
+        folder / "run", "oneclass", size=(32, 32), backbone="squeezenet1_1", weights=folder / "weights.safetensors"
+    )
     run.ingest(folder / "in")
     run.train()
     run.encode()
@@ -230,10 +262,12 @@ def test_a_run_is_fine_tuned_predicts_and_goes_on(run: winnow.Run, made: tuple[P
     result = run.classify(labels=made[1], **QUICK)
     assert result["by"] == "fine-tuned squeezenet1_1" and result["macro_f1"] > 0.9 and result["folds"] == 2
     assert [count for count, _ in result["curve"]["points"]] == [16, 32]
-    plain = winnow.Run(shutil.copytree(run.folder.path, tmp_path / "plain")).classify(labels=made[1], fine_tune="", head="logistic")
-    assert plain["beside"] is None and result["beside"]["codes"] == pytest.approx(plain["macro_f1"], abs=0.04)
-    assert result["beside"]["rise"] == pytest.approx(result["macro_f1"] - result["beside"]["codes"])
-    assert "By the same folds a head on the codes" in show.classify(result, run.folder.path)
+    plain = winnow.Run(shutil.copytree(run.folder.path, tmp_path / "plain")).classify(
+        labels=made[1], fine_tune="", head="logistic"
+    )
+    assert plain["beside"] is None and result["beside"]["vectors"] == pytest.approx(plain["macro_f1"], abs=0.04)
+    assert result["beside"]["rise"] == pytest.approx(result["macro_f1"] - result["beside"]["vectors"])
+    assert "By the same folds a head on the embeddings" in show.classify(result, run.folder.path)
     folder = run.folder.path
     assert not (folder / "classifier" / "trainings").exists()
     classifier = run.classifier
@@ -241,22 +275,29 @@ def test_a_run_is_fine_tuned_predicts_and_goes_on(run: winnow.Run, made: tuple[P
     run.predict(made[0].parent / "in", to=tmp_path / "out")
     with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8") as file:
         said = {row["source"]: row for row in csv.DictReader(file)}
-    chance = classifier.predict_proba(encode(classifier.network, pool).codes)
+    chance = classifier.predict_proba(encode(classifier.network, pool).vectors)
     for row, source in enumerate(pool.column("source")):
         assert float(said[source]["p_blocks"]) == pytest.approx(chance[row, 0], abs=2e-4)
-    assert np.mean([(row["class"] == "blocks") == (int(Path(source).stem) % 2 == 1) for source, row in said.items()]) > 0.95
+    assert (
+        np.mean([(row["class"] == "blocks") == (int(Path(source).stem) % 2 == 1) for source, row in said.items()])
+        > 0.95
+    )
     assert run.round(3, also=made[1])["chosen"] == 3
     for only in ("", "classifier"):  # beside the run's own network, and alone
         run.export(tmp_path / f"{only or 'all'}.onnx", only=only)
-        told = winnow.Deployed.open(tmp_path / f"{only or 'all'}.onnx")(pool.pixels(np.arange(len(pool))))["probabilities"]
+        told = winnow.Deployed.open(tmp_path / f"{only or 'all'}.onnx")(pool.pixels(np.arange(len(pool))))[
+            "probabilities"
+        ]
         assert np.allclose(told, chance, atol=1e-4)
     assert (tmp_path / "classifier.onnx").stat().st_size < 0.6 * (tmp_path / "all.onnx").stat().st_size
     assert "fine-tuned squeezenet1_1" in run.report().read_text(encoding="utf-8")
-    run.classify(labels=made[1], fine_tune="", folds=0)  # and back to the codes
+    run.classify(labels=made[1], fine_tune="", folds=0)  # and back to the embeddings
     assert run.classifier.network is None and not (folder / "classifier" / "network").exists()
 
 
-def test_other_weights_than_the_runs_own_start_elsewhere(run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path):
+def test_other_weights_than_the_runs_own_start_elsewhere(
+    run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path
+):
     from safetensors.torch import save_file
     from torchvision.models import squeezenet1_1
 
@@ -264,16 +305,18 @@ def test_other_weights_than_the_runs_own_start_elsewhere(run: winnow.Run, made: 
     save_file(squeezenet1_1(weights=None).state_dict(), tmp_path / "other.safetensors")
     own = run.classify(labels=made[1], **QUICK)
     assert own["macro_f1"] != pytest.approx(0)
-    codes = encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).codes
-    run.classify(labels=made[1], **QUICK, fine_weights=made[2])
-    assert np.array_equal(encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).codes, codes)
-    run.classify(labels=made[1], **QUICK, fine_weights=tmp_path / "other.safetensors")
-    assert not np.allclose(encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).codes, codes, atol=1e-3)
+    vectors = encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).vectors
+    run.classify(labels=made[1], **QUICK, fine_tune_weights=made[2])
+    assert np.array_equal(encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).vectors, vectors)
+    run.classify(labels=made[1], **QUICK, fine_tune_weights=tmp_path / "other.safetensors")
+    assert not np.allclose(
+        encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).vectors, vectors, atol=1e-3
+    )
 
 
 KILLED = """
 import os, sys, winnow
-from winnow.classify import finetune
+from winnow.learn import finetune
 calls, write = [0], finetune.write_checkpoint
 def stop(*args):
     write(*args)
@@ -284,7 +327,9 @@ winnow.Run(sys.argv[1]).classify(labels=sys.argv[2])
 """
 
 
-def test_killed_between_trainings_it_goes_on_to_the_same_bits(run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path):
+def test_killed_between_trainings_it_goes_on_to_the_same_bits(
+    run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path
+):
     first = run.classify(labels=made[1], **QUICK)
     weights = run.classifier.network.state_dict()
     shutil.rmtree(run.folder.path)
@@ -298,7 +343,9 @@ def test_killed_between_trainings_it_goes_on_to_the_same_bits(run: winnow.Run, m
         "finetune.write_checkpoint = lambda *args: (write(*args), made.append(1))\n"
         "winnow.Run(sys.argv[1]).classify(labels=sys.argv[2])\nprint(len(made))"
     )
-    output = subprocess.run([sys.executable, "-c", script, run.folder.path, made[1]], check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", script, run.folder.path, made[1]], check=True, capture_output=True, text=True
+    ).stdout
     assert output.strip() == "3"  # five in all: two folds, all labels, and the curve's two
     again = winnow.Run(run.folder.path)
     assert again.folder.result("classify")["macro_f1"] == first["macro_f1"]
@@ -316,14 +363,16 @@ def test_a_damaged_training_is_made_anew(whole: tuple[Classifier, Path], tmp_pat
 
 def test_options_of_fine_tuning_matter_only_with_it(run: winnow.Run, made: tuple[Path, Path, Path]):
     run.classify(labels=made[1])
-    run.set(turn=5.0)
+    run.set(fine_tune_rotate=5.0)
     assert len(run.classifier.classes) == 2
     run.set(fine_tune="squeezenet1_1")
     with pytest.raises(RunError, match="older"):
         run.classifier  # noqa: B018
 
 
-def test_stopped_by_hand_it_says_how_to_go_on(run: winnow.Run, made: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch):
+def test_stopped_by_hand_it_says_how_to_go_on(
+    run: winnow.Run, made: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
+):
     def stop(*args):
         raise KeyboardInterrupt
 
@@ -335,19 +384,37 @@ def test_stopped_by_hand_it_says_how_to_go_on(run: winnow.Run, made: tuple[Path,
 def test_the_command_and_wrong_options(run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path):
     folder = run.folder.path
     words = ["classify", "--run", folder, "--labels", made[1]]
-    quick = ["--fine-batch", "4", "--fine-steps", "12", "--folds", "2"]
-    done = winnow_command(*words, "--fine-tune", "squeezenet1_1", *quick, "--no-mirror", "--turn", "0", "--move", "0")
+    quick = ["--fine-tune-batch-size", "4", "--fine-tune-iterations", "12", "--folds", "2"]
+    done = winnow_command(
+        *words,
+        "--fine-tune",
+        "squeezenet1_1",
+        *quick,
+        "--no-fine-tune-hflip",
+        "--fine-tune-rotate",
+        "0",
+        "--fine-tune-translate",
+        "0",
+    )
     assert done.returncode == 0 and "by fine-tuned squeezenet1_1" in done.stdout, done.stderr
     options = json.loads((folder / "run.json").read_text(encoding="utf-8"))["options"]["tune"]
-    assert options["mirror"] is False and options["turn"] == 0 and options["fine_tune"] == "squeezenet1_1"
+    assert (
+        options["fine_tune_hflip"] is False
+        and options["fine_tune_rotate"] == 0
+        and options["fine_tune"] == "squeezenet1_1"
+    )
     done = winnow_command(*words, "--fine-tune", "squeezenet9")
     assert done.returncode == 1 and "squeezenet9" in done.stderr
     (tmp_path / "empty.pth").touch()
-    done = winnow_command(*words, "--fine-tune", "squeezenet1_1", "--fine-weights", tmp_path / "empty.pth")
+    done = winnow_command(*words, "--fine-tune", "squeezenet1_1", "--fine-tune-weights", tmp_path / "empty.pth")
     assert done.returncode == 1 and "empty.pth is empty" in done.stderr
-    done = winnow_command(*words, "--fine-tune", "squeezenet1_1", "--fine-weights", tmp_path / "none.pth")
-    assert done.returncode == 1 and "--fine-weights" in done.stderr and "--weights" not in done.stderr.replace("--fine-weights", "")
+    done = winnow_command(*words, "--fine-tune", "squeezenet1_1", "--fine-tune-weights", tmp_path / "none.pth")
+    assert (
+        done.returncode == 1
+        and "--fine-tune-weights" in done.stderr
+        and "--weights" not in done.stderr.replace("--fine-tune-weights", "")
+    )
     with pytest.raises(ModelError, match="lacks"):
-        run.classify(labels=made[1], fine_tune="mobilenet_v2", fine_weights=made[2])
+        run.classify(labels=made[1], fine_tune="mobilenet_v2", fine_tune_weights=made[2])
     with pytest.raises(OptionError, match="fine-steps"):
-        run.set(fine_steps=0)
+        run.set(fine_tune_iterations=0)

@@ -26,7 +26,7 @@ def test_there_are_enough_of_them_and_each_has_a_name_of_its_own():
 
 
 @pytest.mark.parametrize("size", [None, (24, 32)], ids=["full", "small"])
-@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
+@pytest.mark.parametrize("outliers", ODD, ids=lambda odd: odd.name)
 def test_oddities(odd: Oddity, size: tuple[int, int] | None):
     if odd.refused:
         with pytest.raises(Unreadable) as caught:
@@ -69,7 +69,7 @@ def test_any_bytes_give_an_array_or_a_reason(name: str):
         for place in rng.integers(0, reach, rng.integers(1, 6)):
             data[place] ^= 1 << rng.integers(0, 8)
         if turn % 5 == 0:
-            del data[rng.integers(0, len(data)):]
+            del data[rng.integers(0, len(data)) :]
         kinds.add(type(outcome(bytes(data), (8, 10) if turn % 3 else None, grey=turn % 4 == 0)))
     assert str in kinds
 
@@ -90,12 +90,18 @@ def gradient(white: float, kind: type) -> np.ndarray:
     return np.linspace(0, white, 40 * 60).reshape(40, 60).astype(kind)
 
 
-@pytest.mark.parametrize(("data", "white"), [
-    (saved(Image.fromarray(gradient(65535, np.uint16)), "PNG"), None),
-    (tiff(gradient(65535, np.uint16), {}), None), (tiff(gradient(65535, np.uint16), {}, True), None),
-    (tiff(gradient(4095, np.uint16), {}), 4095.0), (tiff(gradient(1, np.float32), {339: ("H", [3])}), None),
-    (tiff(gradient(90, np.float32), {339: ("H", [3])}, True), 90.0),
-], ids=["png", "tiff", "tiff-big-endian", "tiff-12-bit", "float", "float-to-90"])
+@pytest.mark.parametrize(
+    ("data", "white"),
+    [
+        (saved(Image.fromarray(gradient(65535, np.uint16)), "PNG"), None),
+        (tiff(gradient(65535, np.uint16), {}), None),
+        (tiff(gradient(65535, np.uint16), {}, True), None),
+        (tiff(gradient(4095, np.uint16), {}), 4095.0),
+        (tiff(gradient(1, np.float32), {339: ("H", [3])}), None),
+        (tiff(gradient(90, np.float32), {339: ("H", [3])}, True), 90.0),
+    ],
+    ids=["png", "tiff", "tiff-big-endian", "tiff-12-bit", "float", "float-to-90"],
+)
 def test_a_deep_gradient_comes_out_within_one_level(data: bytes, white: float | None):
     right = np.linspace(0, 255, 40 * 60).reshape(40, 60)
     assert np.abs(decode(data, None, white=white)[..., 0] - right).max() <= 1
@@ -118,7 +124,7 @@ def photograph(width: int, height: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("grey", [False, True])
-@pytest.mark.parametrize("turn", [1, 6])
+@pytest.mark.parametrize("fine_tune_rotate", [1, 6])
 @pytest.mark.parametrize("shape", [(1280, 720), (641, 479), (90, 70)])
 def test_the_quick_path_is_close_to_decoding_in_full(shape: tuple[int, int], turn: int, grey: bool):
     tags = Image.Exif()

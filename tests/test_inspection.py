@@ -14,20 +14,45 @@ from PIL import Image
 from scipy.stats import betabinom
 
 import winnow
-from winnow.data.pool import Pool
 from winnow.errors import InputError, OptionError, RunError
-from winnow.learn.encode import heat
-from winnow.report.pixels import aupro
-from winnow.steps.parts import decisions, load_network
-from winnow.steps.split import split_of
+from winnow.learn.encode import anomaly_maps
+from winnow.metrics.pixels import aupro
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import load_network, modes
+from winnow.run.split import split_of
 
 from cloth import HEIGHT, WIDTH, cloth, damaged, write_cloth, write_damaged
 from conftest import winnow_command
 from videos import write
 
 RATE = 0.1
-SMALL = {"size": (16, 16), "width": 4, "latent": 4, "batch": 16, "check_every": 50, "iterations": 150, "fast": 0, "false_alarms": RATE}
-FLAGS = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch", "16", "--check-every", "10", "--iterations", "30", "--fast", "0")
+SMALL = {
+    "size": (16, 16),
+    "width": 4,
+    "latent": 4,
+    "batch_size": 16,
+    "check_every": 50,
+    "iterations": 150,
+    "fast": 0,
+    "false_alarm_rate": RATE,
+}
+FLAGS = (
+    "--size",
+    "16",
+    "16",
+    "--width",
+    "4",
+    "--latent",
+    "4",
+    "--batch-size",
+    "16",
+    "--check-every",
+    "10",
+    "--iterations",
+    "30",
+    "--fast",
+    "0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +67,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> winnow.Run:
-    return winnow.Run(folder / "run", "inspection", **SMALL | {"fast": 60}).fit(folder / "good")
+    return winnow.Run(folder / "run", "inspect", **SMALL | {"fast": 60}).fit(folder / "good")
 
 
 @pytest.fixture(scope="module")
 def scored(run: winnow.Run, folder: Path) -> Path:
-    """What `score` wrote of new good and of damaged pictures, heat maps in the folder 'heat'."""
-    run.score([folder / "new", folder / "bad"], to=folder / "out", heatmaps=folder / "out" / "heat")
+    """What `score` wrote of new good and of damaged pictures, anomaly maps in the folder 'heat'."""
+    run.score([folder / "new", folder / "bad"], to=folder / "out", heatmaps=folder / "out" / "map")
     return folder / "out"
 
 
@@ -68,10 +93,10 @@ def true_mask(folder: Path, source: str) -> np.ndarray:
 
 
 def worst_of(rows: Iterable[tuple[str, float]]) -> dict[str, float]:
-    worst: dict[str, float] = {}
+    top_error: dict[str, float] = {}
     for name, score in rows:
-        worst[name] = max(score, worst.get(name, -math.inf))
-    return worst
+        top_error[name] = max(score, top_error.get(name, -math.inf))
+    return top_error
 
 
 # ---- scores and thresholds
@@ -80,10 +105,12 @@ def worst_of(rows: Iterable[tuple[str, float]]) -> dict[str, float]:
 def test_patches_and_pictures_are_both_scored(scored: Path):
     pictures, patches = table(scored / "scores.csv"), table(scored / "patches.csv")
     assert len(pictures) == 72 and len(patches) == 72 * 40
-    worst = worst_of((row["source"], float(row["score"])) for row in patches)
-    assert {row["source"]: float(row["score"]) for row in pictures} == worst
-    assert all(row["id"].startswith(row["id"].split("#")[0] + "#") and "#" not in p["id"]
-               for row, p in zip(patches, pictures, strict=False))
+    top_error = worst_of((row["source"], float(row["score"])) for row in patches)
+    assert {row["source"]: float(row["score"]) for row in pictures} == top_error
+    assert all(
+        row["id"].startswith(row["id"].split("#")[0] + "#") and "#" not in p["id"]
+        for row, p in zip(patches, pictures, strict=False)
+    )
     for row in patches[:80]:
         x, y, width, height = box_of(row)
         assert row["id"].endswith(f"#{x},{y},{width},{height}") and (width, height) == (16, 16)
@@ -93,7 +120,9 @@ def test_patches_and_pictures_are_both_scored(scored: Path):
 
 def test_the_threshold_is_the_quantile_of_held_out_pictures(run: winnow.Run, scored: Path):
     stored = np.load(run.folder.path / "detector" / "detector.npz")
-    held = worst_of((name.split("#")[0], score) for name, score in zip(stored["ids"], stored["calibration"], strict=True))
+    held = worst_of(
+        (name.split("#")[0], score) for name, score in zip(stored["ids"], stored["calibration"], strict=True)
+    )
     pool = Pool.open(run.folder.path / "pool")
     kept_aside = {name.split("#")[0] for name in pool.column("id")[split_of(run.folder, pool).split == "calibrate"]}
     assert set(held) == kept_aside and len(held) == 15
@@ -101,7 +130,7 @@ def test_the_threshold_is_the_quantile_of_held_out_pictures(run: winnow.Run, sco
     threshold = sorted(held.values())[place - 1]
     found = run.folder.result("calibrate")["pictures"]
     assert (found["threshold"], found["calibrated_on"]) == (threshold, 15)
-    assert found["false_alarms"] == pytest.approx((16 - place) / 16)
+    assert found["false_alarm_rate"] == pytest.approx((16 - place) / 16)
     for row in table(scored / "scores.csv"):
         assert row["belongs"] == ("yes" if float(row["score"]) <= threshold else "no")
         p = (1 + sum(value >= float(row["score"]) for value in held.values())) / 16
@@ -122,26 +151,26 @@ def test_every_decision_scores_differently(run: winnow.Run, folder: Path, tmp_pa
     shutil.copytree(run.folder.path, tmp_path / "run")
     copy = winnow.Run(tmp_path / "run")
     found = {}
-    for decision in decisions(copy.folder):
-        result = copy.score(folder / "bad", to=tmp_path / decision, decision=decision)
-        assert result["decision"] == decision
-        found[decision] = [row["score"] for row in table(tmp_path / decision / "scores.csv")]
-    assert set(found) == {"reconstruction", "latent", "fast"}
+    for mode in modes(copy.folder):
+        result = copy.score(folder / "bad", to=tmp_path / mode, mode=mode)
+        assert result["mode"] == mode
+        found[mode] = [row["score"] for row in table(tmp_path / mode / "scores.csv")]
+    assert set(found) == {"full", "encoder", "fast"}
     assert len(set(map(tuple, found.values()))) == len(found)
 
 
 def test_a_decision_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp_path: Path):
-    pretended = winnow.Run(tmp_path / "run", "inspection", **{**SMALL, "iterations": 10})
+    pretended = winnow.Run(tmp_path / "run", "inspect", **{**SMALL, "iterations": 10})
     with pytest.raises(RunError, match="ingest"):
-        pretended.score(folder / "bad", decision="latent")
+        pretended.score(folder / "bad", mode="encoder")
     pretended.fit(folder / "good")
-    with pytest.raises(OptionError, match=r"no decision 'fast', only reconstruction, latent\.\n.*--fast"):
-        pretended.score(folder / "bad", decision="fast")
-    with pytest.raises(OptionError, match="no decision 'eye'"):
-        pretended.score(folder / "bad", decision="eye")
-    assert pretended.score(folder / "bad")["decision"] == "reconstruction"
-    done = winnow_command("score", folder / "bad", "--run", tmp_path / "run", "--decision", "fast")
-    assert done.returncode == 1 and "no decision 'fast'" in done.stderr
+    with pytest.raises(OptionError, match=r"no mode 'fast', only reconstruction, latent\.\n.*--fast"):
+        pretended.score(folder / "bad", mode="fast")
+    with pytest.raises(OptionError, match="no mode 'eye'"):
+        pretended.score(folder / "bad", mode="eye")
+    assert pretended.score(folder / "bad")["mode"] == "full"
+    done = winnow_command("score", folder / "bad", "--run", tmp_path / "run", "--mode", "fast")
+    assert done.returncode == 1 and "no mode 'fast'" in done.stderr
     assert winnow_command("score", folder / "bad", "--run", tmp_path / "run").returncode == 0
 
 
@@ -151,13 +180,13 @@ def test_a_decision_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp
 def test_the_report_keeps_decisions_apart(run: winnow.Run, folder: Path, tmp_path: Path):
     shutil.copytree(folder / "run", tmp_path / "run")
     other = winnow.Run(tmp_path / "run")
-    other.evaluate(folder / "new", {"damaged": [folder / "bad"]}, decision="fast")
-    other.score(folder / "bad", decision="fast")
+    other.evaluate(folder / "new", {"damaged": [folder / "bad"]}, mode="fast")
+    other.score(folder / "bad", mode="fast")
     page = other.report().read_text(encoding="utf-8")
     assert "leaves it out" not in page and "hardest group" in page
-    other.score(folder / "bad", decision="latent")
+    other.score(folder / "bad", mode="encoder")
     page = other.report().read_text(encoding="utf-8")
-    assert "The last winnow evaluate was by the decision fast; this report is of latent" in page
+    assert "The last winnow evaluate was by the mode fast; this report is of latent" in page
     assert "hardest group" not in page
 
 
@@ -180,13 +209,15 @@ def test_the_boxes_lie_on_the_damage_and_on_nothing_that_belongs(scored: Path, f
 
 
 def test_heat_maps_have_the_pictures_size_and_name(scored: Path, folder: Path):
-    heat, defects = scored / "heat", table(scored / "defects.csv")
+    anomaly_map, defects = scored / "map", table(scored / "defects.csv")
     rows = table(scored / "scores.csv")
     names = {f"{number:05d}-{Path(row['source']).stem}" for number, row in enumerate(rows)}
-    assert {path.name for path in heat.iterdir()} == {f"{n}.{kind}.png" for n in names for kind in ("heat", "mask", "overlay")}
+    assert {path.name for path in anomaly_map.iterdir()} == {
+        f"{n}.{kind}.png" for n in names for kind in ("map", "mask", "overlay")
+    }
     for number, row in enumerate(rows):
         stem = f"{number:05d}-{Path(row['source']).stem}"
-        shown = {kind: Image.open(heat / f"{stem}.{kind}.png") for kind in ("heat", "mask", "overlay")}
+        shown = {kind: Image.open(anomaly_map / f"{stem}.{kind}.png") for kind in ("map", "mask", "overlay")}
         assert {picture.size for picture in shown.values()} == {(WIDTH, HEIGHT)}
         marked = np.asarray(shown["mask"])
         inside = np.zeros_like(marked)
@@ -194,24 +225,24 @@ def test_heat_maps_have_the_pictures_size_and_name(scored: Path, folder: Path):
             inside[y : y + height, x : x + width] = True
         assert marked.any() == (row["belongs"] == "no") and not (marked & ~inside).any()
         if "bad" in row["source"]:
-            values, mask = np.asarray(shown["heat"]), true_mask(folder, row["source"])
+            values, mask = np.asarray(shown["map"]), true_mask(folder, row["source"])
             assert np.median(values[mask]) > np.quantile(values[~mask], 0.9)
             assert (marked & mask).sum() > 0.5 * mask.sum()
 
 
 def test_a_decision_without_a_map_marks_whole_patches(run: winnow.Run, folder: Path, tmp_path: Path):
     shutil.copytree(run.folder.path, tmp_path / "run")
-    winnow.Run(tmp_path / "run").score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "heat", decision="latent")
-    assert not list((tmp_path / "heat").glob("*.heat.png")) and len(list((tmp_path / "heat").glob("*.overlay.png"))) == 12
+    winnow.Run(tmp_path / "run").score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "map", mode="encoder")
+    assert not list((tmp_path / "map").glob("*.map.png")) and len(list((tmp_path / "map").glob("*.overlay.png"))) == 12
     patches = table(tmp_path / "out" / "patches.csv")
-    limit = winnow.Run(tmp_path / "run").folder.result("calibrate")["decisions"]["latent"]["pictures"]["threshold"]
-    marked = sum(np.asarray(Image.open(path)).sum() for path in (tmp_path / "heat").glob("*.mask.png"))
+    limit = winnow.Run(tmp_path / "run").folder.result("calibrate")["modes"]["encoder"]["pictures"]["threshold"]
+    marked = sum(np.asarray(Image.open(path)).sum() for path in (tmp_path / "map").glob("*.mask.png"))
     assert marked == 256 * sum(float(row["score"]) > limit for row in patches)
 
 
 def test_overlapping_patches_find_the_damage_too(folder: Path, tmp_path: Path):
-    overlapping = winnow.Run(tmp_path / "run", "inspection", **SMALL, stride=8).fit(folder / "good")
-    result = overlapping.score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "heat")
+    overlapping = winnow.Run(tmp_path / "run", "inspect", **SMALL, stride=8).fit(folder / "good")
+    result = overlapping.score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "map")
     assert result["patches"] == 12 * 7 * 19
     defects = table(tmp_path / "out" / "defects.csv")
     for row in table(tmp_path / "out" / "scores.csv"):
@@ -219,10 +250,12 @@ def test_overlapping_patches_find_the_damage_too(folder: Path, tmp_path: Path):
         assert true_mask(folder, row["source"])[y : y + height, x : x + width].any()
 
 
-def test_heatmaps_need_patches_and_a_folder(finished_run: Path, pictures: Path, run: winnow.Run, folder: Path, tmp_path: Path):
+def test_heatmaps_need_patches_and_a_folder(
+    finished_run: Path, pictures: Path, run: winnow.Run, folder: Path, tmp_path: Path
+):
     with pytest.raises(OptionError, match="--heatmaps needs a run whose pictures are cut"):
-        winnow.Run(finished_run).score(pictures, to=tmp_path / "out", heatmaps=tmp_path / "heat")
-    assert not (tmp_path / "out").exists() and not (tmp_path / "heat").exists()
+        winnow.Run(finished_run).score(pictures, to=tmp_path / "out", heatmaps=tmp_path / "map")
+    assert not (tmp_path / "out").exists() and not (tmp_path / "map").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match=r"--heatmaps .*file"):
         run.score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "file")
@@ -236,60 +269,65 @@ def test_exact_copies_are_both_listed(run: winnow.Run, folder: Path, tmp_path: P
     (tmp_path / "line").mkdir()
     for name in ("a.png", "b.png"):
         shutil.copy(original, tmp_path / "line" / name)
-    result = run.score(tmp_path / "line", to=tmp_path / "out", heatmaps=tmp_path / "heat")
+    result = run.score(tmp_path / "line", to=tmp_path / "out", heatmaps=tmp_path / "map")
     rows, defects = table(tmp_path / "out" / "scores.csv"), table(tmp_path / "out" / "defects.csv")
     assert [Path(row["source"]).name for row in rows] == ["a.png", "b.png"]
     assert rows[0]["id"] == rows[1]["id"] and rows[0]["score"] == rows[1]["score"] and rows[0]["belongs"] == "no"
     assert (result["pictures"], result["patches"], result["defects"]) == (2, 80, len(defects))
     first, second = ([box_of(d) for d in defects if d["source"].endswith(name)] for name in ("a.png", "b.png"))
     assert first and first == second
-    assert len(list((tmp_path / "heat").glob("*.overlay.png"))) == 2
+    assert len(list((tmp_path / "map").glob("*.overlay.png"))) == 2
 
 
 def test_scoring_again_replaces_what_was_there(run: winnow.Run, folder: Path, tmp_path: Path):
-    places = {"to": tmp_path / "out", "heatmaps": tmp_path / "heat"}
+    places = {"to": tmp_path / "out", "heatmaps": tmp_path / "map"}
     run.score(folder / "bad", **places)
-    (tmp_path / "heat" / "my notes.png").write_bytes(b"mine")
+    (tmp_path / "map" / "my notes.png").write_bytes(b"mine")
     one = folder / "bad" / "bad 03.png"
-    before = {name: [row for row in table(tmp_path / "out" / name) if row["source"] == str(one)]
-              for name in ("scores.csv", "patches.csv", "defects.csv")}
-    heat = (tmp_path / "heat" / "00003-bad 03.heat.png").read_bytes()
+    before = {
+        name: [row for row in table(tmp_path / "out" / name) if row["source"] == str(one)]
+        for name in ("scores.csv", "patches.csv", "defects.csv")
+    }
+    anomaly_map = (tmp_path / "map" / "00003-bad 03.map.png").read_bytes()
     run.score(one, **places)
     assert {name: table(tmp_path / "out" / name) for name in before} == before
-    kept = {f"00000-bad 03.{kind}.png" for kind in ("heat", "mask", "overlay")}
-    assert {path.name for path in (tmp_path / "heat").iterdir()} == {*kept, "my notes.png"}
-    assert (tmp_path / "heat" / "00000-bad 03.heat.png").read_bytes() == heat
+    kept = {f"00000-bad 03.{kind}.png" for kind in ("map", "mask", "overlay")}
+    assert {path.name for path in (tmp_path / "map").iterdir()} == {*kept, "my notes.png"}
+    assert (tmp_path / "map" / "00000-bad 03.map.png").read_bytes() == anomaly_map
 
 
 def test_a_long_name_is_cut_in_that_of_its_heat_map(run: winnow.Run, folder: Path, tmp_path: Path):
     name = "é" * 120 + ".png"
     (tmp_path / "in").mkdir()
     shutil.copy(folder / "bad" / "bad 00.png", tmp_path / "in" / name)
-    run.score(tmp_path / "in", to=tmp_path / "out", heatmaps=tmp_path / "heat")
-    assert {path.name for path in (tmp_path / "heat").iterdir()} == {
-        f"00000-{'é' * 75}.{kind}.png" for kind in ("heat", "mask", "overlay")}
+    run.score(tmp_path / "in", to=tmp_path / "out", heatmaps=tmp_path / "map")
+    assert {path.name for path in (tmp_path / "map").iterdir()} == {
+        f"00000-{'é' * 75}.{kind}.png" for kind in ("map", "mask", "overlay")
+    }
 
 
 def film(path: Path, seconds: int, bad: range, seed: int) -> Path:
     """A lossless video of cloth, a frame a second, damaged in the seconds `bad`."""
     rng = np.random.default_rng(seed)
     frames = [(damaged(rng)[0] if second in bad else cloth(rng)) for second in range(seconds)]
-    return write(path, [np.repeat(frame[..., None], 3, axis=2) for frame in frames], codec="ffv1", form="yuv444p", rate=1)
+    return write(path, [np.repeat(frame[..., None], 3, axis=2) for frame in frames], codec="ffv1", form="yuv444p", lr=1)
 
 
 def test_frames_of_a_video_are_cut_and_the_video_gets_segments(run: winnow.Run, tmp_path: Path):
     path = film(tmp_path / "line.mkv", 30, range(12, 20), seed=5)
-    result = run.score(path, to=tmp_path / "out", heatmaps=tmp_path / "heat")
+    result = run.score(path, to=tmp_path / "out", heatmaps=tmp_path / "map")
     rows, patches = table(tmp_path / "out" / "scores.csv"), table(tmp_path / "out" / "patches.csv")
     assert [float(row["time"]) for row in rows] == [float(second) for second in range(30)]
     assert len(patches) == 30 * 40
-    worst = worst_of((row["time"], float(row["score"])) for row in patches)
-    assert [float(row["score"]) for row in rows] == list(worst.values())
+    top_error = worst_of((row["time"], float(row["score"])) for row in patches)
+    assert [float(row["score"]) for row in rows] == list(top_error.values())
     assert all(row["belongs"] == "no" for row in rows[12:20])
-    assert {row["time"] for row in table(tmp_path / "out" / "defects.csv")} >= {f"{second}.000" for second in range(12, 20)}
+    assert {row["time"] for row in table(tmp_path / "out" / "defects.csv")} >= {
+        f"{second}.000" for second in range(12, 20)
+    }
     out = [(part.start, part.end) for part in result["videos"][0]["segments"] if not part.belongs]
     np.testing.assert_allclose(out, [(12, 20)], atol=1.01)
-    assert (tmp_path / "heat" / "00012-line-12.000.overlay.png").exists()
+    assert (tmp_path / "map" / "00012-line-12.000.overlay.png").exists()
 
 
 def test_grey_pictures_judged_by_colour_are_noted(tmp_path: Path):
@@ -300,24 +338,30 @@ def test_grey_pictures_judged_by_colour_are_noted(tmp_path: Path):
             picture = cloth(rng)
             dye = np.stack([picture, picture // 2, picture // 3], axis=2) if colour else picture
             Image.fromarray(dye).save(tmp_path / name / f"{number}.png")
-    dyed = winnow.Run(tmp_path / "run", "inspection", **{**SMALL, "iterations": 30, "grey": False}).fit(tmp_path / "dyed")
+    dyed = winnow.Run(tmp_path / "run", "inspect", **{**SMALL, "iterations": 30, "grey": False}).fit(tmp_path / "dyed")
     assert dyed.score(tmp_path / "dyed")["note"] == ""
     assert "8 of 16 pictures are grey" in dyed.score([tmp_path / "dyed", tmp_path / "grey"])["note"]
     done = winnow_command("score", tmp_path / "grey", "--run", tmp_path / "run")
     assert done.returncode == 0 and "Note: 8 of 8 pictures are grey, while the run learnt from colour" in done.stdout
 
 
-@pytest.mark.parametrize(("size", "level", "reason"), [
-    ((40, 100), 200, "blank (--blank 0 keeps them)"),
-    ((10, 100), None, "it is 100x10 pixels, smaller than a patch of 16x16 (--size)"),
-])
+@pytest.mark.parametrize(
+    ("size", "level", "reason"),
+    [
+        ((40, 100), 200, "blank (--blank 0 keeps them)"),
+        ((10, 100), None, "it is 100x10 pixels, smaller than a patch of 16x16 (--size)"),
+    ],
+)
 @pytest.mark.parametrize("command", ["run", "score"])
 def test_pictures_without_a_patch_are_one_sentence(command, size, level, reason, run: winnow.Run, tmp_path: Path):
     (tmp_path / "in").mkdir()
     picture = cloth(np.random.default_rng(0), size) if level is None else np.full(size, level, np.uint8)
     Image.fromarray(picture).save(tmp_path / "in" / "a.png")
-    words = (["run", "inspection", tmp_path / "in", "--to", tmp_path / "run", *FLAGS] if command == "run" else
-             ["score", tmp_path / "in", "--run", run.folder.path, "--to", tmp_path / "out"])
+    words = (
+        ["run", "inspect", tmp_path / "in", "--to", tmp_path / "run", *FLAGS]
+        if command == "run"
+        else ["score", tmp_path / "in", "--run", run.folder.path, "--to", tmp_path / "out"]
+    )
     done = winnow_command(*words)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert reason in done.stderr and "a.png" in done.stderr and len(done.stderr.splitlines()) == 2
@@ -325,7 +369,7 @@ def test_pictures_without_a_patch_are_one_sentence(command, size, level, reason,
 
 def test_one_good_picture_works_and_promises_nothing(tmp_path: Path):
     write_cloth(tmp_path / "good", 1)
-    done = winnow_command("run", "inspection", tmp_path / "good", "--to", tmp_path / "run", *FLAGS)
+    done = winnow_command("run", "inspect", tmp_path / "good", "--to", tmp_path / "run", *FLAGS)
     assert done.returncode == 0, done.stderr
     assert "100.00% false alarms per picture" in done.stdout
     assert "nothing can be promised of a new picture: give more good pictures" in done.stdout
@@ -334,8 +378,10 @@ def test_one_good_picture_works_and_promises_nothing(tmp_path: Path):
 
 def test_pictures_of_one_roll_are_not_torn_apart(folder: Path, tmp_path: Path):
     with (tmp_path / "list.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("path", "group"), *((path, "roll 7") for path in sorted((folder / "good").iterdir()))])
-    rolled = winnow.Run(tmp_path / "run", "inspection", **{**SMALL, "iterations": 30})
+        csv.writer(file).writerows(
+            [("path", "group"), *((path, "roll 7") for path in sorted((folder / "good").iterdir()))]
+        )
+    rolled = winnow.Run(tmp_path / "run", "inspect", **{**SMALL, "iterations": 30})
     rolled.ingest(tmp_path / "list.csv")
     assert set(Pool.open(tmp_path / "run" / "pool").column("group")) == {"roll 7"}
     assert "pictures of the same group" in rolled.train()["warnings"][0]
@@ -371,7 +417,7 @@ def test_measures_with_masks_are_those_of_a_direct_computation(run: winnow.Run, 
     assert found["auroc_same_pictures"] == pytest.approx(pairs_won(torn, same), abs=1e-4)
     maps, truths = [], []
     for path in [*sorted((folder / "new").iterdir()), *sorted((folder / "bad").iterdir())]:
-        maps.append(heat_map(run, np.asarray(Image.open(path))))
+        maps.append(map_figure(run, np.asarray(Image.open(path))))
         truths.append(true_mask(folder, str(path)) if path.parent.name == "bad" else np.zeros((HEIGHT, WIDTH), bool))
     hot, cold = (np.concatenate([m[t == side] for m, t in zip(maps, truths, strict=True)]) for side in (True, False))
     assert found["pixel_auroc"] == pytest.approx(pairs_won(hot, cold), abs=1e-4)
@@ -385,13 +431,13 @@ def pairs_won(high: object, low: object) -> float:
     return float(np.mean([(value > low).mean() + (value == low).mean() / 2 for value in high]))
 
 
-def heat_map(run: winnow.Run, picture: np.ndarray) -> np.ndarray:
+def map_figure(run: winnow.Run, picture: np.ndarray) -> np.ndarray:
     """What the network says of each 16x16 patch of a picture, by itself."""
     network, out = load_network(run.folder), np.zeros((HEIGHT, WIDTH))
     for y in range(0, HEIGHT, 16):
         for x in range(0, WIDTH, 16):
             patch = picture[y : y + 16, x : x + 16]
-            out[y : y + 16, x : x + 16] = heat(network, patch[None, ..., None].copy())[0]
+            out[y : y + 16, x : x + 16] = anomaly_maps(network, patch[None, ..., None].copy())[0]
     return out
 
 
@@ -426,19 +472,22 @@ def wrong_masks(kind: str, folder: Path, to: Path) -> Path:
     return to
 
 
-@pytest.mark.parametrize(("kind", "words"), [
-    ("absent", "--masks .* is not a folder"),
-    ("empty", "holds no masks"),
-    ("missing", r"There is no mask for .*bad 00\.png.\n.*bad 00_mask\.png"),
-    ("unreadable", r"The mask .*bad 00\.png cannot be read: .*[^.]\.\n"),
-    ("other size", r"The mask .*bad 00\.png has 80x32 pixels, its picture .* has 160x64\."),
-])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("absent", "--masks .* is not a folder"),
+        ("empty", "holds no masks"),
+        ("missing", r"There is no mask for .*bad 00\.png.\n.*bad 00_mask\.png"),
+        ("unreadable", r"The mask .*bad 00\.png cannot be read: .*[^.]\.\n"),
+        ("other size", r"The mask .*bad 00\.png has 80x32 pixels, its picture .* has 160x64\."),
+    ],
+)
 def test_wrong_masks_are_one_clear_sentence(kind: str, words: str, run: winnow.Run, folder: Path, tmp_path: Path):
     masks = wrong_masks(kind, folder, tmp_path / "masks")
     with pytest.raises(InputError, match=words):
         run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=masks)
 
 
-def test_masks_need_patches(finished_run: Path, pictures: Path, foreign: Path, folder: Path):
+def test_masks_need_patches(finished_run: Path, pictures: Path, anomalous: Path, folder: Path):
     with pytest.raises(OptionError, match="--masks needs a run whose pictures are cut"):
-        winnow.Run(finished_run).evaluate(pictures, {"bad": foreign}, masks=folder / "masks")
+        winnow.Run(finished_run).evaluate(pictures, {"bad": anomalous}, masks=folder / "masks")

@@ -17,8 +17,8 @@ from winnow.report import inspection, overlays, style
 from winnow.report.inspection import (
     agreement,
     defect_sheet,
-    heat_png,
     loss_distributions,
+    map_png,
     mask_png,
     overlay,
     weight_curve,
@@ -135,7 +135,7 @@ def test_agreement_leaves_out_what_is_not_finite_and_refuses_what_cannot_be_comp
     assert "agree on 50.0\u00a0% of 2" in texts(drawn(agreement, [0, 2, np.nan, 1], [0, 0, 1, np.inf], 1, 1))
     for threshold in (np.nan, np.inf):
         assert len(marked(drawn(agreement, [1.0], [1.0], threshold, 1), "threshold")) == 1
-    with pytest.raises(DataError, match="2 scores of one decision and 1"):
+    with pytest.raises(DataError, match="2 scores of one mode and 1"):
         agreement([1, 2], [1], 1, 1)
     with pytest.raises(DataError, match="no scores to compare"):
         agreement([np.nan], [1], 1, 1)
@@ -193,11 +193,11 @@ def pixels(png: bytes) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(40, 90), (40, 90, 3), (40, 90, 1)])
 def test_overlay_keeps_the_picture_where_there_is_no_heat(shape: tuple[int, ...]) -> None:
     picture = RNG.integers(0, 255, shape, dtype=np.uint8)
-    heat = np.zeros((40, 90))
-    heat[10:20, 30:50] = 1.0
-    heat[25:30, 30:50] = overlays.CLEAR - 0.001
-    shown, before = pixels(overlay(picture, heat)), np.broadcast_to(picture.reshape(40, 90, -1), (40, 90, 3))
-    cold = heat < 1
+    anomaly_map = np.zeros((40, 90))
+    anomaly_map[10:20, 30:50] = 1.0
+    anomaly_map[25:30, 30:50] = overlays.CLEAR - 0.001
+    shown, before = pixels(overlay(picture, anomaly_map)), np.broadcast_to(picture.reshape(40, 90, -1), (40, 90, 3))
+    cold = anomaly_map < 1
     np.testing.assert_array_equal(shown[cold], before[cold])
     assert (shown[~cold] != before[~cold]).any(axis=1).all()
     # a share of the picture is still seen through the highest heat
@@ -206,8 +206,8 @@ def test_overlay_keeps_the_picture_where_there_is_no_heat(shape: tuple[int, ...]
 
 
 def test_hotter_is_more_opaque() -> None:
-    heat = np.repeat(np.linspace(0, 1, 50)[None], 9, axis=0)
-    black, white = (pixels(overlay(np.full((9, 50), level, np.uint8), heat)).astype(int) for level in (0, 255))
+    anomaly_map = np.repeat(np.linspace(0, 1, 50)[None], 9, axis=0)
+    black, white = (pixels(overlay(np.full((9, 50), level, np.uint8), anomaly_map)).astype(int) for level in (0, 255))
     seen = (white - black)[4, :, 0]
     assert seen[0] == 255
     assert (np.diff(seen) <= 1).all()
@@ -229,21 +229,21 @@ def test_outlines_lie_around_boxes_and_masks() -> None:
 
 
 def test_a_box_at_the_edge_is_closed_and_one_outside_is_not_drawn() -> None:
-    picture, heat = np.full((60, 80), 100, np.uint8), np.zeros((60, 80))
-    blue = (pixels(overlay(picture, heat, [(0, 0, 80, 60)])) == [0x56, 0xB4, 0xE9]).all(axis=2)
+    picture, anomaly_map = np.full((60, 80), 100, np.uint8), np.zeros((60, 80))
+    blue = (pixels(overlay(picture, anomaly_map, [(0, 0, 80, 60)])) == [0x56, 0xB4, 0xE9]).all(axis=2)
     assert blue[0].all()
     assert blue[-1].all()
     assert blue[:, 0].all()
     assert blue[:, -1].all()
-    assert overlay(picture, heat, [(100, 10, 5, 5), (-30, 0, 5, 5)]) == overlay(picture, heat)
+    assert overlay(picture, anomaly_map, [(100, 10, 5, 5), (-30, 0, 5, 5)]) == overlay(picture, anomaly_map)
 
 
 def test_heat_can_be_read_back_from_its_png() -> None:
-    heat = np.array([[0.0, 0.25, 1.0], [np.nan, 7.0, -3.0], [0.5, np.inf, -np.inf]])
-    image = opened(heat_png(heat))
+    anomaly_map = np.array([[0.0, 0.25, 1.0], [np.nan, 7.0, -3.0], [0.5, np.inf, -np.inf]])
+    image = opened(map_png(anomaly_map))
     assert image.mode == "P"
     np.testing.assert_allclose(np.asarray(image) / 255, [[0, 0.25, 1], [0, 1, 0], [0.5, 1, 0]], atol=0.5 / 255)
-    brightness = np.asarray(opened(heat_png(np.linspace(0, 1, 256)[None])).convert("L"), dtype=int)[0]
+    brightness = np.asarray(opened(map_png(np.linspace(0, 1, 256)[None])).convert("L"), dtype=int)[0]
     assert (np.diff(brightness) >= -1).all()
     assert brightness[-1] - brightness[0] > 200
 
@@ -257,13 +257,13 @@ def test_mask_png_is_one_bit_and_the_mask(kind: Any) -> None:
 
 
 def test_pictures_that_do_not_fit_are_refused() -> None:
-    picture, heat = np.zeros((4, 6), np.uint8), np.zeros((4, 6))
+    picture, anomaly_map = np.zeros((4, 6), np.uint8), np.zeros((4, 6))
     for call, message in (
-        (lambda: overlay(picture / 255, heat), "float64 of shape"),
-        (lambda: overlay(np.zeros((4, 6, 2), np.uint8), heat), "uint8 of shape"),
-        (lambda: overlay(picture, heat[:3]), r"A heat map has shape \(3, 6\)"),
-        (lambda: overlay(picture, heat, mask=heat[:, :2]), r"A mask has shape \(4, 2\)"),
-        (lambda: heat_png(heat[0]), "A heat map has shape"),
+        (lambda: overlay(picture / 255, anomaly_map), "float64 of shape"),
+        (lambda: overlay(np.zeros((4, 6, 2), np.uint8), anomaly_map), "uint8 of shape"),
+        (lambda: overlay(picture, anomaly_map[:3]), r"An anomaly map has shape \(3, 6\)"),
+        (lambda: overlay(picture, anomaly_map, mask=anomaly_map[:, :2]), r"A mask has shape \(4, 2\)"),
+        (lambda: map_png(anomaly_map[0]), "An anomaly map has shape"),
         (lambda: mask_png(np.zeros((0, 3))), "A mask has shape"),
     ):
         with pytest.raises(DataError, match=message):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from winnow.data.pool import Pool
+from winnow.pool.pool import Pool
 
 from conftest import blocks, stripes, winnow_command
 from labelling import Server, Tab, events, labels
@@ -41,11 +41,17 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = winnow_command("ingest", folder / "in", "--run", folder / "run", "--size", "32", "32")
     assert done.returncode == 0, done.stderr
     pool = Pool.open(folder / "run" / "pool")
-    named = sorted(zip((Path(source).name for source in pool.column("source")), pool.column("id").tolist(), strict=True))
+    named = sorted(
+        zip((Path(source).name for source in pool.column("source")), pool.column("id").tolist(), strict=True)
+    )
     ids = [item for _, item in sorted(named, key=lambda entry: entry[0] not in HOSTILE)]
     tables = (
-        ("selection.csv", ("rank", "id", "why"), [(rank, item, f"stands for {rank}") for rank, item in enumerate(ids[:CHOSEN], 1)]),
-        ("odd.csv", ("id", "p_value", "why"), [(item, "0.004", "foreign") for item in ids[-ODD:]]),
+        (
+            "selection.csv",
+            ("rank", "id", "why"),
+            [(rank, item, f"stands for {rank}") for rank, item in enumerate(ids[:CHOSEN], 1)],
+        ),
+        ("outliers.csv", ("id", "p_value", "why"), [(item, "0.004", "anomalous") for item in ids[-ODD:]]),
     )
     for name, columns, rows in tables:
         with (folder / "run" / name).open("w", encoding="utf-8", newline="") as file:
@@ -123,8 +129,8 @@ def test_a_hundred_labels_by_keys_with_undo_reload_and_a_killed_server(run: Path
         tab.page.reload()
         count = collections.Counter(meant.values())
         tab.said(f"{100 - count['(skipped)']} of 110 labelled, {count['(skipped)']} skipped")
-    uuids = [uuid for uuid, in events(run, "uuid")]
-    assert len(uuids) == len(set(uuids)) == 104 + 4  # 104 decisions and 4 undone, none twice
+    uuids = [uuid for (uuid,) in events(run, "uuid")]
+    assert len(uuids) == len(set(uuids)) == 104 + 4  # 104 modes and 4 undone, none twice
 
 
 def test_what_waits_survives_a_reload_while_the_server_is_away(run: Path, context: playwright.BrowserContext):
@@ -216,7 +222,7 @@ def test_grid_click_range_page_and_undo_of_all_at_once(run: Path, context: playw
         tab.saved()
         assert collections.Counter(labels(run).values()) == {"customer": 4, "(skipped)": 36}
         page.keyboard.press("u")
-        tab.said("Took back 36 decisions.")
+        tab.said("Took back 36 modes.")
         tab.saved()
         assert collections.Counter(labels(run).values()) == {"customer": 4}
         page.keyboard.press("PageUp")
@@ -258,7 +264,11 @@ def test_filters_the_odd_lane_and_arrows(run: Path, context: playwright.BrowserC
         expect(page.locator(".cell")).to_have_count(6)
         page.keyboard.press("g")
         tab.seen()
-        assert "foreign or broken" in tab.text("#odd-note") and "0.004" in tab.text("#facts") and "foreign" in tab.text("#facts")
+        assert (
+            "anomalous or broken" in tab.text("#odd-note")
+            and "0.004" in tab.text("#facts")
+            and "anomalous" in tab.text("#facts")
+        )
         assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--accent')") != page.evaluate(
             "getComputedStyle(document.documentElement).getPropertyValue('--accent')"
         )
@@ -316,7 +326,11 @@ def test_names_of_files_stay_text(run: Path, context: playwright.BrowserContext)
         page.keyboard.press("g")
         page.wait_for_selector(".cell")
         assert seen == set(HOSTILE)
-        assert page.title() == "run – Winnow" and page.locator("script").count() == 1 and page.locator("img[onerror]").count() == 0
+        assert (
+            page.title() == "run – Winnow"
+            and page.locator("script").count() == 1
+            and page.locator("img[onerror]").count() == 0
+        )
 
 
 def test_nothing_is_labelled_that_is_not_seen(run: Path, context: playwright.BrowserContext):
@@ -362,7 +376,9 @@ def test_without_the_token_the_page_says_where_it_is(run: Path, context: playwri
 
 
 @pytest.mark.parametrize("size", [(1280, 800), (900, 700)])
-def test_it_fits_the_window_and_every_button_has_a_name(run: Path, context: playwright.BrowserContext, size: tuple[int, int]):
+def test_it_fits_the_window_and_every_button_has_a_name(
+    run: Path, context: playwright.BrowserContext, size: tuple[int, int]
+):
     with Server(run, *CLASSES) as server:
         tab = Tab(context, server)
         page = tab.page

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from winnow.data.pool import Pool
 from winnow.errors import Damaged
 from winnow.files import read_json
 from winnow.label.store import LabelStore
-from winnow.run import RunFolder
+from winnow.pool.pool import Pool
+from winnow.run.folder import RunFolder
 from winnow.steps.label import catalogue_of
 
 from conftest import winnow_command
@@ -39,12 +39,16 @@ def lanes(run: Path) -> dict[str, list[str]]:
     ids = Pool.open(run / "pool").column("id").tolist()
     chosen, odd = [ids[7], ids[2], ids[4]], [ids[1], ids[9]]
     for name, columns, rows in (
-        ("selection.csv", ("rank", "id", "why"), [(rank, item, f"stands for, {rank}") for rank, item in enumerate(chosen, 1)]),
-        ("odd.csv", ("id", "p_value", "why"), [(odd[0], "0.001", "blurred"), (odd[1], "nan", "dark")]),
+        (
+            "selection.csv",
+            ("rank", "id", "why"),
+            [(rank, item, f"stands for, {rank}") for rank, item in enumerate(chosen, 1)],
+        ),
+        ("outliers.csv", ("id", "p_value", "why"), [(odd[0], "0.001", "blurred"), (odd[1], "nan", "dark")]),
     ):
         with (run / name).open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([columns, *rows])
-    return {"ids": ids, "chosen": chosen, "odd": odd}
+    return {"ids": ids, "chosen": chosen, "outliers": odd}
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +67,10 @@ def event(number: str, item: str, kind: str = "label", value: str = "staff") -> 
 def test_the_page_gets_its_queue_item_by_item(server: Server, lanes: dict[str, list[str]]):
     state = server.get("/api/state")
     assert [(entry["name"], entry["key"]) for entry in state["classes"]] == [("staff", "1"), ("customer", "2")]
-    assert {lane["name"]: lane["total"] for lane in state["lanes"]} == {"chosen": 3, "odd": 2, "all": 15}
-    assert state["run"] == "run" and state["who"] == "eve" and len(state["groups"]) == 3 and state["near"] is False
+    assert {lane["name"]: lane["total"] for lane in state["lanes"]} == {"chosen": 3, "outliers": 2, "all": 15}
+    assert (
+        state["run"] == "run" and state["who"] == "eve" and len(state["groups"]) == 3 and state["duplicates"] is False
+    )
 
     seen, after = [], -1
     while True:
@@ -78,17 +84,22 @@ def test_the_page_gets_its_queue_item_by_item(server: Server, lanes: dict[str, l
     assert [item["rank"] for item in seen] == [1, 2, 3] and seen[1]["why"] == "stands for, 2"
     odd = server.get("/api/items?lane=odd")["items"]
     assert [(item["id"], item["score"], item["why"]) for item in odd] == [
-        (lanes["odd"][0], 0.001, "blurred"), (lanes["odd"][1], None, "dark")]  # fmt: skip
+        (lanes["outliers"][0], 0.001, "blurred"), (lanes["outliers"][1], None, "dark")]  # fmt: skip
     assert [item["place"] for item in server.get("/api/items?show=all&limit=200")["items"]] == list(range(15))
 
 
 def test_names_come_back_as_they_are(server: Server):
     items = server.get("/api/items?show=all&limit=200")["items"]
     assert {item["name"] for item in items} == set(NAMES)
-    found = server.get("/api/items?show=all&text=GR%C3%9CSSE")["items"] + server.get("/api/items?show=all&text=Gr%C3%BC%C3%9F")["items"]
+    found = (
+        server.get("/api/items?show=all&text=GR%C3%9CSSE")["items"]
+        + server.get("/api/items?show=all&text=Gr%C3%BC%C3%9F")["items"]
+    )
     assert {item["name"] for item in found} == {NAMES[2]} and len(found) == 3
     group = items[-1]["group"]
-    assert [item["group"] for item in server.get(f"/api/items?show=all&group={group.replace(' ', '%20')}")["items"]] == [group] * 5
+    assert [
+        item["group"] for item in server.get(f"/api/items?show=all&group={group.replace(' ', '%20')}")["items"]
+    ] == [group] * 5
     one = server.get("/api/items/6")
     assert one["before"] == [5] and one["after"] == [7, 8, 9]
 
@@ -111,10 +122,14 @@ def test_labels_filters_undo_and_another_tab(server: Server, lanes: dict[str, li
     server.post("/api/events", {"events": [event("t-6", a, "undo", "t-1"), event("t-7", b, "clear", "")]})
     lane = server.get("/api/state")["lanes"][0]
     assert (lane["labelled"], lane["skipped"]) == (0, 0)
-    assert server.get(f"/api/items/{answer['items'][1]['row']}")["by"] == "eve"  # who started it, where the page names nobody
+    assert (
+        server.get(f"/api/items/{answer['items'][1]['row']}")["by"] == "eve"
+    )  # who started it, where the page names nobody
 
 
-def test_a_new_class_and_an_import_beside_the_server_are_seen(server: Server, run: Path, lanes: dict[str, list[str]], tmp_path: Path):
+def test_a_new_class_and_an_import_beside_the_server_are_seen(
+    server: Server, run: Path, lanes: dict[str, list[str]], tmp_path: Path
+):
     names = [entry["name"] for entry in server.post("/api/classes", {"name": "café"})]
     assert names == ["staff", "customer", "café"]
     seq = server.get("/api/state")["seq"]
@@ -139,7 +154,13 @@ def test_pictures_small_and_large(server: Server, run: Path):
 
 
 def test_every_answer_carries_the_headers(server: Server):
-    for method, path in (("GET", "/"), ("GET", "/api/state"), ("GET", "/nothing"), ("POST", "/api/state"), ("GET", "/api/items/99")):
+    for method, path in (
+        ("GET", "/"),
+        ("GET", "/api/state"),
+        ("GET", "/nothing"),
+        ("POST", "/api/state"),
+        ("GET", "/api/items/99"),
+    ):
         for headers in ({}, {"host": "evil.example"}, {"authorization": ""}):
             status, answered, _ = server.request(method, path, {} if method == "POST" else None, **headers)
             assert status < 500
@@ -148,7 +169,9 @@ def test_every_answer_carries_the_headers(server: Server):
             assert answered["x-content-type-options"] == "nosniff" and answered["x-frame-options"] == "DENY"
             assert answered["referrer-policy"] == "no-referrer" and answered["cache-control"] == "no-store"
             assert answered["cross-origin-resource-policy"] == answered["cross-origin-opener-policy"] == "same-origin"
-            assert not {name for name in answered if name.startswith("access-control")} | ({"set-cookie", "server"} & set(answered))
+            assert not {name for name in answered if name.startswith("access-control")} | (
+                {"set-cookie", "server"} & set(answered)
+            )
 
 
 def secrets_of(run: Path, server: Server) -> tuple[bytes, ...]:
@@ -160,7 +183,14 @@ DATA = "/api/items?show=all&limit=200"
 LABEL = '{"who": "mallory", "events": [{"uuid": "m-1", "item": "%s", "kind": "label", "value": "staff"}]}'
 
 
-def ask(target: str = DATA, method: str = "GET", version: str = "HTTP/1.1", more: str = "", body: str = "", **headers: str | None) -> str:
+def ask(
+    target: str = DATA,
+    method: str = "GET",
+    version: str = "HTTP/1.1",
+    more: str = "",
+    body: str = "",
+    **headers: str | None,
+) -> str:
     """A request that is in order but for what is given; None leaves a header out, `more` is added to them."""
     ours: dict[str, str | None] = {"host": "127.0.0.1:{port}", "authorization": "Bearer {token}", "connection": "close"}
     ours |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -264,7 +294,13 @@ UNANSWERED = {"length and chunks", "header without an end"}  # it waits for the 
 def said(server: Server, request: str, item: str) -> bytes:
     """What the server answers to a request with its blanks filled in."""
     body = LABEL % item
-    for word, value in {"port": server.port, "token": server.token, "half": server.token[:20], "body": body, "length": len(body)}.items():
+    for word, value in {
+        "port": server.port,
+        "token": server.token,
+        "half": server.token[:20],
+        "body": body,
+        "length": len(body),
+    }.items():
         request = request.replace("{" + word + "}", str(value))
     return server.raw(request.encode("latin-1"))
 
@@ -285,7 +321,9 @@ def test_a_hostile_request_gets_nothing(server: Server, run: Path, lanes: dict[s
 def test_the_same_requests_in_order_are_answered(server: Server, run: Path, lanes: dict[str, list[str]]):
     assert b" 200 OK" in said(server, ask(), lanes["ids"][0]) and len(HOSTILE) >= 40
     before = read_log(run)
-    assert b'"saved":["m-1"]' in said(server, send(origin="http://localhost:{port}", host="localhost:{port}"), lanes["ids"][0])
+    assert b'"saved":["m-1"]' in said(
+        server, send(origin="http://localhost:{port}", host="localhost:{port}"), lanes["ids"][0]
+    )
     assert read_log(run) == before + 1
 
 
@@ -343,7 +381,12 @@ def test_chunks_beyond_the_limit_are_refused(server: Server, run: Path):
 @pytest.mark.parametrize("value", ["x\ud800", "x\0", "n" * 3000])
 def test_a_note_that_is_not_text_does_not_stop_the_others(server: Server, lanes: dict[str, list[str]], value: str):
     item = lanes["ids"][5]
-    body = {"events": [event(f"note-{ord(value[-1])}", item, "note", value), event(f"after-{ord(value[-1])}", item, "note", "fine")]}
+    body = {
+        "events": [
+            event(f"note-{ord(value[-1])}", item, "note", value),
+            event(f"after-{ord(value[-1])}", item, "note", "fine"),
+        ]
+    }
     answer = server.post("/api/events", body)
     assert [entry["uuid"] for entry in answer["refused"]] == [f"note-{ord(value[-1])}"]
     assert server.get("/api/items/5")["note"] == "fine"
@@ -396,7 +439,7 @@ def test_errors_of_the_command(run: Path, tmp_path: Path):
         assert done.returncode in (1, 2) and said in done.stderr and "Traceback" not in done.stderr, done.stderr
     assert "not a run folder" in winnow_command("label", "--run", tmp_path / "none").stderr
     for text in ("id\nx\n", "id,why,p_value\nx,,small\n", 'id,why,p_value\n"x', "id,why,p_value\nx\n"):
-        (bare / "odd.csv").write_text(text)
+        (bare / "outliers.csv").write_text(text)
         with pytest.raises(Damaged, match=r"odd\.csv"):
             catalogue_of(RunFolder.open(bare), Pool.open(bare / "pool"))
     assert read_json(bare / "run.json")["steps"].keys() == {"ingest"}

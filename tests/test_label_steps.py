@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import winnow
-from winnow.data.pool import Pool
 from winnow.label.store import Event
+from winnow.pool.pool import Pool
 from winnow.steps.label import LARGE, catalogue_of, open_store, pictures_of
 
 import videos
@@ -79,7 +79,9 @@ def test_labels_of_frames_go_round_from_python(run: winnow.Run, tmp_path: Path):
     assert run.labels() == {}
     with open_store(run.folder) as store:
         store.add_classes("ann", ["open", "closed"])
-        store.add("ann", [Event(f"e{row}", catalogue.ids[row], "label", "open" if row % 2 else "closed") for row in range(11)])
+        store.add(
+            "ann", [Event(f"e{row}", catalogue.ids[row], "label", "open" if row % 2 else "closed") for row in range(11)]
+        )
     labels = run.labels()
     assert {item: label for item, (label, _, _) in labels.items()} == {
         catalogue.ids[row]: "open" if row % 2 else "closed" for row in range(11)
@@ -90,7 +92,9 @@ def test_labels_of_frames_go_round_from_python(run: winnow.Run, tmp_path: Path):
     for path in ("labelled", "labels.csv", "coco.json"):
         if path != "labelled":
             run.export_labels(tmp_path / path, format="coco" if path.endswith("json") else "")
-        other = winnow.Run(shutil.copytree(run.folder.path, tmp_path / f"of {path}", ignore=shutil.ignore_patterns("labels.*")))
+        other = winnow.Run(
+            shutil.copytree(run.folder.path, tmp_path / f"of {path}", ignore=shutil.ignore_patterns("labels.*"))
+        )
         assert other.import_labels(tmp_path / path, classes=["open", "closed"])["new"] == 11
         assert other.labels().keys() == labels.keys()
         assert all(other.labels()[item][0] == labels[item][0] for item in labels)
@@ -98,23 +102,27 @@ def test_labels_of_frames_go_round_from_python(run: winnow.Run, tmp_path: Path):
 
 def test_a_selection_fills_the_lanes(finished_run: Path, tmp_path: Path):
     folder = shutil.copytree(finished_run, tmp_path / "run")
-    done = winnow_command("select", "--run", folder, "-n", 10, "--odd", "0.2")
+    done = winnow_command("select", "--run", folder, "-n", 10, "--outliers", "0.2")
     assert done.returncode == 0, done.stderr
     catalogue, _ = opened(winnow.Run(folder))
-    for lane, table in (("chosen", "selection.csv"), ("odd", "odd.csv")):
+    for lane, table in (("chosen", "selection.csv"), ("outliers", "outliers.csv")):
         with (folder / table).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         page = catalogue.query(lane, limit=200)
         assert [catalogue.ids[row] for row in page.rows] == [row["id"] for row in rows]
-        assert all(row["why"] in catalogue.describe(place)["why"] for place, row in zip(page.rows.tolist(), rows, strict=True))
-    assert catalogue.progress("chosen")["total"] == 10 and catalogue.progress("odd")["total"] > 0
+        assert all(
+            row["why"] in catalogue.describe(place)["why"] for place, row in zip(page.rows.tolist(), rows, strict=True)
+        )
+    assert catalogue.progress("chosen")["total"] == 10 and catalogue.progress("outliers")["total"] > 0
 
 
 def test_labels_of_an_item_that_is_gone_are_kept(run: winnow.Run, tmp_path: Path):
     catalogue, _ = opened(run)
     with open_store(run.folder) as store:
         store.add_classes("ann", ["open"])
-        store.add("ann", [Event("a", "an item of before", "label", "open"), Event("b", catalogue.ids[0], "label", "open")])
+        store.add(
+            "ann", [Event("a", "an item of before", "label", "open"), Event("b", catalogue.ids[0], "label", "open")]
+        )
     assert len(run.labels()) == 2
     result = run.export_labels(tmp_path / "labels.csv")
     assert (result["labels"], result["gone"]) == (1, 1)

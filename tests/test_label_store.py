@@ -43,7 +43,9 @@ def test_the_last_word_wins(store: LabelStore):
 
 
 def test_undo_names_what_it_undoes(store: LabelStore):
-    store.add("ann", events(("label", "staff"), ("note", "one"), ("label", "customer"), ("note", "two"), ("undo", "x-2")))
+    store.add(
+        "ann", events(("label", "staff"), ("note", "one"), ("label", "customer"), ("note", "two"), ("undo", "x-2"))
+    )
     assert now(store) == ("staff", False, "two", "ann")
     store.add("bob", events(("undo", "x-0"), ("undo", "x-3"), start=5))
     assert now(store) == (None, False, "one", "")
@@ -103,7 +105,11 @@ def test_state_is_that_of_a_slow_obvious_fold(store: LabelStore, tmp_path: Path)
         kind = rng.choice(["label", "label", "skip", "clear", "note", "undo"])
         if kind == "undo" and not own:
             continue
-        value = {"label": rng.choice(["staff", "customer"]), "note": f"note {number}", "undo": rng.choice(own).uuid if own else ""}
+        value = {
+            "label": rng.choice(["staff", "customer"]),
+            "note": f"note {number}",
+            "undo": rng.choice(own).uuid if own else "",
+        }
         log.append(Event(f"u{number}", item, kind, value.get(kind, "")))
     with LabelStore.open(tmp_path / "labels.sqlite") as other:
         for start in range(0, len(log), 7):
@@ -112,7 +118,9 @@ def test_state_is_that_of_a_slow_obvious_fold(store: LabelStore, tmp_path: Path)
 
         undone = {event.value for event in log if event.kind == "undo"}
         for item in {event.item for event in log}:
-            standing = [event for event in log if event.item == item and event.kind != "undo" and event.uuid not in undone]
+            standing = [
+                event for event in log if event.item == item and event.kind != "undo" and event.uuid not in undone
+            ]
             notes = [event.value for event in standing if event.kind == "note"]
             last = ([event for event in standing if event.kind != "note"] or [Event("", "", "clear")])[-1]
             expected = (last.value if last.kind == "label" else None, last.kind == "skip", notes[-1] if notes else "")
@@ -247,7 +255,13 @@ def test_damage_is_told(store: LabelStore, tmp_path: Path):
 
 
 def test_no_flipped_bit_is_taken_for_a_label(store: LabelStore, tmp_path: Path):
-    store.add("ann", [Event(f"e{number}", f"item {number % 50}", "label", ["staff", "customer"][number % 2]) for number in range(200)])
+    store.add(
+        "ann",
+        [
+            Event(f"e{number}", f"item {number % 50}", "label", ["staff", "customer"][number % 2])
+            for number in range(200)
+        ],
+    )
     before = store.states(), store.classes, store.seq
     store.close()
     whole = store.path.read_bytes()

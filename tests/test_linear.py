@@ -8,10 +8,10 @@ import torch
 from sklearn.decomposition import PCA
 
 from winnow.check import check_model
-from winnow.data.generic import generic_pictures
 from winnow.errors import DataError
 from winnow.models.linear import Linear
 from winnow.models.registry import load_model, save_model
+from winnow.synthetic.scenes import generic_pictures
 
 
 def errors(model: Linear, pictures: np.ndarray) -> np.ndarray:

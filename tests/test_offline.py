@@ -33,11 +33,11 @@ def test_the_guard_works():
     assert "opened a connection" in done.stderr
 
 
-def test_the_whole_pipeline_opens_no_connection(pictures: Path, foreign: Path, tmp_path: Path):
+def test_the_whole_pipeline_opens_no_connection(pictures: Path, anomalous: Path, tmp_path: Path):
     for words in (
-        ["run", "match", pictures, "--to", tmp_path / "run", *SMALL],
-        ["score", foreign, "--run", tmp_path / "run"],
-        ["evaluate", "--run", tmp_path / "run", "--belongs", pictures, "--foreign", f"blocks={foreign}"],
+        ["run", "oneclass-from-scratch", pictures, "--to", tmp_path / "run", *SMALL],
+        ["score", anomalous, "--run", tmp_path / "run"],
+        ["evaluate", "--run", tmp_path / "run", "--normal", pictures, "--anomalous", f"blocks={anomalous}"],
         ["doctor"],
     ):
         done = guarded(*words)

@@ -24,7 +24,7 @@ def test_every_recipe_is_whole(name: str):
 
 
 def test_the_user_wins_over_the_recipe_and_the_recipe_over_the_default():
-    recipe = load_recipe("football")
+    recipe = load_recipe("oneclass-vae")
     assert recipe.options.model.latent == 256 != Options().model.latent
     assert recipe.options.updated({"model": {"latent": 7}}, "test").model.latent == 7
     assert recipe.options.updated({"model": {"latent": 7}}, "test").model.variational
@@ -44,7 +44,7 @@ def test_a_recipe_is_values_from_a_file_of_ones_own(tmp_path: Path):
         ("[trane]\niterations = 3\n", ["trane", "train"]),
         ("[train]\niterations = 'many'\n", ["--iterations", "many"]),
         ("[train]\niterations = 0\n", ["--iterations", "greater than or equal to 1"]),
-        ("[train]\nrate = nan\n", ["--rate"]),
+        ("[train]\nrate = nan\n", ["--lr"]),
         ("iterations = 3\n", ["iterations", "section"]),
         ("[train\n", ["TOML"]),
         ("[ingest]\non_error = 'ignore'\n", ["--on-error", "skip"]),

@@ -11,12 +11,12 @@ from PIL import Image
 from test_video import KINDS
 
 from winnow.data import video
-from winnow.data.ingest import ingest
-from winnow.data.originals import original
-from winnow.data.patches import read_boxes
-from winnow.data.pool import Pool
 from winnow.errors import Unreadable
 from winnow.options import IngestOptions
+from winnow.pool.ingest import ingest
+from winnow.pool.originals import original
+from winnow.pool.patches import read_boxes
+from winnow.pool.pool import Pool
 
 import videos
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from winnow.data.ingest import ingest
-from winnow.data.patches import blend, boxes_of, cut, damaged_pixels, grid, picture_of, read_boxes, write_box
-from winnow.data.pool import Pool
 from winnow.errors import InputError, RunError
 from winnow.options import IngestOptions
+from winnow.pool.ingest import ingest
+from winnow.pool.patches import blend, boxes_of, cut, damaged_pixels, grid, picture_of, read_boxes, write_box
+from winnow.pool.pool import Pool
 
 from videos import picture, write
 
@@ -96,7 +96,11 @@ def test_mask_pixels_are_counted_a_box():
     mask[10:20, 14:18] = True
     boxes = boxes_of(cloth(32, 32)[..., None], (16, 16))[0]
     assert dict(zip(map(write_box, boxes), damaged_pixels(mask, boxes).tolist(), strict=True)) == {
-        "0,0,16,16": 12, "16,0,16,16": 12, "0,16,16,16": 8, "16,16,16,16": 8}
+        "0,0,16,16": 12,
+        "16,0,16,16": 12,
+        "0,16,16,16": 8,
+        "16,16,16,16": 8,
+    }
 
 
 def test_blending_gives_back_what_agrees_and_is_smooth_where_patches_do_not():
@@ -132,7 +136,9 @@ def test_patches_go_into_the_pool_with_picture_and_place(folder, tmp_path):
         assert np.array_equal(pool.pixels([row])[0, ..., 0], picture[y : y + height, x : x + width])
         assert pool.column("id")[row].endswith(f"#{x},{y},{width},{height}")
     about = pool.pictures.to_pylist()
-    assert [(row["width"], row["height"], row["patches"], row["blank"], row["colour"]) for row in about] == [(70, 40, 15, 0, False)] * 3
+    assert [(row["width"], row["height"], row["patches"], row["blank"], row["colour"]) for row in about] == [
+        (70, 40, 15, 0, False)
+    ] * 3
 
 
 def test_every_option_of_cutting_changes_the_pool(folder, tmp_path):
@@ -140,7 +146,12 @@ def test_every_option_of_cutting_changes_the_pool(folder, tmp_path):
     edged[:, :20] = 10
     Image.fromarray(edged).save(folder / "edged.png")
     sizes = {}
-    for name, options in {"plain": {}, "stride": {"stride": 8}, "blank": {"blank": 0.0}, "size": {"size": (20, 20)}}.items():
+    for name, options in {
+        "plain": {},
+        "stride": {"stride": 8},
+        "blank": {"blank": 0.0},
+        "size": {"size": (20, 20)},
+    }.items():
         sizes[name] = ingest([folder], tmp_path / name, CUT.model_copy(update=options)).patches
     assert len(set(sizes.values())) == 4
     with pytest.raises(RunError, match="--stride 8"):
@@ -161,10 +172,13 @@ def test_colour_is_noted(tmp_path):
     assert Pool.open(tmp_path / "pool").pictures.column("colour").to_pylist() == [True, False]
 
 
-@pytest.mark.parametrize(("picture", "reason"), [
-    (cloth(15, 40), "it is 40x15 pixels, smaller than a patch of 16x16 (--size)"),
-    (np.full((40, 40), 200, np.uint8), "all its 9 patches are blank (--blank 0 keeps them)"),
-])
+@pytest.mark.parametrize(
+    ("picture", "reason"),
+    [
+        (cloth(15, 40), "it is 40x15 pixels, smaller than a patch of 16x16 (--size)"),
+        (np.full((40, 40), 200, np.uint8), "all its 9 patches are blank (--blank 0 keeps them)"),
+    ],
+)
 def test_pictures_without_a_patch_are_refused_with_the_reason(folder, tmp_path, picture, reason):
     Image.fromarray(picture).save(folder / "bad.png")
     options = CUT.model_copy(update={"max_refused": 0.5})
@@ -183,7 +197,7 @@ def test_frames_of_a_video_are_cut_too(tmp_path):
 
 
 def test_an_interrupted_ingest_of_patches_ends_with_the_same_pool(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("winnow.data.ingest.PART_CUT", 1)
+    monkeypatch.setattr("winnow.pool.ingest.PART_CUT", 1)
     ingest([folder], tmp_path / "whole", CUT)
     ingest([folder], tmp_path / "killed", CUT)
     for name in ("pool.json", "items.parquet", "pictures.parquet", "parts/00001.json", "pixels-00001.npy"):
@@ -195,7 +209,9 @@ def test_an_interrupted_ingest_of_patches_ends_with_the_same_pool(folder, tmp_pa
 
 def test_blank_frames_are_left_out_and_told(tmp_path):
     """Between two rolls the camera sees nothing: the frames after it must not be lost."""
-    frames = [np.full((48, 64, 3), 90, np.uint8) if second in (2, 3) else picture(second, 48, 64) for second in range(6)]
+    frames = [
+        np.full((48, 64, 3), 90, np.uint8) if second in (2, 3) else picture(second, 48, 64) for second in range(6)
+    ]
     write(tmp_path / "line.mkv", frames, codec="ffv1", form="yuv444p", rate=1)
     result = ingest([tmp_path / "line.mkv"], tmp_path / "pool", CUT.model_copy(update={"blank": 1.0}))
     assert set(Pool.open(tmp_path / "pool").column("time")) == {0.0, 1.0, 4.0, 5.0}

@@ -19,14 +19,14 @@ from test_pool import contents
 
 from winnow import show
 from winnow.data import video
-from winnow.data.ingest import ingest
-from winnow.data.originals import original
-from winnow.data.patches import read_boxes
-from winnow.data.people import Finder, widened
-from winnow.data.pool import Pool
 from winnow.errors import InputError, ModelError, OptionError, RunError
 from winnow.files import read_json, sha256, write_json
+from winnow.objects.crops import Finder, widened
 from winnow.options import IngestOptions
+from winnow.pool.ingest import ingest
+from winnow.pool.originals import original
+from winnow.pool.patches import read_boxes
+from winnow.pool.pool import Pool
 
 from conftest import winnow_command
 from tiny_detectors import BLUE, RED, write_fastestdet, write_other, write_yolox
@@ -44,7 +44,9 @@ def wanting(detector: Path, **changed: object) -> IngestOptions:
     return IngestOptions(size=(24, 16), people=True, detector=str(detector), margin=0.0, **changed)
 
 
-def scene(*blocks: tuple[int, int, tuple[int, int, int]], seed: int = 0, height: int = 64, width: int = 64) -> np.ndarray:
+def scene(
+    *blocks: tuple[int, int, tuple[int, int, int]], seed: int = 0, height: int = 64, width: int = 64
+) -> np.ndarray:
     """A dark picture with some grain and blocks of 8x8 at (x, y): a person each where blue, a bicycle where red."""
     picture = np.random.default_rng(seed).integers(0, 30, (height, width, 3), dtype=np.uint8)
     for x, y, colour in blocks:
@@ -59,7 +61,10 @@ def folder(tmp_path) -> Path:
     made.mkdir()
     for name, blocks in (("a", [(8, 8, BLUE), (40, 40, BLUE), (8, 40, RED)]), ("b", []), ("c", [(24, 16, BLUE)])):
         Image.fromarray(scene(*blocks, seed=ord(name))).save(made / f"{name}.png")
-    frames = [scene((16 + 8 * second, 24, BLUE), seed=second) if second % 2 == 0 else scene(seed=second) for second in range(6)]
+    frames = [
+        scene((16 + 8 * second, 24, BLUE), seed=second) if second % 2 == 0 else scene(seed=second)
+        for second in range(6)
+    ]
     write(made / "film.mkv", frames, codec="ffv1", form="bgr0", rate=1)
     return made
 
@@ -70,14 +75,18 @@ def test_persons_become_items_with_source_time_box_and_confidence(folder, detect
     assert (result.patches, result.refused, result.copies, result.groups) == (0, 0, 0, 2)
     pool = Pool.open(tmp_path / "pool")
     film = str(folder / "film.mkv")
-    assert pool.column("box").tolist() == ["4,4,16,16", "36,36,16,16", "20,12,16,16"] + [f"{x},20,16,16" for x in (12, 28, 44)]
+    assert pool.column("box").tolist() == ["4,4,16,16", "36,36,16,16", "20,12,16,16"] + [
+        f"{x},20,16,16" for x in (12, 28, 44)
+    ]
     assert pool.column("source").tolist() == [str(folder / "a.png")] * 2 + [str(folder / "c.png")] + [film] * 3
     assert np.isnan(pool.column("time")[:3]).all() and pool.column("time")[3:].tolist() == [0, 2, 4]
     assert pool.column("id")[4] == f"{film}@2.000#28,20,16,16" and pool.column("id")[0].endswith("#4,4,16,16")
     assert set(pool.column("group")) == {str(folder), film} and pool.usable.all()
     np.testing.assert_allclose(pool.column("confidence"), (250 / 255) ** 2, rtol=1e-5)
     about = pool.pictures.to_pylist()
-    assert [(row["patches"], row["width"], row["height"], row["colour"]) for row in about] == [(2, 64, 64, True)] + [(1, 64, 64, True)] * 4
+    assert [(row["patches"], row["width"], row["height"], row["colour"]) for row in about] == [(2, 64, 64, True)] + [
+        (1, 64, 64, True)
+    ] * 4
     assert [row["id"] for row in about[-3:]] == [f"{film}@{second:.3f}" for second in (0, 2, 4)]
 
 
@@ -131,10 +140,16 @@ def test_margin_confidence_and_objects_say_what_is_kept(folder, detector):
 
 
 def test_a_detector_that_is_missing_or_wrong_is_told(folder, detector, tmp_path, monkeypatch):
-    monkeypatch.delenv("WINNOW_DETECTOR", raising=False)
+    monkeypatch.delenv("WINNOW_OBJECT_DETECTOR", raising=False)
     with pytest.raises(OptionError, match="needs a detector") as raised:
         ingest([folder], tmp_path / "pool", wanting(Path("")).model_copy(update={"detector": ""}))
-    for word in ("--detector", "WINNOW_DETECTOR", "Megvii-BaseDetection/YOLOX", "dog-qiuqiu/FastestDet", "fasterrcnn"):
+    for word in (
+        "--object-detector",
+        "WINNOW_OBJECT_DETECTOR",
+        "Megvii-BaseDetection/YOLOX",
+        "dog-qiuqiu/FastestDet",
+        "fasterrcnn",
+    ):
         assert word in raised.value.remedy
     for path, error, said in (
         (tmp_path / "gone.onnx", OptionError, "gone.onnx does not exist"),
@@ -150,14 +165,14 @@ def test_a_detector_that_is_missing_or_wrong_is_told(folder, detector, tmp_path,
     with pytest.raises(OptionError, match="--people and --patches"):
         ingest([folder], tmp_path / "pool", wanting(detector, patches=True))
     assert not (tmp_path / "pool").exists()
-    monkeypatch.setenv("WINNOW_DETECTOR", str(detector))
+    monkeypatch.setenv("WINNOW_OBJECT_DETECTOR", str(detector))
     assert ingest([folder], tmp_path / "pool", IngestOptions(people=True)).crops == 6
 
 
 def test_nobody_anywhere(folder, detector, tmp_path):
     with pytest.raises(InputError, match="No box of cat,dog was found in 9 pictures or frames") as raised:
         ingest([folder], tmp_path / "pool", wanting(detector, objects="cat,dog"))
-    assert "--confidence" in raised.value.remedy
+    assert "--box-confidence" in raised.value.remedy
     assert ingest([folder], tmp_path / "other", wanting(detector, objects="bicycle")).empty == 8
 
 
@@ -193,7 +208,7 @@ def test_a_film_that_breaks_off_keeps_the_crops_before(detector, tmp_path):
 @pytest.mark.parametrize(("changed", "said"), [
     ({"people": False}, "--people, not with --no-people"),
     ({"objects": "bicycle"}, "--objects person, not with --objects bicycle"),
-    ({"confidence": 0.5}, "--confidence 0.4, not with --confidence 0.5"),
+    ({"confidence": 0.5}, "--box-confidence 0.4, not with --box-confidence 0.5"),
     ({"margin": 0.2}, "--margin 0.0, not with --margin 0.2"),
 ])  # fmt: skip
 def test_other_options_are_refused(folder, detector, tmp_path, changed, said):
@@ -214,7 +229,7 @@ def test_a_detector_is_known_by_its_content(folder, detector, tmp_path):
     ingest([folder], tmp_path / "pool", wanting(detector))
     (tmp_path / "renamed.onnx").write_bytes(detector.read_bytes())
     ingest([folder], tmp_path / "pool", wanting(tmp_path / "renamed.onnx"))
-    with pytest.raises(RunError, match="--detector sha256:"):
+    with pytest.raises(RunError, match="--object-detector sha256:"):
         ingest([folder], tmp_path / "pool", wanting(write_fastestdet(tmp_path / "renamed.onnx")))
 
 
@@ -222,7 +237,9 @@ def test_more_files_add_only_what_is_new(folder, detector, tmp_path, monkeypatch
     ingest([folder / "a.png", folder / "b.png"], tmp_path / "pool", wanting(detector))
     looked: list[tuple[int, ...]] = []
     call = Finder.__call__
-    monkeypatch.setattr(Finder, "__call__", lambda self, picture: (looked.append(picture.shape), call(self, picture))[1])
+    monkeypatch.setattr(
+        Finder, "__call__", lambda self, picture: (looked.append(picture.shape), call(self, picture))[1]
+    )
     result = ingest([folder], tmp_path / "pool", wanting(detector))
     assert (len(looked), result.crops, result.empty) == (7, 6, 4)
     ingest([folder], tmp_path / "pool", wanting(detector))
@@ -239,8 +256,8 @@ def test_copies_are_seen(folder, detector, tmp_path):
 
 SCRIPT = textwrap.dedent("""
     import sys, time
-    from winnow.data import ingest as ingesting
-    from winnow.data.people import Finder
+    from winnow.pool import ingest as ingesting
+    from winnow.objects.crops import Finder
     from winnow.options import IngestOptions
     ingesting.PART_CUT = 5
     call = Finder.__call__
@@ -292,7 +309,9 @@ def test_a_pool_from_before_persons_is_read_and_added_to(folder, tmp_path):
     about = read_json(old / "pool.json")
     write_json(old / "pool.json", {**about, "items_sha256": sha256(old / "items.parquet")})
     record = read_json(old / "parts" / "00000.json")
-    write_json(old / "parts" / "00000.json", {name: record[name] for name in record if name not in ("confidence", "empty")})
+    write_json(
+        old / "parts" / "00000.json", {name: record[name] for name in record if name not in ("confidence", "empty")}
+    )
     assert np.isnan(Pool.open(old).column("confidence")).all()
     ingest([folder / "c.png"], old, IngestOptions(size=(24, 16)))
     pool = Pool.open(old)
@@ -307,19 +326,21 @@ def test_a_pool_from_before_persons_is_read_and_added_to(folder, tmp_path):
 def test_the_command_says_how_many_and_opens_no_connection(folder, detector, tmp_path):
     from test_offline import guarded
 
-    done = guarded("ingest", folder, "--people", "--detector", detector, "--margin", "0", "--run", tmp_path / "run")
+    done = guarded(
+        "ingest", folder, "--people", "--object-detector", detector, "--margin", "0", "--run", tmp_path / "run"
+    )
     assert done.returncode == 0, done.stderr
     assert "Found 6 crops; 4 of the pictures and frames show none." in done.stdout
-    done = winnow_command("ingest", folder, "--people", "--run", tmp_path / "none", env={"WINNOW_DETECTOR": ""})
+    done = winnow_command("ingest", folder, "--people", "--run", tmp_path / "none", env={"WINNOW_OBJECT_DETECTOR": ""})
     assert done.returncode != 0 and "--people needs a detector" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_doctor_tries_the_detector(detector, folder):
-    done = winnow_command("doctor", env={"WINNOW_DETECTOR": str(detector)})
+    done = winnow_command("doctor", env={"WINNOW_OBJECT_DETECTOR": str(detector)})
     assert done.returncode == 0 and f"ok       detector for --people: {detector}, 80 classes" in done.stdout
-    done = winnow_command("doctor", env={"WINNOW_DETECTOR": str(folder / "a.png")})
+    done = winnow_command("doctor", env={"WINNOW_OBJECT_DETECTOR": str(folder / "a.png")})
     assert done.returncode != 0 and "FAILS    detector for --people: ModelError: " in done.stdout
-    assert "detector for --people: none" in winnow_command("doctor", env={"WINNOW_DETECTOR": ""}).stdout
+    assert "detector for --people: none" in winnow_command("doctor", env={"WINNOW_OBJECT_DETECTOR": ""}).stdout
 
 
 def test_one_crop_is_called_one():

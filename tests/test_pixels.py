@@ -12,14 +12,14 @@ from scipy.stats import entropy
 from sklearn.metrics import roc_auc_score
 
 from winnow.errors import DataError, OptionError
-from winnow.report.measures import FLOOR, cross_entropy
-from winnow.report.pixels import aupro, pixel_auroc
+from winnow.metrics.detection import FLOOR, cross_entropy
+from winnow.metrics.pixels import aupro, pixel_auroc
 
 Pictures = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 def pictures(seed: int, ties: bool = False, good: bool = True) -> Pictures:
-    """Heat maps of several sizes with a few rectangles of damage, which may touch; with `good`, one without damage."""
+    """Anomaly maps of several sizes with a few rectangles of damage, which may touch; with `good`, one without damage."""
     rng = np.random.default_rng(seed)
     maps, masks = [], []
     for height, width in ((9, 14), (20, 7), (12, 12)):
@@ -54,14 +54,14 @@ def regions(mask: np.ndarray) -> list[list[tuple[int, int]]]:
 
 def slow_aupro(maps: list[np.ndarray], masks: list[np.ndarray], limit: float) -> float:
     """The curve at every value there is, and its area by 200,000 tiny steps across it."""
-    good = np.concatenate([heat[~mask] for heat, mask in zip(maps, masks, strict=True)])
+    good = np.concatenate([anomaly_map[~mask] for anomaly_map, mask in zip(maps, masks, strict=True)])
     parts = [
-        np.array([heat[place] for place in region])
-        for heat, mask in zip(maps, masks, strict=True)
+        np.array([anomaly_map[place] for place in region])
+        for anomaly_map, mask in zip(maps, masks, strict=True)
         for region in regions(mask)
     ]
     across, up = [0.0], [0.0]
-    for threshold in np.unique(np.concatenate([heat.ravel() for heat in maps]))[::-1]:
+    for threshold in np.unique(np.concatenate([anomaly_map.ravel() for anomaly_map in maps]))[::-1]:
         across.append((good >= threshold).mean())
         up.append(np.mean([(part >= threshold).mean() for part in parts]))
     steps = limit * (np.arange(200_000) + 0.5) / 200_000
@@ -102,18 +102,18 @@ def test_known_answers() -> None:
 def test_a_small_region_counts_as_much_as_a_large_one() -> None:
     mask = np.zeros((20, 20), bool)
     mask[:10, :10], mask[15, 15] = True, True
-    heat = np.zeros((20, 20))
-    heat[:10, :10] = 1.0  # the large one is found at once, the small one only when all is called damaged
-    assert aupro([heat], [mask], 1e-9) == pytest.approx(0.5)
-    assert pixel_auroc([heat], [mask]) == pytest.approx((100 + 0.5) / 101)
+    anomaly_map = np.zeros((20, 20))
+    anomaly_map[:10, :10] = 1.0  # the large one is found at once, the small one only when all is called damaged
+    assert aupro([anomaly_map], [mask], 1e-9) == pytest.approx(0.5)
+    assert pixel_auroc([anomaly_map], [mask]) == pytest.approx((100 + 0.5) / 101)
 
 
 def test_corners_join_a_region() -> None:
     mask = np.zeros((6, 6), bool)
     mask[0, 0] = mask[1, 1] = mask[4, 4] = True  # two regions: two pixels, one pixel
-    heat = np.zeros((6, 6))
-    heat[0, 0] = 1.0
-    assert aupro([heat], [mask], 1e-9) == pytest.approx(0.25)
+    anomaly_map = np.zeros((6, 6))
+    anomaly_map[0, 0] = 1.0
+    assert aupro([anomaly_map], [mask], 1e-9) == pytest.approx(0.25)
 
 
 def test_a_good_picture_brings_only_false_alarms() -> None:
@@ -126,23 +126,26 @@ def test_a_good_picture_brings_only_false_alarms() -> None:
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.uint8])
 def test_kinds_of_numbers_and_of_masks_and_the_order_make_no_difference(kind: Any) -> None:
     maps, masks = pictures(2, ties=True)
-    maps = [heat + 10 for heat in maps]
-    given = [heat.astype(kind) for heat in maps][::-1], [mask.astype(np.uint8) * 255 for mask in masks][::-1]
+    maps = [anomaly_map + 10 for anomaly_map in maps]
+    given = (
+        [anomaly_map.astype(kind) for anomaly_map in maps][::-1],
+        [mask.astype(np.uint8) * 255 for mask in masks][::-1],
+    )
     assert aupro(*given) == pytest.approx(aupro(maps, masks), abs=1e-12)
     assert pixel_auroc(*given) == pytest.approx(pixel_auroc(maps, masks), abs=1e-12)
 
 
 @pytest.mark.parametrize("measure", [pixel_auroc, aupro])
 def test_bad_pictures_are_refused(measure: Any) -> None:
-    heat, mask = np.zeros((4, 4)), np.eye(4, dtype=bool)
+    anomaly_map, mask = np.zeros((4, 4)), np.eye(4, dtype=bool)
     for maps, masks, message in (
-        ([], [], "0 heat maps and 0 masks"),
-        ([heat], [mask, mask], "1 heat maps and 2 masks"),
-        ([heat, heat], [mask, mask[:2]], r"Picture 1 .*\(4, 4\) .*\(2, 4\)"),
-        ([heat[0]], [mask[0]], "Picture 0"),
-        ([heat, heat + np.nan], [mask, mask], "picture 1 holds values that are not finite"),
-        ([heat], [~mask & mask], "no damaged pixel"),
-        ([heat], [mask | ~mask], "no good pixel"),
+        ([], [], "0 anomaly maps and 0 masks"),
+        ([anomaly_map], [mask, mask], "1 anomaly maps and 2 masks"),
+        ([anomaly_map, anomaly_map], [mask, mask[:2]], r"Picture 1 .*\(4, 4\) .*\(2, 4\)"),
+        ([anomaly_map[0]], [mask[0]], "Picture 0"),
+        ([anomaly_map, anomaly_map + np.nan], [mask, mask], "picture 1 holds values that are not finite"),
+        ([anomaly_map], [~mask & mask], "no damaged pixel"),
+        ([anomaly_map], [mask | ~mask], "no good pixel"),
     ):
         with pytest.raises(DataError, match=message):
             measure(maps, masks)

@@ -19,13 +19,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from winnow.data import ingest as ingesting
 from winnow.data import storage, video
 from winnow.data.images import decode
-from winnow.data.ingest import ingest
-from winnow.data.pool import Pool, write_shards
 from winnow.errors import Damaged, InputError, RunError
 from winnow.options import IngestOptions
+from winnow.pool import ingest as ingesting
+from winnow.pool.ingest import ingest
+from winnow.pool.pool import Pool, write_shards
 from winnow.scale.local import cores, run_local
 
 import videos
@@ -63,8 +63,11 @@ def mixed(tmp_path) -> Path:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file of a pool but its lock, by name."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != ".lock"}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 def test_the_pool_holds_what_the_decoders_give(mixed, tmp_path):
@@ -74,8 +77,9 @@ def test_the_pool_holds_what_the_decoders_give(mixed, tmp_path):
     pool = Pool.open(tmp_path / "pool")
     assert (len(pool), pool.size, pool.channels) == (19, (12, 16), 3)
     pixels = pool.pixels(np.arange(len(pool)))
-    for row, (name, source, when) in enumerate(zip(pool.column("id"), pool.column("source"), pool.column("time"),
-                                                   strict=True)):
+    for row, (name, source, when) in enumerate(
+        zip(pool.column("id"), pool.column("source"), pool.column("time"), strict=True)
+    ):
         if name.startswith(source):
             wanted = next(f for f in video.frames(source, (12, 16), every=0.4) if f.time == when)
             assert name == f"{source}@{when:.3f}"
@@ -97,8 +101,10 @@ def test_the_pool_holds_what_the_decoders_give(mixed, tmp_path):
 def test_pixels_in_any_order(mixed, tmp_path, small_parts):
     ingest([mixed], tmp_path / "pool", OPTIONS)
     pool = Pool.open(tmp_path / "pool")
-    shards = [np.load(tmp_path / "pool" / shard["file"]) for shard in
-              json.loads((tmp_path / "pool" / "pool.json").read_text())["shards"]]
+    shards = [
+        np.load(tmp_path / "pool" / shard["file"])
+        for shard in json.loads((tmp_path / "pool" / "pool.json").read_text())["shards"]
+    ]
     everything = np.concatenate(shards)
     rows = np.random.default_rng(0).permutation(len(pool)).repeat(2)
     np.testing.assert_array_equal(pool.pixels(rows), everything[rows])
@@ -118,8 +124,8 @@ def test_any_number_of_workers_gives_the_same_bytes(mixed, tmp_path, small_parts
 
 def test_a_long_video_is_cut_into_shards(mixed, tmp_path, monkeypatch):
     ingest([mixed / "m"], tmp_path / "whole", with_options(every=0.04))
-    monkeypatch.setattr("winnow.data.pool.SHARD_ROWS", 7)
-    monkeypatch.setattr("winnow.data.pool.OPEN_SHARDS", 2)
+    monkeypatch.setattr("winnow.pool.pool.SHARD_ROWS", 7)
+    monkeypatch.setattr("winnow.pool.pool.OPEN_SHARDS", 2)
     ingest([mixed / "m"], tmp_path / "cut", with_options(every=0.04))
     whole, cut = Pool.open(tmp_path / "whole"), Pool.open(tmp_path / "cut")
     assert len(list((tmp_path / "cut").glob("pixels-00000*.npy"))) == 8
@@ -130,7 +136,7 @@ def test_a_long_video_is_cut_into_shards(mixed, tmp_path, monkeypatch):
 
 def test_shards_are_plain_npy_files(tmp_path):
     images = [np.full((5, 7, 1), number, np.uint8) for number in range(3)]
-    shard, = write_shards(tmp_path, 0, images, (5, 7, 1))
+    (shard,) = write_shards(tmp_path, 0, images, (5, 7, 1))
     loaded = np.load(tmp_path / shard["file"], allow_pickle=False)
     np.testing.assert_array_equal(loaded, np.stack(images))
     assert shard["bytes"] == (tmp_path / shard["file"]).stat().st_size == 128 + 3 * 35
@@ -182,8 +188,7 @@ def test_a_changed_file_is_done_again(mixed, tmp_path):
     second = Pool.open(pool)
     assert second.fingerprint != first.fingerprint
     row = list(second.column("source")).index(str(mixed / "a" / "3.png"))
-    np.testing.assert_array_equal(second.pixels([row])[0],
-                                  decode((mixed / "a" / "3.png").read_bytes(), (12, 16)))
+    np.testing.assert_array_equal(second.pixels([row])[0], decode((mixed / "a" / "3.png").read_bytes(), (12, 16)))
     assert set(second.column("source")) == set(first.column("source"))
 
 
@@ -211,7 +216,7 @@ def test_new_labels_need_no_decoding(mixed, tmp_path, monkeypatch):
     ingest([listed], tmp_path / "pool", OPTIONS)
     first = Pool.open(tmp_path / "pool")
     listed.write_text("path,label,group,split\n" + "".join(f"{name},new,g,train\n" for name in names))
-    monkeypatch.setattr("winnow.data.parts._picture", None)
+    monkeypatch.setattr("winnow.pool.parts._picture", None)
     ingest([listed], tmp_path / "pool", OPTIONS)
     second = Pool.open(tmp_path / "pool")
     assert set(first.column("label")) == {"old"}
@@ -221,8 +226,9 @@ def test_new_labels_need_no_decoding(mixed, tmp_path, monkeypatch):
     assert first.fingerprint == second.fingerprint
 
 
-@pytest.mark.parametrize("changed", [{"size": (16, 12)}, {"grey": True}, {"every": 0.5}, {"keyframes": True},
-                                     {"white": 100.0}])
+@pytest.mark.parametrize(
+    "changed", [{"size": (16, 12)}, {"grey": True}, {"every": 0.5}, {"keyframes": True}, {"white": 100.0}]
+)
 def test_other_options_are_refused_and_harm_nothing(mixed, tmp_path, changed):
     ingest([mixed], tmp_path / "pool", OPTIONS)
     before = contents(tmp_path / "pool")
@@ -339,7 +345,8 @@ def many(tmp_path_factory) -> Path:
 
 SCRIPT = textwrap.dedent("""
     import sys, time
-    from winnow.data import ingest as ingesting, images
+    from winnow.data import images
+    from winnow.pool import ingest as ingesting
     from winnow.options import IngestOptions
     ingesting.PART_PICTURES = 8
     real = images.decode
@@ -431,7 +438,7 @@ def test_a_second_ingest_into_the_same_folder_is_refused(mixed, tmp_path, monkey
 def test_a_full_disk_and_then_more_room(mixed, tmp_path):
     code = textwrap.dedent("""
         import resource, sys
-        from winnow.data.ingest import ingest
+        from winnow.pool.ingest import ingest
         from winnow.errors import RunError
         from winnow.options import IngestOptions
         resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
@@ -458,7 +465,20 @@ def test_a_folder_that_cannot_be_made(mixed, tmp_path):
 
 
 def test_names_in_many_scripts(tmp_path):
-    names = ["приклад", "例え", "예시", "उदाहरण", "مثال", "παράδειγμα", "דוגמה", "ตัวอย่าง", "æøå ñ", "a,b\"c", "emoji 🏟", "e\u0301"]
+    names = [
+        "приклад",
+        "例え",
+        "예시",
+        "उदाहरण",
+        "مثال",
+        "παράδειγμα",
+        "דוגמה",
+        "ตัวอย่าง",
+        "æøå ñ",
+        'a,b"c',
+        "emoji 🏟",
+        "e\u0301",
+    ]
     for number, name in enumerate(names):
         save_picture(tmp_path / "in" / name / f"{name}.png", number)
     result = ingest([tmp_path / "in"], tmp_path / "pool", OPTIONS)

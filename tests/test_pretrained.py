@@ -42,23 +42,26 @@ def test_vgg16_gives_the_first_fully_connected_layer_after_relu():
     network = models.vgg16(weights=None, init_weights=False).eval()
     model = Pretrained((32, 32), 3, "vgg16")
     assert not [name for name in model.state_dict() if "classifier.3" in name or "classifier.6" in name]
-    model.network.load_state_dict({name: value for name, value in network.state_dict().items()
-                                   if name in model.network.state_dict()})
+    model.network.load_state_dict(
+        {name: value for name, value in network.state_dict().items() if name in model.network.state_dict()}
+    )
     pictures = images(size=(32, 32))
     with torch.no_grad():
-        plain = network.classifier[1](network.classifier[0](network.avgpool(network.features(normalised(pictures))).flatten(1)))
+        plain = network.classifier[1](
+            network.classifier[0](network.avgpool(network.features(normalised(pictures))).flatten(1))
+        )
     assert plain.shape == (2, 4096)
-    torch.testing.assert_close(model(pictures).codes, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(pictures).vectors, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_squeezenet_is_pooled_and_a_middle_layer_stops_there(squeezenet):
     network, path = squeezenet
     model = Pretrained((64, 48), 3, "squeezenet1_1")
     model.load_weights(path)
-    torch.testing.assert_close(model(images()).codes, network.features(normalised(images())).mean((2, 3)))
+    torch.testing.assert_close(model(images()).vectors, network.features(normalised(images())).mean((2, 3)))
     middle = Pretrained((64, 48), 3, "squeezenet1_1", "features.4")
     middle.load_weights(path)
-    torch.testing.assert_close(middle(images()).codes, network.features[:5](normalised(images())).mean((2, 3)))
+    torch.testing.assert_close(middle(images()).vectors, network.features[:5](normalised(images())).mean((2, 3)))
     assert {name.split(".")[1] for name in middle.network.state_dict()} == {"0", "3", "4"}
 
 
@@ -67,7 +70,7 @@ def test_grey_pictures_are_three_equal_channels(squeezenet):
     for model in (grey, colour):
         model.load_weights(squeezenet[1])
     one = images(channels=1)
-    torch.testing.assert_close(grey(one).codes, colour(one.repeat(1, 3, 1, 1)).codes)
+    torch.testing.assert_close(grey(one).vectors, colour(one.repeat(1, 3, 1, 1)).vectors)
 
 
 def test_it_is_frozen_and_stays_in_evaluation_mode():
@@ -89,7 +92,7 @@ def test_half_precision_prefix_and_wrappers_are_understood(squeezenet, tmp_path)
         model = Pretrained((64, 48), 3, "squeezenet1_1")
         model.load_weights(tmp_path / name)
         assert all(value.dtype == torch.float32 for value in model.parameters())
-        torch.testing.assert_close(model(images()).codes, whole(images()).codes, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(model(images()).vectors, whole(images()).vectors, rtol=1e-2, atol=1e-2)
 
 
 class Trap:
@@ -97,15 +100,18 @@ class Trap:
         return (os.system, ("exit 3",))
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("empty.pth", b"", "is empty"),
-    ("page.pth", b"\n<!DOCTYPE html><html>404</html>", "is a web page"),
-    ("pointer.safetensors", b"version https://git-lfs.github.com/spec/v1", "or a pointer"),
-    ("noise.pth", np.random.default_rng(0).bytes(1000), "damaged|cannot be read"),
-    ("noise.safetensors", np.random.default_rng(0).bytes(1000), "cannot be read"),
-    ("trap.pth", pickle.dumps(Trap()), "would run code"),
-    ("picture.pth", b"\x89PNG\r\n\x1a\n" + bytes(50), "damaged|cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("empty.pth", b"", "is empty"),
+        ("page.pth", b"\n<!DOCTYPE html><html>404</html>", "is a web page"),
+        ("pointer.safetensors", b"version https://git-lfs.github.com/spec/v1", "or a pointer"),
+        ("noise.pth", np.random.default_rng(0).bytes(1000), "damaged|cannot be read"),
+        ("noise.safetensors", np.random.default_rng(0).bytes(1000), "cannot be read"),
+        ("trap.pth", pickle.dumps(Trap()), "would run code"),
+        ("picture.pth", b"\x89PNG\r\n\x1a\n" + bytes(50), "damaged|cannot be read"),
+    ],
+)
 def test_files_that_are_no_weights(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=message) as caught:
@@ -119,14 +125,19 @@ def test_a_cut_off_file_a_missing_one_and_one_without_names(squeezenet, tmp_path
     whole = squeezenet[1].read_bytes()
     (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
     torch.save([torch.ones(2)], tmp_path / "list.pth")
-    for name, message in (("cut.pth", "cannot be read|damaged"), ("list.pth", "no weights by name"),
-                          ("absent.pth", "There is no file")):
+    for name, message in (
+        ("cut.pth", "cannot be read|damaged"),
+        ("list.pth", "no weights by name"),
+        ("absent.pth", "There is no file"),
+    ):
         with pytest.raises(ModelError, match=message):
             read_weights(tmp_path / name)
 
 
 def test_weights_of_another_network_list_a_few_missing_names(squeezenet):
-    with pytest.raises(ModelError, match=r"lacks \d+ of the \d+ .*'mobilenet_v2' needs: features.0.0.weight, .*\.\.\.\."):
+    with pytest.raises(
+        ModelError, match=r"lacks \d+ of the \d+ .*'mobilenet_v2' needs: features.0.0.weight, .*\.\.\.\."
+    ):
         Pretrained((32, 32), 3, "mobilenet_v2").load_weights(squeezenet[1])
 
 
@@ -138,17 +149,22 @@ def test_weights_of_another_shape_are_told(squeezenet, tmp_path):
         Pretrained((64, 48), 3, "squeezenet1_1").load_weights(tmp_path / "grey.pth")
 
 
-@pytest.mark.parametrize(("backbone", "layer", "size", "message"), [
-    ("mobilnet_v2", "", (64, 64), "'mobilnet_v2'.*\n.*'mobilenet_v2'"),
-    ("squeezenet1_1", "features.40", (64, 64), "no layer 'features.40'.*\n.*'features.4'"),
-    ("squeezenet1_1", "", (8, 8), r"cannot take pictures of 8x8.*\n.*--size"),
-])
+@pytest.mark.parametrize(
+    ("backbone", "layer", "size", "message"),
+    [
+        ("mobilnet_v2", "", (64, 64), "'mobilnet_v2'.*\n.*'mobilenet_v2'"),
+        ("squeezenet1_1", "features.40", (64, 64), "no layer 'features.40'.*\n.*'features.4'"),
+        ("squeezenet1_1", "", (8, 8), r"cannot take pictures of 8x8.*\n.*--size"),
+    ],
+)
 def test_unknown_names_and_small_pictures(backbone, layer, size, message):
     with pytest.raises(ModelError, match=message):
         Pretrained(size, 3, backbone, layer)
 
 
-@pytest.mark.parametrize(("backbone", "size"), [("mobilenetv3_small_050", (64, 48)), ("vit_tiny_patch16_224", (48, 48))])
+@pytest.mark.parametrize(
+    ("backbone", "size"), [("mobilenetv3_small_050", (64, 48)), ("vit_tiny_patch16_224", (48, 48))]
+)
 def test_timm_networks(backbone, size, tmp_path):
     import timm
 
@@ -163,7 +179,7 @@ def test_timm_networks(backbone, size, tmp_path):
         pictures = torch.nn.functional.interpolate(pictures, (224, 224), mode="bilinear", antialias=True)
     with torch.no_grad():
         plain = network.forward_head(network.forward_features((pictures - mean) / std), pre_logits=True)
-    torch.testing.assert_close(model(images(size=size)).codes, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(images(size=size)).vectors, plain, rtol=1e-4, atol=1e-5)
     assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1"
 
 
@@ -177,8 +193,10 @@ def test_without_a_network_it_says_which_file_to_fetch(monkeypatch, tmp_path):
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    for backbone, wanted in (("squeezenet1_1", "squeezenet1_1-.*--weights squeezenet1_1-.*pth"),
-                             ("mobilenetv3_small_050", "model.safetensors of .*mobilenetv3_small_050.*--weights")):
+    for backbone, wanted in (
+        ("squeezenet1_1", "squeezenet1_1-.*--weights squeezenet1_1-.*pth"),
+        ("mobilenetv3_small_050", "model.safetensors of .*mobilenetv3_small_050.*--weights"),
+    ):
         with pytest.raises(ModelError, match=rf"could not be downloaded.*\n.*{wanted}"):
             Pretrained((64, 64), 3, backbone).load_weights()
 
@@ -188,18 +206,21 @@ def test_a_saved_one_comes_back_without_its_file(squeezenet, tmp_path):
     model = build(options, (64, 48), 3)
     save_model(model, tmp_path)
     loaded = load_model(tmp_path)
-    torch.testing.assert_close(loaded(images()).codes, model(images()).codes, rtol=0, atol=0)
+    torch.testing.assert_close(loaded(images()).vectors, model(images()).vectors, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("backbone", "file", "dimensions"), [
-    ("mobilenet_v2", "mobilenet_v2_imagenet_bnrecal_fp16.pth", 1280),
-    ("squeezenet1_1", "squeezenet1_1_features_imagenet_fp32.pth", 512),
-])
+@pytest.mark.parametrize(
+    ("backbone", "file", "dimensions"),
+    [
+        ("mobilenet_v2", "mobilenet_v2_imagenet_bnrecal_fp16.pth", 1280),
+        ("squeezenet1_1", "squeezenet1_1_features_imagenet_fp32.pth", 512),
+    ],
+)
 def test_real_weights(backbone, file, dimensions):
     if not (WEIGHTS / file).exists():
         pytest.skip(f"{file} is not in {WEIGHTS}")
     model = build(ModelOptions(model="pretrained", backbone=backbone, weights=WEIGHTS / file), (64, 64), 3)
-    codes = model(images(4, (64, 64))).codes
-    assert codes.shape == (4, dimensions)
-    assert codes.isfinite().all()
-    assert codes.std(dim=0).mean() > 0
+    vectors = model(images(4, (64, 64))).vectors
+    assert vectors.shape == (4, dimensions)
+    assert vectors.isfinite().all()
+    assert vectors.std(dim=0).mean() > 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from winnow.errors import Damaged, ModelError, OptionError, RunError
-from winnow.models.contract import Measures, Model
+from winnow.models.contract import Model, ModelOutput
 from winnow.models.registry import MODELS, build, describe_model, find_model, load_model, save_model
 from winnow.options import ModelOptions
 
@@ -22,7 +22,7 @@ class Mean(Model):
         self.weight = torch.nn.Parameter(torch.full((channels,), times))
 
     def forward(self, images, decode=True, noise=None):
-        return Measures(images.mean(dim=(2, 3)) * self.weight)
+        return ModelOutput(images.mean(dim=(2, 3)) * self.weight)
 
     def config(self):
         return {"times": self.times}
@@ -44,13 +44,16 @@ def test_every_registered_name_is_a_model():
         assert issubclass(find_model(name), Model)
 
 
-@pytest.mark.parametrize(("name", "message"), [
-    ("autoencodr", "'autoencodr'.*\n.*'autoencoder'"),
-    ("no_such_module_at_all:Net", "'no_such_module_at_all:Net' cannot be imported"),
-    (f"{__name__}:Absent", "has no 'Absent'"),
-    (f"{__name__}:NotAModel", "is not a model"),
-    (":", "cannot be imported"),
-])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("autoencodr", "'autoencodr'.*\n.*'autoencoder'"),
+        ("no_such_module_at_all:Net", "'no_such_module_at_all:Net' cannot be imported"),
+        (f"{__name__}:Absent", "has no 'Absent'"),
+        (f"{__name__}:NotAModel", "is not a model"),
+        (":", "cannot be imported"),
+    ],
+)
 def test_wrong_names_are_told_apart(name, message):
     with pytest.raises(OptionError, match=message):
         find_model(name)
@@ -109,7 +112,7 @@ def test_ones_own_model_is_built_by_name_and_loaded_only_with_its_class(tmp_path
     save_model(model, tmp_path)
     with pytest.raises(ModelError, match=rf"{name}.*\n.*own="):
         load_model(tmp_path)
-    torch.testing.assert_close(load_model(tmp_path, own=Mean)(images()).codes, model(images()).codes)
+    torch.testing.assert_close(load_model(tmp_path, own=Mean)(images()).vectors, model(images()).vectors)
     with pytest.raises(ModelError, match="not one of Winnow's"):
         load_model(tmp_path, own=type("Other", (Mean,), {}))
 

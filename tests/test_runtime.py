@@ -18,10 +18,10 @@ from PIL import Image
 
 import winnow
 from winnow import show
-from winnow.data.patches import picture_of
-from winnow.data.pool import Pool
 from winnow.errors import EXTRAS, DataError, InputError, MissingExtra, ModelError, OptionError
 from winnow.options import IngestOptions
+from winnow.pool.patches import picture_of
+from winnow.pool.pool import Pool
 from winnow.steps.predict_onnx import predict_onnx
 
 from conftest import winnow_command
@@ -64,10 +64,15 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three pictures of one colour each, one white, a broken one, and a film of two seconds of red and two of blue."""
     folder = tmp_path_factory.mktemp("sources") / "Straße"
     folder.mkdir()
-    for name, colour in (("red", (200, 20, 20)), ("green", (10, 180, 30)), ("blue", (10, 20, 220)), ("white", (250, 251, 252))):
+    for name, colour in (
+        ("red", (200, 20, 20)),
+        ("green", (10, 180, 30)),
+        ("blue", (10, 20, 220)),
+        ("white", (250, 251, 252)),
+    ):
         Image.new("RGB", (50, 41), colour).save(folder / f"{name}.png")
     (folder / "broken.png").write_bytes(b"\x89PNG")
-    write(folder / "film.mp4", [plain((200, 30, 30))] * 20 + [plain((30, 30, 200))] * 20, rate=10)
+    write(folder / "film.mp4", [plain((200, 30, 30))] * 20 + [plain((30, 30, 200))] * 20, lr=10)
     return folder
 
 
@@ -76,8 +81,13 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_gives_what_the_graph_says(model: Path):
     deployed = winnow.Deployed.open(str(model))
-    assert (deployed.classes, deployed.threshold, deployed.false_alarms) == (COLOURS, 0.6, 0.01)
-    assert (deployed.size, deployed.channels, deployed.version, deployed.picture_threshold) == ((24, 32), 3, "0.1.0", None)
+    assert (deployed.classes, deployed.threshold, deployed.false_alarm_rate) == (COLOURS, 0.6, 0.01)
+    assert (deployed.size, deployed.channels, deployed.version, deployed.picture_threshold) == (
+        (24, 32),
+        3,
+        "0.1.0",
+        None,
+    )
     assert deployed.ingest == IngestOptions(size=(24, 32), workers=1)
     pictures = np.random.default_rng(0).integers(0, 256, (7, 30, 17, 3), dtype=np.uint8)
     found, right = deployed(pictures), expected(pictures)
@@ -85,7 +95,11 @@ def test_it_gives_what_the_graph_says(model: Path):
     for name, values in found.items():
         assert values.dtype == np.float32 and np.allclose(values, right[name], atol=1e-5)
     none = deployed(pictures[:0])
-    assert {name: values.shape for name, values in none.items()} == {"probabilities": (0, 3), "score": (0,), "p_value": (0,)}
+    assert {name: values.shape for name, values in none.items()} == {
+        "probabilities": (0, 3),
+        "score": (0,),
+        "p_value": (0,),
+    }
 
 
 def test_a_file_may_have_a_classifier_or_a_detector_alone(tmp_path: Path):
@@ -115,7 +129,9 @@ def test_other_arrays_are_refused(pictures, model: Path):
 
 
 def test_a_file_of_patches_takes_patches_alone(tmp_path: Path):
-    deployed = winnow.Deployed.open(write_exported(tmp_path / "a.onnx", ingest=IngestOptions(size=(16, 16), patches=True)))
+    deployed = winnow.Deployed.open(
+        write_exported(tmp_path / "a.onnx", ingest=IngestOptions(size=(16, 16), patches=True))
+    )
     assert len(deployed(np.zeros((3, 16, 16, 3), np.uint8))["score"]) == 3
     with pytest.raises(DataError, match=r"\(n, 16, 16, 3\), not uint8 \(3, 16, 17, 3\)"):
         deployed(np.zeros((3, 16, 17, 3), np.uint8))
@@ -125,7 +141,9 @@ def test_what_is_not_finite_is_told(tmp_path: Path):
     import onnx
 
     graph = onnx.load(write_exported(tmp_path / "a.onnx"))
-    next(one for one in graph.graph.initializer if one.name == "one").CopyFrom(onnx.numpy_helper.from_array(np.float32("nan"), "one"))
+    next(one for one in graph.graph.initializer if one.name == "one").CopyFrom(
+        onnx.numpy_helper.from_array(np.float32("nan"), "one")
+    )
     onnx.save(graph, tmp_path / "b.onnx")
     with pytest.raises(DataError, match="p_value of picture 0 is not finite"):
         winnow.Deployed.open(tmp_path / "b.onnx")(np.zeros((2, 24, 32, 3), np.uint8))
@@ -135,7 +153,8 @@ def test_what_is_not_finite_is_told(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\0" * 4096, b"pictures of cats\n", np.random.default_rng(0).bytes(5000), b"\x08\x08", b"\xff\xd8\xff"]
+    "content",
+    [b"", b"\0" * 4096, b"pictures of cats\n", np.random.default_rng(0).bytes(5000), b"\x08\x08", b"\xff\xd8\xff"],
 )
 def test_what_is_no_onnx_file_is_refused(content: bytes, tmp_path: Path):
     path = tmp_path / "größe.onnx"
@@ -221,14 +240,21 @@ def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: P
         right = expected(pixels[None])
         chance = right["probabilities"][0]
         assert row["class"] == COLOURS[chance.argmax()]
-        assert [float(row[name]) for name in ("probability", *names)] == pytest.approx([chance.max(), *chance], abs=1e-4)
+        assert [float(row[name]) for name in ("probability", *names)] == pytest.approx(
+            [chance.max(), *chance], abs=1e-4
+        )
         assert float(row["p_value"]) == pytest.approx(right["p_value"][0], rel=1e-4)
         assert row["belongs"] == ("yes" if right["score"][0] <= 0.6 else "no")
     assert [(row["time"], row["class"]) for row in rows if row["time"]] == [
         ("0.000", "red"), ("1.000", "red"), ("2.000", "blue"), ("3.000", "blue"),
     ]  # fmt: skip
     counts = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
-    assert counts == {"pictures": 8, "classes": dict(zip(COLOURS, (3, 1, 4), strict=True)), "foreign": 1, "refused": 1}
+    assert counts == {
+        "pictures": 8,
+        "classes": dict(zip(COLOURS, (3, 1, 4), strict=True)),
+        "anomalous": 1,
+        "refused": 1,
+    }
 
 
 def pool_pixels(folder: Path) -> np.ndarray:
@@ -246,14 +272,21 @@ def test_only_what_the_file_has_is_in_the_table(sources: Path, tmp_path: Path):
     ingest = IngestOptions(size=(24, 32), every=0.5)
     for name, has, columns in (
         ("detector", {"classes": None}, ["id", "source", "time", "p_value", "belongs"]),
-        ("classifier", {"threshold": None}, ["id", "source", "time", "class", "probability", *(f"p_{one}" for one in COLOURS)]),
+        (
+            "classifier",
+            {"threshold": None},
+            ["id", "source", "time", "class", "probability", *(f"p_{one}" for one in COLOURS)],
+        ),
     ):
         file = write_exported(tmp_path / f"{name}.onnx", ingest=ingest, **has)
         result = predict_onnx(file, [sources / "film.mp4", sources / "white.png"], to=tmp_path / name)
         rows = table(tmp_path / name)
         assert list(rows[0]) == columns and len(rows) == result["pictures"] == 9  # a frame each half second
-        assert ("classes" in result, "foreign" in result) == (name == "classifier", name == "detector")
-        assert ("red" in show.predict(result), "belong" in show.predict(result)) == (name == "classifier", name == "detector")
+        assert ("classes" in result, "anomalous" in result) == (name == "classifier", name == "detector")
+        assert ("red" in show.predict(result), "belong" in show.predict(result)) == (
+            name == "classifier",
+            name == "detector",
+        )
 
 
 def test_patches_are_judged_as_pictures_or_each_by_its_class(tmp_path: Path):
@@ -269,8 +302,15 @@ def test_patches_are_judged_as_pictures_or_each_by_its_class(tmp_path: Path):
     assert predict_onnx(file, [tmp_path / "in"], to=tmp_path / "whole")["pictures"] == 4
     rows = table(tmp_path / "whole")
     assert [Path(row["source"]).stem for row in rows] == ["a", "b", "c", "copy of b"]
-    assert [row["belongs"] for row in rows] == ["no", "yes", "yes", "yes"]  # by the threshold of pictures, not of patches
-    assert [float(row["p_value"]) for row in rows] == pytest.approx([1 - level / 255 for level in (200, 40, 130, 40)], abs=1e-4)
+    assert [row["belongs"] for row in rows] == [
+        "no",
+        "yes",
+        "yes",
+        "yes",
+    ]  # by the threshold of pictures, not of patches
+    assert [float(row["p_value"]) for row in rows] == pytest.approx(
+        [1 - level / 255 for level in (200, 40, 130, 40)], abs=1e-4
+    )
     ids = Pool.open(tmp_path / "whole" / "pool").column("id")
     assert {row["id"] for row in rows} == set(picture_of(ids)) and len(ids) == 24
     file = write_exported(tmp_path / "each.onnx", threshold=0.3, ingest=ingest, picture_threshold=0.6)
@@ -285,15 +325,15 @@ def test_persons_are_found_by_the_detector_given_or_that_of_the_variable(tmp_pat
     detector = write_yolox(tmp_path / "yolox.onnx")
     file = write_exported(tmp_path / "a.onnx", ingest=IngestOptions(size=(24, 16), people=True, margin=0.0))
     words = ("predict", tmp_path / "two.png", "--onnx", file, "--to")
-    unnamed = {name: value for name, value in os.environ.items() if name != "WINNOW_DETECTOR"}
+    unnamed = {name: value for name, value in os.environ.items() if name != "WINNOW_OBJECT_DETECTOR"}
     done = without(BLOCKED, *words, tmp_path / "none", env=unnamed)
-    assert done.returncode == 1 and "WINNOW_DETECTOR" in done.stderr and "--detector" in done.stderr
-    done = without(BLOCKED, *words, tmp_path / "given", "--detector", detector, env=unnamed)
+    assert done.returncode == 1 and "WINNOW_OBJECT_DETECTOR" in done.stderr and "--object-detector" in done.stderr
+    done = without(BLOCKED, *words, tmp_path / "given", "--object-detector", detector, env=unnamed)
     assert done.returncode == 0, done.stderr
     assert [row["class"] for row in table(tmp_path / "given")] == ["blue", "blue"]
-    done = without(BLOCKED, *words, tmp_path / "named", env={**unnamed, "WINNOW_DETECTOR": str(detector)})
+    done = without(BLOCKED, *words, tmp_path / "named", env={**unnamed, "WINNOW_OBJECT_DETECTOR": str(detector)})
     assert table(tmp_path / "named") == table(tmp_path / "given")
-    done = without(BLOCKED, *words, tmp_path / "hub", "--detector", "fasterrcnn_resnet50_fpn", env=unnamed)
+    done = without(BLOCKED, *words, tmp_path / "hub", "--object-detector", "fasterrcnn_resnet50_fpn", env=unnamed)
     assert done.returncode == 1 and "winnow predict needs torchvision, which is not installed." in done.stderr
 
 
@@ -324,7 +364,9 @@ def test_killed_and_called_again_it_writes_the_same(model: Path, pictures: Path,
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_a_folder_that_cannot_be_written_and_a_detector_without_use_are_refused(model: Path, sources: Path, tmp_path: Path):
+def test_a_folder_that_cannot_be_written_and_a_detector_without_use_are_refused(
+    model: Path, sources: Path, tmp_path: Path
+):
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match=r"--to .*file is no folder"):
         predict_onnx(model, [sources], to=tmp_path / "file")
@@ -342,11 +384,13 @@ def test_a_folder_that_cannot_be_written_and_a_detector_without_use_are_refused(
         ([], "Of --run and --onnx none were given"),
         (["--onnx", "absent.onnx"], "There is no file absent.onnx"),
         (["--onnx", "{model}", "--trust", "a:B"], "--trust has nothing to do with --onnx"),
-        (["--run", "x", "--detector", "y.onnx"], "--detector has nothing to do with --run"),
+        (["--run", "x", "--object-detector", "y.onnx"], "--object-detector has nothing to do with --run"),
         (["--onnx", "{text}"], "cannot be loaded as an ONNX file"),
     ],
 )
-def test_a_wrong_call_is_one_sentence_and_a_remedy(words: list[str], said: str, model: Path, sources: Path, tmp_path: Path):
+def test_a_wrong_call_is_one_sentence_and_a_remedy(
+    words: list[str], said: str, model: Path, sources: Path, tmp_path: Path
+):
     (tmp_path / "text").write_text("no network")
     done = winnow_command("predict", sources, *(word.format(model=model, text=tmp_path / "text") for word in words), cwd=tmp_path,
                           env={"PYTHONPATH": str(ROOT)})  # fmt: skip
@@ -355,7 +399,15 @@ def test_a_wrong_call_is_one_sentence_and_a_remedy(words: list[str], said: str, 
 
 
 def test_results_go_to_the_current_folder_unless_told(model: Path, sources: Path, tmp_path: Path):
-    done = without(BLOCKED, "predict", sources / "red.png", "--onnx", model, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = without(
+        BLOCKED,
+        "predict",
+        sources / "red.png",
+        "--onnx",
+        model,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0 and "1 picture: 1 red" in done.stdout, done.stderr
     assert len(table(tmp_path / "predictions")) == 1
 
@@ -364,8 +416,14 @@ def test_results_go_to_the_current_folder_unless_told(model: Path, sources: Path
 
 
 def test_commands_that_need_more_say_so(model: Path, sources: Path, tmp_path: Path):
-    (tmp_path / "run.json").write_text(json.dumps({"recipe": "match", "options": {}, "set_by": {}, "steps": {}}))
-    for words in (["train", "--run", tmp_path], ["run", "match", sources, "--to", tmp_path / "new"], ["report", "--run", tmp_path]):
+    (tmp_path / "run.json").write_text(
+        json.dumps({"recipe": "oneclass-from-scratch", "options": {}, "set_by": {}, "steps": {}})
+    )
+    for words in (
+        ["train", "--run", tmp_path],
+        ["run", "oneclass-from-scratch", sources, "--to", tmp_path / "new"],
+        ["report", "--run", tmp_path],
+    ):
         done = without(BLOCKED, *words)
         assert done.returncode == 1
         assert re.fullmatch(

@@ -14,32 +14,40 @@ from winnow.check import obvious
 from winnow.detect.combine import Combined, Surprise
 from winnow.detect.scorer import ROWS, Scorer, folds_of, held_out
 from winnow.detect.scorers import SCORERS, Gaussian, Neighbours, Relative, make_scorer
+from winnow.embeddings import Embeddings
 from winnow.errors import DataError, OptionError, WinnowError
-from winnow.learn.encodings import Encodings
 from winnow.options import DetectOptions
 
-NORMAL, NEW, FOREIGN = obvious(200, 0, False), obvious(50, 1, False), obvious(50, 2, True)
+NORMAL, NEW, ANOMALOUS = obvious(200, 0, False), obvious(50, 1, False), obvious(50, 2, True)
 CODES = ("gaussian", "directions", "relative", "neighbours", "cosine", "combined")
 
 
-def with_seen(seen: np.ndarray, **changes: np.ndarray) -> Encodings:
+def with_seen(seen: np.ndarray, **changes: np.ndarray) -> Embeddings:
     """NORMAL with some rows seen in training, and some measures changed."""
-    return Encodings.of(NORMAL.codes, measures={**NORMAL.measures, **changes}, seen=seen)
+    return Embeddings.of(NORMAL.vectors, losses={**NORMAL.losses, **changes}, seen=seen)
 
 
 def test_importing_detect_imports_no_torch() -> None:
-    modules = ("detect.scorers", "detect.detector", "detect.combine", "detect.threshold", "detect.segments", "report.measures", "check")
+    modules = (
+        "detect.scorers",
+        "detect.detector",
+        "detect.combine",
+        "detect.threshold",
+        "detect.segments",
+        "report.measures",
+        "check",
+    )
     program = "import sys\n" + "".join(f"import winnow.{name}\n" for name in modules)
     program += "print([name for name in ('torch', 'torchvision', 'timm', 'av') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["reconstruction", "worst", "latent"])
+@pytest.mark.parametrize("name", ["reconstruction", "top_error", "latent"])
 def test_measures_are_read_as_logarithms(name: str) -> None:
     scores = make_scorer(name).fit(NORMAL).score(NEW)
-    assert scores == pytest.approx([np.log(value) for value in NEW.measures[name]])
-    zero = Encodings.of(NEW.codes, measures={name: np.zeros(len(NEW))})
+    assert scores == pytest.approx([np.log(value) for value in NEW.losses[name]])
+    zero = Embeddings.of(NEW.vectors, losses={name: np.zeros(len(NEW))})
     assert np.isfinite(make_scorer(name).fit(NORMAL).score(zero)).all()
 
 
@@ -48,29 +56,29 @@ def test_both_adds_standardised_losses_of_held_out_normals() -> None:
     scorer = make_scorer("both").fit(with_seen(seen))
     expected = np.zeros(len(NEW))
     for name in ("reconstruction", "latent"):
-        logs = np.log(NORMAL.measures[name][~seen])
-        expected += (np.log(NEW.measures[name]) - logs.mean()) / logs.std()
+        logs = np.log(NORMAL.losses[name][~seen])
+        expected += (np.log(NEW.losses[name]) - logs.mean()) / logs.std()
     assert scorer.score(NEW) == pytest.approx(expected)
 
 
 def test_complexity_is_the_residual_of_a_regression_on_held_out_normals() -> None:
     seen = np.arange(200) < 150
-    error = np.where(seen, 1e-6, NORMAL.measures["reconstruction"])
+    error = np.where(seen, 1e-6, NORMAL.losses["reconstruction"])
     scorer = make_scorer("complexity").fit(with_seen(seen, reconstruction=error))
-    logs = [np.log(NORMAL.measures[name][~seen]) for name in ("variance", "reconstruction")]
+    logs = [np.log(NORMAL.losses[name][~seen]) for name in ("variance", "reconstruction")]
     slope, intercept = np.polyfit(*logs, 1)
-    expected = np.log(NEW.measures["reconstruction"]) - slope * np.log(NEW.measures["variance"]) - intercept
+    expected = np.log(NEW.losses["reconstruction"]) - slope * np.log(NEW.losses["variance"]) - intercept
     assert scorer.score(NEW) == pytest.approx(expected)
     flat = make_scorer("complexity").fit(with_seen(seen, variance=np.full(200, 0.05)))
     assert flat.slopes.tolist() == [0]
 
 
 def test_complexity_sees_through_simple_pictures() -> None:
-    """Foreign pictures that are simple have the error of normal ones; only given their variance it is too large."""
+    """Anomalous pictures that are simple have the error of normal ones; only given their variance it is too large."""
     rng = np.random.default_rng(0)
     variance = np.exp(rng.normal(size=600)) * np.repeat([1.0, 0.05], 300)
     error = 0.1 * variance * np.exp(0.3 * rng.normal(size=600)) * np.repeat([1.0, 15.0], 300)
-    pictures = Encodings.of(np.zeros((600, 2)), measures={"reconstruction": error, "variance": variance})
+    pictures = Embeddings.of(np.zeros((600, 2)), losses={"reconstruction": error, "variance": variance})
     chances = {}
     for name in ("reconstruction", "complexity"):
         scores = make_scorer(name).fit(pictures[:200]).score(pictures[200:])
@@ -80,8 +88,8 @@ def test_complexity_sees_through_simple_pictures() -> None:
 
 
 def test_expected_is_the_residual_of_two() -> None:
-    logs = {name: np.log(values) for name, values in NORMAL.measures.items()}
-    new = {name: np.log(values) for name, values in NEW.measures.items()}
+    logs = {name: np.log(values) for name, values in NORMAL.losses.items()}
+    new = {name: np.log(values) for name, values in NEW.losses.items()}
     design = np.stack([logs["background"], logs["variance"], np.ones(200)], axis=1)
     slopes = np.linalg.lstsq(design, logs["reconstruction"], rcond=None)[0]
     expected = new["reconstruction"] - np.stack([new["background"], new["variance"], np.ones(50)], axis=1) @ slopes
@@ -89,32 +97,34 @@ def test_expected_is_the_residual_of_two() -> None:
 
 
 def test_unexplained_is_the_log_share_of_variance() -> None:
-    expected = np.log(NEW.measures["reconstruction"] / NEW.measures["variance"])
+    expected = np.log(NEW.losses["reconstruction"] / NEW.losses["variance"])
     assert make_scorer("unexplained").fit(NORMAL).score(NEW) == pytest.approx(expected)
 
 
 def test_background_is_the_log_ratio_of_errors() -> None:
-    expected = np.log(NEW.measures["reconstruction"] / NEW.measures["background"])
+    expected = np.log(NEW.losses["reconstruction"] / NEW.losses["background"])
     assert make_scorer("background").fit(NORMAL).score(NEW) == pytest.approx(expected)
 
 
 def test_gradient_is_two_sided() -> None:
     scorer = make_scorer("gradient").fit(NORMAL)
-    centre = np.exp(np.log(NORMAL.measures["gradient"]).mean())
-    probe = Encodings.of(np.zeros((3, 8)), measures={"gradient": centre * np.array([1.0, 4.0, 0.25])})
+    centre = np.exp(np.log(NORMAL.losses["gradient"]).mean())
+    probe = Embeddings.of(np.zeros((3, 8)), losses={"gradient": centre * np.array([1.0, 4.0, 0.25])})
     assert scorer.score(probe) == pytest.approx([0, np.log(4), np.log(4)], abs=1e-9)
 
 
 def test_gaussian_is_the_shrunk_mahalanobis_distance() -> None:
-    assert Gaussian().fit(NORMAL).score(NEW) == pytest.approx(LedoitWolf().fit(NORMAL.codes).mahalanobis(NEW.codes), rel=1e-4)
+    assert Gaussian().fit(NORMAL).score(NEW) == pytest.approx(
+        LedoitWolf().fit(NORMAL.vectors).mahalanobis(NEW.vectors), rel=1e-4
+    )
 
 
 def test_relative_subtracts_the_background() -> None:
     background = np.random.default_rng(4).normal(size=(300, 8)) * 3
     expected = Gaussian().fit(NORMAL).score(NEW) - Gaussian().fit(background).score(NEW)
     assert Relative(background=background).fit(NORMAL).score(NEW) == pytest.approx(expected)
-    assert (Relative().fit(NORMAL).score(np.concatenate([NEW.codes, FOREIGN.codes])) >= 0).all()
-    with pytest.raises(DataError, match="background codes"):
+    assert (Relative().fit(NORMAL).score(np.concatenate([NEW.vectors, ANOMALOUS.vectors])) >= 0).all()
+    with pytest.raises(DataError, match="background embeddings"):
         Relative(background=background[:, :3]).fit(NORMAL)
 
 
@@ -133,16 +143,16 @@ def test_neighbours_against_brute_force() -> None:
 def test_cosine_and_directions_do_not_see_lengths() -> None:
     lengths = np.random.default_rng(12).uniform(0.1, 10, (200, 1))
     for name, plain in {"cosine": "neighbours", "directions": "gaussian"}.items():
-        scorer = make_scorer(name).fit(NORMAL.codes * lengths)
-        assert scorer.score(NEW.codes) == pytest.approx(scorer.score(7 * NEW.codes), rel=1e-3)
-        units = [codes / np.linalg.norm(codes, axis=1, keepdims=True) for codes in (NORMAL.codes, NEW.codes)]
-        assert scorer.score(NEW.codes) == pytest.approx(make_scorer(plain).fit(units[0]).score(units[1]), rel=1e-3)
+        scorer = make_scorer(name).fit(NORMAL.vectors * lengths)
+        assert scorer.score(NEW.vectors) == pytest.approx(scorer.score(7 * NEW.vectors), rel=1e-3)
+        units = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (NORMAL.vectors, NEW.vectors)]
+        assert scorer.score(NEW.vectors) == pytest.approx(make_scorer(plain).fit(units[0]).score(units[1]), rel=1e-3)
         assert np.isfinite(scorer.score(np.zeros((2, 8)))).all()
 
 
 def test_neighbours_of_duplicates_are_at_distance_zero() -> None:
-    codes = np.repeat(np.random.default_rng(6).normal(size=(4, 6)) + 100, 10, axis=0)
-    assert Neighbours(5).fit(codes).score(codes).tolist() == [0.0] * 40
+    vectors = np.repeat(np.random.default_rng(6).normal(size=(4, 6)) + 100, 10, axis=0)
+    assert Neighbours(5).fit(vectors).score(vectors).tolist() == [0.0] * 40
 
 
 @pytest.mark.parametrize("name", CODES)
@@ -163,7 +173,7 @@ def test_more_dimensions_than_pictures(name: str) -> None:
 
 def test_huge_values_stay_finite() -> None:
     for name in CODES:
-        scores = make_scorer(name).fit(NORMAL.codes * 1e6).score(FOREIGN.codes * 1e9)
+        scores = make_scorer(name).fit(NORMAL.vectors * 1e6).score(ANOMALOUS.vectors * 1e9)
         assert np.isfinite(scores).all()
 
 
@@ -178,21 +188,21 @@ def test_bad_input_is_refused_by_name(name: str) -> None:
         scorer.fit(NORMAL[:0])
     scorer.fit(NORMAL)
     with pytest.raises(DataError, match=f"7 dimensions; the scorer '{name}' was fitted on 8"):
-        scorer.score(Encodings.of(NEW.codes[:, :7], measures=NEW.measures))
+        scorer.score(Embeddings.of(NEW.vectors[:, :7], losses=NEW.losses))
     assert scorer.score(NEW[:0]).shape == (0,)
     for needed in scorer.needs:
-        lacking = Encodings.of(NORMAL.codes, measures={key: v for key, v in NORMAL.measures.items() if key != needed})
+        lacking = Embeddings.of(NORMAL.vectors, losses={key: v for key, v in NORMAL.losses.items() if key != needed})
         with pytest.raises(DataError, match=f"'{name}' needs '{needed}'") as caught:
             make_scorer(name).fit(lacking)
         assert caught.value.remedy
-        spoilt = {**NORMAL.measures, needed: np.full(200, np.nan)}
+        spoilt = {**NORMAL.losses, needed: np.full(200, np.nan)}
         with pytest.raises(DataError, match=f"'{needed}' holds 200 values that are not finite"):
-            make_scorer(name).fit(Encodings.of(NORMAL.codes, measures=spoilt))
+            make_scorer(name).fit(Embeddings.of(NORMAL.vectors, losses=spoilt))
     if scorer.reads_codes:
-        codes = NORMAL.codes.copy()
-        codes[2, 1] = np.inf
+        vectors = NORMAL.vectors.copy()
+        vectors[2, 1] = np.inf
         with pytest.raises(DataError, match="'codes' holds 1 values"):
-            make_scorer(name).fit(codes)
+            make_scorer(name).fit(vectors)
     with pytest.raises(DataError, match="shape"):
         make_scorer(name).fit(np.zeros(5))
 
@@ -203,12 +213,16 @@ def test_unknown_and_own_scorers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "'neighbours'" in str(caught.value)
     (tmp_path / "mine_scorer.py").write_text(
         "from winnow.detect.scorer import Scorer\n"
-        "class Mine(Scorer):\n    def _fit(self, normal): pass\n    def _score(self, e): return e.codes[:, 0]\n"
-        "class Other: pass\n")
+        "class Mine(Scorer):\n    def _fit(self, normal): pass\n    def _score(self, e): return e.vectors[:, 0]\n"
+        "class Other: pass\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
-    assert make_scorer("mine_scorer:Mine").fit(NORMAL).score(NEW).tolist() == NEW.codes[:, 0].tolist()
-    for wrong, words in {"mine_scorer:Other": "not a class of", "mine_scorer:Absent": "cannot be imported",
-                         "no_such_module:X": "cannot be imported"}.items():
+    assert make_scorer("mine_scorer:Mine").fit(NORMAL).score(NEW).tolist() == NEW.vectors[:, 0].tolist()
+    for wrong, words in {
+        "mine_scorer:Other": "not a class of",
+        "mine_scorer:Absent": "cannot be imported",
+        "no_such_module:X": "cannot be imported",
+    }.items():
         with pytest.raises(OptionError, match=words):
             make_scorer(wrong)
 
@@ -216,15 +230,15 @@ def test_unknown_and_own_scorers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_held_out_rows_and_folds_keep_groups_whole() -> None:
     groups = np.repeat([f"v{i}" for i in range(20)], 10)
     seen = np.arange(200) < 100
-    encodings = Encodings.of(NORMAL.codes, groups=groups, seen=seen)
-    assert len(held_out(encodings)) == 100
-    assert len(held_out(Encodings.of(NORMAL.codes, seen=np.ones(200, bool)))) == 200
-    fold = folds_of(encodings, 5)
+    embeddings = Embeddings.of(NORMAL.vectors, groups=groups, seen=seen)
+    assert len(held_out(embeddings)) == 100
+    assert len(held_out(Embeddings.of(NORMAL.vectors, seen=np.ones(200, bool)))) == 200
+    fold = folds_of(embeddings, 5)
     assert (fold[seen] == -1).all()
     assert set(fold[~seen]) == set(range(5))
     for group in np.unique(groups):
         assert len(set(fold[groups == group])) == 1
-    assert set(folds_of(Encodings.of(NORMAL.codes, groups=groups, seen=np.ones(200, bool)), 5)) == set(range(5))
+    assert set(folds_of(Embeddings.of(NORMAL.vectors, groups=groups, seen=np.ones(200, bool)), 5)) == set(range(5))
 
 
 @pytest.mark.parametrize("name", ["neighbours", "gaussian", "complexity"])
@@ -242,14 +256,14 @@ def test_held_out_scores_are_those_of_a_scorer_fitted_without_the_fold(name: str
 
 
 def test_many_normals_are_sampled_with_a_fixed_seed() -> None:
-    codes = np.random.default_rng(8).normal(size=(ROWS + 5000, 2)).astype(np.float32)
-    encodings = Encodings.of(codes)
+    vectors = np.random.default_rng(8).normal(size=(ROWS + 5000, 2)).astype(np.float32)
+    embeddings = Embeddings.of(vectors)
     one, other = Neighbours(), Neighbours()
-    fold = np.arange(len(codes)) % 2
-    scores = one.fit_held_out(encodings, fold)
+    fold = np.arange(len(vectors)) % 2
+    scores = one.fit_held_out(embeddings, fold)
     assert len(one.bank) == ROWS
     assert int((~np.isnan(scores)).sum()) == ROWS
-    assert one.score(codes[:50]).tolist() == other.fit(encodings).score(codes[:50]).tolist()
+    assert one.score(vectors[:50]).tolist() == other.fit(embeddings).score(vectors[:50]).tolist()
 
 
 def test_surprise_is_minus_log_p_and_goes_on_growing() -> None:
@@ -287,10 +301,10 @@ def test_surprise_of_equal_scores_is_finite() -> None:
 def test_combined_takes_what_the_encodings_have() -> None:
     everything = Combined().fit(NORMAL)
     assert set(everything.fitted) == {"unexplained", "complexity", "expected", "cosine", "neighbours"}
-    assert set(Combined().fit(NORMAL.codes).fitted) == {"neighbours", "directions"}
-    some = Encodings.of(NORMAL.codes, measures={name: NORMAL.measures[name] for name in ("reconstruction", "variance")})
+    assert set(Combined().fit(NORMAL.vectors).fitted) == {"neighbours", "directions"}
+    some = Embeddings.of(NORMAL.vectors, losses={name: NORMAL.losses[name] for name in ("reconstruction", "variance")})
     assert set(Combined().fit(some).fitted) == {"unexplained", "complexity", "cosine", "neighbours"}
-    alone = Encodings.of(NORMAL.codes, measures={"reconstruction": NORMAL.measures["reconstruction"]})
+    alone = Embeddings.of(NORMAL.vectors, losses={"reconstruction": NORMAL.losses["reconstruction"]})
     assert set(Combined().fit(alone).fitted) == {"reconstruction", "neighbours"}
     chosen = Combined(("gaussian", "latent")).fit(NORMAL)
     assert list(chosen.fitted) == ["gaussian", "latent"]
@@ -299,18 +313,20 @@ def test_combined_takes_what_the_encodings_have() -> None:
     with pytest.raises(OptionError, match="component of another"):
         Combined(("combined",))
     with pytest.raises(WinnowError, match="latent"):
-        Combined(("latent",)).fit(NORMAL.codes)
+        Combined(("latent",)).fit(NORMAL.vectors)
 
 
 def test_one_component_that_sees_it_is_enough() -> None:
-    """Foreign in the codes alone, or in the error alone: the combination sees both, each single scorer one."""
-    new = NEW.measures
-    in_codes = Encodings.of(FOREIGN.codes, measures=new)
-    in_error = Encodings.of(NEW.codes, measures={**new, "reconstruction": 20 * new["reconstruction"], "worst": 20 * new["worst"]})
+    """Anomalous in the embeddings alone, or in the error alone: the combination sees both, each single scorer one."""
+    new = NEW.losses
+    in_vectors = Embeddings.of(ANOMALOUS.vectors, losses=new)
+    in_error = Embeddings.of(
+        NEW.vectors, losses={**new, "reconstruction": 20 * new["reconstruction"], "top_error": 20 * new["top_error"]}
+    )
     scorer = Combined().fit(NORMAL)
     usual = np.sort(scorer.score(obvious(500, 11, False)))
-    for foreign in (in_codes, in_error):
-        assert (np.searchsorted(usual, scorer.score(foreign)) / 500).mean() > 0.98
+    for anomalous in (in_vectors, in_error):
+        assert (np.searchsorted(usual, scorer.score(anomalous)) / 500).mean() > 0.98
 
 
 def test_every_scorer_has_its_name_and_a_docstring() -> None:
@@ -323,19 +339,35 @@ def test_every_scorer_has_its_name_and_a_docstring() -> None:
 @pytest.mark.parametrize("name", sorted(SCORERS))
 def test_a_scorer_reads_no_measure_that_it_does_not_name(name: str) -> None:
     rng = np.random.default_rng(0)
-    every = ("reconstruction", "linear", "background", "texture", "peak", "worst", "latent", "variance", "gradient")
-    known, new = (Encodings.of(rng.normal(size=(n, 3)), measures={key: np.exp(rng.normal(size=n)) for key in every}) for n in (60, 20))
+    every = (
+        "reconstruction",
+        "linear",
+        "background",
+        "texture",
+        "top_local_error",
+        "top_error",
+        "latent",
+        "variance",
+        "gradient",
+    )
+    known, new = (
+        Embeddings.of(rng.normal(size=(n, 3)), losses={key: np.exp(rng.normal(size=n)) for key in every})
+        for n in (60, 20)
+    )
     scorer = make_scorer(name).fit(known)
-    named = Encodings.of(new.codes, measures={key: new.measures[key] for key in scorer.reads()})
+    named = Embeddings.of(new.vectors, losses={key: new.losses[key] for key in scorer.reads()})
     np.testing.assert_array_equal(scorer.score(named), scorer.score(new))
 
 
 def test_places_joins_the_network_s_peak_and_the_texture_s():
     rng = np.random.default_rng(0)
 
-    def made(n, peak, texture):
-        measures = {"peak": np.exp(rng.normal(peak, 1, n)), "texture": np.exp(rng.normal(texture, 1, n))}
-        return Encodings.of(rng.normal(size=(n, 3)), measures=measures)
+    def made(n, top_local_error, texture):
+        losses = {
+            "top_local_error": np.exp(rng.normal(top_local_error, 1, n)),
+            "texture": np.exp(rng.normal(texture, 1, n)),
+        }
+        return Embeddings.of(rng.normal(size=(n, 3)), losses=losses)
 
     scorer = make_scorer("places").fit(made(400, 0, 0))
     normal, one, other, both = (scorer.score(made(400, *by)).mean() for by in ((0, 0), (2, 0), (0, 2), (2, 2)))
@@ -343,6 +375,6 @@ def test_places_joins_the_network_s_peak_and_the_texture_s():
     again = SCORERS["places"].from_state(scorer.state())
     new = made(5, 1, 1)
     np.testing.assert_array_equal(again.score(new), scorer.score(new))
-    bare = Encodings.of(new.codes, measures={"peak": new.measures["peak"]})
+    bare = Embeddings.of(new.vectors, losses={"top_local_error": new.losses["top_local_error"]})
     with pytest.raises(DataError, match=r"(?s)needs 'texture'.*--patches"):
         scorer.score(bare)

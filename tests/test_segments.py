@@ -16,14 +16,16 @@ from winnow.detect.segments import Segment, ffconcat, segments, smoothed
 from winnow.errors import DataError, InputError, OptionError
 
 
-def slow_segments(times, scores, p_values, false_alarms, smooth, min_length, hysteresis):
+def slow_segments(times, scores, p_values, false_alarm_rate, smooth, min_length, hysteresis):
     """The same definition, frame by frame and segment by segment."""
     frames = sorted(zip(times, scores, p_values, strict=True), key=lambda frame: frame[0])
     middle = [statistics.median(q for u, _, q in frames if abs(u - t) <= smooth / 2 + 1e-9) for t, _, _ in frames]
-    states, foreign = [], False
+    states, anomalous = [], False
     for p in middle:
-        foreign = p <= max(false_alarms, min(0.5, hysteresis * false_alarms)) if foreign else p <= false_alarms
-        states.append(foreign)
+        anomalous = (
+            p <= max(false_alarm_rate, min(0.5, hysteresis * false_alarm_rate)) if anomalous else p <= false_alarm_rate
+        )
+        states.append(anomalous)
     gaps = [b[0] - a[0] for a, b in pairwise(frames)]
     ends = [frame[0] for frame in frames[1:]] + [frames[-1][0] + ((statistics.median(gaps) if gaps else 0) or 1.0)]
     runs = []
@@ -54,8 +56,12 @@ def test_against_the_slow_version(seed: int) -> None:
     times = rng.permutation(np.cumsum(rng.choice([0.25, 0.5, 1.0, 1.0, 3.0], n)))
     p = rng.choice([0.001, 0.02, 0.05, 0.1, 0.3, 0.9], n)
     scores = rng.normal(size=n)
-    options = {"false_alarms": float(rng.choice([0.02, 0.05, 0.3])), "smooth": float(rng.choice([0, 1, 2.5])),
-               "min_length": float(rng.choice([0, 1, 4])), "hysteresis": float(rng.choice([1, 3]))}
+    options = {
+        "false_alarm_rate": float(rng.choice([0.02, 0.05, 0.3])),
+        "smooth": float(rng.choice([0, 1, 2.5])),
+        "min_length": float(rng.choice([0, 1, 4])),
+        "hysteresis": float(rng.choice([1, 3])),
+    }
     assert segments(times, scores, p, **options) == slow_segments(times, scores, p, **options)
 
 
@@ -63,7 +69,7 @@ def test_a_break_in_a_match() -> None:
     times = np.arange(60.0)
     p = np.where((times >= 20) & (times < 40), 0.001, 0.5)
     p[[5, 30]] = 0.001, 0.5  # one frame wrong on either side
-    found = segments(times, -np.log(p), p, false_alarms=0.01)
+    found = segments(times, -np.log(p), p, false_alarm_rate=0.01)
     assert [(part.start, part.end, part.belongs) for part in found] == [(0, 20, True), (20, 40, False), (40, 60, True)]
     assert found[1].score > found[0].score
 
@@ -71,9 +77,9 @@ def test_a_break_in_a_match() -> None:
 def test_every_option_changes_something() -> None:
     rng = np.random.default_rng(0)
     times, p = np.arange(200) * 0.5, rng.uniform(0.001, 0.2, 200)
-    usual = {"false_alarms": 0.05, "smooth": 0.0, "min_length": 0.0, "hysteresis": 1.0}
+    usual = {"false_alarm_rate": 0.05, "smooth": 0.0, "min_length": 0.0, "hysteresis": 1.0}
     plain = segments(times, p, p, **usual)
-    for name, value in {"false_alarms": 0.1, "smooth": 3.0, "min_length": 2.0, "hysteresis": 3.0}.items():
+    for name, value in {"false_alarm_rate": 0.1, "smooth": 3.0, "min_length": 2.0, "hysteresis": 3.0}.items():
         assert segments(times, p, p, **{**usual, name: value}) != plain
     assert segments([4.0], [1.0], [0.5], step=2.0) == [Segment(4.0, 6.0, True, 1.0)]
 
@@ -81,7 +87,7 @@ def test_every_option_changes_something() -> None:
 def test_segments_tile_the_video_and_alternate() -> None:
     rng = np.random.default_rng(1)
     times = np.cumsum(rng.uniform(0.1, 2, 500))
-    found = segments(times, rng.normal(size=500), rng.uniform(0, 0.1, 500), false_alarms=0.04, min_length=1.5)
+    found = segments(times, rng.normal(size=500), rng.uniform(0, 0.1, 500), false_alarm_rate=0.04, min_length=1.5)
     assert found[0].start == times[0]
     assert found[-1].end == pytest.approx(times[-1] + np.median(np.diff(times)))
     for one, other in pairwise(found):
@@ -111,7 +117,13 @@ def test_bad_input_is_refused() -> None:
             segments(spoilt, [1.0], [0.5])
         with pytest.raises(DataError, match="not finite"):
             segments([1.0], [1.0], spoilt)
-    for name, value in {"false_alarms": 0, "smooth": -1, "min_length": np.nan, "hysteresis": 0.5, "step": 0}.items():
+    for name, value in {
+        "false_alarm_rate": 0,
+        "smooth": -1,
+        "min_length": np.nan,
+        "hysteresis": 0.5,
+        "step": 0,
+    }.items():
         with pytest.raises(OptionError, match=name):
             segments([1.0], [1.0], [0.5], **{name: value})
 
@@ -120,15 +132,27 @@ PARTS = [Segment(0, 2, True, 0.0), Segment(2, 4, False, 1.0), Segment(4, 5, True
 
 
 def test_cut_list_names_the_parts_that_belong() -> None:
-    assert ffconcat("a b.mp4", PARTS) == ("ffconcat version 1.0\nfile './a b.mp4'\ninpoint 0.000000\noutpoint 2.000000\n"
-                                          "file './a b.mp4'\ninpoint 4.000000\noutpoint 5.000000\n")
+    assert ffconcat("a b.mp4", PARTS) == (
+        "ffconcat version 1.0\nfile './a b.mp4'\ninpoint 0.000000\noutpoint 2.000000\n"
+        "file './a b.mp4'\ninpoint 4.000000\noutpoint 5.000000\n"
+    )
     assert ffconcat("x.mp4", PARTS[1:2]) == "ffconcat version 1.0\n"
     with pytest.raises(InputError, match="line break"):
         ffconcat("a\nb.mp4", PARTS)
 
 
-@pytest.mark.parametrize("name", ["plain.mp4", "it's 'quoted'.mp4", "two  spaces .mp4", "Fußball 試合.mp4", "a:b.mp4",
-                                  "back\\slash.mp4", "#hash;semi.mp4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain.mp4",
+        "it's 'quoted'.mp4",
+        "two  spaces .mp4",
+        "Fußball 試合.mp4",
+        "a:b.mp4",
+        "back\\slash.mp4",
+        "#hash;semi.mp4",
+    ],
+)
 @pytest.mark.parametrize("absolute", [True, False])
 def test_ffmpeg_cuts_by_the_list(tmp_path: Path, name: str, absolute: bool) -> None:
     if not shutil.which("ffmpeg") or not shutil.which("ffprobe"):
@@ -138,8 +162,24 @@ def test_ffmpeg_cuts_by_the_list(tmp_path: Path, name: str, absolute: bool) -> N
     subprocess.run([*made, f"file:{video}"], check=True, timeout=60)
     cut = tmp_path / "cut.ffconcat"
     cut.write_text(ffconcat(video if absolute else name, PARTS), encoding="utf-8")
-    subprocess.run(["ffmpeg", "-v", "error", "-safe", "0", "-f", "concat", "-i", str(cut), "-c", "copy",
-                    str(tmp_path / "out.mp4")], check=True, timeout=60)
+    subprocess.run(
+        [
+            "ffmpeg",
+            "-v",
+            "error",
+            "-safe",
+            "0",
+            "-f",
+            "concat",
+            "-i",
+            str(cut),
+            "-c",
+            "copy",
+            str(tmp_path / "out.mp4"),
+        ],
+        check=True,
+        timeout=60,
+    )
     count = ["ffprobe", "-v", "error", "-count_frames", "-show_entries", "stream=nb_read_frames", "-of", "json"]
     shown = subprocess.run([*count, str(tmp_path / "out.mp4")], check=True, timeout=60, capture_output=True)
     assert abs(int(json.loads(shown.stdout)["streams"][0]["nb_read_frames"]) - 30) <= 2

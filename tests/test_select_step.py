@@ -14,22 +14,30 @@ import pytest
 from PIL import Image
 
 import winnow
-from winnow.data.pool import Pool
 from winnow.errors import Damaged, DataError, InputError, OptionError, RunError
 from winnow.files import sha256
 from winnow.label.store import Event
-from winnow.report.choice import choice_map, flat_map, in_proportion
+from winnow.pool.pool import Pool
+from winnow.report.selection import choice_map, flat_map, in_proportion
 from winnow.select.choose import AT_RANDOM, OF_CLUSTER
 from winnow.show import select as told
 from winnow.steps import select as step_file
 from winnow.steps.label import catalogue_of, open_store
-from winnow.steps.report_selection import selection_sections
-from winnow.steps.select import BEFORE, COLUMNS, ODD_COLUMNS
+from winnow.steps.report.selection import selection_sections
+from winnow.steps.select import BEFORE, COLUMNS, OUTLIER_COLUMNS
 
 import videos
 from conftest import blocks, stripes, winnow_command, write_pictures
 
-TINY = {"size": (32, 32), "width": 4, "latent": 4, "iterations": 30, "batch": 8, "check_every": 10, "precision": "float32"}
+TINY = {
+    "size": (32, 32),
+    "width": 4,
+    "latent": 4,
+    "iterations": 30,
+    "batch_size": 8,
+    "check_every": 10,
+    "precision": "float32",
+}
 
 
 def trained(folder: Path, source: Path, **options: object) -> Path:
@@ -49,9 +57,10 @@ def film_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scenes = [stripes(rng, 64) for _ in range(20)]
     noise = np.random.default_rng(1)
     frames = [
-        (scenes[number // 12] + noise.normal(0, 6, scenes[0].shape)).clip(0, 255).astype(np.uint8) for number in range(240)
+        (scenes[number // 12] + noise.normal(0, 6, scenes[0].shape)).clip(0, 255).astype(np.uint8)
+        for number in range(240)
     ]
-    videos.write(folder / "film.mp4", frames, rate=4)
+    videos.write(folder / "film.mp4", frames, lr=4)
     return trained(folder / "run", folder / "film.mp4", every=0.5)
 
 
@@ -93,7 +102,7 @@ def ids_of(run: winnow.Run, name: str = "selection.csv") -> list[str]:
 
 
 def test_the_list_and_what_lies_beside_it(run: winnow.Run):
-    result = run.select(12, near=0)
+    result = run.select(12, duplicate_distance=0)
     rows = rows_of(run)
     assert list(rows[0]) == list(COLUMNS)
     assert [row["rank"] for row in rows] == [str(rank) for rank in range(1, 13)]
@@ -113,7 +122,7 @@ def test_the_manifest_says_what_makes_the_choice_repeatable(run: winnow.Run):
     run.select(12, method="kmeans")
     made = json.loads((run.folder.path / "selection.json").read_text())
     assert made["seed"] == run.folder.options.train.seed and made["winnow"] == winnow.__version__
-    assert made["codes_sha256"] == sha256(run.folder.folder("encode") / "codes.npy")
+    assert made["vectors_sha256"] == sha256(run.folder.folder("encode") / "vectors.npy")
     assert made["sha256"] == sha256(run.folder.path / "selection.csv")
     assert made["versions"]["numpy"] == np.__version__ and "faiss-cpu" in made["versions"]
     assert made["options"]["method"] == "kmeans" and "writing" not in made
@@ -124,7 +133,7 @@ def test_the_same_options_give_the_same_list(run: winnow.Run, finished_run: Path
     other = copied(finished_run, tmp_path / "other")
     for each in (run, other):
         each.select(12, method="kmeans", random_share=0.3)
-    for name in ("selection.csv", "odd.csv", "selection.png", "selection-map.png"):
+    for name in ("selection.csv", "outliers.csv", "selection.png", "selection-map.png"):
         assert (run.folder.path / name).read_bytes() == (other.folder.path / name).read_bytes(), name
 
 
@@ -133,17 +142,17 @@ OPTIONS: dict[str, tuple[object, dict[str, object]]] = {
     "pick": ("random", {"method": "kmeans"}),
     "per_group": (2, {}),
     "random_share": (0.5, {}),
-    "near": (0.05, {}),
-    "odd": (0.5, {}),
+    "duplicates": (0.05, {}),
+    "outliers": (0.5, {}),
 }
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_every_option_changes_the_choice(name: str, run: winnow.Run, finished_run: Path, tmp_path: Path):
-    value, beside = OPTIONS[name]
+    value, auxiliary = OPTIONS[name]
     other = copied(finished_run, tmp_path / "other")
-    run.select(14, **{"near": 0, **beside})
-    result = other.select(14, **{"near": 0, **beside, name: value})
+    run.select(14, **{"duplicates": 0, **auxiliary})
+    result = other.select(14, **{"duplicates": 0, **auxiliary, name: value})
     assert ids_of(run) != ids_of(other)
     if name == "per_group":
         assert max(np.unique([row["group"] for row in rows_of(other)], return_counts=True)[1]) == 2
@@ -151,7 +160,7 @@ def test_every_option_changes_the_choice(name: str, run: winnow.Run, finished_ru
         assert [row["why"] for row in rows_of(other)].count(AT_RANDOM) == 7
     if name == "pick":
         assert rows_of(other)[0]["why"] == OF_CLUSTER != rows_of(run)[0]["why"]
-    if name in ("near", "odd"):
+    if name in ("duplicates", "outliers"):
         assert result["left_out"][name] > run.folder.result("select")["left_out"][name]
 
 
@@ -159,7 +168,10 @@ def test_seconds_of_a_video_change_the_choice(film_run: Path, tmp_path: Path):
     results = {}
     for seconds in (0.0, 1.5):
         run = copied(film_run, tmp_path / str(seconds))
-        results[seconds] = run.select(15, near=0.001, near_seconds=seconds)["left_out"]["near"], ids_of(run)
+        results[seconds] = (
+            run.select(15, duplicate_distance=0.001, duplicate_seconds=seconds)["left_out"]["duplicates"],
+            ids_of(run),
+        )
     assert results[0.0][0] < results[1.5][0]
     assert results[0.0][1] != results[1.5][1]
     assert all(row["time"] for row in rows_of(run)) and rows_of(run)[0]["id"].count("@") == 1
@@ -172,10 +184,10 @@ def test_number_changes_the_choice_and_stays_with_the_run(run: winnow.Run):
     assert run.select()["chosen"] == 9
 
 
-@pytest.mark.parametrize("method", ["herding", "typical", "random"])
+@pytest.mark.parametrize("method", ["herding", "typiclust", "random"])
 def test_more_extends_the_list_byte_for_byte_and_fewer_leaves_it(run: winnow.Run, method: str):
     table = run.folder.path / "selection.csv"
-    run.select(10, method=method, random_share=0.2, per_group=6, near=0.02)
+    run.select(10, method=method, random_share=0.2, per_group=6, duplicate_distance=0.02)
     ten = table.read_bytes()
     result = run.select(25)
     assert (result["chosen"], result["kept"]) == (25, 10)
@@ -198,19 +210,21 @@ def test_resume_leaves_a_finished_choice(run: winnow.Run):
 
 
 def test_a_list_grown_is_the_list_asked_for_at_once(run: winnow.Run, finished_run: Path, tmp_path: Path):
-    run.select(10, near=0)
+    run.select(10, duplicate_distance=0)
     run.select(30)
     at_once = copied(finished_run, tmp_path / "other")
-    at_once.select(30, near=0)
+    at_once.select(30, duplicate_distance=0)
     assert ids_of(run) == ids_of(at_once)
 
 
 def test_other_options_begin_a_new_list_and_say_so(run: winnow.Run):
-    run.select(10, near=0)
+    run.select(10, duplicate_distance=0)
     old = (run.folder.path / "selection.csv").read_bytes()
-    result = run.select(10, method="k-center", near=0.001)
+    result = run.select(10, method="k-center", duplicate_distance=0.001)
     assert result["kept"] == 0
-    assert result["notes"] == [f"A new list: the one before was made with another --method, another --near; it is kept in {BEFORE}."]
+    assert result["notes"] == [
+        f"A new list: the one before was made with another --method, another --duplicate-distance; it is kept in {BEFORE}."
+    ]
     assert result["notes"][0] in told(result, "r")
     assert (run.folder.path / BEFORE).read_bytes() == old
     run.set(seed=3)
@@ -222,9 +236,9 @@ def test_other_options_begin_a_new_list_and_say_so(run: winnow.Run):
 
 def test_a_calibration_of_the_same_scores_keeps_the_list_and_another_scorer_does_not(run: winnow.Run):
     run.select(10)
-    run.calibrate(false_alarms=0.05)
+    run.calibrate(false_alarm_rate=0.05)
     assert run.select(12)["kept"] == 10
-    run.calibrate(scorer="worst")
+    run.calibrate(scorer="top_error")
     assert "another detector" in run.select(12)["notes"][0]
 
 
@@ -237,7 +251,7 @@ def test_codes_that_changed_begin_a_new_list(run: winnow.Run, pictures: Path, tm
     run.train()
     run.encode()
     run.calibrate()
-    assert "other codes" in run.select(12)["notes"][0]
+    assert "other embeddings" in run.select(12)["notes"][0]
 
 
 def test_what_the_run_has_labels_for_is_not_chosen(run: winnow.Run):
@@ -247,16 +261,18 @@ def test_what_the_run_has_labels_for_is_not_chosen(run: winnow.Run):
     with open_store(run.folder) as store:
         store.add_classes("ann", ["a"])
         store.add("ann", [Event(f"e{number}", name, "label", "a") for number, name in enumerate(labelled)], catalogue)
-    result = run.select(20, near=0, odd=0)  # a new list: 24 are left
+    result = run.select(20, duplicate_distance=0, outliers=0)  # a new list: 24 are left
     assert result["left_out"]["labelled"] == 72
     assert not set(ids_of(run)) & set(labelled)
-    with pytest.raises(DataError, match="25 pictures were asked for; 20 are chosen, and only 4 more are not labelled yet") as error:
+    with pytest.raises(
+        DataError, match="25 pictures were asked for; 20 are chosen, and only 4 more are not labelled yet"
+    ) as error:
         run.select(25)
     assert "Ask for 24 or fewer" in str(error.value)
 
 
 def test_labels_given_elsewhere_count_as_labelled(run: winnow.Run, finished_run: Path, tmp_path: Path):
-    run.select(40, near=0, odd=0)
+    run.select(40, duplicate_distance=0, outliers=0)
     rows = rows_of(run)
     by_id, by_path = tmp_path / "by id.csv", tmp_path / "bý path.csv"
     by_id.write_text("id,label\n" + "".join(f'"{row["id"]}",a\n' for row in rows[:10]), encoding="utf-8")
@@ -264,9 +280,14 @@ def test_labels_given_elsewhere_count_as_labelled(run: winnow.Run, finished_run:
     run.import_labels(by_id, classes=["a"])
     run.export_labels(tmp_path / "folders", format="imagefolder")
     folders = tmp_path / "folders"
-    for files, labelled in (([by_id], rows[:10]), ([by_path], rows[10:20]), ([folders], rows[:10]), ([by_id, by_path], rows[:20])):
+    for files, labelled in (
+        ([by_id], rows[:10]),
+        ([by_path], rows[10:20]),
+        ([folders], rows[:10]),
+        ([by_id, by_path], rows[:20]),
+    ):
         other = copied(finished_run, tmp_path / "other")
-        result = other.select(30, also=files, near=0, odd=0)
+        result = other.select(30, also=files, duplicate_distance=0, outliers=0)
         assert result["left_out"]["labelled"] == len(labelled)
         assert not set(ids_of(other)) & {row["id"] for row in labelled}
         shutil.rmtree(tmp_path / "other")
@@ -285,14 +306,14 @@ def test_a_file_of_strangers_is_told(run: winnow.Run, tmp_path: Path):
 
 def test_junk_goes_to_the_odd_lane(junk_run: Path, tmp_path: Path):
     run = copied(junk_run, tmp_path / "run")
-    result = run.select(20, near=0)
-    rows = rows_of(run, "odd.csv")
-    assert list(rows[0]) == list(ODD_COLUMNS)
+    result = run.select(20, duplicate_distance=0)
+    rows = rows_of(run, "outliers.csv")
+    assert list(rows[0]) == list(OUTLIER_COLUMNS)
     junk = [row for row in rows if row["source"].endswith("junk.png")]
     assert len(junk) >= 4 and len(rows) - len(junk) <= 5
-    assert all(row["source"].endswith("junk.png") for row in rows[: len(junk)])  # most foreign first
+    assert all(row["source"].endswith("junk.png") for row in rows[: len(junk)])  # most anomalous first
     assert not [row for row in rows_of(run) if row["source"].endswith("junk.png")]
-    assert result["left_out"]["odd"] == len(rows) and (run.folder.path / "odd.png").exists()
+    assert result["left_out"]["outliers"] == len(rows) and (run.folder.path / "outliers.png").exists()
 
 
 def test_the_odd_and_near_come_last_where_no_others_are_left(junk_run: Path, tmp_path: Path):
@@ -300,25 +321,31 @@ def test_the_odd_and_near_come_last_where_no_others_are_left(junk_run: Path, tmp
     usual = 101 - sum(run.select(10)["left_out"].values())
     result = run.select(101)
     assert result["notes"] == [f"The last {101 - usual} are odd or near-duplicates: no others were left."]
-    assert not set(ids_of(run)[:usual]) & set(ids_of(run, "odd.csv")) and set(ids_of(run, "odd.csv")) <= set(ids_of(run)[usual:])
+    assert not set(ids_of(run)[:usual]) & set(ids_of(run, "outliers.csv")) and set(ids_of(run, "outliers.csv")) <= set(
+        ids_of(run)[usual:]
+    )
     assert len(set(ids_of(run))) == 101
 
 
 def test_random_is_of_all_pictures(junk_run: Path, tmp_path: Path):
     run = copied(junk_run, tmp_path / "run")
     result = run.select(101, method="random")
-    assert result["candidates"] == 101 and result["left_out"] == {"near": 0, "odd": 0, "labelled": 0} and result["notes"] == []
-    assert np.mean([ids_of(run).index(name) for name in ids_of(run, "odd.csv")]) < 95
+    assert (
+        result["candidates"] == 101
+        and result["left_out"] == {"duplicates": 0, "outliers": 0, "labelled": 0}
+        and result["notes"] == []
+    )
+    assert np.mean([ids_of(run).index(name) for name in ids_of(run, "outliers.csv")]) < 95
 
 
 def test_foreign_goes_by_the_one_class_score(junk_run: Path, tmp_path: Path):
     places = {}
-    for method in ("herding", "foreign"):
+    for method in ("herding", "anomalous"):
         run = copied(junk_run, tmp_path / method)
-        run.select(101, method=method, odd=0, near=0)
+        run.select(101, method=method, outliers=0, duplicate_distance=0)
         junk = [place for place, row in enumerate(rows_of(run)) if row["source"].endswith("junk.png")]
         places[method] = np.mean(junk)
-    assert places["foreign"] < places["herding"]
+    assert places["anomalous"] < places["herding"]
 
 
 def killed(run: winnow.Run, writes: int, **options: object) -> bool:
@@ -398,13 +425,15 @@ def test_options_that_are_wrong(run: winnow.Run):
     assert "-n 125" in str(error.value)
     with pytest.raises(DataError, match="200 pictures were asked for; 0 are chosen, and only 96 more"):
         run.select(200)
-    with pytest.raises(DataError, match="9 pictures were asked for; 0 are chosen, and only 8 more fit into --per-group 1"):
+    with pytest.raises(
+        DataError, match="9 pictures were asked for; 0 are chosen, and only 8 more fit into --per-group 1"
+    ):
         run.select(9, per_group=1)
     with pytest.raises(OptionError, match="hearding") as error:
         run.select(9, method="hearding", per_group=0)
     assert "herding" in str(error.value)
     assert not (run.folder.path / "selection.csv").exists()
-    for words in (("-n", "0"), ("-n", "many"), ("--near", "2"), ("--pick", "best")):
+    for words in (("-n", "0"), ("-n", "many"), ("--duplicate-distance", "2"), ("--pick", "best")):
         done = winnow_command("select", "--run", run.folder.path, *words)
         assert done.returncode != 0 and "Traceback" not in done.stderr, done.stderr
 
@@ -418,11 +447,13 @@ def test_a_run_without_a_detector_is_told(run: winnow.Run, tmp_path: Path):
         run.select(5)
 
 
-def test_a_method_of_ones_own_must_be_named_in_the_call(run: winnow.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_method_of_ones_own_must_be_named_in_the_call(
+    run: winnow.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "their_methods.py").write_text(
         "import pathlib\npathlib.Path('ran').touch()\nimport numpy as np\n"
-        "def last(encodings, n, rng, *, start=(), weights=None):\n"
-        "    return np.setdiff1d(np.arange(len(encodings)), start)[::-1][:n]\n"
+        "def last(embeddings, n, rng, *, start=(), weights=None):\n"
+        "    return np.setdiff1d(np.arange(len(embeddings)), start)[::-1][:n]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -441,7 +472,9 @@ def test_run_chooses_and_reports_pictures_of_any_name(tmp_path: Path):
     for number, path in enumerate(sorted((tmp_path / "in").rglob("*.png"))):
         path.rename(path.with_name(f'grüße "{number}", 写真.png'))
     small = ("--size", "32", "32", "--width", "4", "--latent", "4", "--iterations", "20", "--check-every", "10")
-    done = winnow_command("run", "match", tmp_path / "in", "--to", tmp_path / "läuft", "--number", "10", *small)
+    done = winnow_command(
+        "run", "oneclass-from-scratch", tmp_path / "in", "--to", tmp_path / "läuft", "--number", "10", *small
+    )
     assert done.returncode == 0, done.stderr
     assert "Chose 10 pictures" in done.stdout and "winnow label --run" in done.stdout
     run = winnow.Run(tmp_path / "läuft")
@@ -453,12 +486,14 @@ def test_run_chooses_and_reports_pictures_of_any_name(tmp_path: Path):
 def test_the_section_of_the_report(run: winnow.Run):
     assert selection_sections(run.folder) == []
     result = run.select(12)
-    section, = selection_sections(run.folder)
+    (section,) = selection_sections(run.folder)
     assert [figure.title[:9] for figure in section.figures][:2] == ["The first", "Where the"]
-    assert section.tables[0].rows == [(kind, *counts, f"{counts[1] / counts[0]:.1%}") for kind, counts in result["kinds"].items()]
+    assert section.tables[0].rows == [
+        (kind, *counts, f"{counts[1] / counts[0]:.1%}") for kind, counts in result["kinds"].items()
+    ]
     assert "12 pictures of" in section.text[0] and "last changed" not in " ".join(section.text)
     assert section.commands[0].startswith("winnow label --run run")
-    run.set(near=0.3)
+    run.set(duplicate_distance=0.3)
     assert "last changed" in selection_sections(run.folder)[0].text[-1]
 
 
@@ -486,5 +521,5 @@ def test_crops_are_shown_at_their_own_proportions(channels: int):
 
 def test_a_sheet_and_a_map_have_a_limit(run: winnow.Run, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(step_file, "SHEET", 5)
-    run.select(30, near=0)
+    run.select(30, duplicate_distance=0)
     assert Image.open(run.folder.path / "selection.png").size[1] < 700

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from winnow.check import ContractError, check_selector
+from winnow.embeddings import Embeddings, unit
 from winnow.errors import DataError, OptionError
-from winnow.learn.encodings import Encodings, unit
 from winnow.select import herding as herding_file
 from winnow.select import selectors
 from winnow.select.geometry import k_means, nearest, squared_distances, whitened
@@ -22,15 +22,15 @@ RNG = np.random.default_rng
 
 
 def blobs(n: int, kinds: int = 6, d: int = 10, seed: int = 0, spread: float = 0.4) -> np.ndarray:
-    """Codes of a few kinds, some of them rare."""
+    """Embeddings of a few kinds, some of them rare."""
     rng = RNG(seed)
     centres = rng.normal(size=(kinds, d))
     share = np.linspace(1, 0.1, kinds)
     return (centres[rng.choice(kinds, n, p=share / share.sum())] + spread * rng.normal(size=(n, d))).astype(np.float32)
 
 
-def of(points: np.ndarray) -> Encodings:
-    return Encodings.of(points)
+def of(features: np.ndarray) -> Embeddings:
+    return Embeddings.of(features)
 
 
 @pytest.mark.parametrize("name", SELECTORS)
@@ -49,34 +49,36 @@ def test_herding_by_micro_clusters_keeps_the_contract(monkeypatch: pytest.Monkey
         check_selector(herding)
 
 
-def free_rows(encodings: Encodings, start: Any) -> np.ndarray:
-    return np.setdiff1d(np.arange(len(encodings)), np.asarray(start, int))
+def free_rows(embeddings: Embeddings, start: Any) -> np.ndarray:
+    return np.setdiff1d(np.arange(len(embeddings)), np.asarray(start, int))
 
 
 def broken(change: Callable[..., Any]) -> Callable[..., Any]:
     """A selector that takes the first free rows, with one thing changed."""
 
-    def select(encodings: Encodings, n: int, rng: np.random.Generator, *, start: Any = (), weights: Any = None) -> Any:
-        return change(encodings, n, rng, start, free_rows(encodings, start)[:n])
+    def select(
+        embeddings: Embeddings, n: int, rng: np.random.Generator, *, start: Any = (), weights: Any = None
+    ) -> Any:
+        return change(embeddings, n, rng, start, free_rows(embeddings, start)[:n])
 
     return select
 
 
-def spoiling(encodings: Encodings, n: int, rng: Any, start: Any, rows: np.ndarray) -> np.ndarray:
-    encodings.codes[:] *= 2
+def spoiling(embeddings: Embeddings, n: int, rng: Any, start: Any, rows: np.ndarray) -> np.ndarray:
+    embeddings.vectors[:] *= 2
     return rows
 
 
-def own_draw(encodings: Encodings, n: int, rng: Any, start: Any, rows: np.ndarray) -> np.ndarray:
-    return RNG().permutation(free_rows(encodings, start))[:n]
+def own_draw(embeddings: Embeddings, n: int, rng: Any, start: Any, rows: np.ndarray) -> np.ndarray:
+    return RNG().permutation(free_rows(embeddings, start))[:n]
 
 
-def global_draw(encodings: Encodings, n: int, rng: Any, start: Any, rows: np.ndarray) -> np.ndarray:
-    return np.random.permutation(free_rows(encodings, start))[:n]  # noqa: NPY002
+def global_draw(embeddings: Embeddings, n: int, rng: Any, start: Any, rows: np.ndarray) -> np.ndarray:
+    return np.random.permutation(free_rows(embeddings, start))[:n]  # noqa: NPY002
 
 
-def crashing(encodings: Encodings, n: int, rng: Any, start: Any, rows: np.ndarray) -> np.ndarray:
-    if len(np.unique(encodings.codes, axis=0)) == 1:
+def crashing(embeddings: Embeddings, n: int, rng: Any, start: Any, rows: np.ndarray) -> np.ndarray:
+    if len(np.unique(embeddings.vectors, axis=0)) == 1:
         raise ZeroDivisionError("no spread")
     return rows
 
@@ -93,7 +95,7 @@ BROKEN = {
     "own draw": (broken(own_draw), "same rows for the same rng"),
     "global draw": (broken(global_draw), "global state"),
     "changes its input": (broken(spoiling), "must not change"),
-    "constant codes": (broken(crashing), "not ZeroDivisionError"),
+    "constant embeddings": (broken(crashing), "not ZeroDivisionError"),
 }
 
 
@@ -111,10 +113,10 @@ def test_a_broken_selector_is_found(name: str):
 @pytest.mark.parametrize("weighted", [False, True])
 def test_herding_is_plain_greedy(start: list[int], weighted: bool):
     """Against the definition: every gain anew in every round. (Two pictures alone have one gain: either may come first.)"""
-    points = whitened(blobs(120))
+    features = whitened(blobs(120))
     weights = RNG(1).uniform(0.1, 3, 120).astype(np.float32) if weighted else None
-    chosen = herding(of(points), 60, RNG(0), start=start, weights=weights)
-    kernel = np.exp(-np.square(points[:, None] - points[None]).sum(axis=2).astype(np.float64) / WIDTH**2)
+    chosen = herding(of(features), 60, RNG(0), start=start, weights=weights)
+    kernel = np.exp(-np.square(features[:, None] - features[None]).sum(axis=2).astype(np.float64) / WIDTH**2)
     covered = kernel[start].max(axis=0) if start else np.zeros(120)
     for place, row in enumerate(chosen):
         gains = np.maximum(kernel - covered, 0) @ (np.ones(120) if weights is None else weights)
@@ -124,35 +126,35 @@ def test_herding_is_plain_greedy(start: list[int], weighted: bool):
 
 
 def test_weights_change_what_herding_takes():
-    points = whitened(blobs(120))
+    features = whitened(blobs(120))
     weights = np.ones(120, np.float32)
     weights[77] = 1000
-    assert herding(of(points), 1, RNG(0), weights=weights)[0] == 77 != herding(of(points), 1, RNG(0))[0]
+    assert herding(of(features), 1, RNG(0), weights=weights)[0] == 77 != herding(of(features), 1, RNG(0))[0]
 
 
 def test_prefixes_of_herding_are_the_smaller_choices():
-    points, weights = whitened(blobs(300)), RNG(1).uniform(0.9, 1.1, 300).astype(np.float32)  # no two gains are one
-    whole = herding(of(points), 100, RNG(0), weights=weights)
+    features, weights = whitened(blobs(300)), RNG(1).uniform(0.9, 1.1, 300).astype(np.float32)  # no two gains are one
+    whole = herding(of(features), 100, RNG(0), weights=weights)
     for n in (1, 10, 60):
-        assert np.array_equal(whole[:n], herding(of(points), n, RNG(1), weights=weights))
-    rest = herding(of(points), 60, RNG(2), start=whole[:40], weights=weights)
+        assert np.array_equal(whole[:n], herding(of(features), n, RNG(1), weights=weights))
+    rest = herding(of(features), 60, RNG(2), start=whole[:40], weights=weights)
     assert np.array_equal(whole[40:], rest)
 
 
-def coverage(points: np.ndarray, chosen: np.ndarray) -> float:
-    return float(np.exp(-nearest(points, points[chosen])[1] / WIDTH**2).mean())
+def coverage(features: np.ndarray, chosen: np.ndarray) -> float:
+    return float(np.exp(-nearest(features, features[chosen])[1] / WIDTH**2).mean())
 
 
 @pytest.mark.parametrize("start", [0, 30])
 def test_micro_clusters_cover_about_as_well(monkeypatch: pytest.MonkeyPatch, start: int):
-    points = whitened(blobs(1500, kinds=20))
+    features = whitened(blobs(1500, kinds=20))
     taken = RNG(3).choice(1500, start, replace=False)
-    exact = herding(of(points), 60, RNG(0), start=taken)
+    exact = herding(of(features), 60, RNG(0), start=taken)
     monkeypatch.setattr(herding_file, "MOST", 1000)
     monkeypatch.setattr(herding_file, "MICRO_CLUSTERS", 300)
-    micro = herding(of(points), 60, RNG(0), start=taken)
-    drawn = at_random(of(points), 60, RNG(0), start=taken)
-    best, close, poor = (coverage(points, np.append(taken, rows).astype(int)) for rows in (exact, micro, drawn))
+    micro = herding(of(features), 60, RNG(0), start=taken)
+    drawn = at_random(of(features), 60, RNG(0), start=taken)
+    best, close, poor = (coverage(features, np.append(taken, rows).astype(int)) for rows in (exact, micro, drawn))
     assert not np.array_equal(exact, micro)
     assert poor < close
     assert best - close < 0.25 * (best - poor)
@@ -161,16 +163,16 @@ def test_micro_clusters_cover_about_as_well(monkeypatch: pytest.MonkeyPatch, sta
 def test_few_different_codes_in_micro_clusters_take_no_start_twice(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(herding_file, "MOST", 100)
     monkeypatch.setattr(herding_file, "MICRO_CLUSTERS", 50)
-    points = np.repeat(whitened(blobs(10)), 30, axis=0)
+    features = np.repeat(whitened(blobs(10)), 30, axis=0)
     start = np.arange(0, 300, 30)
-    chosen = herding(of(points), 80, RNG(0), start=start)
+    chosen = herding(of(features), 80, RNG(0), start=start)
     assert len(np.unique(chosen)) == 80 and not np.isin(chosen, start).any()
 
 
 def test_k_center_is_its_definition():
-    points = unit(blobs(90))
-    chosen = k_center(of(points), 30, RNG(0), start=[4])
-    taken, distances = [4], squared_distances(points.astype(np.float64), points.astype(np.float64))
+    features = unit(blobs(90))
+    chosen = k_center(of(features), 30, RNG(0), start=[4])
+    taken, distances = [4], squared_distances(features.astype(np.float64), features.astype(np.float64))
     for row in chosen:
         distance = distances[:, taken].min(axis=1)
         assert distance[row] == pytest.approx(distance.max(), abs=1e-5)
@@ -178,22 +180,22 @@ def test_k_center_is_its_definition():
 
 
 def test_k_center_without_a_start_begins_in_the_middle():
-    points = unit(blobs(90))
-    middle = np.square(points - points.mean(axis=0)).sum(axis=1).argmin()
-    assert k_center(of(points), 3, RNG(0))[0] == middle
+    features = unit(blobs(90))
+    middle = np.square(features - features.mean(axis=0)).sum(axis=1).argmin()
+    assert k_center(of(features), 3, RNG(0))[0] == middle
 
 
-def clusters(points: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def clusters(features: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The cluster of each point and its squared distance to the centre, for the centres a method finds with this seed."""
-    distances = np.square(points[:, None].astype(np.float64) - k_means(points, k, RNG(seed))[None]).sum(axis=2)
+    distances = np.square(features[:, None].astype(np.float64) - k_means(features, k, RNG(seed))[None]).sum(axis=2)
     return distances.argmin(axis=1), distances.min(axis=1)
 
 
 @pytest.mark.parametrize("start", [[], [0, 31, 100]], ids=str)
 def test_kmeans_takes_the_nearest_of_each_cluster_the_largest_first(start: list[int]):
-    points = blobs(120)
-    chosen = kmeans(of(points), 9, RNG(4), start=start)
-    cluster, distance = clusters(points, 9 + len(start), 4)
+    features = blobs(120)
+    chosen = kmeans(of(features), 9, RNG(4), start=start)
+    cluster, distance = clusters(features, 9 + len(start), 4)
     size = np.bincount(cluster)
     assert not set(cluster[chosen]) & set(cluster[start]) and len(set(cluster[chosen])) == 9
     for row in chosen:
@@ -205,23 +207,27 @@ def test_kmeans_takes_the_nearest_of_each_cluster_the_largest_first(start: list[
 
 
 def test_kmeans_draws_a_member_of_each_cluster_at_random():
-    points = blobs(120)
-    first, second = find_selector("kmeans", "random")(of(points), 9, RNG(4)), kmeans(of(points), 9, RNG(4))
-    cluster, _ = clusters(points, 9, 4)
+    features = blobs(120)
+    first, second = find_selector("kmeans", "random")(of(features), 9, RNG(4)), kmeans(of(features), 9, RNG(4))
+    cluster, _ = clusters(features, 9, 4)
     assert cluster[first].tolist() == cluster[second].tolist() and first.tolist() != second.tolist()
 
 
-def plain_typical(points: np.ndarray, cluster: np.ndarray, n: int, start: list[int]) -> list[int]:
+def plain_typical(features: np.ndarray, cluster: np.ndarray, n: int, start: list[int]) -> list[int]:
     """TypiClust as its authors wrote it, with the clusters given: of those with the fewest labels the largest, its most typical."""
-    distances = np.square(points[:, None].astype(np.float64) - points[None]).sum(axis=2)
+    distances = np.square(features[:, None].astype(np.float64) - features[None]).sum(axis=2)
     labelled, chosen = list(start), []
     sizes = np.bincount(cluster)
     while len(chosen) < n:
         open_ = [kind for kind in range(len(sizes)) if set(np.flatnonzero(cluster == kind)) - set(labelled)]
-        kind = min(open_, key=lambda kind: (sizes[kind] <= 5, sum(cluster[row] == kind for row in labelled), -sizes[kind]))
+        kind = min(
+            open_, key=lambda kind: (sizes[kind] <= 5, sum(cluster[row] == kind for row in labelled), -sizes[kind])
+        )
         members = np.flatnonzero(cluster == kind)
         neighbours = min(20, max(1, len(members) // 2))
-        crowded = {row: np.sort(distances[row, members])[1 : neighbours + 1].mean() for row in members if row not in labelled}
+        crowded = {
+            row: np.sort(distances[row, members])[1 : neighbours + 1].mean() for row in members if row not in labelled
+        }
         row = min(crowded, key=crowded.__getitem__)
         chosen.append(int(row))
         labelled.append(int(row))
@@ -231,10 +237,10 @@ def plain_typical(points: np.ndarray, cluster: np.ndarray, n: int, start: list[i
 @pytest.mark.parametrize("start", [[], [0, 31, 100]], ids=str)
 def test_typical_is_typiclust(monkeypatch: pytest.MonkeyPatch, start: list[int]):
     monkeypatch.setattr(selectors, "MOST_CLUSTERS", 12)
-    points = unit(blobs(120))
-    cluster, _ = clusters(points, 12, 4)
+    features = unit(blobs(120))
+    cluster, _ = clusters(features, 12, 4)
     assert (np.bincount(cluster) <= 5).any()  # a tiny one, to be left for last
-    assert typical(of(points), 30, RNG(4), start=start).tolist() == plain_typical(points, cluster, 30, start)
+    assert typical(of(features), 30, RNG(4), start=start).tolist() == plain_typical(features, cluster, 30, start)
 
 
 def test_random_is_a_fair_draw():
@@ -249,13 +255,13 @@ def test_random_is_a_fair_draw():
 def test_codes_that_are_not_finite_are_told_by_their_row(name: str):
     from winnow.select.choose import choose
 
-    codes = blobs(50)
-    codes[[17, 30], 2] = np.nan
-    with pytest.raises(DataError, match="2 of 50 codes are not finite, the first in row 17"):
-        choose(codes, 5, name)
-    if name != "foreign":
+    vectors = blobs(50)
+    vectors[[17, 30], 2] = np.nan
+    with pytest.raises(DataError, match="2 of 50 embeddings are not finite, the first in row 17"):
+        choose(vectors, 5, name)
+    if name != "anomalous":
         with pytest.raises(DataError, match="row 17"):
-            SELECTORS[name](of(codes), 5, RNG(0))
+            SELECTORS[name](of(vectors), 5, RNG(0))
 
 
 def test_a_method_that_is_not_known():
@@ -265,7 +271,9 @@ def test_a_method_that_is_not_known():
 
 
 def test_a_method_of_ones_own(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "my_methods.py").write_text("number = 3\ndef last(encodings, n, rng, *, start=(), weights=None): return 1\n")
+    (tmp_path / "my_methods.py").write_text(
+        "number = 3\ndef last(embeddings, n, rng, *, start=(), weights=None): return 1\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert find_selector("my_methods:last")(None, 1, None) == 1
     for name in ("my_methods:first", "no_module:f", ".my_methods:last"):
@@ -280,16 +288,16 @@ def test_a_method_of_ones_own(tmp_path, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("shape", [(1, 4), (2, 4), (3, 1), (200, 300)])
 def test_whitened_codes_have_length_one_or_none(shape: tuple[int, int]):
-    points = whitened(RNG(0).normal(size=shape))
-    lengths = np.linalg.norm(points, axis=1)
-    assert len(points) == shape[0] and points.shape[1] <= min(128, shape[1])
-    assert np.isclose(lengths, 1, atol=1e-4).all() or not points.size
+    features = whitened(RNG(0).normal(size=shape))
+    lengths = np.linalg.norm(features, axis=1)
+    assert len(features) == shape[0] and features.shape[1] <= min(128, shape[1])
+    assert np.isclose(lengths, 1, atol=1e-4).all() or not features.size
 
 
 def test_whitening_spreads_every_direction_alike():
     rng = RNG(0)
-    codes = rng.normal(size=(5000, 6)) * [30, 10, 3, 1, 0.5, 0]
-    points = whitened(codes, np.arange(0, 5000, 2))
-    assert points.shape == (5000, 5)
-    spread = points.std(axis=0)
-    assert spread.max() / spread.min() < 3  # 60 to 1 in the codes
+    vectors = rng.normal(size=(5000, 6)) * [30, 10, 3, 1, 0.5, 0]
+    features = whitened(vectors, np.arange(0, 5000, 2))
+    assert features.shape == (5000, 5)
+    spread = features.std(axis=0)
+    assert spread.max() / spread.min() < 3  # 60 to 1 in the embeddings

@@ -19,10 +19,23 @@ from winnow.errors import InputError
 from oddities import card, saved
 
 NAMES = {
-    "latin": "élève à Düsseldorf çok ğüzel", "greek": "φωτογραφία", "cyrillic": "фотография", "arabic": "صورة",
-    "hebrew": "תמונה", "hindi": "तस्वीर", "thai": "รูปภาพ", "chinese": "图片 照片", "japanese": "しゃしん写真",
-    "korean": "사진", "georgian": "ფოტო", "armenian": "նկար", "amharic": "ፎቶ", "tamil": "படம்", "emoji": "🖼️📷",
-    "punctuation": "a [1] #2 100% 'x' \"y\" ;,&", "decomposed": "e\u0301te\u0301",
+    "latin": "élève à Düsseldorf çok ğüzel",
+    "greek": "φωτογραφία",
+    "cyrillic": "фотография",
+    "arabic": "صورة",
+    "hebrew": "תמונה",
+    "hindi": "तस्वीर",
+    "thai": "รูปภาพ",
+    "chinese": "图片 照片",
+    "japanese": "しゃしん写真",
+    "korean": "사진",
+    "georgian": "ფოტო",
+    "armenian": "նկար",
+    "amharic": "ፎቶ",
+    "tamil": "படம்",
+    "emoji": "🖼️📷",
+    "punctuation": "a [1] #2 100% 'x' \"y\" ;,&",
+    "decomposed": "e\u0301te\u0301",
 }
 
 
@@ -56,11 +69,31 @@ def test_file_names_in_every_script_are_found_and_read(tmp_path: Path, script: s
 
 
 def test_a_folder_is_read_whole_in_natural_order_and_what_is_neither_picture_nor_video_is_counted(tmp_path: Path):
-    write(tmp_path, "frame10.jpg", "frame2.jpg", "Frame1.PNG", "b/clip.mp4", "b/2.tif", "b/10.tif", "a/still.gif",
-          "notes.txt", "b/table.csv", "b/thing", ".hidden.jpg", ".git/x.jpg")
+    write(
+        tmp_path,
+        "frame10.jpg",
+        "frame2.jpg",
+        "Frame1.PNG",
+        "b/clip.mp4",
+        "b/2.tif",
+        "b/10.tif",
+        "a/still.gif",
+        "notes.txt",
+        "b/table.csv",
+        "b/thing",
+        ".hidden.jpg",
+        ".git/x.jpg",
+    )
     found = expand([tmp_path])
-    assert names(found, tmp_path) == ["a/still.gif", "b/2.tif", "b/10.tif", "b/clip.mp4", "Frame1.PNG", "frame2.jpg",
-                                      "frame10.jpg"]
+    assert names(found, tmp_path) == [
+        "a/still.gif",
+        "b/2.tif",
+        "b/10.tif",
+        "b/clip.mp4",
+        "Frame1.PNG",
+        "frame2.jpg",
+        "frame10.jpg",
+    ]
     assert found.skipped == 3
     assert not found.refused
     kinds = {os.path.basename(source.uri): (source.kind, source.group) for source in found.sources}
@@ -85,11 +118,19 @@ def test_a_mark_changes_with_the_content(tmp_path: Path):
     assert expand([tmp_path]).sources[0].mark != before
 
 
-@pytest.mark.parametrize(("pattern", "expected"), [
-    ("a/**/*.jpg", ["a/1.jpg", "a/b/2.jpg", "a/b/c/3.jpg"]), ("a/*.jpg", ["a/1.jpg"]), ("*/b", ["a/b/2.jpg", "a/b/c/3.jpg"]),
-    ("**/c/*", ["a/b/c/3.jpg"]), ("a/b/c/*.d?ta", ["a/b/c/odd.data"]), ("a/**", ["a/1.jpg", "a/b/2.jpg", "a/b/c/3.jpg"]),
-    ("a/b/[0-9].jpg", ["a/b/2.jpg"]), ("a/b/c/*.data", ["a/b/c/odd.data"]),
-])
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("a/**/*.jpg", ["a/1.jpg", "a/b/2.jpg", "a/b/c/3.jpg"]),
+        ("a/*.jpg", ["a/1.jpg"]),
+        ("*/b", ["a/b/2.jpg", "a/b/c/3.jpg"]),
+        ("**/c/*", ["a/b/c/3.jpg"]),
+        ("a/b/c/*.d?ta", ["a/b/c/odd.data"]),
+        ("a/**", ["a/1.jpg", "a/b/2.jpg", "a/b/c/3.jpg"]),
+        ("a/b/[0-9].jpg", ["a/b/2.jpg"]),
+        ("a/b/c/*.data", ["a/b/c/odd.data"]),
+    ],
+)
 def test_globs(tmp_path: Path, pattern: str, expected: list[str]):
     write(tmp_path, "a/1.jpg", "a/b/2.jpg", "a/b/c/3.jpg", "a/b/c/odd.data", "a/note.txt")
     if "?" in pattern:
@@ -115,8 +156,11 @@ def test_a_named_file_of_unknown_suffix_is_a_picture_judged_by_its_content(tmp_p
 def test_a_text_list_has_comments_blank_lines_windows_ends_and_missing_files(tmp_path: Path):
     write(tmp_path, "in/1.jpg", "in/a b.jpg", "clip.mp4")
     listed = tmp_path / "in" / "list.txt"
-    listed.write_bytes(b"\xef\xbb\xbf# all of them\r\n\r\n1.jpg\r\n  a b.jpg  \r\n../clip.mp4\r\nmissing.jpg\r\n"
-                       + str(tmp_path / "in" / "1.jpg").encode() + b"\r\n..\r\n")
+    listed.write_bytes(
+        b"\xef\xbb\xbf# all of them\r\n\r\n1.jpg\r\n  a b.jpg  \r\n../clip.mp4\r\nmissing.jpg\r\n"
+        + str(tmp_path / "in" / "1.jpg").encode()
+        + b"\r\n..\r\n"
+    )
     found = expand([listed])
     assert names(found, tmp_path) == ["in/1.jpg", "in/a b.jpg", "clip.mp4"]
     assert [refusal.source for refusal in found.refused] == [str(tmp_path / "in/missing.jpg"), str(tmp_path)]
@@ -124,10 +168,12 @@ def test_a_text_list_has_comments_blank_lines_windows_ends_and_missing_files(tmp
     assert "folder" in found.refused[1].reason
 
 
-TABLE = [{"path": "1.jpg", "group": "match 1", "class": "good", "split": "train", "width": 3},
-         {"path": "2.jpg", "group": "", "class": "bad", "split": "VAL", "width": 4},
-         {"path": "clip.mp4", "group": "match 1", "class": "", "split": "calib", "width": 5},
-         {"path": "clip2.mp4", "group": "", "class": "", "split": "", "width": 5}]
+TABLE = [
+    {"path": "1.jpg", "group": "match 1", "class": "good", "split": "train", "width": 3},
+    {"path": "2.jpg", "group": "", "class": "bad", "split": "VAL", "width": 4},
+    {"path": "clip.mp4", "group": "match 1", "class": "", "split": "calib", "width": 5},
+    {"path": "clip2.mp4", "group": "", "class": "", "split": "", "width": 5},
+]
 
 
 def table(folder: Path, kind: str) -> Path:
@@ -147,8 +193,11 @@ def test_tables_give_group_label_and_split(tmp_path: Path, kind: str):
     found = expand([table(tmp_path, kind)]).sources
     here = str(tmp_path)
     assert [(source.group, source.label, source.split, source.kind) for source in found] == [
-        ("match 1", "good", "train", "image"), (here, "bad", "validate", "image"),
-        ("match 1", "", "calibrate", "video"), (f"{here}/clip2.mp4", "", "", "video")]
+        ("match 1", "good", "train", "image"),
+        (here, "bad", "validate", "image"),
+        ("match 1", "", "calibrate", "video"),
+        (f"{here}/clip2.mp4", "", "", "video"),
+    ]
 
 
 @pytest.mark.parametrize("column", ["path", "file_name", "source", "image", "Path", " path "])
@@ -160,10 +209,21 @@ def test_the_column_of_paths_has_four_names(tmp_path: Path, column: str):
     assert ["row 4" in refusal.reason.lower() for refusal in found.refused] == [True]
 
 
-@pytest.mark.parametrize(("given", "meant"), [
-    ("train", "train"), ("val", "validate"), ("valid", "validate"), ("Validation", "validate"), ("dev", "validate"),
-    ("calibration", "calibrate"), ("calib", "calibrate"), ("calibrate", "calibrate"), ("test", "test"), ("eval", "test"),
-])
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("train", "train"),
+        ("val", "validate"),
+        ("valid", "validate"),
+        ("Validation", "validate"),
+        ("dev", "validate"),
+        ("calibration", "calibrate"),
+        ("calib", "calibrate"),
+        ("calibrate", "calibrate"),
+        ("test", "test"),
+        ("eval", "test"),
+    ],
+)
 def test_names_of_splits(tmp_path: Path, given: str, meant: str):
     write(tmp_path, "1.jpg")
     (tmp_path / "list.csv").write_text(f"path,split\n1.jpg,{given}\n")
@@ -172,13 +232,20 @@ def test_names_of_splits(tmp_path: Path, given: str, meant: str):
 
 BROKEN = {
     "latin.csv": ("path\ncaf\xe9.jpg\n".encode("latin-1"), "not UTF-8 text (byte 0xe9 in line 2)"),
-    "utf16.csv": ("path\n1.jpg\n".encode("utf-16"), "not UTF-8 text"), "zeros.csv": (b"path\n\0\0\n", "zero bytes"),
-    "typo.csv": (b"pth,label\n1.jpg,a\n", "Did you mean 'pth'"), "none.csv": (b"a,b\n1,2\n", "Its columns are: a, b."),
-    "empty.csv": (b"", "no column 'path'"), "head.csv": (b"path\n", "names no file"),
-    "quotes.csv": (b'path\n"1.jpg\n', "not a CSV table"), "split.csv": (b"path,split\n1.jpg,trian\n", "'train'"),
-    "row.csv": (b"path,split\n1.jpg,train\n1.jpg,third\n", "Row 3 of"), "empty.txt": (b"# nothing\n\n", "names no file"),
-    "latin.txt": (b"caf\xe9.jpg\n", "not UTF-8"), "bad.parquet": (b"PAR1 no PAR1", "parquet"),
-    "bad.jsonl": (b"{'a'}\n", "Line 1 of"), "list.jsonl": (b"[1]\n", "not a JSON object"),
+    "utf16.csv": ("path\n1.jpg\n".encode("utf-16"), "not UTF-8 text"),
+    "zeros.csv": (b"path\n\0\0\n", "zero bytes"),
+    "typo.csv": (b"pth,label\n1.jpg,a\n", "Did you mean 'pth'"),
+    "none.csv": (b"a,b\n1,2\n", "Its columns are: a, b."),
+    "empty.csv": (b"", "no column 'path'"),
+    "head.csv": (b"path\n", "names no file"),
+    "quotes.csv": (b'path\n"1.jpg\n', "not a CSV table"),
+    "split.csv": (b"path,split\n1.jpg,trian\n", "'train'"),
+    "row.csv": (b"path,split\n1.jpg,train\n1.jpg,third\n", "Row 3 of"),
+    "empty.txt": (b"# nothing\n\n", "names no file"),
+    "latin.txt": (b"caf\xe9.jpg\n", "not UTF-8"),
+    "bad.parquet": (b"PAR1 no PAR1", "parquet"),
+    "bad.jsonl": (b"{'a'}\n", "Line 1 of"),
+    "list.jsonl": (b"[1]\n", "not a JSON object"),
     "web.txt": (b"https://example.org/1.jpg\n", "not an address Winnow can read"),
 }
 
@@ -203,16 +270,23 @@ def test_a_parquet_of_pictures_instead_of_paths_says_so(tmp_path: Path):
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_an_imagefolder_with_metadata(tmp_path: Path, kind: str):
     write(tmp_path, "train/1.jpg", "train/cat/2.jpg", "validation/3.jpg", "test/4.jpg", "test/x.data", "5.jpg")
-    given = {"csv": "file_name,label,group,split\n1.jpg,dog,g1,\ncat/2.jpg,,,\ngone.jpg,,,\n",
-             "jsonl": '{"file_name": "1.jpg", "label": "dog", "group": "g1", "text": "a\u2028b"}\n{"file_name": "gone.jpg"}\n'}
+    given = {
+        "csv": "file_name,label,group,split\n1.jpg,dog,g1,\ncat/2.jpg,,,\ngone.jpg,,,\n",
+        "jsonl": '{"file_name": "1.jpg", "label": "dog", "group": "g1", "text": "a\u2028b"}\n{"file_name": "gone.jpg"}\n',
+    }
     (tmp_path / "train" / f"metadata.{kind}").write_text(given[kind], encoding="utf-8")
     (tmp_path / "test" / "metadata.csv").write_text("file_name,label,split\n4.jpg,9,calibration\nx.data,8,\n")
     found = expand([tmp_path])
-    assert {os.path.relpath(source.uri, tmp_path): (source.label, source.group, source.split) for source in found.sources} == {
-        "train/1.jpg": ("dog", "g1", "train"), "train/cat/2.jpg": ("cat", str(tmp_path / "train/cat"), "train"),
+    assert {
+        os.path.relpath(source.uri, tmp_path): (source.label, source.group, source.split) for source in found.sources
+    } == {
+        "train/1.jpg": ("dog", "g1", "train"),
+        "train/cat/2.jpg": ("cat", str(tmp_path / "train/cat"), "train"),
         "validation/3.jpg": ("", str(tmp_path / "validation"), "validate"),
-        "test/4.jpg": ("9", str(tmp_path / "test"), "calibrate"), "test/x.data": ("8", str(tmp_path / "test"), "test"),
-        "5.jpg": ("", str(tmp_path), "")}
+        "test/4.jpg": ("9", str(tmp_path / "test"), "calibrate"),
+        "test/x.data": ("8", str(tmp_path / "test"), "test"),
+        "5.jpg": ("", str(tmp_path), ""),
+    }
     assert [os.path.relpath(refusal.source, tmp_path) for refusal in found.refused] == ["train/gone.jpg"]
     assert found.skipped == 0
 
@@ -220,24 +294,43 @@ def test_an_imagefolder_with_metadata(tmp_path: Path, kind: str):
 def test_split_folders_count_beside_train_only(tmp_path: Path):
     write(tmp_path, "one/train/cat/1.jpg", "one/dev/dog/2.jpg", "two/test/3.jpg", "two/more/4.jpg")
     assert [(source.split, source.label) for source in expand([tmp_path / "one"]).sources] == [
-        ("validate", "dog"), ("train", "cat")]
+        ("validate", "dog"),
+        ("train", "cat"),
+    ]
     assert [source.split for source in expand([tmp_path / "two"]).sources] == ["", ""]
 
 
 def test_all_kinds_are_mixed_in_one_call(tmp_path: Path):
     write(tmp_path, "folder/1.jpg", "glob/2.jpg", "film.mp4", "moving.gif", "in.csv")
     (tmp_path / "list.txt").write_text("glob/2.jpg\nfolder/1.jpg\n")
-    found = expand([tmp_path / "film.mp4", tmp_path / "folder", str(tmp_path / "gl*"), tmp_path / "list.txt",
-                    str(tmp_path / "moving.gif")])
+    found = expand(
+        [
+            tmp_path / "film.mp4",
+            tmp_path / "folder",
+            str(tmp_path / "gl*"),
+            tmp_path / "list.txt",
+            str(tmp_path / "moving.gif"),
+        ]
+    )
     assert names(found, tmp_path) == ["film.mp4", "folder/1.jpg", "glob/2.jpg", "moving.gif"]
 
 
-@pytest.mark.parametrize(("given", "words"), [
-    ("missing.jpg", "does not exist"), ("missing/", "does not exist"), ("empty", "holds no picture or video"),
-    ("other", "1 other files were passed over"), ("*.jpg", "matches no file"), ("missing/**/*.jpg", "matches no file"),
-    ("missing.csv", "does not exist"), ("http://example.org/a.jpg", "s3://bucket/key"),
-])
-def test_inputs_that_stand_for_nothing_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, words: str):
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("missing.jpg", "does not exist"),
+        ("missing/", "does not exist"),
+        ("empty", "holds no picture or video"),
+        ("other", "1 other files were passed over"),
+        ("*.jpg", "matches no file"),
+        ("missing/**/*.jpg", "matches no file"),
+        ("missing.csv", "does not exist"),
+        ("http://example.org/a.jpg", "s3://bucket/key"),
+    ],
+)
+def test_inputs_that_stand_for_nothing_are_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, words: str
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     write(tmp_path, "other/notes.doc")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from winnow.data.splits import assign, folds
 from winnow.errors import DataError
+from winnow.pool.splits import assign, folds
 
 
 def shares(split: np.ndarray) -> dict[str, float]:
@@ -21,8 +21,19 @@ def whole(groups, parts) -> bool:
     return all(len(set(parts[groups == group])) == 1 for group in set(groups))
 
 
-@pytest.mark.parametrize("sizes", [
-    [20] * 50, [1] * 40, list(range(1, 40)), [500] + [10] * 50, [1000, 5, 5, 5, 5], [7] * 5, [1] * 5, [300, 200, 1, 1, 1, 1]])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [20] * 50,
+        [1] * 40,
+        list(range(1, 40)),
+        [500] + [10] * 50,
+        [1000, 5, 5, 5, 5],
+        [7] * 5,
+        [1] * 5,
+        [300, 200, 1, 1, 1, 1],
+    ],
+)
 def test_whole_groups_and_every_split(sizes):
     groups = groups_of(sizes)
     for seed in range(10):
@@ -101,11 +112,17 @@ def test_only_train_and_test_given():
     assert whole(groups, result.split)
 
 
-@pytest.mark.parametrize(("groups", "given", "message"), [
-    ([], None, "0 pictures"), (["a", "b"], None, "2 pictures"),
-    (["a"] * 9, ["test"] * 7 + ["", ""], "2 pictures"),
-    (["a"] * 4, ["calibrate"] * 4, "too few"), (["a"] * 4, ["trian"] * 4, "trian"), (["a"] * 4, ["train"], "1 splits"),
-])
+@pytest.mark.parametrize(
+    ("groups", "given", "message"),
+    [
+        ([], None, "0 pictures"),
+        (["a", "b"], None, "2 pictures"),
+        (["a"] * 9, ["test"] * 7 + ["", ""], "2 pictures"),
+        (["a"] * 4, ["calibrate"] * 4, "too few"),
+        (["a"] * 4, ["trian"] * 4, "trian"),
+        (["a"] * 4, ["train"], "1 splits"),
+    ],
+)
 def test_too_little_is_an_error(groups, given, message):
     with pytest.raises(DataError, match=message):
         assign(np.array(groups, dtype=object), 0, 0.1, 0.25, given)

@@ -23,15 +23,15 @@ def film(path: Path, seconds: int, breaks: list[tuple[float, float]], seed: int)
     """A video of stripes, with coloured blocks in the breaks; four frames a second."""
     rng = np.random.default_rng(seed)
     inside = [any(start <= number / 4 < end for start, end in breaks) for number in range(seconds * 4)]
-    return write(path, [blocks(rng) if foreign else stripes(rng) for foreign in inside], rate=4)
+    return write(path, [blocks(rng) if anomalous else stripes(rng) for anomalous in inside], lr=4)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> winnow.Run:
     folder = tmp_path_factory.mktemp("film")
     videos = [film(folder / f"season {number}.mp4", 30, [], number) for number in range(6)]
-    options = {"size": (32, 32), "width": 8, "latent": 8, "iterations": 150, "every": 0.5, "false_alarms": 0.05}
-    return winnow.Run(folder / "run", "match", **options).fit(videos)
+    options = {"size": (32, 32), "width": 8, "latent": 8, "iterations": 150, "every": 0.5, "false_alarm_rate": 0.05}
+    return winnow.Run(folder / "run", "oneclass-from-scratch", **options).fit(videos)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -57,10 +57,10 @@ def test_a_video_is_cut_into_what_belongs_and_what_does_not(run: winnow.Run, tmp
 
 
 def test_what_was_calibrated_is_what_is_scored(run: winnow.Run, tmp_path: Path):
-    own = str(run.encodings.ids[0]).rpartition("@")[0]
+    own = str(run.embeddings.ids[0]).rpartition("@")[0]
     run.score(own, to=tmp_path / "out")
     scores = {row["id"]: float(row["score"]) for row in table(tmp_path / "out" / "scores.csv")}
-    known = dict(zip(run.encodings.ids, run.detector.score(run.encodings), strict=True))
+    known = dict(zip(run.embeddings.ids, run.detector.score(run.embeddings), strict=True))
     assert len(scores) == 60
     assert scores == {key: pytest.approx(known[key], rel=1e-4, abs=1e-4) for key in scores}
 
@@ -103,31 +103,33 @@ def test_a_new_rate_computes_nothing_but_the_threshold(run: winnow.Run, tmp_path
     path = tmp_path / "copy"
     shutil.copytree(run.folder.path, path)
     other = winnow.Run(path)
-    strict, lax = (other.calibrate(false_alarms=rate)["threshold"] for rate in (0.05, 0.3))
+    strict, lax = (other.calibrate(false_alarm_rate=rate)["threshold"] for rate in (0.05, 0.3))
     assert strict > lax
     assert other.score(film(tmp_path / "x.mp4", 4, [], 7))["pictures"] == 8
 
 
 def test_dirt_among_the_runs_own_pictures_is_set_aside(tmp_path: Path):
     videos = [film(tmp_path / f"{number}.mp4", 30, [(10.0, 14.0)], number) for number in range(6)]
-    options = {"size": (32, 32), "width": 8, "latent": 8, "iterations": 150, "every": 0.5, "false_alarms": 0.05}
+    options = {"size": (32, 32), "width": 8, "latent": 8, "iterations": 150, "every": 0.5, "false_alarm_rate": 0.05}
     accepted = {}
-    for dirt in (0.0, 0.15):
-        dirty = winnow.Run(tmp_path / f"run-{dirt}", "match", **options, dirt=dirt).fit(videos)
+    for contamination in (0.0, 0.15):
+        dirty = winnow.Run(
+            tmp_path / f"run-{contamination}", "oneclass-from-scratch", **options, contamination=contamination
+        ).fit(videos)
         result = dirty.evaluate(
             film(tmp_path / "good.mp4", 15, [], 8), {"blocks": film(tmp_path / "bad.mp4", 15, [(0.0, 15.0)], 9)}
         )
-        accepted[dirt] = result["foreign"]["blocks"]["false_positive_rate"]
+        accepted[contamination] = result["anomalous"]["blocks"]["false_positive_rate"]
     assert accepted[0.15] < 0.1 <= accepted[0.0]
 
 
 def test_the_pieces_alone_on_plain_numbers():
     rng = np.random.default_rng(0)
-    normal, foreign = rng.normal(0, 1, (400, 8)), rng.normal(3, 1, (50, 8))
-    detector = winnow.Detector(scorer="neighbours", false_alarms=0.05).fit(normal)
+    normal, anomalous = rng.normal(0, 1, (400, 8)), rng.normal(3, 1, (50, 8))
+    detector = winnow.Detector(scorer="neighbours", false_alarm_rate=0.05).fit(normal)
     assert detector.predict(rng.normal(0, 1, (2000, 8))).mean() > 0.9
-    assert detector.predict(foreign).mean() < 0.1
-    assert detector.p_values(foreign).max() < 0.05
+    assert detector.predict(anomalous).mean() < 0.1
+    assert detector.p_values(anomalous).max() < 0.05
 
 
 @pytest.mark.parametrize(
@@ -135,11 +137,11 @@ def test_the_pieces_alone_on_plain_numbers():
     [
         (lambda run, path: run.score([]), InputError, "No input"),
         (lambda run, path: run.score(path / "absent"), InputError, "absent"),
-        (lambda run, path: run.evaluate(path, {}), OptionError, "foreign"),
+        (lambda run, path: run.evaluate(path, {}), OptionError, "anomalous"),
         (lambda run, path: run.evaluate(path, {"all": path}), OptionError, "all"),
         (lambda run, path: run.set(iteration=3), OptionError, "iterations"),
         (lambda run, path: winnow.Run(path / "new").train(), RunError, "ingest"),
-        (lambda run, path: winnow.Run(run.folder.path, "codes"), OptionError, "codes"),
+        (lambda run, path: winnow.Run(run.folder.path, "oneclass"), OptionError, "vectors"),
     ],
 )
 def test_a_wrong_call_says_what_to_do(call, error, words, run: winnow.Run, tmp_path: Path):
@@ -179,14 +181,15 @@ def test_run_json_says_who_set_what(run: winnow.Run):
         "model.latent": "you",
         "train.iterations": "you",
         "ingest.every": "you",
-        "detect.false_alarms": "you",
+        "detect.false_alarm_rate": "you",
     }
     assert len(content["sources"]) == 6
     assert content["versions"]["torch"]
 
 
 @pytest.mark.parametrize(
-    ("step", "section", "name"), [("train", "model", "model"), ("calibrate", "detect", "scorer"), ("fit", "detect", "scorer")]
+    ("step", "section", "name"),
+    [("train", "model", "model"), ("calibrate", "detect", "scorer"), ("fit", "detect", "scorer")],
 )
 def test_a_part_that_only_the_run_folder_names_is_not_imported(
     step: str, section: str, name: str, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

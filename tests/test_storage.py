@@ -43,15 +43,24 @@ def special_files(folder: Path) -> dict[str, str]:
     door.close()
     (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
     (folder / "gone.jpg").symlink_to(folder / "nothing")
-    return {str(folder / "pipe.mp4"): "pipe", str(folder / "door.jpg"): "socket", "/dev/zero": "device",
-            "/dev/tty": "a device", str(folder): "a folder", str(folder / "loop.jpg"): "symbolic links",
-            str(folder / "gone.jpg"): "does not exist", str(folder / "missing"): "does not exist",
-            str(folder / ("x" * 300)): "too long", str(folder / "a\0b"): "null",
-            str(folder / "missing" / "b"): "does not exist"}
+    return {
+        str(folder / "pipe.mp4"): "pipe",
+        str(folder / "door.jpg"): "socket",
+        "/dev/zero": "device",
+        "/dev/tty": "a device",
+        str(folder): "a folder",
+        str(folder / "loop.jpg"): "symbolic links",
+        str(folder / "gone.jpg"): "does not exist",
+        str(folder / "missing"): "does not exist",
+        str(folder / ("x" * 300)): "too long",
+        str(folder / "a\0b"): "null",
+        str(folder / "missing" / "b"): "does not exist",
+    }
 
 
-@pytest.mark.parametrize("how", [storage.stat, storage.open_binary, lambda uri: storage.read(uri, 10)],
-                         ids=["stat", "open", "read"])
+@pytest.mark.parametrize(
+    "how", [storage.stat, storage.open_binary, lambda uri: storage.read(uri, 10)], ids=["stat", "open", "read"]
+)
 def test_what_is_not_a_file_is_refused_without_being_opened(tmp_path: Path, how: Any):
     for uri, words in special_files(tmp_path).items():
         with pytest.raises(Unreadable) as caught:
@@ -104,12 +113,20 @@ def test_a_folder_deeper_than_pythons_stack_is_listed(tmp_path: Path):
     assert [entry.uri for entry in found] == [str(deepest / "1.jpg")]
 
 
-@pytest.mark.parametrize(("base", "relative", "address"), [
-    ("/a/b", "c.jpg", "/a/b/c.jpg"), ("/a/b", "../c.jpg", "/a/c.jpg"), ("/a/b", "/c.jpg", "/c.jpg"),
-    ("/a", "s3://k/c.jpg", "s3://k/c.jpg"), ("s3://k/a", "b/c.jpg", "s3://k/a/b/c.jpg"), ("s3://k", "c", "s3://k/c"),
-    ("s3://k/a/b", "../c.jpg", "s3://k/a/c.jpg"), ("s3://k/a", "../../../c.jpg", "s3://k/c.jpg"),
-    ("s3://k/a", "/c.jpg", "/c.jpg"),
-])
+@pytest.mark.parametrize(
+    ("base", "relative", "address"),
+    [
+        ("/a/b", "c.jpg", "/a/b/c.jpg"),
+        ("/a/b", "../c.jpg", "/a/c.jpg"),
+        ("/a/b", "/c.jpg", "/c.jpg"),
+        ("/a", "s3://k/c.jpg", "s3://k/c.jpg"),
+        ("s3://k/a", "b/c.jpg", "s3://k/a/b/c.jpg"),
+        ("s3://k", "c", "s3://k/c"),
+        ("s3://k/a/b", "../c.jpg", "s3://k/a/c.jpg"),
+        ("s3://k/a", "../../../c.jpg", "s3://k/c.jpg"),
+        ("s3://k/a", "/c.jpg", "/c.jpg"),
+    ],
+)
 def test_resolve(base: str, relative: str, address: str):
     assert storage.resolve(base, relative) == address
 
@@ -124,14 +141,36 @@ def test_other_schemes_are_refused_by_name():
 
 def test_natural_order_is_that_of_numbers_and_of_segments():
     given = ["f10", "f2", "F1", "a/b", "a", "a b", "a/b10", "a/b9", "7", "é", "f02x"]
-    assert sorted(given, key=storage.natural) == ["7", "a", "a/b", "a/b9", "a/b10", "a b", "F1", "f2", "f02x", "f10", "é"]
+    assert sorted(given, key=storage.natural) == [
+        "7",
+        "a",
+        "a/b",
+        "a/b9",
+        "a/b10",
+        "a b",
+        "F1",
+        "f2",
+        "f02x",
+        "f10",
+        "é",
+    ]
 
 
 # ---- s3
 
-KEYS = {"match/frame10.jpg": b"ten", "match/frame2.jpg": b"two", "match/a b/ü 日本.jpg": "ü".encode(), "match/p%20+q.jpg": b"%",
-        "match/.hidden/x.jpg": b"h", "match/notes.doc": b"n", "matches/other.jpg": b"o", "match/film.mp4": bytes(range(256)) * 50,
-        "match/#1 [x]?.jpg": b"#", "folder/": b"", "folder/1.jpg": b"1"}
+KEYS = {
+    "match/frame10.jpg": b"ten",
+    "match/frame2.jpg": b"two",
+    "match/a b/ü 日本.jpg": "ü".encode(),
+    "match/p%20+q.jpg": b"%",
+    "match/.hidden/x.jpg": b"h",
+    "match/notes.doc": b"n",
+    "matches/other.jpg": b"o",
+    "match/film.mp4": bytes(range(256)) * 50,
+    "match/#1 [x]?.jpg": b"#",
+    "folder/": b"",
+    "folder/1.jpg": b"1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +190,13 @@ def server() -> Iterator[str]:
 def bucket(server: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    for name, value in {"ENDPOINT_URL": server, "ALLOW_HTTP": "true", "ACCESS_KEY_ID": "key", "REGION": "us-east-1",
-                        "SECRET_ACCESS_KEY": "secret"}.items():
+    for name, value in {
+        "ENDPOINT_URL": server,
+        "ALLOW_HTTP": "true",
+        "ACCESS_KEY_ID": "key",
+        "REGION": "us-east-1",
+        "SECRET_ACCESS_KEY": "secret",
+    }.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     import boto3
 
@@ -174,8 +218,18 @@ def put(bucket: str, key: str, data: bytes) -> str:
 
 def test_s3_listing_is_natural_and_leaves_hidden_keys_out(bucket: str):
     entries = list(storage.listing(f"{bucket}/match"))
-    assert [entry.uri for entry in entries] == [f"{bucket}/match/{name}" for name in (
-        "#1 [x]?.jpg", "a b/ü 日本.jpg", "film.mp4", "frame2.jpg", "frame10.jpg", "notes.doc", "p%20+q.jpg")]
+    assert [entry.uri for entry in entries] == [
+        f"{bucket}/match/{name}"
+        for name in (
+            "#1 [x]?.jpg",
+            "a b/ü 日本.jpg",
+            "film.mp4",
+            "frame2.jpg",
+            "frame10.jpg",
+            "notes.doc",
+            "p%20+q.jpg",
+        )
+    ]
     assert [entry.uri for entry in storage.listing(f"{bucket}/folder/")] == [f"{bucket}/folder/1.jpg"]
     assert len(list(storage.listing(bucket))) == 9
     for entry in entries:
@@ -205,7 +259,14 @@ def test_s3_files_are_read_by_pieces_as_local_ones(bucket: str, tmp_path: Path, 
     uri = put(bucket, "large.bin", data)
     (tmp_path / "large.bin").write_bytes(data)
     with storage.open_binary(uri) as remote, open(tmp_path / "large.bin", "rb") as local:
-        for offset, whence, count in ((10, 0, 5), (-5, 2, 9), (0, 0, 500_000), (-100, 1, 200), (899_990, 0, 100), (20, 2, 4)):
+        for offset, whence, count in (
+            (10, 0, 5),
+            (-5, 2, 9),
+            (0, 0, 500_000),
+            (-100, 1, 200),
+            (899_990, 0, 100),
+            (20, 2, 4),
+        ):
             assert remote.seek(offset, whence) == local.seek(offset, whence)
             assert remote.read(count) == local.read(count)
             assert remote.tell() == local.tell()
@@ -216,13 +277,18 @@ def test_s3_files_are_read_by_pieces_as_local_ones(bucket: str, tmp_path: Path, 
 
 
 def test_s3_parquet_lists_and_mixed_inputs_expand_as_local_ones(bucket: str, tmp_path: Path):
-    rows = [{"path": "match/frame2.jpg", "label": "a"}, {"path": "match/gone.jpg", "label": "b"},
-            {"path": f"{bucket}/match/film.mp4", "label": "c"}]
+    rows = [
+        {"path": "match/frame2.jpg", "label": "a"},
+        {"path": "match/gone.jpg", "label": "b"},
+        {"path": f"{bucket}/match/film.mp4", "label": "c"},
+    ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "list.parquet")
     (tmp_path / "1.jpg").write_bytes(b"x")
-    lists = [put(bucket, "list.parquet", (tmp_path / "list.parquet").read_bytes()),
-             put(bucket, "list.csv", b"path,label\nmatch/frame2.jpg,a\nmatch/gone.jpg,b\nmatch/film.mp4,c\n"),
-             put(bucket, "list.txt", b"match/frame2.jpg\nmatch/gone.jpg\nmatch/film.mp4\n")]
+    lists = [
+        put(bucket, "list.parquet", (tmp_path / "list.parquet").read_bytes()),
+        put(bucket, "list.csv", b"path,label\nmatch/frame2.jpg,a\nmatch/gone.jpg,b\nmatch/film.mp4,c\n"),
+        put(bucket, "list.txt", b"match/frame2.jpg\nmatch/gone.jpg\nmatch/film.mp4\n"),
+    ]
     for listed in lists:
         found = expand([listed])
         assert [source.uri for source in found.sources] == [f"{bucket}/match/frame2.jpg", f"{bucket}/match/film.mp4"]
@@ -232,18 +298,30 @@ def test_s3_parquet_lists_and_mixed_inputs_expand_as_local_ones(bucket: str, tmp
         assert "does not exist" in found.refused[0].reason
     found = expand([tmp_path, f"{bucket}/folder", f"{bucket}/match/*.jpg", f"{bucket}/match/**/*.jpg", lists[1]])
     assert [os.path.basename(source.uri) for source in found.sources] == [
-        "1.jpg", "1.jpg", "#1 [x]?.jpg", "frame2.jpg", "frame10.jpg", "p%20+q.jpg", "ü 日本.jpg", "film.mp4"]
+        "1.jpg",
+        "1.jpg",
+        "#1 [x]?.jpg",
+        "frame2.jpg",
+        "frame10.jpg",
+        "p%20+q.jpg",
+        "ü 日本.jpg",
+        "film.mp4",
+    ]
 
 
 def test_s3_imagefolder(bucket: str):
     put(bucket, "hf/train/metadata.csv", b"file_name,label\n1.jpg,cat\n")
     put(bucket, "hf/train/1.jpg", b"x")
     put(bucket, "hf/test/2.jpg", b"x")
-    assert [(source.split, source.label) for source in expand([f"{bucket}/hf"]).sources] == [("test", ""), ("train", "cat")]
+    assert [(source.split, source.label) for source in expand([f"{bucket}/hf"]).sources] == [
+        ("test", ""),
+        ("train", "cat"),
+    ]
 
 
-@pytest.mark.parametrize("how", [storage.stat, storage.open_binary, lambda uri: storage.read(uri, 10**6)],
-                         ids=["stat", "open", "read"])
+@pytest.mark.parametrize(
+    "how", [storage.stat, storage.open_binary, lambda uri: storage.read(uri, 10**6)], ids=["stat", "open", "read"]
+)
 def test_s3_one_missing_key_is_unreadable_and_a_missing_bucket_is_an_error(bucket: str, how: Any):
     with pytest.raises(Unreadable, match=f"{bucket}/gone.jpg does not exist"):
         how(f"{bucket}/gone.jpg")
@@ -253,8 +331,19 @@ def test_s3_one_missing_key_is_unreadable_and_a_missing_bucket_is_an_error(bucke
         how(f"{bucket}/a//b")
 
 
-@pytest.mark.parametrize("address", ["s3://nowhere", "s3://nowhere/folder", "s3://nowhere/*.jpg", "s3://nowhere/list.csv",
-                                     "s3://pictures/none", "s3://pictures/none/*.jpg", "s3://pictures/none.jpg", "s3://*/1.jpg"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://nowhere",
+        "s3://nowhere/folder",
+        "s3://nowhere/*.jpg",
+        "s3://nowhere/list.csv",
+        "s3://pictures/none",
+        "s3://pictures/none/*.jpg",
+        "s3://pictures/none.jpg",
+        "s3://*/1.jpg",
+    ],
+)
 def test_s3_inputs_that_stand_for_nothing_name_the_address_and_the_remedy(bucket: str, address: str):
     with pytest.raises(InputError) as caught:
         expand([address])
@@ -349,7 +438,9 @@ def test_s3_in_a_worker_reads_or_says_why_it_cannot_but_never_hangs(bucket: str,
 
 def test_s3_threads_share_a_client(bucket: str):
     seen: list[bytes] = []
-    threads = [threading.Thread(target=lambda: seen.append(storage.read(f"{bucket}/folder/1.jpg", 10))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: seen.append(storage.read(f"{bucket}/folder/1.jpg", 10))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

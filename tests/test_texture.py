@@ -8,12 +8,12 @@ from test_defects import cloth
 
 from winnow.check import check_model
 from winnow.errors import DataError, ModelError
-from winnow.learn.encode import encode, heat
+from winnow.learn.encode import anomaly_maps, encode
 from winnow.models.autoencoder import AutoEncoder
 from winnow.models.linear import Linear
-from winnow.models.places import enlarged, local_error, peak
 from winnow.models.registry import load_model, save_model
 from winnow.models.texture import Texture
+from winnow.models.windows import enlarged, local_error, top_local_error
 
 
 def images_of(pixels):
@@ -55,13 +55,13 @@ def test_its_components_explain_what_principal_components_do():
 def test_brightness_does_not_count_and_small_damage_does():
     pixels = cloth(n=40)
     model = Texture((48, 48), 1).fit(pixels[:30])
-    clean = model(images_of(pixels[30:])).peak
-    brighter = model(images_of(pixels[30:]) + 0.2).peak
+    clean = model(images_of(pixels[30:])).top_local_error
+    brighter = model(images_of(pixels[30:]) + 0.2).top_local_error
     torch.testing.assert_close(brighter, clean, rtol=1e-3, atol=1e-7)
     spotted = pixels[30:].copy()
     spotted[:, 20:24, 30:34] = 250
-    assert model(images_of(spotted)).peak.min() > 3 * clean.max()
-    hottest = np.array([np.unravel_index(one.argmax(), one.shape) for one in heat(model, spotted)])
+    assert model(images_of(spotted)).top_local_error.min() > 3 * clean.max()
+    hottest = np.array([np.unravel_index(one.argmax(), one.shape) for one in anomaly_maps(model, spotted)])
     assert (np.abs(hottest - [21.5, 31.5]) <= 4).all()
 
 
@@ -72,16 +72,18 @@ def test_it_rebuilds_and_keeps_and_is_sound(tmp_path):
     images = images_of(pixels)
     assert (model.rebuild(images) - images).square().mean() < 0.3 * images.var()
     save_model(model, tmp_path)
-    torch.testing.assert_close(load_model(tmp_path, own=Texture)(images).peak, model(images).peak, rtol=0, atol=0)
+    torch.testing.assert_close(
+        load_model(tmp_path, own=Texture)(images).top_local_error, model(images).top_local_error, rtol=0, atol=0
+    )
     torch.testing.assert_close(Texture((21, 18), 3).fit(pixels).basis, model.basis, rtol=0, atol=0)
     few = Texture((21, 18), 3, components=2).fit(pixels)
-    assert (few(images).peak > model(images).peak).all()
+    assert (few(images).top_local_error > model(images).top_local_error).all()
 
 
 def test_flat_tiny_and_no_pictures():
     flat = np.full((4, 16, 16, 1), 90, np.uint8)
     model = Texture((16, 16), 1).fit(flat)
-    assert (model(images_of(flat)).peak < 1e-9).all() and not model.basis.any()
+    assert (model(images_of(flat)).top_local_error < 1e-9).all() and not model.basis.any()
     with pytest.raises(ModelError, match="smaller than a window"):
         Texture((7, 16), 1)
     with pytest.raises(DataError, match="no pictures"):
@@ -91,8 +93,8 @@ def test_flat_tiny_and_no_pictures():
 def test_a_peak_beside_a_network_is_a_measure():
     pixels = cloth(n=20)
     texture = Texture((48, 48), 1).fit(pixels)
-    found = encode(Linear((48, 48), 1).fit(pixels), pixels, beside={"texture": texture}, quiet=True)
-    np.testing.assert_allclose(found.measures["texture"], texture(images_of(pixels)).peak, rtol=1e-3)
+    found = encode(Linear((48, 48), 1).fit(pixels), pixels, auxiliary={"texture": texture}, quiet=True)
+    np.testing.assert_allclose(found.losses["texture"], texture(images_of(pixels)).top_local_error, rtol=1e-3)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -100,12 +102,21 @@ def test_places_against_loops(channels):
     residual = torch.randn(2, channels, 21, 18, generator=rng())
     found = local_error(residual)
     centred = residual - residual.mean(dim=(2, 3), keepdim=True)
-    slow = torch.tensor([[[centred[row, :, 4 * y : 4 * y + 8, 4 * x : 4 * x + 8].square().mean() for x in range(3)]
-                          for y in range(4)] for row in range(2)])
+    slow = torch.tensor(
+        [
+            [
+                [centred[row, :, 4 * y : 4 * y + 8, 4 * x : 4 * x + 8].square().mean() for x in range(3)]
+                for y in range(4)
+            ]
+            for row in range(2)
+        ]
+    )
     torch.testing.assert_close(found, slow)
     torch.testing.assert_close(local_error(residual + 3), found, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(peak(found), torch.stack([row.flatten().sort().values[-8:].mean() for row in found]))
-    torch.testing.assert_close(peak(found[:, :1, :2]), found[:, :1, :2].mean(dim=(1, 2)))
+    torch.testing.assert_close(
+        top_local_error(found), torch.stack([row.flatten().sort().values[-8:].mean() for row in found])
+    )
+    torch.testing.assert_close(top_local_error(found[:, :1, :2]), found[:, :1, :2].mean(dim=(1, 2)))
 
 
 @pytest.mark.parametrize("size", [(16, 16), (19, 34), (64, 23)])
@@ -125,11 +136,16 @@ def test_a_map_enlarged_has_its_values_at_the_middles_of_windows(size):
     torch.testing.assert_close(middle, (torch.arange(len(middle)) + 0.5) / 4)
 
 
-@pytest.mark.parametrize("make", [lambda: Linear((16, 20), 3).fit(cloth(height=16, width=20, channels=3)),
-                                  lambda: AutoEncoder((16, 20), 3, latent=2, width=2).eval()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Linear((16, 20), 3).fit(cloth(height=16, width=20, channels=3)),
+        lambda: AutoEncoder((16, 20), 3, latent=2, width=2).eval(),
+    ],
+)
 def test_the_peak_is_of_the_map_that_heat_enlarges(make):
     model, images = make(), torch.rand(3, 3, 16, 20, generator=rng())
     with torch.no_grad():
         windows = local_error(model.rebuild(images) - images)
-        torch.testing.assert_close(model(images).peak, peak(windows))
-        torch.testing.assert_close(model.heat(images), enlarged(windows, 16, 20))
+        torch.testing.assert_close(model(images).top_local_error, top_local_error(windows))
+        torch.testing.assert_close(model.anomaly_map(images), enlarged(windows, 16, 20))

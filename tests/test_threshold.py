@@ -22,7 +22,7 @@ def brute_rank(n: int, rate: float, confident: bool) -> int | None:
 
 
 @pytest.mark.parametrize("confident", [False, True])
-@pytest.mark.parametrize("rate", [0.01, 0.05, 0.1, 0.5])
+@pytest.mark.parametrize("lr", [0.01, 0.05, 0.1, 0.5])
 def test_rank_is_the_smallest_that_keeps_the_promise(rate: float, confident: bool) -> None:
     rng = np.random.default_rng(0)
     for n in [*range(1, 130), 298, 299, 300, 1000]:
@@ -78,8 +78,8 @@ def test_above_the_threshold_is_the_same_as_a_p_value_of_at_most_the_level(confi
         weights = rng.uniform(0.1, 1, n) if weighted else None
         scores = np.arange(-1.0, 52.0, 0.25)
         threshold = conformal(calibration, 0.05, confident, weights=weights)
-        foreign = p_values(calibration, scores, weights) <= threshold.level
-        assert foreign.tolist() == (scores > threshold.value).tolist()
+        anomalous = p_values(calibration, scores, weights) <= threshold.level
+        assert anomalous.tolist() == (scores > threshold.value).tolist()
 
 
 def test_false_alarms_on_average_are_those_asked_for() -> None:
@@ -141,9 +141,9 @@ def test_coverage_over_new_groups_of_unequal_size() -> None:
     assert np.mean(alarms) == pytest.approx(0.1, abs=0.03)
 
 
-@pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5, math.nan])
+@pytest.mark.parametrize("lr", [0, 1, -0.1, 1.5, math.nan])
 def test_rates_without_meaning_are_refused(rate: float) -> None:
-    with pytest.raises(OptionError, match="false_alarms"):
+    with pytest.raises(OptionError, match="false_alarm_rate"):
         conformal([1.0, 2.0], rate)
 
 

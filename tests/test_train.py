@@ -18,7 +18,7 @@ from winnow.learn import train as training
 from winnow.learn.feed import BatchOrder, Feed, Pixels, Vary, noise_of, to_images
 from winnow.learn.losses import ROUNDING, total_loss
 from winnow.learn.train import Trainer, rate_at, train
-from winnow.models.contract import Measures, Model
+from winnow.models.contract import Model, ModelOutput
 from winnow.models.registry import build, describe_model, load_model
 from winnow.options import ModelOptions, TrainOptions
 
@@ -44,8 +44,19 @@ def blobs(n=64, size=12, seed=0):
 
 
 def options(**given):
-    return TrainOptions(**{"iterations": 40, "batch": 16, "rate": 1e-3, "check_every": 10, "device": "cpu",
-                           "precision": "float32", "shift": 0.0, "flip": False, **given})
+    return TrainOptions(
+        **{
+            "iterations": 40,
+            "batch_size": 16,
+            "lr": 1e-3,
+            "check_every": 10,
+            "device": "cpu",
+            "precision": "float32",
+            "translate": 0.0,
+            "hflip": False,
+            **given,
+        }
+    )
 
 
 def network(**given):
@@ -62,7 +73,7 @@ def log_of(folder):
 
 def test_it_learns_and_tells_how(tmp_path):
     model = network()
-    result = train(model, blobs(), ROWS, options(iterations=150, check_every=30, rate=1e-2), tmp_path)
+    result = train(model, blobs(), ROWS, options(iterations=150, check_every=30, lr=1e-2), tmp_path)
     log = log_of(tmp_path)
     assert [line["step"] for line in log] == [30, 60, 90, 120, 150]
     assert result.validation_loss == min(line["validation_loss"] for line in log) < 0.7 * log[0]["validation_loss"]
@@ -71,7 +82,7 @@ def test_it_learns_and_tells_how(tmp_path):
     assert result.parameters == sum(parameter.numel() for parameter in model.parameters())
     images = to_images(torch.from_numpy(blobs()[48:]))
     loaded = load_model(tmp_path)
-    torch.testing.assert_close(loaded(images).codes, model(images).codes, rtol=0, atol=0)
+    torch.testing.assert_close(loaded(images).vectors, model(images).vectors, rtol=0, atol=0)
     error = loaded(images).reconstruction.mean().item() * 12 * 12 * 3
     assert error == pytest.approx(result.validation_loss, rel=1e-4)
     assert describe_model(tmp_path)["about"]["best_step"] == result.best_step
@@ -101,7 +112,7 @@ def test_the_loop_equals_a_plain_one(tmp_path):
 
 def test_adadelta_is_that_of_its_paper(tmp_path):
     """Zeiler 2012, algorithm 1, by hand: decay 0.95, the step scaled by the rate."""
-    chosen = options(iterations=6, check_every=6, optimizer="adadelta", rate=0.5, schedule="constant", loss="mean")
+    chosen = options(iterations=6, check_every=6, optimizer="adadelta", lr=0.5, schedule="constant", loss="mean")
     ours, plain = network(), network().train()
     train(ours, blobs(), ROWS, chosen, tmp_path)
     squares = [torch.zeros_like(value) for value in plain.parameters()]
@@ -122,7 +133,7 @@ def test_adadelta_is_that_of_its_paper(tmp_path):
 
 def test_it_learns_with_batch_normalisation_and_adadelta(tmp_path):
     model = build(ModelOptions(architecture="selection", latent=16, width=4), (16, 16), 3)
-    chosen = options(iterations=300, check_every=50, optimizer="adadelta", rate=1.0, schedule="constant", loss="mean")
+    chosen = options(iterations=300, check_every=50, optimizer="adadelta", lr=1.0, schedule="constant", loss="mean")
     result = train(model, blobs(size=16), ROWS, chosen, tmp_path)
     spread = (blobs(size=16)[48:] / 255.0).var(axis=0).mean()  # the error of the mean picture
     assert result.validation_loss < 0.5 * spread
@@ -130,11 +141,24 @@ def test_it_learns_with_batch_normalisation_and_adadelta(tmp_path):
     assert load_model(tmp_path)(images).reconstruction.mean().item() == pytest.approx(result.validation_loss, rel=1e-4)
 
 
-@pytest.mark.parametrize("change", [
-    {"optimizer": "adadelta"}, {"rate": 2e-3}, {"schedule": "constant"}, {"batch": 8}, {"loss": "sigma"}, {"loss": "mean"},
-    {"latent_weight": 0.1}, {"free_bits": 1.0}, {"seed": 1}, {"shift": 0.2}, {"flip": True}, {"precision": "bfloat16"},
-    {"iterations": 19},
-])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optimizer": "adadelta"},
+        {"lr": 2e-3},
+        {"schedule": "constant"},
+        {"batch_size": 8},
+        {"loss": "sigma"},
+        {"loss": "mean"},
+        {"latent_weight": 0.1},
+        {"free_bits": 1.0},
+        {"seed": 1},
+        {"translate": 0.2},
+        {"hflip": True},
+        {"precision": "bfloat16"},
+        {"iterations": 19},
+    ],
+)
 def test_every_option_changes_the_weights(tmp_path, change):
     base = {"iterations": 20, "schedule": "cosine"}
     for name, given in (("a", base), ("b", base), ("c", base | change)):
@@ -144,7 +168,7 @@ def test_every_option_changes_the_weights(tmp_path, change):
 
 
 def test_patience_stops_and_the_best_weights_are_kept(tmp_path):
-    given = options(iterations=400, rate=0.05, schedule="constant", patience=3)
+    given = options(iterations=400, lr=0.05, schedule="constant", patience=3)
     result = train(network(), blobs(), ROWS, given, tmp_path)
     log = log_of(tmp_path)
     assert result.stopped_early
@@ -168,7 +192,7 @@ def test_losses_by_hand():
 
 
 def test_rates():
-    cosine, constant = TrainOptions(iterations=100, rate=0.2), TrainOptions(iterations=100, rate=0.2, schedule="constant")
+    cosine, constant = TrainOptions(iterations=100, lr=0.2), TrainOptions(iterations=100, lr=0.2, schedule="constant")
     assert [rate_at(step, cosine) for step in (0, 50)] == [pytest.approx(0.2), pytest.approx(0.1)]
     assert 0 < rate_at(99, cosine) < 1e-3
     assert rate_at(99, constant) == 0.2
@@ -199,20 +223,20 @@ def test_pictures_are_the_same_held_or_gathered(monkeypatch):
 def test_shift_and_flip_against_numpy():
     pictures = torch.from_numpy(blobs(6, 20))
     assert torch.equal(Vary()(pictures, 0, 0), pictures)
-    mirrored = Vary(flip=True)(pictures, 0, 4)
+    mirrored = Vary(hflip=True)(pictures, 0, 4)
     which = [bool(torch.equal(new, old.flip(1))) for new, old in zip(mirrored, pictures, strict=True)]
     assert 0 < sum(which) < 6
     assert all(torch.equal(new, old) for new, old, turned in zip(mirrored, pictures, which, strict=True) if not turned)
     padded = np.pad(pictures.numpy(), ((0, 0), (3, 3), (3, 3), (0, 0)), mode="edge")
     windows = {padded[:, y : y + 20, x : x + 20].tobytes() for y in range(7) for x in range(7)}
-    moved = [Vary(shift=0.15)(pictures, 0, step).numpy().tobytes() for step in range(20)]
+    moved = [Vary(translate=0.15)(pictures, 0, step).numpy().tobytes() for step in range(20)]
     assert set(moved) <= windows
     assert len(set(moved)) > 8
 
 
 def test_a_rate_too_high_is_named_with_its_step(tmp_path):
-    with pytest.raises(TrainingError, match=r"step \d+ is not finite.*\n.*--rate than 1e\+30") as caught:
-        train(network(variational=True), blobs(), ROWS, options(rate=1e30, check_every=5), tmp_path)
+    with pytest.raises(TrainingError, match=r"step \d+ is not finite.*\n.*--lr than 1e\+30") as caught:
+        train(network(variational=True), blobs(), ROWS, options(lr=1e30, check_every=5), tmp_path)
     assert "finite" in str(caught.value)
     assert not (tmp_path / "model.json").exists()
 
@@ -230,11 +254,14 @@ def test_after_a_bad_step_the_best_weights_so_far_are_on_disk(tmp_path):
 
 
 def test_posterior_collapse_is_told(tmp_path):
-    result = train(network(variational=True), blobs(), ROWS, options(latent_weight=1e4, rate=1e-2, iterations=60), tmp_path)
+    result = train(
+        network(variational=True), blobs(), ROWS, options(latent_weight=1e4, lr=1e-2, iterations=60), tmp_path
+    )
     assert result.active_units == 0
     assert "--loss sigma" in result.warnings[0]
-    healthy = train(network(variational=True), blobs(), ROWS, options(loss="sigma", rate=3e-3, iterations=100),
-                    tmp_path / "b")
+    healthy = train(
+        network(variational=True), blobs(), ROWS, options(loss="sigma", lr=3e-3, iterations=100), tmp_path / "b"
+    )
     assert healthy.active_units > 0
     assert healthy.warnings == []
 
@@ -251,15 +278,18 @@ def test_grids_are_few_and_readable(tmp_path):
     np.testing.assert_array_equal(picture[:96:8, :96:8], blobs()[48])
 
 
-@pytest.mark.parametrize(("rows", "pictures", "message"), [
-    ({"train": np.arange(0), "validate": np.arange(4)}, blobs(), "no pictures to train"),
-    ({"train": np.arange(4), "validate": np.arange(0)}, blobs(), "no pictures to validate"),
-    ({"train": np.arange(4)}, blobs(), "no pictures to validate"),
-    (ROWS, blobs(size=16), r"\(16, 16\).*\(12, 12\)"),
-    (ROWS, blobs()[..., :1], "1 channels"),
-    (ROWS, blobs().astype(np.float32), "must be uint8"),
-    (ROWS, blobs()[..., :2], "must be uint8"),
-])
+@pytest.mark.parametrize(
+    ("rows", "pictures", "message"),
+    [
+        ({"train": np.arange(0), "validate": np.arange(4)}, blobs(), "no pictures to train"),
+        ({"train": np.arange(4), "validate": np.arange(0)}, blobs(), "no pictures to validate"),
+        ({"train": np.arange(4)}, blobs(), "no pictures to validate"),
+        (ROWS, blobs(size=16), r"\(16, 16\).*\(12, 12\)"),
+        (ROWS, blobs()[..., :1], "1 channels"),
+        (ROWS, blobs().astype(np.float32), "must be uint8"),
+        (ROWS, blobs()[..., :2], "must be uint8"),
+    ],
+)
 def test_pictures_that_do_not_fit_are_refused(tmp_path, rows, pictures, message):
     with pytest.raises(DataError, match=message):
         train(network(), pictures, rows, options(), tmp_path)
@@ -279,7 +309,7 @@ def test_unusable_devices_are_named(tmp_path):
 
 
 class Frozen(Model):
-    """Codes without a decoder."""
+    """Embeddings without a decoder."""
 
     def __init__(self, trainable):
         super().__init__()
@@ -287,7 +317,7 @@ class Frozen(Model):
         self.weight = torch.nn.Parameter(torch.ones(3), requires_grad=trainable)
 
     def forward(self, images, decode=True, noise=None):
-        return Measures(images.mean(dim=(2, 3)) * self.weight)
+        return ModelOutput(images.mean(dim=(2, 3)) * self.weight)
 
     def config(self):
         return {}
@@ -301,16 +331,18 @@ def test_models_that_cannot_be_trained_are_told(tmp_path, trainable, message):
 
 # Killing and going on. The children come from a fork server, so that each need not import torch.
 
-LONG = {"iterations": 400, "check_every": 28, "shift": 0.1, "flip": True, "patience": 0}
+LONG = {"iterations": 400, "check_every": 28, "translate": 0.1, "hflip": True, "patience": 0}
 # What has a state that must come back: Adam's moments and the noise of a VAE, Adadelta's and running averages.
 KINDS = {
     "adam": ({"variational": True}, 12, {}),
-    "adadelta": ({"architecture": "selection"}, 16, {"optimizer": "adadelta", "rate": 1.0, "schedule": "constant"}),
+    "adadelta": ({"architecture": "selection"}, 16, {"optimizer": "adadelta", "lr": 1.0, "schedule": "constant"}),
 }
 
 
 def child(folder, kind, resume, save_seconds=0.0):
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background of a script
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored where the tests run in the background of a script
     torch.set_num_threads(1)
     training.SAVE_SECONDS = save_seconds
     given, size, differing = KINDS[kind]
@@ -359,8 +391,10 @@ def changed(path, before, process):
 
 def same_log(one, other):
     timing = ("pictures_per_second", "seconds")
-    plain = [[{name: value for name, value in line.items() if name not in timing} for line in log_of(folder)]
-             for folder in (one, other)]
+    plain = [
+        [{name: value for name, value in line.items() if name not in timing} for line in log_of(folder)]
+        for folder in (one, other)
+    ]
     return plain[0] == plain[1]
 
 
@@ -405,10 +439,13 @@ def test_resuming_what_is_finished_or_never_began(tmp_path):
     assert len(log_of(tmp_path)) == 4
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"rate": 0.5, "batch": 8}, "batch was 16, now 8; rate was 0.001, now 0.5"),
-    ({"shift": 0.2}, "shift was 0.0, now 0.2"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": 0.5, "batch_size": 8}, "batch was 16, now 8; rate was 0.001, now 0.5"),
+        ({"translate": 0.2}, "shift was 0.0, now 0.2"),
+    ],
+)
 def test_resuming_with_other_options_names_them(tmp_path, change, message):
     train(network(), blobs(), ROWS, options(), tmp_path)
     with pytest.raises(RunError, match=message):

@@ -22,42 +22,54 @@ from winnow.detect.detector import Detector
 from winnow.detect.scorer import Scorer
 from winnow.detect.scorers import SCORERS, make_scorer
 from winnow.detect.threshold import group_weights, p_values
+from winnow.embeddings import Embeddings
 from winnow.errors import ModelError
-from winnow.learn.encodings import Encodings
 
 
-def with_linear(encodings: Encodings, seed: int) -> Encodings:
+def with_linear(embeddings: Embeddings, seed: int) -> Embeddings:
     """The same with the error of a linear autoencoder beside the network."""
-    linear = encodings.measures["reconstruction"] * np.exp(0.1 * np.random.default_rng(seed).normal(size=len(encodings)))
-    return Encodings.of(encodings.codes, measures={**encodings.measures, "linear": linear})
+    linear = embeddings.losses["reconstruction"] * np.exp(
+        0.1 * np.random.default_rng(seed).normal(size=len(embeddings))
+    )
+    return Embeddings.of(embeddings.vectors, losses={**embeddings.losses, "linear": linear})
 
 
 NORMAL = obvious(200, 0, False)
-NEW = Encodings.of(
-    # Usual ones, foreign ones, codes far away in one direction, a code of zeros, one of the bank itself.
-    np.concatenate([obvious(40, 1, False).codes, obvious(40, 2, True).codes, np.full((2, 8), 1e4), np.zeros((1, 8)), NORMAL.codes[:1]]),
-    measures={
-        name: np.concatenate([values, obvious(40, 2, True).measures[name], [0.0, 1e-9, 1.0, 50.0]])
-        for name, values in obvious(40, 1, False).measures.items()
+NEW = Embeddings.of(
+    # Usual ones, anomalous ones, embeddings far away in one direction, a code of zeros, one of the bank itself.
+    np.concatenate(
+        [
+            obvious(40, 1, False).vectors,
+            obvious(40, 2, True).vectors,
+            np.full((2, 8), 1e4),
+            np.zeros((1, 8)),
+            NORMAL.vectors[:1],
+        ]
+    ),
+    losses={
+        name: np.concatenate([values, obvious(40, 2, True).losses[name], [0.0, 1e-9, 1.0, 50.0]])
+        for name, values in obvious(40, 1, False).losses.items()
     },
 )
 
 
-def tensors(encodings: Encodings) -> dict[str, torch.Tensor]:
-    return {"codes": torch.from_numpy(encodings.codes.astype(np.float32))} | {
-        name: torch.from_numpy(values.astype(np.float32)) for name, values in encodings.measures.items()
+def tensors(embeddings: Embeddings) -> dict[str, torch.Tensor]:
+    return {"vectors": torch.from_numpy(embeddings.vectors.astype(np.float32))} | {
+        name: torch.from_numpy(values.astype(np.float32)) for name, values in embeddings.losses.items()
     }
 
 
-def as_float32(encodings: Encodings) -> Encodings:
+def as_float32(embeddings: Embeddings) -> Embeddings:
     """What the numpy route gets: measures come from the network as float32."""
-    return Encodings.of(encodings.codes, measures={name: values.astype(np.float32) for name, values in encodings.measures.items()})
+    return Embeddings.of(
+        embeddings.vectors, losses={name: values.astype(np.float32) for name, values in embeddings.losses.items()}
+    )
 
 
 @pytest.mark.parametrize("name", SCORERS)
 @pytest.mark.parametrize("beside", [False, True], ids=["alone", "with linear"])
-def test_every_scorer_has_a_twin_that_scores_the_same(name: str, beside: bool) -> None:
-    normal, new = (with_linear(part, 3) if beside else part for part in (NORMAL, as_float32(NEW)))
+def test_every_scorer_has_a_twin_that_scores_the_same(name: str, auxiliary: bool) -> None:
+    normal, new = (with_linear(part, 3) if auxiliary else part for part in (NORMAL, as_float32(NEW)))
     scorer = make_scorer(name).fit(normal)
     found = scorers.twin_of(scorer)(tensors(new)).numpy()
     assert found.dtype == np.float64
@@ -70,18 +82,18 @@ def test_neighbours_far_from_the_origin_and_fewer_than_asked_for(offset: float, 
     bank, new = (offset + np.random.default_rng(seed).normal(size=(n, 16)) for seed, n in ((0, count), (1, 30)))
     for name in ("neighbours", "cosine"):
         scorer = make_scorer(name).fit(bank.astype(np.float32))
-        codes = torch.from_numpy(new.astype(np.float32))
-        np.testing.assert_allclose(scorers.twin_of(scorer)({"codes": codes}), scorer.score(new), rtol=2e-4)
+        vectors = torch.from_numpy(new.astype(np.float32))
+        np.testing.assert_allclose(scorers.twin_of(scorer)({"vectors": vectors}), scorer.score(new), rtol=2e-4)
 
 
 def test_ones_own_scorer_and_a_scorer_without_a_twin_are_refused() -> None:
     class Own(Scorer):
         learned = ()
 
-        def _fit(self, normal: Encodings) -> None: ...
+        def _fit(self, normal: Embeddings) -> None: ...
 
-        def _score(self, encodings: Encodings) -> np.ndarray:
-            return encodings.codes[:, 0]
+        def _score(self, embeddings: Embeddings) -> np.ndarray:
+            return embeddings.vectors[:, 0]
 
     with pytest.raises(ModelError, match=r"'Own' is not one of Winnow's.*\n.*--only classifier"):
         scorers.twin_of(Own().fit(NORMAL))
@@ -107,37 +119,41 @@ def test_surprise_and_p_values_step_where_they_step(sizes: list[int]) -> None:
     np.testing.assert_allclose(scorers.SurpriseTwin(surprise)(torch.from_numpy(new)), surprise.of_new(new), rtol=1e-12)
     detector = Detector("neighbours").fit(rng.normal(size=(30, 2)))
     detector.calibration, detector.weights = scores, weights
-    np.testing.assert_allclose(scorers.PValues(detector)(torch.from_numpy(new)), p_values(scores, new, weights), rtol=1e-12)
+    np.testing.assert_allclose(
+        scorers.PValues(detector)(torch.from_numpy(new)), p_values(scores, new, weights), rtol=1e-12
+    )
 
 
 def labelled(classes: int, head: str) -> tuple[Classifier, np.ndarray]:
-    """A classifier fitted on codes of some classes, and other codes of them; a code of zeros among these."""
+    """A classifier fitted on embeddings of some classes, and other embeddings of them; a code of zeros among these."""
     rng = np.random.default_rng(classes)
     middles = rng.normal(size=(classes, 12)) * 2
-    codes = (np.repeat(middles, 12, axis=0) + rng.normal(size=(12 * classes, 12))).astype(np.float32)
+    vectors = (np.repeat(middles, 12, axis=0) + rng.normal(size=(12 * classes, 12))).astype(np.float32)
     labels = np.array([f"ü{number}" if place % 3 else "" for number in range(classes) for place in range(12)], object)
-    classifier = Classifier(head).fit(codes, labels)
-    return classifier, np.concatenate([codes + 0.3, np.zeros((1, 12))]).astype(np.float32)
+    classifier = Classifier(head).fit(vectors, labels)
+    return classifier, np.concatenate([vectors + 0.3, np.zeros((1, 12))]).astype(np.float32)
 
 
 @pytest.mark.parametrize("classes", [2, 9])
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_has_a_twin_of_the_same_probabilities(head: str, classes: int) -> None:
-    classifier, codes = labelled(classes, head)
-    found = heads.ClassifierTwin(classifier)(torch.from_numpy(codes)).numpy()
-    np.testing.assert_allclose(found, classifier.predict_proba(codes), rtol=1e-4, atol=1e-6)
-    at_centre = heads.ClassifierTwin(classifier)(torch.from_numpy(classifier.centre[None]))  # as near to all: no order of its own
+    classifier, vectors = labelled(classes, head)
+    found = heads.ClassifierTwin(classifier)(torch.from_numpy(vectors)).numpy()
+    np.testing.assert_allclose(found, classifier.predict_proba(vectors), rtol=1e-4, atol=1e-6)
+    at_centre = heads.ClassifierTwin(classifier)(
+        torch.from_numpy(classifier.centre[None])
+    )  # as near to all: no order of its own
     assert torch.isfinite(at_centre).all()
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_a_class_that_was_not_seen_has_no_probability(head: str) -> None:
-    classifier, codes = labelled(3, head)
+    classifier, vectors = labelled(3, head)
     target = np.where(classifier.learner.target == 1, -1, classifier.learner.target)
     classifier.fitted = HEADS[head]().fit(classifier.learner.points, target, 3)
-    found = heads.ClassifierTwin(classifier)(torch.from_numpy(codes)).numpy()
+    found = heads.ClassifierTwin(classifier)(torch.from_numpy(vectors)).numpy()
     assert (found[:, 1] == 0).all() and np.isfinite(found).all()
-    np.testing.assert_allclose(found, classifier.predict_proba(codes), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found, classifier.predict_proba(vectors), rtol=1e-4, atol=1e-6)
 
 
 class Everything(nn.Module):
@@ -150,29 +166,29 @@ class Everything(nn.Module):
         self.heads = nn.ModuleList(heads.ClassifierTwin(classifier) for classifier in classifiers)
         self.names = names
 
-    def forward(self, codes: torch.Tensor, measures: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        given = {"codes": codes, **dict(zip(self.names, measures.unbind(1), strict=True))}
+    def forward(self, vectors: torch.Tensor, losses: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        given = {"vectors": vectors, **dict(zip(self.names, losses.unbind(1), strict=True))}
         scores = [scorer(given) for scorer in self.scorers]
         return (*scores, self.p_value(scores[0]), *(head(points) for head in self.heads))
 
 
 def test_onnxruntime_computes_every_twin_as_numpy_does(tmp_path: Path) -> None:
     normal, new = with_linear(NORMAL, 3), with_linear(as_float32(NEW), 4)
-    detectors = [Detector(name, false_alarms=0.1).fit(normal) for name in SCORERS]
+    detectors = [Detector(name, false_alarm_rate=0.1).fit(normal) for name in SCORERS]
     fitted = [labelled(4, head) for head in HEADS]
-    names = list(new.measures)
+    names = list(new.losses)
     module = Everything(detectors, [classifier for classifier, _ in fitted], names).eval()
-    measures = np.stack([new.measures[name] for name in names], axis=1).astype(np.float32)
-    codes, points = new.codes.astype(np.float32), fitted[0][1][: len(new)]
-    codes, measures = codes[: len(points)], measures[: len(points)]
-    given = {"codes": codes, "measures": measures, "points": points}
+    losses = np.stack([new.losses[name] for name in names], axis=1).astype(np.float32)
+    vectors, points = new.vectors.astype(np.float32), fitted[0][1][: len(new)]
+    vectors, losses = vectors[: len(points)], losses[: len(points)]
+    given = {"vectors": vectors, "losses": losses, "points": points}
     example, n = tuple(torch.from_numpy(values[:3]) for values in given.values()), torch.export.Dim("n")
     with exporting._quiet():
         program = torch.onnx.export(module, example, dynamo=True, dynamic_shapes=({0: n}, {0: n}, {0: n}),
                                     input_names=list(given), opset_version=exporting.OPSET)  # fmt: skip
     (tmp_path / "all.onnx").write_bytes(program.model_proto.SerializeToString())
     found = iter(session_of(tmp_path / "all.onnx").run(None, given))
-    rows = Encodings.of(codes, measures=dict(zip(names, measures.T, strict=True)))
+    rows = Embeddings.of(vectors, losses=dict(zip(names, losses.T, strict=True)))
     scores = [next(found) for _ in detectors]
     for detector, got in zip(detectors, scores, strict=True):
         np.testing.assert_allclose(got, detector.score(rows), rtol=1e-5, atol=1e-5, err_msg=detector.scorer_name)

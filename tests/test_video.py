@@ -33,14 +33,20 @@ KINDS = {
     "h264-refresh.mp4": {"gop": 12, "options": {"x264-params": "intra-refresh=1"}},
     "h264-interlaced.mp4": {"gop": 12, "options": {"x264-params": "tff=1"}},
     "h264-10bit.mp4": {"gop": 12, "form": "yuv420p10le"},
-    "hevc-open.mp4": {"codec": "libx265", "gop": 12,
-                      "options": {"preset": "ultrafast", "x265-params": "log-level=none:open-gop=1:bframes=3:pools=1"}},
+    "hevc-open.mp4": {
+        "codec": "libx265",
+        "gop": 12,
+        "options": {"preset": "ultrafast", "x265-params": "log-level=none:open-gop=1:bframes=3:pools=1"},
+    },
     "mpeg4.avi": {"codec": "mpeg4", "gop": 12, "bframes": 2},
     "mpeg4.mp4": {"codec": "mpeg4", "gop": 12, "bframes": 2},
     "mpeg2.ts": {"codec": "mpeg2video", "gop": 12, "bframes": 2},
     "mpeg2.mpg": {"codec": "mpeg2video", "gop": 12, "bframes": 2},
-    "vp9.webm": {"codec": "libvpx-vp9", "gop": 12, "options": {"deadline": "good", "cpu-used": "5",
-                                                                "auto-alt-ref": "1", "lag-in-frames": "8"}},
+    "vp9.webm": {
+        "codec": "libvpx-vp9",
+        "gop": 12,
+        "options": {"deadline": "good", "cpu-used": "5", "auto-alt-ref": "1", "lag-in-frames": "8"},
+    },
     "mjpeg.avi": {"codec": "mjpeg", "form": "yuvj420p"},
     "prores.mov": {"codec": "prores_ks", "form": "yuv422p10le"},
     "ffv1.mkv": {"codec": "ffv1"},
@@ -131,7 +137,12 @@ def test_variable_frame_rate(tmp_path):
     path = videos.write(tmp_path / "vfr.mp4", [videos.picture(n) for n in range(10)], times=times)
     found = fast(path, every=1.0)
     assert [(round(time, 3), videos.number_of(image)) for time, image in found] == [
-        (0.0, 0), (1.01, 3), (5.0, 5), (6.0, 8), (9.0, 9)]
+        (0.0, 0),
+        (1.01, 3),
+        (5.0, 5),
+        (6.0, 8),
+        (9.0, 9),
+    ]
 
 
 def test_every_frame_of_one_millisecond_is_one(tmp_path):
@@ -155,14 +166,17 @@ def test_white_and_black_and_colours(tmp_path):
         assert np.abs(grey.astype(int) - np.dot(colour, (0.299, 0.587, 0.114))).max() <= 4
 
 
-@pytest.mark.parametrize(("matrix", "turned"), [
-    ((1, 0, 0, 1), lambda image: image),
-    ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),  # shown a quarter turn clockwise
-    ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
-    ((-1, 0, 0, -1), lambda image: image[::-1, ::-1]),
-    ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
-    ((1, 0, 0, -1), lambda image: image[::-1]),
-])
+@pytest.mark.parametrize(
+    ("matrix", "turned"),
+    [
+        ((1, 0, 0, 1), lambda image: image),
+        ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),  # shown a quarter turn clockwise
+        ((0, -1, 1, 0), lambda image: np.rot90(image, 1)),
+        ((-1, 0, 0, -1), lambda image: image[::-1, ::-1]),
+        ((-1, 0, 0, 1), lambda image: image[:, ::-1]),
+        ((1, 0, 0, -1), lambda image: image[::-1]),
+    ],
+)
 def test_a_telephones_rotation(tmp_path, matrix, turned):
     corner = videos.plain(videos.GREEN)
     corner[:48, :80] = videos.RED
@@ -200,26 +214,34 @@ def odd_whole(folder: Path, made) -> dict[str, tuple[Path, list[int]]]:
     deep = [videos.picture(n).astype(np.uint16) * 257 for n in range(30)]
     joined = folder / "joined.ts"
     joined.write_bytes(made("mpeg2.ts").read_bytes() * 2)
-    foreign = folder / "match ⚽ مباراة 試合:№1%d.mp4"
-    shutil.copy(made("h264.mp4"), foreign)
+    anomalous = folder / "match ⚽ مباراة 試合:№1%d.mp4"
+    shutil.copy(made("h264.mp4"), anomalous)
     false = Path(shutil.copy(made("mjpeg.avi"), folder / "false-size.avi"))
     wrong = folder / "really-mkv.mp4"
     shutil.copy(made("h264-open.mkv"), wrong)
     return {
         "one frame": (write(folder / "one.mp4", 1), [0]),
-        "two frames a year apart": (write(folder / "year.mkv", [videos.picture(n) for n in range(2)],
-                                          times=[0, 365 * 86400 * 1000]), [0, 1]),
-        "times that start late": (write(folder / "late.mkv", [videos.picture(n) for n in range(3)],
-                                        times=[10**9, 10**9 + 1000, 10**9 + 2000]), [0, 1, 2]),
-        "odd size": (write(folder / "odd.mkv", [videos.picture(n, 17, 35) for n in range(30)], codec="ffv1",
-                           form="yuv444p"), [0, 25]),
+        "two frames a year apart": (
+            write(folder / "year.mkv", [videos.picture(n) for n in range(2)], times=[0, 365 * 86400 * 1000]),
+            [0, 1],
+        ),
+        "times that start late": (
+            write(
+                folder / "late.mkv", [videos.picture(n) for n in range(3)], times=[10**9, 10**9 + 1000, 10**9 + 2000]
+            ),
+            [0, 1, 2],
+        ),
+        "odd size": (
+            write(folder / "odd.mkv", [videos.picture(n, 17, 35) for n in range(30)], codec="ffv1", form="yuv444p"),
+            [0, 25],
+        ),
         "16 bit": (write(folder / "deep.mkv", deep, codec="ffv1", form="gbrp16le"), [0, 25]),
         "10 bit": (made("h264-10bit.mp4"), [0, 25, 50]),
         "grey": (write(folder / "grey.mkv", 30, codec="ffv1", form="gray"), [0, 25]),
         "bottom of alpha": (write(folder / "alpha.mov", [alpha] * 3, codec="qtrle", form="argb"), [1023]),
         "with sound": (write(folder / "sound.mp4", 30, audio=True), [0, 25]),
         "two recordings in one": (joined, [0, 25, 50, 0, 25, 50]),
-        "name in many scripts": (foreign, [0, 25, 50]),
+        "name in many scripts": (anomalous, [0, 25, 50]),
         "false size in the header": (videos.claim_size(false, 60000, 60000), [0, 25, 50]),
         "wrong suffix": (wrong, [0, 25, 50]),
         "raw stream without times": (_remux(made("h264.mp4"), folder / "raw.h264"), [0, 25, 50]),
@@ -246,6 +268,7 @@ def test_a_remuxed_avi_whose_presentation_times_are_its_decoding_times(tmp_path,
 
 def odd_refused(folder: Path, made) -> dict[str, tuple[Path, str]]:
     """Videos that hold nothing to decode, with a word of the reason."""
+
     def file(name: str, data: bytes) -> Path:
         (folder / name).write_bytes(data)
         return folder / name
@@ -274,7 +297,10 @@ def odd_refused(folder: Path, made) -> dict[str, tuple[Path, str]]:
         "sound alone": (videos.write_audio(folder / "sound.mp4"), "holds no video"),
         "picture": (file("picture.mp4", b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(100)), "known format"),
         "all packets noise": (videos.damage(copied("mjpeg.avi", "noise.avi"), 0.06, 0.97), "decoded"),
-        "huge": (videos.claim_size(videos.write(folder / "huge.avi", 2, codec="rawvideo"), 60000, 60000), "limit of 200"),
+        "huge": (
+            videos.claim_size(videos.write(folder / "huge.avi", 2, codec="rawvideo"), 60000, 60000),
+            "limit of 200",
+        ),
     }
 
 
@@ -286,8 +312,17 @@ def test_broken_videos_are_refused_with_a_reason(tmp_path, made):
         assert path.name not in refusal.value.message, what
 
 
-@pytest.mark.parametrize(("name", "share"), [("h264-open.mkv", 0.6), ("h264-open.ts", 0.6), ("mpeg4.avi", 0.6),
-                                             ("vp9.webm", 0.6), ("mpeg2.mpg", 0.6), ("gif.gif", 0.6)])
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [
+        ("h264-open.mkv", 0.6),
+        ("h264-open.ts", 0.6),
+        ("mpeg4.avi", 0.6),
+        ("vp9.webm", 0.6),
+        ("mpeg2.mpg", 0.6),
+        ("gif.gif", 0.6),
+    ],
+)
 def test_a_truncated_video_keeps_what_decodes(tmp_path, made, name, share):
     path = videos.cut(Path(shutil.copy(made(name), tmp_path / name)), share)
     whole = {round(time, 3): image for time, image in slow(made(name), 0.2)}
@@ -297,8 +332,9 @@ def test_a_truncated_video_keeps_what_decodes(tmp_path, made, name, share):
         assert abs(image.astype(int) - whole[round(time, 3)]).mean() < 1
 
 
-@pytest.mark.parametrize("name", ["h264.mp4", "h264-open.mkv", "h264-open.ts", "mpeg4.avi", "mpeg2.ts", "vp9.webm",
-                                  "mjpeg.avi", "ffv1.mkv"])
+@pytest.mark.parametrize(
+    "name", ["h264.mp4", "h264-open.mkv", "h264-open.ts", "mpeg4.avi", "mpeg2.ts", "vp9.webm", "mjpeg.avi", "ffv1.mkv"]
+)
 def test_noise_in_the_middle_costs_only_the_middle(tmp_path, made, name):
     path = videos.damage(Path(shutil.copy(made(name), tmp_path / name)), 0.45, 0.5)
     found = fast(path, every=0.2)

@@ -17,19 +17,27 @@ import pytest
 from PIL import Image
 
 import winnow
-from winnow.data.defects import damage
-from winnow.data.pool import Pool
 from winnow.errors import DataError, InputError, OptionError, RunError
 from winnow.learn.encode import encode
 from winnow.models.registry import load_model
-from winnow.steps.report_weight import weight_section
-from winnow.steps.split import split_of
+from winnow.pool.pool import Pool
+from winnow.run.split import split_of
+from winnow.steps.report.weight import weight_section
 from winnow.steps.weight import MEASURES, choose
+from winnow.synthetic.defects import damage
 
 from cloth import write_cloth, write_damaged
 from conftest import winnow_command
 
-SMALL = {"size": (16, 16), "width": 4, "latent": 4, "batch": 16, "check_every": 20, "iterations": 60, "precision": "float32"}
+SMALL = {
+    "size": (16, 16),
+    "width": 4,
+    "latent": 4,
+    "batch_size": 16,
+    "check_every": 20,
+    "iterations": 60,
+    "precision": "float32",
+}
 TRIED = (0.0, 1e-4, 1e-2)
 
 
@@ -43,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> winnow.Run:
-    made = winnow.Run(folder / "run", "inspection-vae", **SMALL)
+    made = winnow.Run(folder / "run", "inspect-vae", **SMALL)
     made.search_weight(folder / "good", weights=TRIED, defects=folder / "bad", masks=folder / "masks")
     return made
 
@@ -68,17 +76,25 @@ def pairs_won(high: np.ndarray, low: np.ndarray) -> float:
 
 def rows(both: list[float], real: list[float] | None = None) -> list[dict]:
     weights = [0.0, 1e-6, 1e-5, 1e-4]
-    return [{"weight": weight, "synthetic": {"error": 0.5, "latent": 0.9, "both": score},
-             "real": None if real is None else {"error": 0.5, "latent": 0.5, "both": real[place]}}
-            for place, (weight, score) in enumerate(zip(weights, both, strict=True))]
+    return [
+        {
+            "weight": weight,
+            "synthetic": {"error": 0.5, "latent": 0.9, "both": score},
+            "real": None if real is None else {"error": 0.5, "latent": 0.5, "both": real[place]},
+        }
+        for place, (weight, score) in enumerate(zip(weights, both, strict=True))
+    ]
 
 
-@pytest.mark.parametrize(("both", "chosen", "words"), [
-    ([0.8, 0.9, 0.85, 0.7], 1e-6, "Weight 1e-06 has the highest AUROC .*, 0.900"),
-    ([0.8, 0.9, 0.8985, 0.7], 1e-5, "Weight 1e-05 is the largest of those within 0.002 .*0.8985; 0.9000 at 1e-06"),
-    ([0.9, 0.9, 0.9, 0.9], 1e-4, "Weight 0.0001 is the largest|Weight 0.0001 has"),
-    ([0.9, 0.897, 0.8, 0.7], 0.0, "Weight 0 has the highest"),
-])
+@pytest.mark.parametrize(
+    ("both", "chosen", "words"),
+    [
+        ([0.8, 0.9, 0.85, 0.7], 1e-6, "Weight 1e-06 has the highest AUROC .*, 0.900"),
+        ([0.8, 0.9, 0.8985, 0.7], 1e-5, "Weight 1e-05 is the largest of those within 0.002 .*0.8985; 0.9000 at 1e-06"),
+        ([0.9, 0.9, 0.9, 0.9], 1e-4, "Weight 0.0001 is the largest|Weight 0.0001 has"),
+        ([0.9, 0.897, 0.8, 0.7], 0.0, "Weight 0 has the highest"),
+    ],
+)
 def test_the_highest_is_chosen_and_of_equals_the_largest(both, chosen, words):
     result = choose(rows(both))
     assert result["chosen"] == chosen and result["chosen_by_real"] is None
@@ -109,20 +125,26 @@ def test_each_weight_is_judged_as_a_direct_computation_says(run: winnow.Run, fol
     assert [row["weight"] for row in result["trained"]] == list(TRIED)
     for name, row in [*((f"{row['weight']:g}", row) for row in result["trained"]), ("sigma", result["sigma"])]:
         model = load_model(path / "weight" / name)
-        measures = {part: encode(model, pixels).measures for part, pixels in
-                    (("clean", clean), ("synthetic", torn), ("real", real))}
+        losses = {
+            part: encode(model, pixels).losses
+            for part, pixels in (("clean", clean), ("synthetic", torn), ("real", real))
+        }
         for kind in ("synthetic", "real"):
-            error, latent = ([np.log(np.maximum(measures[part][measure], 1e-8)) for part in (kind, "clean")]
-                             for measure in (result["measure"], "latent"))
+            error, latent = (
+                [np.log(np.maximum(losses[part][measure], 1e-8)) for part in (kind, "clean")]
+                for measure in (result["measure"], "latent")
+            )
             assert row[kind]["error"] == pytest.approx(pairs_won(*error), abs=1e-9)
             assert row[kind]["latent"] == pytest.approx(pairs_won(*latent), abs=1e-9)
-            assert row[kind]["both"] == pytest.approx(pairs_won(standardised(measures, kind), standardised(measures, "clean")), abs=1e-9)
+            assert row[kind]["both"] == pytest.approx(
+                pairs_won(standardised(losses, kind), standardised(losses, "clean")), abs=1e-9
+            )
 
 
-def standardised(measures: dict, part: str) -> np.ndarray:
-    total = np.zeros(len(measures[part]["latent"]))
+def standardised(losses: dict, part: str) -> np.ndarray:
+    total = np.zeros(len(losses[part]["latent"]))
     for measure in ("reconstruction", "latent"):
-        clean, values = (np.log(np.maximum(measures[name][measure], 1e-8)) for name in ("clean", part))
+        clean, values = (np.log(np.maximum(losses[name][measure], 1e-8)) for name in ("clean", part))
         total += (values - clean.mean()) / clean.std()
     return total
 
@@ -133,13 +155,20 @@ def damaged_patches(folder: Path) -> np.ndarray:
         picture = np.asarray(Image.open(path))
         mask = np.asarray(Image.open(next((folder / "masks").glob(f"{path.stem}*")))) > 0
         for y in range(0, 64, 16):
-            patches += [picture[y : y + 16, x : x + 16] for x in range(0, 160, 16) if mask[y : y + 16, x : x + 16].sum() >= 15]
+            patches += [
+                picture[y : y + 16, x : x + 16] for x in range(0, 160, 16) if mask[y : y + 16, x : x + 16].sum() >= 15
+            ]
     return np.stack(patches)[..., None]
 
 
 def test_every_weight_is_trained_with_it_and_the_runs_options_stay(run: winnow.Run):
     losses = set()
-    for name, weight, loss in (("0", 0.0, "mean"), ("0.0001", 1e-4, "mean"), ("0.01", 1e-2, "mean"), ("sigma", 1.0, "sigma")):
+    for name, weight, loss in (
+        ("0", 0.0, "mean"),
+        ("0.0001", 1e-4, "mean"),
+        ("0.01", 1e-2, "mean"),
+        ("sigma", 1.0, "sigma"),
+    ):
         about = json.loads((run.folder.path / "weight" / name / "model.json").read_text())["about"]["train"]
         assert (about["latent_weight"], about["loss"], about["iterations"]) == (weight, loss, 60)
         losses.add((run.folder.path / "weight" / name / "train.jsonl").read_text().splitlines()[-1])
@@ -149,7 +178,9 @@ def test_every_weight_is_trained_with_it_and_the_runs_options_stay(run: winnow.R
 
 def test_finished_trainings_are_kept_and_others_are_added(copy: winnow.Run):
     before = found(copy)
-    times = {path: path.stat().st_mtime_ns for path in (copy.folder.path / "weight").glob("*/checkpoints/last.safetensors")}
+    times = {
+        path: path.stat().st_mtime_ns for path in (copy.folder.path / "weight").glob("*/checkpoints/last.safetensors")
+    }
     result = copy.search_weight(weights=(1e-4, 1e-3))
     assert [row["weight"] for row in result["trained"]] == [1e-4, 1e-3]
     kept, same = result["trained"][0], before["trained"][1]
@@ -177,8 +208,11 @@ def test_without_masks_pictures_are_compared_by_their_worst_patch(copy: winnow.R
     bad = Pool.open(path / "weight" / "defects")
     owners = np.array([name.split("#")[0] for name in bad.column("id")])
     model = load_model(path / "weight" / "0")
-    good, torn = (encode(model, source).measures[result["measure"]] for source in (pool, bad))
-    worst = [max(torn[owners == name]) for name in sorted(set(owners))], [max(good[names == name]) for name in sorted(set(names[held]))]
+    good, torn = (encode(model, source).losses[result["measure"]] for source in (pool, bad))
+    worst = (
+        [max(torn[owners == name]) for name in sorted(set(owners))],
+        [max(good[names == name]) for name in sorted(set(names[held]))],
+    )
     assert result["trained"][0]["real"]["error"] == pytest.approx(pairs_won(np.array(worst[0]), np.array(worst[1])))
 
 
@@ -209,7 +243,9 @@ def test_the_report_has_a_section_of_it(copy: winnow.Run, folder: Path):
 
 
 def test_the_command_begins_a_run_prints_a_table_and_a_reason(copy: winnow.Run, folder: Path):
-    done = winnow_command("lambda", folder / "good", "--run", copy.folder.path, "--weights", "0", "1e-4", "0.01", "--use")
+    done = winnow_command(
+        "lambda", folder / "good", "--run", copy.folder.path, "--weights", "0", "1e-4", "0.01", "--use"
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[5:9]] == ["0", "0.0001", "0.01", "sigma-VAE"]
@@ -220,7 +256,7 @@ def test_the_command_begins_a_run_prints_a_table_and_a_reason(copy: winnow.Run, 
 
 def test_killed_and_called_again_it_ends_with_the_same(run: winnow.Run, folder: Path, tmp_path: Path):
     path, words = tmp_path / "killed", ["lambda", str(folder / "good"), "--run", "", "--weights", "0", "1e-4", "1e-2"]
-    winnow.Run(path, "inspection-vae", **SMALL)
+    winnow.Run(path, "inspect-vae", **SMALL)
     words[3] = str(path)
     process = subprocess.Popen([sys.executable, "-m", "winnow.cli", *words], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -233,19 +269,26 @@ def test_killed_and_called_again_it_ends_with_the_same(run: winnow.Run, folder: 
     assert done.returncode == 0, done.stderr
     whole, resumed = found(run), json.loads((path / "weight" / "weight.json").read_text())
     for row, other in zip((*whole["trained"], whole["sigma"]), (*resumed["trained"], resumed["sigma"]), strict=True):
-        assert (row["weight"], row["synthetic"], row["active_units"]) == (other["weight"], other["synthetic"], other["active_units"])
+        assert (row["weight"], row["synthetic"], row["active_units"]) == (
+            other["weight"],
+            other["synthetic"],
+            other["active_units"],
+        )
     assert resumed["chosen"] == whole["chosen"]
 
 
-@pytest.mark.parametrize(("options", "error", "words"), [
-    ({"weights": (1e-5, -1e-6)}, OptionError, "--weights -1e-06 is no weight"),
-    ({"weights": (1e-5, float("nan"))}, OptionError, "--weights nan is no weight"),
-    ({"weights": (1e-5, float("inf"))}, OptionError, "--weights inf is no weight"),
-    ({"weights": (1e-5, 1e-5)}, OptionError, "--weights: 1 is too few"),
-    ({"masks": "absent"}, OptionError, "--masks are given without --defects"),
-    ({"defects": "absent"}, InputError, "absent"),
-    ({"sources": "elsewhere"}, OptionError, "elsewhere is not among its sources"),
-])
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"weights": (1e-5, -1e-6)}, OptionError, "--weights -1e-06 is no weight"),
+        ({"weights": (1e-5, float("nan"))}, OptionError, "--weights nan is no weight"),
+        ({"weights": (1e-5, float("inf"))}, OptionError, "--weights inf is no weight"),
+        ({"weights": (1e-5, 1e-5)}, OptionError, "--weights: 1 is too few"),
+        ({"masks": "absent"}, OptionError, "--masks are given without --defects"),
+        ({"defects": "absent"}, InputError, "absent"),
+        ({"sources": "elsewhere"}, OptionError, "elsewhere is not among its sources"),
+    ],
+)
 def test_a_wrong_call_says_what_to_do_and_leaves_what_was_there(options, error, words, copy: winnow.Run):
     with pytest.raises(error, match=words):
         copy.search_weight(options.pop("sources", ()), **options)
@@ -260,13 +303,16 @@ def test_masks_without_damage_are_refused(copy: winnow.Run, folder: Path, tmp_pa
         copy.search_weight(defects=folder / "bad", masks=tmp_path / "black")
 
 
-@pytest.mark.parametrize(("options", "words"), [
-    ({"variational": False}, "has no variational autoencoder"),
-    ({"patches": False}, "does not cut its pictures into patches"),
-    ({"loss": "sigma"}, "trains with --loss sigma, which needs no weight"),
-])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"variational": False}, "has no variational autoencoder"),
+        ({"patches": False}, "does not cut its pictures into patches"),
+        ({"loss": "sigma"}, "trains with --loss sigma, which needs no weight"),
+    ],
+)
 def test_a_run_without_a_weight_to_search_is_refused(options, words, folder: Path, tmp_path: Path):
-    other = winnow.Run(tmp_path / "run", "inspection-vae", **{**SMALL, **options})
+    other = winnow.Run(tmp_path / "run", "inspect-vae", **{**SMALL, **options})
     with pytest.raises(OptionError, match=words):
         other.search_weight(folder / "good")
     assert not (tmp_path / "run" / "pool").exists()
@@ -282,4 +328,4 @@ def test_a_new_folder_needs_sources(tmp_path: Path):
 def test_one_picture_too_few_to_hold_out_is_refused(tmp_path: Path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16), dtype=np.uint8)).save(tmp_path / "one.png")
     with pytest.raises((DataError, RunError), match="too few"):
-        winnow.Run(tmp_path / "run", "inspection-vae", **SMALL).search_weight(tmp_path / "one.png")
+        winnow.Run(tmp_path / "run", "inspect-vae", **SMALL).search_weight(tmp_path / "one.png")

@@ -71,8 +71,14 @@ def _seen(white: float, cell: int) -> list[onnx.NodeProto]:
     return [white_node, split, *means, *shares, helper.make_node("Max", ["blue", "red"], ["sure"])]
 
 
-def _write(path: Path, steps: list[onnx.NodeProto], constants: dict[str, np.ndarray], taken: tuple, given: tuple,
-           kind: int = TensorProto.FLOAT) -> Path:
+def _write(
+    path: Path,
+    steps: list[onnx.NodeProto],
+    constants: dict[str, np.ndarray],
+    taken: tuple,
+    given: tuple,
+    kind: int = TensorProto.FLOAT,
+) -> Path:
     graph = helper.make_graph(
         steps,
         "tiny",

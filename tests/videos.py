@@ -40,9 +40,20 @@ def plain(colour: tuple[int, int, int], height: int = 96, width: int = 160) -> n
     return np.full((height, width, 3), colour, np.uint8)
 
 
-def write(path: Path, pictures: Any, *, codec: str = "libx264", rate: Any = 25, form: str = "yuv420p",
-          options: dict[str, str] | None = None, gop: int | None = None, bframes: int | None = None,
-          times: Any = None, audio: bool = False, container: str | None = None) -> Path:
+def write(
+    path: Path,
+    pictures: Any,
+    *,
+    codec: str = "libx264",
+    rate: Any = 25,
+    form: str = "yuv420p",
+    options: dict[str, str] | None = None,
+    gop: int | None = None,
+    bframes: int | None = None,
+    times: Any = None,
+    audio: bool = False,
+    container: str | None = None,
+) -> Path:
     """Encodes pictures (arrays, or a count of numbered ones); `times` are presentation times in milliseconds."""
     if isinstance(pictures, int):
         pictures = [picture(number) for number in range(pictures)]

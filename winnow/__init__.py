@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from winnow.version import __version__
 
 if TYPE_CHECKING:
     from winnow.api import Run
     from winnow.classify.classifier import Classifier
     from winnow.deploy.runtime import Deployed
     from winnow.detect.detector import Detector
-    from winnow.learn.encodings import Encodings
+    from winnow.embeddings import Embeddings
     from winnow.select.choose import choose
 
 _PUBLIC = {
@@ -19,10 +19,10 @@ _PUBLIC = {
     "Classifier": "winnow.classify.classifier",
     "Deployed": "winnow.deploy.runtime",
     "Detector": "winnow.detect.detector",
-    "Encodings": "winnow.learn.encodings",
+    "Embeddings": "winnow.embeddings",
     "choose": "winnow.select.choose",
 }
-__all__ = ["Classifier", "Deployed", "Detector", "Encodings", "Run", "__version__", "choose"]
+__all__ = ["Classifier", "Deployed", "Detector", "Embeddings", "Run", "__version__", "choose"]
 
 
 def __getattr__(name: str) -> Any:

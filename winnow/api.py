@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from winnow.errors import OptionError, did_you_mean
 from winnow.options import Options, load_recipe
-from winnow.run import RunFolder
+from winnow.run.folder import RunFolder
 
 Sources = str | Path | Sequence[str | Path]
 
@@ -16,7 +16,7 @@ Sources = str | Path | Sequence[str | Path]
 class Run:
     """A run folder and its steps; options are keyword arguments with the names of the command line's flags.
 
-        run = winnow.Run("runs/match", recipe="match", every=0.5)
+        run = winnow.Run("runs/match", recipe="oneclass-from-scratch", every=0.5)
         run.fit(["match1.mp4", "frames/"])
         run.score("new.mp4")["videos"]
 
@@ -72,7 +72,7 @@ class Run:
         return encode(self.folder)
 
     def calibrate(self, **options: Any) -> dict[str, Any]:
-        """Fits the scorer and sets the threshold; `false_alarms`, `confident`, `scorer` may be given here."""
+        """Fits the scorer and sets the threshold; `false_alarm_rate`, `confident`, `scorer` may be given here."""
         from winnow.steps.calibrate import calibrate
 
         self.set(**options)
@@ -98,7 +98,9 @@ class Run:
 
         return predict(self.folder, _listed(sources), to=_path(to))
 
-    def export(self, to: str | Path | None = None, *, only: Literal["", "classifier", "detector"] = "") -> dict[str, Any]:
+    def export(
+        self, to: str | Path | None = None, *, only: Literal["", "classifier", "detector"] = ""
+    ) -> dict[str, Any]:
         """Writes classifier and detector as one ONNX file that gives the same results; see `winnow.steps.export.export`."""
         from winnow.steps.export import export
 
@@ -111,22 +113,22 @@ class Run:
         return next_round(self.folder, number, also=_listed(also))
 
     def score(
-        self, sources: Sources, *, to: str | Path | None = None, heatmaps: str | Path | None = None, decision: str = ""
+        self, sources: Sources, *, to: str | Path | None = None, heatmaps: str | Path | None = None, mode: str = ""
     ) -> dict[str, Any]:
         """Judges new pictures and videos; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
-        self._decide(decision)
+        self._choose_mode(mode)
         return score(self.folder, _listed(sources), to=_path(to), heatmaps=_path(heatmaps))
 
     def evaluate(
-        self, belongs: Sources, foreign: Mapping[str, Sources], *, masks: str | Path | None = None, decision: str = ""
+        self, belongs: Sources, anomalous: Mapping[str, Sources], *, masks: str | Path | None = None, mode: str = ""
     ) -> dict[str, Any]:
         """Measures the run where the truth is known; see `winnow.steps.evaluate.evaluate`."""
         from winnow.steps.evaluate import evaluate
 
-        self._decide(decision)
-        groups = {name: _listed(sources) for name, sources in foreign.items()}
+        self._choose_mode(mode)
+        groups = {name: _listed(sources) for name, sources in anomalous.items()}
         return evaluate(self.folder, _listed(belongs), groups, masks=_path(masks))
 
     def search_weight(
@@ -145,17 +147,17 @@ class Run:
         given: dict[str, Any] = {"defects": defects, "masks": _path(masks), "iterations": iterations, "use": use}
         return search_weight(self.folder, _listed(sources), weights=weights or WEIGHTS, **given)
 
-    def _decide(self, decision: str) -> None:
-        """Stores a decision, unless the run does not have it."""
-        from winnow.steps.parts import check_decision
+    def _choose_mode(self, mode: str) -> None:
+        """Stores a mode, unless the run does not have it."""
+        from winnow.run.artifacts import check_mode
 
-        if decision:
-            check_decision(self.folder, decision)
-            self.set(decision=decision)
+        if mode:
+            check_mode(self.folder, mode)
+            self.set(mode=mode)
 
     def report(self) -> Path:
         """Writes report.html and returns its path."""
-        from winnow.steps.report import report
+        from winnow.steps.report.page import report
 
         return report(self.folder)
 
@@ -186,15 +188,15 @@ class Run:
         return export_labels(self.folder, Path(path), format)
 
     @property
-    def encodings(self) -> Any:
-        """The codes and measures of the pool, as `winnow.Encodings`."""
-        from winnow.learn.encodings import Encodings
+    def embeddings(self) -> Any:
+        """The embeddings and losses of the pool, as `winnow.Embeddings`."""
+        from winnow.embeddings import Embeddings
 
-        return Encodings.load(self.folder.folder("encode"))
+        return Embeddings.load(self.folder.folder("encode"))
 
     @property
     def classifier(self) -> Any:
-        """The run's `winnow.Classifier`, to predict codes with."""
+        """The run's `winnow.Classifier`, to predict embeddings with."""
         from winnow.steps.predict import load_classifier
 
         return load_classifier(self.folder)
@@ -202,7 +204,7 @@ class Run:
     @property
     def detector(self) -> Any:
         """The calibrated `winnow.Detector`."""
-        from winnow.steps.parts import load_detector
+        from winnow.run.artifacts import load_detector
 
         return load_detector(self.folder)
 

@@ -2,7 +2,7 @@
 
     check_scorer(MyScorer)          # a class or a function that makes an unfitted scorer
     check_model(my_model)           # a winnow.models.contract.Model
-    check_selector(my_selector)     # a function (encodings, n, rng, *, start, weights) -> rows
+    check_selector(my_selector)     # a function (embeddings, n, rng, *, start, weights) -> rows
     check_classifier(MyClassifier)  # a class or a function that makes an unfitted classifier
 
 Each returns None or raises `ContractError` with the sentence of the contract that is broken.
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from winnow.embeddings import Embeddings
 from winnow.errors import WinnowError
-from winnow.learn.encodings import Encodings
 
 if TYPE_CHECKING:
     from winnow.detect.scorer import Scorer
@@ -37,40 +37,44 @@ def _require(kept: bool, sentence: str) -> None:
 
 
 def check_scorer(make: Callable[[], Scorer]) -> None:
-    """Checks the contract of a scorer made by `make()`: fit, score, state and errors, on made-up encodings.
+    """Checks the contract of a scorer made by `make()`: fit, score, state and errors, on made-up embeddings.
 
-    The encodings have 8 dimensions and every measure Winnow knows; in the foreign ones each is out of the ordinary.
+    The embeddings have 8 dimensions and every measure Winnow knows; in the anomalous ones each is out of the ordinary.
     """
-    normal, new, foreign = obvious(200, 0, False), obvious(60, 1, False), obvious(60, 2, True)
+    normal, new, anomalous = obvious(200, 0, False), obvious(60, 1, False), obvious(60, 2, True)
     scorer = make()
     name = type(scorer).__name__
     _refuses(lambda: scorer.score(new), f"{name}.score before fit must raise a WinnowError that says so")
     before = _copy(normal)
     _require(scorer.fit(normal) is scorer, f"{name}.fit must return the scorer itself.")
-    _require(_same(before, normal), f"{name}.fit must not change the encodings it is given.")
+    _require(_same(before, normal), f"{name}.fit must not change the embeddings it is given.")
     before = _copy(new)
     scores = scorer.score(new)
-    _require(_same(before, new), f"{name}.score must not change the encodings it is given.")
+    _require(_same(before, new), f"{name}.score must not change the embeddings it is given.")
     shape = getattr(scores, "shape", type(scores).__name__)
     _require(shape == (len(new),), f"{name}.score must return one score a picture, shape ({len(new)},), not {shape}.")
-    _require(bool(np.isfinite(scores).all()), f"{name}.score must be finite for finite encodings.")
+    _require(bool(np.isfinite(scores).all()), f"{name}.score must be finite for finite embeddings.")
     _require(scorer.score(new[:0]).shape == (0,), f"{name}.score of no pictures must be an array of shape (0,).")
     _check_per_picture(scorer, name, new, scores)
     _require(
         np.array_equal(make().fit(normal).score(new), scores), f"{name} must learn the same from the same normals."
     )
-    chance = (np.searchsorted(np.sort(scores), scorer.score(foreign)) / len(scores)).mean()
+    chance = (np.searchsorted(np.sort(scores), scorer.score(anomalous)) / len(scores)).mean()
     _require(chance > 0.9, f"{name}.score must be higher for what does not belong; here only {chance:.0%} were higher.")
     _check_state(scorer, name, new, scores)
     _refuses(lambda: make().fit(normal[:0]), f"{name}.fit on no pictures must raise a WinnowError")
     if getattr(scorer, "reads_codes", False):
-        spoilt = new.codes.copy()
+        spoilt = new.vectors.copy()
         spoilt[3, 2] = np.nan
-        _refuses(lambda: scorer.score(spoilt), f"{name}.score of codes that are not a number must raise a WinnowError")
-        _refuses(lambda: scorer.score(new.codes[:, :-1]), f"{name}.score of fewer dimensions must raise a WinnowError")
+        _refuses(
+            lambda: scorer.score(spoilt), f"{name}.score of embeddings that are not a number must raise a WinnowError"
+        )
+        _refuses(
+            lambda: scorer.score(new.vectors[:, :-1]), f"{name}.score of fewer dimensions must raise a WinnowError"
+        )
 
 
-def _check_per_picture(scorer: Scorer, name: str, new: Encodings, scores: np.ndarray) -> None:
+def _check_per_picture(scorer: Scorer, name: str, new: Embeddings, scores: np.ndarray) -> None:
     near = TOLERANCE * float(np.abs(scores).max())
     _require(np.array_equal(scorer.score(new), scores), f"{name}.score must give the same scores when asked again.")
     alone = np.concatenate([scorer.score(new[row : row + 1]) for row in range(len(new))])
@@ -85,7 +89,7 @@ def _check_per_picture(scorer: Scorer, name: str, new: Encodings, scores: np.nda
     )
 
 
-def _check_state(scorer: Scorer, name: str, new: Encodings, scores: np.ndarray) -> None:
+def _check_state(scorer: Scorer, name: str, new: Embeddings, scores: np.ndarray) -> None:
     state = scorer.state()
     plain = all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in state.values())
     _require(plain, f"{name}.state must be numpy arrays of numbers or fixed-width strings by name.")
@@ -95,24 +99,26 @@ def _check_state(scorer: Scorer, name: str, new: Encodings, scores: np.ndarray) 
     )
 
 
-def obvious(n: int, seed: int, foreign: bool) -> Encodings:
-    """Encodings of n made-up pictures with every measure; foreign ones differ in codes and in each measure."""
+def obvious(n: int, seed: int, anomalous: bool) -> Embeddings:
+    """Embeddings of n made-up pictures with every measure; anomalous ones differ in embeddings and in each measure."""
     rng = np.random.default_rng(seed)
-    codes = rng.normal(size=(n, 8)) * np.linspace(2.0, 0.2, 8) + (rng.choice([-6.0, 6.0], (n, 8)) if foreign else 0.0)
+    vectors = rng.normal(size=(n, 8)) * np.linspace(2.0, 0.2, 8) + (
+        rng.choice([-6.0, 6.0], (n, 8)) if anomalous else 0.0
+    )
     variance = 0.05 * np.exp(0.3 * rng.normal(size=n))
     background = variance * 0.1 * np.exp(0.2 * rng.normal(size=n))
-    error = background * np.exp(0.2 * rng.normal(size=n)) * (8.0 if foreign else 1.0)
-    measures = {
+    error = background * np.exp(0.2 * rng.normal(size=n)) * (8.0 if anomalous else 1.0)
+    losses = {
         "reconstruction": error,
-        "worst": 6 * error,
-        "peak": 4 * error,
+        "top_error": 6 * error,
+        "top_local_error": 4 * error,
         "texture": 0.5 * error,
-        "latent": 10 * np.exp(0.2 * rng.normal(size=n) + 2 * foreign),
+        "latent": 10 * np.exp(0.2 * rng.normal(size=n) + 2 * anomalous),
         "variance": variance,
         "background": background,
-        "gradient": 0.01 * np.exp(0.2 * rng.normal(size=n) + 3 * foreign),
+        "gradient": 0.01 * np.exp(0.2 * rng.normal(size=n) + 3 * anomalous),
     }
-    return Encodings.of(codes, measures=measures)
+    return Embeddings.of(vectors, losses=losses)
 
 
 def _refuses(call: Callable[[], Any], sentence: str) -> None:
@@ -125,47 +131,60 @@ def _refuses(call: Callable[[], Any], sentence: str) -> None:
     raise ContractError(f"{sentence}, but nothing was raised.")
 
 
-def _copy(encodings: Encodings) -> Encodings:
-    return Encodings.of(
-        encodings.codes.copy(),
-        measures={name: values.copy() for name, values in encodings.measures.items()},
-        ids=encodings.ids.copy(),
-        groups=encodings.groups.copy(),
-        seen=encodings.seen.copy(),
+def _copy(embeddings: Embeddings) -> Embeddings:
+    return Embeddings.of(
+        embeddings.vectors.copy(),
+        losses={name: values.copy() for name, values in embeddings.losses.items()},
+        ids=embeddings.ids.copy(),
+        groups=embeddings.groups.copy(),
+        seen=embeddings.seen.copy(),
     )
 
 
-def _same(one: Encodings, other: Encodings) -> bool:
-    columns = ("codes", "ids", "groups", "seen")
-    return one.measures.keys() == other.measures.keys() and all(
+def _same(one: Embeddings, other: Embeddings) -> bool:
+    columns = ("vectors", "ids", "groups", "seen")
+    return one.losses.keys() == other.losses.keys() and all(
         np.array_equal(a, b)
         for a, b in [
             *((getattr(one, name), getattr(other, name)) for name in columns),
-            *((one.measures[name], other.measures[name]) for name in one.measures),
+            *((one.losses[name], other.losses[name]) for name in one.losses),
         ]
     )
 
 
 def check_selector(select: Selector) -> None:
-    """Checks the contract of a selector: the number and kind of its rows, `start`, repeats, on made-up and on awkward codes."""
+    """Checks the contract of a selector: the number and kind of its rows, `start`, repeats, on made-up and on awkward embeddings."""
     name = getattr(select, "__name__", type(select).__name__)
     usual = obvious(60, 0, False)
-    copies = Encodings.of(np.repeat(usual.codes[:5], 12, axis=0))
-    constant = Encodings.of(np.ones((30, 8)))
-    for what, encodings in {"codes": usual, "codes that repeat": copies, "codes that are all equal": constant}.items():
-        size = len(encodings)
-        for n, start in ((0, []), (1, []), (7, []), (size, []), (0, [3]), (7, [3, 20]), (size - 2, [3, 20]), (1, list(range(1, size)))):
-            _check_rows(select, name, encodings, n, start, what)
+    copies = Embeddings.of(np.repeat(usual.vectors[:5], 12, axis=0))
+    constant = Embeddings.of(np.ones((30, 8)))
+    for what, embeddings in {
+        "vectors": usual,
+        "embeddings that repeat": copies,
+        "embeddings that are all equal": constant,
+    }.items():
+        size = len(embeddings)
+        for n, start in (
+            (0, []),
+            (1, []),
+            (7, []),
+            (size, []),
+            (0, [3]),
+            (7, [3, 20]),
+            (size - 2, [3, 20]),
+            (1, list(range(1, size))),
+        ):
+            _check_rows(select, name, embeddings, n, start, what)
     for size in (1, 2, 3):
         _check_rows(select, name, usual[:size], size, [], "a tiny pool")
     _check_rows(select, name, usual[:2], 1, [0], "a tiny pool")
     _check_manners(select, name, usual)
 
 
-def _check_rows(select: Selector, name: str, encodings: Encodings, n: int, start: list[int], what: str) -> None:
-    where = f"of {len(encodings)} pictures with {len(start)} labelled ({what})"
+def _check_rows(select: Selector, name: str, embeddings: Embeddings, n: int, start: list[int], what: str) -> None:
+    where = f"of {len(embeddings)} pictures with {len(start)} labelled ({what})"
     try:
-        rows = select(encodings, n, np.random.default_rng(0), start=start)
+        rows = select(embeddings, n, np.random.default_rng(0), start=start)
     except Exception as error:
         raise ContractError(f"{name} must give {n} rows {where}, not {type(error).__name__} ({error}).") from error
     _require(
@@ -173,23 +192,23 @@ def _check_rows(select: Selector, name: str, encodings: Encodings, n: int, start
         f"{name} must give an array of whole numbers {where}.",
     )
     _require(rows.shape == (n,), f"{name} must give exactly {n} rows {where}, not an array of shape {rows.shape}.")
-    _require(bool(((rows >= 0) & (rows < len(encodings))).all()), f"{name} must give rows that there are {where}.")
+    _require(bool(((rows >= 0) & (rows < len(embeddings))).all()), f"{name} must give rows that there are {where}.")
     _require(len(np.unique(rows)) == n, f"{name} must give no row twice {where}.")
     _require(not np.isin(rows, start).any(), f"{name} must give no row of start {where}.")
 
 
-def _check_manners(select: Selector, name: str, encodings: Encodings) -> None:
+def _check_manners(select: Selector, name: str, embeddings: Embeddings) -> None:
     """Repeatable, silent about its input and about numpy's own random numbers."""
-    before, start = _copy(encodings), np.array([3, 20])
-    weights = np.linspace(0.5, 2, len(encodings)).astype(np.float32)
+    before, start = _copy(embeddings), np.array([3, 20])
+    weights = np.linspace(0.5, 2, len(embeddings)).astype(np.float32)
     given, state = weights.copy(), np.random.get_state()  # noqa: NPY002
-    rows = select(encodings, 9, np.random.default_rng(5), start=start, weights=weights)
+    rows = select(embeddings, 9, np.random.default_rng(5), start=start, weights=weights)
     untouched = _same_state(state, np.random.get_state())  # noqa: NPY002
     np.random.set_state(state)  # noqa: NPY002
     _require(untouched, f"{name} must draw from the rng that it is given, not from numpy's global state.")
-    unchanged = _same(before, encodings) and np.array_equal(given, weights) and np.array_equal(start, [3, 20])
-    _require(unchanged, f"{name} must not change the encodings, start or weights that it is given.")
-    again = select(encodings, 9, np.random.default_rng(5), start=start, weights=weights)
+    unchanged = _same(before, embeddings) and np.array_equal(given, weights) and np.array_equal(start, [3, 20])
+    _require(unchanged, f"{name} must not change the embeddings, start or weights that it is given.")
+    again = select(embeddings, 9, np.random.default_rng(5), start=start, weights=weights)
     _require(np.array_equal(rows, again), f"{name} must give the same rows for the same rng.")
 
 
@@ -198,20 +217,24 @@ def _same_state(one: Any, other: Any) -> bool:
 
 
 def check_classifier(make: Callable[[], Any]) -> None:
-    """Checks the contract of a classifier made by `make()`: fit, predict_proba, predict and errors, on codes of three classes
+    """Checks the contract of a classifier made by `make()`: fit, predict_proba, predict and errors, on embeddings of three classes
     of which a fifth is labelled."""
-    codes, truth = _of_classes(300, 0)
+    vectors, truth = _of_classes(300, 0)
     new, expected = _of_classes(90, 1)
     labels = np.where(np.arange(300) % 5 == 0, np.array(["one", "two", "three"], object)[truth], "")
     groups = np.arange(300) // 10
     classifier = make()
     name = type(classifier).__name__
-    _refuses(lambda: classifier.predict_proba(new), f"{name}.predict_proba before fit must raise a WinnowError that says so")
-    given = codes.copy(), labels.copy(), groups.copy()
-    _require(classifier.fit(codes, labels, groups) is classifier, f"{name}.fit must return the classifier itself.")
-    untouched = all(np.array_equal(one, other) for one, other in zip(given, (codes, labels, groups), strict=True))
+    _refuses(
+        lambda: classifier.predict_proba(new), f"{name}.predict_proba before fit must raise a WinnowError that says so"
+    )
+    given = vectors.copy(), labels.copy(), groups.copy()
+    _require(classifier.fit(vectors, labels, groups) is classifier, f"{name}.fit must return the classifier itself.")
+    untouched = all(np.array_equal(one, other) for one, other in zip(given, (vectors, labels, groups), strict=True))
     _require(untouched, f"{name}.fit must not change what it is given.")
-    _require(sorted(classifier.classes) == ["one", "three", "two"], f"{name}.classes must be the classes of the labels.")
+    _require(
+        sorted(classifier.classes) == ["one", "three", "two"], f"{name}.classes must be the classes of the labels."
+    )
     chance = classifier.predict_proba(new)
     _require(chance.shape == (90, 3), f"{name}.predict_proba must be of shape (90, 3), not {chance.shape}.")
     sound = bool(np.isfinite(chance).all() and (chance >= 0).all()) and np.allclose(chance.sum(axis=1), 1)
@@ -222,18 +245,35 @@ def check_classifier(make: Callable[[], Any]) -> None:
     right = float((said == np.array(["one", "two", "three"], object)[expected]).mean())
     _require(right > 0.9, f"{name} must learn three classes that lie far apart; here {right:.0%} were right.")
     alone = np.concatenate([classifier.predict_proba(new[row : row + 1]) for row in range(len(new))])
-    _require(np.allclose(alone, chance, atol=TOLERANCE), f"{name}.predict_proba must not depend on the pictures beside it.")
-    _require(classifier.predict_proba(new[:0]).shape == (0, 3), f"{name}.predict_proba of no pictures must be of shape (0, 3).")
-    again = make().fit(codes, labels, groups).predict_proba(new)
+    _require(
+        np.allclose(alone, chance, atol=TOLERANCE), f"{name}.predict_proba must not depend on the pictures beside it."
+    )
+    _require(
+        classifier.predict_proba(new[:0]).shape == (0, 3),
+        f"{name}.predict_proba of no pictures must be of shape (0, 3).",
+    )
+    again = make().fit(vectors, labels, groups).predict_proba(new)
     _require(np.array_equal(again, chance), f"{name} must learn the same from the same labels.")
-    _refuses(lambda: make().fit(codes, np.full(300, "", object), groups), f"{name}.fit without a label must raise a WinnowError")
-    _refuses(lambda: make().fit(codes, np.full(300, "one", object), groups), f"{name}.fit on one class must raise a WinnowError")
-    _refuses(lambda: classifier.predict_proba(new[:, :-1]), f"{name}.predict_proba of fewer dimensions must raise a WinnowError")
-    _refuses(lambda: classifier.predict_proba(new * np.nan), f"{name}.predict_proba of what is no number must raise a WinnowError")
+    _refuses(
+        lambda: make().fit(vectors, np.full(300, "", object), groups),
+        f"{name}.fit without a label must raise a WinnowError",
+    )
+    _refuses(
+        lambda: make().fit(vectors, np.full(300, "one", object), groups),
+        f"{name}.fit on one class must raise a WinnowError",
+    )
+    _refuses(
+        lambda: classifier.predict_proba(new[:, :-1]),
+        f"{name}.predict_proba of fewer dimensions must raise a WinnowError",
+    )
+    _refuses(
+        lambda: classifier.predict_proba(new * np.nan),
+        f"{name}.predict_proba of what is no number must raise a WinnowError",
+    )
 
 
 def _of_classes(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Codes (n, 8) of three classes that lie far apart, and the number of each one's class."""
+    """Embeddings (n, 8) of three classes that lie far apart, and the number of each one's class."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 3, n)
     return (rng.normal(size=(n, 8)) + 6 * np.eye(3, 8)[truth]).astype(np.float32), truth
@@ -268,23 +308,24 @@ def _check_model(model: Model) -> None:
     before = images.clone()
     full = model(images)
     _require(torch.equal(images, before), f"{name}.forward must not change the pictures it is given.")
-    measures = {field: value for field, value in full._asdict().items() if value is not None}
+    losses = {field: value for field, value in full._asdict().items() if value is not None}
     _require(
-        full.codes.ndim == 2 and len(full.codes) == 6,
-        f"{name}.forward must give codes of shape (6, d), not {tuple(full.codes.shape)}.",
+        full.vectors.ndim == 2 and len(full.vectors) == 6,
+        f"{name}.forward must give embeddings of shape (6, d), not {tuple(full.vectors.shape)}.",
     )
-    for field, value in measures.items():
-        if field != "codes":
+    for field, value in losses.items():
+        if field != "vectors":
             _require(
                 tuple(value.shape) == (6,),
                 f"{name}.forward must give '{field}' of shape (6,), one a picture, not {tuple(value.shape)}.",
             )
             _require(bool((value >= 0).all()), f"{name}.forward must give no negative '{field}'.")
         _require(bool(torch.isfinite(value).all()), f"{name}.forward must give finite '{field}'.")
-    _check_repeats(model, name, images, measures)
+    _check_repeats(model, name, images, losses)
     fast = model(images, decode=False)
     _require(
-        _close(fast.codes, full.codes), f"{name}.forward(decode=False) must give the same codes as with the decoder."
+        _close(fast.vectors, full.vectors),
+        f"{name}.forward(decode=False) must give the same embeddings as with the decoder.",
     )
     if full.reconstruction is not None:
         rebuilt = model.rebuild(images)
@@ -300,14 +341,14 @@ def _check_model(model: Model) -> None:
     )
 
 
-def _check_repeats(model: Model, name: str, images: Any, measures: dict[str, Any]) -> None:
+def _check_repeats(model: Model, name: str, images: Any, losses: dict[str, Any]) -> None:
     import torch
 
     again = model(images)._asdict()
     alone = [model(images[row : row + 1])._asdict() for row in range(len(images))]
     order = torch.tensor([4, 2, 0, 5, 1, 3], device=images.device)
     shuffled = model(images[order])._asdict()
-    for field, value in measures.items():
+    for field, value in losses.items():
         _require(
             _close(again[field], value), f"{name}.forward must give the same '{field}' when asked again without noise."
         )

@@ -23,7 +23,7 @@ from winnow.options import (
     load_recipe,
     recipe_names,
 )
-from winnow.run import RunFolder
+from winnow.run.folder import RunFolder
 
 RunPath = Annotated[Path, Parameter(name="--run", help="The run folder.")]
 Resume = Annotated[
@@ -58,12 +58,12 @@ def _say(line: str) -> None:
 
 
 def _judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
-    """The run with what the user gave; a decision that it does not have is refused before it is stored."""
-    from winnow.steps.parts import check_decision
+    """The run with what the user gave; a mode that it does not have is refused before it is stored."""
+    from winnow.run.artifacts import check_mode
 
     folder = RunFolder.open(run, trust)
-    if score is not None and "decision" in score.model_fields_set:
-        check_decision(folder, score.decision)
+    if score is not None and "mode" in score.model_fields_set:
+        check_mode(folder, score.mode)
     folder.update(_given(score=score, **sections))
     return folder
 
@@ -95,7 +95,9 @@ def run(
     from winnow.steps.run import run as run_steps
 
     folder = RunFolder.open(to) if resume else RunFolder.create(to, load_recipe(recipe), recipe, overwrite)
-    given = _given(ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify)
+    given = _given(
+        ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify
+    )
     folder.update({**given, **_given(tune=tune)})
     for line in run_steps(folder, sources, resume=resume):
         print(line, flush=True)
@@ -170,13 +172,13 @@ def classify(
     tune: Tune = None,
     trust: Trust = (),
 ) -> None:
-    """Learn classes from a few labels, on the codes or by fine-tuning: what that is worth by folds, whether more labels pay.
+    """Learn classes from a few labels, on the embeddings or by fine-tuning: what that is worth by folds, whether more labels pay.
 
     Args:
         labels: Labels given elsewhere (CSV, imagefolder, Label Studio, COCO), instead of the run's own.
     """
     from winnow.steps.classify import classify as step
-    from winnow.steps.report import report as write_report
+    from winnow.steps.report.page import report as write_report
 
     folder = RunFolder.open(run, trust)
     folder.update(_given(classify=options, tune=tune))
@@ -199,12 +201,12 @@ def predict(
         run: The run folder; or give --onnx.
         onnx: A file that winnow export wrote, in place of a run: it needs no torch.
         to: Folder for the results [default: predictions in the run folder, with --onnx in the current one].
-        detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_DETECTOR].
+        detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
     """
     if run is not None and onnx is None:
         from winnow.steps.predict import predict as step
 
-        _idle("--run", "--detector", detector)
+        _idle("--run", "--object-detector", detector)
         print(show.predict(step(RunFolder.open(run, trust), sources, to=to)))
     elif onnx is not None and run is None:
         from winnow.steps.predict_onnx import predict_onnx
@@ -255,7 +257,7 @@ def round(
 
 def report(*, run: RunPath, trust: Trust = ()) -> None:
     """Write the run folder's report.html, a single file that needs no network."""
-    from winnow.steps.report import report as step
+    from winnow.steps.report.page import report as step
 
     print(f"Report: {step(RunFolder.open(run, trust))}")
 
@@ -274,7 +276,7 @@ def score(
     Args:
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         to: Folder for the results [default: scores in the run folder].
-        heatmaps: Folder for a heat map, a mask and an overlay of every picture (of a run with patches).
+        heatmaps: Folder for an anomaly map, a mask and an overlay of every picture (of a run with patches).
     """
     from winnow.steps.score import score as step
 
@@ -286,29 +288,29 @@ def evaluate(
     *,
     run: RunPath,
     belongs: Annotated[list[str], Parameter(consume_multiple=True)],
-    foreign: Annotated[list[str], Parameter(consume_multiple=True)],
+    anomalous: Annotated[list[str], Parameter(consume_multiple=True)],
     masks: Path | None = None,
     to: Path | None = None,
     options: Score = None,
     trust: Trust = (),
 ) -> None:
-    """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each foreign group.
+    """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.
 
     Args:
         belongs: Sources of pictures that belong and were not trained on.
-        foreign: NAME=SOURCE of pictures that do not belong; the same NAME may come again.
-        masks: Folder of masks, named as the foreign pictures, white where they are damaged (of a run with patches).
+        anomalous: NAME=SOURCE of pictures that do not belong; the same NAME may come again.
+        masks: Folder of masks, named as the anomalous pictures, white where they are damaged (of a run with patches).
         to: Folder for the results [default: evaluation in the run folder].
     """
     from winnow.steps.evaluate import evaluate as step
 
     groups: dict[str, list[str]] = {}
-    for entry in foreign:
+    for entry in anomalous:
         name, equals, source = entry.partition("=")
         if not (name and equals and source):
             raise OptionError(
-                f"--foreign '{entry}' is not of the form NAME=SOURCE.",
-                "Give, for example: --foreign adverts=clips/adverts",
+                f"--anomalous '{entry}' is not of the form NAME=SOURCE.",
+                "Give, for example: --anomalous adverts=clips/adverts",
             )
         groups.setdefault(name, []).append(source)
     folder = _judging(run, trust, options)
@@ -339,7 +341,7 @@ def lambda_(
     if (run / "run.json").exists():
         folder = RunFolder.open(run)
     else:
-        folder = RunFolder.create(run, load_recipe("inspection-vae"), "inspection-vae")
+        folder = RunFolder.create(run, load_recipe("inspect-vae"), "inspection-vae")
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
     found = search_weight(folder, sources, weights=WEIGHTS if weights is None else weights, tell=_say, **given)
     print(show.weight(found, folder.path))

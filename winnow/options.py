@@ -39,14 +39,16 @@ class IngestOptions(Section):
     people: bool = Field(
         False, description="Find persons in each picture or frame, and keep the crops of them, scaled to --size."
     )
-    detector: str = Field(
+    object_detector: str = Field(
         "",
         description="What finds them: an ONNX file of YOLOX or FastestDet, or a torchvision detector by name "
-        "[default: the file named by the environment variable WINNOW_DETECTOR].",
+        "[default: the file named by the environment variable WINNOW_OBJECT_DETECTOR].",
     )
     objects: str = Field("person", description="Classes of the detector whose boxes are kept, with commas between.")
-    confidence: float = Field(0.4, gt=0, lt=1, description="Least confidence of a box.")
-    margin: float = Field(0.1, ge=0, le=2, description="What a crop shows round its box, as a share of the box's sides.")
+    box_confidence: float = Field(0.4, gt=0, lt=1, description="Least confidence of a box.")
+    margin: float = Field(
+        0.1, ge=0, le=2, description="What a crop shows round its box, as a share of the box's sides."
+    )
     every: float = Field(1.0, ge=0.001, description="Seconds between the frames taken from a video.")
     keyframes: bool = Field(False, description="Take a video's key frames only (fastest; ignores --every).")
     white: float | None = Field(
@@ -84,9 +86,9 @@ class ModelOptions(Section):
 
 class TrainOptions(Section):
     iterations: int = Field(1500, ge=1, description="Optimiser steps.")
-    batch: int = Field(32, ge=1, description="Pictures in an optimiser step.")
-    optimizer: Literal["adam", "adadelta"] = Field("adam", description="Adam, or Adadelta (decay 0.95; its --rate is 1).")
-    rate: float = Field(2e-3, gt=0, description="Learning rate of the optimiser.")
+    batch_size: int = Field(32, ge=1, description="Pictures in an optimiser step.")
+    optimizer: Literal["adam", "adadelta"] = Field("adam", description="Adam, or Adadelta (decay 0.95; its --lr is 1).")
+    lr: float = Field(2e-3, gt=0, description="Learning rate of the optimiser.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="How the learning rate goes on.")
     loss: Literal["squared", "mean", "sigma"] = Field(
         "squared",
@@ -95,10 +97,10 @@ class TrainOptions(Section):
     )
     latent_weight: float = Field(1.0, ge=0, description="Weight (lambda, beta) of the latent loss of a VAE.")
     free_bits: float = Field(0.0, ge=0, description="Nats of latent loss a dimension that are not punished.")
-    shift: float = Field(
+    translate: float = Field(
         0.05, ge=0, le=0.5, description="Random shift of training pictures, as a share of their shorter side."
     )
-    flip: bool = Field(False, description="Mirror training pictures left to right at random.")
+    hflip: bool = Field(False, description="Mirror training pictures left to right at random.")
     background: str = Field(
         "generic",
         description="Pictures that tell how hard any picture is: 'generic' (drawn by Winnow), or a folder or list of your own.",
@@ -123,23 +125,23 @@ class TrainOptions(Section):
 
 class DetectOptions(Section):
     scorer: str = Field(
-        "combined", description="What tells the foreign: a scorer's name, or your own as 'module:name'."
+        "combined", description="What tells the anomalous: a scorer's name, or your own as 'module:name'."
     )
     neighbours: int = Field(5, ge=1, description="Neighbours whose mean distance the 'neighbours' scorer takes.")
-    false_alarms: float = Field(0.01, gt=0, lt=1, description="Share of what belongs that may be called foreign.")
-    dirt: float = Field(
+    false_alarm_rate: float = Field(0.01, gt=0, lt=1, description="Share of what belongs that may be called anomalous.")
+    contamination: float = Field(
         0.0,
         ge=0,
         lt=0.5,
-        description="Share of the run's own pictures that may not belong: after a first fit so many of the most foreign "
+        description="Share of the run's own pictures that may not belong: after a first fit so many of the most anomalous "
         "are set aside.",
     )
     confident: bool = Field(False, description="Keep the false-alarm rate with 95 % confidence, not only on average.")
 
 
 class ScoreOptions(Section):
-    decision: Literal["reconstruction", "latent", "fast"] = Field(
-        "reconstruction",
+    mode: Literal["full", "encoder", "fast"] = Field(
+        "full",
         description="What decides: the whole network by --scorer, its encoder alone, or the small network of --fast.",
     )
 
@@ -148,30 +150,33 @@ class SelectOptions(Section):
     number: int = Field(0, ge=0, description="Pictures to choose for labelling (0: winnow run chooses none).")
     method: str = Field(
         "herding",
-        description="How: herding, kmeans, typical, k-center, foreign, random, or your own as 'module:name'."
+        description="How: herding, kmeans, typical, k-center, anomalous, random, or your own as 'module:name'.",
     )
     pick: Literal["nearest", "random"] = Field(
         "nearest", description="Which picture of a cluster of 'kmeans': the nearest to its centre, or a random one."
     )
     per_group: int = Field(0, ge=0, description="Most pictures of one group, such as a video (0: any number).")
     random_share: float = Field(
-        0.0, ge=0, lt=1, description="Share of the choice drawn at random, for an unbiased estimate of how often what occurs."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the choice drawn at random, for an unbiased estimate of how often what occurs.",
     )
-    near: float = Field(
+    duplicate_distance: float = Field(
         0.1,
         ge=0,
         lt=1,
-        description="Of two pictures whose codes are nearer than this share of the usual distance, only one is chosen (0: both may be).",
+        description="Of two pictures whose embeddings are nearer than this share of the usual distance, only one is chosen (0: both may be).",
     )
-    near_seconds: float = Field(
+    duplicate_seconds: float = Field(
         1.5,
         ge=0,
         description="Frames and crops of one video that are this near in time count as near at four times that distance.",
     )
-    odd: float = Field(
+    outliers: float = Field(
         3.0,
         ge=0,
-        description="Robust standard deviations above the median one-class score from which on a picture goes to the odd lane "
+        description="Robust standard deviations above the median one-class score from which on a picture goes to the outliers "
         "(0: none does).",
     )
 
@@ -179,7 +184,7 @@ class SelectOptions(Section):
 class ClassifyOptions(Section):
     head: Literal["auto", "logistic", "mean", "neighbours", "spread"] = Field(
         "auto",
-        description="What learns from the codes: logistic regression, the nearest class mean, a vote of neighbours, label spreading; "
+        description="What learns from the embeddings: logistic regression, the nearest class mean, a vote of neighbours, label spreading; "
         "'auto' is the first, or the second when a class has fewer than three labels.",
     )
     folds: int = Field(
@@ -193,29 +198,38 @@ class ClassifyOptions(Section):
         ge=0,
         description="Most pseudo-labels a class, taken from the unlabelled pictures, if F1 by folds rises with them (0: none are tried).",
     )
-    rounds: int = Field(3, ge=1, le=20, description="Rounds in which pseudo-labels grow to that number, each from a new start.")
+    rounds: int = Field(
+        3, ge=1, le=20, description="Rounds in which pseudo-labels grow to that number, each from a new start."
+    )
     folders: bool = Field(
-        False, description="winnow run classifies as well; where no picture is labelled, the name of its folder is its class."
+        False,
+        description="winnow run classifies as well; where no picture is labelled, the name of its folder is its class.",
     )
 
 
 class TuneOptions(Section):
     fine_tune: str = Field(
         "",
-        description="Network to fine-tune as a whole instead of a head on the run's codes: mobilenet_v2, squeezenet1_1, vgg16 or a "
+        description="Network to fine-tune as a whole instead of a head on the run's embeddings: mobilenet_v2, squeezenet1_1, vgg16 or a "
         "timm name [default: none].",
     )
-    fine_weights: Path | None = Field(
+    fine_tune_weights: Path | None = Field(
         None,
         description="File of the weights that fine-tuning starts from [default: those of the run's own network where it is the same, "
         "else the hub's].",
     )
-    fine_steps: int = Field(150, ge=1, description="Optimiser steps of fine-tuning, however many labels there are.")
-    fine_batch: int = Field(32, ge=1, description="Labelled pictures in a step of fine-tuning.")
-    fine_rate: float = Field(1e-4, gt=0, description="Highest learning rate of fine-tuning.")
-    mirror: bool = Field(True, description="Mirror labelled pictures left to right at random.")
-    turn: float = Field(10.0, ge=0, le=180, description="Turn labelled pictures by at most so many degrees at random.")
-    move: float = Field(0.1, ge=0, le=1, description="Move labelled pictures by at most this share of their sides at random.")
+    fine_tune_iterations: int = Field(
+        150, ge=1, description="Optimiser steps of fine-tuning, however many labels there are."
+    )
+    fine_tune_batch_size: int = Field(32, ge=1, description="Labelled pictures in a step of fine-tuning.")
+    fine_tune_lr: float = Field(1e-4, gt=0, description="Highest learning rate of fine-tuning.")
+    fine_tune_hflip: bool = Field(True, description="Mirror labelled pictures left to right at random.")
+    fine_tune_rotate: float = Field(
+        10.0, ge=0, le=180, description="Turn labelled pictures by at most so many degrees at random."
+    )
+    fine_tune_translate: float = Field(
+        0.1, ge=0, le=1, description="Move labelled pictures by at most this share of their sides at random."
+    )
 
 
 class SegmentOptions(Section):

@@ -53,22 +53,22 @@ def train(result: dict[str, Any]) -> str:
 
 
 def encode(result: dict[str, Any]) -> str:
-    """How many codes of how many dimensions."""
+    """How many embeddings of how many dimensions."""
     what = count(result["pictures"], result.get("unit", "picture"))
-    return f"Encoded {what} into {result['dimensions']:,} dimensions; measures: {', '.join(result['measures'])}."
+    return f"Encoded {what} into {result['dimensions']:,} dimensions; measures: {', '.join(result['losses'])}."
 
 
 def calibrate(result: dict[str, Any]) -> str:
     """The threshold and what it promises, per picture where pictures were cut into patches."""
-    whole = result["decisions"]["reconstruction"].get("pictures")
+    whole = result["modes"]["full"].get("pictures")
     if whole:
         return (
             f"Threshold {whole['threshold']:.4g} of scorer '{result['scorer']}' for the worst patch of a picture: "
-            f"{whole['false_alarms']:.2%} false alarms per picture, from {count(whole['calibrated_on'], 'held-out picture')}. "
-            f"Decisions: {', '.join(result['decisions'])}." + (f"\n  {whole['note']}" if whole["note"] else "")
+            f"{whole['false_alarm_rate']:.2%} false alarms per picture, from {count(whole['calibrated_on'], 'held-out picture')}. "
+            f"Decisions: {', '.join(result['modes'])}." + (f"\n  {whole['note']}" if whole["note"] else "")
         )
     line = (
-        f"Threshold {result['threshold']:.4g} of scorer '{result['scorer']}': {result['false_alarms']:.2%} false alarms, "
+        f"Threshold {result['threshold']:.4g} of scorer '{result['scorer']}': {result['false_alarm_rate']:.2%} false alarms, "
         f"from {count(result['calibrated_on'], 'held-out picture')}."
     )
     return line + (f"\n  {result['note']}" if result["note"] else "")
@@ -78,12 +78,14 @@ def select(result: dict[str, Any], run: Any) -> str:
     """How many were chosen, by what, what was left out, and what to do next."""
     left = result["left_out"]
     lines = [
-        f"Chose {count(result['chosen'], 'picture')} of {result['candidates']:,} by '{result['method']}' on the codes of {result['codes']}"
+        f"Chose {count(result['chosen'], 'picture')} of {result['candidates']:,} by '{result['method']}' on the embeddings of {result['vectors']}"
         + (f"; the first {result['kept']:,} were chosen before" if result["kept"] else "")
-        + f". Left out: {count(left['near'], 'near-duplicate')}, {left['odd']:,} in the odd lane, {left['labelled']:,} labelled.",
+        + f". Left out: {count(left['duplicates'], 'near-duplicate')}, {left['outliers']:,} in the outliers, {left['labelled']:,} labelled.",
     ]
     if result["chosen"] > result["asked"]:
-        lines.append(f"  The list holds {result['chosen']:,} already; its first {result['asked']:,} are the choice of {result['asked']:,}.")
+        lines.append(
+            f"  The list holds {result['chosen']:,} already; its first {result['asked']:,} are the choice of {result['asked']:,}."
+        )
     lines += [f"  Note: {note}" for note in result["notes"]]
     lines.append(f"  List, contact sheet, map: {run}/selection.csv, selection.png, selection-map.png")
     return "\n".join([*lines, f"  Label them: winnow label --run {run} --classes ..."])
@@ -110,9 +112,13 @@ def classify(result: dict[str, Any], run: Any) -> str:
         lines.append(f"  Pseudo-labels: {sum(pseudo['added'].values()):,} stay{tried}.")
     for name, what in (("known", "the sources know"), ("audited", "were checked")):
         if share := pseudo[name]:
-            lines.append(f"  Of {share['of']:,} pseudo-labels that {what}, {share['right']:,} are right{_between(share['interval'])}.")
+            lines.append(
+                f"  Of {share['of']:,} pseudo-labels that {what}, {share['right']:,} are right{_between(share['interval'])}."
+            )
     lines += [f"  Note: {note}" for note in result["notes"]]
-    return "\n".join([*lines, f"  Next: winnow predict NEW --run {run}, or more labels: winnow round --run {run} -n 50"])
+    return "\n".join(
+        [*lines, f"  Next: winnow predict NEW --run {run}, or more labels: winnow round --run {run} -n 50"]
+    )
 
 
 def _between(interval: Any) -> str:
@@ -121,8 +127,10 @@ def _between(interval: Any) -> str:
 
 def predict(result: dict[str, Any]) -> str:
     """How many of each class, and how many do not belong, where these are known."""
-    parts = [", ".join(f"{number:,} {name}" for name, number in result["classes"].items())] if "classes" in result else []
-    parts += [f"{result['foreign']:,} do not belong"] if "foreign" in result else []
+    parts = (
+        [", ".join(f"{number:,} {name}" for name, number in result["classes"].items())] if "classes" in result else []
+    )
+    parts += [f"{result['anomalous']:,} do not belong"] if "anomalous" in result else []
     parts += [f"{result['refused']:,} refused"] if result["refused"] else []
     return f"{count(result['pictures'], 'picture')}: {'; '.join(parts)}. Results: {result['folder']}"
 
@@ -141,7 +149,11 @@ def score(result: dict[str, Any]) -> str:
     lines = [
         f"{result['belong']:,} of {result['pictures']:,} belong"
         + (f"; {result['refused']:,} refused" if result["refused"] else "")
-        + (f"; {count(result['defects'], 'defect')} in {count(result['patches'], 'patch')}" if "defects" in result else "")
+        + (
+            f"; {count(result['defects'], 'defect')} in {count(result['patches'], 'patch')}"
+            if "defects" in result
+            else ""
+        )
         + f". Results: {result['folder']}"
     ]
     if result.get("note"):
@@ -158,20 +170,22 @@ def score(result: dict[str, Any]) -> str:
 
 
 def evaluate(result: dict[str, Any]) -> str:
-    """A table of the foreign groups: AUROC, average precision, rates at the threshold."""
+    """A table of the anomalous groups: AUROC, average precision, rates at the threshold."""
     lines = [
         f"Scorer '{result['scorer']}', threshold {result['threshold']:.4g} for {result['false_alarms_asked']:.1%} false alarms: "
         f"true positive rate {result['true_positive_rate']:.3f} of {result['pictures']:,} pictures that belong.",
         f"{'foreign group':24} {'pictures':>8} {'AUROC':>7} {'AP':>7} {'false positive rate':>20} {'AUROC of sharpness alone':>25}",
     ]
-    for name, row in result["foreign"].items():
+    for name, row in result["anomalous"].items():
         lines.append(
             f"{name[:24]:24} {row['pictures']:8,} {row['auroc']:7.3f} {row['average_precision']:7.3f} "
             f"{row['false_positive_rate']:20.3f} "
             + (f"{result['baseline'][name]:25.3f}" if name in result["baseline"] else f"{'-':>25}")
         )
     for name, value in result.get("masks", {}).items():
-        lines.append(f"  {name.replace('_', ' ')}: {'-' if value is None else format(value, '.3f' if name != 'damaged_patches' else ',')}")
+        lines.append(
+            f"  {name.replace('_', ' ')}: {'-' if value is None else format(value, '.3f' if name != 'damaged_patches' else ',')}"
+        )
     if result["seen_in_training"]:
         lines.append(
             f"  Note: {result['seen_in_training']:,} of the pictures given as belonging are in the run's own pool; their scores flatter."
@@ -182,7 +196,10 @@ def evaluate(result: dict[str, Any]) -> str:
 def weight(result: dict[str, Any], run: Any) -> str:
     """A table of the weights tried, the choice and its reason."""
     kinds = [kind for kind in ("synthetic", "real") if result["sigma"][kind] is not None]
-    lines = [f"{'weight':>10}" + "".join(f"{f'{name}, {kind}':>19}" for kind in kinds for name in ("error", "latent", "both"))]
+    lines = [
+        f"{'weight':>10}"
+        + "".join(f"{f'{name}, {kind}':>19}" for kind in kinds for name in ("error", "latent", "both"))
+    ]
     for name, row in [*((f"{row['weight']:g}", row) for row in result["trained"]), ("sigma-VAE", result["sigma"])]:
         values = [row[kind][score] for kind in kinds for score in ("error", "latent", "both")]
         lines.append(f"{name:>10}" + "".join(f"{value:19.3f}" for value in values))
@@ -201,12 +218,13 @@ def imported(result: dict[str, Any]) -> str:
     line = (
         f"Imported {count(result['new'] + result['changed'], 'label')} of {result['file']}: {result['new']:,} new, "
         f"{result['changed']:,} in place of an earlier one (which is kept in the log); {result['same']:,} were the same"
-        + (f"; {count(result['notes'], 'note')}" if result["notes"] else "") + "."
+        + (f"; {count(result['notes'], 'note')}" if result["notes"] else "")
+        + "."
     )
     unknown = result["unknown"]
     if not unknown:
         return line
-    more = ' ...' * (len(unknown) > 3)
+    more = " ..." * (len(unknown) > 3)
     return f"{line}\n  {count(len(unknown), 'item')} not of this run, or not told apart: {'; '.join(unknown[:3])}{more}"
 
 

@@ -1,4 +1,4 @@
-"""From codes and a few labels to a classifier with calibrated probabilities, measured by folds of whole groups."""
+"""From embeddings and a few labels to a classifier with calibrated probabilities, measured by folds of whole groups."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from winnow.classify.cross_fit import CrossFit, CrossFitter, HeldOut, probabilities
 from winnow.classify.folds import deal, leaks
 from winnow.classify.heads import HEADS
-from winnow.classify.learner import HeldOut, Learner, Learnt, probabilities
-from winnow.classify.measures import rise
+from winnow.embeddings import finite, unit
 from winnow.errors import Damaged, DataError, OptionError, RunError, did_you_mean
 from winnow.files import read_json, replacing, seal, sha256, verify, write_json
-from winnow.learn.encodings import finite, unit
+from winnow.metrics.classification import rise
 
 if TYPE_CHECKING:
-    from winnow.classify.finetune import FineTuning
+    from winnow.learn.finetune import FineTuning
     from winnow.models.contract import Model
 
 FORMAT = 1
@@ -41,17 +41,17 @@ class Round:
 
 
 class Classifier:
-    """Learns classes from a few labelled codes, and predicts those of others with calibrated probabilities.
+    """Learns classes from a few labelled embeddings, and predicts those of others with calibrated probabilities.
 
-        classifier = Classifier().fit(codes, labels, groups)      # (n, d); labels "" or None (-1 among numbers): unlabelled
+        classifier = Classifier().fit(embeddings, labels, groups)      # (n, d); labels "" or None (-1 among numbers): unlabelled
         classifier.predict(new), classifier.predict_proba(new)    # (m,) classes, (m, classes) in the order of .classes
 
-    Codes are centred on the mean of all n and scaled to length 1. `head`: a name in `HEADS`, or 'auto': the nearest class
+    Embeddings are centred on the mean of all n and scaled to length 1. `head`: a name in `HEADS`, or 'auto': the nearest class
     mean when a class has fewer than three labels, else logistic regression. `folds` of whole groups choose its setting and
     the temperature of its probabilities (Guo et al. 2017). `pseudo`: at most so many unlabelled pictures a class become
     pseudo-labels, in `rounds`, see `winnow.classify.pseudo`.
 
-    With a `tuning` (`winnow.classify.finetune.FineTuning`) the head takes its network along: codes are then those of that network
+    With a `tuning` (`winnow.learn.finetune.FineTuning`) the head takes its network along: embeddings are then those of that network
     for `fit`, and those of the tuned one, `network`, for `predict`.
 
     After `fit`: `held_out` (probabilities of the labelled by heads that had not seen them), `notes` (what the measures
@@ -74,64 +74,78 @@ class Classifier:
             if value < least:
                 raise OptionError(f"{name} is {value}; it must be {least} or more.")
         if tuning is not None and head not in ("auto", "logistic"):
-            raise OptionError(f"The head '{head}' cannot be fine-tuned.", "Give --head auto, or --fine-tune '' to learn on the codes.")
-        self.head, self.folds, self.pseudo, self.rounds, self.seed, self.tuning = head, folds, pseudo, rounds, seed, tuning
+            raise OptionError(
+                f"The head '{head}' cannot be fine-tuned.",
+                "Give --head auto, or --fine-tune '' to learn on the embeddings.",
+            )
+        self.head, self.folds, self.pseudo, self.rounds, self.seed, self.tuning = (
+            head,
+            folds,
+            pseudo,
+            rounds,
+            seed,
+            tuning,
+        )
         self.network: Model | None = None
         self.classes = np.empty(0, object)
         self.notes: tuple[str, ...] = ()
         self.done: tuple[Round, ...] = ()
 
-    def fit(self, codes: Any, labels: Any, groups: Any = None, *, foreign: Any = None) -> Self:
-        """Learns from the labelled of n codes, which stand in their order in time; `groups` (n,), by default each its own.
+    def fit(self, vectors: Any, labels: Any, groups: Any = None, *, anomalous: Any = None) -> Self:
+        """Learns from the labelled of n embeddings, which stand in their order in time; `groups` (n,), by default each its own.
 
-        `foreign` (n,) bool: pictures that do not belong and never become pseudo-labels. Raises `DataError` for codes that are
+        `anomalous` (n,) bool: pictures that do not belong and never become pseudo-labels. Raises `DataError` for embeddings that are
         not finite, lists of other lengths, no label, one class alone, or a class with one label.
         """
-        codes = finite(codes)
-        self.classes, target = numbered(labels, len(codes))
-        groups = _column(np.arange(len(codes)) if groups is None else groups, len(codes), "groups").astype(str)
-        foreign = _column(np.zeros(len(codes)) if foreign is None else foreign, len(codes), "foreign").astype(bool)
-        self.centre = codes.mean(axis=0, dtype=np.float64).astype(np.float32)
-        points, rows = self._points(codes), np.flatnonzero(target >= 0)
+        vectors = finite(vectors)
+        self.classes, target = numbered(labels, len(vectors))
+        groups = _column(np.arange(len(vectors)) if groups is None else groups, len(vectors), "groups").astype(str)
+        anomalous = _column(
+            np.zeros(len(vectors)) if anomalous is None else anomalous, len(vectors), "anomalous"
+        ).astype(bool)
+        self.centre = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        features, rows = self._points(vectors), np.flatnonzero(target >= 0)
         few = np.bincount(target[rows]).min() < FEWEST
         self.head_name = self.head if self.head != "auto" else "mean" if few and self.tuning is None else "logistic"
         folds = deal(target[rows], groups[rows], tuple(str(name) for name in self.classes), self.folds, self.seed)
-        self.notes = (*folds.notes, *_leak(leaks(points[rows], target[rows], folds.fold), len(rows)))
-        self.learner = self.quick = Learner(HEADS[self.head_name](), points, target, groups, folds, self.seed)
+        self.notes = (*folds.notes, *_leak(leaks(features[rows], target[rows], folds.fold), len(rows)))
+        self.cross_fitter = self.quick = CrossFitter(
+            HEADS[self.head_name](), features, target, groups, folds, self.seed
+        )
         if self.tuning is not None:
-            head = self.tuning.begin(points, self.centre, target)
-            self.learner = Learner(head, np.arange(len(codes)), target, groups, folds, self.seed)
-        learnt = self.learner.tuned()
+            head = self.tuning.begin(features, self.centre, target)
+            self.cross_fitter = CrossFitter(head, np.arange(len(vectors)), target, groups, folds, self.seed)
+        cross_fit = self.cross_fitter.tuned()
         self.done = ()
         if self.pseudo:
-            learnt = self._with_pseudo(learnt, (target < 0) & ~foreign)
+            cross_fit = self._with_pseudo(cross_fit, (target < 0) & ~anomalous)
         # A head of its own: whatever measures afterwards, such as the learning curve, fits the learner's head anew.
         if self.tuning is None:
-            self.fitted = copy.copy(self.learner.head).fit(points, learnt.target, len(self.classes))
+            self.fitted = copy.copy(self.cross_fitter.head).fit(features, cross_fit.target, len(self.classes))
         else:
-            own = copy.copy(self.tuning).fit(self.learner.points, learnt.target, len(self.classes))
+            own = copy.copy(self.tuning).fit(self.cross_fitter.features, cross_fit.target, len(self.classes))
             self.fitted, self.network = own.linear, own.tuned
-        self.temperature, self.held_out = learnt.temperature, learnt.held_out
-        self.pseudo_rows = np.flatnonzero((learnt.target >= 0) & (target < 0))
-        self.pseudo_target = learnt.target[self.pseudo_rows]
+        self.temperature, self.held_out = cross_fit.temperature, cross_fit.held_out
+        self.pseudo_rows = np.flatnonzero((cross_fit.target >= 0) & (target < 0))
+        self.pseudo_target = cross_fit.target[self.pseudo_rows]
         return self
 
-    def _with_pseudo(self, learnt: Learnt, free: np.ndarray) -> Learnt:
+    def _with_pseudo(self, cross_fit: CrossFit, free: np.ndarray) -> CrossFit:
         """Rounds of more and more pseudo-labels, each by heads that begin anew, until F1 by folds rises no more.
 
         Source: Cascante-Bonilla et al. 2021, Curriculum Labeling.
         """
         for number in range(1, self.rounds + 1):
-            after = self.learner.with_pseudo(learnt, -(-self.pseudo * number // self.rounds), free)
-            gain, error = rise(learnt.held_out.tally, after.held_out.tally, self.seed)
+            after = self.cross_fitter.with_pseudo(cross_fit, -(-self.pseudo * number // self.rounds), free)
+            gain, error = rise(cross_fit.held_out.tally, after.held_out.tally, self.seed)
             kept = gain > ERRORS * error
             counts = tuple(np.bincount(after.target[free & (after.target >= 0)], minlength=len(self.classes)).tolist())
             self.done = (*self.done, Round(counts, gain, error, kept))
             if not kept:
                 break
-            learnt = after
+            cross_fit = after
         self.notes = (*self.notes, *_without(self.classes, counts))
-        return learnt
+        return cross_fit
 
     def learning_curve(self, order: Any = None) -> list[tuple[int, HeldOut]]:
         """What the classifier would be with the first 25, 50, 75 and 100 % of its labels: how many, and what was held out.
@@ -139,41 +153,41 @@ class Classifier:
         `order` (m,) ranks the m labelled pictures in the order of their rows; without it the order is drawn. The folds and
         the pictures that measure are the same for all. Without pseudo-labels.
         """
-        learner = self.learner
-        rows = learner.rows
+        cross_fitter = self.cross_fitter
+        rows = cross_fitter.rows
         order = np.random.default_rng(self.seed).permutation(len(rows)) if order is None else np.asarray(order)
         found = []
         for share in SHARES if self.tuning is None else FEW_SHARES:
             count = round(share * len(rows))
-            target = np.full(len(learner.points), -1)
+            target = np.full(len(cross_fitter.features), -1)
             first = rows[np.argsort(order, kind="stable")[:count]]
-            target[first] = learner.target[first]
-            found.append((count, learner.measured(learner.apart(target))))
+            target[first] = cross_fitter.target[first]
+            found.append((count, cross_fitter.measured(cross_fitter.fold_targets(target))))
         return found
 
-    def _points(self, codes: np.ndarray) -> np.ndarray:
-        return unit(codes - self.centre)
+    def _points(self, vectors: np.ndarray) -> np.ndarray:
+        return unit(vectors - self.centre)
 
-    def predict_proba(self, codes: Any) -> np.ndarray:
-        """Calibrated probabilities (n, classes), in the order of `classes`, of codes (n, d)."""
+    def predict_proba(self, vectors: Any) -> np.ndarray:
+        """Calibrated probabilities (n, classes), in the order of `classes`, of embeddings (n, d)."""
         if not len(self.classes):
-            raise DataError("This classifier has not been fitted.", "Call fit(codes, labels) first.")
-        codes = finite(codes)
-        if codes.shape[1] != len(self.centre):
+            raise DataError("This classifier has not been fitted.", "Call fit(embeddings, labels) first.")
+        vectors = finite(vectors)
+        if vectors.shape[1] != len(self.centre):
             raise DataError(
-                f"Codes have {codes.shape[1]:,} dimensions; the classifier has learnt from {len(self.centre):,}.",
+                f"Embeddings have {vectors.shape[1]:,} dimensions; the classifier has learnt from {len(self.centre):,}.",
                 "Encode the pictures with the model that it was learnt with.",
             )
-        return probabilities(self.fitted.logits(self._points(codes)), self.temperature)
+        return probabilities(self.fitted.logits(self._points(vectors)), self.temperature)
 
-    def predict(self, codes: Any) -> np.ndarray:
-        """The most probable class (n,) of codes (n, d)."""
-        return self.classes[self.predict_proba(codes).argmax(axis=1)]
+    def predict(self, vectors: Any) -> np.ndarray:
+        """The most probable class (n,) of embeddings (n, d)."""
+        return self.classes[self.predict_proba(vectors).argmax(axis=1)]
 
     def save(self, folder: Path, **about: Any) -> None:
         """Writes classifier.npz, a tuned network's folder and, last, classifier.json with `about` and their SHA-256; nothing is pickled."""
         if not len(self.classes):
-            raise DataError("This classifier has not been fitted.", "Call fit(codes, labels) first.")
+            raise DataError("This classifier has not been fitted.", "Call fit(embeddings, labels) first.")
         folder = Path(folder)
         (folder / "classifier.json").unlink(missing_ok=True)
         arrays = {f"head/{name}": array for name, array in self.fitted.state().items()}
@@ -261,7 +275,7 @@ def numbered(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
 def _column(values: Any, n: int, name: str) -> np.ndarray:
     values = np.asarray(values)
     if values.shape != (n,):
-        raise DataError(f"'{name}' has shape {values.shape}; with {n:,} codes it must have shape ({n},).")
+        raise DataError(f"'{name}' has shape {values.shape}; with {n:,} embeddings it must have shape ({n},).")
     return values
 
 
@@ -269,7 +283,9 @@ def _without(classes: np.ndarray, counts: tuple[int, ...]) -> tuple[str, ...]:
     names = ", ".join(f"'{name}'" for name, count in zip(classes, counts, strict=True) if not count)
     if not names:
         return ()
-    return (f"No pseudo-label of {names} was found: too few of the unlabelled pictures are given that class. Label more of it.",)
+    return (
+        f"No pseudo-label of {names} was found: too few of the unlabelled pictures are given that class. Label more of it.",
+    )
 
 
 def _leak(found: int, labelled: int) -> tuple[str, ...]:

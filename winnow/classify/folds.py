@@ -75,21 +75,21 @@ def follow(folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0) ->
     return np.where(fold < 0, place[group], fold)
 
 
-def leaks(points: np.ndarray, target: np.ndarray, fold: np.ndarray) -> int:
+def leaks(features: np.ndarray, target: np.ndarray, fold: np.ndarray) -> int:
     """How many of the pictures have a near-identical one in another fold: the split leaks by these.
 
     `points` (n, d) of length 1, of the classes `target` (n,); near-identical is nearer than a tenth of the usual squared
     distance of two of one class.
     """
-    if len(points) < 3:
+    if len(features) < 3:
         return 0
-    some = np.linspace(0, len(points) - 1, min(len(points), BLOCK)).astype(int)
+    some = np.linspace(0, len(features) - 1, min(len(features), BLOCK)).astype(int)
     alike = np.triu(target[some, None] == target[some], 1)
-    limit = SAME + NEAR * float(np.median((2 - 2 * points[some] @ points[some].T)[alike])) if alike.any() else SAME
+    limit = SAME + NEAR * float(np.median((2 - 2 * features[some] @ features[some].T)[alike])) if alike.any() else SAME
     found = 0
-    for start in range(0, len(points), BLOCK):
+    for start in range(0, len(features), BLOCK):
         part = slice(start, start + BLOCK)
-        distances = 2 - 2 * points[part] @ points.T
+        distances = 2 - 2 * features[part] @ features.T
         distances[fold[part, None] == fold[None, :]] = np.inf
         found += int((distances.min(axis=1) < limit).sum())
     return found

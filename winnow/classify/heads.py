@@ -1,4 +1,4 @@
-"""Small classifiers on codes. Numpy, scipy and scikit-learn; each learns from the codes that have a class in a second or so.
+"""Small classifiers on embeddings. Numpy, scipy and scikit-learn; each learns from the embeddings that have a class in a second or so.
 
 A new one is a subclass of `Head` and a line in `HEADS`.
 """
@@ -31,11 +31,11 @@ class Head(ABC):
         self.setting = self.usual if setting is None else setting
 
     @abstractmethod
-    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
         """Learns; a class without a picture is never predicted."""
 
     @abstractmethod
-    def logits(self, points: np.ndarray) -> np.ndarray:
+    def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, classes) whose softmax are probabilities, still to be calibrated; -inf for a class that was not seen."""
 
     @abstractmethod
@@ -54,26 +54,28 @@ class Logistic(Head):
 
     usual, settings = 10.0, (0.01, 0.1, 1.0, 100.0)
 
-    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
         from sklearn.linear_model import LogisticRegression
 
         rows = np.flatnonzero(target >= 0)
         present = np.unique(target[rows])
-        self.weights, self.bias = np.zeros((classes, points.shape[1])), np.full(classes, -np.inf)
+        self.weights, self.bias = np.zeros((classes, features.shape[1])), np.full(classes, -np.inf)
         if len(present) == 1:
             self.bias[present] = 0
             return self
         with warnings.catch_warnings():  # scikit-learn takes many classes with few labels each for a regression
             warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
-            model = LogisticRegression(C=self.setting, class_weight="balanced", max_iter=2000).fit(points[rows], target[rows])
+            model = LogisticRegression(C=self.setting, class_weight="balanced", max_iter=2000).fit(
+                features[rows], target[rows]
+            )
         weights, bias = model.coef_, model.intercept_
         if len(present) == 2:
             weights, bias = np.vstack([-weights, weights]) / 2, np.append(-bias, bias) / 2
         self.weights[present], self.bias[present] = weights, bias
         return self
 
-    def logits(self, points: np.ndarray) -> np.ndarray:
-        return points @ self.weights.T + self.bias
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return features @ self.weights.T + self.bias
 
     def state(self) -> dict[str, np.ndarray]:
         return {"weights": self.weights, "bias": self.bias}
@@ -82,15 +84,15 @@ class Logistic(Head):
 class NearestMean(Head):
     """The class whose mean is nearest, by cosine: all there is to learn from one or two pictures a class."""
 
-    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
-        self.means, self.bias = np.zeros((classes, points.shape[1])), np.full(classes, -np.inf)
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
+        self.means, self.bias = np.zeros((classes, features.shape[1])), np.full(classes, -np.inf)
         for kind in np.unique(target[target >= 0]):
-            mean = points[target == kind].mean(axis=0, dtype=np.float64)
+            mean = features[target == kind].mean(axis=0, dtype=np.float64)
             self.means[kind], self.bias[kind] = mean / max(float(np.linalg.norm(mean)), 1e-12), 0
         return self
 
-    def logits(self, points: np.ndarray) -> np.ndarray:
-        return points @ self.means.T + self.bias
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return features @ self.means.T + self.bias
 
     def state(self) -> dict[str, np.ndarray]:
         return {"means": self.means, "bias": self.bias}
@@ -104,77 +106,77 @@ class Neighbours(Head):
 
     usual, settings = 5.0, (1.0, 3.0, 10.0)
 
-    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
         rows = np.flatnonzero(target >= 0)
-        self.points, self.votes = np.array(points[rows]), np.zeros((len(rows), classes))
+        self.features, self.votes = np.array(features[rows]), np.zeros((len(rows), classes))
         counts = np.bincount(target[rows], minlength=classes)
         self.votes[np.arange(len(rows)), target[rows]] = 1 / counts[target[rows]]
         self.seen = counts > 0
         return self
 
-    def logits(self, points: np.ndarray) -> np.ndarray:
-        found, nearness = nearest(points, self.points, int(self.setting))
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        found, nearness = nearest(features, self.features, int(self.setting))
         return _log_shares(np.einsum("nk,nkc->nc", nearness, self.votes[found]), self.seen)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {"points": self.points, "votes": self.votes, "seen": self.seen}
+        return {"points": self.features, "votes": self.votes, "seen": self.seen}
 
 
 class Spread(Head):
     """Label spreading: classes flow along a graph of each picture's ten nearest, those without a class among them.
 
     Source: Zhou et al. 2003, Learning with Local and Global Consistency: (1 - 0.99 S) F = Y, S the normalised graph. What a
-    new picture's neighbours in the graph then have, it gets. Keeps the codes of all pictures.
+    new picture's neighbours in the graph then have, it gets. Keeps the embeddings of all pictures.
     """
 
     def __init__(self, setting: float | None = None) -> None:
         super().__init__(setting)
-        self.points = np.empty((0, 0))
+        self.features = np.empty((0, 0))
 
-    def fit(self, points: np.ndarray, target: np.ndarray, classes: int) -> Self:
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
         from scipy.sparse import identity
         from scipy.sparse.linalg import cg
 
-        if points is not self.points:  # the same pictures with other classes, as in folds, have the same graph
-            self.points, self._graph = points, graph_of(points)
-        start = np.zeros((len(points), classes))
+        if features is not self.features:  # the same pictures with other classes, as in folds, have the same graph
+            self.features, self._graph = features, graph_of(features)
+        start = np.zeros((len(features), classes))
         rows = np.flatnonzero(target >= 0)
         counts = np.bincount(target[rows], minlength=classes)
         start[rows, target[rows]] = 1 / counts[target[rows]]
-        matrix = identity(len(points), format="csr") - KEPT * self._graph
+        matrix = identity(len(features), format="csr") - KEPT * self._graph
         self.shares = np.stack([cg(matrix, column, rtol=1e-6)[0] for column in start.T], axis=1)
         self.seen = counts > 0
         return self
 
-    def logits(self, points: np.ndarray) -> np.ndarray:
-        found, nearness = nearest(points, self.points, GRAPH)
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        found, nearness = nearest(features, self.features, GRAPH)
         return _log_shares(np.einsum("nk,nkc->nc", nearness, self.shares[found]), self.seen)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {"points": self.points, "shares": self.shares, "seen": self.seen}
+        return {"points": self.features, "shares": self.shares, "seen": self.seen}
 
 
 HEADS: dict[str, type[Head]] = {"logistic": Logistic, "mean": NearestMean, "neighbours": Neighbours, "spread": Spread}
 
 
-def nearest(points: np.ndarray, others: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(features: np.ndarray, others: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The `count` nearest of `others` (m, d) to each of `points` (n, d), all of length 1, and how near: (n, count) twice."""
     count = min(count, len(others))
-    found, cosine = np.empty((len(points), count), int), np.empty((len(points), count))
-    for start in range(0, len(points), BLOCK):
+    found, cosine = np.empty((len(features), count), int), np.empty((len(features), count))
+    for start in range(0, len(features), BLOCK):
         part = slice(start, start + BLOCK)
-        products = points[part] @ others.T
+        products = features[part] @ others.T
         found[part] = np.argpartition(-products, count - 1, axis=1)[:, :count]
         cosine[part] = np.take_along_axis(products, found[part], axis=1)
     return found, np.exp(SHARPNESS * (cosine - 1))
 
 
-def graph_of(points: np.ndarray) -> Any:
+def graph_of(features: np.ndarray) -> Any:
     """The symmetric, normalised graph of ten nearest neighbours of points (n, d), as a sparse (n, n) matrix."""
     from scipy.sparse import csr_matrix, diags
 
-    n = len(points)
-    found, weight = nearest(points, points, min(GRAPH + 1, n))
+    n = len(features)
+    found, weight = nearest(features, features, min(GRAPH + 1, n))
     matrix = csr_matrix((weight.ravel(), (np.repeat(np.arange(n), found.shape[1]), found.ravel())), (n, n))
     matrix = matrix.maximum(matrix.T)
     matrix.setdiag(0)

@@ -8,7 +8,9 @@ import numpy as np
 
 from winnow.errors import DataError
 
-SHARE = 0.5  # of the pictures that are given to a class, at most so many become pseudo-labels: a rare one has few sure ones
+SHARE = (
+    0.5  # of the pictures that are given to a class, at most so many become pseudo-labels: a rare one has few sure ones
+)
 
 
 def pseudo_labels(probabilities: Any, per_class: int, allowed: Any = None) -> tuple[np.ndarray, np.ndarray]:

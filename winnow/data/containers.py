@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0  # seconds to open a video or to read its next packet
 
 # Only files that hold the pictures themselves: a playlist (hls, concat, dash) could name any other file or address.
-FORMATS = ("mov,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,gif,ogg,mxf,dv,yuv4mpegpipe,"
-           "h264,hevc,m4v,ivf,obu,nut,wtv")
+FORMATS = (
+    "mov,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,gif,ogg,mxf,dv,yuv4mpegpipe,h264,hevc,m4v,ivf,obu,nut,wtv"
+)
 
 
 def broken() -> tuple[type[Exception], ...]:

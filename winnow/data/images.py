@@ -30,9 +30,23 @@ from PIL import (
 
 from winnow.errors import Unreadable
 
-IMAGE_SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".avif", ".avifs",
-))
+IMAGE_SUFFIXES = frozenset(
+    (
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".apng",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".avifs",
+    )
+)
 """Suffixes, in lower case, of the files read as pictures when they are found in a folder."""
 
 _OVERSIZE = 2
@@ -41,8 +55,12 @@ _TILE = (322, 323)
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0
 _ORIENTATION = 274
 _UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
 
@@ -60,10 +78,17 @@ _SIGNATURES: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
     (b"BM", BmpImagePlugin.BmpImageFile),
 )
 _OTHERS = (
-    (b"%PDF", "a PDF document"), (b"PK\x03\x04", "a zip archive or office document"), (b"\x1f\x8b", "a gzip archive"),
-    (b"%!PS", "a PostScript file"), (b"8BPS", "a Photoshop file"), (b"\0\0\0\x0cjP", "a JPEG 2000 picture"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"), (b"\xff\x0a", "a JPEG XL picture"),
-    (b"\0\0\0\x0cJXL", "a JPEG XL picture"), (b"\0\0\x01\0", "an icon"), (b"SIMPLE", "a FITS file"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a zip archive or office document"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"%!PS", "a PostScript file"),
+    (b"8BPS", "a Photoshop file"),
+    (b"\0\0\0\x0cjP", "a JPEG 2000 picture"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (b"\xff\x0a", "a JPEG XL picture"),
+    (b"\0\0\0\x0cJXL", "a JPEG XL picture"),
+    (b"\0\0\x01\0", "an icon"),
+    (b"SIMPLE", "a FITS file"),
     (b"version https://git-lfs", "a Git LFS pointer (run git lfs pull)"),
 )
 
@@ -76,8 +101,14 @@ with contextlib.suppress(OSError, AttributeError):  # where libtiff cannot be re
     _silence(None)
 
 
-def decode(data: bytes, size: tuple[int, int] | None, *, grey: bool = False, white: float | None = None,
-           pixel_limit: float = 200.0) -> np.ndarray:
+def decode(
+    data: bytes,
+    size: tuple[int, int] | None,
+    *,
+    grey: bool = False,
+    white: float | None = None,
+    pixel_limit: float = 200.0,
+) -> np.ndarray:
     """The picture in `data`, upright, as uint8 of shape (height, width, 3), or (height, width, 1) when `grey`.
 
     `size` is (height, width), None the picture's own. The first frame is taken, transparency is laid on white, colour
@@ -113,7 +144,7 @@ def _reader(data: bytes) -> type[ImageFile.ImageFile]:
             raise Unreadable("the file is truncated")
         return WebPImagePlugin.WebPImageFile
     if data[4:8] == b"ftyp":
-        brands = data[8:max(12, min(int.from_bytes(data[:4], "big"), 256))]
+        brands = data[8 : max(12, min(int.from_bytes(data[:4], "big"), 256))]
         if b"avif" in brands or b"avis" in brands:
             return AvifImagePlugin.AvifImageFile
         kind = "a HEIC picture" if any(brand in brands for brand in (b"heic", b"heix", b"mif1")) else "a video"
@@ -139,8 +170,10 @@ def _check_pixels(picture: ImageFile.ImageFile, pixel_limit: float) -> None:
         # A tile is decoded as a whole, however little of it lies inside the picture.
         width, height = (max(own, picture.tag_v2[tag]) for own, tag in zip((width, height), _TILE, strict=True))
     if width * height > pixel_limit * 1e6:
-        raise Unreadable(f"it has {round(width * height / 1e6, 3):,} million pixels ({width}x{height}), more than the "
-                         f"limit of {pixel_limit:g} million")
+        raise Unreadable(
+            f"it has {round(width * height / 1e6, 3):,} million pixels ({width}x{height}), more than the "
+            f"limit of {pixel_limit:g} million"
+        )
 
 
 def _check_jpeg(data: bytes) -> None:
@@ -148,7 +181,7 @@ def _check_jpeg(data: bytes) -> None:
     if data.count(b"\xff\xda") > _MOST_SCANS:
         raise Unreadable(f"it is a JPEG of more than {_MOST_SCANS} scans")
     # A download that stopped in a file made at its full size: the decoder takes the zeros for a grey area.
-    if data.endswith(b"\0" * 64) and b"\xff\xd9" not in data[data.rfind(b"\xff\xda"):]:
+    if data.endswith(b"\0" * 64) and b"\xff\xd9" not in data[data.rfind(b"\xff\xda") :]:
         raise Unreadable("the file is truncated: it ends in zeros")
 
 
@@ -163,8 +196,13 @@ def _decode_jpeg(picture: ImageFile.ImageFile, size: tuple[int, int] | None, gre
     return _finish(_flat(picture, None), size, turn, grey, box)
 
 
-def _finish(picture: Image.Image, size: tuple[int, int] | None, turn: int, grey: bool,
-            box: tuple[float, float, float, float] | None) -> np.ndarray:
+def _finish(
+    picture: Image.Image,
+    size: tuple[int, int] | None,
+    turn: int,
+    grey: bool,
+    box: tuple[float, float, float, float] | None,
+) -> np.ndarray:
     if grey and picture.mode == "RGB":
         picture = picture.convert("L")
     if size:
@@ -206,8 +244,9 @@ def _flat(picture: Image.Image, white: float | None) -> Image.Image:
     if mode == "LAB":
         from PIL import ImageCms
 
-        turned = ImageCms.profileToProfile(picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"),
-                                           outputMode="RGB")
+        turned = ImageCms.profileToProfile(
+            picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
         assert turned is not None  # only in-place conversion gives None
         return turned
     return picture.convert("RGB")

@@ -20,10 +20,20 @@ METADATA = frozenset(("metadata.csv", "metadata.jsonl"))
 _PATH, _LABEL = ("path", "file_name", "source", "image"), ("label", "class")
 _LIMIT = 2 << 30
 _SPLITS = {
-    "train": "train", "training": "train",
-    "val": "validate", "valid": "validate", "validation": "validate", "dev": "validate", "validate": "validate",
-    "calibrate": "calibrate", "calibration": "calibrate", "calib": "calibrate",
-    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+    "train": "train",
+    "training": "train",
+    "val": "validate",
+    "valid": "validate",
+    "validation": "validate",
+    "dev": "validate",
+    "validate": "validate",
+    "calibrate": "calibrate",
+    "calibration": "calibrate",
+    "calib": "calibrate",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
 }
 
 
@@ -40,7 +50,7 @@ class Row:
 
 
 def split_name(text: str) -> str | None:
-    """"train", "validate", "calibrate" or "test" for any of their usual names, else None."""
+    """ "train", "validate", "calibrate" or "test" for any of their usual names, else None."""
     return _SPLITS.get(text.strip().lower())
 
 
@@ -72,8 +82,10 @@ def _row(uri: str, folder: str, number: int, values: dict[str, Any]) -> Row:
     given = cells.get("split", "")
     split = split_name(given) if given else ""
     if split is None:
-        raise InputError(f"{where[0].upper()}{where[1:]} has the split {given!r}.",
-                         f"Use train, validate, calibrate or test. {did_you_mean(given, list(_SPLITS))}")
+        raise InputError(
+            f"{where[0].upper()}{where[1:]} has the split {given!r}.",
+            f"Use train, validate, calibrate or test. {did_you_mean(given, list(_SPLITS))}",
+        )
     label = next((cells[name] for name in _LABEL if cells.get(name)), "")
     return Row(storage.resolve(folder, path), where, cells.get("group", ""), label, split)
 
@@ -84,8 +96,9 @@ def _text(uri: str) -> str:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{uri} is not UTF-8 text (byte 0x{data[error.start]:02x} in line {line}).",
-                         "Save it as UTF-8.") from error
+        raise InputError(
+            f"{uri} is not UTF-8 text (byte 0x{data[error.start]:02x} in line {line}).", "Save it as UTF-8."
+        ) from error
     if "\0" in text:
         raise InputError(f"{uri} is not text: it holds zero bytes.", "Save it as UTF-8 text.")
     return text
@@ -94,8 +107,10 @@ def _text(uri: str) -> str:
 def _named(uri: str, names: list[str]) -> None:
     if not any(name in names for name in _PATH):
         near = next((hint for hint in (did_you_mean(known, names) for known in _PATH) if hint.startswith("Did")), "")
-        raise InputError(f"{uri} has no column 'path' (or file_name, source, image).",
-                         f"Its columns are: {', '.join(names) or 'none'}. {near}".strip())
+        raise InputError(
+            f"{uri} has no column 'path' (or file_name, source, image).",
+            f"Its columns are: {', '.join(names) or 'none'}. {near}".strip(),
+        )
 
 
 def _csv(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -110,8 +125,9 @@ def _csv(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
             if any(cell.strip() for cell in cells):
                 yield reader.line_num, dict(zip(names, cells, strict=False))
     except csv.Error as error:
-        raise InputError(f"{uri} is not a CSV table (line {reader.line_num}: {error}).",
-                         "Check the quotes of that line.") from error
+        raise InputError(
+            f"{uri} is not a CSV table (line {reader.line_num}: {error}).", "Check the quotes of that line."
+        ) from error
 
 
 def _jsonl(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -121,7 +137,9 @@ def _jsonl(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"Line {number} of {uri} is not JSON ({error}).", "Write one JSON object a line.") from error
+            raise InputError(
+                f"Line {number} of {uri} is not JSON ({error}).", "Write one JSON object a line."
+            ) from error
         if not isinstance(values, dict):
             raise InputError(f"Line {number} of {uri} is not a JSON object.", "Write one JSON object a line.")
         _named(uri, list(values))
@@ -143,8 +161,10 @@ def _parquet(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 for values in batch.to_pylist():
                     number += 1
                     if any(isinstance(value, dict | list | bytes) for value in values.values()):
-                        raise InputError(f"{uri} holds no paths: {', '.join(wanted)} hold structures or bytes.",
-                                         "Write the pictures to files and name those in a column 'path'.")
+                        raise InputError(
+                            f"{uri} holds no paths: {', '.join(wanted)} hold structures or bytes.",
+                            "Write the pictures to files and name those in a column 'path'.",
+                        )
                     yield number, {name.lower(): value for name, value in values.items()}
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{uri} is not a readable parquet table ({error}).", "Write it again.") from error

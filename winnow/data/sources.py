@@ -72,8 +72,10 @@ def expand(inputs: Sequence[str | Path]) -> Expansion:
         _add(found, text)
         if found.count == before:
             passed = f" ({found.skipped} other files were passed over)" if found.skipped else ""
-            raise InputError(f"{text} holds no picture or video{passed}.",
-                             "Check the path. Files without a known suffix have to be named one by one or in a list.")
+            raise InputError(
+                f"{text} holds no picture or video{passed}.",
+                "Check the path. Files without a known suffix have to be named one by one or in a list.",
+            )
     return Expansion(list(found.sources.values()), list(found.refused.values()), found.skipped)
 
 
@@ -199,11 +201,15 @@ def _matches(pattern: str, refuse: storage.Refuse) -> Iterator[storage.Entry | s
         if storage.is_remote(pattern) and first < 3:
             raise InputError(f"{pattern} has a wildcard in the bucket's name.", "Name one bucket.")
         if storage.is_folder(base):
+
             def fits(uri: str) -> bool:
                 return _fits(uri.split("/")[first:], segments[first:])
 
-            yield from (entry for entry in storage.listing(base, lambda uri, why: refuse(uri, why) if fits(uri) else None)
-                        if fits(entry.uri))
+            yield from (
+                entry
+                for entry in storage.listing(base, lambda uri, why: refuse(uri, why) if fits(uri) else None)
+                if fits(entry.uri)
+            )
         return
     for path in sorted(glob.glob(pattern), key=lambda path: (storage.natural(path), path)):
         try:

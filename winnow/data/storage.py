@@ -64,8 +64,10 @@ def parent(uri: str) -> str:
 
 def natural(text: str) -> tuple[list[str | int], ...]:
     """A key that sorts frame2 before frame10, whatever the case, and the segments of a path one by one."""
-    return tuple([int(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(segment))]
-                 for segment in text.casefold().split("/"))
+    return tuple(
+        [int(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(segment))]
+        for segment in text.casefold().split("/")
+    )
 
 
 def is_folder(uri: str) -> bool:
@@ -102,7 +104,7 @@ def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
     with _named(uri):
         found = list(_objects(bucket, key))
     for meta in sorted(found, key=lambda meta: (natural(meta["path"]), meta["path"])):
-        below = meta["path"][len(key):].lstrip("/")
+        below = meta["path"][len(key) :].lstrip("/")
         # A key that ends in "/" stands for an empty folder and is listed without its "/".
         marker = meta["size"] == 0 and "." not in posixpath.basename(below)
         if not marker and not any(part.startswith(".") for part in below.split("/")):
@@ -242,8 +244,10 @@ def _client(bucket: str, settings: tuple[tuple[str, str], ...], process: int) ->
 
     # obstore's threads do not survive a fork, and a client would then wait for them for ever.
     if _maker not in (0, process):
-        raise InputError(f"{S3}{bucket} was opened before this process was forked, so it cannot be read here.",
-                         "Start workers with 'spawn', or open s3:// in the workers only.")
+        raise InputError(
+            f"{S3}{bucket} was opened before this process was forked, so it cannot be read here.",
+            "Start workers with 'spawn', or open s3:// in the workers only.",
+        )
     _maker = process
     given = {name for name, _ in settings}
     patience: dict[str, Any] = {name: value for name, value in _PATIENCE.items() if f"AWS_{name.upper()}" not in given}
@@ -287,15 +291,21 @@ def _explain(uri: str, error: Exception) -> tuple[bool, str, str]:
     if "404 Not Found" in text:
         return True, f"{uri} does not exist.", "Check the bucket, the key and its spelling."
     if "latest/api/token" in text or "latest/meta-data" in text:
-        return False, f"{uri} cannot be read: no credentials were found.", (
-            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket.")
+        return (
+            False,
+            f"{uri} cannot be read: no credentials were found.",
+            ("Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket."),
+        )
     if "403 Forbidden" in text or "401 Unauthorized" in text:
         return True, f"{uri} may not be read{said}.", "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and permissions."
     if "redirect" in text.lower() or " 301 " in text or "<Region>" in text:
         return False, f"{uri} lies in another region{said}.", "Set AWS_REGION to the bucket's region."
     if "builder error" in text:
-        return False, f"{uri} cannot be read: the address in AWS_ENDPOINT_URL is not https.", (
-            "Set AWS_ALLOW_HTTP=true to read from an http:// address, or correct AWS_ENDPOINT_URL.")
+        return (
+            False,
+            f"{uri} cannot be read: the address in AWS_ENDPOINT_URL is not https.",
+            ("Set AWS_ALLOW_HTTP=true to read from an http:// address, or correct AWS_ENDPOINT_URL."),
+        )
     if isinstance(error, ValueError) or type(error).__name__ == "InvalidPathError":
         return True, f"{uri} holds a key that cannot be read (empty, '.' or '..' between slashes).", "Rename the key."
     if "error sending request" in text or "timed out" in text or "timeout" in text:
@@ -333,6 +343,6 @@ class _RemoteFile(io.RawIOBase):
         bucket, key = _split(self._entry.uri)
         with _named(self._entry.uri, one=True):
             data = _obstore().get_range(_store(bucket), key, start=self._at, end=end)
-        buffer[:len(data)] = memoryview(data)
+        buffer[: len(data)] = memoryview(data)
         self._at += len(data)
         return len(data)

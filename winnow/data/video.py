@@ -18,19 +18,59 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
     from av.container import InputContainer
 
-VIDEO_SUFFIXES = frozenset((
-    ".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob", ".ts", ".mts",
-    ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".ogm", ".mxf", ".dv", ".y4m", ".gif",
-))
+VIDEO_SUFFIXES = frozenset(
+    (
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".qt",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".mpe",
+        ".m2v",
+        ".vob",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".wmv",
+        ".asf",
+        ".flv",
+        ".f4v",
+        ".3gp",
+        ".3g2",
+        ".ogv",
+        ".ogm",
+        ".mxf",
+        ".dv",
+        ".y4m",
+        ".gif",
+    )
+)
 """Suffixes, in lower case, of the files read as videos (animated GIFs among them)."""
 
 SHORTEST_STEP = 0.001  # frames are named by their time in milliseconds
 
 # Codecs whose key packets start a decoder afresh and whose packets carry one frame each; GIF, for one, flags packets
 # as keys that build on the picture before.
-SKIPPABLE = frozenset((
-    "h264", "hevc", "mpeg4", "mpeg2video", "mpeg1video", "vp8", "vp9", "av1", "libdav1d", "mjpeg", "prores", "dnxhd",
-))
+SKIPPABLE = frozenset(
+    (
+        "h264",
+        "hevc",
+        "mpeg4",
+        "mpeg2video",
+        "mpeg1video",
+        "vp8",
+        "vp9",
+        "av1",
+        "libdav1d",
+        "mjpeg",
+        "prores",
+        "dnxhd",
+    )
+)
 SEEKABLE = ("mov", "matroska")  # containers with an index of key frames; others guess, and may end elsewhere
 MOST_REORDERED = 2.0  # seconds; an index by decoding time can lead to a key frame that is shown after the time wanted
 HELD_PACKETS, HELD_BYTES = 1000, 32 << 20  # most that waits for the next key packet before it is decoded after all
@@ -50,8 +90,15 @@ class _Doubt(Exception):
     """The sparse reading may differ from a plain one: the video is damaged or unusual."""
 
 
-def frames(uri: str, size: tuple[int, int] | None, *, every: float = 1.0, keyframes: bool = False,
-           grey: bool = False, pixel_limit: float = 200.0) -> Iterator[Frame]:
+def frames(
+    uri: str,
+    size: tuple[int, int] | None,
+    *,
+    every: float = 1.0,
+    keyframes: bool = False,
+    grey: bool = False,
+    pixel_limit: float = 200.0,
+) -> Iterator[Frame]:
     """Yields, for k = 0, 1, 2, ..., the first frame whose presentation time is at least k * every seconds.
 
     `size` is (height, width) after rotation, `None` the video's own. A frame that is the first for several k comes
@@ -159,8 +206,9 @@ class _Clock:
         return time
 
 
-def _sparse(container: InputContainer, stream: VideoStream, clock: _Clock,
-            keyframes: bool) -> Iterator[tuple[VideoFrame, float]]:
+def _sparse(
+    container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool
+) -> Iterator[tuple[VideoFrame, float]]:
     """The wanted frames, leaving undecoded what they do not need.
 
     The times in the packets tell before decoding which frames are wanted. Packets of frames nobody wants wait in
@@ -274,8 +322,9 @@ def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[
         raise _Doubt from error
 
 
-def _forward(container: InputContainer, stream: VideoStream, clock: _Clock,
-             keyframes: bool) -> Iterator[tuple[VideoFrame, float]]:
+def _forward(
+    container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool
+) -> Iterator[tuple[VideoFrame, float]]:
     """The wanted frames, every packet decoded in turn; what is damaged is left out.
 
     One thread a slice only: with frame threads, which frames survive an error would depend on their number.

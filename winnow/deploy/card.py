@@ -29,7 +29,9 @@ def card(
         *_limits(about, measured, promised),
         "## Checked",
         _parity(result),
-        "Versions: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + f"; ONNX opset {result['opset']}.",
+        "Versions: "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + f"; ONNX opset {result['opset']}.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -52,14 +54,14 @@ def _classifier(measured: dict[str, Any]) -> list[str]:
 def _detector(about: dict[str, Any], promised: dict[str, Any]) -> list[str]:
     whole = promised.get("pictures")
     lines = [
-        f"`score` is that of the scorer `{promised['scorer']}`, higher = more foreign. What scores above {about['threshold']:.6g} does not "
-        f"belong; of {'patches' if whole else 'pictures'} that do, {promised['false_alarms']:.2%} are expected above it, by "
-        f"{promised['calibrated_on']:,} held-out ones. `p_value` is the share of them that are at least as foreign."
+        f"`score` is that of the scorer `{promised['scorer']}`, higher = more anomalous. What scores above {about['threshold']:.6g} does not "
+        f"belong; of {'patches' if whole else 'pictures'} that do, {promised['false_alarm_rate']:.2%} are expected above it, by "
+        f"{promised['calibrated_on']:,} held-out ones. `p_value` is the share of them that are at least as anomalous."
     ]
     if whole:
         lines.append(
-            f"A picture is as foreign as its most foreign patch; the threshold of that is {about['picture_threshold']:.6g}, for "
-            f"{whole['false_alarms']:.2%} false alarms by {whole['calibrated_on']:,} held-out pictures."
+            f"A picture is as anomalous as its most anomalous patch; the threshold of that is {about['picture_threshold']:.6g}, for "
+            f"{whole['false_alarm_rate']:.2%} false alarms by {whole['calibrated_on']:,} held-out pictures."
         )
     return ["## What belongs", *lines]
 
@@ -76,8 +78,8 @@ def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
     people = "Inputs are crops of persons, as the run made them. " if about["ingest"]["people"] else ""
     known = {
         "probabilities": f"float32 (n, {len(about['classes'] or ())}): calibrated, in the order of `classes`",
-        "score": "float32 (n,): higher = more foreign; belongs when at most `threshold`",
-        "p_value": "float32 (n,): small = foreign",
+        "score": "float32 (n,): higher = more anomalous; belongs when at most `threshold`",
+        "p_value": "float32 (n,): small = anomalous",
     }
     return [
         "## In and out",
@@ -108,29 +110,38 @@ def _example(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
     if about["classes"]:
         lines.append("print(about['classes'][found['probabilities'][0].argmax()], found['probabilities'][0].max())")
     if about["threshold"] is not None:
-        lines.append("print('belongs' if found['score'][0] <= about['threshold'] else 'foreign', found['p_value'][0])")
+        lines.append(
+            "print('belongs' if found['score'][0] <= about['threshold'] else 'anomalous', found['p_value'][0])"
+        )
     return ["## Use", "\n".join(["```python", *lines, "```"])]
 
 
 def _limits(about: dict[str, Any], measured: dict[str, Any] | None, promised: dict[str, Any] | None) -> list[str]:
     whole = (promised or {}).get("pictures") or {}
-    notes = [*((measured or {}).get("notes", [])), *(one for one in ((promised or {}).get("note"), whole.get("note")) if one)]
+    notes = [
+        *((measured or {}).get("notes", [])),
+        *(one for one in ((promised or {}).get("note"), whole.get("note")) if one),
+    ]
     if measured and not promised:
-        notes.append("The file tells no foreign pictures: whatever it is given gets one of its classes.")
+        notes.append("The file tells no anomalous pictures: whatever it is given gets one of its classes.")
     if measured and promised:
         notes.append("What does not belong gets a class too, which then means little.")
-    notes.append("All figures are for pictures like those of the run: other cameras, places or seasons must be measured anew.")
+    notes.append(
+        "All figures are for pictures like those of the run: other cameras, places or seasons must be measured anew."
+    )
     if not about["ingest"]["patches"]:
-        notes.append("Large JPEG files are best scaled while they are decoded, as Winnow does; results may differ by a grey level's worth.")
+        notes.append(
+            "Large JPEG files are best scaled while they are decoded, as Winnow does; results may differ by a grey level's worth."
+        )
     return ["## Limits", "\n".join(f"- {note}" for note in notes)]
 
 
 def _parity(result: dict[str, Any]) -> str:
     parity = dict(result["parity"])
     steps = parity.pop("steps")
-    apart = ", ".join(f"`{name}` {value:.1e}" for name, value in parity.items())
+    fold_targets = ", ".join(f"`{name}` {value:.1e}" for name, value in parity.items())
     stepped = f"; {steps:.2%} of the values lie on a calibration score and stepped to the next rank" if steps else ""
-    return f"Largest relative difference between onnxruntime and the run itself, on pictures of its pool and on noise: {apart}{stepped}."
+    return f"Largest relative difference between onnxruntime and the run itself, on pictures of its pool and on noise: {fold_targets}{stepped}."
 
 
 def _interval(interval: Any) -> str:

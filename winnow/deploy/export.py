@@ -18,10 +18,10 @@ from winnow.deploy.graph import Graph
 from winnow.deploy.runtime import INPUT, in_one_line, session_of
 from winnow.detect.combine import Combined
 from winnow.detect.scorer import Scorer
+from winnow.embeddings import Embeddings
 from winnow.errors import MissingExtra, ModelError
 from winnow.files import replacing
 from winnow.learn.encode import encode
-from winnow.learn.encodings import Encodings
 
 OPSET = 18
 MOST_BYTES = 2_000_000_000  # an ONNX file is one protocol buffer, of 2 GiB at most
@@ -29,7 +29,9 @@ TOLERANCE = 1e-3  # measured: 3e-5 and less (docs/benchmarks.md)
 SAMPLE = 64  # pictures that the check looks at as they are, and a quarter of them in each other form
 
 
-def export(graph: Graph, to: Path, *, pixels: np.ndarray, metadata: Mapping[str, str], any_size: bool = True) -> dict[str, Any]:
+def export(
+    graph: Graph, to: Path, *, pixels: np.ndarray, metadata: Mapping[str, str], any_size: bool = True
+) -> dict[str, Any]:
     """Writes `graph` to the file `to`, in whose place it stands only when it has passed `check` on `pixels` (n, h, w, c) uint8.
 
     Without `any_size` the file takes pictures of the network's size only. The same graph gives the same bytes. Returns
@@ -42,7 +44,7 @@ def export(graph: Graph, to: Path, *, pixels: np.ndarray, metadata: Mapping[str,
     if held > MOST_BYTES:
         raise ModelError(
             f"{to} would hold {held / 1e9:.1f} GB; an ONNX file holds {MOST_BYTES / 1e9:.0f} at most.",
-            "Choose a smaller network, a --scorer that keeps no codes ('gaussian') or a --head that keeps none ('logistic').",
+            "Choose a smaller network, a --scorer that keeps no embeddings ('gaussian') or a --head that keeps none ('logistic').",
         )
     content = _written(graph, metadata, any_size)
     with replacing(to) as temporary:
@@ -149,27 +151,33 @@ relative to at least."""
 def _own(graph: Graph, pixels: np.ndarray) -> dict[str, Range]:
     """What the run itself says of pictures (n, h, w, c) of the network's size."""
     found: dict[str, Range] = {}
-    encodings = encode(graph.model, pixels, beside=graph.companions, decode=graph.decode, device="cpu", quiet=True)
+    embeddings = encode(graph.model, pixels, auxiliary=graph.companions, decode=graph.decode, device="cpu", quiet=True)
     if graph.classifier is not None:
         other = graph.classifier_network
-        codes = encodings.codes if other is None else encode(other, pixels, decode=False, device="cpu", quiet=True).codes
-        own = graph.classifier.predict_proba(codes)
+        vectors = (
+            embeddings.vectors
+            if other is None
+            else encode(other, pixels, decode=False, device="cpu", quiet=True).vectors
+        )
+        own = graph.classifier.predict_proba(vectors)
         found["probabilities"] = own, own, own, 0.01
     if graph.detector is not None:
-        low, own, high = _score_range(graph.detector.scorer, encodings, graph.detector.calibration)
+        low, own, high = _score_range(graph.detector.scorer, embeddings, graph.detector.calibration)
         p_values = [graph.detector.p_values(scores) for scores in (high, own, low)]
         found["score"] = low, own, high, _spread(graph.detector.calibration)
         found["p_value"] = p_values[0], p_values[1], p_values[2], 0.01
     return found
 
 
-def _score_range(scorer: Scorer, encodings: Encodings, calibration: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _score_range(
+    scorer: Scorer, embeddings: Embeddings, calibration: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The run's scores (n,) between the least and largest there would be, were each scorer that others do not make up off by a
     `TOLERANCE`."""
-    own = scorer.score(encodings)
+    own = scorer.score(embeddings)
     if isinstance(scorer, Combined):
         parts = [
-            [surprise.of_new(scores) for scores in _score_range(part, encodings, surprise.calibration)]
+            [surprise.of_new(scores) for scores in _score_range(part, embeddings, surprise.calibration)]
             for part, surprise in scorer.fitted.values()
         ]
         low, _, high = np.sum(parts, axis=0)
@@ -186,7 +194,11 @@ def _spread(calibration: np.ndarray) -> float:
 def _quiet() -> Iterator[None]:
     """The exporter tells of every stage, and libraries below it warn of what they will change one day."""
     before = logging.root.manager.disable
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
         try:

@@ -11,7 +11,7 @@ from winnow.classify.classifier import Classifier
 from winnow.deploy.heads import ClassifierTwin
 from winnow.deploy.scorers import PValues, twin_of
 from winnow.detect.detector import Detector
-from winnow.learn.encode import measures_of
+from winnow.learn.encode import outputs_of
 from winnow.learn.feed import to_images
 from winnow.models.contract import Model
 
@@ -55,7 +55,7 @@ def rounded(values: Tensor) -> Tensor:
 class Graph(nn.Module):
     """Pictures (n, h, w, c) uint8 in; of `outputs` those that there are, in this order, float32.
 
-    `probabilities` (n, classes), where a `classifier` is given: from the codes of `classifier_network`, or, without one, of
+    `probabilities` (n, classes), where a `classifier` is given: from the embeddings of `classifier_network`, or, without one, of
     `model`. `score` and `p_value` (n,), where a `detector` is given: from the measures that `model` and those that stand
     `beside` it say; `decode=False` runs no decoder. `ModelError` for a scorer that has no twin.
     """
@@ -64,18 +64,18 @@ class Graph(nn.Module):
         self,
         model: Model,
         *,
-        beside: Mapping[str, Model] | None = None,
+        auxiliary: Mapping[str, Model] | None = None,
         decode: bool = True,
         detector: Detector | None = None,
         classifier: Classifier | None = None,
         classifier_network: Model | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.companions, self.decode = model, dict(beside or {}), decode
+        self.model, self.companions, self.decode = model, dict(auxiliary or {}), decode
         self.classifier_network = classifier_network
         self.detector, self.classifier = detector, classifier
         self.resize = Resize(model.size)
-        self.beside = nn.ModuleDict(self.companions)
+        self.auxiliary = nn.ModuleDict(self.companions)
         self.score = twin_of(detector.scorer) if detector else None
         self.p_value = PValues(detector) if detector else None
         self.probabilities = ClassifierTwin(classifier) if classifier else None
@@ -84,12 +84,14 @@ class Graph(nn.Module):
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
         images = to_images(self.resize(pictures))
-        measures = dict(measures_of(self.model, self.companions, images, self.decode))
+        losses = dict(outputs_of(self.model, self.companions, images, self.decode))
         found: list[Tensor] = []
         if self.probabilities is not None:
             other = self.classifier_network
-            found.append(self.probabilities(measures["codes"] if other is None else other(images, decode=False).codes))
+            found.append(
+                self.probabilities(losses["vectors"] if other is None else other(images, decode=False).vectors)
+            )
         if self.score is not None and self.p_value is not None:
-            score = self.score(measures)
+            score = self.score(losses)
             found += [score, self.p_value(score)]
         return tuple(values.float() for values in found)

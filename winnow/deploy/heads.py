@@ -1,4 +1,4 @@
-"""Twins of the heads: the same probabilities from codes, as layers that an ONNX file can hold.
+"""Twins of the heads: the same probabilities from embeddings, as layers that an ONNX file can hold.
 
 Double precision wherever the numpy versions have it. `TWINS` has one for every head of `winnow.classify.heads.HEADS`.
 """
@@ -27,26 +27,26 @@ class LinearTwin(nn.Module):
         self.register_buffer("weights", torch.from_numpy(np.asarray(weights, np.float64).T.copy()))
         self.register_buffer("bias", torch.from_numpy(np.asarray(bias, np.float64)))
 
-    def forward(self, points: Tensor) -> Tensor:
-        return points.double() @ self.weights + self.bias
+    def forward(self, features: Tensor) -> Tensor:
+        return features.double() @ self.weights + self.bias
 
 
 class VoteTwin(nn.Module):
     """Of `Neighbours` and `Spread`: the nearest of the kept points vote by their `votes` (m, classes)."""
 
-    points: Tensor
+    features: Tensor
     votes: Tensor
     unseen: Tensor
 
-    def __init__(self, points: np.ndarray, votes: np.ndarray, seen: np.ndarray, count: int) -> None:
+    def __init__(self, features: np.ndarray, votes: np.ndarray, seen: np.ndarray, count: int) -> None:
         super().__init__()
-        self.register_buffer("points", torch.from_numpy(np.array(points, np.float32)))
+        self.register_buffer("points", torch.from_numpy(np.array(features, np.float32)))
         self.register_buffer("votes", torch.from_numpy(np.where(seen, votes, 0.0)))
         self.register_buffer("unseen", torch.from_numpy(np.where(seen, 0.0, -np.inf)))
-        self.count, self.floor = min(count, len(points)), SMOOTH / max(1, int(seen.sum()))
+        self.count, self.floor = min(count, len(features)), SMOOTH / max(1, int(seen.sum()))
 
-    def forward(self, points: Tensor) -> Tensor:
-        cosine, found = (points @ self.points.T).topk(self.count, dim=1)
+    def forward(self, features: Tensor) -> Tensor:
+        cosine, found = (features @ self.features.T).topk(self.count, dim=1)
         nearness = (SHARPNESS * (cosine.double() - 1)).exp()
         votes = (nearness[:, :, None] * self.votes[found]).sum(dim=1)
         shares = votes / votes.sum(dim=1, keepdim=True).clamp_min(1e-300)
@@ -56,13 +56,13 @@ class VoteTwin(nn.Module):
 TWINS: dict[type[Head], Callable[[Any], nn.Module]] = {
     Logistic: lambda head: LinearTwin(head.weights, head.bias),
     NearestMean: lambda head: LinearTwin(head.means, head.bias),
-    Neighbours: lambda head: VoteTwin(head.points, head.votes, head.seen, int(head.setting)),
-    Spread: lambda head: VoteTwin(head.points, head.shares, head.seen, GRAPH),
+    Neighbours: lambda head: VoteTwin(head.features, head.votes, head.seen, int(head.setting)),
+    Spread: lambda head: VoteTwin(head.features, head.shares, head.seen, GRAPH),
 }
 
 
 class ClassifierTwin(nn.Module):
-    """Of a fitted `Classifier`: calibrated probabilities (n, classes) float64 of codes (n, d)."""
+    """Of a fitted `Classifier`: calibrated probabilities (n, classes) float64 of embeddings (n, d)."""
 
     centre: Tensor
 
@@ -72,8 +72,8 @@ class ClassifierTwin(nn.Module):
         self.head = TWINS[type(classifier.fitted)](classifier.fitted)
         self.temperature = float(classifier.temperature)
 
-    def forward(self, codes: Tensor) -> Tensor:
-        apart = codes.float() - self.centre
+    def forward(self, vectors: Tensor) -> Tensor:
+        apart = vectors.float() - self.centre
         lengths = apart.square().sum(dim=1, keepdim=True).sqrt()
-        points = apart / torch.where(lengths > 0, lengths, torch.full_like(lengths, torch.inf))
-        return torch.softmax(self.head(points) / self.temperature, dim=1)
+        features = apart / torch.where(lengths > 0, lengths, torch.full_like(lengths, torch.inf))
+        return torch.softmax(self.head(features) / self.temperature, dim=1)

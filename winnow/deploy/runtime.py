@@ -25,7 +25,7 @@ class About(BaseModel):
     version: str
     classes: list[str] | None
     threshold: float | None
-    false_alarms: float | None
+    false_alarm_rate: float | None
     picture_threshold: float | None
     size: tuple[int, int]
     channels: Literal[1, 3]
@@ -46,8 +46,8 @@ class Deployed:
         model.classes[found["probabilities"][0].argmax()], found["score"][0] <= model.threshold
 
     `classes` are the names of the columns of `probabilities`, None where the file has no classifier. A picture belongs
-    when its `score` is at most `threshold`, None where the file has no detector; of what belongs a share `false_alarms`
-    is called foreign. `picture_threshold` is that of the most foreign patch of a whole picture, only of runs that cut
+    when its `score` is at most `threshold`, None where the file has no detector; of what belongs a share `false_alarm_rate`
+    is called anomalous. `picture_threshold` is that of the most anomalous patch of a whole picture, only of runs that cut
     pictures into patches. `size` (height, width) and `channels` are what the network sees, `ingest` how the run read
     its pictures, `version` the Winnow that wrote the file.
     """
@@ -57,7 +57,7 @@ class Deployed:
         self.version = about.version
         self.classes = about.classes
         self.threshold = about.threshold
-        self.false_alarms = about.false_alarms
+        self.false_alarm_rate = about.false_alarm_rate
         self.picture_threshold = about.picture_threshold
         self.size = about.size
         self.channels = about.channels
@@ -96,7 +96,9 @@ class Deployed:
         for name, values in found.items():
             wrong = np.unique(np.nonzero(~np.isfinite(values))[0])
             if len(wrong):
-                raise DataError(f"{self.path}: the {name} of picture {wrong[0]} is not finite.", "Look at that picture.")
+                raise DataError(
+                    f"{self.path}: the {name} of picture {wrong[0]} is not finite.", "Look at that picture."
+                )
         return found
 
     def _run(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
@@ -113,7 +115,9 @@ class Deployed:
         promised |= {} if self.threshold is None else {"score": (1,), "p_value": (1,)}
         given = {name: np.shape(values) for name, values in found.items()}
         if given != promised:
-            raise ModelError(f"{self.path} gives {_shapes(given)}, though its metadata promise {_shapes(promised)}.", REMEDY)
+            raise ModelError(
+                f"{self.path} gives {_shapes(given)}, though its metadata promise {_shapes(promised)}.", REMEDY
+            )
         return {name: values[:0] for name, values in found.items()}
 
 
@@ -151,7 +155,13 @@ def _about(path: Path, text: str | None) -> About:
                 f"Export the run again with this version, or install the one that wrote it ({content.get('version')}).",
             )
         return About.model_validate(content)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:  # what JSON of another kind leads to
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+    ) as error:  # what JSON of another kind leads to
         raise ModelError(f"{path}: its metadata under 'winnow' are damaged ({in_one_line(error)}).", REMEDY) from error
 
 

@@ -39,12 +39,12 @@ from winnow.detect.scorers import (
 from winnow.detect.threshold import survival
 from winnow.errors import ModelError
 
-Measures = Mapping[str, Tensor]
+ModelOutput = Mapping[str, Tensor]
 """`codes` (n, d) float32 and the measures (n,) of pictures, as `winnow.learn.encode.measures_of` names them."""
 
 
 def twin_of(scorer: Scorer) -> nn.Module:
-    """A module that maps `Measures` to the fitted scorer's scores (n,) float64; `ModelError` for a scorer of one's own."""
+    """A module that maps `ModelOutput` to the fitted scorer's scores (n,) float64; `ModelError` for a scorer of one's own."""
     make = TWINS.get(type(scorer))
     if make is None:
         raise ModelError(
@@ -59,17 +59,17 @@ def log(values: Tensor) -> Tensor:
     return values.double().clamp_min(FLOOR).log()
 
 
-def log_error(measures: Measures) -> Tensor:
+def log_error(losses: ModelOutput) -> Tensor:
     """As `winnow.detect.scorers.log_error`."""
-    errors = [log(measures[name]) for name in ("reconstruction", "linear") if name in measures]
+    errors = [log(losses[name]) for name in ("reconstruction", "linear") if name in losses]
     return torch.stack(errors).mean(dim=0)
 
 
-def unit(codes: Tensor) -> Tensor:
+def unit(vectors: Tensor) -> Tensor:
     """As `winnow.detect.scorers.unit`."""
-    codes = codes.double()
-    lengths = codes.square().sum(dim=1, keepdim=True).sqrt()
-    return (codes / torch.where(lengths > 0, lengths, torch.ones_like(lengths))).float()
+    vectors = vectors.double()
+    lengths = vectors.square().sum(dim=1, keepdim=True).sqrt()
+    return (vectors / torch.where(lengths > 0, lengths, torch.ones_like(lengths))).float()
 
 
 class Fitted(nn.Module):
@@ -92,8 +92,8 @@ class MeasureTwin(nn.Module):
         super().__init__()
         self.measure = scorer.needs[0]
 
-    def forward(self, measures: Measures) -> Tensor:
-        return log(measures[self.measure])
+    def forward(self, losses: ModelOutput) -> Tensor:
+        return log(losses[self.measure])
 
 
 class LessTwin(nn.Module):
@@ -103,8 +103,8 @@ class LessTwin(nn.Module):
         super().__init__()
         self.other = scorer.needs[1]
 
-    def forward(self, measures: Measures) -> Tensor:
-        return log_error(measures) - log(measures[self.other])
+    def forward(self, losses: ModelOutput) -> Tensor:
+        return log_error(losses) - log(losses[self.other])
 
 
 class BothTwin(Fitted):
@@ -114,8 +114,8 @@ class BothTwin(Fitted):
         super().__init__(centre=scorer.centre, spread=scorer.spread)
         self.needs = scorer.needs
 
-    def forward(self, measures: Measures) -> Tensor:
-        columns = torch.stack([log(measures[name]) for name in self.needs], dim=1)
+    def forward(self, losses: ModelOutput) -> Tensor:
+        columns = torch.stack([log(losses[name]) for name in self.needs], dim=1)
         return ((columns - self.centre) / self.spread).sum(dim=1)
 
 
@@ -126,9 +126,9 @@ class ResidualTwin(Fitted):
         super().__init__(slopes=scorer.slopes, intercept=scorer.intercept)
         self.given = scorer.needs[1:]
 
-    def forward(self, measures: Measures) -> Tensor:
-        given = torch.stack([log(measures[name]) for name in self.given], dim=1)
-        return log_error(measures) - (given * self.slopes).sum(dim=1) - self.intercept
+    def forward(self, losses: ModelOutput) -> Tensor:
+        given = torch.stack([log(losses[name]) for name in self.given], dim=1)
+        return log_error(losses) - (given * self.slopes).sum(dim=1) - self.intercept
 
 
 class GradientTwin(Fitted):
@@ -137,20 +137,20 @@ class GradientTwin(Fitted):
     def __init__(self, scorer: Gradient) -> None:
         super().__init__(centre=scorer.centre)
 
-    def forward(self, measures: Measures) -> Tensor:
-        return (log(measures["gradient"]) - self.centre).abs()
+    def forward(self, losses: ModelOutput) -> Tensor:
+        return (log(losses["gradient"]) - self.centre).abs()
 
 
 class GaussianTwin(Fitted):
-    """Of `Gaussian` and, with codes of length 1, of `Directions`."""
+    """Of `Gaussian` and, with embeddings of length 1, of `Directions`."""
 
     def __init__(self, scorer: Gaussian) -> None:
         super().__init__(mean=scorer.mean, precision=scorer.precision)
         self.directions = isinstance(scorer, Directions)
 
-    def forward(self, measures: Measures) -> Tensor:
-        codes = unit(measures["codes"]) if self.directions else measures["codes"]
-        return mahalanobis(codes, self.mean, self.precision)
+    def forward(self, losses: ModelOutput) -> Tensor:
+        vectors = unit(losses["vectors"]) if self.directions else losses["vectors"]
+        return mahalanobis(vectors, self.mean, self.precision)
 
 
 class RelativeTwin(Fitted):
@@ -159,22 +159,22 @@ class RelativeTwin(Fitted):
     def __init__(self, scorer: Relative) -> None:
         super().__init__(**{name: getattr(scorer, name) for name in scorer.learned})
 
-    def forward(self, measures: Measures) -> Tensor:
-        near = mahalanobis(measures["codes"], self.mean, self.precision)
-        return near - mahalanobis(measures["codes"], self.background_mean, self.background_precision)
+    def forward(self, losses: ModelOutput) -> Tensor:
+        near = mahalanobis(losses["vectors"], self.mean, self.precision)
+        return near - mahalanobis(losses["vectors"], self.background_mean, self.background_precision)
 
 
-def mahalanobis(codes: Tensor, mean: Any, precision: Any) -> Tensor:
+def mahalanobis(vectors: Tensor, mean: Any, precision: Any) -> Tensor:
     """As `winnow.detect.scorers.mahalanobis`."""
-    apart = codes.double() - mean
+    apart = vectors.double() - mean
     return ((apart @ precision) * apart).sum(dim=1)
 
 
 class NeighboursTwin(Fitted):
-    """Of `Neighbours` and, with codes of length 1, of `Cosine`.
+    """Of `Neighbours` and, with embeddings of length 1, of `Cosine`.
 
-    As there, the nearest are found by products of centred codes, and their true distances measured then: |a - b|^2 by
-    products alone loses its digits for codes that are far from the origin.
+    As there, the nearest are found by products of centred embeddings, and their true distances measured then: |a - b|^2 by
+    products alone loses its digits for embeddings that are far from the origin.
     """
 
     def __init__(self, scorer: Neighbours) -> None:
@@ -184,9 +184,9 @@ class NeighboursTwin(Fitted):
         self.neighbours = min(scorer.neighbours, len(bank))
         self.directions = isinstance(scorer, Cosine)
 
-    def forward(self, measures: Measures) -> Tensor:
-        codes = unit(measures["codes"]) if self.directions else measures["codes"].float()
-        centred = codes - self.centre
+    def forward(self, losses: ModelOutput) -> Tensor:
+        vectors = unit(losses["vectors"]) if self.directions else losses["vectors"].float()
+        centred = vectors - self.centre
         nearest = (centred @ self.bank.T - self.halves).topk(self.neighbours, dim=1).indices
         apart = centred[:, None] - self.bank[nearest]
         return apart.square().sum(dim=2).sqrt().mean(dim=1).double()
@@ -235,10 +235,8 @@ class CombinedTwin(nn.Module):
         self.scorers = nn.ModuleList(twin_of(part) for part, _ in scorer.fitted.values())
         self.surprises = nn.ModuleList(SurpriseTwin(surprise) for _, surprise in scorer.fitted.values())
 
-    def forward(self, measures: Measures) -> Tensor:
-        parts = [
-            surprise(scorer(measures)) for scorer, surprise in zip(self.scorers, self.surprises, strict=True)
-        ]
+    def forward(self, losses: ModelOutput) -> Tensor:
+        parts = [surprise(scorer(losses)) for scorer, surprise in zip(self.scorers, self.surprises, strict=True)]
         return torch.stack(parts).sum(dim=0)
 
 

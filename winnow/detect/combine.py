@@ -9,8 +9,8 @@ import numpy as np
 
 from winnow.detect.scorer import Scorer, folds_of
 from winnow.detect.threshold import group_weights
+from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
-from winnow.learn.encodings import Encodings
 from winnow.options import DetectOptions
 
 FOLDS = 10
@@ -22,7 +22,7 @@ class Surprise:
 
     Above u, the calibration scores' 90 % quantile, the p-value is P(above u) exp(-(score - u) / e), e the mean excess
     over u: the exponential tail (generalised Pareto of shape 0; Pickands 1975). Without it all scores beyond the
-    largest calibration score would be equally foreign. `weights` (n,) as in `threshold.p_values`.
+    largest calibration score would be equally anomalous. `weights` (n,) as in `threshold.p_values`.
     """
 
     def __init__(self, calibration: np.ndarray, weights: np.ndarray) -> None:
@@ -55,14 +55,14 @@ class Surprise:
         return np.where(scores > self.start, beyond, np.minimum(inside, at_start))
 
 
-def components_for(encodings: Encodings) -> tuple[str, ...]:
+def components_for(embeddings: Embeddings) -> tuple[str, ...]:
     """The default components: every view that differs. With a decoder its error seen in two or three ways; always the
-    neighbours of the codes and of their directions, or, without a decoder, the Gaussian of the directions.
+    neighbours of the embeddings and of their directions, or, without a decoder, the Gaussian of the directions.
 
     None is best everywhere (docs/log.md): unexplained variance knows simple pictures, complexity and expected error
     textures and contours, neighbours what the code tells apart though it is rebuilt well; their sum bears the weak ones.
     """
-    has = encodings.measures.keys()
+    has = embeddings.losses.keys()
     if {"reconstruction", "variance"} <= has:
         expected = ("expected",) if "background" in has else ()
         return ("unexplained", "complexity", *expected, "cosine", "neighbours")
@@ -72,7 +72,7 @@ def components_for(encodings: Encodings) -> tuple[str, ...]:
 class Combined(Scorer):
     """Sum of -log conformal p-values of several scorers: Fisher's method, calibrated again because they depend.
 
-    `components` are names in `SCORERS`; by default those that `components_for` finds in the encodings.
+    `components` are names in `SCORERS`; by default those that `components_for` finds in the embeddings.
     """
 
     name = "combined"
@@ -86,17 +86,17 @@ class Combined(Scorer):
             raise OptionError("A combination cannot be a component of another.", "Name other scorers.")
         self.fitted: dict[str, tuple[Scorer, Surprise]] = {}
 
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         self._learn(normal, folds_of(normal, FOLDS))
 
-    def fit_held_out(self, normal: Encodings | Any, fold: np.ndarray) -> np.ndarray:
+    def fit_held_out(self, normal: Embeddings | Any, fold: np.ndarray) -> np.ndarray:
         """As in `Scorer`; components are refitted fold by fold once, and their p-values leave each picture out."""
         normal = self._enough(normal)
         scores = self._learn(normal, fold)
-        self.dimensions = normal.codes.shape[1]
+        self.dimensions = normal.vectors.shape[1]
         return scores
 
-    def _learn(self, normal: Encodings, fold: np.ndarray) -> np.ndarray:
+    def _learn(self, normal: Embeddings, fold: np.ndarray) -> np.ndarray:
         from winnow.detect.scorers import make_scorer
 
         names = self.components or components_for(normal)
@@ -117,8 +117,8 @@ class Combined(Scorer):
         """The measures that its fitted components read."""
         return {name for scorer, _ in self.fitted.values() for name in scorer.reads()}
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return np.sum([surprise.of_new(scorer.score(encodings)) for scorer, surprise in self.fitted.values()], axis=0)
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return np.sum([surprise.of_new(scorer.score(embeddings)) for scorer, surprise in self.fitted.values()], axis=0)
 
     def state(self) -> dict[str, np.ndarray]:
         """The components' states and calibration scores, each name behind its component's: 'neighbours/bank'."""
@@ -150,5 +150,5 @@ class Places(Combined):
 
     name = "places"
 
-    def __init__(self, components: Sequence[str] = ("peak", "texture"), neighbours: int = 5) -> None:
+    def __init__(self, components: Sequence[str] = ("top_local_error", "texture"), neighbours: int = 5) -> None:
         super().__init__(components, neighbours)

@@ -11,9 +11,9 @@ import numpy as np
 from winnow.detect.scorer import Scorer, folds_of
 from winnow.detect.scorers import SCORERS, make_scorer
 from winnow.detect.threshold import Threshold, conformal, group_weights, p_values
+from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, DataError, OptionError, RunError
 from winnow.files import read_json, replacing, seal, sha256, verify, write_json
-from winnow.learn.encodings import Encodings
 from winnow.options import DetectOptions
 
 FORMAT = 1
@@ -22,14 +22,14 @@ FORMAT = 1
 class Detector:
     """Tells what does not belong, at a stated false-alarm rate, after seeing only what does.
 
-        detector = Detector(false_alarms=0.01).fit(normal)      # Encodings, or (n, d) codes
+        detector = Detector(false_alarm_rate=0.01).fit(normal)      # Embeddings, or (n, d) embeddings
         detector.score(new), detector.p_values(new), detector.predict(new)     # predict: True = belongs
 
     `scorer` is a name in `SCORERS`, one's own as 'module:name', or an unfitted `Scorer`. The calibration scores are
     cross-fitted (Vovk, Cross-conformal predictors, 2015): pictures the network has not seen are dealt into `folds` by
     whole groups, each fold scored by a scorer fitted without it; no group weighs more than the median one.
 
-    `dirt` is the share of the normals that may not belong: after a first fit so many of the most foreign are set aside,
+    `contamination` is the share of the normals that may not belong: after a first fit so many of the most anomalous are set aside,
     and all is fitted again without them. `ids` are those of the calibration pictures.
     """
 
@@ -37,41 +37,44 @@ class Detector:
         self,
         scorer: str | Scorer = "combined",
         *,
-        false_alarms: float = 0.01,
+        false_alarm_rate: float = 0.01,
         confident: bool = False,
         neighbours: int = 5,
-        dirt: float = 0.0,
+        contamination: float = 0.0,
         folds: int = 10,
         seed: int = 0,
     ) -> None:
         if folds < 2:
             raise OptionError(f"folds is {folds}; it must be 2 or more.")
-        if not 0 < false_alarms < 1:
+        if not 0 < false_alarm_rate < 1:
             raise OptionError(
-                f"false_alarms is {false_alarms}; it must be above 0 and below 1.", "0.01 asks for one in a hundred."
+                f"false_alarm_rate is {false_alarm_rate}; it must be above 0 and below 1.",
+                "0.01 asks for one in a hundred.",
             )
-        if not 0 <= dirt < 0.5:
-            raise OptionError(f"dirt is {dirt}; it must be from 0 to below 0.5.", "0.1 sets a tenth aside.")
+        if not 0 <= contamination < 0.5:
+            raise OptionError(
+                f"contamination is {contamination}; it must be from 0 to below 0.5.", "0.1 sets a tenth aside."
+            )
         options = DetectOptions(neighbours=neighbours)
         self.scorer = copy.copy(scorer) if isinstance(scorer, Scorer) else make_scorer(scorer, options)
         self.scorer_name = scorer if isinstance(scorer, str) else self.scorer.name
-        self.false_alarms, self.confident, self.folds, self.seed = false_alarms, confident, folds, seed
-        self.dirt = dirt
+        self.false_alarm_rate, self.confident, self.folds, self.seed = false_alarm_rate, confident, folds, seed
+        self.contamination = contamination
         self.calibration = self.weights = np.empty(0)
         self.groups = self.ids = np.empty(0, dtype=object)
 
-    def fit(self, normal: Encodings | Any) -> Self:
+    def fit(self, normal: Embeddings | Any) -> Self:
         """Fits the scorer on all normals and calibrates it on those not seen in training (on all, where all were seen).
 
         Raises `DataError` when they are fewer than two, not finite or lack a measure the scorer needs.
         """
-        normal = normal if isinstance(normal, Encodings) else Encodings.of(normal)
+        normal = normal if isinstance(normal, Embeddings) else Embeddings.of(normal)
         if len(normal) < 2:
             raise DataError(
                 f"A detector needs at least 2 normal pictures, not {len(normal)}.",
                 "Give more pictures of what belongs.",
             )
-        if self.dirt:
+        if self.contamination:
             normal = normal[self._clean(normal)]
         scores = self._held_out(normal)
         rows = np.flatnonzero(~np.isnan(scores))
@@ -79,16 +82,16 @@ class Detector:
         self.weights = group_weights(self.groups)
         return self
 
-    def _held_out(self, normal: Encodings) -> np.ndarray:
+    def _held_out(self, normal: Embeddings) -> np.ndarray:
         return self.scorer.fit_held_out(normal, folds_of(normal, self.folds, self.seed))
 
-    def _clean(self, normal: Encodings) -> np.ndarray:
-        """Rows that stay when the share `dirt` with the highest scores goes; of seen and unseen pictures separately,
+    def _clean(self, normal: Embeddings) -> np.ndarray:
+        """Rows that stay when the share `contamination` with the highest scores goes; of seen and unseen pictures separately,
         because the network knows the seen ones better."""
         scores = self._held_out(normal)
         scores = np.where(np.isnan(scores), self.scorer.score(normal), scores)
         stay = [
-            part[np.argsort(scores[part], kind="stable")[: len(part) - int(self.dirt * len(part))]]
+            part[np.argsort(scores[part], kind="stable")[: len(part) - int(self.contamination * len(part))]]
             for part in (np.flatnonzero(normal.seen), np.flatnonzero(~normal.seen))
         ]
         return np.sort(np.concatenate(stay))
@@ -97,37 +100,41 @@ class Detector:
     def threshold(self) -> Threshold:
         """The conformal threshold at this detector's false-alarm rate."""
         self._require_fitted()
-        return conformal(self.calibration, self.false_alarms, self.confident, groups=self.groups, weights=self.weights)
+        return conformal(
+            self.calibration, self.false_alarm_rate, self.confident, groups=self.groups, weights=self.weights
+        )
 
-    def with_threshold(self, false_alarms: float, confident: bool | None = None) -> Detector:
+    def with_threshold(self, false_alarm_rate: float, confident: bool | None = None) -> Detector:
         """The same fitted detector at another false-alarm rate; nothing is fitted again."""
         other = copy.copy(self)
-        other.false_alarms, other.confident = false_alarms, self.confident if confident is None else confident
+        other.false_alarm_rate, other.confident = false_alarm_rate, self.confident if confident is None else confident
         return other
 
-    def score(self, encodings: Encodings | Any) -> np.ndarray:
-        """Scores (n,), higher = more foreign, of `Encodings` or (n, d) codes."""
+    def score(self, embeddings: Embeddings | Any) -> np.ndarray:
+        """Scores (n,), higher = more anomalous, of `Embeddings` or (n, d) embeddings."""
         self._require_fitted()
-        return self.scorer.score(encodings)
+        return self.scorer.score(embeddings)
 
-    def score_own(self, encodings: Encodings) -> np.ndarray:
+    def score_own(self, embeddings: Embeddings) -> np.ndarray:
         """Scores (n,) of the pictures it was fitted on, those of the calibration as they were given there: held out."""
-        scores = self.score(encodings)
-        place = {str(name): row for row, name in enumerate(encodings.ids)}
+        scores = self.score(embeddings)
+        place = {str(name): row for row, name in enumerate(embeddings.ids)}
         scores[[place[str(name)] for name in self.ids]] = self.calibration
         return scores
 
-    def p_values(self, encodings: Encodings | Any) -> np.ndarray:
-        """Conformal p-values (n,), small = foreign, of `Encodings`, (n, d) codes, or scores (n,) that `score` gave."""
+    def p_values(self, embeddings: Embeddings | Any) -> np.ndarray:
+        """Conformal p-values (n,), small = anomalous, of `Embeddings`, (n, d) embeddings, or scores (n,) that `score` gave."""
         self._require_fitted()
         scores = (
-            encodings if not isinstance(encodings, Encodings) and np.ndim(encodings) == 1 else self.score(encodings)
+            embeddings
+            if not isinstance(embeddings, Embeddings) and np.ndim(embeddings) == 1
+            else self.score(embeddings)
         )
         return p_values(self.calibration, scores, self.weights)
 
-    def predict(self, encodings: Encodings | Any) -> np.ndarray:
+    def predict(self, embeddings: Embeddings | Any) -> np.ndarray:
         """Whether each picture belongs (n,) bool."""
-        return self.score(encodings) <= self.threshold.value
+        return self.score(embeddings) <= self.threshold.value
 
     def _require_fitted(self) -> None:
         if not len(self.calibration):
@@ -153,9 +160,9 @@ class Detector:
         content = {
             "format": FORMAT,
             "scorer": self.scorer_name,
-            "false_alarms": self.false_alarms,
+            "false_alarm_rate": self.false_alarm_rate,
             "confident": self.confident,
-            "dirt": self.dirt,
+            "contamination": self.contamination,
             "folds": self.folds,
             "seed": self.seed,
             "sha256": {"detector.npz": sha256(folder / "detector.npz")},
@@ -191,9 +198,9 @@ class Detector:
             }
             detector = cls(
                 kind.from_state(state),
-                false_alarms=about["false_alarms"],
+                false_alarm_rate=about["false_alarm_rate"],
                 confident=about["confident"],
-                dirt=about["dirt"],
+                contamination=about["contamination"],
                 folds=about["folds"],
                 seed=about["seed"],
             )

@@ -1,4 +1,4 @@
-"""From patches to pictures: a picture is as foreign as its most foreign patch."""
+"""From patches to pictures: a picture is as anomalous as its most anomalous patch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.patches import picture_of
 from winnow.detect.detector import Detector
 from winnow.detect.threshold import group_weights
+from winnow.pool.patches import picture_of
 
 
-def most_foreign(pictures: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def most_anomalous(pictures: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of patches (n,), by their pictures' names and their scores: the pictures (m,) in order of first appearance, the
     highest score of each (m,), and the row of the picture each patch belongs to (n,)."""
     names, first, member = np.unique(np.asarray(pictures).astype(str), return_index=True, return_inverse=True)
@@ -27,7 +27,9 @@ def most_foreign(pictures: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np
 
 def keys_of(items: dict[str, np.ndarray]) -> np.ndarray:
     """What tells the pictures of patches apart (n,): source and id, because exact copies have the same id."""
-    return np.array([f"{source}\n{name}" for source, name in zip(items["source"], picture_of(items["id"]), strict=True)])
+    return np.array(
+        [f"{source}\n{name}" for source, name in zip(items["source"], picture_of(items["id"]), strict=True)]
+    )
 
 
 def by_picture(detector: Detector) -> Detector:
@@ -35,7 +37,7 @@ def by_picture(detector: Detector) -> Detector:
 
     Where pictures were not cut into patches nothing changes but the order.
     """
-    pictures, highest, member = most_foreign(picture_of(detector.ids), detector.calibration)
+    pictures, highest, member = most_anomalous(picture_of(detector.ids), detector.calibration)
     groups = np.empty(len(pictures), dtype=object)
     groups[member] = detector.groups  # patches of a picture share its group
     other = copy.copy(detector)

@@ -1,6 +1,6 @@
 """What every scorer owes: fit on normals alone, then score anything, higher = does not belong.
 
-Losses of pictures the network was trained on (`Encodings.seen`) are too small to learn from, so what is learnt from
+Losses of pictures the network was trained on (`Embeddings.seen`) are too small to learn from, so what is learnt from
 losses is learnt from the others, unless there are none.
 """
 
@@ -12,21 +12,21 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from winnow.data.patches import picture_of
+from winnow.embeddings import Embeddings
 from winnow.errors import DataError
-from winnow.learn.encodings import Encodings
+from winnow.pool.patches import picture_of
 
 ROWS = 20_000
 """Most normals a scorer learns from, and most it is calibrated on; of more, so many are drawn with a fixed seed."""
 PATCHES = 200_000
-"""Most patches it is calibrated on, those of whole pictures; a picture is judged by its most foreign patch."""
+"""Most patches it is calibrated on, those of whole pictures; a picture is judged by its most anomalous patch."""
 FLOOR = 1e-8
 """Least loss or energy told from zero before a logarithm; pixel values are in [0, 1]."""
 
 REMEDIES = {
-    "reconstruction": "Use an autoencoder, or a scorer of codes: 'neighbours' or 'gaussian'.",
-    "worst": "Use an autoencoder, or a scorer of codes: 'neighbours' or 'gaussian'.",
-    "peak": "Encode the pictures again with this version of Winnow, by an autoencoder.",
+    "reconstruction": "Use an autoencoder, or a scorer of embeddings: 'neighbours' or 'gaussian'.",
+    "top_error": "Use an autoencoder, or a scorer of embeddings: 'neighbours' or 'gaussian'.",
+    "top_local_error": "Encode the pictures again with this version of Winnow, by an autoencoder.",
     "texture": "Train and encode pictures cut into patches (--patches), or use the scorer 'peak'.",
     "latent": "Use a variational autoencoder (variational = true), or the scorer 'reconstruction'.",
     "variance": "Encode the pictures again with this version of Winnow.",
@@ -39,7 +39,7 @@ class Scorer(ABC):
     """Fits on normals, scores anything. A subclass writes `_fit` and `_score` and names what it needs and learns.
 
     `name`: what messages call it. `needs`: the measures it reads; `takes`: those it reads too where they are there, always
-    or never for one fitted scorer; `reads_codes`: whether it reads codes. `options`:
+    or never for one fitted scorer; `reads_codes`: whether it reads embeddings. `options`:
     constructor arguments that are numbers or words. `learned`: attributes (arrays and numbers) that `_fit` sets; they
     and the options are all of its state. `minimum`: fewest normals.
     """
@@ -57,41 +57,41 @@ class Scorer(ABC):
         cls.name = cls.__dict__.get("name", cls.__name__)
 
     @abstractmethod
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         """Learns from checked normals."""
 
     @abstractmethod
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        """Scores (n,) of checked encodings."""
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        """Scores (n,) of checked embeddings."""
 
-    def fit(self, normal: Encodings | Any) -> Self:
-        """Learns what is normal from `Encodings` or (n, d) codes.
+    def fit(self, normal: Embeddings | Any) -> Self:
+        """Learns what is normal from `Embeddings` or (n, d) embeddings.
 
         Raises `DataError` when they are too few, not finite, or lack a measure.
         """
         normal = self._enough(normal)
         self._fit(normal[sample(np.arange(len(normal)))] if len(normal) > ROWS else normal)
-        self.dimensions = normal.codes.shape[1]
+        self.dimensions = normal.vectors.shape[1]
         return self
 
-    def score(self, encodings: Encodings | Any) -> np.ndarray:
-        """Scores (n,) float64 of `Encodings` or (n, d) codes, higher = more foreign; `DataError` before or as `fit`."""
+    def score(self, embeddings: Embeddings | Any) -> np.ndarray:
+        """Scores (n,) float64 of `Embeddings` or (n, d) embeddings, higher = more anomalous; `DataError` before or as `fit`."""
         if not self.dimensions:
             raise DataError(f"The scorer '{self.name}' has not been fitted.", "Call fit(normal) first.")
-        encodings = self._checked(encodings)
-        if encodings.codes.shape[1] != self.dimensions:
+        embeddings = self._checked(embeddings)
+        if embeddings.vectors.shape[1] != self.dimensions:
             raise DataError(
-                f"These codes have {encodings.codes.shape[1]} dimensions; "
+                f"These embeddings have {embeddings.vectors.shape[1]} dimensions; "
                 f"the scorer '{self.name}' was fitted on {self.dimensions}.",
                 "Encode these pictures with the model the scorer was fitted with.",
             )
-        return np.asarray(self._score(encodings), dtype=np.float64) if len(encodings) else np.empty(0)
+        return np.asarray(self._score(embeddings), dtype=np.float64) if len(embeddings) else np.empty(0)
 
     def reads(self) -> set[str]:
         """The measures that a fitted scorer reads."""
         return {*self.needs, *self.takes}
 
-    def fit_held_out(self, normal: Encodings, fold: np.ndarray) -> np.ndarray:
+    def fit_held_out(self, normal: Embeddings, fold: np.ndarray) -> np.ndarray:
         """Fits on all normals and returns what each would have scored held out: (n,), NaN where it was not.
 
         `fold` (n,) numbers the part each row is left out with (see `folds_of`); rows of fold -1 stay in every fit. Of
@@ -126,13 +126,15 @@ class Scorer(ABC):
             setattr(scorer, name, values[name])
         return scorer
 
-    def _checked(self, encodings: Encodings | Any) -> Encodings:
-        encodings = encodings if isinstance(encodings, Encodings) else Encodings.of(encodings)
-        columns = {name: self._measure(encodings, name) for name in self.needs}
+    def _checked(self, embeddings: Embeddings | Any) -> Embeddings:
+        embeddings = embeddings if isinstance(embeddings, Embeddings) else Embeddings.of(embeddings)
+        columns = {name: self._measure(embeddings, name) for name in self.needs}
         if self.reads_codes:
-            columns["codes"] = encodings.codes
-        if encodings.codes.shape[1] == 0:
-            raise DataError("The codes have no dimensions.", "Encode the pictures with a model that gives codes.")
+            columns["vectors"] = embeddings.vectors
+        if embeddings.vectors.shape[1] == 0:
+            raise DataError(
+                "The embeddings have no dimensions.", "Encode the pictures with a model that gives embeddings."
+            )
         for name, values in columns.items():
             bad = sum(int((~np.isfinite(values[start : start + ROWS])).sum()) for start in range(0, len(values), ROWS))
             if bad:
@@ -140,9 +142,9 @@ class Scorer(ABC):
                     f"'{name}' holds {bad} values that are not finite.",
                     "Look for a model that diverged in training, or pictures that give NaN; leave those out.",
                 )
-        return encodings
+        return embeddings
 
-    def _enough(self, normal: Encodings | Any) -> Encodings:
+    def _enough(self, normal: Embeddings | Any) -> Embeddings:
         normal = self._checked(normal)
         if len(normal) < self.minimum:
             raise DataError(
@@ -151,24 +153,24 @@ class Scorer(ABC):
             )
         return normal
 
-    def _measure(self, encodings: Encodings, name: str) -> np.ndarray:
-        if name not in encodings.measures:
-            has = ", ".join(sorted(encodings.measures)) or "codes only"
+    def _measure(self, embeddings: Embeddings, name: str) -> np.ndarray:
+        if name not in embeddings.losses:
+            has = ", ".join(sorted(embeddings.losses)) or "embeddings only"
             raise DataError(
-                f"The scorer '{self.name}' needs '{name}', which these encodings do not have (they have {has}).",
+                f"The scorer '{self.name}' needs '{name}', which these embeddings do not have (they have {has}).",
                 REMEDIES.get(name, "Choose another scorer or model."),
             )
-        return encodings.measures[name]
+        return embeddings.losses[name]
 
 
-def held_out(encodings: Encodings) -> Encodings:
+def held_out(embeddings: Embeddings) -> Embeddings:
     """The rows the network has not seen; all rows when it has seen every one."""
-    return encodings if encodings.seen.all() or not encodings.seen.any() else encodings[~encodings.seen]
+    return embeddings if embeddings.seen.all() or not embeddings.seen.any() else embeddings[~embeddings.seen]
 
 
-def folds_of(normal: Encodings, count: int, seed: int = 0) -> np.ndarray:
+def folds_of(normal: Embeddings, count: int, seed: int = 0) -> np.ndarray:
     """Fold numbers (n,) by whole groups for the rows not seen in training (all, if all were); -1 for the others."""
-    from winnow.data.splits import folds
+    from winnow.pool.splits import folds
 
     rows = np.flatnonzero(~normal.seen) if not normal.seen.all() else np.arange(len(normal))
     fold = np.full(len(normal), -1)

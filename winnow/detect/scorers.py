@@ -1,7 +1,7 @@
-"""How foreign a picture is: one class a way of telling. Higher = does not belong.
+"""How anomalous a picture is: one class a way of telling. Higher = does not belong.
 
-Numpy, scikit-learn and faiss on `Encodings`; no torch. A score's size means nothing by itself and differs from scorer
-to scorer: `threshold.py` turns it into a decision.
+Numpy, scikit-learn and faiss on `Embeddings`; no torch. A score's size means nothing by itself and differs from scorer
+to scorer: `threshold.py` turns it into a mode.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import numpy as np
 
 from winnow.detect.combine import Combined, Places
 from winnow.detect.scorer import Scorer, held_out, log, sample
+from winnow.embeddings import Embeddings
 from winnow.errors import DataError, OptionError, did_you_mean
-from winnow.learn.encodings import Encodings
 from winnow.options import DetectOptions
 
 
 class Measure(Scorer):
     """The logarithm of one measure: no fitting, just reading."""
 
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         pass
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return log(encodings.measures[self.needs[0]])
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return log(embeddings.losses[self.needs[0]])
 
 
 class Reconstruction(Measure):
@@ -38,15 +38,15 @@ class Reconstruction(Measure):
 class Worst(Measure):
     """Log mean of the largest 5 % of the squared error: small defects drown in the mean."""
 
-    name = "worst"
-    needs = ("worst",)
+    name = "top_error"
+    needs = ("top_error",)
 
 
 class Peak(Measure):
     """Log mean of the 8 highest windows of the squared error, or of the evidence of damage: smaller defects still."""
 
-    name = "peak"
-    needs = ("peak",)
+    name = "top_local_error"
+    needs = ("top_local_error",)
 
 
 class Texture(Measure):
@@ -57,18 +57,18 @@ class Texture(Measure):
 
 
 class Latent(Measure):
-    """Log KL divergence of the code's posterior from N(0, 1): needs no decoder (Soukup and Pinetz, latent decision)."""
+    """Log KL divergence of the code's posterior from N(0, 1): needs no decoder (Soukup and Pinetz, latent mode)."""
 
     name = "latent"
     needs = ("latent",)
 
 
-def log_error(encodings: Encodings) -> np.ndarray:
+def log_error(embeddings: Embeddings) -> np.ndarray:
     """Log reconstruction error (n,), averaged with that of the linear autoencoder where one stands beside the network.
 
     The two err on different pictures; together they measured better than either (docs/benchmarks.md).
     """
-    errors = [log(encodings.measures[name]) for name in ("reconstruction", "linear") if name in encodings.measures]
+    errors = [log(embeddings.losses[name]) for name in ("reconstruction", "linear") if name in embeddings.losses]
     return np.mean(errors, axis=0)
 
 
@@ -79,16 +79,16 @@ class Both(Scorer):
     needs = ("reconstruction", "latent")
     learned = ("centre", "spread")
 
-    def _columns(self, encodings: Encodings) -> np.ndarray:
-        return np.stack([log(encodings.measures[name]) for name in self.needs], axis=1)
+    def _columns(self, embeddings: Embeddings) -> np.ndarray:
+        return np.stack([log(embeddings.losses[name]) for name in self.needs], axis=1)
 
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         columns = self._columns(held_out(normal))
         spread = columns.std(axis=0)
         self.centre, self.spread = columns.mean(axis=0), np.where(spread > 0, spread, 1.0)
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return ((self._columns(encodings) - self.centre) / self.spread).sum(axis=1)
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return ((self._columns(embeddings) - self.centre) / self.spread).sum(axis=1)
 
 
 class Unexplained(Scorer):
@@ -101,11 +101,11 @@ class Unexplained(Scorer):
     needs = ("reconstruction", "variance")
     takes = ("linear",)
 
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         pass
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return log_error(encodings) - log(encodings.measures["variance"])
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return log_error(embeddings) - log(embeddings.losses["variance"])
 
 
 class Residual(Scorer):
@@ -117,20 +117,19 @@ class Residual(Scorer):
     takes = ("linear",)
     learned = ("slopes", "intercept")
 
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         target, given = self._terms(held_out(normal))
         centred = np.stack([values - values.mean() for values in given], axis=1)
         # A measure that hardly varies explains nothing; the cut-off keeps its slope from being rounding noise.
         self.slopes = np.linalg.lstsq(centred, target - target.mean(), rcond=1e-6)[0] * (np.ptp(centred) > 1e-6)
         self.intercept = float(target.mean() - sum(s * v.mean() for s, v in zip(self.slopes, given, strict=True)))
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        target, given = self._terms(encodings)
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        target, given = self._terms(embeddings)
         return target - np.stack(given, axis=1) @ self.slopes - self.intercept
 
-
-    def _terms(self, encodings: Encodings) -> tuple[np.ndarray, list[np.ndarray]]:
-        return log_error(encodings), [log(encodings.measures[name]) for name in self.needs[1:]]
+    def _terms(self, embeddings: Embeddings) -> tuple[np.ndarray, list[np.ndarray]]:
+        return log_error(embeddings), [log(embeddings.losses[name]) for name in self.needs[1:]]
 
 
 class Complexity(Residual):
@@ -155,11 +154,11 @@ class Background(Scorer):
     needs = ("reconstruction", "background")
     takes = ("linear",)
 
-    def _fit(self, normal: Encodings) -> None:
+    def _fit(self, normal: Embeddings) -> None:
         pass
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return log_error(encodings) - log(encodings.measures["background"])
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return log_error(embeddings) - log(embeddings.losses["background"])
 
 
 class Expected(Residual):
@@ -179,11 +178,11 @@ class Gradient(Scorer):
     needs = ("gradient",)
     learned = ("centre",)
 
-    def _fit(self, normal: Encodings) -> None:
-        self.centre = float(log(normal.measures["gradient"]).mean())
+    def _fit(self, normal: Embeddings) -> None:
+        self.centre = float(log(normal.losses["gradient"]).mean())
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return np.abs(log(encodings.measures["gradient"]) - self.centre)
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return np.abs(log(embeddings.losses["gradient"]) - self.centre)
 
 
 class Gaussian(Scorer):
@@ -193,11 +192,11 @@ class Gaussian(Scorer):
     learned = ("mean", "precision")
     reads_codes = True
 
-    def _fit(self, normal: Encodings) -> None:
-        self.mean, self.precision = shrunk_gaussian(normal.codes)
+    def _fit(self, normal: Embeddings) -> None:
+        self.mean, self.precision = shrunk_gaussian(normal.vectors)
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return mahalanobis(encodings.codes, self.mean, self.precision)
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return mahalanobis(embeddings.vectors, self.mean, self.precision)
 
 
 class Directions(Gaussian):
@@ -208,17 +207,17 @@ class Directions(Gaussian):
 
     name = "directions"
 
-    def _fit(self, normal: Encodings) -> None:
-        self.mean, self.precision = shrunk_gaussian(unit(normal.codes))
+    def _fit(self, normal: Embeddings) -> None:
+        self.mean, self.precision = shrunk_gaussian(unit(normal.vectors))
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return mahalanobis(unit(encodings.codes), self.mean, self.precision)
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return mahalanobis(unit(embeddings.vectors), self.mean, self.precision)
 
 
 class Relative(Scorer):
     """Squared Mahalanobis distance to the normals less that to a background (Ren et al., arXiv 2106.09022).
 
-    `background` (m, d) are codes of generic or unlabelled pictures. Without them the background is the isotropic
+    `background` (m, d) are embeddings of generic or unlabelled pictures. Without them the background is the isotropic
     Gaussian of the normals' mean and twice their largest variance in any direction: the widest directions then count
     half, the narrow ones nearly whole, and no picture becomes more normal by being further away.
     """
@@ -228,49 +227,49 @@ class Relative(Scorer):
     reads_codes = True
 
     def __init__(self, background: Any = None) -> None:
-        self.background = None if background is None else Encodings.of(background).codes
+        self.background = None if background is None else Embeddings.of(background).vectors
 
-    def _fit(self, normal: Encodings) -> None:
-        self.mean, self.precision = shrunk_gaussian(normal.codes)
+    def _fit(self, normal: Embeddings) -> None:
+        self.mean, self.precision = shrunk_gaussian(normal.vectors)
         if self.background is None:
             widest = float(np.linalg.eigvalsh(self.precision)[0])  # the inverse of the largest variance
             self.background_mean, self.background_precision = self.mean, widest / 2 * np.eye(len(self.mean))
         else:
             count, dimensions = self.background.shape
-            if dimensions != normal.codes.shape[1] or count < 2 or not np.isfinite(self.background).all():
+            if dimensions != normal.vectors.shape[1] or count < 2 or not np.isfinite(self.background).all():
                 raise DataError(
-                    f"{count} x {dimensions} background codes do not fit codes of {normal.codes.shape[1]} dimensions.",
-                    "Give two or more finite codes of the same model.",
+                    f"{count} x {dimensions} background embeddings do not fit embeddings of {normal.vectors.shape[1]} dimensions.",
+                    "Give two or more finite embeddings of the same model.",
                 )
             self.background_mean, self.background_precision = shrunk_gaussian(self.background[sample(np.arange(count))])
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return mahalanobis(encodings.codes, self.mean, self.precision) - mahalanobis(
-            encodings.codes, self.background_mean, self.background_precision
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return mahalanobis(embeddings.vectors, self.mean, self.precision) - mahalanobis(
+            embeddings.vectors, self.background_mean, self.background_precision
         )
 
 
 TINY = 1e-12
-"""Least variance of a code: constant codes have no spread to measure distances with."""
+"""Least variance of a code: constant embeddings have no spread to measure distances with."""
 
 
-def shrunk_gaussian(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (d,) and inverse covariance (d, d) of codes (n, d), covariance shrunk towards a multiple of one."""
+def shrunk_gaussian(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (d,) and inverse covariance (d, d) of embeddings (n, d), covariance shrunk towards a multiple of one."""
     from sklearn.covariance import ledoit_wolf
 
-    codes = np.asarray(codes, dtype=np.float64)
-    mean = codes.mean(axis=0)
-    covariance, _ = ledoit_wolf(codes - mean, assume_centered=True)
+    vectors = np.asarray(vectors, dtype=np.float64)
+    mean = vectors.mean(axis=0)
+    covariance, _ = ledoit_wolf(vectors - mean, assume_centered=True)
     floor = max(TINY, 1e-9 * float(np.trace(covariance)) / len(mean))
     precision = np.linalg.inv(covariance + floor * np.eye(len(mean)))
     return mean, (precision + precision.T) / 2
 
 
-def mahalanobis(codes: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Squared distances (n,) of codes (n, d), a block of rows at a time."""
-    distances = np.empty(len(codes))
-    for start in range(0, len(codes), 4096):
-        apart = np.asarray(codes[start : start + 4096], dtype=np.float64) - mean
+def mahalanobis(vectors: np.ndarray, mean: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Squared distances (n,) of embeddings (n, d), a block of rows at a time."""
+    distances = np.empty(len(vectors))
+    for start in range(0, len(vectors), 4096):
+        apart = np.asarray(vectors[start : start + 4096], dtype=np.float64) - mean
         distances[start : start + 4096] = np.einsum("nd,nd->n", apart @ precision, apart)
     return distances
 
@@ -293,21 +292,21 @@ class Neighbours(Scorer):
             raise OptionError(f"neighbours is {neighbours}; it must be 1 or more.")
         self.neighbours = neighbours
 
-    def _fit(self, normal: Encodings) -> None:
-        self.bank = np.ascontiguousarray(normal.codes, dtype=np.float32)
+    def _fit(self, normal: Embeddings) -> None:
+        self.bank = np.ascontiguousarray(normal.vectors, dtype=np.float32)
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
         import faiss
 
         centre = self.bank.mean(axis=0)  # faiss expands |a - b|^2, which loses digits far from the origin
         index = faiss.IndexFlatL2(self.bank.shape[1])
         index.add(self.bank - centre)
-        scores = np.empty(len(encodings))
+        scores = np.empty(len(embeddings))
         rows = max(1, 16_000_000 // (self.neighbours * self.bank.shape[1]))
-        for start in range(0, len(encodings), rows):
-            codes = np.ascontiguousarray(encodings.codes[start : start + rows], dtype=np.float32)
-            nearest = index.search(codes - centre, min(self.neighbours, len(self.bank)))[1]
-            scores[start : start + rows] = np.linalg.norm(codes[:, None] - self.bank[nearest], axis=2).mean(axis=1)
+        for start in range(0, len(embeddings), rows):
+            vectors = np.ascontiguousarray(embeddings.vectors[start : start + rows], dtype=np.float32)
+            nearest = index.search(vectors - centre, min(self.neighbours, len(self.bank)))[1]
+            scores[start : start + rows] = np.linalg.norm(vectors[:, None] - self.bank[nearest], axis=2).mean(axis=1)
         return scores
 
 
@@ -316,18 +315,18 @@ class Cosine(Neighbours):
 
     name = "cosine"
 
-    def _fit(self, normal: Encodings) -> None:
-        self.bank = unit(normal.codes)
+    def _fit(self, normal: Embeddings) -> None:
+        self.bank = unit(normal.vectors)
 
-    def _score(self, encodings: Encodings) -> np.ndarray:
-        return super()._score(Encodings.of(unit(encodings.codes)))
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return super()._score(Embeddings.of(unit(embeddings.vectors)))
 
 
-def unit(codes: np.ndarray) -> np.ndarray:
-    """Codes (n, d) of length 1, float32; a code of length 0 stays."""
-    codes = np.asarray(codes, dtype=np.float64)
-    lengths = np.linalg.norm(codes, axis=1, keepdims=True)
-    return np.ascontiguousarray(codes / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Embeddings (n, d) of length 1, float32; a code of length 0 stays."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.ascontiguousarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)
 
 
 SCORERS: dict[str, type[Scorer]] = {

@@ -27,7 +27,7 @@ def segments(
     scores: Any,
     p_values: Any,
     *,
-    false_alarms: float = 0.01,
+    false_alarm_rate: float = 0.01,
     smooth: float = 3.0,
     min_length: float = 2.0,
     hysteresis: float = 3.0,
@@ -36,12 +36,12 @@ def segments(
     """Segments of one video, in order, without gaps, alternately belonging and not.
 
     `times`, `scores`, `p_values` (n,) are the frames', in any order and at any intervals. Where the p-values' running
-    median over `smooth` seconds is at most `false_alarms` (give `Threshold.level`) a foreign segment begins; it ends
+    median over `smooth` seconds is at most `false_alarm_rate` (give `Threshold.level`) an anomalous segment begins; it ends
     only above `hysteresis` times that. Then segments shorter than `min_length` seconds join their neighbours, the
     shortest first. A frame lasts until the next one, the last as long as the typical one (`step` seconds when it is the
     only one). `DataError` when a value is not finite or the lengths differ, `OptionError` for options out of range.
     """
-    _check_options(false_alarms, smooth, min_length, hysteresis, step)
+    _check_options(false_alarm_rate, smooth, min_length, hysteresis, step)
     times, scores, p_values = (np.asarray(values, dtype=np.float64) for values in (times, scores, p_values))
     if not times.shape == scores.shape == p_values.shape == (times.size,):
         raise DataError(
@@ -56,13 +56,15 @@ def segments(
         return []
     order = np.argsort(times, kind="stable")
     times, scores, p_values = times[order], scores[order], p_values[order]
-    foreign = _hysteresis(smoothed(times, p_values, smooth), false_alarms, hysteresis)
+    anomalous = _hysteresis(smoothed(times, p_values, smooth), false_alarm_rate, hysteresis)
     typical = float(np.median(np.diff(times))) if times.size > 1 else 0.0
     begin = np.append(times, times[-1] + (typical or step))
-    starts = _absorb_short(np.flatnonzero(np.append(True, foreign[1:] != foreign[:-1])), foreign, begin, min_length)
+    starts = _absorb_short(
+        np.flatnonzero(np.append(True, anomalous[1:] != anomalous[:-1])), anomalous, begin, min_length
+    )
     ends = np.append(starts[1:], times.size)
     return [
-        Segment(float(begin[first]), float(begin[last]), not foreign[first], float(scores[first:last].mean()))
+        Segment(float(begin[first]), float(begin[last]), not anomalous[first], float(scores[first:last].mean()))
         for first, last in zip(starts, ends, strict=True)
     ]
 
@@ -75,35 +77,35 @@ def smoothed(times: np.ndarray, values: np.ndarray, seconds: float) -> np.ndarra
 
 
 def _hysteresis(p_values: np.ndarray, level: float, hysteresis: float) -> np.ndarray:
-    """Foreign or not, frame by frame: on at `level`, off only above `hysteresis` times it (one half at most)."""
+    """Anomalous or not, frame by frame: on at `level`, off only above `hysteresis` times it (one half at most)."""
     leave = max(level, min(hysteresis * level, 0.5))
-    foreign = np.empty(p_values.size, dtype=bool)
+    anomalous = np.empty(p_values.size, dtype=bool)
     now = False
     for frame, p in enumerate(p_values):
         now = p <= (leave if now else level)
-        foreign[frame] = now
-    return foreign
+        anomalous[frame] = now
+    return anomalous
 
 
-def _absorb_short(starts: np.ndarray, foreign: np.ndarray, begin: np.ndarray, min_length: float) -> np.ndarray:
+def _absorb_short(starts: np.ndarray, anomalous: np.ndarray, begin: np.ndarray, min_length: float) -> np.ndarray:
     """First frames of the segments that remain when those that are too short join their neighbours.
 
-    Writes the new state into `foreign`. `begin` (frames + 1,) are the frames' start times and the video's end.
+    Writes the new state into `anomalous`. `begin` (frames + 1,) are the frames' start times and the video's end.
     """
     while len(starts) > 1:
         lengths = np.diff(np.append(begin[starts], begin[-1]))
         shortest = int(lengths.argmin())
         if lengths[shortest] >= min_length:
             break
-        end = starts[shortest + 1] if shortest + 1 < len(starts) else foreign.size
-        foreign[starts[shortest] : end] = not foreign[starts[shortest]]
+        end = starts[shortest + 1] if shortest + 1 < len(starts) else anomalous.size
+        anomalous[starts[shortest] : end] = not anomalous[starts[shortest]]
         starts = np.delete(starts, [place for place in (shortest, shortest + 1) if 0 < place < len(starts)])
     return starts
 
 
-def _check_options(false_alarms: float, smooth: float, min_length: float, hysteresis: float, step: float) -> None:
+def _check_options(false_alarm_rate: float, smooth: float, min_length: float, hysteresis: float, step: float) -> None:
     ranges = {
-        "false_alarms": (false_alarms, 0 < false_alarms < 1, "between 0 and 1"),
+        "false_alarm_rate": (false_alarm_rate, 0 < false_alarm_rate < 1, "between 0 and 1"),
         "smooth": (smooth, 0 <= smooth < np.inf, "0 or more seconds"),
         "min_length": (min_length, 0 <= min_length < np.inf, "0 or more seconds"),
         "hysteresis": (hysteresis, 1 <= hysteresis < np.inf, "1 or more"),

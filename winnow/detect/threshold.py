@@ -1,4 +1,4 @@
-"""From scores to decisions: conformal p-values, and a threshold whose false-alarm rate is promised.
+"""From scores to modes: conformal p-values, and a threshold whose false-alarm rate is promised.
 
 Split conformal prediction (Bates et al., Testing for Outliers with Conformal p-values, arXiv 2104.08279, sections 2
 and 3). A promise is about pictures exchangeable with the calibration ones: held out from training, and of groups
@@ -21,15 +21,15 @@ _ROUNDING = 1e-9  # (n + 1)(1 - rate) is often a whole number that floating poin
 
 @dataclass(frozen=True)
 class Threshold:
-    """Scores above `value` are called foreign; `achieved` is the false-alarm rate promised for that.
+    """Scores above `value` are called anomalous; `achieved` is the false-alarm rate promised for that.
 
-    `false_alarms` is the rate asked for; `achieved` is above it only when the `n` calibration scores are too few, which
+    `false_alarm_rate` is the rate asked for; `achieved` is above it only when the `n` calibration scores are too few, which
     `note` then says. A score is above `value` exactly when its p-value is at most `level`. `groups` is the number of
     groups the calibration scores come from (0: not known), `effective` how many equally weighted scores they amount to.
     """
 
     value: float
-    false_alarms: float
+    false_alarm_rate: float
     achieved: float
     n: int
     confident: bool
@@ -49,10 +49,10 @@ def group_weights(groups: Any) -> np.ndarray:
 
 
 def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
-    """Conformal p-values (m,) of `scores` (m,): the share of normals at least as foreign, (1 + #{c >= s}) / (n + 1).
+    """Conformal p-values (m,) of `scores` (m,): the share of normals at least as anomalous, (1 + #{c >= s}) / (n + 1).
 
     `calibration` (n,) are scores of held-out normals; with `weights` (n,) their share is weighted and n is Kish's
-    effective number (sum w)^2 / sum w^2. Small = foreign; never 0. `DataError` when there are no calibration scores or
+    effective number (sum w)^2 / sum w^2. Small = anomalous; never 0. `DataError` when there are no calibration scores or
     a value is not a number.
     """
     ordered, above, effective = survival(calibration, weights)
@@ -61,9 +61,9 @@ def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
 
 
 def conformal(
-    calibration: Any, false_alarms: float, confident: bool = False, *, groups: Any = None, weights: Any = None
+    calibration: Any, false_alarm_rate: float, confident: bool = False, *, groups: Any = None, weights: Any = None
 ) -> Threshold:
-    """The threshold that calls at most a share `false_alarms` of new normals foreign.
+    """The threshold that calls at most a share `false_alarm_rate` of new normals anomalous.
 
     The k-th smallest of the n calibration scores: k = ceil((n + 1)(1 - rate)) keeps the rate on average over
     calibration sets; with `confident`, k is the smallest that keeps it in 95 % of calibration sets (the share of new
@@ -71,37 +71,38 @@ def conformal(
     counted for the note. Too few scores give the largest score, the rate that can be promised, and a note.
     `OptionError` when the rate is not between 0 and 1; `DataError` when there are no scores or one is not a number.
     """
-    if not 0 < false_alarms < 1:
+    if not 0 < false_alarm_rate < 1:
         raise OptionError(
-            f"false_alarms is {false_alarms}; it must be above 0 and below 1.", "0.01 asks for one in a hundred."
+            f"false_alarm_rate is {false_alarm_rate}; it must be above 0 and below 1.",
+            "0.01 asks for one in a hundred.",
         )
     ordered, above, effective = survival(calibration, weights)
     n = len(ordered)
     if groups is not None and len(groups) != n:
         raise DataError(f"There are {n} calibration scores but {len(groups)} groups.", "Give each score its group.")
     promised = _promised(effective, above[1:], confident)
-    kept = np.flatnonzero(promised <= false_alarms + _ROUNDING)
+    kept = np.flatnonzero(promised <= false_alarm_rate + _ROUNDING)
     place = int(kept[0]) if kept.size else n - 1
     achieved = float(promised[place])
     counted = 0 if groups is None else len(set(np.asarray(groups).tolist()))
     return Threshold(
         float(ordered[place]),
-        false_alarms,
+        false_alarm_rate,
         achieved,
         n,
         confident,
-        _note(n, counted, effective, false_alarms, achieved, confident, too_few=not kept.size),
+        _note(n, counted, effective, false_alarm_rate, achieved, confident, too_few=not kept.size),
         float((1 + above[place + 1]) / (effective + 1)),
         counted,
         effective,
     )
 
 
-def needed(false_alarms: float, confident: bool = False) -> int:
+def needed(false_alarm_rate: float, confident: bool = False) -> int:
     """How many independent normals are enough to promise the rate (99 for 1 % on average, 299 with confidence)."""
     if confident:
-        return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-false_alarms) - _ROUNDING)
-    return max(1, math.ceil(1 / false_alarms - 1 - _ROUNDING))
+        return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-false_alarm_rate) - _ROUNDING)
+    return max(1, math.ceil(1 / false_alarm_rate - 1 - _ROUNDING))
 
 
 def survival(calibration: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, float]:

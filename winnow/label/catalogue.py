@@ -71,7 +71,7 @@ class Catalogue:
         self._chosen, self._odd = dict(self._known(chosen)), dict(self._known(odd))
         self.lanes = {
             "chosen": Lane("Chosen to be labelled", np.array(list(self._chosen), int)),
-            "odd": Lane("Odd: foreign or broken", np.array(list(self._odd), int)),
+            "outliers": Lane("Odd: anomalous or broken", np.array(list(self._odd), int)),
             "all": Lane("All", used),
         }
         self._label = np.full(items.num_rows, UNLABELLED, np.int32)
@@ -102,11 +102,11 @@ class Catalogue:
 
     def mark(self, states: Mapping[str, State], classes: Sequence[str]) -> None:
         """Takes over what holds now for the items that changed."""
-        codes = {name: code for code, name in enumerate(classes)}
+        vectors = {name: code for code, name in enumerate(classes)}
         for item, state in states.items():
             row = self._row_of.get(item)
             if row is not None:
-                self._label[row] = UNLABELLED if state.label is None else codes[state.label]
+                self._label[row] = UNLABELLED if state.label is None else vectors[state.label]
                 self._skipped[row] = state.skipped
 
     def counts(self, classes: int) -> list[int]:

@@ -47,7 +47,9 @@ class Record:
         """The record as a row of CSV."""
         time = "" if self.time is None else repr(self.time)
         box = "" if self.box is None else ",".join(map(str, self.box))
-        return dict(zip(COLUMNS, (self.id, self.source, time, box, self.label, self.who, self.at, self.note), strict=True))
+        return dict(
+            zip(COLUMNS, (self.id, self.source, time, box, self.label, self.who, self.at, self.note), strict=True)
+        )
 
 
 def format_of(path: Path, chosen: str = "") -> str:
@@ -99,7 +101,9 @@ def read(path: Path) -> list[Record]:
     elif path.suffix.lower() == ".json":
         records = list(_read_json(path))
     else:
-        raise InputError(f"{path} ends in no known format.", "Give a .csv or .json file, or a folder with a folder for each class.")
+        raise InputError(
+            f"{path} ends in no known format.", "Give a .csv or .json file, or a folder with a folder for each class."
+        )
     if not records:
         raise InputError(f"{path} holds no label.", "Check that the labels were exported with their classes.")
     return records
@@ -137,7 +141,9 @@ def _read_csv(path: Path) -> Iterator[Record]:
                     id=given["id"], time=given["time"], box=given["box"].split(",") if given["box"] else None, note=given["note"],
                 )  # fmt: skip
     except csv.Error as error:
-        raise InputError(f"{path} is not a CSV table (line {reader.line_num}: {error}).", "Check that line's quotes.") from error
+        raise InputError(
+            f"{path} is not a CSV table (line {reader.line_num}: {error}).", "Check that line's quotes."
+        ) from error
 
 
 def _text(path: Path) -> str:
@@ -146,7 +152,9 @@ def _text(path: Path) -> str:
             raise InputError(f"{path} has more than {LARGEST >> 30} GiB.", "Split it.")
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({(error.strerror or str(error)).lower()}).", "Check its permissions.") from error
+        raise InputError(
+            f"{path} cannot be read ({(error.strerror or str(error)).lower()}).", "Check its permissions."
+        ) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8.") from error
     if "\0" in text:
@@ -155,7 +163,15 @@ def _text(path: Path) -> str:
 
 
 def _record(
-    where: str, label: Any, source: str, folder: Path, *, id: Any = "", time: Any = None, box: Any = None, note: Any = ""
+    where: str,
+    label: Any,
+    source: str,
+    folder: Path,
+    *,
+    id: Any = "",
+    time: Any = None,
+    box: Any = None,
+    note: Any = "",
 ) -> Record:
     """A record of what a file gives; `InputError` for a label, time or box that cannot be one."""
     try:
@@ -247,7 +263,11 @@ def _coco(records: Sequence[Record]) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for number, record in enumerate(records, 1):
         image = images.setdefault((record.source, record.time), len(images) + 1)
-        box = {} if record.box is None else {"bbox": list(record.box), "area": record.box[2] * record.box[3], "iscrowd": 0}
+        box = (
+            {}
+            if record.box is None
+            else {"bbox": list(record.box), "area": record.box[2] * record.box[3], "iscrowd": 0}
+        )
         about = {"item": record.id, "who": record.who, "at": record.at, "note": record.note}
         annotations.append({"id": number, "image_id": image, "category_id": categories[record.label], **box, **about})
     return {
@@ -273,7 +293,8 @@ def _read_json(path: Path) -> Iterator[Record]:
                 yield from _read_task(f"task {number} of {path}", path.parent, task)
         else:
             raise InputError(
-                f"{path} is neither Label Studio's list of tasks nor COCO.", "Export JSON (not JSON-MIN) or COCO, or use CSV."
+                f"{path} is neither Label Studio's list of tasks nor COCO.",
+                "Export JSON (not JSON-MIN) or COCO, or use CSV.",
             )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(

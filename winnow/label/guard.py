@@ -59,7 +59,11 @@ class Guard:
         body = b""
         if not refusal and scope["method"] == "POST":
             whole = await _body(receive)
-            refusal = None if whole is not None else (413, f"The request has more than {LARGEST_BODY} bytes.", "Send less at once.")
+            refusal = (
+                None
+                if whole is not None
+                else (413, f"The request has more than {LARGEST_BODY} bytes.", "Send less at once.")
+            )
             body = whole or b""
         if refusal:
             await _refuse(send_guarded, *refusal)
@@ -127,6 +131,9 @@ def start_token(path: Path) -> str:
         path.chmod(0o600)
         return kept
     token = secrets.token_urlsafe(32)
-    with replacing(path) as temporary, open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with (
+        replacing(path) as temporary,
+        open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
+    ):
         file.write(token)
     return token

@@ -62,7 +62,9 @@ class Desk:
         names = self.store.classes
         counts = self.catalogue.counts(len(names))
         keys = [*KEYS, *[None] * len(names)]
-        return [{"name": name, "key": key, "count": count} for name, key, count in zip(names, keys, counts, strict=False)]
+        return [
+            {"name": name, "key": key, "count": count} for name, key, count in zip(names, keys, counts, strict=False)
+        ]
 
     def lanes(self) -> list[dict[str, Any]]:
         """The lanes with their progress."""
@@ -180,7 +182,7 @@ def _answer_questions(app: FastAPI, desk: Desk, pictures: Pictures) -> None:
             "lanes": desk.lanes(),
             "groups": catalogue.groups[:MOST_GROUPS],
             "seq": seq,
-            "near": catalogue.timed,
+            "duplicates": catalogue.timed,
         }
 
     @app.get("/api/items")
@@ -201,7 +203,11 @@ def _answer_questions(app: FastAPI, desk: Desk, pictures: Pictures) -> None:
         after = max(-1, min(after, len(catalogue)))
         page = catalogue.query(lane, show, number, group or None, text, after, limit)
         found = zip(page.rows.tolist(), page.places.tolist(), strict=True)
-        return {"items": [desk.item(row) | {"place": place} for row, place in found], "total": page.total, "end": page.end}
+        return {
+            "items": [desk.item(row) | {"place": place} for row, place in found],
+            "total": page.total,
+            "end": page.end,
+        }
 
     @app.get("/api/items/{row}")
     def item(row: int) -> dict[str, Any]:

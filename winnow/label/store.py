@@ -184,7 +184,9 @@ class LabelStore:
 
     def labels(self) -> dict[str, tuple[str, str, str]]:
         """Label, who gave it and when (ISO, UTC) of every labelled item."""
-        return {item: (state.label, state.by, state.at) for item, state in self.states().items() if state.label is not None}
+        return {
+            item: (state.label, state.by, state.at) for item, state in self.states().items() if state.label is not None
+        }
 
     def since(self, seq: int, most: int = sys.maxsize) -> tuple[dict[str, State], int]:
         """State of the items that the next `most` events after number `seq` touch, and the number of the last of them."""
@@ -248,7 +250,9 @@ class LabelStore:
         seq, total = self._last
         event = (seq + 1, *fields)
         self._last = (seq + 1, _sum(event, total))
-        self._connection.execute(f"INSERT INTO events ({COLUMNS}, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*event, self._last[1]))
+        self._connection.execute(
+            f"INSERT INTO events ({COLUMNS}, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*event, self._last[1])
+        )
 
     def _refusal(self, event: Event, known: Container[str] | None) -> str:
         """Why an event has no meaning here, or ""."""
@@ -296,7 +300,9 @@ def class_name(text: str) -> str:
 def _check_who(who: str) -> None:
     reason = _not_text(who, LONGEST["who"]) or ("is empty" if not who.strip() else "")
     if reason or not who.isprintable():
-        raise OptionError(f"The name of who labels {reason or 'holds control characters'}.", "Give a short name: --who NAME")
+        raise OptionError(
+            f"The name of who labels {reason or 'holds control characters'}.", "Give a short name: --who NAME"
+        )
 
 
 def _malformed(event: Event) -> str:
@@ -335,7 +341,9 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
         return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
     def is_new() -> bool:
-        return not number("application_id") and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        return (
+            not number("application_id") and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        )
 
     if not is_new() and number("application_id") != APPLICATION:
         raise RunError(f"{path} is a database of another program.", "Move it away, or choose another run folder.")

@@ -73,5 +73,6 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer) 
 
 def restore_model(tensors: dict[str, Tensor], model: nn.Module) -> None:
     """Puts the weights of a checkpoint back into a model of the same shape."""
-    model.load_state_dict({name.removeprefix("model."): value for name, value in tensors.items()
-                           if name.startswith("model.")})
+    model.load_state_dict(
+        {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    )

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from winnow.embeddings import Embeddings
 from winnow.errors import DataError
 from winnow.learn.device import choose_device, hold_memory, repeatable
-from winnow.learn.encodings import Encodings
 from winnow.learn.feed import PixelSource, as_source, to_images
 from winnow.models.contract import Model
 from winnow.progress import progress
@@ -22,11 +22,21 @@ from winnow.progress import progress
 BLOCK = 16
 
 
-def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | None = None, *, batch: int = 64,
-           device: str = "auto", ids: Sequence[str] | np.ndarray | None = None,
-           groups: Sequence[str] | np.ndarray | None = None, seen: np.ndarray | None = None,
-           beside: Mapping[str, Model] | None = None, decode: bool = True, quiet: bool = False) -> Encodings:
-    """Codes and measures of some rows of a pool (or of a uint8 array), all of them by default, batch after batch.
+def encode(
+    model: Model,
+    source: PixelSource | np.ndarray,
+    rows: np.ndarray | None = None,
+    *,
+    batch: int = 64,
+    device: str = "auto",
+    ids: Sequence[str] | np.ndarray | None = None,
+    groups: Sequence[str] | np.ndarray | None = None,
+    seen: np.ndarray | None = None,
+    auxiliary: Mapping[str, Model] | None = None,
+    decode: bool = True,
+    quiet: bool = False,
+) -> Embeddings:
+    """Embeddings and measures of some rows of a pool (or of a uint8 array), all of them by default, batch after batch.
 
     Measures: what the model gives of reconstruction, worst and latent; from the pixels alone `variance` and `gradient`
     (see `pixel_measures`); the reconstruction of each model that stands `beside`, under its name there. Without `decode`
@@ -39,47 +49,51 @@ def encode(model: Model, source: PixelSource | np.ndarray, rows: np.ndarray | No
     hold_memory()
     source, place = as_source(source), choose_device(device)
     rows = np.arange(len(source)) if rows is None else np.asarray(rows)
-    names = {name: _column(source, column, rows) if given is None else np.asarray(given, dtype=object)
-             for name, column, given in (("ids", "id", ids), ("groups", "group", groups))}
-    model, others = model.to(place).eval(), {name: one.to(place).eval() for name, one in (beside or {}).items()}
+    names = {
+        name: _column(source, column, rows) if given is None else np.asarray(given, dtype=object)
+        for name, column, given in (("ids", "id", ids), ("groups", "group", groups))
+    }
+    model, others = model.to(place).eval(), {name: one.to(place).eval() for name, one in (auxiliary or {}).items()}
     for one in (model, *others.values()):
         _check_size(one, source)
-    codes: np.ndarray | None = None
-    measures: dict[str, np.ndarray] = {}
+    vectors: np.ndarray | None = None
+    losses: dict[str, np.ndarray] = {}
     bar = nullcontext(_silent) if quiet else progress("encode", len(rows), "pictures")
     with torch.inference_mode(), repeatable(), bar as advance:
         for start in range(0, max(len(rows), 1), batch):
             chosen = rows[start : start + batch]
             padded = np.pad(chosen, (0, -len(chosen) % BLOCK), mode="edge") if len(chosen) else chosen
             images = to_images(torch.from_numpy(source.pixels(padded)).to(place))
-            found = dict(measures_of(model, others, images, decode))
-            values = found.pop("codes")[: len(chosen)].float().cpu().numpy()
-            if codes is None:
-                codes = np.empty((len(rows), values.shape[1]), dtype=np.float32)
-                measures = {name: np.empty(len(rows)) for name in found}
-            codes[start : start + batch] = values
+            found = dict(outputs_of(model, others, images, decode))
+            values = found.pop("vectors")[: len(chosen)].float().cpu().numpy()
+            if vectors is None:
+                vectors = np.empty((len(rows), values.shape[1]), dtype=np.float32)
+                losses = {name: np.empty(len(rows)) for name in found}
+            vectors[start : start + batch] = values
             for name, column in found.items():
-                measures[name][start : start + batch] = column[: len(chosen)].double().cpu().numpy()
+                losses[name][start : start + batch] = column[: len(chosen)].double().cpu().numpy()
             advance(len(chosen))
-    assert codes is not None
-    _check_finite(codes, measures, rows if names["ids"] is None else names["ids"])
-    return Encodings.of(codes, measures=measures, ids=names["ids"], groups=names["groups"], seen=seen)
+    assert vectors is not None
+    _check_finite(vectors, losses, rows if names["ids"] is None else names["ids"])
+    return Embeddings.of(vectors, losses=losses, ids=names["ids"], groups=names["groups"], seen=seen)
 
 
-def measures_of(model: Model, beside: Mapping[str, Model], images: Tensor, decode: bool = True) -> Iterator[tuple[str, Tensor]]:
+def outputs_of(
+    model: Model, auxiliary: Mapping[str, Model], images: Tensor, decode: bool = True
+) -> Iterator[tuple[str, Tensor]]:
     """Names and values of all that is said of `images` (n, c, h, w) in [0, 1]: `codes` (n, d) and measures (n,), as `encode`
     gives them; `DataError` when what stands beside rebuilds no pictures."""
     yield from ((name, value) for name, value in model(images, decode=decode)._asdict().items() if value is not None)
     if decode:
-        yield from pixel_measures(images).items()
-    for name, other in beside.items():
-        found = getattr(other(images), other.beside)
+        yield from pixel_statistics(images).items()
+    for name, other in auxiliary.items():
+        found = getattr(other(images), other.auxiliary)
         if found is None:
             raise DataError(f"The model '{name}' rebuilds no pictures.", "Let an autoencoder stand beside the model.")
         yield name, found
 
 
-def pixel_measures(images: Tensor) -> dict[str, Tensor]:
+def pixel_statistics(images: Tensor) -> dict[str, Tensor]:
     """How complex pictures (n, c, h, w) in [0, 1] are, whatever they show, each (n,).
 
     `variance`: of the pixels, averaged over channels. `gradient`: mean absolute difference of neighbouring pixels, to
@@ -101,24 +115,37 @@ def _column(source: PixelSource, name: str, rows: np.ndarray) -> np.ndarray | No
 
 def _check_size(model: Model, source: PixelSource) -> None:
     if (tuple(source.size), source.channels) != (tuple(model.size), model.channels):
-        raise DataError(f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "
-                        f"with {model.channels}.", "Ingest the pictures as the model's own were.")
+        raise DataError(
+            f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "
+            f"with {model.channels}.",
+            "Ingest the pictures as the model's own were.",
+        )
 
 
-def _check_finite(codes: np.ndarray, measures: dict[str, np.ndarray], ids: Sequence[Any] | np.ndarray) -> None:
-    for name, values in {"code": codes, **measures}.items():
-        wrong = np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1)) if len(values) else np.empty(0)
+def _check_finite(vectors: np.ndarray, losses: dict[str, np.ndarray], ids: Sequence[Any] | np.ndarray) -> None:
+    for name, values in {"code": vectors, **losses}.items():
+        wrong = (
+            np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1)) if len(values) else np.empty(0)
+        )
         if len(wrong):
-            raise DataError(f"The {name} of '{ids[wrong[0]]}' is not finite ({len(wrong)} pictures in all).",
-                            "Train again with a lower --rate, or look at that picture.")
+            raise DataError(
+                f"The {name} of '{ids[wrong[0]]}' is not finite ({len(wrong)} pictures in all).",
+                "Train again with a lower --lr, or look at that picture.",
+            )
 
 
-def heat(model: Model, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
+def anomaly_maps(model: Model, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
     """Evidence of damage (n, h, w) float32 at each place of pictures (n, h, w, c) uint8; `ModelError` when it gives none."""
     place = next(iter(model.state_dict().values())).device  # fitted models have no parameters
     with torch.inference_mode(), repeatable():
-        maps = [model.eval().heat(to_images(torch.from_numpy(pixels[start : start + batch]).to(place))).float().cpu().numpy()
-                for start in range(0, len(pixels), batch)]
+        maps = [
+            model.eval()
+            .anomaly_map(to_images(torch.from_numpy(pixels[start : start + batch]).to(place)))
+            .float()
+            .cpu()
+            .numpy()
+            for start in range(0, len(pixels), batch)
+        ]
     return np.concatenate(maps) if maps else np.empty(pixels.shape[:3], np.float32)
 
 

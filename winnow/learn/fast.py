@@ -11,30 +11,45 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from winnow.data.defects import damage
 from winnow.learn.feed import PixelSource, as_source, to_images
 from winnow.learn.train import Trainer, TrainResult, evenly, require_pictures
 from winnow.models.fast import CELL, Fast
 from winnow.models.texture import PICTURES
 from winnow.options import TrainOptions
+from winnow.synthetic.defects import damage
 
-FIXED: dict[str, Any] = {"batch": 64, "optimizer": "adam", "rate": 2e-3, "schedule": "cosine", "patience": 0, "shift": 0.0,
-                         "flip": False}
+FIXED: dict[str, Any] = {
+    "batch_size": 64,
+    "optimizer": "adam",
+    "lr": 2e-3,
+    "schedule": "cosine",
+    "patience": 0,
+    "translate": 0.0,
+    "hflip": False,
+}
 """Options that follow from the task, whatever the autoencoder's are."""
 UNHARMED = 0.2  # share of a batch without a defect
 VALIDATED = 512
 SEED, SEED_VALIDATE = 4, 5  # beside those of learn.feed
 
 
-def train_fast(source: PixelSource | np.ndarray, rows: Mapping[str, np.ndarray], options: TrainOptions, folder: Path,
-               *, resume: bool = False) -> TrainResult:
+def train_fast(
+    source: PixelSource | np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    options: TrainOptions,
+    folder: Path,
+    *,
+    resume: bool = False,
+) -> TrainResult:
     """Trains a `Fast` model on the rows 'train' of a pool (or of a uint8 array), the best by the rows 'validate'.
 
     `options.fast` steps; of the other options `seed`, `precision` and `device` count. Writes into `folder` what
     `learn.train.train` writes, is resumed as that is, and raises the same errors.
     """
     source = as_source(source)
-    options = options.model_copy(update={**FIXED, "iterations": options.fast, "check_every": max(1, options.fast // 10)})
+    options = options.model_copy(
+        update={**FIXED, "iterations": options.fast, "check_every": max(1, options.fast // 10)}
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         model = Fast(source.size, source.channels)
@@ -87,7 +102,9 @@ class FastTrainer(Trainer):
     def validate(self) -> dict[str, Any]:
         """The loss on damaged pictures of the rows 'validate', the same ones each time."""
         self.model.eval()
-        losses = [(self.cell_loss(self.damaged[part], self.masks[part]), len(self.damaged[part])) for part in self.batches()]
+        losses = [
+            (self.cell_loss(self.damaged[part], self.masks[part]), len(self.damaged[part])) for part in self.batches()
+        ]
         self.model.train()
         return {"validation_loss": sum(float(loss) * count for loss, count in losses) / len(self.clean)}
 

@@ -35,8 +35,10 @@ class Pixels:
 
     def __init__(self, array: np.ndarray) -> None:
         if array.dtype != np.uint8 or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
-            raise DataError(f"Pictures must be uint8 (n, h, w, 1 or 3), not {array.dtype} of shape {array.shape}.",
-                            "Give bytes from 0 to 255, the channels last.")
+            raise DataError(
+                f"Pictures must be uint8 (n, h, w, 1 or 3), not {array.dtype} of shape {array.shape}.",
+                "Give bytes from 0 to 255, the channels last.",
+            )
         self.array = array if array.ndim == 4 else array[..., None]
         self.size, self.channels = (array.shape[1], array.shape[2]), self.array.shape[3]
 
@@ -77,20 +79,20 @@ def to_images(pixels: Tensor, channels_last: bool = False) -> Tensor:
 class Vary(NamedTuple):
     """Harmless changes of training pictures, so that few pictures are not learnt by heart."""
 
-    shift: float = 0.0
+    translate: float = 0.0
     """Largest shift of a batch down and across, as a share of the shorter side; the border is repeated."""
-    flip: bool = False
+    hflip: bool = False
     """Mirror half of the pictures left to right."""
 
     def __call__(self, pixels: Tensor, seed: int, step: int) -> Tensor:
         """Pictures (n, h, w, c) of the same shape: a pure function of them and (seed, step)."""
         rng = np.random.default_rng([seed, 2, step])
         height, width = pixels.shape[1:3]
-        most = round(self.shift * min(height, width))
+        most = round(self.translate * min(height, width))
         if most:
             for axis, by in zip((1, 2), rng.integers(-most, most + 1, 2), strict=True):
                 pixels = _moved(pixels, axis, int(by))
-        if self.flip:
+        if self.hflip:
             mirrored = torch.from_numpy(np.flatnonzero(rng.random(len(pixels)) < 0.5)).to(pixels.device)
             pixels = pixels.index_copy(0, mirrored, pixels.index_select(0, mirrored).flip(2))
         return pixels
@@ -161,5 +163,5 @@ class BatchOrder:
 
 
 def noise_of(seed: int, step: int, shape: tuple[int, int]) -> Tensor:
-    """The noise (n, latent) with which a VAE samples its codes at a step: a pure function of (seed, step)."""
+    """The noise (n, latent) with which a VAE samples its embeddings at a step: a pure function of (seed, step)."""
     return torch.from_numpy(np.random.default_rng([seed, 1, step]).standard_normal(shape, dtype=np.float32))

@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from winnow.models.contract import Measures
+from winnow.models.contract import ModelOutput
 from winnow.options import TrainOptions
 
 # Mean squared rounding error of pixels kept as bytes: below it there is nothing to learn, and the logarithm diverges.
 ROUNDING = 1.0 / 255**2 / 12
 
 
-def total_loss(reconstruction: Tensor, latent: Tensor | None, values: int, dimensions: int,
-               options: TrainOptions) -> Tensor:
+def total_loss(
+    reconstruction: Tensor, latent: Tensor | None, values: int, dimensions: int, options: TrainOptions
+) -> Tensor:
     """The loss of a batch from `reconstruction` (n,) mean squared errors and `latent` (n,) divergences or None.
 
     `values` is how many numbers a picture has, `dimensions` how many its code has.
@@ -34,10 +35,10 @@ def total_loss(reconstruction: Tensor, latent: Tensor | None, values: int, dimen
     return loss
 
 
-def batch_losses(measures: Measures, values: int, options: TrainOptions) -> tuple[Tensor, Tensor]:
+def batch_losses(losses: ModelOutput, values: int, options: TrainOptions) -> tuple[Tensor, Tensor]:
     """The loss to minimise, and (3,) for the log: that loss, mean reconstruction, mean latent (0 without one)."""
-    reconstruction, latent = measures.reconstruction, measures.latent
+    reconstruction, latent = losses.reconstruction, losses.latent
     assert reconstruction is not None
-    loss = total_loss(reconstruction, latent, values, measures.codes.shape[1], options)
+    loss = total_loss(reconstruction, latent, values, losses.vectors.shape[1], options)
     parts = [loss, reconstruction.mean(), latent.mean() if latent is not None else loss.new_zeros(())]
     return loss, torch.stack([part.detach() for part in parts])

@@ -17,9 +17,9 @@ from winnow.errors import DataError, Interrupted, ModelError, TrainingError
 from winnow.learn.checkpoint import read_checkpoint, restore, restore_model, tensors_of, write_checkpoint
 from winnow.learn.device import choose_arithmetic, choose_device, hold_memory, repeatable
 from winnow.learn.feed import BatchOrder, Feed, PixelSource, Vary, as_source, noise_of
-from winnow.learn.grid import SHOWN, can_rebuild, rebuild_grid, write_png
 from winnow.learn.losses import batch_losses, total_loss
-from winnow.learn.state import State, append_log, asked_to_stop, check_same, clear, identity, trim_log
+from winnow.learn.reconstructions import SHOWN, can_rebuild, rebuild_grid, write_png
+from winnow.learn.training_state import State, append_log, asked_to_stop, check_same, clear, identity, trim_log
 from winnow.models.contract import Model
 from winnow.models.registry import save_model
 from winnow.options import TrainOptions
@@ -50,9 +50,16 @@ class TrainResult:
     warnings: list[str]
 
 
-def train(model: Model, source: PixelSource | np.ndarray, rows: Mapping[str, np.ndarray], options: TrainOptions,
-          folder: Path, *, resume: bool = False,
-          on_grid: Callable[[Path], None] | None = None) -> TrainResult:
+def train(
+    model: Model,
+    source: PixelSource | np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    options: TrainOptions,
+    folder: Path,
+    *,
+    resume: bool = False,
+    on_grid: Callable[[Path], None] | None = None,
+) -> TrainResult:
     """Trains `model` in place on the rows 'train' of a pool (or of a uint8 array), the best by the rows 'validate'.
 
     Writes into `folder`: model.safetensors and model.json (the best), train.jsonl (a line a validation), checkpoints/,
@@ -73,10 +80,11 @@ class Trainer:
     logged: ClassVar[tuple[str, ...]] = ("train_loss", "train_reconstruction")
     """What the log calls the first of the numbers that `batch_loss` gives beside the loss."""
 
-    def __init__(self, model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions,
-                 folder: Path) -> None:
+    def __init__(
+        self, model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions, folder: Path
+    ) -> None:
         self.model, self.options, self.folder = model, options, folder
-        self.vary = Vary(options.shift, options.flip)
+        self.vary = Vary(options.translate, options.hflip)
         self.device = choose_device(options.device)
         self.arithmetic = choose_arithmetic(options.precision, self.device)
         self.noise_width, self.dimensions = self.inspect(source, rows)
@@ -87,7 +95,7 @@ class Trainer:
         self.feed = Feed(source, rows["train"], self.device, self.arithmetic.channels_last)
         self.validation = Feed(source, evenly(rows["validate"], VALIDATED), self.device, self.arithmetic.channels_last)
         self.values = source.size[0] * source.size[1] * source.channels
-        self.batch = min(options.batch, len(self.feed))
+        self.batch = min(options.batch_size, len(self.feed))
         self.order = BatchOrder(len(self.feed), self.batch, options.seed)
         self.state = State()
         self.recent: list[Tensor] = []
@@ -96,19 +104,20 @@ class Trainer:
         self.saved_at, self.save_cost = time.perf_counter(), 0.0
 
     def inspect(self, source: PixelSource, rows: Mapping[str, np.ndarray]) -> tuple[int, int]:
-        """How wide the noise of the model's codes is (0: it samples none) and its dimensions; errors when nothing fits."""
+        """How wide the noise of the model's embeddings is (0: it samples none) and its dimensions; errors when nothing fits."""
         model = self.model
         require_pictures(model, source, rows)
         if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise ModelError(f"{type(model).__name__} has nothing to train: its weights are frozen.",
-                             "Encode with it right away.")
+            raise ModelError(
+                f"{type(model).__name__} has nothing to train: its weights are frozen.", "Encode with it right away."
+            )
         device = next(model.parameters()).device
         model.eval()
         with torch.inference_mode():
-            measures = model(torch.zeros(1, model.channels, *model.size, device=device))
-        if measures.reconstruction is None:
+            losses = model(torch.zeros(1, model.channels, *model.size, device=device))
+        if losses.reconstruction is None:
             raise ModelError(f"{type(model).__name__} gives no reconstruction to train by.", "Train an autoencoder.")
-        return (0 if measures.latent is None else measures.codes.shape[1]), measures.codes.shape[1]
+        return (0 if losses.latent is None else losses.vectors.shape[1]), losses.vectors.shape[1]
 
     def run(self, resume: bool, on_grid: Callable[[Path], None] | None = None) -> TrainResult:
         """The whole training, or with `resume` what is left of it."""
@@ -131,8 +140,10 @@ class Trainer:
                 if stop or save or state.stopped_early or state.step == options.iterations:
                     self.save()
                 if stop:
-                    raise Interrupted(f"Training was stopped at step {state.step} of {options.iterations}; it is saved.",
-                                      "Go on with the same command and --resume.")
+                    raise Interrupted(
+                        f"Training was stopped at step {state.step} of {options.iterations}; it is saved.",
+                        "Go on with the same command and --resume.",
+                    )
         state.seconds = seconds_before + time.perf_counter() - started
         return self.finish()
 
@@ -179,8 +190,8 @@ class Trainer:
             noise = noise_of(seed, step, (self.batch, self.noise_width)).to(self.device)
         with self.autocast():
             images = self.feed(self.order(step), self.vary, seed, step)
-            measures = self.model(images, noise=noise)
-        return batch_losses(measures, self.values, self.options)
+            losses = self.model(images, noise=noise)
+        return batch_losses(losses, self.values, self.options)
 
     def look(self) -> float:
         """The loss of the last step; `TrainingError` at the first one since the last validation that is not finite."""
@@ -194,8 +205,11 @@ class Trainer:
         """`TrainingError` for a loss that is not finite; the best weights so far are written first."""
         self.keep_best()
         kept = f" The best weights, of step {self.state.best_step}, are in {self.folder / 'checkpoints'}."
-        raise TrainingError(f"The loss of step {step} is not finite.", f"Train with a lower --rate than "
-                            f"{self.options.rate:g}, or --precision float32.{kept if self.state.best_step else ''}")
+        raise TrainingError(
+            f"The loss of step {step} is not finite.",
+            f"Train with a lower --lr than "
+            f"{self.options.lr:g}, or --precision float32.{kept if self.state.best_step else ''}",
+        )
 
     def check(self, on_grid: Callable[[Path], None] | None) -> None:
         """Validates, logs, remembers the best weights, stops early, and draws a grid now and then."""
@@ -204,9 +218,14 @@ class Trainer:
         state.training_seconds += elapsed
         means = torch.stack(self.recent).double().mean(dim=0).tolist()
         speed = self.counted * self.batch / elapsed
-        record = {"step": state.step, **dict(zip(self.logged, means, strict=False)), **self.validate(),
-                  "rate": rate_at(state.step - 1, options), "pictures_per_second": round(speed, 1),
-                  "seconds": round(state.seconds, 3)}
+        record = {
+            "step": state.step,
+            **dict(zip(self.logged, means, strict=False)),
+            **self.validate(),
+            "lr": rate_at(state.step - 1, options),
+            "pictures_per_second": round(speed, 1),
+            "seconds": round(state.seconds, 3),
+        }
         if not math.isfinite(record["validation_loss"]):
             self.fail(state.step)
         if record["validation_loss"] < state.best_loss:
@@ -227,7 +246,7 @@ class Trainer:
 
     @torch.inference_mode()
     def validate(self) -> dict[str, Any]:
-        """Losses of the rows 'validate' with the mean of their codes, and how many latent units are active."""
+        """Losses of the rows 'validate' with the mean of their embeddings, and how many latent units are active."""
         self.model.eval()
         outputs = []
         for start in range(0, len(self.validation), self.batch):
@@ -239,11 +258,15 @@ class Trainer:
         latent = torch.cat([out.latent for out in outputs]) if self.noise_width else None
         active = None
         if self.noise_width and len(reconstruction) > 1:
-            codes = torch.cat([out.codes for out in outputs])
-            active = int((codes.var(dim=0) > ACTIVE_VARIANCE).sum())
+            vectors = torch.cat([out.vectors for out in outputs])
+            active = int((vectors.var(dim=0) > ACTIVE_VARIANCE).sum())
         loss = total_loss(reconstruction, latent, self.values, self.dimensions, self.options)
-        return {"validation_loss": float(loss), "reconstruction": float(reconstruction.mean()),
-                "latent": None if latent is None else float(latent.mean()), "active_units": active}
+        return {
+            "validation_loss": float(loss),
+            "reconstruction": float(reconstruction.mean()),
+            "latent": None if latent is None else float(latent.mean()),
+            "active_units": active,
+        }
 
     def save_is_due(self) -> bool:
         """Whether the last checkpoint is old enough; large ones are written less often, so that they cost 10 %."""
@@ -252,8 +275,11 @@ class Trainer:
     def keep_best(self) -> None:
         """Writes the best weights unless they are on disk already."""
         if self.best_weights is not None:
-            write_checkpoint(self.best_path(), {f"model.{name}": value for name, value in self.best_weights.items()},
-                             {"step": self.state.best_step})
+            write_checkpoint(
+                self.best_path(),
+                {f"model.{name}": value for name, value in self.best_weights.items()},
+                {"step": self.state.best_step},
+            )
             self.best_weights = None
 
     def best_path(self) -> Path:
@@ -265,9 +291,11 @@ class Trainer:
         begun = time.perf_counter()
         self.keep_best()
         recent = torch.stack(self.recent) if self.recent else torch.empty(0, 3)
-        write_checkpoint(self.folder / "checkpoints" / "last.safetensors",
-                         {**tensors_of(self.model, self.optimizer), "recent": recent},
-                         {"state": asdict(self.state), "identity": self.identity})
+        write_checkpoint(
+            self.folder / "checkpoints" / "last.safetensors",
+            {**tensors_of(self.model, self.optimizer), "recent": recent},
+            {"state": asdict(self.state), "identity": self.identity},
+        )
         for old in (self.folder / "checkpoints").glob("best-*.safetensors"):
             if old != self.best_path():
                 old.unlink()
@@ -282,15 +310,28 @@ class Trainer:
         self.model.to(memory_format=torch.contiguous_format)
         self.model.eval()
         self.complete()
-        save_model(self.model, self.folder, train=self.options.model_dump(mode="json"), best_step=state.best_step,
-                   validation_loss=state.best_loss, precision=str(self.arithmetic))
+        save_model(
+            self.model,
+            self.folder,
+            train=self.options.model_dump(mode="json"),
+            best_step=state.best_step,
+            validation_loss=state.best_loss,
+            precision=str(self.arithmetic),
+        )
         return TrainResult(
-            steps=state.step, best_step=state.best_step, stopped_early=state.stopped_early,
+            steps=state.step,
+            best_step=state.best_step,
+            stopped_early=state.stopped_early,
             seconds=round(state.seconds, 2),
             pictures_per_second=round(state.step * self.batch / max(state.training_seconds, 1e-9), 1),
-            train_loss=best["train_loss"], validation_loss=best["validation_loss"], active_units=best.get("active_units"),
-            precision=str(self.arithmetic), device=str(self.device),
-            parameters=sum(parameter.numel() for parameter in self.model.parameters()), warnings=self.warnings())
+            train_loss=best["train_loss"],
+            validation_loss=best["validation_loss"],
+            active_units=best.get("active_units"),
+            precision=str(self.arithmetic),
+            device=str(self.device),
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+            warnings=self.warnings(),
+        )
 
     def complete(self) -> None:
         """What the trained model still has to learn before it is written; an autoencoder nothing."""
@@ -298,8 +339,10 @@ class Trainer:
     def warnings(self) -> list[str]:
         """What the user should know of the trained model, a sentence each."""
         if self.state.best.get("active_units") == 0:
-            return [f"None of the {self.dimensions} latent units is active (posterior collapse), so codes and latent "
-                    "loss say nothing: train with --loss sigma or a lower --latent-weight."]
+            return [
+                f"None of the {self.dimensions} latent units is active (posterior collapse), so embeddings and latent "
+                "loss say nothing: train with --loss sigma or a lower --latent-weight."
+            ]
         return []
 
 
@@ -307,15 +350,15 @@ def optimizer_of(model: Model, options: TrainOptions, device: torch.device) -> t
     """Adam (Kingma & Ba 2015), or Adadelta (Zeiler 2012, arXiv 1212.5701) with its decay of 0.95, over all that can learn."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if options.optimizer == "adadelta":
-        return torch.optim.Adadelta(trainable, lr=options.rate, rho=0.95)
-    return torch.optim.Adam(trainable, lr=options.rate, fused=device.type in ("cpu", "cuda"))
+        return torch.optim.Adadelta(trainable, lr=options.lr, rho=0.95)
+    return torch.optim.Adam(trainable, lr=options.lr, fused=device.type in ("cpu", "cuda"))
 
 
 def rate_at(step: int, options: TrainOptions) -> float:
     """The learning rate of step 0, 1, 2, ...: constant, or half a cosine down to zero (Loshchilov & Hutter 2017)."""
     if options.schedule == "constant":
-        return options.rate
-    return options.rate * 0.5 * (1.0 + math.cos(math.pi * step / options.iterations))
+        return options.lr
+    return options.lr * 0.5 * (1.0 + math.cos(math.pi * step / options.iterations))
 
 
 def evenly(rows: np.ndarray, most: int) -> np.ndarray:
@@ -329,5 +372,8 @@ def require_pictures(model: Model, source: PixelSource, rows: Mapping[str, np.nd
         if not len(rows.get(name, ())):
             raise DataError(f"There are no pictures to {name}.", "Give more pictures, or more groups of them.")
     if (tuple(source.size), source.channels) != (tuple(model.size), model.channels):
-        raise DataError(f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "
-                        f"with {model.channels}.", "Ingest with the model's --size, or build the model for the pool.")
+        raise DataError(
+            f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "
+            f"with {model.channels}.",
+            "Ingest with the model's --size, or build the model for the pool.",
+        )

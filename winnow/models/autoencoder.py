@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from winnow.errors import ModelError, OptionError, did_you_mean
-from winnow.models.contract import Measures, Model
-from winnow.models.places import enlarged, local_error, peak
+from winnow.models.contract import Model, ModelOutput
+from winnow.models.windows import enlarged, local_error, top_local_error
 from winnow.options import ModelOptions
 
 EncoderDecoder = tuple[nn.Module, nn.Module]
@@ -35,12 +35,20 @@ class AutoEncoder(Model):
     posterior, `latent` is its KL divergence from N(0, 1) (appendix B). A plain AE has no latent loss.
     """
 
-    def __init__(self, size: Sequence[int], channels: int, architecture: str = "strided", variational: bool = False,
-                 latent: int = 64, width: int = 32) -> None:
+    def __init__(
+        self,
+        size: Sequence[int],
+        channels: int,
+        architecture: str = "strided",
+        variational: bool = False,
+        latent: int = 64,
+        width: int = 32,
+    ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
-            raise OptionError(f"There is no architecture '{architecture}'.",
-                              did_you_mean(architecture, list(ARCHITECTURES)))
+            raise OptionError(
+                f"There is no architecture '{architecture}'.", did_you_mean(architecture, list(ARCHITECTURES))
+            )
         self.size, self.channels = (int(size[0]), int(size[1])), int(channels)
         self.architecture, self.variational = architecture, bool(variational)
         self.latent, self.width = int(latent), int(width)
@@ -55,52 +63,56 @@ class AutoEncoder(Model):
 
     def config(self) -> dict[str, Any]:
         """Arguments, as JSON values, with which the class builds a network of the same shape."""
-        return {"architecture": self.architecture, "variational": self.variational, "latent": self.latent,
-                "width": self.width}
+        return {
+            "architecture": self.architecture,
+            "variational": self.variational,
+            "latent": self.latent,
+            "width": self.width,
+        }
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean and log variance (n, latent) of the code; the log variance is None for a plain AE."""
-        # The codes and their losses are float32 even when autocast runs the layers in bfloat16.
+        # The embeddings and their losses are float32 even when autocast runs the layers in bfloat16.
         out = self.encoder(images).float()
         if not self.variational:
             return out, None
         mean, log_variance = out.chunk(2, dim=1)
         return mean, log_variance.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """Pictures (n, channels, h, w) in [0, 1] rebuilt from codes (n, latent)."""
-        return torch.sigmoid(self.decoder(codes).float())
+    def decode(self, vectors: Tensor) -> Tensor:
+        """Pictures (n, channels, h, w) in [0, 1] rebuilt from embeddings (n, latent)."""
+        return torch.sigmoid(self.decoder(vectors).float())
 
-    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
         """Measures of `images` (n, channels, h, w) in [0, 1]; `noise` (n, latent) samples the code of a VAE.
 
         While the network is in training mode `worst` and `peak` are left out: no loss uses them, and sorting costs time.
         """
         mean, log_variance = self.posterior(images)
-        codes, latent = mean, None
+        vectors, latent = mean, None
         if log_variance is not None:
             latent = 0.5 * (mean.square() + log_variance.expm1() - log_variance).sum(dim=1)
             if noise is not None:
-                codes = mean + noise * (0.5 * log_variance).exp()
+                vectors = mean + noise * (0.5 * log_variance).exp()
         if not decode:
-            return Measures(codes, latent=latent)
-        residual = self.decode(codes) - images
+            return ModelOutput(vectors, latent=latent)
+        residual = self.decode(vectors) - images
         error = residual.square()
         reconstruction = error.flatten(1).mean(dim=1)
         if self.training:
-            return Measures(codes, reconstruction, latent=latent)
-        return Measures(codes, reconstruction, worst_places(error), latent, peak(local_error(residual)))
+            return ModelOutput(vectors, reconstruction, latent=latent)
+        return ModelOutput(vectors, reconstruction, mean_of_top(error), latent, top_local_error(local_error(residual)))
 
-    def heat(self, images: Tensor) -> Tensor:
+    def anomaly_map(self, images: Tensor) -> Tensor:
         """Squared error (n, h, w) in a window round each place: the map that `peak` is the highest of."""
         return enlarged(local_error(self.rebuild(images) - images), *images.shape[2:])
 
     def rebuild(self, images: Tensor) -> Tensor:
-        """The pictures as the model rebuilds them from the mean of their codes, same shape."""
+        """The pictures as the model rebuilds them from the mean of their embeddings, same shape."""
         return self.decode(self.posterior(images)[0])
 
 
-def worst_places(error: Tensor, share: float = WORST_SHARE) -> Tensor:
+def mean_of_top(error: Tensor, share: float = WORST_SHARE) -> Tensor:
     """Mean (n,) of the largest `share` of the places of squared errors (n, c, h, w), averaged over channels first.
 
     A small defect drowns in the mean over the whole picture, not in this one.
@@ -116,12 +128,14 @@ def strided(size: tuple[int, int], channels: int, latent: int, outputs: int, wid
     its stride leaves no checkerboard in the transposed convolutions (Odena 2016, doi 10.23915/distill.00003); odd sizes
     come back exact through output_padding. No batch normalisation: a picture's score must not depend on its neighbours
     in the batch, nor on averages that a short training has not settled. Leaky ReLU, so no unit can die without it.
-    Initialised as He et al. 2015 (arXiv 1502.01852): with torch's own, smaller weights the codes of all pictures start
+    Initialised as He et al. 2015 (arXiv 1502.01852): with torch's own, smaller weights the embeddings of all pictures start
     so alike that small networks stay for good at the mean picture.
     """
     if min(size) < 8:
-        raise ModelError(f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'strided'.",
-                         "Use --size 8 8 or larger.")
+        raise ModelError(
+            f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'strided'.",
+            "Use --size 8 8 or larger.",
+        )
     maps = [size]
     while min(maps[-1]) >= 6:
         maps.append((maps[-1][0] // 2, maps[-1][1] // 2))
@@ -132,8 +146,11 @@ def strided(size: tuple[int, int], channels: int, latent: int, outputs: int, wid
         encoder += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.LeakyReLU(0.1)]
     (height, breadth), deepest = maps[-1], widths[-1]
     places = height * breadth * deepest
-    decoder: list[nn.Module] = [nn.Linear(latent, places), nn.LeakyReLU(0.1),
-                                nn.Unflatten(1, (deepest, height, breadth))]
+    decoder: list[nn.Module] = [
+        nn.Linear(latent, places),
+        nn.LeakyReLU(0.1),
+        nn.Unflatten(1, (deepest, height, breadth)),
+    ]
     for level in range(depth, 0, -1):
         small, large = maps[level], maps[level - 1]
         rest = (large[0] - 2 * small[0], large[1] - 2 * small[1])
@@ -157,14 +174,21 @@ def football(size: tuple[int, int], channels: int, latent: int, outputs: int, wi
     half = (math.ceil(size[0] / 2), math.ceil(size[1] / 2))
     map_size = ((size[0] - 3) // 2 - 5, (size[1] - 3) // 2 - 5)
     if min(map_size) < 1:
-        raise ModelError(f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'football'.",
-                         "Use --size 15 15 or larger (the article has 80 60), or --architecture strided.")
+        raise ModelError(
+            f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'football'.",
+            "Use --size 15 15 or larger (the article has 80 60), or --architecture strided.",
+        )
     encoder: list[nn.Module] = []
     for narrow, wide, stride in ((channels, 32, 2), (32, 64, 1), (64, 128, 1), (128, 256, 1)):
         encoder += [nn.Conv2d(narrow, wide, 3, stride=stride), nn.ReLU()]
     rest = (size[0] - 2 * half[0] + 1, size[1] - 2 * half[1] + 1)
-    decoder: list[nn.Module] = [nn.Linear(latent, half[0] * half[1] * 32), nn.ReLU(), nn.Unflatten(1, (32, *half)),
-                                nn.ConvTranspose2d(32, 32, 3, stride=2, padding=1, output_padding=rest), nn.ReLU()]
+    decoder: list[nn.Module] = [
+        nn.Linear(latent, half[0] * half[1] * 32),
+        nn.ReLU(),
+        nn.Unflatten(1, (32, *half)),
+        nn.ConvTranspose2d(32, 32, 3, stride=2, padding=1, output_padding=rest),
+        nn.ReLU(),
+    ]
     for narrow, wide in ((32, 64), (64, 128), (128, 256)):
         decoder += [nn.ConvTranspose2d(narrow, wide, 3, padding=1), nn.ReLU()]
     decoder.append(nn.ConvTranspose2d(256, channels, 3, padding=1))
@@ -180,8 +204,10 @@ def inspection(size: tuple[int, int], channels: int, latent: int, outputs: int, 
     in [0, 1], so that tanh appears as (tanh(z) + 1) / 2 = sigmoid(2 z): the last layer doubles, `decode` does the rest.
     """
     if min(size) < 16:
-        raise ModelError(f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'inspection'.",
-                         "Use --size 16 16 or larger (the article has 64 64).")
+        raise ModelError(
+            f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'inspection'.",
+            "Use --size 16 16 or larger (the article has 64 64).",
+        )
     maps = [size]
     while min(maps[-1]) >= 8:
         maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
@@ -207,8 +233,10 @@ def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, w
     sizes come back exact: pooling rounds up, and each upsampling knows its size.
     """
     if min(size) < 16:
-        raise ModelError(f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'selection'.",
-                         "Use --size 16 16 or larger (the article has 64 64).")
+        raise ModelError(
+            f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'selection'.",
+            "Use --size 16 16 or larger (the article has 64 64).",
+        )
     maps = [size]
     while min(maps[-1]) >= 8:
         maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
@@ -216,7 +244,12 @@ def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, w
     (height, breadth), places = maps[-1], maps[-1][0] * maps[-1][1] * widths[-1]
     encoder: list[nn.Module] = []
     for narrow, wide in pairwise(widths):
-        encoder += [nn.Conv2d(narrow, wide, 3, padding=1), nn.BatchNorm2d(wide), nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True)]
+        encoder += [
+            nn.Conv2d(narrow, wide, 3, padding=1),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(),
+            nn.MaxPool2d(2, ceil_mode=True),
+        ]
     decoder: list[nn.Module] = [nn.Linear(latent, places), nn.ReLU(), nn.Unflatten(1, (widths[-1], height, breadth))]
     for level in range(len(maps) - 1, 0, -1):
         decoder += [nn.Upsample(maps[level - 1]), nn.Conv2d(widths[level], widths[level - 1], 3, padding=1)]

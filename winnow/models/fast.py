@@ -1,4 +1,4 @@
-"""The fast decision: a small network that finds damage without a decoder, and the texture close up."""
+"""The fast mode: a small network that finds damage without a decoder, and the texture close up."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from winnow.errors import ModelError
-from winnow.models.contract import Measures, Model
-from winnow.models.places import enlarged, peak
+from winnow.models.contract import Model, ModelOutput
 from winnow.models.texture import Texture
+from winnow.models.windows import enlarged, top_local_error
 
 CELL = 4
 """Pixels that a place of the network's map is high and wide."""
@@ -79,15 +79,15 @@ class Fast(Model):
         # Where a side says the same of all, as of flat pictures, there is no spread to measure by.
         self.spread.copy_(values.std(dim=1).clamp_min(1e-3))
 
-    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
         """Measures of `images` (n, channels, h, w) in [0, 1]; there is no decoder and no latent loss."""
         features = self._features(images)
-        highest = peak(self._evidence(self._sides(images, features)))
-        return Measures(features.mean(dim=(2, 3)).float(), worst=highest, peak=highest)
+        highest = top_local_error(self._anomaly_map(self._sides(images, features)))
+        return ModelOutput(features.mean(dim=(2, 3)).float(), top_error=highest, top_local_error=highest)
 
-    def heat(self, images: Tensor) -> Tensor:
+    def anomaly_map(self, images: Tensor) -> Tensor:
         """Evidence of damage (n, h, w), not negative, higher = more damaged."""
-        return enlarged(self._evidence(self.sides(images)), *images.shape[2:])
+        return enlarged(self._anomaly_map(self.sides(images)), *images.shape[2:])
 
     def _features(self, images: Tensor) -> Tensor:
         centred = (images - images.mean(dim=(1, 2, 3), keepdim=True)) * CONTRAST
@@ -101,6 +101,6 @@ class Fast(Model):
         logits = functional.avg_pool2d(self._logits(features)[:, None], 2, 1)[:, 0]
         return torch.stack([logits, (self.texture.errors(images) + ROUNDING).log()], dim=1)
 
-    def _evidence(self, sides: Tensor) -> Tensor:
+    def _anomaly_map(self, sides: Tensor) -> Tensor:
         scaled = (sides - self.middle[:, None, None]) / self.spread[:, None, None]
         return functional.softplus(scaled.sum(dim=1))

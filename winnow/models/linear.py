@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from winnow.errors import DataError
-from winnow.models.autoencoder import worst_places
-from winnow.models.contract import Measures, Model
-from winnow.models.places import enlarged, local_error, peak
+from winnow.models.autoencoder import mean_of_top
+from winnow.models.contract import Model, ModelOutput
+from winnow.models.windows import enlarged, local_error, top_local_error
 
 MOST_VALUES = 100_000_000  # of the matrix that is decomposed: 400 MB
 MOST_PICTURES = 2000
@@ -60,16 +60,21 @@ class Linear(Model):
         self.basis[:kept] = basis
         return self
 
-    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
         """Measures of `images` (n, channels, h, w) in [0, 1]; there is no latent loss."""
-        codes = self._codes(images)
+        vectors = self._codes(images)
         if not decode:
-            return Measures(codes)
-        residual = self._decode(codes) - images
+            return ModelOutput(vectors)
+        residual = self._decode(vectors) - images
         error = residual.square()
-        return Measures(codes, error.flatten(1).mean(dim=1), worst_places(error), peak=peak(local_error(residual)))
+        return ModelOutput(
+            vectors,
+            error.flatten(1).mean(dim=1),
+            mean_of_top(error),
+            top_local_error=top_local_error(local_error(residual)),
+        )
 
-    def heat(self, images: Tensor) -> Tensor:
+    def anomaly_map(self, images: Tensor) -> Tensor:
         """Squared error (n, h, w) in a window round each place: the map that `peak` is the highest of."""
         return enlarged(local_error(self.rebuild(images) - images), *images.shape[2:])
 
@@ -80,5 +85,5 @@ class Linear(Model):
     def _codes(self, images: Tensor) -> Tensor:
         return (images.flatten(1) - self.mean) @ self.basis.T
 
-    def _decode(self, codes: Tensor) -> Tensor:
-        return (self.mean + codes @ self.basis).unflatten(1, (self.channels, *self.size))
+    def _decode(self, vectors: Tensor) -> Tensor:
+        return (self.mean + vectors @ self.basis).unflatten(1, (self.channels, *self.size))

@@ -1,4 +1,4 @@
-"""Networks trained by others on ImageNet, cut at one layer: their codes need no training at all."""
+"""Networks trained by others on ImageNet, cut at one layer: their embeddings need no training at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from winnow.errors import ModelError, did_you_mean
-from winnow.models.contract import Measures, Model
+from winnow.models.contract import Model, ModelOutput
 from winnow.options import ModelOptions
 
 # torchvision's networks and the layer whose output is the code; every other name is timm's.
@@ -21,7 +21,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Pretrained(Model):
-    """Codes of a frozen network: its last layer before the classes, or any layer by name. It has no decoder.
+    """Embeddings of a frozen network: its last layer before the classes, or any layer by name. It has no decoder.
 
     `backbone`: vgg16 (code: 4096 ReLU values of the first fully connected layer), mobilenet_v2 (1280, pooled),
     squeezenet1_1 (512, pooled), or a timm name. `layer`: a node of the network ("features.7", "layer2"); nothing after
@@ -86,13 +86,15 @@ class Pretrained(Model):
             problem = "has another shape for"
         if wrong:
             few = ", ".join(wrong[:3]) + (", ..." if len(wrong) > 3 else "")
-            raise ModelError(f"{source} {problem} {len(wrong)} of the {len(wanted) - len(counters)} values that "
-                             f"'{self.backbone}' needs: {few}.",
-                             f"Give the weights of '{self.backbone}' itself, or the --backbone they belong to.")
+            raise ModelError(
+                f"{source} {problem} {len(wrong)} of the {len(wanted) - len(counters)} values that "
+                f"'{self.backbone}' needs: {few}.",
+                f"Give the weights of '{self.backbone}' itself, or the --backbone they belong to.",
+            )
         self.network.load_state_dict({name: found.get(name, value).to(value.dtype) for name, value in wanted.items()})
 
-    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
-        """Codes of `images` (n, channels, h, w) in [0, 1]; there is nothing to decode or to sample."""
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
+        """Embeddings of `images` (n, channels, h, w) in [0, 1]; there is nothing to decode or to sample."""
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         if self.input_size is not None and tuple(images.shape[2:]) != self.input_size:
@@ -104,7 +106,7 @@ class Pretrained(Model):
             out = out.mean(dim=self.places)
         elif out.ndim == 3:
             out = out.mean(dim=1)
-        return Measures(out.float())
+        return ModelOutput(out.float())
 
     def _probe(self) -> None:
         """One black picture through the network, so that a size it cannot take is an error here and not hours later."""
@@ -113,8 +115,10 @@ class Pretrained(Model):
                 self(torch.zeros(1, self.channels, *self.size))
         except (RuntimeError, ValueError, AssertionError) as error:
             height, width = self.size
-            raise ModelError(f"'{self.backbone}' cannot take pictures of {height}x{width} ({_line(error)}).",
-                             "Use a larger --size, such as 96 96, or another --backbone.") from error
+            raise ModelError(
+                f"'{self.backbone}' cannot take pictures of {height}x{width} ({_line(error)}).",
+                "Use a larger --size, such as 96 96, or another --backbone.",
+            ) from error
 
 
 def _torchvision(name: str) -> nn.Module:
@@ -156,15 +160,20 @@ def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
     except ValueError:
         nodes = get_graph_node_names(network)[1]
         modules = [name for name, _ in network.named_modules() if name]
-        known = [name for name in dict.fromkeys([*modules, *nodes])
-                 if any(node == name or node.startswith(name + ".") for node in nodes)]
+        known = [
+            name
+            for name in dict.fromkeys([*modules, *nodes])
+            if any(node == name or node.startswith(name + ".") for node in nodes)
+        ]
         remedy = did_you_mean(layer, known)
         if not remedy.startswith("Did"):
             remedy = f"Its layers are: {', '.join(known[:12])}, ..."
         raise ModelError(f"'{backbone}' has no layer '{layer}'.", remedy) from None
     except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:  # of torch.fx
-        raise ModelError(f"The layers of '{backbone}' cannot be taken apart ({_line(error)}).",
-                         "Leave --layer out to use its last layer, or choose another --backbone.") from error
+        raise ModelError(
+            f"The layers of '{backbone}' cannot be taken apart ({_line(error)}).",
+            "Leave --layer out to use its last layer, or choose another --backbone.",
+        ) from error
 
 
 def _from_hub(backbone: str) -> dict[str, Tensor]:
@@ -176,8 +185,10 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
     else:
         about = _import_timm().get_pretrained_cfg(backbone)
         if about is None or not about.has_weights:
-            raise ModelError(f"timm has no weights for '{backbone}'.",
-                             "Choose another --backbone, or give a file with --weights FILE.")
+            raise ModelError(
+                f"timm has no weights for '{backbone}'.",
+                "Choose another --backbone, or give a file with --weights FILE.",
+            )
         wanted, file = f"model.safetensors of the Hugging Face model {about.hf_hub_id}", "model.safetensors"
         if not about.hf_hub_id:
             wanted, file = about.url, about.url.rsplit("/", 1)[-1]
@@ -187,9 +198,10 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
         _check_network(about.hf_hub_id)
         return dict(_timm(backbone, pretrained=True).state_dict())
     except Exception as error:  # the libraries behind both hubs raise a dozen unrelated classes
-        raise ModelError(f"The weights of '{backbone}' could not be downloaded ({_line(error)}).",
-                         f"On a machine with network fetch {wanted}, copy it here and give: --weights {file}"
-                         ) from error
+        raise ModelError(
+            f"The weights of '{backbone}' could not be downloaded ({_line(error)}).",
+            f"On a machine with network fetch {wanted}, copy it here and give: --weights {file}",
+        ) from error
 
 
 def _check_network(hub_name: str | None) -> None:
@@ -224,18 +236,22 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         else:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ModelError(f"{file} is not a file of plain weights: reading it would run code, or it is damaged.",
-                         "Save the network's state_dict() and give that, as .pth or .safetensors.") from error
+        raise ModelError(
+            f"{file} is not a file of plain weights: reading it would run code, or it is damaged.",
+            "Save the network's state_dict() and give that, as .pth or .safetensors.",
+        ) from error
     except Exception as error:  # safetensors and zip readers raise their own classes
-        raise ModelError(f"{file} cannot be read as weights ({_line(error)}).",
-                         "Give a .safetensors or .pth file of a state_dict; copy it again if it may be cut off."
-                         ) from error
+        raise ModelError(
+            f"{file} cannot be read as weights ({_line(error)}).",
+            "Give a .safetensors or .pth file of a state_dict; copy it again if it may be cut off.",
+        ) from error
     for wrapper in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise ModelError(f"{file} holds no weights by name (a state_dict).",
-                         "Save the network's state_dict() and give that.")
+        raise ModelError(
+            f"{file} holds no weights by name (a state_dict).", "Save the network's state_dict() and give that."
+        )
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 
 

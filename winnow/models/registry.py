@@ -29,19 +29,23 @@ def find_model(name: str) -> type[Model]:
     """The class of a registered name or of your own "module:Class"; `OptionError` when there is none."""
     entry = MODELS.get(name, name if ":" in name else None)
     if entry is None:
-        raise OptionError(f"There is no model '{name}'.",
-                          did_you_mean(name, list(MODELS)) + " Your own is 'module:Class'.")
+        raise OptionError(
+            f"There is no model '{name}'.", did_you_mean(name, list(MODELS)) + " Your own is 'module:Class'."
+        )
     if not isinstance(entry, str):
         return entry
     module_name, _, class_name = entry.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, ValueError) as error:
-        raise OptionError(f"The module of the model '{name}' cannot be imported ({error}).",
-                          "Run from the folder that holds it, or install it, and check its name.") from error
+        raise OptionError(
+            f"The module of the model '{name}' cannot be imported ({error}).",
+            "Run from the folder that holds it, or install it, and check its name.",
+        ) from error
     except AttributeError:
-        raise OptionError(f"The module '{module_name}' has no '{class_name}'.",
-                          "Check the name after the colon.") from None
+        raise OptionError(
+            f"The module '{module_name}' has no '{class_name}'.", "Check the name after the colon."
+        ) from None
     if not (isinstance(found, type) and issubclass(found, Model)):
         raise OptionError(f"'{name}' is not a model.", "Make it a class that extends winnow.models.contract.Model.")
     return found
@@ -67,9 +71,15 @@ def save_model(model: Model, folder: Path, **about: Any) -> None:
     (folder / "model.json").unlink(missing_ok=True)
     with replacing(weights) as temporary:
         save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, temporary)
-    content = {"class": _name_of(type(model)), "config": model.config(), "size": list(model.size),
-               "channels": model.channels, "parameters": sum(value.numel() for value in model.parameters()),
-               "about": about, "sha256": sha256(weights)}
+    content = {
+        "class": _name_of(type(model)),
+        "config": model.config(),
+        "size": list(model.size),
+        "channels": model.channels,
+        "parameters": sum(value.numel() for value in model.parameters()),
+        "about": about,
+        "sha256": sha256(weights),
+    }
     content = json.loads(json.dumps(content, default=str))
     write_json(folder / "model.json", {**content, "seal": _seal(content)})
 
@@ -90,15 +100,19 @@ def load_model(folder: Path, own: type[Model] | None = None) -> Model:
     elif name in MODELS:
         found = find_model(name)
     else:
-        raise ModelError(f"The model in {folder} is of the class '{name}', which is not one of Winnow's.",
-                         f"If you trust it: --trust {name}, or in Python load_model(folder, own=YourClass).")
+        raise ModelError(
+            f"The model in {folder} is of the class '{name}', which is not one of Winnow's.",
+            f"If you trust it: --trust {name}, or in Python load_model(folder, own=YourClass).",
+        )
     with torch.random.fork_rng(devices=[]):
         model = found(size=tuple(content["size"]), channels=content["channels"], **content["config"])
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except (RuntimeError, SafetensorError) as error:
-        raise ModelError(f"The weights in {folder} do not fit the class '{name}' of this version.",
-                         "Use the version of Winnow or of your class that wrote them, or train again.") from error
+        raise ModelError(
+            f"The weights in {folder} do not fit the class '{name}' of this version.",
+            "Use the version of Winnow or of your class that wrote them, or train again.",
+        ) from error
     return model.eval()
 
 
@@ -107,8 +121,10 @@ def describe_model(folder: Path) -> dict[str, Any]:
     content = read_json(folder / "model.json")
     seal = content.pop("seal", None) if isinstance(content, dict) else None
     if seal is None or seal != _seal(content):
-        raise Damaged(f"{folder / 'model.json'} is damaged: it is not what was written.",
-                      "Copy the folder again from its origin, or train again.")
+        raise Damaged(
+            f"{folder / 'model.json'} is damaged: it is not what was written.",
+            "Copy the folder again from its origin, or train again.",
+        )
     return dict(content)
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from winnow.errors import DataError, ModelError
-from winnow.models.contract import Measures, Model
-from winnow.models.places import STRIDE, WINDOW, enlarged, peak, window_means
+from winnow.models.contract import Model, ModelOutput
+from winnow.models.windows import STRIDE, WINDOW, enlarged, top_local_error, window_means
 
 PICTURES = 2000
 WINDOWS = 60_000  # that the components are learnt from
@@ -28,7 +28,7 @@ class Texture(Model):
     8x8; `ModelError` below.
     """
 
-    beside = "peak"
+    auxiliary = "top_local_error"
     basis: Tensor
 
     def __init__(self, size: Sequence[int], channels: int, components: int = 8) -> None:
@@ -63,16 +63,18 @@ class Texture(Model):
         self.basis[:kept] = top.float().unflatten(1, self.basis.shape[1:])
         return self
 
-    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> Measures:
+    def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
         """Measures of `images` (n, channels, h, w) in [0, 1], the same without `decode`; there is no latent loss."""
-        codes, errors = self._codes_and_errors(images)
-        return Measures(codes.square().mean(dim=(2, 3)).sqrt(), errors.mean(dim=(1, 2)), peak=peak(errors))
+        vectors, errors = self._codes_and_errors(images)
+        return ModelOutput(
+            vectors.square().mean(dim=(2, 3)).sqrt(), errors.mean(dim=(1, 2)), top_local_error=top_local_error(errors)
+        )
 
     def errors(self, images: Tensor) -> Tensor:
         """Mean squared error (n, h', w') of each window of `images` (n, channels, h, w), one every 4 pixels."""
         return self._codes_and_errors(images)[1]
 
-    def heat(self, images: Tensor) -> Tensor:
+    def anomaly_map(self, images: Tensor) -> Tensor:
         """The windows' errors at the picture's resolution (n, h, w)."""
         return enlarged(self.errors(images), *images.shape[2:])
 
@@ -95,11 +97,11 @@ class Texture(Model):
     def _codes_and_errors(self, images: Tensor) -> tuple[Tensor, Tensor]:
         # The picture's own mean changes neither, but small numbers keep more digits.
         images = images - images.mean(dim=(2, 3), keepdim=True)
-        codes = self._codes(images)
+        vectors = self._codes(images)
         each = images.flatten(0, 1)
         variance = (window_means(each.square()) - window_means(each).square()).unflatten(0, images.shape[:2])
-        explained = codes.square().sum(dim=1) / (self.channels * WINDOW**2)
-        return codes, (variance.mean(dim=1) - explained).clamp_min(0)
+        explained = vectors.square().sum(dim=1) / (self.channels * WINDOW**2)
+        return vectors, (variance.mean(dim=1) - explained).clamp_min(0)
 
 
 def _windows(pixels: np.ndarray) -> Tensor:

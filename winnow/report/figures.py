@@ -230,13 +230,13 @@ def _row_label(axes: Axes, name: str, values: np.ndarray, threshold: float | Non
 
 @as_png
 def roc(curves: Mapping[str, tuple[Any, Any]], threshold: float | None = None) -> Figure:
-    """Share of what belongs that is accepted against share of the foreign that is accepted, at every threshold.
+    """Share of what belongs that is accepted against share of the anomalous that is accepted, at every threshold.
 
-    `curves` is a name to (scores of what belongs, scores of the foreign); the legend holds the area under each curve,
+    `curves` is a name to (scores of what belongs, scores of the anomalous); the legend holds the area under each curve,
     and a dot marks the threshold. Only the first twelve are drawn. `DataError` when there are none or a side is empty.
     """
     if not curves:
-        raise DataError("There are no groups to draw a ROC of.", "Give at least one foreign group.")
+        raise DataError("There are no groups to draw a ROC of.", "Give at least one anomalous group.")
     foot = 0.58 + 0.19 * (min(len(curves), ROWS) + (threshold is not None))
     figure, axes = _square(foot)
     axes.plot([0, 1], [0, 1], color="#b4bcc6", linewidth=1, linestyle=LINES[2])
@@ -271,7 +271,7 @@ def roc(curves: Mapping[str, tuple[Any, Any]], threshold: float | None = None) -
     axes.set(xlim=(0, 1), ylim=(0, 1))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda share, _: percent(share, 0)))
-    axes.set_xlabel("foreign, yet accepted", color=DIM, fontsize=9)
+    axes.set_xlabel("anomalous, yet accepted", color=DIM, fontsize=9)
     axes.set_ylabel("belongs, and accepted", color=DIM, fontsize=9, labelpad=2)
     heading(figure, "ROC", "legend: area under the curve")
     legend(figure, handles, labels, loc="lower left", bbox_to_anchor=(0.66 / HALF, 0), borderaxespad=0.1)

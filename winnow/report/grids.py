@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from winnow.errors import DataError
-from winnow.report.style import BELONGS, FOREIGN, MIDDLE, WIDTH, as_png, canvas, shorten, write
+from winnow.report.style import ANOMALOUS, BELONGS, MIDDLE, WIDTH, as_png, canvas, shorten, write
 
 MOST = 500  # pictures in one sheet: a PNG may not be higher than 65,535 dots
 EXAMPLES = 4  # defects of one kind in a sheet
@@ -46,7 +46,7 @@ def picture_grid(
         left, top = (number % columns) * (wide + GAP), (number // columns) * step
         _place(axes, image, left, top, wide, high)
         if belongs is not None:
-            axes.add_patch(Rectangle((left, top), wide, 0.045, color=BELONGS if belongs[number] else FOREIGN, lw=0))
+            axes.add_patch(Rectangle((left, top), wide, 0.045, color=BELONGS if belongs[number] else ANOMALOUS, lw=0))
         for row, line in enumerate(captions[number].split("\n") if captions else ()):
             write(
                 axes.text(

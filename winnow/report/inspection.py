@@ -1,6 +1,6 @@
-"""The figures of an inspection: losses of good and damaged patches, two decisions compared, the search for a weight.
+"""The figures of an inspection: losses of good and damaged patches, two modes compared, the search for a weight.
 
-Pictures with heat maps and sheets of synthetic defects are here too. All are PNG bytes; of the charts, the matplotlib
+Pictures with anomaly maps and sheets of synthetic defects are here too. All are PNG bytes; of the charts, the matplotlib
 figure can be had from `__wrapped__`.
 """
 
@@ -19,12 +19,12 @@ from matplotlib.ticker import LogLocator
 
 from winnow.errors import DataError
 from winnow.report.grids import defect_sheet
-from winnow.report.overlays import heat_png, mask_png, overlay
+from winnow.report.overlays import map_png, mask_png, overlay
 from winnow.report.style import (
+    ANOMALOUS,
     BELONGS,
     COLOURS,
     DIM,
-    FOREIGN,
     HALF,
     INK,
     LINES,
@@ -42,12 +42,12 @@ from winnow.report.style import (
     write,
 )
 
-__all__ = ["agreement", "defect_sheet", "heat_png", "loss_distributions", "mask_png", "overlay", "weight_curve"]
+__all__ = ["agreement", "defect_sheet", "loss_distributions", "map_png", "mask_png", "overlay", "weight_curve"]
 
 BINS = 120
 DOTS = 3000  # points of a scatter; more are drawn as a histogram of both scores
 # training and validation are what belongs, the third is what does not
-SAMPLES = ("#56B4E9", BELONGS, FOREIGN, *COLOURS[2:5], *COLOURS[6:])
+SAMPLES = ("#56B4E9", BELONGS, ANOMALOUS, *COLOURS[2:5], *COLOURS[6:])
 
 
 @as_png
@@ -134,17 +134,17 @@ def _summary(values: np.ndarray) -> str:
 def agreement(
     scores_a: Any, scores_b: Any, threshold_a: float, threshold_b: float, labels: tuple[str, str] = ("first", "second")
 ) -> Figure:
-    """Two decisions on the same pictures: their scores against each other, both thresholds, and how often they agree.
+    """Two modes on the same pictures: their scores against each other, both thresholds, and how often they agree.
 
-    `scores_a` and `scores_b` (n,), higher = does not belong (of p-values give -log10); `labels` name the decisions. A
-    decision refuses what is above its threshold; each corner holds its share of the pictures. More than 3,000 are drawn
+    `scores_a` and `scores_b` (n,), higher = does not belong (of p-values give -log10); `labels` name the modes. A
+    mode refuses what is above its threshold; each corner holds its share of the pictures. More than 3,000 are drawn
     as a histogram of both, darker where there are more. Positive scores over more than two decades get a logarithmic
     axis; pairs that are not finite are left out. `DataError` for different lengths or when nothing is left.
     """
     pair = np.stack(_same_length(numbers(scores_a, labels[0]), numbers(scores_b, labels[1])))
     pair = pair[:, np.isfinite(pair).all(axis=0)]
     if not pair.shape[1]:
-        raise DataError("There are no scores to compare.", "Score the pictures with both decisions first.")
+        raise DataError("There are no scores to compare.", "Score the pictures with both modes first.")
     figure = canvas(HALF, HALF + 0.1, (0.75, 0.2, 0.42, 0.58))
     axes = quiet(figure.add_subplot(), grid="both")
     thresholds = (threshold_a, threshold_b)
@@ -176,7 +176,7 @@ def _decades(axis: Any, ratio: float) -> None:
 def _same_length(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(first) != len(second):
         raise DataError(
-            f"There are {len(first)} scores of one decision and {len(second)} of the other.",
+            f"There are {len(first)} scores of one mode and {len(second)} of the other.",
             "Give both for the same pictures, in the same order.",
         )
     return first, second

@@ -17,8 +17,8 @@ BOX, TRUTH = "#56B4E9", "#00D68F"  # outlines of what was found and of what is k
 CLEAR, STRONG = 0.1, 0.75  # heat that begins to show, and how opaque the highest is
 
 
-def overlay(picture: Any, heat: Any, boxes: Sequence[Box] = (), mask: Any = None) -> bytes:
-    """The picture at its own size under a transparent heat map, found boxes outlined in blue and the mask in green, as PNG.
+def overlay(picture: Any, anomaly_map: Any, boxes: Sequence[Box] = (), mask: Any = None) -> bytes:
+    """The picture at its own size under a transparent anomaly map, found boxes outlined in blue and the mask in green, as PNG.
 
     `picture` uint8 (h, w), (h, w, 1) or (h, w, 3); `heat` floats (h, w) in [0, 1], of which nothing below 0.1 shows;
     `boxes` of (x, y, width, height) in pixels; `mask` (h, w), true = known to be damaged. Outlines lie outside of what
@@ -32,7 +32,7 @@ def overlay(picture: Any, heat: Any, boxes: Sequence[Box] = (), mask: Any = None
             f"A picture to lay heat over is {shown.dtype} of shape {shown.shape}.",
             "Give uint8 as (height, width) or (height, width, 3).",
         )
-    levels = _levels(heat, shown.shape[:2])
+    levels = _levels(anomaly_map, shown.shape[:2])
     colours, opacity = _lookup()
     below = shown if shown.ndim == 3 else shown[..., None]
     share = opacity[levels][..., None]
@@ -47,12 +47,12 @@ def overlay(picture: Any, heat: Any, boxes: Sequence[Box] = (), mask: Any = None
     return _png(image)
 
 
-def heat_png(heat: Any) -> bytes:
-    """A heat map (h, w) in [0, 1] in colours from black over red to yellow, as PNG with a palette.
+def map_png(anomaly_map: Any) -> bytes:
+    """An anomaly map (h, w) in [0, 1] in colours from black over red to yellow, as PNG with a palette.
 
     The stored index of a pixel is its heat in 1/255, so numbers can be read back. Clipped, and 0 where not a number.
     """
-    image = Image.fromarray(_levels(heat))
+    image = Image.fromarray(_levels(anomaly_map))
     image.putpalette(_inferno().tobytes())
     return _png(image)
 
@@ -70,10 +70,10 @@ def _flat(array: Any, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
     return array
 
 
-def _levels(heat: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def _levels(anomaly_map: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Heat as uint8 (h, w), 255 the highest."""
-    heat = np.nan_to_num(_flat(heat, shape, "heat map").astype(np.float32), nan=0.0)
-    return np.rint(np.clip(heat, 0, 1) * 255).astype(np.uint8)
+    anomaly_map = np.nan_to_num(_flat(anomaly_map, shape, "anomaly map").astype(np.float32), nan=0.0)
+    return np.rint(np.clip(anomaly_map, 0, 1) * 255).astype(np.uint8)
 
 
 @functools.cache
@@ -86,10 +86,10 @@ def _inferno() -> np.ndarray:
 @functools.cache
 def _lookup() -> tuple[np.ndarray, np.ndarray]:
     """For each of 256 levels of heat its colour (256, 3), and how much of it shows (256,) in 1/256."""
-    heat = np.linspace(0, 1, 256)
-    rise = np.clip((heat - CLEAR) / (0.6 - CLEAR), 0, 1)
+    anomaly_map = np.linspace(0, 1, 256)
+    rise = np.clip((anomaly_map - CLEAR) / (0.6 - CLEAR), 0, 1)
     # the dark end of the map would only blacken the picture
-    return _inferno()[np.rint(80 + 175 * heat).astype(int)], np.rint(256 * STRONG * rise).astype(np.uint16)
+    return _inferno()[np.rint(80 + 175 * anomaly_map).astype(int)], np.rint(256 * STRONG * rise).astype(np.uint16)
 
 
 def _outline(mask: np.ndarray, line: int) -> Image.Image:

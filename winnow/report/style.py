@@ -26,7 +26,7 @@ from winnow.errors import DataError
 
 # Okabe & Ito (2008): distinct under all three common colour blindnesses. The first is what belongs.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#6A4C93", "#7F7F7F")
-BELONGS, FOREIGN = COLOURS[:2]
+BELONGS, ANOMALOUS = COLOURS[:2]
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 2, 1, 2)))
 INK, DIM, GRID = "#1b2027", "#5b6572", "#e3e7ec"
 MIDDLE = "#79818d"  # read on white and on black alike, for pictures on a transparent ground

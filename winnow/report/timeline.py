@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from winnow.errors import DataError
 from winnow.report.style import (
+    ANOMALOUS,
     BELONGS,
-    FOREIGN,
     INK,
     LINES,
     WIDTH,
@@ -68,7 +68,7 @@ def timeline(
         axes.axhline(threshold, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
     out = [(start, end - start) for start, end, belongs in segments if not belongs]
     axes.broken_barh(
-        out, (0, 1), transform=axes.get_xaxis_transform(), facecolor=FOREIGN, alpha=0.13, linewidth=0, gid="out"
+        out, (0, 1), transform=axes.get_xaxis_transform(), facecolor=ANOMALOUS, alpha=0.13, linewidth=0, gid="out"
     )
     _limits(axes, line, scores, threshold)
     axes.spines["bottom"].set_visible(False)
@@ -77,7 +77,11 @@ def timeline(
     _strips(bars, strips)
     _time_axis(bars, times, strips)
     heading(figure, title, f"{len(times):,} frames · threshold {threshold:.4g}")
-    handles = [Patch(color=BELONGS), Patch(color=FOREIGN), Line2D([], [], color=INK, linewidth=1.3, linestyle=LINES[1])]
+    handles = [
+        Patch(color=BELONGS),
+        Patch(color=ANOMALOUS),
+        Line2D([], [], color=INK, linewidth=1.3, linestyle=LINES[1]),
+    ]
     legend(
         figure,
         handles,
@@ -136,7 +140,7 @@ def _limits(axes: Axes, line: np.ndarray, scores: np.ndarray, threshold: float) 
 
 def _strips(axes: Axes, rows: Mapping[str, Sequence[Span]]) -> None:
     for number, spans in enumerate(rows.values()):
-        for belongs, colour in ((True, BELONGS), (False, FOREIGN)):
+        for belongs, colour in ((True, BELONGS), (False, ANOMALOUS)):
             parts = [(start, end - start) for start, end, inside in spans if bool(inside) is belongs]
             axes.broken_barh(parts, (number - 0.36, 0.72), facecolor=colour, linewidth=0)
     axes.set_ylim(len(rows) - 0.4, -0.6)

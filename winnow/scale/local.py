@@ -20,8 +20,9 @@ def cores(workers: int = 0) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run_local(function: Callable[[Item], Result], items: Iterable[Item], workers: int,
-              stopped: Event | None = None) -> Generator[Result, None, None]:
+def run_local(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, stopped: Event | None = None
+) -> Generator[Result, None, None]:
     """Yields function(item) of every item, in the order of the items, whatever the number of workers.
 
     At most two items a worker are taken ahead of the result asked for. The first exception, in that order, is raised

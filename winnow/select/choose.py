@@ -1,4 +1,4 @@
-"""From codes to an ordered list of pictures to label: candidates, quotas, a share at random, and what each stands for."""
+"""From embeddings to an ordered list of pictures to label: candidates, quotas, a share at random, and what each stands for."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from winnow.embeddings import Embeddings, finite
 from winnow.errors import DataError, OptionError
-from winnow.learn.encodings import Encodings, finite
 from winnow.select.geometry import k_means, nearest, whitened
 from winnow.select.selectors import SPACES, Selector, at_random, find_selector
 
 WHY = {
     "herding": "like most that no other stands for",
     "kmeans": "nearest to the centre of its cluster",
-    "typical": "most typical of its cluster",
+    "typiclust": "most typical of its cluster",
     "k-center": "farthest from those before",
-    "foreign": "like most of the unusual that no other stands for",
+    "anomalous": "like most of the unusual that no other stands for",
     "random": "drawn at random",
 }
 OF_CLUSTER = "drawn at random from its cluster"
@@ -29,7 +29,7 @@ KINDS = 8  # clusters of the map, at most: a colour each
 
 @dataclass(frozen=True)
 class Choice:
-    """n pictures in the order in which to label them: `rows` of the encodings, `why` each, how many candidates it
+    """n pictures in the order in which to label them: `rows` of the embeddings, `why` each, how many candidates it
     `stands_for` (those to which it is the nearest of all chosen and labelled, itself among them), and the `kind` of it: a
     coarse cluster, numbered by size from 1."""
 
@@ -40,30 +40,30 @@ class Choice:
 
 
 def choose(
-    encodings: Encodings | Any,
+    embeddings: Embeddings | Any,
     n: int,
     method: str | Selector = "herding",
     *,
     seed: int = 0,
     pick: str = "nearest",
     candidates: np.ndarray | None = None,
-    points: np.ndarray | None = None,
+    features: np.ndarray | None = None,
     start: Sequence[int] | np.ndarray = (),
     weights: np.ndarray | None = None,
     per_group: int = 0,
     random_share: float = 0.0,
 ) -> Choice:
-    """Chooses n pictures of `Encodings` or (m, d) codes among the rows `candidates` (all by default), none of `start`,
+    """Chooses n pictures of `Embeddings` or (m, d) embeddings among the rows `candidates` (all by default), none of `start`,
     which are labelled already.
 
-    `points`: the codes as `whitened` gives them, where the caller has them already.
+    `points`: the embeddings as `whitened` gives them, where the caller has them already.
     `per_group`: at most so many of one group, those of `start` counted. `random_share`: such a share is drawn at random
     from all rows but `start`, candidates or not, evenly through the list. `weights` (m,): how much each picture counts.
     The same seed gives the same choice.
-    Raises `DataError` when there are fewer than n pictures to choose from, codes that are not finite, or a method of your
+    Raises `DataError` when there are fewer than n pictures to choose from, embeddings that are not finite, or a method of your
     own that breaks its contract; `OptionError` for a method that is not known, and for numbers that make no sense.
     """
-    encodings = encodings if isinstance(encodings, Encodings) else Encodings.of(encodings)
+    embeddings = embeddings if isinstance(embeddings, Embeddings) else Embeddings.of(embeddings)
     if n < 0 or per_group < 0 or not 0 <= random_share < 1:
         raise OptionError(
             f"n is {n}, per_group {per_group}, random_share {random_share}.", "Give 0 or more, and a share below 1."
@@ -71,24 +71,24 @@ def choose(
     rng = np.random.default_rng(seed)
     select = find_selector(method, pick) if isinstance(method, str) else method
     start = np.unique(np.asarray(start, int))
-    rows = np.setdiff1d(np.arange(len(encodings)) if candidates is None else np.asarray(candidates, int), start)
-    _require_rows(len(encodings), start, rows, weights)
-    _require_enough(n, rows, start, encodings.groups, per_group)
-    points = whitened(encodings.codes, rows) if points is None else points
+    rows = np.setdiff1d(np.arange(len(embeddings)) if candidates is None else np.asarray(candidates, int), start)
+    _require_rows(len(embeddings), start, rows, weights)
+    _require_enough(n, rows, start, embeddings.groups, per_group)
+    features = whitened(embeddings.vectors, rows) if features is None else features
     space = SPACES.get(method, finite) if isinstance(method, str) else finite
-    codes = points if space is whitened else space(encodings.codes)
-    lot = _Lot(replace(encodings, codes=codes), start, weights, per_group)
+    vectors = features if space is whitened else space(embeddings.vectors)
+    lot = _Lot(replace(embeddings, vectors=vectors), start, weights, per_group)
     # The fraction is left to chance: a list that grows by a few at a time has its share all the same.
     count = int(n * random_share + rng.random()) if random_share else 0
-    drawn = lot.take(at_random, np.setdiff1d(np.arange(len(encodings)), start), count, rng)
+    drawn = lot.take(at_random, np.setdiff1d(np.arange(len(embeddings)), start), count, rng)
     chosen = lot.take(select, np.setdiff1d(rows, drawn), n - count, rng)
     order = _interleaved(chosen, drawn)
     reason = _reason(method, pick)
     why = [AT_RANDOM if row in set(drawn.tolist()) else reason for row in order]
     everything = np.append(start, order).astype(int)
-    cell = nearest(points[rows], points[everything])[0] if n else np.empty(0, int)
+    cell = nearest(features[rows], features[everything])[0] if n else np.empty(0, int)
     stands_for = np.bincount(cell, minlength=len(everything))[len(start) :]
-    return Choice(order, why, np.maximum(stands_for, 1), kinds(points)[order])
+    return Choice(order, why, np.maximum(stands_for, 1), kinds(features)[order])
 
 
 def _reason(method: str | Selector, pick: str) -> str:
@@ -97,11 +97,11 @@ def _reason(method: str | Selector, pick: str) -> str:
     return WHY.get(method, OWN) if isinstance(method, str) else OWN
 
 
-def kinds(points: np.ndarray) -> np.ndarray:
-    """Coarse clusters (m,) of whitened codes, numbered from 1, the largest first; the same for the same points."""
+def kinds(features: np.ndarray) -> np.ndarray:
+    """Coarse clusters (m,) of whitened embeddings, numbered from 1, the largest first; the same for the same points."""
     rng = np.random.default_rng(0)
-    number = min(KINDS, max(1, len(points) // 20))
-    cluster = nearest(points, k_means(points, number, rng))[0]
+    number = min(KINDS, max(1, len(features) // 20))
+    cluster = nearest(features, k_means(features, number, rng))[0]
     size = np.bincount(cluster, minlength=number)
     rank = np.empty(number, int)
     rank[np.argsort(-size, kind="stable")] = np.arange(1, number + 1)
@@ -109,13 +109,13 @@ def kinds(points: np.ndarray) -> np.ndarray:
 
 
 class _Lot:
-    """The encodings, and which rows are taken so far; no selector sees a picture of a group whose quota is used up."""
+    """The embeddings, and which rows are taken so far; no selector sees a picture of a group whose quota is used up."""
 
-    def __init__(self, encodings: Encodings, start: np.ndarray, weights: np.ndarray | None, per_group: int) -> None:
-        self.encodings, self.weights = encodings, weights
+    def __init__(self, embeddings: Embeddings, start: np.ndarray, weights: np.ndarray | None, per_group: int) -> None:
+        self.embeddings, self.weights = embeddings, weights
         self.taken = list(start)
-        self.group = np.unique(encodings.groups.astype(str), return_inverse=True)[1]
-        self.left = np.full(self.group.max(initial=0) + 1, per_group or len(encodings))
+        self.group = np.unique(embeddings.groups.astype(str), return_inverse=True)[1]
+        self.left = np.full(self.group.max(initial=0) + 1, per_group or len(embeddings))
         np.subtract.at(self.left, self.group[start], 1)
 
     def take(self, select: Selector, rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -126,7 +126,7 @@ class _Lot:
             seen = np.append(free, self.taken).astype(int)
             weights = None if self.weights is None else self.weights[seen]
             wanted = min(n - len(found), len(free))
-            given = select(self.encodings[seen], wanted, rng, start=np.arange(len(free), len(seen)), weights=weights)
+            given = select(self.embeddings[seen], wanted, rng, start=np.arange(len(free), len(seen)), weights=weights)
             for row in free[_kept(given, wanted, len(free))]:
                 if self.left[self.group[row]] > 0:
                     self.left[self.group[row]] -= 1
@@ -157,7 +157,9 @@ def _require_rows(m: int, start: np.ndarray, candidates: np.ndarray, weights: np
     """`DataError` unless there are such rows, and a weight of each."""
     for name, rows in (("start", start), ("candidates", candidates)):
         if len(rows) and not 0 <= rows.min() <= rows.max() < m:
-            raise DataError(f"'{name}' has rows from {rows.min()} to {rows.max()} of {m:,} pictures.", "Count them from 0.")
+            raise DataError(
+                f"'{name}' has rows from {rows.min()} to {rows.max()} of {m:,} pictures.", "Count them from 0."
+            )
     if weights is not None and np.shape(weights) != (m,):
         raise DataError(f"'weights' has shape {np.shape(weights)}; with {m:,} pictures it must have shape ({m},).")
 
@@ -168,7 +170,9 @@ def available(rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group
         return len(rows)
     names, sizes = np.unique(groups[rows].astype(str), return_counts=True)
     used = dict(zip(*np.unique(groups[start].astype(str), return_counts=True), strict=True))
-    return sum(min(int(size), max(0, per_group - int(used.get(name, 0)))) for name, size in zip(names, sizes, strict=True))
+    return sum(
+        min(int(size), max(0, per_group - int(used.get(name, 0)))) for name, size in zip(names, sizes, strict=True)
+    )
 
 
 def _require_enough(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
@@ -177,5 +181,6 @@ def _require_enough(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndar
     if n > most:
         quota = f", {per_group:,} of a group at most" if per_group else ""
         raise DataError(
-            f"{n:,} pictures were asked for, and there are {most:,} to choose from{quota}.", f"Ask for {most:,} or fewer."
+            f"{n:,} pictures were asked for, and there are {most:,} to choose from{quota}.",
+            f"Ask for {most:,} or fewer.",
         )

@@ -1,4 +1,4 @@
-"""What selectors share: codes made comparable, k-means, distances in blocks."""
+"""What selectors share: embeddings made comparable, k-means, distances in blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.learn.encodings import finite, unit
+from winnow.embeddings import finite, unit
 
 BLOCK = 1024  # rows of a block of distances: 80 MB of float32 against 20,000 others
 COMPONENTS = 128
@@ -16,21 +16,21 @@ SMALL = 1e-3  # share of the largest spread below which a component is rounding
 TINY = 1e-6  # spread of directions that are all the same
 
 
-def whitened(codes: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """The directions of codes (n, d) in their first 128 principal components, all of the same variance: (n, k) of length 1.
+def whitened(vectors: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """The directions of embeddings (n, d) in their first 128 principal components, all of the same variance: (n, k) of length 1.
 
-    Codes of a network spend most of their variance on few things, such as the light or the turf; with equal variances what
+    Embeddings of a network spend most of their variance on few things, such as the light or the turf; with equal variances what
     is rare but distinct counts as well. Components are learnt from `rows` (all by default; 50,000 of more, evenly spread);
-    those without spread are left out. Of equal codes, or of none, none is left, and the rows are empty.
+    those without spread are left out. Of equal embeddings, or of none, none is left, and the rows are empty.
     """
     from scipy.linalg import eigh
 
-    codes = finite(codes)
-    rows = np.arange(len(codes)) if rows is None else np.asarray(rows, int)
+    vectors = finite(vectors)
+    rows = np.arange(len(vectors)) if rows is None else np.asarray(rows, int)
     if not len(rows):
-        return np.zeros((len(codes), 0), np.float32)
+        return np.zeros((len(vectors), 0), np.float32)
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LEARNT_FROM)).astype(int)]
-    directions = unit(codes - codes[rows].mean(axis=0, dtype=np.float64).astype(np.float32))
+    directions = unit(vectors - vectors[rows].mean(axis=0, dtype=np.float64).astype(np.float32))
     centre = directions[rows].mean(axis=0)
     sample = directions[rows] - centre
     d = sample.shape[1]
@@ -49,48 +49,55 @@ def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return np.maximum(products, 0, out=products)
 
 
-def nearest(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def nearest(features: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest of `centres` (k, d) to each of `points` (n, d), and its squared distance: (n,), (n,)."""
     import faiss
 
-    if not points.shape[1]:
-        return np.zeros(len(points), int), np.zeros(len(points), np.float32)
+    if not features.shape[1]:
+        return np.zeros(len(features), int), np.zeros(len(features), np.float32)
     index = faiss.IndexFlatL2(centres.shape[1])
     index.add(np.ascontiguousarray(centres, np.float32))
-    distances, found = index.search(np.ascontiguousarray(points, np.float32), 1)
+    distances, found = index.search(np.ascontiguousarray(features, np.float32), 1)
     return found[:, 0], np.maximum(distances[:, 0], 0)
 
 
-def k_means(points: np.ndarray, k: int, rng: np.random.Generator, *, rounds: int = 25, sample: int = 256) -> np.ndarray:
+def k_means(
+    features: np.ndarray, k: int, rng: np.random.Generator, *, rounds: int = 25, sample: int = 256
+) -> np.ndarray:
     """Centres (k, d) of points by so many rounds of Lloyd's algorithm (faiss), learnt from at most `sample` points a centre."""
     import faiss
 
-    if not points.shape[1]:
+    if not features.shape[1]:
         return np.zeros((k, 0), np.float32)
     algorithm: Any = faiss.Kmeans(
-        points.shape[1], k, niter=rounds, seed=int(rng.integers(2**31)), min_points_per_centroid=1, max_points_per_centroid=sample
+        features.shape[1],
+        k,
+        niter=rounds,
+        seed=int(rng.integers(2**31)),
+        min_points_per_centroid=1,
+        max_points_per_centroid=sample,
     )
-    algorithm.train(points)
+    algorithm.train(features)
     return np.asarray(algorithm.centroids)
 
 
-def farthest(points: np.ndarray, n: int, start: Sequence[int] | np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def farthest(features: np.ndarray, n: int, start: Sequence[int] | np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """n rows, each the farthest from `start` and those before it; rows that repeat others come last, at random.
 
     Without a start the first is the most central one: an outlier would be a poor beginning.
     """
-    taken, order = np.zeros(len(points), bool), []
+    taken, order = np.zeros(len(features), bool), []
     taken[np.asarray(start, int)] = True
-    norms = np.square(points).sum(axis=1)
-    tie = rng.permutation(len(points))
+    norms = np.square(features).sum(axis=1)
+    tie = rng.permutation(len(features))
 
     def distance_to(row: int) -> np.ndarray:
-        return np.maximum(norms - 2 * (points @ points[row]) + norms[row], 0)
+        return np.maximum(norms - 2 * (features @ features[row]) + norms[row], 0)
 
     if taken.any():
-        distance = nearest(points, points[taken])[1]
+        distance = nearest(features, features[taken])[1]
     else:
-        first = int(squared_distances(points, points.mean(axis=0, keepdims=True))[:, 0].argmin())
+        first = int(squared_distances(features, features.mean(axis=0, keepdims=True))[:, 0].argmin())
         taken[first], distance = True, distance_to(first)
         order.append(first)
     while len(order) < n:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from winnow.learn.encodings import Encodings, finite
+from winnow.embeddings import Embeddings, finite
 from winnow.select.geometry import BLOCK, k_means, nearest, squared_distances
 
 WIDTH = 0.5
@@ -18,7 +18,7 @@ ROUNDS, SAMPLE = 2, 12  # of the k-means that makes them: they need not be good 
 
 
 def herding(
-    encodings: Encodings,
+    embeddings: Embeddings,
     n: int,
     rng: np.random.Generator,
     *,
@@ -27,32 +27,32 @@ def herding(
 ) -> np.ndarray:
     """n rows, each the one that adds most to how well all pictures are covered, given those of `start`; see `herd`.
 
-    For codes of length 1, best `whitened`. Every prefix is the choice for its own length. `weights` (m,) say how much each
+    For embeddings of length 1, best `whitened`. Every prefix is the choice for its own length. `weights` (m,) say how much each
     picture counts. More than 20,000 pictures are put into micro-clusters, each as its most central picture and the weight
     of all in it.
     """
-    points, start = finite(encodings.codes), np.asarray(start, int)
-    counts = np.ones(len(points), np.float32) if weights is None else np.asarray(weights, np.float32)
-    rows = np.setdiff1d(np.arange(len(points)), start)
-    free, counts = (points[rows], counts[rows]) if len(start) else (points, counts)
+    features, start = finite(embeddings.vectors), np.asarray(start, int)
+    counts = np.ones(len(features), np.float32) if weights is None else np.asarray(weights, np.float32)
+    rows = np.setdiff1d(np.arange(len(features)), start)
+    free, counts = (features[rows], counts[rows]) if len(start) else (features, counts)
     if len(rows) > MOST:
         central, counts = _micro_clusters(free, min(MOST, max(MICRO_CLUSTERS, MICRO_SHARE * n)), counts, rng)
         rows, free = rows[central], free[central]
-    chosen = rows[herd(free, min(n, len(rows)), points[start], counts)]
-    return np.append(chosen, _rest(points, n - len(chosen), np.append(start, chosen), rng))
+    chosen = rows[herd(free, min(n, len(rows)), features[start], counts)]
+    return np.append(chosen, _rest(features, n - len(chosen), np.append(start, chosen), rng))
 
 
-def herd(points: np.ndarray, n: int, start: np.ndarray, weights: np.ndarray, width: float = WIDTH) -> np.ndarray:
+def herd(features: np.ndarray, n: int, start: np.ndarray, weights: np.ndarray, width: float = WIDTH) -> np.ndarray:
     """n rows of points (m, d), each the one that adds most to the covering of all, given other points `start` (s, d).
 
     A point is covered by exp(-distance² / width²) to the nearest chosen one: MaxHerding (Bae et al. 2024, arXiv
     2407.12212, algorithm 1). Gains only fall while rows are chosen, so that an old gain is a bound and most need not be
     computed again (Minoux 1978). Holds the kernel of all pairs, 4 m² bytes.
     """
-    kernel = _kernel(points, width)
-    covered = np.zeros(len(points), np.float32)
+    kernel = _kernel(features, width)
+    covered = np.zeros(len(features), np.float32)
     if len(start):
-        covered = np.exp(nearest(points, start)[1] / (-width * width))
+        covered = np.exp(nearest(features, start)[1] / (-width * width))
     heap = [(-float(gain), row) for row, gain in enumerate(_gains(kernel, covered, weights))]
     heapq.heapify(heap)
     chosen: list[int] = []
@@ -73,23 +73,25 @@ def _gains(kernel: np.ndarray, covered: np.ndarray, weights: np.ndarray) -> np.n
     return np.concatenate([np.maximum(block - covered, 0) @ weights for block in blocks] or [covered])
 
 
-def _kernel(points: np.ndarray, width: float) -> np.ndarray:
-    kernel = np.empty((len(points), len(points)), np.float32)
-    for begin in range(0, len(points), BLOCK):
-        rows = squared_distances(points[begin : begin + BLOCK], points)
+def _kernel(features: np.ndarray, width: float) -> np.ndarray:
+    kernel = np.empty((len(features), len(features)), np.float32)
+    for begin in range(0, len(features), BLOCK):
+        rows = squared_distances(features[begin : begin + BLOCK], features)
         rows /= -width * width
         np.exp(rows, out=kernel[begin : begin + BLOCK])
     return kernel
 
 
-def _micro_clusters(points: np.ndarray, k: int, counts: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _micro_clusters(
+    features: np.ndarray, k: int, counts: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     """The most central row of each of at most k small clusters, and the weight of all rows in it."""
-    cluster, distance = nearest(points, k_means(points, k, rng, rounds=ROUNDS, sample=SAMPLE))
+    cluster, distance = nearest(features, k_means(features, k, rng, rounds=ROUNDS, sample=SAMPLE))
     order = np.lexsort((distance, cluster))
     found, first = np.unique(cluster[order], return_index=True)
     return order[first], np.bincount(cluster, weights=counts, minlength=k)[found].astype(np.float32)
 
 
-def _rest(points: np.ndarray, n: int, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _rest(features: np.ndarray, n: int, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """n more rows at random, when there were fewer clusters than pictures to choose."""
-    return rng.choice(np.setdiff1d(np.arange(len(points)), taken), n, replace=False)
+    return rng.choice(np.setdiff1d(np.arange(len(features)), taken), n, replace=False)

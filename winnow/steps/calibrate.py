@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.patches import picture_of
-from winnow.data.splits import FEWEST_GROUPS
-from winnow.learn.encodings import Encodings
-from winnow.run import RunFolder
-from winnow.steps.parts import check_parts, decisions, folder_of, load_way
-from winnow.steps.synthetic import judge_synthetic
+from winnow.embeddings import Embeddings
+from winnow.pool.patches import picture_of
+from winnow.pool.splits import FEWEST_GROUPS
+from winnow.run.artifacts import check_parts, folder_of, load_encoder, modes
+from winnow.run.folder import RunFolder
+from winnow.run.synthetic import judge_synthetic
 
-FEWEST_TIMED, MOST_TIMED = 64, 1024  # pictures by which the decisions' speeds are compared
-A_TURN, ROUNDS, ENOUGH = 0.2, 5, 5.0  # seconds of a turn of the whole network, rounds, seconds after which no other begins
+FEWEST_TIMED, MOST_TIMED = 64, 1024  # pictures by which the modes' speeds are compared
+A_TURN, ROUNDS, ENOUGH = (
+    0.2,
+    5,
+    5.0,
+)  # seconds of a turn of the whole network, rounds, seconds after which no other begins
 TOO_FEW = (
     f"With fewer than {FEWEST_GROUPS} pictures, parts of the same ones train the network and set the threshold, so that nothing "
     "can be promised of a new picture: give more good pictures, 99 held-out ones for 1 % false alarms."
@@ -23,9 +27,9 @@ TOO_FEW = (
 
 
 def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
-    """Fits a detector for each decision and sets its threshold from pictures of held-out groups.
+    """Fits a detector for each mode and sets its threshold from pictures of held-out groups.
 
-    Of pictures cut into patches, thresholds per picture and the level of a heat map are set as well, and each decision
+    Of pictures cut into patches, thresholds per picture and the level of an anomaly map are set as well, and each mode
     is tried on synthetic defects.
     """
     from winnow.detect.detector import Detector
@@ -39,97 +43,97 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     options = run.options.detect
     found: dict[str, dict[str, Any]] = {}
     detectors = {}
-    for decision in decisions(run):
-        encodings = Encodings.load(folder_of(run, "encode", "fast" if decision == "fast" else "reconstruction"))
+    for mode in modes(run):
+        embeddings = Embeddings.load(folder_of(run, "encode", "fast" if mode == "fast" else "full"))
         detector = Detector(
-            scorer=_scorer(decision, options.scorer, encodings),
+            scorer=_scorer(mode, options.scorer, embeddings),
             neighbours=options.neighbours,
-            false_alarms=options.false_alarms,
+            false_alarm_rate=options.false_alarm_rate,
             confident=options.confident,
-            dirt=options.dirt,
-        ).fit(encodings)
-        detector.save(folder_of(run, "calibrate", decision))
-        detectors[decision] = detector
-        found[decision] = {"scorer": detector.scorer_name, **_promise(detector)}
+            contamination=options.contamination,
+        ).fit(embeddings)
+        detector.save(folder_of(run, "calibrate", mode))
+        detectors[mode] = detector
+        found[mode] = {"scorer": detector.scorer_name, **_promise(detector)}
         if run.options.ingest.patches:
-            found[decision] |= {"pictures": _promise_of_pictures(encodings, by_picture(detector))}
-            found[decision] |= _heat_levels(run, decision, detector)
+            found[mode] |= {"pictures": _promise_of_pictures(embeddings, by_picture(detector))}
+            found[mode] |= _map_levels(run, mode, detector)
     synthetic = judge_synthetic(run, detectors) if run.options.ingest.patches else {}
     speed = _speeds(run, detectors)
-    run.record("calibrate", started, **found["reconstruction"], decisions=found, synthetic=synthetic, speed=speed)
+    run.record("calibrate", started, **found["full"], modes=found, synthetic=synthetic, speed=speed)
     return run.result("calibrate")
 
 
-def _scorer(decision: str, chosen: str, encodings: Encodings) -> str:
-    """The scorer of a decision: the user's for the whole network; for the encoder alone the latent loss, or the distance
+def _scorer(mode: str, chosen: str, embeddings: Embeddings) -> str:
+    """The scorer of a mode: the user's for the whole network; for the encoder alone the latent loss, or the distance
     of the code where there is none; for the fast network its evidence."""
-    if decision == "reconstruction":
+    if mode == "full":
         return chosen
-    if decision == "fast":
-        return "peak"
-    return "latent" if "latent" in encodings.measures else "gaussian"
+    if mode == "fast":
+        return "top_local_error"
+    return "latent" if "latent" in embeddings.losses else "gaussian"
 
 
 def _promise(detector: Any) -> dict[str, Any]:
     threshold = detector.threshold
     return {
         "threshold": threshold.value,
-        "false_alarms": threshold.achieved,
+        "false_alarm_rate": threshold.achieved,
         "calibrated_on": threshold.n,
         "note": threshold.note,
     }
 
 
-def _promise_of_pictures(encodings: Encodings, detector: Any) -> dict[str, Any]:
+def _promise_of_pictures(embeddings: Embeddings, detector: Any) -> dict[str, Any]:
     """What the threshold promises per picture: nothing, where parts of the same pictures trained the network."""
     promise = _promise(detector)
-    if len(set(picture_of(encodings.ids))) < FEWEST_GROUPS:
-        return {**promise, "false_alarms": 1.0, "note": TOO_FEW}
+    if len(set(picture_of(embeddings.ids))) < FEWEST_GROUPS:
+        return {**promise, "false_alarm_rate": 1.0, "note": TOO_FEW}
     return promise
 
 
-def _heat_levels(run: RunFolder, decision: str, detector: Any) -> dict[str, float | None]:
+def _map_levels(run: RunFolder, mode: str, detector: Any) -> dict[str, float | None]:
     """Evidence of damage in held-out pictures: what is usual, the median over patches of their mean; and the level that
-    only the asked-for share of pictures reaches anywhere. None for a decision without a map."""
-    from winnow.data.pool import Pool
-    from winnow.detect.pictures import most_foreign
+    only the asked-for share of pictures reaches anywhere. None for a mode without a map."""
+    from winnow.detect.pictures import most_anomalous
     from winnow.detect.threshold import conformal
-    from winnow.learn.encode import heat
+    from winnow.learn.encode import anomaly_maps
+    from winnow.pool.pool import Pool
 
-    way, options = load_way(run, decision), run.options.detect
-    if not way.maps:
-        return {"heat_usual": None, "heat_level": None}
+    encoder, options = load_encoder(run, mode), run.options.detect
+    if not encoder.maps:
+        return {"map_usual": None, "map_level": None}
     pool = Pool.open(run.folder("ingest"))
     rows = np.flatnonzero(np.isin(pool.column("id").astype(str), detector.ids.astype(str)) & pool.usable)
     means, peaks = np.empty(len(rows)), np.empty(len(rows))
     for start in range(0, len(rows), 1024):
         part = slice(start, start + 1024)
-        maps = heat(way.model, pool.pixels(rows[part]))
+        maps = anomaly_maps(encoder.model, pool.pixels(rows[part]))
         means[part], peaks[part] = maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))
-    _, highest, _ = most_foreign(picture_of(pool.column("id")[rows]), peaks)
-    level = conformal(highest, options.false_alarms, options.confident).value
-    return {"heat_usual": float(np.median(means)), "heat_level": level}
+    _, highest, _ = most_anomalous(picture_of(pool.column("id")[rows]), peaks)
+    level = conformal(highest, options.false_alarm_rate, options.confident).value
+    return {"map_usual": float(np.median(means)), "map_level": level}
 
 
 def _speeds(run: RunFolder, detectors: dict[str, Any]) -> dict[str, float]:
-    """Pictures (or patches) a second of each decision, the best of a few rounds in which they take turns."""
-    from winnow.data.pool import Pool
+    """Pictures (or patches) a second of each mode, the best of a few rounds in which they take turns."""
+    from winnow.pool.pool import Pool
 
     pool, device = Pool.open(run.folder("ingest")), run.options.train.device
-    ways = {name: load_way(run, name, detector.scorer.reads()) for name, detector in detectors.items()}
+    encoders = {name: load_encoder(run, name, detector.scorer.reads()) for name, detector in detectors.items()}
 
     def seconds(name: str, rows: np.ndarray) -> float:
         started = time.perf_counter()
-        detectors[name].score(ways[name].encode(pool, rows, device))
+        detectors[name].score(encoders[name].encode(pool, rows, device))
         return time.perf_counter() - started
 
     few = np.arange(min(FEWEST_TIMED, len(pool)))
-    many = len(few) * A_TURN / seconds("reconstruction", few)
+    many = len(few) * A_TURN / seconds("full", few)
     rows = np.arange(min(max(int(many), FEWEST_TIMED), MOST_TIMED, len(pool)))
-    best, begun = dict.fromkeys(ways, 0.0), time.perf_counter()
+    best, begun = dict.fromkeys(encoders, 0.0), time.perf_counter()
     for _ in range(ROUNDS):
-        for name in ways:
-            # Twice: threads of the decision before, which scores with another library, spin on for a while.
+        for name in encoders:
+            # Twice: threads of the mode before, which scores with another library, spin on for a while.
             best[name] = max(best[name], max(len(rows) / seconds(name, rows) for _ in range(2)))
         if time.perf_counter() - begun > ENOUGH:
             break

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 
 from winnow.classify.classifier import Classifier
-from winnow.classify.measures import calibration_error, reliability, rise, wilson
-from winnow.data.pool import Pool
+from winnow.embeddings import Embeddings
 from winnow.errors import DataError
 from winnow.files import read_json
-from winnow.learn.encodings import Encodings
+from winnow.metrics.classification import calibration_error, reliability, rise, wilson
 from winnow.options import SelectOptions
-from winnow.run import RunFolder
+from winnow.pool.pool import Pool
+from winnow.run.choice import TOO_FEW, worth_of_choice
+from winnow.run.fine_tuning import against_head, start, tidy, vectors_for
+from winnow.run.folder import RunFolder
+from winnow.run.truth import Truth, of_sources, order_of, truth_of
 from winnow.select.selectors import SELECTORS
-from winnow.steps.choice import TOO_FEW, worth_of_choice
 from winnow.steps.score import seconds, write_table
-from winnow.steps.select import by_strangeness
-from winnow.steps.truth import Truth, of_sources, order_of, truth_of
-from winnow.steps.tuning import beside_codes, codes_for, start, tidy
+from winnow.steps.select import by_anomaly
 
-FOLDS, FEW_FOLDS = 5, 3  # by default: heads on codes, and fine-tuning as in the article
+FOLDS, FEW_FOLDS = 5, 3  # by default: heads on embeddings, and fine-tuning as in the article
 AUDITED = 50  # pseudo-labels that a person is asked to check: the Wilson interval of 47 right of 50 is 0.84 to 0.98
 ITEMS = ("id", "source", "time")
 
@@ -35,44 +35,50 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
 
     Beside it labelled.csv (what held-out heads say of every labelled picture), pseudo.csv (the pseudo-labels that stay) and
     audit.csv (some of them, drawn at random, for a person to fill in); classifier.json, with all measures, is written last.
-    Raises what `winnow.steps.truth.truth_of` and `winnow.Classifier.fit` raise.
+    Raises what `winnow.run.truth.truth_of` and `winnow.Classifier.fit` raise.
     """
     run.require("calibrate")
     started = time.perf_counter()
-    pool, encodings = Pool.open(run.folder("ingest")), Encodings.load(run.folder("encode"))
+    pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
     truth = truth_of(run, pool, labels)
-    ids = encodings.ids.astype(str)
+    ids = embeddings.ids.astype(str)
     known = np.array([truth.labels.get(item, "") for item in ids], object)
     if not (known != "").any():
-        raise DataError(f"None of the labelled pictures of {run.path} has a code.", "Pictures given as 'test' have none: label others.")
-    foreign, weights = _seen_by_detector(run, encodings)
-    classifier = _fitted(run, pool, encodings, known, foreign)
+        raise DataError(
+            f"None of the labelled pictures of {run.path} has a code.",
+            "Pictures given as 'test' have none: label others.",
+        )
+    anomalous, weights = _seen_by_detector(run, embeddings)
+    classifier = _fitted(run, pool, embeddings, known, anomalous)
     folder = run.folder("classify")
     audited = _audited(folder, truth)
-    measures = _measures(classifier, order_of(run, truth, ids[classifier.held_out.rows].tolist()))
-    measures["beside"] = beside_codes(classifier)
-    measures["choice"] = worth_of_choice(classifier, encodings, _known_method(run), weights)
-    about = _Items(pool, encodings)
+    metrics = _metrics(classifier, order_of(run, truth, ids[classifier.held_out.rows].tolist()))
+    metrics["beside"] = against_head(classifier)
+    metrics["choice"] = worth_of_choice(classifier, embeddings, _known_method(run), weights)
+    about = _Items(pool, embeddings)
     (folder / "classifier.json").unlink(missing_ok=True)  # only now: measuring may take many minutes
-    measures["pseudo"] = {**_pseudo(run, classifier, encodings, about, pool), "audited": audited}
+    metrics["pseudo"] = {**_pseudo(run, classifier, embeddings, about, pool), "audited": audited}
     _write_labelled(folder, classifier, about)
     left_out = len(truth.labels) - int((known != "").sum())
-    notes = [*truth.notes, *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else [])]
+    notes = [
+        *truth.notes,
+        *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else []),
+    ]
     tuned = run.options.tune.fine_tune
-    by = f"fine-tuned {tuned}" if tuned else f"'{classifier.head_name}' on the codes"
-    result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "by": by, **measures}
-    result["notes"] = [*notes, *classifier.notes, *([] if measures["choice"] else [TOO_FEW])]
-    codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
-    classifier.save(folder, measured=result, codes_sha256=codes, versions=run.content["versions"])
+    by = f"fine-tuned {tuned}" if tuned else f"'{classifier.head_name}' on the embeddings"
+    result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "by": by, **metrics}
+    result["notes"] = [*notes, *classifier.notes, *([] if metrics["choice"] else [TOO_FEW])]
+    vectors = read_json(run.folder("encode") / "embeddings.json")["sha256"]["vectors.npy"]
+    classifier.save(folder, measured=result, codes_sha256=vectors, versions=run.content["versions"])
     run.record("classify", started, **result)
     tidy(run)
     return run.result("classify")
 
 
-def _fitted(run: RunFolder, pool: Pool, encodings: Encodings, known: np.ndarray, foreign: np.ndarray) -> Classifier:
-    """The classifier that the run's options ask for, from the labels `known` (n,) of its encodings."""
+def _fitted(run: RunFolder, pool: Pool, embeddings: Embeddings, known: np.ndarray, anomalous: np.ndarray) -> Classifier:
+    """The classifier that the run's options ask for, from the labels `known` (n,) of its embeddings."""
     options = run.options.classify
-    tuning, codes = start(run, pool, encodings)
+    tuning, vectors = start(run, pool, embeddings)
     classifier = Classifier(
         options.head,
         folds=options.folds or (FOLDS if tuning is None else FEW_FOLDS),
@@ -81,7 +87,7 @@ def _fitted(run: RunFolder, pool: Pool, encodings: Encodings, known: np.ndarray,
         seed=run.options.train.seed,
         tuning=tuning,
     )
-    return classifier.fit(codes, known, encodings.groups, foreign=foreign)
+    return classifier.fit(vectors, known, embeddings.groups, anomalous=anomalous)
 
 
 def _known_method(run: RunFolder) -> SelectOptions:
@@ -91,29 +97,29 @@ def _known_method(run: RunFolder) -> SelectOptions:
     return options if known else options.model_copy(update={"method": "herding"})
 
 
-def _seen_by_detector(run: RunFolder, encodings: Encodings) -> tuple[np.ndarray, np.ndarray | None]:
-    """Which pictures the one-class score calls foreign (n,), those of the calibration as they were held out; and how much each
+def _seen_by_detector(run: RunFolder, embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray | None]:
+    """Which pictures the one-class score calls anomalous (n,), those of the calibration as they were held out; and how much each
     counts (n,) where pictures are chosen by that score."""
-    from winnow.steps.parts import load_detector
+    from winnow.run.artifacts import load_detector
 
     detector = load_detector(run)
-    scores = detector.score_own(encodings)
-    foreign = scores > detector.threshold.value
-    return foreign, by_strangeness(detector.p_values(scores)) if run.options.select.method == "foreign" else None
+    scores = detector.score_own(embeddings)
+    anomalous = scores > detector.threshold.value
+    return anomalous, by_anomaly(detector.p_values(scores)) if run.options.select.method == "anomalous" else None
 
 
 class _Items:
-    """Id, source and time, as tables have them, of rows of the encodings."""
+    """Id, source and time, as tables have them, of rows of the embeddings."""
 
-    def __init__(self, pool: Pool, encodings: Encodings) -> None:
-        where = pool.rows_of(encodings.ids)
-        self.ids, self.sources, self.times = encodings.ids, pool.column("source")[where], pool.column("time")[where]
+    def __init__(self, pool: Pool, embeddings: Embeddings) -> None:
+        where = pool.rows_of(embeddings.ids)
+        self.ids, self.sources, self.times = embeddings.ids, pool.column("source")[where], pool.column("time")[where]
 
     def __call__(self, row: Any) -> tuple[str, str, str]:
         return str(self.ids[row]), str(self.sources[row]), seconds(self.times[row])
 
 
-def _measures(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
+def _metrics(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
     """What the classifier is worth by folds, ready for JSON."""
     held, names = classifier.held_out, classifier.classes.tolist()
     tally = held.tally
@@ -156,14 +162,16 @@ def _curve(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
     }
 
 
-def _pseudo(run: RunFolder, classifier: Classifier, encodings: Encodings, about: _Items, pool: Pool) -> dict[str, Any]:
+def _pseudo(
+    run: RunFolder, classifier: Classifier, embeddings: Embeddings, about: _Items, pool: Pool
+) -> dict[str, Any]:
     """Writes pseudo.csv and audit.csv; what was tried, what stays, and how much of it is right where the sources know."""
     folder, rows, names = run.folder("classify"), classifier.pseudo_rows, classifier.classes
     chance: Any = []
     if len(rows):
-        places = pool.rows_of(encodings.ids[rows])
-        codes = codes_for(classifier.network, pool, places, encodings.codes[rows], run.options.train.device)
-        chance = classifier.predict_proba(codes)[np.arange(len(rows)), classifier.pseudo_target]
+        places = pool.rows_of(embeddings.ids[rows])
+        vectors = vectors_for(classifier.network, pool, places, embeddings.vectors[rows], run.options.train.device)
+        chance = classifier.predict_proba(vectors)[np.arange(len(rows)), classifier.pseudo_target]
     kinds = names[classifier.pseudo_target]
     write_table(
         folder / "pseudo.csv",
@@ -171,12 +179,21 @@ def _pseudo(run: RunFolder, classifier: Classifier, encodings: Encodings, about:
         ((*about(row), kind, f"{value:.4f}") for row, kind, value in zip(rows, kinds, chance, strict=True)),
     )
     some = np.random.default_rng(classifier.seed).permutation(len(rows))[:AUDITED]
-    write_table(folder / "audit.csv", (*ITEMS, "class", "label"), ((*about(rows[place]), kinds[place], "") for place in some))
+    write_table(
+        folder / "audit.csv", (*ITEMS, "class", "label"), ((*about(rows[place]), kinds[place], "") for place in some)
+    )
     known = of_sources(pool)
-    right = [known[str(encodings.ids[row])] == kind for row, kind in zip(rows, kinds, strict=True) if str(encodings.ids[row]) in known]
+    right = [
+        known[str(embeddings.ids[row])] == kind
+        for row, kind in zip(rows, kinds, strict=True)
+        if str(embeddings.ids[row]) in known
+    ]
     return {
         "asked": classifier.pseudo,
-        "rounds": [{"added": sum(part.counts), "rise": part.rise, "error": part.error, "kept": part.kept} for part in classifier.done],
+        "rounds": [
+            {"added": sum(part.counts), "rise": part.rise, "error": part.error, "kept": part.kept}
+            for part in classifier.done
+        ],
         "added": {name: int((kinds == name).sum()) for name in names.tolist()},
         "known": _share(right),
         "audit": len(some),

@@ -9,10 +9,21 @@ import shutil
 import time
 from importlib import metadata
 
-from winnow import __version__
+from winnow.version import __version__
 
 BASE = ("numpy", "Pillow", "av", "pyarrow", "pydantic")
-LEARN = ("torchvision", "timm", "safetensors", "scikit-learn", "scipy", "faiss-cpu", "matplotlib", "Jinja2", "fastapi", "uvicorn")
+LEARN = (
+    "torchvision",
+    "timm",
+    "safetensors",
+    "scikit-learn",
+    "scipy",
+    "faiss-cpu",
+    "matplotlib",
+    "Jinja2",
+    "fastapi",
+    "uvicorn",
+)
 OPTIONAL = (  # a package, the extra that brings it, what it is for
     ("torch", "learn", "all that works with a run"),
     ("onnxruntime", "runtime", "winnow predict --onnx"),
@@ -30,7 +41,11 @@ def doctor() -> tuple[list[str], bool]:
     learns = _is_installed("torch")
     for name in (*BASE, *(LEARN if learns else ())):
         healthy &= _is_installed(name)
-        lines.append(f"ok       {name} {metadata.version(name)}" if _is_installed(name) else f"MISSING  {name}: pip install {name}")
+        lines.append(
+            f"ok       {name} {metadata.version(name)}"
+            if _is_installed(name)
+            else f"MISSING  {name}: pip install {name}"
+        )
     checks = {"pictures": _pictures, "video": _video, "detector for --people": _detector}
     for name, check in (checks | ({"training": _training} if learns else {})).items():
         try:
@@ -85,7 +100,7 @@ def _training() -> str:
 
 
 def _detector() -> str:
-    from winnow.data.people import VARIABLE, Finder
+    from winnow.objects.crops import VARIABLE, Finder
     from winnow.options import IngestOptions
 
     if not os.environ.get(VARIABLE):

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.pool import Pool
-from winnow.run import RunFolder
-from winnow.steps.parts import decisions, folder_of, load_companions, load_network, load_way
-from winnow.steps.split import split_of
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import folder_of, load_auxiliary, load_encoder, load_network, modes
+from winnow.run.folder import RunFolder
+from winnow.run.split import split_of
 
 
 def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
@@ -31,17 +31,17 @@ def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         "seen": np.isin(split[rows], ("train", "validate")) & trained,
     }
     network = load_network(run)
-    encodings = encode_rows(network, pool, rows, beside=load_companions(run), device=device, **known)
-    encodings.save(run.folder("encode"))
-    if "fast" in decisions(run):
-        fast = encode_rows(load_way(run, "fast").model, pool, rows, decode=False, device=device, **known)
+    embeddings = encode_rows(network, pool, rows, auxiliary=load_auxiliary(run), device=device, **known)
+    embeddings.save(run.folder("encode"))
+    if "fast" in modes(run):
+        fast = encode_rows(load_encoder(run, "fast").model, pool, rows, decode=False, device=device, **known)
         fast.save(folder_of(run, "encode", "fast"))
     run.record(
         "encode",
         started,
-        pictures=len(encodings),
+        pictures=len(embeddings),
         unit="patch" if run.options.ingest.patches else "picture",
-        dimensions=int(encodings.codes.shape[1]),
-        measures=sorted(encodings.measures),
+        dimensions=int(embeddings.vectors.shape[1]),
+        losses=sorted(embeddings.losses),
     )
     return run.result("encode")

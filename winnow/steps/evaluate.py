@@ -1,4 +1,4 @@
-"""How good a run is where the truth is known: AUROC, average precision and rates for each foreign group."""
+"""How good a run is where the truth is known: AUROC, average precision and rates for each anomalous group."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.patches import picture_of
-from winnow.data.pool import Pool
 from winnow.detect.scorer import Scorer
 from winnow.detect.scorers import make_scorer
+from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.files import replacing, write_json
-from winnow.learn.encodings import Encodings
-from winnow.report.measures import evaluate as measure
-from winnow.run import RunFolder
+from winnow.inspect.masks import against_masks, masks_in
+from winnow.metrics.detection import evaluate as measure
+from winnow.pool.patches import picture_of
+from winnow.pool.pool import Pool
+from winnow.run.folder import RunFolder
 from winnow.steps.inspect import whole
-from winnow.steps.masks import against_masks, masks_in
 from winnow.steps.score import Scored, judge, verdicts, write_table
 
 
 def evaluate(
     run: RunFolder,
     belongs: Sequence[str | Path],
-    foreign: Mapping[str, Sequence[str | Path]],
+    anomalous: Mapping[str, Sequence[str | Path]],
     *,
     masks: Path | None = None,
     to: Path | None = None,
 ) -> dict[str, Any]:
-    """Scores pictures that belong and groups of foreign ones, and writes evaluation.json, scores.csv and figures.
+    """Scores pictures that belong and groups of anomalous ones, and writes evaluation.json, scores.csv and figures.
 
     Pictures cut into patches are judged as wholes; with a folder of `masks` their patches and pixels are measured too.
 
     The baseline 'gradient' (sharpness alone) stands beside the run's scorer: where it is as good, the pictures differ in
     focus or compression and not in what they show.
     """
-    if "all" in foreign or "belongs" in foreign:
-        raise OptionError("A foreign group cannot be called 'all' or 'belongs'.", "Give it another name.")
-    if not belongs or not foreign:
+    if "all" in anomalous or "belongs" in anomalous:
+        raise OptionError("An anomalous group cannot be called 'all' or 'belongs'.", "Give it another name.")
+    if not belongs or not anomalous:
         raise OptionError(
-            "An evaluation needs pictures that belong and at least one foreign group.",
-            "Give --belongs DIR and --foreign NAME=DIR.",
+            "An evaluation needs pictures that belong and at least one anomalous group.",
+            "Give --normal DIR and --anomalous NAME=DIR.",
         )
     run.require("calibrate")
     folder, patches = to or run.path / "evaluation", run.options.ingest.patches
@@ -51,19 +51,19 @@ def evaluate(
         raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
     known = None if masks is None else masks_in(masks)  # before hours of scoring
     pools = {"belongs": folder / "pools" / "belongs"}
-    pools |= {name: folder / "pools" / f"foreign-{_slug(name)}" for name in foreign}
+    pools |= {name: folder / "pools" / f"anomalous-{_slug(name)}" for name in anomalous}
     baseline = _baseline(run)
-    parts = {name: judge(run, {"belongs": belongs, **foreign}[name], pools[name], baseline) for name in pools}
+    parts = {name: judge(run, {"belongs": belongs, **anomalous}[name], pools[name], baseline) for name in pools}
     groups = {name: whole(part) for name, part in parts.items()} if patches else parts
     threshold = groups["belongs"].threshold.value
     result: dict[str, Any] = {
-        "decision": groups["belongs"].decision,
+        "mode": groups["belongs"].mode,
         "scorer": groups["belongs"].detector.scorer_name,
         "threshold": threshold,
-        "false_alarms_asked": run.options.detect.false_alarms,
+        "false_alarm_rate_asked": run.options.detect.false_alarm_rate,
         **_measured(groups, lambda scored: scored.scores, threshold),
     }
-    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["foreign"] if baseline else {}
+    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["anomalous"] if baseline else {}
     result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
     result["seen_in_training"] = _known(run, groups["belongs"])
     if known is not None:
@@ -83,10 +83,10 @@ def evaluate(
 
 
 def _baseline(run: RunFolder) -> dict[str, Scorer]:
-    """Sharpness alone, where the decision encodes it."""
-    if run.options.score.decision != "reconstruction":
+    """Sharpness alone, where the mode encodes it."""
+    if run.options.score.mode != "full":
         return {}
-    return {"gradient": make_scorer("gradient", run.options.detect).fit(Encodings.load(run.folder("encode")))}
+    return {"gradient": make_scorer("gradient", run.options.detect).fit(Embeddings.load(run.folder("encode")))}
 
 
 def _measured(groups: dict[str, Scored], pick: Any, threshold: float | None) -> dict[str, Any]:

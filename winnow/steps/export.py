@@ -8,9 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from winnow import __version__
 from winnow.classify.classifier import Classifier
-from winnow.data.pool import Pool
 from winnow.deploy.card import card
 from winnow.deploy.export import SAMPLE
 from winnow.deploy.export import export as write
@@ -20,15 +18,17 @@ from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.errors import OptionError, RunError
 from winnow.files import read_json, write_text
-from winnow.run import RunFolder
-from winnow.steps.parts import check_decision, load_detector, load_way
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import check_mode, load_detector, load_encoder
+from winnow.run.folder import RunFolder
 from winnow.steps.predict import load_classifier, network_of
+from winnow.version import __version__
 
 Only = Literal["", "classifier", "detector"]
 
 
 def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[str, Any]:
-    """Writes the run's classifier, if it has one, and its detector, that of its decision, to the ONNX file `to`.
+    """Writes the run's classifier, if it has one, and its detector, that of its mode, to the ONNX file `to`.
 
     By default `export/model.onnx` in the run folder; `only` one of the two. Beside it stands a model card, the same name
     with the ending .md. The file is written only when onnxruntime gives with it what the run gives on pictures of its pool
@@ -43,16 +43,17 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
         to.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(
-            f"--to {to} lies in no folder that can be made ({(error.strerror or str(error)).lower()}).", "Give another name."
+            f"--to {to} lies in no folder that can be made ({(error.strerror or str(error)).lower()}).",
+            "Give another name.",
         ) from error
-    classifier, detector, decision = _wanted(run, only)
+    classifier, detector, mode = _wanted(run, only)
     options = run.options
-    way = load_way(run, decision, detector.scorer.reads() if detector else ())
+    encoder = load_encoder(run, mode, detector.scorer.reads() if detector else ())
     network = network_of(run, classifier) if classifier else None
     graph = Graph(
-        way.model if detector or network is None else network,
-        beside=way.beside,
-        decode=way.decode and detector is not None,
+        encoder.model if detector or network is None else network,
+        auxiliary=encoder.auxiliary,
+        decode=encoder.decode and detector is not None,
         detector=detector,
         classifier=classifier,
         classifier_network=network if detector else None,
@@ -61,29 +62,47 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
     pool = Pool.open(run.folder("ingest"))
     usable = np.flatnonzero(pool.usable)
     rows = usable[np.linspace(0, len(usable) - 1, min(SAMPLE, len(usable))).astype(int)]
-    result = write(graph, to, pixels=pool.pixels(rows), metadata=metadata_of(about), any_size=not options.ingest.patches)
-    result |= {"file": to, "card": to.with_suffix(".md"), "outputs": list(graph.outputs), "decision": decision if detector else None}
+    result = write(
+        graph, to, pixels=pool.pixels(rows), metadata=metadata_of(about), any_size=not options.ingest.patches
+    )
+    result |= {
+        "file": to,
+        "card": to.with_suffix(".md"),
+        "outputs": list(graph.outputs),
+        "mode": mode if detector else None,
+    }
     measured = read_json(run.folder("classify") / "classifier.json")["measured"] if classifier else None
-    promised = run.result("calibrate")["decisions"][decision] if detector else None
-    text = card(about, result, recipe=run.content["recipe"], versions=run.content["versions"], measured=measured, promised=promised)
+    promised = run.result("calibrate")["modes"][mode] if detector else None
+    text = card(
+        about,
+        result,
+        recipe=run.content["recipe"],
+        versions=run.content["versions"],
+        measured=measured,
+        promised=promised,
+    )
     write_text(result["card"], text)
     return result
 
 
 def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | None, str]:
-    """The classifier and the detector to write, and the decision whose network it is."""
+    """The classifier and the detector to write, and the mode whose network it is."""
     run.require("calibrate")
     if only not in ("", "classifier", "detector"):
-        raise OptionError(f"--only {only} is neither 'classifier' nor 'detector'.", "Leave it out to export all that the run has.")
-    learnt = "classify" in run.content["steps"]
-    if only == "classifier" and not learnt:
-        raise RunError(f"{run.path} has no classifier.", f"Label some pictures and run: winnow classify --run {run.path}")
-    classifier = load_classifier(run) if learnt and only != "detector" else None
+        raise OptionError(
+            f"--only {only} is neither 'classifier' nor 'detector'.", "Leave it out to export all that the run has."
+        )
+    cross_fit = "classify" in run.content["steps"]
+    if only == "classifier" and not cross_fit:
+        raise RunError(
+            f"{run.path} has no classifier.", f"Label some pictures and run: winnow classify --run {run.path}"
+        )
+    classifier = load_classifier(run) if cross_fit and only != "detector" else None
     if only == "classifier":
-        return classifier, None, "reconstruction"
-    decision = run.options.score.decision
-    check_decision(run, decision)
-    return classifier, load_detector(run, decision), decision
+        return classifier, None, "full"
+    mode = run.options.score.mode
+    check_mode(run, mode)
+    return classifier, load_detector(run, mode), mode
 
 
 def about_file(
@@ -98,7 +117,7 @@ def about_file(
         "version": __version__,
         "classes": classifier.classes.tolist() if classifier else None,
         "threshold": _up(threshold.value) if threshold else None,
-        "false_alarms": threshold.achieved if threshold else None,
+        "false_alarm_rate": threshold.achieved if threshold else None,
         "picture_threshold": _up(whole.value) if whole else None,
         "size": list(ingest.size),
         "channels": 1 if ingest.grey else 3,

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from winnow.run import RunFolder
+from winnow.run.folder import RunFolder
 
 
 def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> dict[str, Any]:
@@ -17,8 +17,8 @@ def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     With `resume`, and nothing new to read, the recorded result is returned. Raises `InputError` for sources that cannot
     be used and lists single broken files in `pool/quarantine.csv`.
     """
-    from winnow.data.ingest import ingest as read
-    from winnow.data.pool import Pool
+    from winnow.pool.ingest import ingest as read
+    from winnow.pool.pool import Pool
 
     started = time.perf_counter()
     result = read(sources, run.folder("ingest"), run.options.ingest)

@@ -1,4 +1,4 @@
-"""From judged patches to judged pictures: verdict, defects and heat map of each."""
+"""From judged patches to judged pictures: verdict, defects and anomaly map of each."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, label
 
-from winnow.data.patches import blend, picture_of, read_boxes
-from winnow.data.pool import Pool
-from winnow.detect.pictures import by_picture, keys_of, most_foreign
+from winnow.detect.pictures import by_picture, keys_of, most_anomalous
 from winnow.files import read_json, replacing
+from winnow.pool.patches import blend, picture_of, read_boxes
+from winnow.pool.pool import Pool
 from winnow.progress import progress
-from winnow.run import RunFolder
-from winnow.steps.parts import Way, load_detector, load_way
+from winnow.run.artifacts import ModeEncoder, load_detector, load_encoder
+from winnow.run.folder import RunFolder
 from winnow.steps.score import ITEMS, Scored, seconds, verdicts, write_table
 
 NEAR = 4  # blobs of evidence that lie within this part (a quarter) of a patch's shorter side are one defect
 TINY = 1e-12
 GREY = 128  # shown where a patch was dropped as blank
-DRAWN = ("overlay", "mask", "heat")
-LONGEST = 150  # bytes of a picture's name in that of its heat map; file systems take 255 in all
+DRAWN = ("overlay", "mask", "map")
+LONGEST = 150  # bytes of a picture's name in that of its anomaly map; file systems take 255 in all
 
 
 @dataclass(frozen=True)
 class Picture:
     """A picture put together from its patches: pixels (h, w, c), evidence of damage (h, w), 0 where it is as usual, 0.5 at
-    the level that held-out pictures keep below (None where the decision gives none), its damaged places (h, w) and the
+    the level that held-out pictures keep below (None where the mode gives none), its damaged places (h, w) and the
     defects on it, each x, y, width, height and score."""
 
     name: str
     source: str
     pixels: np.ndarray
-    heat: np.ndarray | None
+    anomaly_map: np.ndarray | None
     mask: np.ndarray
     defects: list[tuple[int, int, int, int, float]]
 
@@ -44,9 +44,9 @@ class Picture:
 def whole(scored: Scored) -> Scored:
     """Scores of pictures from those of their patches, by a detector calibrated on pictures."""
     keys = keys_of(scored.items)
-    _, scores, member = most_foreign(keys, scored.scores)
+    _, scores, member = most_anomalous(keys, scored.scores)
     first = np.unique(member, return_index=True)[1]
-    others = {name: most_foreign(keys, values)[1] for name, values in scored.others.items()}
+    others = {name: most_anomalous(keys, values)[1] for name, values in scored.others.items()}
     items = {name: column[first] for name, column in scored.items.items()}
     items["id"] = picture_of(items["id"])
     return replace(scored, items=items, scores=scores, others=others, detector=by_picture(scored.detector))
@@ -60,7 +60,9 @@ def inspect(run: RunFolder, scored: Scored, folder: Path, heatmaps: Path | None)
     wanted = np.ones(len(pictures.scores), bool) if heatmaps is not None else ~pictures.belongs
     counts = np.zeros(len(wanted), int)
     defects = []
-    for old in [] if heatmaps is None else [path for kind in DRAWN for path in heatmaps.glob(f"{5 * '[0-9]'}-*.{kind}.png")]:
+    for old in (
+        [] if heatmaps is None else [path for kind in DRAWN for path in heatmaps.glob(f"{5 * '[0-9]'}-*.{kind}.png")]
+    ):
         old.unlink()
     with progress("locate", int(wanted.sum()), "pictures") as advance:
         for row, picture in located(run, pool, scored, limit, np.flatnonzero(wanted)):
@@ -91,28 +93,30 @@ def inspect(run: RunFolder, scored: Scored, folder: Path, heatmaps: Path | None)
     return pictures, {"columns": {**columns, "defects": counts.tolist()}, **found, "note": _note(run, pool)}
 
 
-def located(run: RunFolder, pool: Pool, scored: Scored, limit: float, wanted: np.ndarray) -> Iterator[tuple[int, Picture]]:
+def located(
+    run: RunFolder, pool: Pool, scored: Scored, limit: float, wanted: np.ndarray
+) -> Iterator[tuple[int, Picture]]:
     """Yields the row and the `Picture` of each wanted picture of a pool of patches: what is damaged, and where.
 
     A patch is damaged when its score is above the limit of pictures; what is damaged in it are the places whose evidence
     is above the level that held-out pictures keep below.
     """
-    way = load_way(run, scored.decision)
-    known = run.result("calibrate")["decisions"][scored.decision]
-    levels = None if known["heat_level"] is None else (known["heat_usual"], known["heat_level"])
+    encoder = load_encoder(run, scored.mode)
+    known = run.result("calibrate")["modes"][scored.mode]
+    levels = None if known["map_level"] is None else (known["map_usual"], known["map_level"])
     about = pool.pictures.to_pylist()
     ends = np.cumsum([picture["patches"] for picture in about])
     for row in wanted:
         patches = np.arange(ends[row] - about[row]["patches"], ends[row])
-        yield int(row), _picture(way, pool, patches, scored.scores[patches], limit, levels, about[row])
+        yield int(row), _picture(encoder, pool, patches, scored.scores[patches], limit, levels, about[row])
 
 
 def worst_of(run: RunFolder, folder: Path, most: int) -> Iterator[tuple[Picture, float]]:
-    """The most foreign pictures of a finished `winnow score` and their scores, from what it left in `folder`."""
-    pool, decision = Pool.open(folder / "pool"), read_json(folder / "scores.json")["decision"]
+    """The most anomalous pictures of a finished `winnow score` and their scores, from what it left in `folder`."""
+    pool, mode = Pool.open(folder / "pool"), read_json(folder / "scores.json")["mode"]
     with (folder / "patches.csv").open(encoding="utf-8", newline="") as file:
         scores = np.array([float(row["score"]) for row in csv.DictReader(file)])
-    scored = Scored({name: pool.column(name) for name in ITEMS}, scores, {}, decision, load_detector(run, decision), 0)
+    scored = Scored({name: pool.column(name) for name in ITEMS}, scores, {}, mode, load_detector(run, mode), 0)
     pictures = whole(scored)
     wanted = np.argsort(-pictures.scores, kind="stable")[:most]
     for row, picture in located(run, pool, scored, pictures.threshold.value, wanted):
@@ -120,7 +124,7 @@ def worst_of(run: RunFolder, folder: Path, most: int) -> Iterator[tuple[Picture,
 
 
 def _picture(
-    way: Way,
+    encoder: ModeEncoder,
     pool: Pool,
     rows: np.ndarray,
     scores: np.ndarray,
@@ -128,7 +132,7 @@ def _picture(
     levels: tuple[float, float] | None,
     about: dict[str, Any],
 ) -> Picture:
-    from winnow.learn.encode import heat
+    from winnow.learn.encode import anomaly_maps
 
     size, pixels = (about["height"], about["width"]), pool.pixels(rows)
     boxes = read_boxes(pool.column("box")[rows])
@@ -137,17 +141,17 @@ def _picture(
     for patch, (x, y, width, height), found in zip(pixels, boxes, scores, strict=True):
         canvas[y : y + height, x : x + width] = patch
         damaged[y : y + height, x : x + width] |= found > limit
-    evidence = None
+    anomaly_map = None
     if levels is not None:
         usual, level = levels
-        evidence = blend((heat(way.model, pixels) - usual) / max(2 * (level - usual), TINY), boxes, size)
-        hot = damaged & (evidence > 0.5)
+        anomaly_map = blend((anomaly_maps(encoder.model, pixels) - usual) / max(2 * (level - usual), TINY), boxes, size)
+        hot = damaged & (anomaly_map > 0.5)
         regions, _ = label(damaged, np.ones((3, 3)))
         lit = np.unique(regions[hot])
         mask = hot | (damaged & ~np.isin(regions, lit))  # a region without a hot place is marked as a whole
     else:
         mask = damaged
-    return Picture(about["id"], about["source"], canvas, evidence, mask, _defects(mask, boxes, scores))
+    return Picture(about["id"], about["source"], canvas, anomaly_map, mask, _defects(mask, boxes, scores))
 
 
 def _defects(mask: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[tuple[int, int, int, int, float]]:
@@ -172,14 +176,14 @@ def _defects(mask: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[tu
 
 
 def _draw(stem: Path, picture: Picture) -> None:
-    """Writes NAME.overlay.png, NAME.mask.png and, where there is evidence, NAME.heat.png."""
-    from winnow.report.inspection import heat_png, mask_png, overlay
+    """Writes NAME.overlay.png, NAME.mask.png and, where there is evidence, NAME.map.png."""
+    from winnow.report.inspection import map_png, mask_png, overlay
 
-    heat = np.zeros(picture.mask.shape) if picture.heat is None else picture.heat.clip(0, 1)
+    anomaly_map = np.zeros(picture.mask.shape) if picture.anomaly_map is None else picture.anomaly_map.clip(0, 1)
     files = {
-        "overlay": overlay(picture.pixels, heat, [defect[:4] for defect in picture.defects]),
+        "overlay": overlay(picture.pixels, anomaly_map, [defect[:4] for defect in picture.defects]),
         "mask": mask_png(picture.mask),
-        **({} if picture.heat is None else {"heat": heat_png(heat)}),
+        **({} if picture.anomaly_map is None else {"map": map_png(anomaly_map)}),
     }
     for kind, png in files.items():
         with replacing(stem.with_name(f"{stem.name}.{kind}.png")) as temporary:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.patches import write_box
-from winnow.data.pool import Pool
 from winnow.errors import Damaged, DataError, OptionError, Unreadable
 from winnow.label.catalogue import Catalogue, Listed
 from winnow.label.store import LONGEST, LabelStore
-from winnow.run import RunFolder
+from winnow.pool.patches import write_box
+from winnow.pool.pool import Pool
+from winnow.run.folder import RunFolder
 
 SMALL, LARGE = 160, 1280  # longest sides, in pixels, of the pictures that the page shows
 QUALITY, EXPORT_QUALITY = 90, 95
@@ -35,7 +35,7 @@ def label(
 ) -> None:
     """Serves the labelling page on 127.0.0.1 until Ctrl-C; `classes` are added to those the run has.
 
-    The items are the pool's; `selection.csv` and `odd.csv`, where the run has them, make the lanes "chosen" and "odd".
+    The items are the pool's; `selection.csv` and `outliers.csv`, where the run has them, make the lanes "chosen" and "odd".
     Raises `OptionError` when the run has no class, and when no port from `port` on is free.
     """
     from winnow.label.guard import start_token
@@ -72,7 +72,7 @@ def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) ->
     records = read(path)
     pool = Pool.open(run.folder("ingest"))
     with open_store(run) as store:
-        who = f"import {path.name}"[:LONGEST["who"]]
+        who = f"import {path.name}"[: LONGEST["who"]]
         store.add_classes(who, classes)
         return {"file": str(path), **take_over(store, catalogue_of(run, pool), records, who)}
 
@@ -91,7 +91,10 @@ def export_labels(run: RunFolder, path: Path, form: str = "") -> dict[str, Any]:
     with open_store(run) as store:
         records, gone = records_of(store, catalogue)
     if not records:
-        raise DataError(f"{run.path} has no labels to export.", f"Label first: winnow label --run {run.path} --classes staff,customer")
+        raise DataError(
+            f"{run.path} has no labels to export.",
+            f"Label first: winnow label --run {run.path} --classes staff,customer",
+        )
     limit = run.options.ingest.pixel_limit
     write(path, records, form, lambda item: _file_of(pool, catalogue, catalogue.row(item), limit))
     return {"path": str(path), "format": form, "labels": len(records), "gone": gone}
@@ -126,7 +129,7 @@ def _user() -> str:
 def catalogue_of(run: RunFolder, pool: Pool) -> Catalogue:
     """The pool's items with the lanes that a selection made."""
     chosen = _lane(run, "selection.csv", lambda row: Listed(row["id"], row["why"], rank=int(row["rank"])))
-    odd = _lane(run, "odd.csv", lambda row: Listed(row["id"], row["why"], score=_finite(row["p_value"])))
+    odd = _lane(run, "outliers.csv", lambda row: Listed(row["id"], row["why"], score=_finite(row["p_value"])))
     return Catalogue(pool.items, pool.usable, chosen, odd)
 
 
@@ -158,7 +161,7 @@ def pictures_of(pool: Pool, catalogue: Catalogue, run: RunFolder) -> Callable[[i
 
 def pixels_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) -> np.ndarray:
     """uint8 (h, w, 3 or 1) of an item at its own resolution, at the pool's where its source is gone."""
-    from winnow.data.originals import original
+    from winnow.pool.originals import original
 
     box = catalogue.box(row)
     try:

@@ -9,32 +9,35 @@ from typing import Any
 import numpy as np
 
 from winnow.classify.classifier import Classifier
-from winnow.data.pool import Pool
+from winnow.embeddings import Embeddings
 from winnow.errors import RunError
 from winnow.files import read_json
-from winnow.learn.encodings import Encodings
 from winnow.models.contract import Model
-from winnow.run import RunFolder
-from winnow.steps.parts import load_network
-from winnow.steps.predictions import begin, write_predictions
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import load_network
+from winnow.run.fine_tuning import vectors_for
+from winnow.run.folder import RunFolder
+from winnow.run.predictions import begin, write_predictions
 from winnow.steps.score import judge
-from winnow.steps.tuning import codes_for
 
 
 def load_classifier(run: RunFolder) -> Classifier:
-    """The run's classifier; `RunError` when there is none, or when it was learnt from other codes than those of now."""
+    """The run's classifier; `RunError` when there is none, or when it was learnt from other embeddings than those of now."""
     run.require("classify")
     classifier = Classifier.load(run.folder("classify"))
-    codes = read_json(run.folder("encode") / "encodings.json")["sha256"]["codes.npy"]
-    if read_json(run.folder("classify") / "classifier.json")["codes_sha256"] != codes:
-        raise RunError(f"The classifier of {run.path} was learnt from other codes.", f"Run it again: winnow classify --run {run.path}")
+    vectors = read_json(run.folder("encode") / "embeddings.json")["sha256"]["vectors.npy"]
+    if read_json(run.folder("classify") / "classifier.json")["vectors_sha256"] != vectors:
+        raise RunError(
+            f"The classifier of {run.path} was learnt from other embeddings.",
+            f"Run it again: winnow classify --run {run.path}",
+        )
     return classifier
 
 
 def network_of(run: RunFolder, classifier: Classifier) -> Model | None:
-    """The network whose codes the classifier reads, where it is not that of the run's decision: a tuned one, or, because the fast
-    decision has one of its own, the run's."""
-    return load_network(run) if classifier.network is None and run.options.score.decision == "fast" else classifier.network
+    """The network whose embeddings the classifier reads, where it is not that of the run's mode: a tuned one, or, because the fast
+    mode has one of its own, the run's."""
+    return load_network(run) if classifier.network is None and run.options.score.mode == "fast" else classifier.network
 
 
 def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = None) -> dict[str, Any]:
@@ -49,8 +52,10 @@ def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = 
     parts: list[np.ndarray] = []
     network = network_of(run, classifier)
 
-    def look(pool: Pool, rows: np.ndarray, encodings: Encodings) -> None:
-        parts.append(classifier.predict_proba(codes_for(network, pool, rows, encodings.codes, run.options.train.device)))
+    def look(pool: Pool, rows: np.ndarray, embeddings: Embeddings) -> None:
+        parts.append(
+            classifier.predict_proba(vectors_for(network, pool, rows, embeddings.vectors, run.options.train.device))
+        )
 
     scored = judge(run, sources, folder / "pool", look=look)
     names = classifier.classes.tolist()

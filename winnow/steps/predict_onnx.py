@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.ingest import ingest
-from winnow.data.patches import picture_of
-from winnow.data.pool import Pool
 from winnow.deploy.runtime import Deployed
-from winnow.detect.pictures import keys_of, most_foreign
+from winnow.detect.pictures import keys_of, most_anomalous
 from winnow.errors import OptionError
+from winnow.pool.ingest import ingest
+from winnow.pool.patches import picture_of
+from winnow.pool.pool import Pool
 from winnow.progress import progress
-from winnow.steps.predictions import begin, write_predictions
+from winnow.run.predictions import begin, write_predictions
 
 BATCH = 16  # more brings no speed on a processor and takes memory
 ITEMS = ("id", "source", "time")
@@ -26,14 +26,19 @@ def predict_onnx(file: str | Path, sources: Sequence[str | Path], *, to: Path, d
 
     The columns are those of `winnow.steps.predict`: classes only when the file has a classifier, p-value and verdict only
     when it has a detector. Where pictures were cut into patches and the file has no classes, a row is a whole picture,
-    judged by its most foreign patch. `detector` finds the persons of a file that wants them. Returns the counts and the
-    folder. Raises what `Deployed.open` and `winnow.data.ingest.ingest` raise.
+    judged by its most anomalous patch. `detector` finds the persons of a file that wants them. Returns the counts and the
+    folder. Raises what `Deployed.open` and `winnow.pool.ingest.ingest` raise.
     """
     model = Deployed.open(file)
     if detector and not model.ingest.people:
-        raise OptionError(f"{file} looks at whole pictures; --detector would find nothing in them.", "Leave --detector out.")
+        raise OptionError(
+            f"{file} looks at whole pictures; --object-detector would find nothing in them.",
+            "Leave --object-detector out.",
+        )
     begin(to)
-    refused = ingest(sources, to / "pool", model.ingest.model_copy(update={"detector": detector}), keep_others=False).refused
+    refused = ingest(
+        sources, to / "pool", model.ingest.model_copy(update={"detector": detector}), keep_others=False
+    ).refused
     pool = Pool.open(to / "pool")
     items, found = {name: pool.column(name) for name in ITEMS}, _found(model, pool)
     threshold = model.threshold
@@ -65,8 +70,8 @@ def _found(model: Deployed, pool: Pool) -> dict[str, np.ndarray]:
 def _whole(
     items: dict[str, np.ndarray], found: dict[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Items and outputs of pictures, each those of its most foreign patch."""
-    _, highest, member = most_foreign(keys_of(items), found["score"])
+    """Items and outputs of pictures, each those of its most anomalous patch."""
+    _, highest, member = most_anomalous(keys_of(items), found["score"])
     worst = np.flatnonzero(found["score"] == highest[member])
     rows = worst[np.unique(member[worst], return_index=True)[1]]
     items = {name: column[rows] for name, column in items.items()}

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.pool import Pool
+from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
-from winnow.learn.encodings import Encodings
-from winnow.run import RunFolder
+from winnow.pool.pool import Pool
+from winnow.run.fine_tuning import vectors_for
+from winnow.run.folder import RunFolder
 from winnow.steps.predict import load_classifier
-from winnow.steps.select import Desk, grow
-from winnow.steps.tuning import codes_for
+from winnow.steps.select import Selection, grow
 
 
 def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) -> dict[str, Any]:
@@ -27,10 +27,17 @@ def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) 
     if number < 1:
         raise OptionError(f"{number} is no number of pictures.", f"Say how many: winnow round --run {run.path} -n 50")
     classifier = load_classifier(run)
-    pool, encodings = Pool.open(run.folder("ingest")), Encodings.load(run.folder("encode"))
-    codes = codes_for(classifier.network, pool, pool.rows_of(encodings.ids), encodings.codes, run.options.train.device, quiet=False)
-    probabilities = classifier.predict_proba(codes)
-    return grow(Desk(run, uncertainty(probabilities)), number, also)
+    pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
+    vectors = vectors_for(
+        classifier.network,
+        pool,
+        pool.rows_of(embeddings.ids),
+        embeddings.vectors,
+        run.options.train.device,
+        quiet=False,
+    )
+    probabilities = classifier.predict_proba(vectors)
+    return grow(Selection(run, uncertainty(probabilities)), number, also)
 
 
 def uncertainty(probabilities: np.ndarray) -> np.ndarray:

@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from winnow import show
-from winnow.run import RunFolder
+from winnow.run.folder import RunFolder
 
 
 def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
     """Ingests, trains, encodes, calibrates, chooses pictures where a number is set, classifies, reports; yields lines after each step."""
+    from winnow.run.artifacts import check_parts
     from winnow.steps.calibrate import calibrate
     from winnow.steps.classify import classify
     from winnow.steps.encode import encode
     from winnow.steps.ingest import ingest
-    from winnow.steps.parts import check_parts
-    from winnow.steps.report import report
+    from winnow.steps.report.page import report
     from winnow.steps.select import select
     from winnow.steps.train import train
 

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.pool import Pool
 from winnow.detect.detector import Detector
 from winnow.detect.scorer import Scorer
 from winnow.detect.segments import Segment, ffconcat, segments, smoothed
 from winnow.detect.threshold import Threshold
+from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.files import replacing, write_json, write_text
-from winnow.learn.encodings import Encodings
 from winnow.options import SegmentOptions
+from winnow.pool.pool import Pool
 from winnow.progress import progress
-from winnow.run import RunFolder
+from winnow.run.folder import RunFolder
 
 CHUNK = 4096
 ITEMS = ("id", "source", "group", "time")
@@ -31,13 +31,13 @@ ITEMS = ("id", "source", "group", "time")
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of n pictures, frames or patches by the detector of a decision; `items` are columns (n,) of the pool,
+    """Scores of n pictures, frames or patches by the detector of a mode; `items` are columns (n,) of the pool,
     `others` the scores of further scorers, `refused` how many files could not be read."""
 
     items: dict[str, np.ndarray]
     scores: np.ndarray
     others: dict[str, np.ndarray]
-    decision: str
+    mode: str
     detector: Detector
     refused: int
 
@@ -63,22 +63,22 @@ def judge(
     folder: Path,
     others: dict[str, Scorer] | None = None,
     *,
-    decision: str = "",
-    look: Callable[[Pool, np.ndarray, Encodings], None] = lambda pool, rows, encodings: None,
+    mode: str = "",
+    look: Callable[[Pool, np.ndarray, Embeddings], None] = lambda pool, rows, embeddings: None,
 ) -> Scored:
     """Ingests sources into a pool in `folder` the way the run's own pictures were, and scores its rows chunk by chunk.
 
-    By the run's decision unless another is given; further scorers (`others`) can read only what that decision encodes.
-    `look` is shown each chunk in order: the pool, rows of it, their encodings.
+    By the run's mode unless another is given; further scorers (`others`) can read only what that mode encodes.
+    `look` is shown each chunk in order: the pool, rows of it, their embeddings.
     """
-    from winnow.data.ingest import ingest
-    from winnow.steps.parts import check_decision, load_detector, load_way
+    from winnow.pool.ingest import ingest
+    from winnow.run.artifacts import check_mode, load_detector, load_encoder
 
     options = run.options
-    decision = decision or options.score.decision
-    check_decision(run, decision)
-    detector = load_detector(run, decision)
-    way = load_way(run, decision, detector.scorer.reads())
+    mode = mode or options.score.mode
+    check_mode(run, mode)
+    detector = load_detector(run, mode)
+    encoder = load_encoder(run, mode, detector.scorer.reads())
     refused = ingest(sources, folder, options.ingest, keep_others=False).refused
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
@@ -86,13 +86,13 @@ def judge(
     with progress("score", len(pool), "patches" if options.ingest.patches else "pictures") as advance:
         for start in range(0, len(pool), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(pool)))
-            encodings = way.encode(pool, rows, options.train.device)
-            scores[rows] = detector.score(encodings)
-            look(pool, rows, encodings)
+            embeddings = encoder.encode(pool, rows, options.train.device)
+            scores[rows] = detector.score(embeddings)
+            look(pool, rows, embeddings)
             for name, scorer in (others or {}).items():
-                extra[name][rows] = scorer.score(encodings)
+                extra[name][rows] = scorer.score(embeddings)
             advance(len(rows))
-    return Scored({name: pool.column(name) for name in ITEMS}, scores, extra, decision, detector, refused)
+    return Scored({name: pool.column(name) for name in ITEMS}, scores, extra, mode, detector, refused)
 
 
 def score(
@@ -101,13 +101,14 @@ def score(
     """Scores sources and writes `scores.csv`, `segments.csv`, and per video a cut list and a picture of the score over time.
 
     Of pictures cut into patches `scores.csv` has a row a picture, `patches.csv` one a patch and `defects.csv` one a defect;
-    the folder `heatmaps` gets a heat map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
+    the folder `heatmaps` gets an anomaly map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
     `scores`, and replaces what an earlier call left there; `scores.json`, the counts, is written last. Returns counts and paths.
     """
     folder = to or run.path / "scores"
     if heatmaps is not None and not run.options.ingest.patches:
         raise OptionError(
-            "--heatmaps needs a run whose pictures are cut into patches.", "Make one: winnow run inspection SOURCES --to RUN"
+            "--heatmaps needs a run whose pictures are cut into patches.",
+            "Make one: winnow run inspect SOURCES --to RUN",
         )
     if heatmaps is not None:
         _make(heatmaps)
@@ -123,10 +124,12 @@ def score(
     write_table(
         folder / "scores.csv",
         ("id", "source", "time", "score", "p_value", "belongs", *columns),
-        zip(items["id"], items["source"], map(seconds, items["time"]), *verdicts(scored), *columns.values(), strict=True),
+        zip(
+            items["id"], items["source"], map(seconds, items["time"]), *verdicts(scored), *columns.values(), strict=True
+        ),
     )
     result = {
-        "decision": scored.decision,
+        "mode": scored.mode,
         "pictures": len(scored.scores),
         "belong": int(scored.belongs.sum()),
         "refused": scored.refused,
@@ -170,7 +173,7 @@ def _videos(run: RunFolder, scored: Scored, folder: Path) -> list[dict[str, Any]
             times,
             scores,
             p_values[rows],
-            false_alarms=threshold.level,
+            false_alarm_rate=threshold.level,
             smooth=options.smooth,
             min_length=options.min_length,
             hysteresis=options.hysteresis,
@@ -183,7 +186,13 @@ def _videos(run: RunFolder, scored: Scored, folder: Path) -> list[dict[str, Any]
         folder / "segments.csv",
         ("source", "start", "end", "verdict", "score"),
         (
-            (video["source"], f"{part.start:.3f}", f"{part.end:.3f}", "in" if part.belongs else "out", f"{part.score:.6g}")
+            (
+                video["source"],
+                f"{part.start:.3f}",
+                f"{part.end:.3f}",
+                "in" if part.belongs else "out",
+                f"{part.score:.6g}",
+            )
             for video in videos
             for part in video["segments"]
         ),

@@ -12,45 +12,47 @@ from typing import Any
 
 import numpy as np
 
-from winnow import __version__
-from winnow.data.pool import Pool
+from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, DataError, InputError, OptionError
 from winnow.files import read_json, replacing, sha256, write_json, write_text
-from winnow.learn.encodings import Encodings
 from winnow.options import SelectOptions
-from winnow.run import RunFolder
+from winnow.pool.pool import Pool
+from winnow.run.folder import RunFolder
 from winnow.select.choose import Choice, available, choose, kinds
+from winnow.select.duplicates import distinct
 from winnow.select.geometry import nearest, whitened
-from winnow.select.near import distinct
-from winnow.select.odd import unusual
+from winnow.select.outliers import outliers_of
+from winnow.version import __version__
 
 COLUMNS = ("rank", "id", "source", "time", "group", "method", "cluster", "stands_for", "why")
-ODD_COLUMNS = ("id", "source", "time", "group", "score", "p_value", "why")
-ODD = "unlike most by the one-class score"
+OUTLIER_COLUMNS = ("id", "source", "time", "group", "score", "p_value", "why")
+OUTLIERS = "unlike most by the one-class score"
 BEFORE = "selection-before.csv"
 DEPENDS_ON = {
     "seed": "another seed",
-    "codes_sha256": "other codes",
-    "measures_sha256": "other pictures or losses",
+    "vectors_sha256": "other embeddings",
+    "losses_sha256": "other pictures or losses",
     "detector_sha256": "another detector",
 }
 ROUND, UNCERTAIN = "round", "like most of the uncertain that no other stands for"
 SHEET = 200  # pictures of a contact sheet
 MAPPED = 1500  # pictures of a map
-STRANGEST = 1e-4  # smallest p-value that 'foreign' tells from others
+LEAST_P_VALUE = 1e-4  # smallest p-value that 'anomalous' tells from others
 
 Row = dict[str, str]
 
 
-def select(run: RunFolder, number: int | None = None, *, also: Sequence[str | Path] = (), resume: bool = False) -> dict[str, Any]:
-    """Writes selection.csv, odd.csv, selection.json, a contact sheet and a map; `number` defaults to the run's option.
+def select(
+    run: RunFolder, number: int | None = None, *, also: Sequence[str | Path] = (), resume: bool = False
+) -> dict[str, Any]:
+    """Writes selection.csv, outliers.csv, selection.json, a contact sheet and a map; `number` defaults to the run's option.
 
-    A list made with the same options, codes and scores is extended, never changed; another is made anew, and the one before
+    A list made with the same options, embeddings and scores is extended, never changed; another is made anew, and the one before
     kept in selection-before.csv. What is labelled already, in the run or in files `also` (see `winnow.label.formats`), is
     not chosen, and counts as covered. Raises `OptionError` without a number, `DataError` when there are too few pictures,
     `InputError` for a file `also` that names none of them, `Damaged` when the list is not what was written.
     """
-    from winnow.steps.parts import check_parts
+    from winnow.run.artifacts import check_parts
 
     run.require("calibrate")
     if number is not None:
@@ -61,35 +63,38 @@ def select(run: RunFolder, number: int | None = None, *, also: Sequence[str | Pa
     if resume and run.done("select"):
         return run.result("select")
     check_parts(run, "method")
-    return grow(Desk(run), options.number, also)
+    return grow(Selection(run), options.number, also)
 
 
-def grow(desk: Desk, number: int, also: Sequence[str | Path]) -> dict[str, Any]:
+def grow(selection: Selection, number: int, also: Sequence[str | Path]) -> dict[str, Any]:
     """Makes the list `number` long, a round by `number` longer, and writes all that `select` does."""
-    run, started = desk.run, time.perf_counter()
-    made, identity = _made(run), desk.identity()
+    run, started = selection.run, time.perf_counter()
+    made, identity = _made(run), selection.identity()
     changed = _changed(made, identity) if made else ""
     before = _read(run.path / "selection.csv") if made and not changed else []
-    labelled = desk.labelled(also)
-    asked = number + len(before) if desk.method == ROUND else number
-    rows, notes = desk.choose(asked, before, labelled)
+    labelled = selection.labelled(also)
+    asked = number + len(before) if selection.method == ROUND else number
+    rows, notes = selection.choose(asked, before, labelled)
     table = [*before, *rows]
     if changed:
         notes.insert(0, f"A new list: the one before was made with {changed}; it is kept in {BEFORE}.")
-    kind = kinds(desk.points)
+    kind = kinds(selection.features)
     result = {
         "asked": asked,
         "chosen": len(table),
         "kept": len(before),
-        "method": desk.method,
-        "codes": desk.described(),
-        "candidates": len(desk.candidates),
-        "left_out": {**desk.left_out, "labelled": len(labelled)},
-        "kinds": {str(name): [int((kind == name).sum()), int((kind[desk.rows(table)] == name).sum())] for name in np.unique(kind)},
+        "method": selection.method,
+        "vectors": selection.described(),
+        "candidates": len(selection.candidates),
+        "left_out": {**selection.left_out, "labelled": len(labelled)},
+        "kinds": {
+            str(name): [int((kind == name).sum()), int((kind[selection.rows(table)] == name).sum())]
+            for name in np.unique(kind)
+        },
         "notes": notes,
     }
-    drawn = _drawn(desk, table, kind)
-    _write(run.path, made, changed, table, desk.odd_table(), {**result, **identity}, run.content["versions"])
+    drawn = _drawn(selection, table, kind)
+    _write(run.path, made, changed, table, selection.outlier_table(), {**result, **identity}, run.content["versions"])
     for name, data in drawn.items():
         with replacing(run.path / name) as temporary:
             temporary.write_bytes(data)
@@ -119,7 +124,11 @@ def _made(run: RunFolder) -> dict[str, Any]:
 def _changed(made: dict[str, Any], identity: dict[str, Any]) -> str:
     """In what a list differs from the one that is asked for, in words; nothing when it is the same."""
     options = made.get("options", {})
-    words = [f"another --{name.replace('_', '-')}" for name, value in identity["options"].items() if options.get(name) != value]
+    words = [
+        f"another --{name.replace('_', '-')}"
+        for name, value in identity["options"].items()
+        if options.get(name) != value
+    ]
     return ", ".join([*words, *(word for name, word in DEPENDS_ON.items() if made.get(name) != identity[name])])
 
 
@@ -128,63 +137,72 @@ def _write(
     made: dict[str, Any],
     changed: str,
     table: Sequence[Row],
-    odd: Sequence[Row],
+    outliers: Sequence[Row],
     manifest: dict[str, Any],
     versions: dict[str, str],
 ) -> None:
     """Writes the lists and, last, selection.json: killed in between, the next call finds one list whole, old or new."""
     path, text = folder / "selection.csv", _text(COLUMNS, table)
-    manifest = {**manifest, "winnow": __version__, "versions": versions, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    manifest = {
+        **manifest,
+        "winnow": __version__,
+        "versions": versions,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+    }
     if changed:
         write_text(folder / BEFORE, path.read_text(encoding="utf-8"))
     if made:
         write_json(folder / "selection.json", {**made, "writing": manifest})
-    write_text(folder / "odd.csv", _text(ODD_COLUMNS, odd))
+    write_text(folder / "outliers.csv", _text(OUTLIER_COLUMNS, outliers))
     write_text(path, text)
     write_json(folder / "selection.json", manifest)
 
 
-class Desk:
-    """The run's pictures as a selector needs them: rows are those of the encodings.
+class Selection:
+    """The run's pictures as a selector needs them: rows are those of the embeddings.
 
     With `uncertain` (n,), the next round of labels is chosen: herding in which each picture counts as its class is uncertain.
     """
 
     def __init__(self, run: RunFolder, uncertain: np.ndarray | None = None) -> None:
-        from winnow.steps.parts import load_detector
+        from winnow.run.artifacts import load_detector
 
         self.run, self.pool = run, Pool.open(run.folder("ingest"))
-        self.encodings = Encodings.load(run.folder("encode"))
-        self.row_of = {str(name): row for row, name in enumerate(self.encodings.ids)}
-        self.places = self.pool.rows_of(self.encodings.ids)
+        self.embeddings = Embeddings.load(run.folder("encode"))
+        self.row_of = {str(name): row for row, name in enumerate(self.embeddings.ids)}
+        self.places = self.pool.rows_of(self.embeddings.ids)
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
         detector = load_detector(run)
-        self.scores = detector.score_own(self.encodings)
+        self.scores = detector.score_own(self.embeddings)
         self.p_values = detector.p_values(self.scores)
-        self.everything = np.arange(len(self.encodings))
-        self.method, self.weights = run.options.select.method, np.ones(len(self.encodings))
+        self.everything = np.arange(len(self.embeddings))
+        self.method, self.weights = run.options.select.method, np.ones(len(self.embeddings))
         if uncertain is not None:
             self.method, self.weights = ROUND, uncertain
-        elif self.method == "foreign":
-            self.weights = by_strangeness(self.p_values)
+        elif self.method == "anomalous":
+            self.weights = by_anomaly(self.p_values)
         self._set_aside(run.options.select)
 
     def _set_aside(self, options: SelectOptions) -> None:
         """Parts the odd and the near-duplicates from the candidates."""
-        self.odd = unusual(self.scores, options.odd)
-        usual = np.setdiff1d(self.everything, self.odd)
-        self.points = whitened(self.encodings.codes, usual)
+        self.outliers = outliers_of(self.scores, options.outliers)
+        usual = np.setdiff1d(self.everything, self.outliers)
+        self.features = whitened(self.embeddings.vectors, usual)
         if self.method == "random":  # of a part of the pictures, a random choice would tell nothing of all
-            self.candidates, self.left_out = self.everything, {"near": 0, "odd": 0}
+            self.candidates, self.left_out = self.everything, {"duplicates": 0, "outliers": 0}
             self.counts = np.ones(len(self.everything))
             return
         stays = distinct(
-            self.encodings.codes[usual], options.near, sources=self.sources[usual], times=self.times[usual], seconds=options.near_seconds
+            self.embeddings.vectors[usual],
+            options.duplicate_distance,
+            sources=self.sources[usual],
+            times=self.times[usual],
+            seconds=options.duplicate_seconds,
         )
         self.candidates = usual[stays]
-        self.left_out = {"near": len(usual) - len(self.candidates), "odd": len(self.odd)}
+        self.left_out = {"duplicates": len(usual) - len(self.candidates), "outliers": len(self.outliers)}
         # A person who stood there for a minute counts for all her pictures, though one of them is a candidate.
-        alike = nearest(self.points[np.setdiff1d(usual, self.candidates)], self.points[self.candidates])[0]
+        alike = nearest(self.features[np.setdiff1d(usual, self.candidates)], self.features[self.candidates])[0]
         self.counts = np.ones(len(self.everything))
         np.add.at(self.counts, self.candidates[alike], 1)
 
@@ -194,19 +212,21 @@ class Desk:
 
     def identity(self) -> dict[str, Any]:
         """What a list depends on: another list is begun when it changes."""
-        encodings = read_json(self.run.folder("encode") / "encodings.json")["sha256"]
+        embeddings = read_json(self.run.folder("encode") / "embeddings.json")["sha256"]
         return {
             "options": self.run.options.select.model_dump(mode="json", exclude={"number"}),
             "seed": self.run.options.train.seed,
-            "codes_sha256": encodings["codes.npy"],
-            "measures_sha256": encodings["measures.parquet"],
+            "vectors_sha256": embeddings["vectors.npy"],
+            "losses_sha256": embeddings["losses.parquet"],
             "detector_sha256": read_json(self.run.folder("calibrate") / "detector.json")["sha256"]["detector.npz"],
         }
 
     def described(self) -> str:
-        """Which codes are chosen by."""
-        model, width = self.run.options.model, self.encodings.codes.shape[1]
-        name = f"pretrained {model.backbone}" if model.model == "pretrained" else f"{model.model} '{model.architecture}'"
+        """Which embeddings are chosen by."""
+        model, width = self.run.options.model, self.embeddings.vectors.shape[1]
+        name = (
+            f"pretrained {model.backbone}" if model.model == "pretrained" else f"{model.model} '{model.architecture}'"
+        )
         return f"{name}, {width:,} dimensions"
 
     def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
@@ -250,18 +270,18 @@ class Desk:
         return rows, notes
 
     def _available(self, rows: np.ndarray, start: np.ndarray) -> int:
-        return available(np.setdiff1d(rows, start), start, self.encodings.groups, self.run.options.select.per_group)
+        return available(np.setdiff1d(rows, start), start, self.embeddings.groups, self.run.options.select.per_group)
 
     def _chosen(self, count: int, candidates: np.ndarray, start: np.ndarray, listed: int) -> Choice:
         options = self.run.options.select
         return choose(
-            self.encodings,
+            self.embeddings,
             count,
             "herding" if self.method == ROUND else options.method,
             seed=self.run.options.train.seed + listed,
             pick=options.pick,
             candidates=candidates,
-            points=self.points,
+            features=self.features,
             start=start,
             weights=self.counts * self.weights,
             per_group=options.per_group,
@@ -285,23 +305,28 @@ class Desk:
     def _about(self, row: int) -> Row:
         moment = self.times[row]
         return {
-            "id": str(self.encodings.ids[row]),
+            "id": str(self.embeddings.ids[row]),
             "source": str(self.sources[row]),
             "time": "" if np.isnan(moment) else f"{moment:.3f}",
-            "group": str(self.encodings.groups[row]),
+            "group": str(self.embeddings.groups[row]),
         }
 
-    def odd_table(self) -> list[Row]:
-        """The table of the odd lane."""
+    def outlier_table(self) -> list[Row]:
+        """The table of the outliers."""
         return [
-            {**self._about(row), "score": f"{self.scores[row]:.6g}", "p_value": f"{self.p_values[row]:.4g}", "why": ODD}
-            for row in self.odd
+            {
+                **self._about(row),
+                "score": f"{self.scores[row]:.6g}",
+                "p_value": f"{self.p_values[row]:.4g}",
+                "why": OUTLIERS,
+            }
+            for row in self.outliers
         ]
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
         """Pictures to look at: crops, which the pool holds squeezed into one size, at their own proportions."""
-        from winnow.data.patches import read_boxes
-        from winnow.report.choice import in_proportion
+        from winnow.pool.patches import read_boxes
+        from winnow.report.selection import in_proportion
 
         places = self.places[rows]
         if not self.run.options.ingest.people:
@@ -310,30 +335,30 @@ class Desk:
         return in_proportion(self.pool.pixels(places), boxes[:, 2] / boxes[:, 3])
 
 
-def by_strangeness(p_values: np.ndarray) -> np.ndarray:
-    """How much each picture counts (n,) for the method 'foreign'."""
-    return -np.log(np.maximum(p_values, STRANGEST))
+def by_anomaly(p_values: np.ndarray) -> np.ndarray:
+    """How much each picture counts (n,) for the method 'anomalous'."""
+    return -np.log(np.maximum(p_values, LEAST_P_VALUE))
 
 
-def _drawn(desk: Desk, table: Sequence[Row], kind: np.ndarray) -> dict[str, bytes]:
+def _drawn(selection: Selection, table: Sequence[Row], kind: np.ndarray) -> dict[str, bytes]:
     """Contact sheets and the map as PNG, by their names."""
-    from winnow.report.choice import ODD_KIND, choice_map, flat_map
     from winnow.report.grids import picture_grid
+    from winnow.report.selection import OUTLIER_KIND, choice_map, flat_map
 
-    chosen, points = desk.rows(table), desk.points
+    chosen, features = selection.rows(table), selection.features
     captions = [f"{row['rank']}\n{int(row['stands_for']):,} alike" for row in table[:SHEET]]
-    shown = np.union1d(chosen[:MAPPED], np.linspace(0, len(points) - 1, min(len(points), MAPPED)).astype(int))
-    ranks = np.full(len(points), np.nan)
+    shown = np.union1d(chosen[:MAPPED], np.linspace(0, len(features) - 1, min(len(features), MAPPED)).astype(int))
+    ranks = np.full(len(features), np.nan)
     ranks[chosen] = np.arange(1, len(chosen) + 1)
     kind = kind.copy()
-    kind[desk.odd] = ODD_KIND
+    kind[selection.outliers] = OUTLIER_KIND
     drawn = {
-        "selection.png": picture_grid(desk.pixels(chosen[:SHEET]), captions, columns=10),
-        "selection-map.png": choice_map(flat_map(points[shown]), kind[shown], ranks[shown]),
+        "selection.png": picture_grid(selection.pixels(chosen[:SHEET]), captions, columns=10),
+        "selection-map.png": choice_map(flat_map(features[shown]), kind[shown], ranks[shown]),
     }
-    if len(desk.odd):
-        captions = [f"p {value:.2g}" for value in desk.p_values[desk.odd[:SHEET]]]
-        drawn["odd.png"] = picture_grid(desk.pixels(desk.odd[:SHEET]), captions, columns=10)
+    if len(selection.outliers):
+        captions = [f"p {value:.2g}" for value in selection.p_values[selection.outliers[:SHEET]]]
+        drawn["outliers.png"] = picture_grid(selection.pixels(selection.outliers[:SHEET]), captions, columns=10)
     return drawn
 
 

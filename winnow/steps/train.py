@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.generic import generic_pictures
-from winnow.data.ingest import ingest
-from winnow.data.pool import Pool
 from winnow.errors import OptionError
 from winnow.learn.fast import train_fast
 from winnow.learn.train import train as fit
 from winnow.models.linear import MOST_PICTURES, Linear
 from winnow.models.registry import build, save_model
 from winnow.models.texture import Texture
-from winnow.run import RunFolder
-from winnow.steps.parts import check_parts
-from winnow.steps.split import split_of
+from winnow.pool.ingest import ingest
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import check_parts
+from winnow.run.folder import RunFolder
+from winnow.run.split import split_of
+from winnow.synthetic.scenes import generic_pictures
 
 GENERIC = 500
 
@@ -43,28 +43,30 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         shutil.rmtree(fast)
     if options.model.model == "pretrained":
         if options.train.fast:
-            raise OptionError("--fast stands beside an autoencoder, not a pretrained network.", "Leave it out, or train one.")
+            raise OptionError(
+                "--fast stands beside an autoencoder, not a pretrained network.", "Leave it out, or train one."
+            )
         save_model(model, run.folder("train"))
         run.record("train", started, trained=False, parameters=sum(p.numel() for p in model.parameters()), warnings=[])
         return run.result("train")
     split = split_of(run, pool)
     rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
     result = fit(model, pool, rows, options.train, run.folder("train"), resume=resume)
-    _companions(run, pool, rows["train"])
-    beside = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
+    _auxiliary(run, pool, rows["train"])
+    auxiliary = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
     run.record(
         "train",
         started,
         trained=True,
         unit="patch" if options.ingest.patches else "picture",
         split={name: len(chosen) for name, chosen in rows.items()},
-        fast=asdict(beside) if beside else None,
+        fast=asdict(auxiliary) if auxiliary else None,
         **{**asdict(result), "warnings": [*result.warnings, *([split.note] if split.note else [])]},
     )
     return run.result("train")
 
 
-def _companions(run: RunFolder, pool: Pool, rows: np.ndarray) -> None:
+def _auxiliary(run: RunFolder, pool: Pool, rows: np.ndarray) -> None:
     """Fits the linear autoencoders that stand beside the network: of what belongs, of any pictures at all, and, for
     patches, of small windows of what belongs."""
     own = pool.pixels(rows[np.linspace(0, len(rows) - 1, min(MOST_PICTURES, len(rows))).astype(int)])

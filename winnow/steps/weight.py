@@ -10,25 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
-from winnow.data.pool import Pool
-from winnow.detect.pictures import most_foreign
+from winnow.detect.pictures import most_anomalous
 from winnow.detect.scorers import make_scorer
+from winnow.embeddings import Embeddings
 from winnow.errors import DataError, Interrupted, OptionError, RunError
 from winnow.files import replacing, write_json
-from winnow.learn.encodings import Encodings
 from winnow.models.contract import Model
 from winnow.options import TrainOptions
-from winnow.run import RunFolder
-from winnow.steps.split import split_of
-from winnow.steps.synthetic import separation
+from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
+from winnow.pool.pool import Pool
+from winnow.run.folder import RunFolder
+from winnow.run.split import split_of
+from winnow.run.synthetic import separation
 
 WEIGHTS = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 ALIKE = 0.002
 """AUROCs that differ by less are called equal: of 2,000 patches and as many damaged ones they are not known better."""
 MOST = 2000  # held-out patches that are damaged
 MOST_WHOLE = 20_000  # held-out patches, of whole pictures, that real defects without masks are set against
-MEASURES = {"worst": "worst", "peak": "peak", "places": "peak"}
+MEASURES = {"top_error": "top_error", "top_local_error": "top_local_error", "places": "top_local_error"}
 """What the network's own error is for the run's scorer; for others the mean error."""
 SCORES = ("error", "latent", "both")
 
@@ -52,7 +52,7 @@ def search_weight(
     pictures. Each by AUROC of the error, of the latent loss, and of both (scorer 'both').
 
     Chosen is the weight with the highest AUROC of both on synthetic defects; of those within 0.002 of it the largest,
-    because so small a difference is chance, and a larger weight holds the codes closer to the prior that the latent loss
+    because so small a difference is chance, and a larger weight holds the embeddings closer to the prior that the latent loss
     measures them against. Writes weight/weight.png and, last, weight/weight.json, and returns what is in it. Changes no
     option unless `use`, and then `latent_weight` alone. `tell` is given a line as each training is judged.
     Raises `OptionError` for weights or a run that make no sense, `InputError` for sources or masks, `DataError` when
@@ -133,7 +133,8 @@ def _checked(run: RunFolder, weights: Sequence[float], masks: Path | None, defec
         )
     if options.train.loss == "sigma":
         raise OptionError(
-            f"{run.path} trains with --loss sigma, which needs no weight.", "Set another: winnow train --run RUN --loss mean"
+            f"{run.path} trains with --loss sigma, which needs no weight.",
+            "Set another: winnow train --run RUN --loss mean",
         )
     wrong = [value for value in weights if not (math.isfinite(value) and value >= 0)]
     if wrong:
@@ -202,7 +203,7 @@ class Judged:
     @classmethod
     def of(cls, run: RunFolder, pool: Pool, defects: str | Path | None, masks: Path | None) -> Judged:
         """Reads and damages the patches, the same for the same run."""
-        from winnow.data.defects import damage
+        from winnow.synthetic.defects import damage
 
         held = np.flatnonzero(np.isin(split_of(run, pool).split, ("validate", "calibrate")))
         clean = pool.pixels(held[np.linspace(0, len(held) - 1, min(MOST, len(held))).astype(int)])
@@ -234,19 +235,19 @@ class Judged:
             if others[0] is not None:
                 bad = fitted.score(others[0])
                 if others[1] is not None and self.owners is not None:
-                    good = most_foreign(self.owners[0], fitted.score(others[1]))[1]
-                    bad = most_foreign(self.owners[1], bad)[1]
+                    good = most_anomalous(self.owners[0], fitted.score(others[1]))[1]
+                    bad = most_anomalous(self.owners[1], bad)[1]
                 found["real"][name] = separation(good, bad)
         return found
 
-    def _encoded(self, model: Model, pixels: np.ndarray) -> Encodings:
+    def _encoded(self, model: Model, pixels: np.ndarray) -> Embeddings:
         from winnow.learn.encode import encode
 
         return encode(model, pixels, device=self.device, quiet=True)
 
 
 def _read(run: RunFolder, defects: str | Path) -> Pool:
-    from winnow.data.ingest import ingest
+    from winnow.pool.ingest import ingest
 
     ingest([defects], run.path / "weight" / "defects", run.options.ingest, keep_others=False)
     return Pool.open(run.path / "weight" / "defects")
@@ -254,7 +255,7 @@ def _read(run: RunFolder, defects: str | Path) -> Pool:
 
 def _torn(pool: Pool, masks: Path) -> np.ndarray:
     """Rows of the patches that masks call damaged."""
-    from winnow.steps.masks import masks_in, read_mask
+    from winnow.inspect.masks import masks_in, read_mask
 
     known, boxes, start = masks_in(masks), read_boxes(pool.column("box")), 0
     torn = np.zeros(len(pool), bool)
@@ -265,7 +266,8 @@ def _torn(pool: Pool, masks: Path) -> np.ndarray:
         start += picture["patches"]
     if not torn.any():
         raise DataError(
-            f"No patch holds {DAMAGED_PIXELS} pixels of the masks in {masks}.", "Give masks that are white where it is damaged."
+            f"No patch holds {DAMAGED_PIXELS} pixels of the masks in {masks}.",
+            "Give masks that are white where it is damaged.",
         )
     return np.flatnonzero(torn)
 

@@ -1,0 +1,139 @@
+"""Near-duplicates planted among others are found, by code alone and by code and time; the first of them stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from winnow.errors import DataError
+from winnow.select import duplicates as near_file
+from winnow.select.duplicates import distinct
+
+RNG = np.random.default_rng
+
+
+def planted(n: int, copies: int, d: int = 24, noise: float = 0.01, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """n different embeddings with `copies` near ones of some of them behind, and whether each is an original."""
+    rng = RNG(seed)
+    vectors = rng.normal(size=(n, d))
+    again = vectors[rng.choice(n, copies, replace=False)] + noise * rng.normal(size=(copies, d))
+    return np.concatenate([vectors, again]), np.arange(n + copies) < n
+
+
+def plain(vectors: np.ndarray, near: float) -> np.ndarray:
+    """The definition, pair by pair, of few embeddings: the usual distance is the median of all pairs."""
+    features = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    distances = np.square(features[:, None] - features[None]).sum(axis=2)
+    limit = near * np.median(distances[np.triu_indices(len(features), 1)])
+    stays = np.ones(len(features), bool)
+    for row in range(len(features)):
+        stays[row] = not (distances[row, :row][stays[:row]] <= limit).any()
+    return stays
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 0.6])
+def test_it_is_the_definition(share: float):
+    vectors, _ = planted(150, 50, d=6, noise=0.1)
+    stays = distinct(vectors, share)
+    assert 0 < stays.sum() < 200
+    assert np.array_equal(stays, plain(vectors, share))
+
+
+def test_planted_near_duplicates_go_and_originals_stay():
+    vectors, original = planted(400, 120)
+    assert np.array_equal(distinct(vectors, 0.1), original)
+    assert distinct(vectors, 0.0).all()
+
+
+def test_codes_of_another_length_are_near_all_the_same():
+    vectors, _ = planted(50, 0)
+    assert distinct(np.append(vectors, vectors * 3, axis=0), 0.1).tolist() == [True] * 50 + [False] * 50
+
+
+def test_a_chain_keeps_what_is_not_near_one_that_stays():
+    angles = np.arange(9) * 0.1
+    chain = np.column_stack([np.cos(angles), np.sin(angles)])  # each near the next, none near the next but one
+    others = np.column_stack([np.cos(angles + 2), np.sin(angles + 2)])
+    vectors = np.append(chain, others, axis=0)
+    features = np.square(vectors[:, None] - vectors[None]).sum(axis=2)
+    share = 0.015 / np.median(features[np.triu_indices(18, 1)])
+    assert distinct(vectors, share).tolist() == [True, False] * 4 + [True] + [True, False] * 4 + [True]
+
+
+def test_a_crowd_larger_than_the_neighbours_looked_at():
+    vectors, _ = planted(300, 0)
+    crowd = vectors[[7]] + 0.001 * RNG(1).normal(size=(200, 24))
+    stays = distinct(np.append(vectors, crowd, axis=0), 0.1)
+    assert stays.tolist() == [True] * 300 + [False] * 200
+    assert distinct(np.append(vectors, np.repeat(vectors[[7]], 200, axis=0), axis=0), 0.1).sum() == 300
+
+
+@pytest.mark.parametrize(
+    "vectors", [np.ones((40, 5)), np.zeros((40, 5)), np.full((40, 300), 0.1)], ids=["ones", "zeros", "wide"]
+)
+def test_of_equal_codes_one_stays(vectors: np.ndarray):
+    assert distinct(vectors, 0.1).tolist() == [True] + [False] * 39
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_of_one_code_it_stays(n: int):
+    assert distinct(np.ones((n, 3)), 0.5).tolist() == [True] * n
+
+
+def auxiliary(vectors: np.ndarray) -> np.ndarray:
+    """Embeddings at a fifth of the usual distance: too far apart for one picture, near enough for the next frame."""
+    along = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    across = RNG(2).normal(size=vectors.shape)
+    across -= (across * along).sum(axis=1, keepdims=True) * along
+    return 0.8 * along + 0.6 * across / np.linalg.norm(across, axis=1, keepdims=True)
+
+
+def test_pictures_near_in_time_and_of_one_video_are_near_at_more_distance():
+    vectors, _ = planted(100, 0)
+    both = np.append(vectors, auxiliary(vectors[:20]), axis=0)
+    assert distinct(both, 0.1).all()
+    times = np.append(np.arange(100) * 10.0, np.arange(20) * 10.0 + 1)
+    film = np.array(["a.mp4"] * 120)
+    assert distinct(both, 0.1, sources=film, times=times, seconds=1.5).tolist() == [True] * 100 + [False] * 20
+    other = film.copy()
+    other[100:] = "b.mp4"
+    assert distinct(both, 0.1, sources=other, times=times, seconds=1.5).all()
+    assert distinct(both, 0.1, sources=film, times=times, seconds=0.5).all()
+    assert distinct(both, 0.1, sources=film, times=times, seconds=0).all()
+    assert distinct(both, 0.1, sources=film, times=np.full(120, np.nan), seconds=1.5).all()  # pictures have no time
+
+
+def test_the_first_in_time_stays_whatever_the_order_of_the_rows():
+    vectors, _ = planted(30, 0)
+    vectors[5] = auxiliary(vectors[[20]])[0]
+    stays = distinct(
+        vectors,
+        0.1,
+        sources=np.array(["a"] * 30),
+        times=np.where(np.arange(30) == 5, 200.5, np.arange(30) * 10.0),
+        seconds=1,
+    )
+    assert np.flatnonzero(~stays).tolist() == [5]
+
+
+def test_an_approximate_index_finds_nearly_all(monkeypatch: pytest.MonkeyPatch):
+    vectors, original = planted(3000, 600)
+    monkeypatch.setattr(near_file, "FLAT", 500)
+    stays = distinct(vectors, 0.1)
+    assert stays[original].all()
+    assert (~stays[~original]).mean() > 0.95
+
+
+def test_an_approximate_index_thins_crowds(monkeypatch: pytest.MonkeyPatch):
+    vectors, _ = planted(3000, 0)
+    crowd = vectors[[7]] + 0.001 * RNG(1).normal(size=(800, 24))
+    monkeypatch.setattr(near_file, "FLAT", 500)
+    stays = distinct(np.append(vectors, crowd, axis=0), 0.1)
+    assert stays[:3000].all() and stays[3000:].sum() < 8
+
+
+def test_codes_that_are_not_finite_are_told():
+    vectors, _ = planted(30, 0)
+    vectors[4] = np.inf
+    with pytest.raises(DataError, match="row 4"):
+        distinct(vectors, 0.1)

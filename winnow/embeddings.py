@@ -1,0 +1,149 @@
+"""What is known of every picture after the network: its code, its losses, its group. Numpy alone, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.errors import DataError, RunError
+from winnow.files import read_json, replacing, sha256, verify, write_json
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Embeddings and measures of n pictures, in one order.
+
+    `codes` (n, d) float32; `measures` a name to (n,) float64 (reconstruction, worst, latent, variance, ...; which ones
+    depends on the model); `ids` and `groups` (n,) strings; `seen` (n,) bool: the network was trained on the picture or
+    its best checkpoint was chosen by it, so its losses are smaller than a new picture's.
+    """
+
+    vectors: np.ndarray
+    losses: dict[str, np.ndarray] = field(default_factory=dict)
+    ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
+    groups: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
+    seen: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
+
+    @classmethod
+    def of(
+        cls,
+        vectors: Any,
+        *,
+        losses: dict[str, Any] | None = None,
+        ids: Any = None,
+        groups: Any = None,
+        seen: Any = None,
+    ) -> Embeddings:
+        """Embeddings of plain arrays; what is not given is filled in: ids by row number, each row its own group, none seen."""
+        vectors = np.asarray(vectors, dtype=np.float32)
+        if vectors.ndim != 2:
+            raise DataError(f"Embeddings must be a (pictures, dimensions) array, not of shape {vectors.shape}.")
+        n = len(vectors)
+        rows = np.arange(n).astype(str).astype(object)
+        embeddings = cls(
+            vectors,
+            {name: np.asarray(values, dtype=np.float64) for name, values in (losses or {}).items()},
+            rows if ids is None else np.asarray(ids, dtype=object),
+            rows if groups is None else np.asarray(groups, dtype=object),
+            np.zeros(n, dtype=bool) if seen is None else np.asarray(seen, dtype=bool),
+        )
+        for name, column in {
+            **embeddings.losses,
+            "ids": embeddings.ids,
+            "groups": embeddings.groups,
+            "seen": embeddings.seen,
+        }.items():
+            if column.shape != (n,):
+                raise DataError(f"'{name}' has shape {column.shape}; with {n} embeddings it must have shape ({n},).")
+        return embeddings
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, rows: Any) -> Embeddings:
+        """The embeddings of some rows (a slice, a mask or row numbers)."""
+        return replace(
+            self,
+            vectors=self.vectors[rows],
+            losses={name: values[rows] for name, values in self.losses.items()},
+            ids=self.ids[rows],
+            groups=self.groups[rows],
+            seen=self.seen[rows],
+        )
+
+    def loss(self, name: str) -> np.ndarray:
+        """One measure (n,); `DataError` when this model has none of that name or a value is not finite."""
+        if name not in self.losses:
+            raise DataError(
+                f"These embeddings have no '{name}', only {', '.join(sorted(self.losses)) or 'vectors'}.",
+                "Choose another scorer, or a model that gives it (a VAE for 'latent', an autoencoder for 'reconstruction').",
+            )
+        return self.losses[name]
+
+    def save(self, folder: Path, **about: Any) -> None:
+        """Writes vectors.npy, losses.parquet and, last, embeddings.json with `about` and the SHA-256 of both."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        vectors, losses = folder / "vectors.npy", folder / "losses.parquet"
+        (folder / "embeddings.json").unlink(missing_ok=True)
+        with replacing(vectors) as temporary, temporary.open("wb") as file:
+            np.save(file, self.vectors)
+        with replacing(losses) as temporary:
+            pq.write_table(
+                pa.table(
+                    {
+                        "id": pa.array(self.ids, pa.string()),
+                        "group": pa.array(self.groups, pa.string()),
+                        "seen": self.seen,
+                        **self.losses,
+                    }
+                ),
+                temporary,
+            )
+        write_json(
+            folder / "embeddings.json",
+            {
+                **about,
+                "pictures": len(self),
+                "dimensions": self.vectors.shape[1],
+                "sha256": {path.name: sha256(path) for path in (vectors, losses)},
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Embeddings:
+        """Reads what `save` wrote, embeddings memory-mapped; `RunError` when absent, `Damaged` when changed on disk."""
+        import pyarrow.parquet as pq
+
+        if not (folder / "embeddings.json").exists():
+            raise RunError(f"{folder} holds no finished embeddings.", "Run: winnow encode --run RUN")
+        for name, expected in read_json(folder / "embeddings.json")["sha256"].items():
+            verify(folder / name, expected)
+        table = pq.read_table(folder / "losses.parquet")
+        columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+        ids, groups, seen = columns.pop("id"), columns.pop("group"), columns.pop("seen")
+        return cls(np.load(folder / "vectors.npy", mmap_mode="r"), columns, ids, groups, seen)
+
+
+def finite(vectors: Any) -> np.ndarray:
+    """Embeddings (n, d) as contiguous float32; `DataError` for another shape, and for what is not finite, by its first row."""
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    if vectors.ndim != 2:
+        raise DataError(f"Embeddings must be a (pictures, dimensions) array, not of shape {vectors.shape}.")
+    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong):,} of {len(vectors):,} embeddings are not finite, the first in row {wrong[0]}.",
+            "Encode again, or leave those pictures out.",
+        )
+    return vectors
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Embeddings (n, d) of length 1: squared distances are then twice the cosine distance. A code of zeros stays zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, np.inf).astype(np.float32)

@@ -1,0 +1,232 @@
+"""How well scores tell what belongs from what is anomalous, with intervals that respect groups. Numpy and scikit-learn.
+
+Words, as in the article on football (Afolabi 2020): the *true positive rate* is the share of what belongs that is
+accepted, the *false positive rate* the share of the anomalous that is accepted. So the false-alarm rate of a threshold
+is 1 - true positive rate, and anomalous pictures found are 1 - false positive rate. AUROC and average precision do not
+depend on these words, except that average precision takes the anomalous as what is looked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from winnow.errors import DataError, OptionError
+
+FLOOR = 1e-9  # the share of a bin in which a sample has no score, in `cross_entropy`
+
+
+def auroc(scores: Any, belongs: Any) -> float:
+    """The chance that an anomalous picture scores higher than one that belongs (ties count one half).
+
+    `scores` (n,), higher = more anomalous; `belongs` (n,) bool. `DataError` unless both kinds are there, all finite.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    scores, belongs = _checked(scores, belongs)
+    return float(roc_auc_score(~belongs, scores))
+
+
+def average_precision(scores: Any, belongs: Any) -> float:
+    """Mean precision over the recalls of the anomalous when pictures are called anomalous from the highest score down."""
+    from sklearn.metrics import average_precision_score
+
+    scores, belongs = _checked(scores, belongs)
+    return float(average_precision_score(~belongs, scores))
+
+
+def rates(scores: Any, belongs: Any, threshold: float) -> tuple[float, float]:
+    """True and false positive rate: shares of what belongs and of the anomalous accepted, at scores <= threshold."""
+    scores, belongs = _checked(scores, belongs)
+    accepted = scores <= threshold
+    return float(accepted[belongs].mean()), float(accepted[~belongs].mean())
+
+
+def cross_entropy(p: Any, q: Any, bins: Any = 100) -> float:
+    """H(p, q) = -sum over bins of p log q in nats: large where p has scores that q hardly ever has.
+
+    `p` (n,) and `q` (m,) are two samples of a score. `bins` is a number of equal bins from the lowest to the highest
+    score of both, or (k,) rising edges, so that several pairs can share one axis; scores beyond the edges are counted
+    in the outermost bins. p and q are shares of their own sample; where q has none, its share is taken as `FLOOR`. So
+    H(p, p) is the entropy of p, samples without a common bin give -log FLOOR = 20.7, and constant equal ones 0. Not
+    symmetric; its value depends on the bins. Equation (3) and Table I of Soukup and Pinetz, Reliably Decoding
+    Autoencoders' Latent Spaces; the bins and the floor are ours. `DataError` for an empty sample or a score that is not
+    finite, `OptionError` for bins without meaning.
+    """
+    samples = [np.asarray(sample, dtype=np.float64).ravel() for sample in (p, q)]
+    for sample in samples:
+        if not len(sample) or not np.isfinite(sample).all():
+            raise DataError(
+                "A cross entropy needs two samples of finite scores.",
+                "Leave out pictures that could not be scored, and groups without any.",
+            )
+    places, count = _binned(np.concatenate(samples), bins)
+    first, second = (np.bincount(part, minlength=count) for part in np.split(places, [len(samples[0])]))
+    share, other = first / first.sum(), np.maximum(second / second.sum(), FLOOR)
+    return max(0.0, -float(share @ np.log(other)))
+
+
+def _binned(scores: np.ndarray, bins: Any) -> tuple[np.ndarray, int]:
+    """The bin of each score, and how many bins there are."""
+    if np.ndim(bins) == 0:
+        if not 1 <= bins < 1e9 or int(bins) != bins:
+            raise OptionError(f"{bins} is no number of bins.", "Give a whole number of at least 1, or rising edges.")
+        scores = scores / (np.abs(scores).max() or 1.0)  # so that no difference overflows
+        low, high = scores.min(), scores.max()
+        shares = (scores - low) / (high - low) if high > low else np.zeros(len(scores))
+        return np.minimum((shares * bins).astype(int), int(bins) - 1), int(bins)
+    edges = np.asarray(bins, dtype=np.float64)
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise OptionError("The edges of the bins do not rise.", "Give at least two, each above the one before.")
+    return np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, len(edges) - 2), len(edges) - 1
+
+
+def evaluate(
+    scores: Any,
+    belongs: Any,
+    anomaly_names: Any,
+    threshold: float | None,
+    groups: Any = None,
+    *,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measures of what belongs against each anomalous group and against all of them, ready for JSON.
+
+    `scores` (n,); `belongs` (n,) bool; `foreign_names` (n,) strings that name the anomalous group (ignored where the
+    picture belongs); `groups` (n,) videos or folders, the units of the bootstrap (default: each picture its own).
+    Returns threshold, pictures, groups, true_positive_rate with its interval, and `anomalous`: a name to auroc,
+    average_precision, false_positive_rate, pictures, groups and `interval` (95 %, a measure to [low, high]; null with
+    fewer than two groups on a side). Without a `threshold` the rates are null. The entry "all" holds all anomalous
+    pictures together. `DataError` as `auroc`.
+    """
+    scores, belongs = _checked(scores, belongs)
+    groups = np.arange(len(scores)).astype(str) if groups is None else np.asarray(groups).astype(str)
+    names = np.asarray(anomaly_names).astype(str)
+    if not groups.shape == names.shape == scores.shape:
+        raise DataError(
+            f"There are {len(scores)} scores, {len(names)} names and {len(groups)} groups.",
+            "Give one of each a picture.",
+        )
+    if "all" in names[~belongs]:
+        raise DataError("An anomalous group is called 'all', which stands for all of them.", "Give it another name.")
+    wanted = list(dict.fromkeys(names[~belongs].tolist()))
+    parts = {
+        name: _against(scores, belongs, belongs | (names == name), threshold, groups, repeats, seed) for name in wanted
+    }
+    everything = _against(scores, belongs, np.ones(len(scores), dtype=bool), threshold, groups, repeats, seed)
+    own = {
+        "threshold": threshold,
+        "pictures": int(belongs.sum()),
+        "groups": len(set(groups[belongs])),
+        "true_positive_rate": everything["true_positive_rate"],
+        "true_positive_rate_interval": (everything["interval"] or {}).get("true_positive_rate"),
+    }
+    parts["all"] = everything
+    for part in parts.values():
+        part.pop("true_positive_rate")
+        (part["interval"] or {}).pop("true_positive_rate", None)
+    return {**own, "anomalous": parts}
+
+
+def _against(
+    scores: np.ndarray,
+    belongs: np.ndarray,
+    rows: np.ndarray,
+    threshold: float | None,
+    groups: np.ndarray,
+    repeats: int,
+    seed: int,
+) -> dict[str, Any]:
+    scores, belongs, groups = scores[rows], belongs[rows], groups[rows]
+    true, false = (None, None) if threshold is None else rates(scores, belongs, threshold)
+    return {
+        "auroc": auroc(scores, belongs),
+        "average_precision": average_precision(scores, belongs),
+        "true_positive_rate": true,
+        "false_positive_rate": false,
+        "pictures": int((~belongs).sum()),
+        "groups": len(set(groups[~belongs])),
+        "interval": bootstrap(scores, belongs, threshold, groups, repeats=repeats, seed=seed),
+    }
+
+
+def bootstrap(
+    scores: Any,
+    belongs: Any,
+    threshold: float | None,
+    groups: Any,
+    *,
+    repeats: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, list[float]] | None:
+    """Percentile intervals of the measures over groups drawn with replacement (Efron 1979; the cluster bootstrap).
+
+    What belongs and what is anomalous are drawn apart, whole groups at a time: frames of one video are not independent
+    evidence. Without a `threshold`, AUROC and average precision only. None when a side has fewer than two groups.
+    """
+    scores, belongs = _checked(scores, belongs)
+    groups = np.asarray(groups).astype(str)
+    rng = np.random.default_rng(seed)
+    sides = []
+    for side in (belongs, ~belongs):
+        units, member = np.unique(groups[side], return_inverse=True)
+        if len(units) < 2:
+            return None
+        sides.append((side, len(units), member))
+    ordered = np.argsort(-scores, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(scores[ordered]) != 0, True))
+    accepted = None if threshold is None else scores[ordered] <= threshold
+    names = ("auroc", "average_precision", "true_positive_rate", "false_positive_rate")[: 2 if accepted is None else 4]
+    drawn = np.empty((repeats, len(names)))
+    weights = np.empty(len(scores))
+    for repeat in range(repeats):
+        for side, count, member in sides:
+            weights[side] = np.bincount(rng.integers(count, size=count), minlength=count)[member]
+        drawn[repeat] = _weighted(weights[ordered], belongs[ordered], accepted, last)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return {name: [float(low[place]), float(high[place])] for place, name in enumerate(names)}
+
+
+def _weighted(weights: np.ndarray, belongs: np.ndarray, accepted: np.ndarray | None, last: np.ndarray) -> list[float]:
+    """AUROC, average precision and, of what is `accepted`, both rates of weighted pictures from the highest score down.
+
+    `last` (ties,) is the place where each run of equal scores ends.
+    """
+    own, anomalous = weights * belongs, weights * ~belongs
+    alarms, found = np.cumsum(own)[last], np.cumsum(anomalous)[last]
+    new_alarms, new_found = np.diff(alarms, prepend=0), np.diff(found, prepend=0)
+    area = np.sum(new_alarms * (2 * found - new_found)) / (2 * alarms[-1] * found[-1])
+    called = alarms + found
+    precision = np.sum(new_found[called > 0] * found[called > 0] / called[called > 0]) / found[-1]
+    if accepted is None:
+        return [float(area), float(precision)]
+    return [
+        float(area),
+        float(precision),
+        float(own[accepted].sum() / alarms[-1]),
+        float(anomalous[accepted].sum() / found[-1]),
+    ]
+
+
+def _checked(scores: Any, belongs: Any) -> tuple[np.ndarray, np.ndarray]:
+    scores, belongs = np.asarray(scores, dtype=np.float64), np.asarray(belongs)
+    if scores.ndim != 1 or scores.shape != belongs.shape:
+        raise DataError(
+            f"Scores of shape {scores.shape} and 'belongs' of shape {belongs.shape} must be lists of one length."
+        )
+    belongs = belongs.astype(bool)
+    if not np.isfinite(scores).all():
+        raise DataError(
+            f"{int((~np.isfinite(scores)).sum())} of {len(scores)} scores are not finite.",
+            "Leave out pictures that could not be scored.",
+        )
+    if belongs.all() or not belongs.any():
+        missing = "anomalous" if belongs.any() else "belonging"
+        raise DataError(
+            f"There is no {missing} picture to measure with.",
+            "Give pictures of both kinds (--normal, --anomalous NAME=DIR).",
+        )
+    return scores, belongs

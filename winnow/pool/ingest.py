@@ -1,0 +1,408 @@
+"""Pictures and videos into a pool, in parts that survive any interruption.
+
+The sources are cut into parts: up to 1024 pictures, or one video. A part is its pixels and, written last, its record
+`parts/00000.json`; an ingest that was killed finds the finished parts and cuts the rest exactly as it would have been
+cut, so that the pool is the same to the byte. `pool.json` is written when every part is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import count, groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.data.sources import Expansion, Refusal, Source, expand
+from winnow.errors import Damaged, InputError, OptionError, RunError
+from winnow.files import read_json, replacing, sha256, write_json, write_text
+from winnow.objects.crops import Finder
+from winnow.options import IngestOptions
+from winnow.pool.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop, whole_size
+from winnow.pool.pool import FORMAT, ITEMS, PICTURES, fingerprint
+from winnow.progress import progress
+from winnow.scale.local import cores, run_local
+
+PART_PICTURES = 1024
+PART_CUT = (
+    64  # pictures of a part when each is cut into patches, of which there can be hundreds, or looked at for persons
+)
+OWED = "again.json"
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """What the pool holds after an ingest: pictures, videos, frames of them, patches that pictures and frames were cut
+    into, crops of the persons on them, how many of them show none, files refused, rows that are copies."""
+
+    pictures: int
+    videos: int
+    frames: int
+    patches: int
+    crops: int
+    empty: int
+    refused: int
+    copies: int
+    skipped: int
+    seconds: float
+    groups: int
+
+
+def ingest(
+    inputs: Sequence[str | Path], folder: Path, options: IngestOptions, *, keep_others: bool = True
+) -> IngestResult:
+    """Puts the pictures and the frames of the videos of `inputs` into the pool in `folder`, and says what it holds then.
+
+    Goes on where a killed ingest stopped, adds what is new and redoes what changed; what is not among `inputs` stays
+    when `keep_others`. Files that cannot be read are listed in quarantine.csv. Raises `InputError` at the first of
+    them with `on_error="stop"`, when more than `max_refused` of the files are refused, or when no picture is left;
+    `OptionError` or `ModelError` when persons are wanted and there is no detector that can find them;
+    `RunError` when the pool was made with other options, is being written by another ingest, or cannot be written.
+    """
+    started = time.monotonic()
+    folder = Path(folder)
+    find = _finder(options)
+    expansion = expand(inputs)
+    if options.on_error == "stop" and expansion.refused:
+        stop(expansion.refused[0])
+    sources = expansion.sources
+    key = _key(options, find)
+    with _writing(folder), _alone(folder):
+        kept, again = _finished(folder, sources, key, keep_others)
+        sources = again + sources
+        most = PART_PICTURES if whole_size(options) else PART_CUT
+        plan = _plan(sources, {uri for uris in kept.values() for uri in uris}, most)
+        free = (number for number in count() if number not in kept)
+        parts = [Part(number, key, todo) for todo, number in zip(plan, free, strict=False)]
+        _decode_all(folder, parts, options, find)
+        firsts = {number: uris[0] for number, uris in kept.items()} | {
+            part.number: part.sources[0].uri for part in parts
+        }
+        totals = _assemble(
+            folder, _in_order(firsts, sources), expansion, {source.uri for source in sources}, options, key
+        )
+    return IngestResult(**totals, skipped=expansion.skipped, seconds=time.monotonic() - started)
+
+
+# ---- what is there and what is to do
+
+
+def _finder(options: IngestOptions) -> Finder | None:
+    if options.people and options.patches:
+        raise OptionError("--people and --patches do not go together.", "Leave one of them out.")
+    return Finder(options) if options.people else None
+
+
+def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:
+    """The options that change pixels or rows; a pool holds pictures of one kind."""
+    key = {
+        "size": list(options.size),
+        "grey": options.grey,
+        "every": options.every,
+        "keyframes": options.keyframes,
+        "white": options.white,
+        "patches": options.patches,
+    }
+    if find:
+        key |= {
+            "people": True,
+            "detector": find.identity,
+            "objects": options.objects,
+            "confidence": options.box_confidence,
+            "margin": options.margin,
+        }
+    return (
+        {**key, "stride": options.stride, "blank": options.blank, "border": options.border} if options.patches else key
+    )
+
+
+def _finished(
+    folder: Path, sources: list[Source], key: dict[str, Any], keep_others: bool
+) -> tuple[dict[int, list[str]], list[Source]]:
+    """The addresses in every finished part that stays, by its number, and the sources to be done again unasked.
+
+    A part is dropped when its pixels are not there, a source of it changed, or one is not wanted any more; its other
+    sources are then done again. Whatever no record names is left over from a killed run and is removed.
+    """
+    asked = {source.uri: source for source in sources}
+    kept: dict[int, list[str]] = {}
+    drop: list[Path] = []
+    again = {source.uri: source for source in _owed(folder) if keep_others}
+    named: set[str] = set()
+    for path in sorted((folder / "parts").glob("*.json")):
+        part = _load(path)
+        if part is None:
+            drop.append(path)
+            continue
+        _check_key(folder, part.key, key)
+        (folder / "pool.json").unlink(missing_ok=True)  # from here on the pool is not whole until it is assembled
+        others = [source for source in part.sources if source.uri not in asked]
+        changed = any(asked.get(source.uri, source).mark != source.mark for source in part.sources)
+        if changed or (others and not keep_others) or not _pixels_there(folder, part):
+            drop.append(path)
+            again |= {source.uri: source for source in others if keep_others}
+            continue
+        now = [asked.get(source.uri, source) for source in part.sources]
+        if now != part.sources:  # another label or group for the same pixels
+            part.sources = now
+            part.save(folder)
+        kept[part.number] = [source.uri for source in now]
+        named.update(shard["file"] for shard in part.shards)
+    covered = {uri for uris in kept.values() for uri in uris}
+    owed = [source for source in again.values() if source.uri not in asked and source.uri not in covered]
+    if owed:
+        write_json(folder / OWED, [asdict(source) for source in owed])
+    for path in [*drop, *folder.glob("pixels-*.npy"), *folder.glob(".*.tmp"), *(folder / "parts").glob(".*.tmp")]:
+        if path.name not in named:
+            path.unlink()
+    return kept, owed
+
+
+def _owed(folder: Path) -> list[Source]:
+    """The sources of dropped parts that a killed run had still to do again."""
+    return [Source(**source) for source in read_json(folder / OWED)] if (folder / OWED).exists() else []
+
+
+def _load(path: Path) -> Part | None:
+    """A part's record; nothing when it is damaged, so that the part is made again."""
+    try:
+        return Part.load(path)
+    except (Damaged, KeyError, TypeError, IndexError):
+        return None
+
+
+def _pixels_there(folder: Path, part: Part) -> bool:
+    return all(
+        (folder / shard["file"]).exists() and (folder / shard["file"]).stat().st_size == shard["bytes"]
+        for shard in part.shards
+    )
+
+
+def _check_key(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name in wanted | held:
+        if held.get(name) != wanted.get(name):
+            raise RunError(
+                f"{folder} was ingested with {_flag(name, held.get(name))}, not with {_flag(name, wanted.get(name))}.",
+                "Give the same options again, choose another run folder, or delete that pool folder.",
+            )
+
+
+def _flag(name: str, value: Any) -> str:
+    if name == "size":
+        return f"--size {value[0]} {value[1]}"
+    if isinstance(value, bool) or name == "people":
+        return f"--{'' if value else 'no-'}{name}"
+    return f"--{name} {'(default)' if value is None else value}"
+
+
+def _plan(sources: list[Source], covered: set[str], most: int) -> list[list[Source]]:
+    """The parts still to be made; a video ends a part of pictures even when it is done, so a resume cuts alike."""
+    plan: list[list[Source]] = []
+    pictures: list[Source] = []
+    for source in sources:
+        if source.kind == "video":
+            plan += [pictures] if pictures else []
+            pictures = []
+            plan += [[source]] if source.uri not in covered else []
+        elif source.uri not in covered:
+            pictures.append(source)
+            if len(pictures) == most:
+                plan.append(pictures)
+                pictures = []
+    return plan + ([pictures] if pictures else [])
+
+
+# ---- decoding
+
+
+def _decode_all(folder: Path, parts: list[Part], options: IngestOptions, find: Finder | None) -> None:
+    """Makes the parts: the pictures of a part side by side, and videos side by side.
+
+    Finding persons takes longer than decoding, so threads that have no video of their own help to look at frames.
+    """
+    workers = cores(options.workers)
+    videos = any(part.sources[0].kind == "video" for part in parts)
+    total = None if videos else sum(len(part.sources) for part in parts)
+    stopped = threading.Event()
+    with progress("ingest", total, "frames" if videos else "pictures") as advance:
+        for kind, run in groupby(parts, key=lambda part: part.sources[0].kind):
+            alike = list(run)
+            make = partial(
+                make_video,
+                folder=folder,
+                options=options,
+                find=find,
+                threads=max(1, workers // len(alike)) if find else 1,
+                advance=advance,
+                stopped=stopped,
+            )
+            made = (
+                run_local(make, alike, workers, stopped)
+                if kind == "video"
+                else (make_pictures(part, folder, options, find, workers, advance) for part in alike)
+            )
+            with contextlib.closing(made):
+                for part in made:
+                    part.save(folder)
+                    if part.refused and options.on_error == "stop":
+                        stop(part.refused[0])
+
+
+# ---- the whole
+
+
+def _in_order(firsts: dict[int, str], sources: list[Source]) -> list[int]:
+    """The numbers of the parts in the order of the sources; those that were not asked for this time come first."""
+    place = {source.uri: place for place, source in enumerate(sources)}
+    return sorted(firsts, key=lambda number: (place.get(firsts[number], -1), number))
+
+
+def _assemble(
+    folder: Path, numbers: list[int], expansion: Expansion, asked: set[str], options: IngestOptions, key: dict[str, Any]
+) -> dict[str, int]:
+    """Writes items.parquet, quarantine.csv and, last, pool.json; one part in memory at a time."""
+    refused = list(expansion.refused)
+    lost = {refusal.source for refusal in refused}
+    shards: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    groups: set[str] = set()
+    totals = {"pictures": 0, "videos": 0, "frames": 0, "patches": 0, "crops": 0, "empty": 0, "copies": 0}
+    cut: list[dict[str, Any]] = []
+    with replacing(folder / "items.parquet") as temporary, pq.ParquetWriter(temporary, ITEMS) as writer:
+        for number in numbers:
+            part = Part.load(record(folder, number))
+            refused += part.refused
+            partly = {part.sources[place].uri for _, place, *_ in part.rows}
+            lost |= {refusal.source for refusal in part.refused if refusal.source in asked - partly}
+            shards += part.shards
+            cut += part.cut
+            if part.rows:
+                table = _table(part, seen, options)
+                writer.write_table(table)
+                groups.update(table.column("group").to_pylist())
+                totals["copies"] += table.column("status").to_pylist().count("copy")
+            if part.rows or part.empty:
+                _count(totals, part, options)
+    _write_quarantine(folder / "quarantine.csv", refused)
+    _check_refused(folder, refused, len(lost), len(asked | lost), options)
+    if totals["empty"] and not seen:
+        raise InputError(
+            f"No box of {options.objects} was found in {totals['empty']} pictures or frames.",
+            "Try a lower --box-confidence, other --objects or a larger detector.",
+        )
+    if not seen:
+        raise InputError("No picture was found in the inputs.", "Give pictures, videos, or folders or lists of them.")
+    if not whole_size(options):
+        with replacing(folder / "pictures.parquet") as temporary:
+            pq.write_table(pa.Table.from_pylist(cut, schema=PICTURES), temporary)
+    write_json(
+        folder / "pool.json",
+        {
+            "format": FORMAT,
+            "size": options.size,
+            "channels": shape(options)[2],
+            "options": key,
+            **totals,
+            "fingerprint": fingerprint(options.size, shape(options)[2], _ids(folder), shards),
+            "items_sha256": sha256(folder / "items.parquet"),
+            "shards": shards,
+        },
+    )
+    (folder / OWED).unlink(missing_ok=True)
+    return {**totals, "refused": len(refused), "groups": len(groups)}
+
+
+def _ids(folder: Path) -> Iterator[str]:
+    with pq.ParquetFile(folder / "items.parquet") as file:
+        for batch in file.iter_batches(columns=["id"]):
+            yield from batch.column(0).to_pylist()
+
+
+def _table(part: Part, seen: set[str], options: IngestOptions) -> pa.Table:
+    """The part's rows; of pictures that are the same to the byte the first is "ok" and the others are "copy"."""
+    status = []
+    for name, *_ in part.rows:
+        status.append("copy" if name in seen else "ok")
+        seen.add(name)
+    names, places, times, boxes = zip(*part.rows, strict=True)
+    of = [part.sources[place] for place in places]
+    confidence = pa.array(part.confidence, pa.float64()) if part.confidence else pa.nulls(len(of), pa.float64())
+    groups = [group_of(source, options) for source in of]
+    return pa.table(
+        [
+            names,
+            [source.uri for source in of],
+            groups,
+            pa.array(times, pa.float64()),
+            pa.array(boxes, pa.string()),
+            [source.label for source in of],
+            [source.split for source in of],
+            status,
+            confidence,
+        ],
+        schema=ITEMS,
+    )
+
+
+def _count(totals: dict[str, int], part: Part, options: IngestOptions) -> None:
+    moving = part.sources[0].kind == "video"
+    totals["videos"] += int(moving)
+    totals["frames" if moving else "pictures"] += (len(part.cut) or len(part.rows)) + part.empty
+    totals["patches"] += len(part.rows) if options.patches else 0
+    totals["crops"] += len(part.rows) if options.people else 0
+    totals["empty"] += part.empty
+
+
+def _write_quarantine(path: Path, refused: list[Refusal]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("source", "reason"))
+    writer.writerows((refusal.source, refusal.reason) for refusal in refused)
+    write_text(path, text.getvalue())
+
+
+def _check_refused(folder: Path, refused: list[Refusal], lost: int, files: int, options: IngestOptions) -> None:
+    if lost > options.max_refused * files:
+        first = "; ".join(map(said, refused[:3]))
+        raise InputError(
+            f"{lost} of {files} files could not be read, more than --max-refused {options.max_refused:g} "
+            f"allows: {first}.",
+            f"All are listed in {folder / 'quarantine.csv'}: repair or remove them, or allow more.",
+        )
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        (folder / "parts").mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{folder} cannot be written ({(error.strerror or str(error)).lower()}).",
+            "Free disk space, correct the permissions or choose another run folder, and run it again: "
+            "it goes on where it stopped.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the pool's lock, which the system lets go of when the process ends, however it ends."""
+    import fcntl
+
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunError(
+                f"Another ingest is writing {folder}.", "Wait until it has ended, or choose another run folder."
+            ) from None
+        yield

@@ -1,0 +1,246 @@
+"""One part of an ingest: its pictures or its video decoded, cut where that is wanted, and written with a record."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.data import images, storage, video
+from winnow.data.sources import Refusal, Source
+from winnow.errors import InputError, RunError, Unreadable
+from winnow.files import read_json, write_json
+from winnow.objects.crops import Finder, crops
+from winnow.options import IngestOptions
+from winnow.pool.patches import boxes_of, write_box
+from winnow.pool.pool import write_shards
+from winnow.scale.local import run_local
+
+LARGEST_FILE = 1 << 30  # bytes of a picture's file
+
+
+class _Blank(Unreadable):
+    """A picture or frame without a patch that is not blank."""
+
+
+@dataclass
+class Part:
+    """A part's record: its sources, a row (id, place of its source, time, box) a picture, patch or crop, what it was cut
+    from, its refusals and its pixels; where persons were looked for, the confidence of each row and how many pictures or
+    frames show none."""
+
+    number: int
+    key: dict[str, Any]
+    sources: list[Source]
+    rows: list[tuple[str, int, float | None, str | None]] = field(default_factory=list)
+    cut: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    shards: list[dict[str, Any]] = field(default_factory=list)
+    confidence: list[float] = field(default_factory=list)
+    empty: int = 0
+
+    def save(self, folder: Path) -> None:
+        write_json(record(folder, self.number), asdict(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Part:
+        saved = read_json(path)
+        return cls(
+            saved["number"],
+            saved["key"],
+            [Source(**source) for source in saved["sources"]],
+            [(row[0], row[1], row[2], row[3]) for row in saved["rows"]],
+            saved["cut"],
+            [Refusal(**refusal) for refusal in saved["refused"]],
+            saved["shards"],
+            saved.get("confidence", []),
+            saved.get("empty", 0),
+        )
+
+
+def make_pictures(
+    part: Part, folder: Path, options: IngestOptions, find: Finder | None, workers: int, advance: Callable[..., None]
+) -> Part:
+    """A part of pictures, its pixels written."""
+    with contextlib.closing(_pictures(part, options, find, workers, advance)) as pixels:
+        part.shards = write_shards(folder, part.number, pixels, shape(options))
+    return part
+
+
+def _pictures(
+    part: Part, options: IngestOptions, find: Finder | None, workers: int, advance: Callable[..., None]
+) -> Generator[np.ndarray, None, None]:
+    """The part's pixels in order; its rows and refusals are filled in on the way."""
+    decode = partial(_picture, options=options, find=find)
+    with contextlib.closing(run_local(decode, part.sources, workers)) as decoded:
+        for place, found in enumerate(decoded):
+            advance()
+            if isinstance(found, _Decoded):
+                yield from _rows_of(part, place, None, found)
+                continue
+            part.refused.append(Refusal(part.sources[place].uri, found))
+            if options.on_error == "stop":
+                stop(part.refused[0])
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """A picture's id and its pixels: the whole of it or, where it was cut, a piece a box and what is known of the whole."""
+
+    name: str
+    pieces: Sequence[np.ndarray]
+    boxes: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def _picture(source: Source, options: IngestOptions, find: Finder | None) -> _Decoded | str:
+    """A decoded picture, or the reason there is none."""
+    try:
+        data = storage.read(source.uri, LARGEST_FILE)
+        image = images.decode(
+            data,
+            whole_size(options),
+            grey=options.grey and not find,
+            white=options.white,
+            pixel_limit=options.pixel_limit,
+        )
+        return _cut(hashlib.sha256(data).hexdigest()[:16], image, options, find)
+    except Unreadable as error:
+        return error.message
+
+
+def whole_size(options: IngestOptions) -> tuple[int, int] | None:
+    """The size pictures are decoded at: their own where they are to be cut."""
+    return None if options.patches or options.people else options.size
+
+
+def _cut(name: str, image: np.ndarray, options: IngestOptions, find: Finder | None) -> _Decoded:
+    """The picture with its patches or crops, where these are wanted; `Unreadable` when it has no patch."""
+    if find:
+        boxes, confidence = find(image)
+        return _Decoded(name, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes), 0))
+    if not options.patches:
+        return _Decoded(name, [image])
+    boxes, blank = boxes_of(image, options.size, options.stride, options.blank, options.border)
+    if not len(boxes):
+        if blank:
+            raise _Blank(f"all its {blank} patches are blank (--blank 0 keeps them)")
+        height, width = image.shape[:2]
+        raise Unreadable(
+            f"it is {width}x{height} pixels, smaller than a patch of {options.size[1]}x{options.size[0]} (--size)"
+        )
+    pieces = [image[y : y + high, x : x + wide] for x, y, wide, high in boxes]
+    return _Decoded(name, pieces, boxes, None, _about(image, len(boxes), blank))
+
+
+def _about(image: np.ndarray, pieces: int, blank: int) -> dict[str, Any]:
+    height, width, channels = image.shape
+    coloured = any((image[..., 0] != image[..., channel]).any() for channel in range(1, channels))
+    return {"width": width, "height": height, "patches": pieces, "blank": blank, "colour": coloured}
+
+
+def _rows_of(part: Part, place: int, time: float | None, found: _Decoded) -> Iterator[np.ndarray]:
+    """Notes a picture's row, or those of its pieces, and yields their pixels."""
+    if found.boxes is None:
+        part.rows.append((found.name, place, time, None))
+        yield from found.pieces
+        return
+    if not len(found.boxes):
+        part.empty += 1
+        return
+    part.cut.append({"id": found.name, "source": part.sources[place].uri, "time": time, **found.about})
+    part.confidence += [] if found.confidence is None else found.confidence.tolist()
+    for box, piece in zip(found.boxes, found.pieces, strict=True):
+        part.rows.append((f"{found.name}#{write_box(box)}", place, time, write_box(box)))
+        yield piece
+
+
+def make_video(
+    part: Part,
+    *,
+    folder: Path,
+    options: IngestOptions,
+    find: Finder | None,
+    threads: int,
+    advance: Callable[..., None],
+    stopped: threading.Event,
+) -> Part:
+    """A video's part, its frames cut by some threads; frames that are blank all over are left out, and the refusal of the
+    first is kept."""
+    uri = part.sources[0].uri
+    blank: list[str] = []
+
+    def frames() -> Iterator[video.Frame]:
+        try:
+            for frame in video.frames(
+                uri,
+                whole_size(options),
+                every=options.every,
+                keyframes=options.keyframes,
+                grey=options.grey and not find,
+                pixel_limit=options.pixel_limit,
+            ):
+                if stopped.is_set():
+                    raise RunError("The ingest was stopped.")
+                advance()
+                yield frame
+        except Unreadable as error:  # caught here, or frames under way in other threads would be lost
+            part.refused.append(Refusal(uri, error.message))
+
+    def cut(frame: video.Frame) -> tuple[float, _Decoded | str]:
+        try:
+            return frame.time, _cut(f"{uri}@{frame.time:.3f}", frame.image, options, find)
+        except _Blank as error:
+            return frame.time, error.message
+
+    def pixels() -> Generator[np.ndarray, None, None]:
+        try:
+            with contextlib.closing(run_local(cut, frames(), threads)) as decoded:
+                for time, found in decoded:
+                    if isinstance(found, str):
+                        blank.append(f"at {time:.3f} s {found}")
+                    else:
+                        yield from _rows_of(part, 0, time, found)
+        except Unreadable as error:
+            part.refused.append(Refusal(uri, error.message))
+
+    with contextlib.closing(pixels()) as made:
+        part.shards = write_shards(folder, part.number, made, shape(options))
+    if blank:
+        more = f"; so {len(blank)} frames are left out" if len(blank) > 1 else ""
+        part.refused.append(Refusal(uri, blank[0] + more))
+    return part
+
+
+def shape(options: IngestOptions) -> tuple[int, int, int]:
+    """Height, width and channels of what is kept."""
+    return (*options.size, 1 if options.grey else 3)
+
+
+def stop(refusal: Refusal) -> None:
+    """`InputError` for a refusal, where the user wants to stop at the first."""
+    raise InputError(said(refusal) + ".", "Repair or remove it, or go on without it with --on-error skip.")
+
+
+def said(refusal: Refusal) -> str:
+    """A refusal in one sentence, which names its file."""
+    reason = refusal.reason.rstrip(".")
+    return reason if refusal.source in reason else f"{refusal.source}: {reason}"
+
+
+def record(folder: Path, number: int) -> Path:
+    """Where a part's record is."""
+    return folder / "parts" / f"{number:05d}.json"
+
+
+def group_of(source: Source, options: IngestOptions) -> str:
+    """What stays together: patches of one picture, unless a list gave the picture a group of its own."""
+    return source.uri if options.patches and source.group == storage.parent(source.uri) else source.group

@@ -1,0 +1,126 @@
+"""Pictures of any size cut into patches, and what is known of patches put back in its place on the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+BLANK_SHARE = 1 / 32
+"""A patch is blank when more than this share of its columns, or of its rows, is: two of 64."""
+DAMAGED_PIXELS = 15
+"""Fewest pixels of a mask inside a patch that make it a damaged one."""
+
+
+def grid(size: Sequence[int], patch: Sequence[int], stride: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Upper and left edges, (rows,) and (columns,), of the patches (h, w) that cover a picture of `size` (h, w).
+
+    They lie `stride` pixels apart (0: side by side), the last ones flush with the border, so that no pixel is left out.
+    Both are empty when the picture is smaller than a patch.
+    """
+    edges = []
+    for whole, part in zip(size, patch, strict=True):
+        if whole < part:
+            return np.empty(0, int), np.empty(0, int)
+        places = np.arange(0, whole - part + 1, stride or part)
+        edges.append(places if places[-1] == whole - part else np.append(places, whole - part))
+    return edges[0], edges[1]
+
+
+def boxes_of(
+    picture: np.ndarray, patch: Sequence[int], stride: int = 0, blank: float = 3.0, border: int = 0
+) -> tuple[np.ndarray, int]:
+    """The patches of a picture (h, w, c) uint8 as boxes (n, 4) of x, y, width, height, and how many were dropped as blank.
+
+    A column or row of a patch is blank when its standard deviation is below `blank` grey levels (0: nothing is). A patch
+    with more than 1/32 of its columns or rows blank is background and dropped, unless it lies between two that are not,
+    left and right or above and below: that is a hole in the material, and a hole is a defect. Patches within `border`
+    pixels of a dropped one go too: the selvage of a cloth is no defect, yet looks like nothing else.
+    """
+    height, width = patch
+    tops, lefts = grid(picture.shape[:2], patch, stride)
+    full = np.ones((len(tops), len(lefts)), bool) if blank <= 0 else ~_blank(picture, patch, tops, lefts, blank)
+    keep = full | _enclosed(full)
+    if border:
+        keep &= ~_near(~keep, tops, lefts, patch, border)
+    y, x = np.nonzero(keep)
+    boxes = np.column_stack([lefts[x], tops[y], np.full(len(x), width), np.full(len(x), height)])
+    return boxes.astype(int).reshape(-1, 4), int((~keep).sum())
+
+
+def _near(dropped: np.ndarray, tops: np.ndarray, lefts: np.ndarray, patch: Sequence[int], border: int) -> np.ndarray:
+    """Which patches of a grid begin less than `border` pixels from the end of a dropped one."""
+    found = np.zeros_like(dropped)
+    for i, j in np.argwhere(dropped):
+        rows = np.abs(tops - tops[i]) < patch[0] + border
+        columns = np.abs(lefts - lefts[j]) < patch[1] + border
+        found |= np.outer(rows, columns)
+    return found
+
+
+def _blank(picture: np.ndarray, patch: Sequence[int], tops: np.ndarray, lefts: np.ndarray, level: float) -> np.ndarray:
+    """Which patches of a grid (rows, columns) are blank."""
+    height, width = patch
+    if not len(tops):
+        return np.zeros((0, 0), bool)
+    grey = picture.mean(axis=2, dtype=np.float32)
+    columns = np.stack([grey[top : top + height].std(axis=0) < level for top in tops])
+    lines = np.stack([grey[:, left : left + width].std(axis=1) < level for left in lefts])
+    return (_within(columns, lefts, width) > BLANK_SHARE * width) | (
+        _within(lines, tops, height) > BLANK_SHARE * height
+    ).T
+
+
+def _within(flags: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """How many of the flags (k, n) are set from each start on, over `length`: (k, starts)."""
+    total = np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0)))
+    return total[:, starts + length] - total[:, starts]
+
+
+def _enclosed(full: np.ndarray) -> np.ndarray:
+    """Places with full ones on both sides in their row, or in their column."""
+    found = np.zeros_like(full)
+    for axis in (0, 1):
+        before = np.logical_or.accumulate(full, axis=axis)
+        after = np.flip(np.logical_or.accumulate(np.flip(full, axis), axis=axis), axis)
+        found |= before & after
+    return found
+
+
+def cut(picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The patches (n, h, w, ...) that `boxes` (n, 4) of one size cut from a picture (h, w, ...)."""
+    return np.stack([picture[y : y + height, x : x + width] for x, y, width, height in boxes])
+
+
+def damaged_pixels(mask: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """How many pixels of a mask (h, w) bool lie inside each box (n,); from `DAMAGED_PIXELS` on a patch is damaged."""
+    return np.array([mask[y : y + height, x : x + width].sum() for x, y, width, height in boxes], int)
+
+
+def blend(maps: np.ndarray, boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """A map (h, w) of the whole picture from maps (n, h, w) of its patches; 0 where there is no patch.
+
+    Where patches overlap, each counts by a tent that is highest at its middle, so that no edge of a patch shows.
+    """
+    total, weight = np.zeros(tuple(size)), np.zeros(tuple(size))
+    height, width = maps.shape[1:]
+    tent = np.outer(*(1 - np.abs(np.linspace(-1, 1, length + 2)[1:-1]) for length in (height, width)))
+    for values, (x, y, _, _) in zip(maps, boxes, strict=True):
+        total[y : y + height, x : x + width] += tent * values
+        weight[y : y + height, x : x + width] += tent
+    return np.divide(total, weight, out=total, where=weight > 0)
+
+
+def write_box(box: Sequence[int]) -> str:
+    """A box as ids have it: 'x,y,width,height'."""
+    return ",".join(map(str, box))
+
+
+def read_boxes(texts: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Boxes (n, 4) from 'x,y,width,height' each."""
+    return np.array([[int(part) for part in text.split(",")] for text in texts], int).reshape(-1, 4)
+
+
+def picture_of(ids: Sequence[str] | np.ndarray) -> np.ndarray:
+    """The id of the picture (n,) that each patch was cut from; a picture that was not cut is its own."""
+    return np.array([str(name).partition("#")[0] for name in ids], dtype=object)

@@ -1,0 +1,191 @@
+"""The pool: every picture once, at the model's size, as memory-mapped pixels beside a table of what is known of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.errors import Damaged, RunError
+from winnow.files import read_json, replacing, sha256, verify
+
+FORMAT = 1
+ITEMS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("group", pa.string()),
+        ("time", pa.float64()),
+        ("box", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("status", pa.string()),
+        ("confidence", pa.float64()),
+    ]
+)
+PICTURES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("time", pa.float64()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("patches", pa.int64()),
+        ("blank", pa.int64()),
+        ("colour", pa.bool_()),
+    ]
+)
+"""What is known of the pictures that patches, or crops of persons, were cut from (pictures.parquet)."""
+SHARD_ROWS = 8192
+HEADER = 128  # bytes of a .npy header, the same for every number of rows, so that it can be written last
+OPEN_SHARDS = 256  # memory maps held open at once: each keeps a file handle, and 1024 is a common limit
+
+
+class Pool:
+    """A whole pool: `items` a table of n rows, `pixels(rows)` their pixels. Nothing is read into memory but the table."""
+
+    def __init__(self, folder: Path, about: dict[str, Any], items: pa.Table) -> None:
+        self.folder = folder
+        self.items = items
+        self.size: tuple[int, int] = (about["size"][0], about["size"][1])
+        self.channels: int = about["channels"]
+        self.fingerprint: str = about["fingerprint"]
+        self._shards: list[dict[str, Any]] = about["shards"]
+        self._starts = np.cumsum([0] + [shard["rows"] for shard in self._shards])
+        self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
+
+    @classmethod
+    def open(cls, folder: Path) -> Pool:
+        """Opens a pool that ingest finished; `RunError` when it is not whole, `Damaged` when a file has changed.
+
+        The table is checked by its SHA-256, the pixels by their number of bytes; `verify` checks them whole.
+        """
+        folder = Path(folder)
+        if not (folder / "pool.json").exists():
+            begun = (folder / "parts").exists()
+            raise RunError(
+                f"{folder} {'holds an ingest that was not finished' if begun else 'holds no pictures'}.",
+                "Run ingest again: it goes on where it stopped." if begun else "Run ingest first.",
+            )
+        about = read_json(folder / "pool.json")
+        if about.get("format") != FORMAT:
+            raise RunError(
+                f"{folder} was written in format {about.get('format')}, this version reads {FORMAT}.",
+                "Ingest the pictures again into a new folder.",
+            )
+        verify(folder / "items.parquet", about["items_sha256"])
+        for shard in about["shards"]:
+            path = folder / shard["file"]
+            if not path.exists() or path.stat().st_size != shard["bytes"]:
+                raise Damaged(
+                    f"{path} is missing or not of the size it was written with.",
+                    "Run ingest again on the same inputs: it makes the missing pictures anew.",
+                )
+        items = pq.read_table(folder / "items.parquet")
+        if "confidence" not in items.column_names:  # written before persons were looked for
+            items = items.append_column("confidence", pa.nulls(items.num_rows, pa.float64()))
+        return cls(folder, about, items)
+
+    def __len__(self) -> int:
+        return self.items.num_rows
+
+    @property
+    def usable(self) -> np.ndarray:
+        """bool (n,): pictures to be used; exact copies of an earlier picture are not."""
+        return self.column("status") == "ok"
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of the table: strings as objects (None where null), numbers as float64 (NaN where null)."""
+        column = self.items.column(name)
+        if pa.types.is_floating(column.type):
+            return column.to_numpy(zero_copy_only=False)
+        return np.array(column.to_pylist(), dtype=object)
+
+    def rows_of(self, ids: Iterable[Any]) -> np.ndarray:
+        """The row of each id (m,); copies have their first one's. `KeyError` for an id that the pool does not have."""
+        known = self.column("id")
+        first = {known[row]: row for row in range(len(self) - 1, -1, -1)}
+        return np.array([first[str(name)] for name in ids], int)
+
+    @property
+    def pictures(self) -> pa.Table:
+        """A row for each picture whose patches or crops are in the pool, see `PICTURES`; none when pictures were not cut."""
+        path = self.folder / "pictures.parquet"
+        return pq.read_table(path) if path.exists() else PICTURES.empty_table()
+
+    def pixels(self, rows: Any) -> np.ndarray:
+        """uint8 (n, h, w, c) of the given row numbers (or slice, or mask), in their order."""
+        rows = np.arange(len(self))[rows]
+        pixels = np.empty((len(rows), *self.size, self.channels), np.uint8)
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        for shard in np.unique(shards):
+            here = np.flatnonzero(shards == shard)
+            pixels[here] = self._map(int(shard))[rows[here] - self._starts[shard]]
+        return pixels
+
+    def verify(self) -> None:
+        """Raises `Damaged` unless every file is, to the byte, what was written."""
+        for shard in self._shards:
+            verify(self.folder / shard["file"], shard["sha256"])
+
+    def _map(self, shard: int) -> np.ndarray:
+        if shard not in self._maps:
+            self._maps[shard] = np.load(self.folder / self._shards[shard]["file"], mmap_mode="r", allow_pickle=False)
+            if len(self._maps) > OPEN_SHARDS:
+                self._maps.popitem(last=False)
+        self._maps.move_to_end(shard)
+        return self._maps[shard]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": OrderedDict()}  # a worker maps the files itself
+
+
+def write_shards(
+    folder: Path, number: int, images: Iterable[np.ndarray], shape: tuple[int, ...]
+) -> list[dict[str, Any]]:
+    """Streams uint8 images of one shape into pixels-*.npy files of at most SHARD_ROWS rows; returns what they are."""
+    shards: list[dict[str, Any]] = []
+    images = iter(images)
+    for k in count():
+        first = next(images, None)
+        if first is None:
+            return shards
+        path = folder / (f"pixels-{number:05d}.npy" if k == 0 else f"pixels-{number:05d}-{k}.npy")
+        with replacing(path) as temporary:
+            rows = _write_npy(temporary, chain([first], islice(images, SHARD_ROWS - 1)), shape)
+            shards.append(
+                {"file": path.name, "rows": rows, "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
+            )
+    return shards
+
+
+def _write_npy(path: Path, images: Iterator[np.ndarray], shape: tuple[int, ...]) -> int:
+    rows = 0
+    with path.open("wb") as file:
+        file.seek(HEADER)
+        for image in images:
+            if image.shape != shape or image.dtype != np.uint8:
+                raise AssertionError(f"a decoder gave {image.dtype} {image.shape}, not uint8 {shape}")
+            file.write(image.tobytes())
+            rows += 1
+        about = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(rows, *shape)}, }}"
+        file.seek(0)
+        file.write(
+            b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + about.ljust(HEADER - 11).encode() + b"\n"
+        )
+    return rows
+
+
+def fingerprint(size: tuple[int, int], channels: int, ids: Any, shards: list[dict[str, Any]]) -> str:
+    """What embeddings of this pool depend on, as a hash: the pictures, their order and their pixels; not labels or groups."""
+    digest = hashlib.sha256(f"{size} {channels}\n".encode())
+    for part in chain(ids, (shard["sha256"] for shard in shards)):
+        digest.update(part.encode() + b"\n")
+    return digest.hexdigest()[:32]

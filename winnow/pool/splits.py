@@ -1,0 +1,151 @@
+"""Who trains, who chooses the checkpoint, who sets the threshold: by whole groups, because frames of one video are alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from winnow.errors import DataError, did_you_mean
+
+SPLITS = ("train", "validate", "calibrate", "test")
+FEWEST_GROUPS = 5  # with fewer, a share of 10 % or 25 % by whole groups is not possible
+BLOCKS = 12  # pieces in all that too few groups are cut into: long, so that few neighbours are parted
+OWN_BLOCKS = (
+    "There are too few groups (videos or folders) to keep whole ones apart, so blocks within them were used: "
+    "neighbouring pictures are alike, and the false-alarm rate on a new video will be higher than stated."
+)
+FROM_TRAIN = "No pictures were given for '{}', so they were taken from those given as 'train'."
+
+
+@dataclass(frozen=True)
+class Split:
+    """`split` (n,) of "train", "validate", "calibrate" or "test", and a plain sentence when it is less than it should be."""
+
+    split: np.ndarray
+    note: str = ""
+
+
+def assign(groups: Any, seed: int, validate_share: float, calibrate_share: float, given: Any = None) -> Split:
+    """Divides n pictures by whole groups: about `calibrate_share` and `validate_share` of them, the rest to train.
+
+    `groups` (n,) strings. What `given` (n,) names stays there ("" where nothing is given), "test" is left out of
+    everything, and a split it names is not added to; only when nothing else is left are rows given as "train" divided.
+    With fewer than 5 groups each is cut into blocks of neighbouring rows, and `.note` says so. The same for the same
+    seed, and by whole groups for any order of the rows. Raises `DataError` for fewer than three pictures and for a
+    name in `given` that is not a split.
+    """
+    groups = np.asarray(groups).astype(str)
+    split = _given(given, len(groups))
+    if (split != "test").sum() < 3:
+        raise DataError(
+            f"{(split != 'test').sum()} pictures are too few: one each is needed to train, to choose the "
+            "checkpoint and to set the threshold.",
+            "Add pictures; a few hundred are a good start.",
+        )
+    missing = [name for name in ("calibrate", "validate") if name not in split]
+    free = split == ""
+    notes = []
+    needed = len(missing) + ("train" not in split)
+    if missing and free.sum() < needed and "train" in split:
+        free |= split == "train"
+        notes.append(FROM_TRAIN.format("' and '".join(missing)))
+        needed = len(missing) + 1
+    if free.sum() < needed:
+        raise DataError(
+            f"{free.sum()} pictures without a given split are too few for {', '.join(missing)}.",
+            "Add pictures, or leave the split of some empty.",
+        )
+    split[free] = "train"
+    if missing:
+        units, blocks = _units(groups[free])
+        notes += [OWN_BLOCKS] if blocks else []
+        shares = {"calibrate": calibrate_share, "validate": validate_share}
+        wanted = {name: shares[name] * (split != "test").sum() for name in missing}
+        split[free] = _divide(units, wanted, np.random.default_rng(seed), needed - len(missing))
+    return Split(split.astype(str), " ".join(notes))
+
+
+def folds(groups: Any, k: int, seed: int = 0) -> np.ndarray:
+    """Fold numbers 0 to k - 1 (n,): whole groups together, or blocks of neighbours when there are fewer than k groups.
+
+    Each fold gets about n / k pictures as far as the groups allow. Raises `DataError` for fewer than k pictures.
+    """
+    groups = np.asarray(groups).astype(str)
+    if k < 2 or len(groups) < k:
+        raise DataError(
+            f"{len(groups)} pictures cannot be divided into {k} folds.",
+            "Ask for at least 2 folds and give at least as many pictures.",
+        )
+    _, units = np.unique(groups, return_inverse=True)
+    if units.max() + 1 < k:
+        units = _blocks(units, k * (units.max() + 1))
+    sizes = np.bincount(units)
+    rng = np.random.default_rng(seed)
+    fold, load = np.empty(len(sizes), int), np.zeros(k)
+    # The largest first, each to the emptiest fold; equals are drawn in the order of the seed.
+    for unit in np.lexsort((rng.permutation(len(sizes)), -sizes)):
+        fold[unit] = np.argmin(load)
+        load[fold[unit]] += sizes[unit]
+    return fold[units]
+
+
+def _given(given: Any, n: int) -> np.ndarray:
+    if given is None:
+        return np.full(n, "", dtype=object)
+    split = np.array(list(given), dtype=object)
+    if split.shape != (n,):
+        raise DataError(f"{len(split)} splits were given for {n} pictures.")
+    unknown = sorted(set(split) - {"", *SPLITS})
+    if unknown:
+        raise DataError(
+            f"The split {unknown[0]!r} given in the list is not known.", did_you_mean(unknown[0], list(SPLITS))
+        )
+    return split
+
+
+def _units(groups: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The number of each row's unit, which is never divided, and whether units are blocks of a group."""
+    _, units = np.unique(groups, return_inverse=True)
+    if units.max() + 1 >= FEWEST_GROUPS:
+        return units, False
+    return _blocks(units, BLOCKS), True
+
+
+def _blocks(units: np.ndarray, most: int) -> np.ndarray:
+    """Cuts each unit into contiguous blocks, about `most` blocks in all and never fewer where there are as many rows."""
+    blocks, first = np.empty(len(units), int), 0
+    for unit in range(units.max() + 1):
+        rows = np.flatnonzero(units == unit)
+        pieces = min(len(rows), int(np.ceil(most * len(rows) / len(units))))
+        blocks[rows] = first + np.arange(len(rows)) * pieces // len(rows)
+        first += pieces
+    return blocks
+
+
+def _divide(units: np.ndarray, wanted: dict[str, float], rng: np.random.Generator, to_train: int) -> np.ndarray:
+    """Fills each wanted split with whole units drawn at random that fit, then with one more if that comes closer.
+
+    Every split gets at least one unit and `to_train` are left over.
+    """
+    sizes = np.bincount(units)
+    names = np.full(len(sizes), "train", dtype=object)
+    later = len(wanted)
+    for name, target in wanted.items():
+        later -= 1
+        open_units = rng.permutation(np.flatnonzero(names == "train"))
+        room = len(open_units) - later - to_train
+        total = 0
+        for unit in open_units:
+            if room > 0 and total + sizes[unit] <= target:
+                names[unit] = name
+                total += sizes[unit]
+                room -= 1
+        left = open_units[names[open_units] == "train"]
+        if len(left) == 0:
+            continue
+        nearest = left[np.argmin(np.abs(total + sizes[left] - target))]
+        if total == 0 or (room > 0 and abs(total + sizes[nearest] - target) < abs(total - target)):
+            names[nearest] = name
+    return names[units]

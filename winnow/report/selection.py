@@ -1,0 +1,100 @@
+"""The choice drawn: crops at their own proportions, and a map of the embeddings with the chosen pictures marked."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from winnow.errors import DataError
+from winnow.report.style import COLOURS, DIM, INK, WIDTH, as_png, canvas, heading, legend
+
+OUTLIER_KIND = 0  # of pictures in the outliers
+PALE = 226  # grey beside a crop that is no square
+NEIGHBOURHOOD = 30.0  # t-SNE's perplexity: about so many pictures count as a picture's neighbours
+
+
+def in_proportion(pictures: np.ndarray, aspects: np.ndarray) -> np.ndarray:
+    """Pictures uint8 (n, h, w, c) that were squeezed into one size, at their own `aspects` (n,), width by height: (n, a, b, c).
+
+    All are as large as fits into cells of one size, no larger than a square of the longer side, and pale grey round about.
+    """
+    from PIL import Image
+
+    side = max(pictures.shape[1:3])
+    sizes = [(max(1, round(side * min(1.0, a))), max(1, round(side / max(1.0, a)))) for a in aspects]
+    widest, highest = np.max(sizes, axis=0)
+    cells = np.full((len(pictures), highest, widest, pictures.shape[3]), PALE, np.uint8)
+    for cell, picture, (wide, high) in zip(cells, pictures, sizes, strict=True):
+        image = Image.fromarray(picture.squeeze(-1) if picture.shape[-1] == 1 else picture)
+        left, top = (widest - wide) // 2, (highest - high) // 2
+        cell[top : top + high, left : left + wide] = np.asarray(image.resize((wide, high))).reshape(high, wide, -1)
+    return cells
+
+
+def flat_map(points: np.ndarray) -> np.ndarray:
+    """Places (n, 2) on a map in which neighbours among points (n, d) stay neighbours: t-SNE from principal components.
+
+    Source: van der Maaten & Hinton 2008. Of fewer than five points, or equal ones, the first two components. The same
+    points give the same map; some 2,000 take ten seconds.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    points = np.asarray(points, np.float32)
+    wide = np.pad(points, ((0, 0), (0, max(0, 2 - points.shape[1]))))
+    if len(wide) < 5 or not wide.std(axis=0).any():
+        return wide[:, :2] - wide[:, :2].mean(axis=0)
+    start = PCA(2, random_state=0).fit_transform(wide)
+    perplexity = min(NEIGHBOURHOOD, (len(wide) - 1) / 3)
+    start = start / max(start[:, 0].std(), 1e-12) * 1e-4
+    return TSNE(2, perplexity=perplexity, init=start.astype(np.float32), random_state=0, max_iter=500).fit_transform(
+        wide
+    )
+
+
+@as_png
+def choice_map(places: np.ndarray, kind: np.ndarray, ranks: np.ndarray, numbered: int = 50) -> Figure:
+    """Pictures as dots at `places` (n, 2), coloured by `kind` (n,) from 1; those with a rank (n,), not NaN, are ringed.
+
+    Kind 0 is the outliers, drawn as crosses. The first `numbered` ranks are written beside their rings. `DataError` when the
+    numbers differ.
+    """
+    if not len(places) == len(kind) == len(ranks):
+        raise DataError(
+            f"{len(places)} places, {len(kind)} kinds and {len(ranks)} ranks differ.", "Give one for each picture."
+        )
+    figure = canvas(WIDTH, 6.0, (0.05, 0.05, 0.35, 0.6))
+    axes = figure.add_subplot()
+    axes.axis("off")
+    kind, chosen, odd = np.asarray(kind, int), np.flatnonzero(~np.isnan(ranks)), np.asarray(kind) == OUTLIER_KIND
+    colours = np.where(odd, DIM, np.array(COLOURS)[(kind - 1) % len(COLOURS)])
+    axes.scatter(places[~odd, 0], places[~odd, 1], s=13, c=colours[~odd], alpha=0.45, linewidths=0)
+    cross = axes.scatter(places[odd, 0], places[odd, 1], s=16, c=DIM, marker="x", linewidths=0.9, alpha=0.7)
+    ring = axes.scatter(
+        places[chosen, 0], places[chosen, 1], s=46, facecolors=colours[chosen], edgecolors=INK, linewidths=1.1
+    )
+    for row in chosen[ranks[chosen] <= numbered]:
+        number = axes.annotate(
+            f"{ranks[row]:.0f}", places[row], (4.5, 3.5), textcoords="offset points", fontsize=8, color=INK
+        )
+        number.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
+    heading(
+        figure,
+        "Where the chosen pictures lie",
+        f"{len(chosen):,} chosen of {len(places):,} shown; who is near whom, by t-SNE",
+    )
+    named = [name for name in np.unique(kind) if name != OUTLIER_KIND]
+    swatches = [axes.scatter([], [], c=COLOURS[(name - 1) % len(COLOURS)], s=28) for name in named]
+    handles = [(ring, f"chosen, the first {numbered} with their ranks"), *([(cross, "outliers")] if odd.any() else [])]
+    handles += zip(swatches, [f"kind {name}" for name in named], strict=True)
+    legend(
+        figure,
+        *zip(*handles, strict=True),
+        loc="lower left",
+        fontsize=8.5,
+        ncols=6,
+        handletextpad=0.2,
+        columnspacing=1.4,
+    )
+    return figure

@@ -1,0 +1,111 @@
+"""The run's networks and detectors as they are on disk, and which of them a mode needs.
+
+No file may name code to run: a part of the user's own, 'module:Class', is loaded only when he named it in this call, as an
+option or by --trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from winnow.detect.detector import Detector
+from winnow.detect.scorers import make_scorer, own_scorer
+from winnow.embeddings import Embeddings
+from winnow.errors import OptionError
+from winnow.learn.feed import PixelSource
+from winnow.models.contract import Model
+from winnow.models.fast import Fast
+from winnow.models.linear import Linear
+from winnow.models.registry import find_model, load_model
+from winnow.models.texture import Texture
+from winnow.run.folder import RunFolder
+from winnow.select.selectors import find_selector
+
+AUXILIARY: dict[str, type[Model]] = {"linear": Linear, "background": Linear, "texture": Texture}
+FIND: dict[str, Callable[[str], object]] = {"model": find_model, "scorer": make_scorer, "method": find_selector}
+REMEDIES = {
+    "encoder": "Only a trained autoencoder has one; a pretrained network decides by its embeddings anyway.",
+    "fast": "Train it: winnow train --run RUN --fast 1000, then encode and calibrate.",
+}
+
+
+def load_network(run: RunFolder) -> Model:
+    """The trained or pretrained network."""
+    name = run.options.model.model
+    return load_model(run.folder("train"), own=find_model(name) if name in run.trusted else None)
+
+
+def load_auxiliary(run: RunFolder) -> dict[str, Model]:
+    """The linear autoencoders beside the network, by the name of the measure each gives; a pretrained one has none."""
+    folders = {run.folder("train") / name: kind for name, kind in AUXILIARY.items()}
+    return {path.name: load_model(path, own=kind) for path, kind in folders.items() if path.exists()}
+
+
+def load_detector(run: RunFolder, mode: str = "full") -> Detector:
+    """The fitted scorer of a mode with its threshold."""
+    name = run.options.detect.scorer
+    return Detector.load(folder_of(run, "calibrate", mode), own=own_scorer(name) if name in run.trusted else None)
+
+
+def check_parts(run: RunFolder, *flags: str) -> None:
+    """`OptionError` when the run's 'model', 'scorer' or 'method' is not known, or is one's own that was not named in this call."""
+    options = run.options
+    names = {"model": options.model.model, "scorer": options.detect.scorer, "method": options.select.method}
+    for flag in flags:
+        if ":" in names[flag] and names[flag] not in run.trusted:
+            raise OptionError(
+                f"{run.path} has the {flag} '{names[flag]}', which is not one of Winnow's.",
+                f"If you trust it, name it again: --{flag} {names[flag]}",
+            )
+        FIND[flag](names[flag])
+
+
+def folder_of(run: RunFolder, step: str, mode: str) -> Path:
+    """Where a step keeps what belongs to a mode: its own folder, below it for the others than 'full'."""
+    return run.folder(step) if mode == "full" else run.folder(step) / mode
+
+
+def modes(run: RunFolder) -> tuple[str, ...]:
+    """The modes that the run's networks allow, 'full' first."""
+    trained = run.result("train")
+    fast = ("fast",) if (run.folder("train") / "fast" / "model.json").exists() else ()
+    return ("full", *(("encoder",) if trained.get("trained") else ()), *fast)
+
+
+@dataclass(frozen=True)
+class ModeEncoder:
+    """From pixels to embeddings, with no more work than a mode needs; `maps`: its model says where a picture is damaged."""
+
+    model: Model
+    auxiliary: dict[str, Model]
+    decode: bool
+    maps: bool
+
+    def encode(self, source: PixelSource | np.ndarray, rows: np.ndarray, device: str) -> Embeddings:
+        """Embeddings of some rows of a pool or an array."""
+        from winnow.learn.encode import encode
+
+        return encode(self.model, source, rows, auxiliary=self.auxiliary, decode=self.decode, device=device, quiet=True)
+
+
+def check_mode(run: RunFolder, mode: str) -> None:
+    """`OptionError` when the run does not have the mode, `RunError` when it is not calibrated."""
+    run.require("calibrate")
+    if mode not in modes(run):
+        raise OptionError(
+            f"{run.path} has no mode '{mode}', only {', '.join(modes(run))}.",
+            REMEDIES.get(mode, "Choose one of them."),
+        )
+
+
+def load_encoder(run: RunFolder, mode: str, reads: Collection[str] = ()) -> ModeEncoder:
+    """What a mode of `modes` runs; beside the network only the companions whose measures are read."""
+    if mode == "fast":
+        return ModeEncoder(load_model(run.folder("train") / "fast", own=Fast), {}, decode=False, maps=True)
+    whole, model = mode == "full", load_network(run)
+    auxiliary = {name: other for name, other in load_auxiliary(run).items() if name in reads} if whole else {}
+    return ModeEncoder(model, auxiliary, decode=whole, maps=whole and type(model).anomaly_map is not Model.anomaly_map)

@@ -1,0 +1,92 @@
+"""What fine-tuning starts from, and the embeddings that a classifier reads."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from winnow.classify.classifier import Classifier
+from winnow.embeddings import Embeddings
+from winnow.errors import ModelError
+from winnow.metrics.classification import rise, verdict
+from winnow.pool.pool import Pool
+from winnow.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from winnow.learn.finetune import FineTuning
+    from winnow.models.contract import Model
+
+TRAININGS = "trainings"
+
+
+def start(run: RunFolder, pool: Pool, embeddings: Embeddings) -> tuple[FineTuning | None, np.ndarray]:
+    """The fine-tuning that the run's options ask for, None where they ask for none, and the embeddings (n, d) that it starts from.
+
+    Those are the run's own where its network is the one to be tuned; else that network encodes the pool. Finished trainings
+    are kept in the run's folder `classifier/trainings` until `tidy`. Raises `ModelError` as `Pretrained` does.
+    """
+    options = run.options
+    name = options.tune.fine_tune
+    if not name:
+        return None, np.asarray(embeddings.vectors)
+    from winnow.learn.encode import encode
+    from winnow.learn.feed import Rows
+    from winnow.learn.finetune import FineTuning
+    from winnow.models.pretrained import TORCHVISION, Pretrained
+    from winnow.run.artifacts import load_network
+
+    rows, device = pool.rows_of(embeddings.ids), options.train.device
+    whole = TORCHVISION.get(name, "")
+    own = (
+        options.model.model == "pretrained"
+        and options.model.backbone == name
+        and (options.model.layer or whole) == whole
+    )
+    if own and options.tune.fine_tune_weights is None:
+        network, vectors = load_network(run), np.asarray(embeddings.vectors)
+    else:
+        try:
+            network = Pretrained(pool.size, pool.channels, name)
+            network.load_weights(options.tune.fine_tune_weights)
+        except ModelError as error:  # whose remedy names the options of a run's own network
+            remedy = error.remedy.replace("--weights", "--fine-tune-weights").replace("--backbone", "--fine-tune")
+            raise ModelError(error.message, remedy) from error
+        vectors = encode(network, pool, rows, device=device).vectors
+    folder = run.folder("classify") / TRAININGS
+    folder.mkdir(parents=True, exist_ok=True)
+    return FineTuning(
+        network, Rows(pool, rows), options.tune, seed=options.train.seed, device=device, folder=folder
+    ), vectors
+
+
+def tidy(run: RunFolder) -> None:
+    """Removes the trainings that a finished classifier needs no more."""
+    shutil.rmtree(run.folder("classify") / TRAININGS, ignore_errors=True)
+
+
+def against_head(classifier: Classifier) -> dict[str, Any] | None:
+    """Macro F1 of a head on the embeddings by the folds that a fine-tuned classifier was measured by, its `rise` from there, and the
+    standard `error` of that; None for a classifier on embeddings."""
+    if classifier.tuning is None:
+        return None
+    head = classifier.quick
+    before, after = head.measured(head.fold_targets(head.target)).tally, classifier.held_out.tally
+    gain, error = rise(before, after, classifier.seed)
+    says = (
+        f"By the same folds a head on the embeddings of the network as it was has macro F1 {before.macro_f1:.3f}, the fine-tuned one "
+        f"{after.macro_f1:.3f}: {verdict('fine-tuning', gain, error)}."
+    )
+    return {"vectors": before.macro_f1, "rise": gain, "error": error, "says": says}
+
+
+def vectors_for(
+    network: Model | None, pool: Pool, rows: np.ndarray, vectors: np.ndarray, device: str, quiet: bool = True
+) -> np.ndarray:
+    """The embeddings (n, d) that a classifier reads of some rows of a pool: those of a `network`, or, without one, the `codes` there are."""
+    if network is None:
+        return vectors
+    from winnow.learn.encode import encode
+
+    return encode(network, pool, rows, decode=False, device=device, quiet=quiet).vectors

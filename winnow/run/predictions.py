@@ -1,0 +1,66 @@
+"""The table that `winnow predict` writes, whatever told the classes: a run or an exported file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.errors import OptionError
+from winnow.files import write_json
+from winnow.steps.score import seconds, write_table
+
+
+def begin(folder: Path) -> None:
+    """Makes the folder and takes away the counts of an earlier call; `OptionError` when that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "predictions.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise OptionError(
+            f"--to {folder} is no folder that can be written ({(error.strerror or str(error)).lower()}).",
+            "Give another folder.",
+        ) from error
+
+
+def write_predictions(
+    folder: Path,
+    items: dict[str, np.ndarray],
+    *,
+    refused: int,
+    classes: Sequence[str] = (),
+    probabilities: np.ndarray | None = None,
+    p_values: np.ndarray | None = None,
+    belongs: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Writes predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`), and, last, predictions.json, the counts.
+
+    Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
+    (n,) bool those of the same names; what is not given has no columns. Returns the counts and the folder.
+    """
+    result: dict[str, Any] = {"pictures": len(items["id"])}
+    columns: list[tuple[str, Any]] = [
+        ("id", items["id"]),
+        ("source", items["source"]),
+        ("time", map(seconds, items["time"])),
+    ]
+    if probabilities is not None:
+        best = probabilities.argmax(axis=1)
+        columns += [("class", [classes[kind] for kind in best]), ("probability", _decimals(probabilities.max(axis=1)))]
+        columns += [(f"p_{name}", _decimals(column)) for name, column in zip(classes, probabilities.T, strict=True)]
+        result["classes"] = {name: int((best == kind).sum()) for kind, name in enumerate(classes)}
+    if p_values is not None and belongs is not None:
+        columns += [("p_value", [f"{value:.6g}" for value in p_values])]
+        columns += [("belongs", ["yes" if value else "no" for value in belongs])]
+        result["anomalous"] = int((~belongs).sum())
+    header, values = zip(*columns, strict=True)
+    write_table(folder / "predictions.csv", header, zip(*values, strict=True))
+    result["refused"] = refused
+    write_json(folder / "predictions.json", result)
+    return {**result, "folder": folder}
+
+
+def _decimals(values: np.ndarray) -> list[str]:
+    return [f"{value:.4f}" for value in values]

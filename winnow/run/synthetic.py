@@ -1,0 +1,70 @@
+"""How well each mode finds damage that nobody has seen yet: synthetic defects on held-out patches."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from winnow.detect.detector import Detector
+from winnow.metrics.detection import auroc
+from winnow.pool.pool import Pool
+from winnow.run.artifacts import folder_of, load_encoder
+from winnow.run.folder import RunFolder
+from winnow.run.split import split_of
+
+MOST = 1000  # patches damaged
+
+
+class Examples(NamedTuple):
+    """Held-out patches (n, h, w, c) uint8 as they are and damaged, where (n, h, w), and the kind of damage (n,)."""
+
+    clean: np.ndarray
+    damaged: np.ndarray
+    masks: np.ndarray
+    kinds: np.ndarray
+
+
+def examples(run: RunFolder, most: int = MOST) -> Examples:
+    """Patches kept from training, at most so many, each with a synthetic defect; the same for the same run."""
+    from winnow.synthetic.defects import damage
+
+    pool = Pool.open(run.folder("ingest"))
+    held = np.flatnonzero(split_of(run, pool).split == "calibrate")
+    clean = pool.pixels(held[np.linspace(0, len(held) - 1, min(most, len(held))).astype(int)])
+    return Examples(clean, *damage(clean, np.random.default_rng([run.options.train.seed, 3])))
+
+
+def judge_synthetic(run: RunFolder, detectors: dict[str, Detector]) -> dict[str, dict[str, float]]:
+    """AUROC of each mode on synthetic defects against the same patches undamaged, in all and by kind.
+
+    Keeps the embeddings of the damaged patches by the whole network for the report, their kinds as groups.
+    """
+    found = examples(run)
+    rows, device = np.arange(len(found.clean)), run.options.train.device
+    result = {}
+    for mode, detector in detectors.items():
+        encoder = load_encoder(run, mode, detector.scorer.reads())
+        good = detector.score(encoder.encode(found.clean, rows, device))
+        embeddings = encoder.encode(found.damaged, rows, device)
+        bad = detector.score(embeddings)
+        result[mode] = {"all": separation(good, bad)}
+        result[mode] |= {kind: separation(good, bad[found.kinds == kind]) for kind in sorted(set(found.kinds))}
+        if mode == "full":
+            embeddings.save(folder_of(run, "calibrate", "synthetic"))
+    return result
+
+
+def separation(good: np.ndarray, damaged: np.ndarray) -> float:
+    """AUROC of damaged scores (m,) against good ones (n,), higher = damaged."""
+    return auroc(np.r_[good, damaged], np.r_[np.ones(len(good), bool), np.zeros(len(damaged), bool)])
+
+
+def held_out_scores(detectors: dict[str, Detector]) -> dict[str, Any]:
+    """Calibration scores of each mode for the patches that all have, in one order."""
+    common = sorted(set.intersection(*(set(detector.ids.tolist()) for detector in detectors.values())))
+    scores = {}
+    for name, detector in detectors.items():
+        place = {key: row for row, key in enumerate(detector.ids)}
+        scores[name] = detector.calibration[[place[key] for key in common]]
+    return scores

@@ -1,0 +1,104 @@
+"""The classifier's part of the report: what it is worth by folds, its doubts and errors, and its pseudo-labels."""
+
+from __future__ import annotations
+
+import csv
+from typing import Any
+
+import numpy as np
+
+from winnow.files import read_json
+from winnow.pool.pool import Pool
+from winnow.report import classification as drawn
+from winnow.report import grids
+from winnow.report.html import Figure, Section, Table
+from winnow.run.folder import RunFolder
+
+SHOWN = 10  # pictures of a sheet
+
+
+def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
+    """A section on the run's classifier, none when there is none that fits the embeddings of now."""
+    path = run.folder("classify") / "classifier.json"
+    if not path.exists() or not run.done("classify"):
+        return []
+    found = read_json(path)["measured"]
+    with (path.parent / "labelled.csv").open(encoding="utf-8", newline="") as file:
+        labelled = list(csv.DictReader(file))
+    figures = [
+        Figure("Confusion matrix", drawn.confusion_matrix(found["confusion"], list(found["classes"]))),
+        Figure("Reliability curve", drawn.reliability_curve(found["reliability"], found["calibration_error"])),
+        Figure("Learning curve", drawn.label_curve(found["curve"]["points"])),
+        *_sheets(pool, labelled),
+    ]
+    compared = [found[name]["says"] for name in ("beside", "choice") if found[name]]
+    return [Section("Classifier", text=[_summary(found), found["curve"]["says"], *compared, *found["notes"]], figures=figures,
+                    tables=[_by_class(found), *_pseudo(found)])]  # fmt: skip
+
+
+def _summary(found: dict[str, Any]) -> str:
+    return (
+        f"{found['by']}, from {found['labelled']:,} labels ({found['origin']}): macro F1 {found['macro_f1']:.3f}"
+        f"{_interval(found['interval'], ' (95 % interval ', ')')}, accuracy {found['accuracy']:.3f}. "
+        f"Every picture was judged by a head that had not seen its fold, in {found['folds']:,} folds of {found['groups']:,} groups; "
+        "intervals by bootstrap over groups."
+    )
+
+
+def _interval(interval: list[float] | None, before: str = "", after: str = "") -> str:
+    return f"{before}{interval[0]:.3f} to {interval[1]:.3f}{after}" if interval else ""
+
+
+def _by_class(found: dict[str, Any]) -> Table:
+    rows = [(name, part["labels"], part["f1"], _interval(part["interval"])) for name, part in found["classes"].items()]
+    return Table(("class", "labels", "F1", "95 % interval"), rows, title="By class", folded=len(rows) > 30)
+
+
+def _pseudo(found: dict[str, Any]) -> list[Table]:
+    pseudo = found["pseudo"]
+    rows = [
+        (number, part["added"], part["rise"], part["error"], part["kept"])
+        for number, part in enumerate(pseudo["rounds"], 1)
+    ]
+    right = [
+        (what, pseudo[name]["right"], pseudo[name]["of"], _interval(pseudo[name]["interval"]))
+        for name, what in (
+            ("known", "by the sources' own labels"),
+            ("audited", "by the audit of the classifier before"),
+        )
+        if pseudo[name]
+    ]
+    return [
+        Table(
+            ("round", "pseudo-labels", "macro F1 rises by", "standard error", "kept"),
+            rows,
+            title="Pseudo-labels",
+            caption="A round is kept when macro F1 rises by more than two standard errors, and the last that is kept stays. "
+            "classifier/audit.csv lists some for a person to check: fill in its column 'label' and import it.",
+        ),
+        Table(
+            ("pseudo-labels", "right", "of", "95 % interval (Wilson)"), right, title="How precise the pseudo-labels are"
+        ),
+    ]
+
+
+def _sheets(pool: Pool, labelled: list[dict[str, str]]) -> list[Figure]:
+    """The pictures whose class is least sure, and those that are wrong with the greatest probability."""
+    places = {name: place for place, name in reversed(list(enumerate(pool.column("id"))))}
+    sure = np.array([float(row["probability"]) for row in labelled])
+    wrong = np.array([row["label"] != row["class"] for row in labelled])
+    order = np.argsort(sure, kind="stable")
+    lists = {"Most doubtful": order[:SHOWN], "Most confidently wrong": order[::-1][wrong[order[::-1]]][:SHOWN]}
+    return [
+        Figure(
+            f"{title} of the labelled pictures",
+            grids.picture_grid(
+                pool.pixels([places[labelled[row]["id"]] for row in rows]),
+                [f"{labelled[row]['class']} {sure[row]:.2f}\nlabel: {labelled[row]['label']}" for row in rows],
+                belongs=[not wrong[row] for row in rows],
+            ),
+            pictures=True,
+        )
+        for title, rows in lists.items()
+        if len(rows)
+    ]

@@ -1,0 +1,145 @@
+"""The parts of the report on pictures cut into patches: modes, losses, synthetic defects, inspected pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from winnow.embeddings import Embeddings
+from winnow.metrics.detection import cross_entropy
+from winnow.pool.pool import Pool
+from winnow.report import inspection
+from winnow.report.html import Figure, Section, Table
+from winnow.run.artifacts import folder_of, load_detector, modes
+from winnow.run.folder import RunFolder
+from winnow.run.split import split_of
+from winnow.run.synthetic import examples, held_out_scores
+from winnow.steps.report.weight import weight_section
+
+BINS = 50
+SHEET = 2  # examples of a kind
+SHOWN = 6  # pictures of the last `winnow score`
+
+
+def inspection_sections(run: RunFolder) -> list[Section]:
+    """Sections of a run of patches; none for another run."""
+    if not run.options.ingest.patches:
+        return []
+    search = weight_section(run)
+    return [_decisions(run), _losses(run), *([search] if search else []), _synthetic(run), *_inspected(run)]
+
+
+def _decisions(run: RunFolder) -> Section:
+    """Speed, thresholds and agreement of the modes."""
+    found, speed = run.result("calibrate"), run.result("calibrate")["speed"]
+    detectors = {name: load_detector(run, name) for name in modes(run)}
+    scores = held_out_scores(detectors)
+    rows = []
+    drawn = []
+    first, *others = detectors
+    alarms = {name: scores[name] > detector.threshold.value for name, detector in detectors.items()}
+    for name in detectors:
+        about = found["modes"][name]
+        rows.append((name, about["scorer"], round(speed[name]), round(speed[name] / speed[first], 1),
+                     about["pictures"]["threshold"], f"{about['pictures']['false_alarm_rate']:.1%}",
+                     found["synthetic"][name]["all"], f"{(alarms[name] == alarms[first]).mean():.1%}"))  # fmt: skip
+    for name in others:
+        pair = [-np.log10(detectors[part].p_values(scores[part])) for part in (first, name)]
+        limits = [-np.log10(detectors[part].threshold.level) for part in (first, name)]
+        # A picture is refused when its p-value is at most the level: the line stands a hair to the left.
+        names = (first, name)
+        png = inspection.agreement(pair[0], pair[1], limits[0] - 1e-9, limits[1] - 1e-9, names)
+        drawn.append(Figure(f"{first} and {name} on held-out patches", png))
+    columns = ("mode", "scorer", "patches/s", "speed", "threshold", "false alarms", "AUROC", "agrees")
+    return Section(
+        "Decisions",
+        text=[
+            "The same question answered in several ways: with the whole network, with its encoder alone, and by the small network "
+            "trained to see damage.",
+        ],
+        figures=drawn,
+        tables=[Table(columns, rows, caption="Speed: times that of the first. Threshold and false alarms: per picture. AUROC: "
+                      f"on the synthetic defects below. Agrees: with {first}, on held-out good patches; the figures show their "
+                      "-log10 p-values.")],
+        commands=[f"winnow score PICTURES --run {run.path.name} --mode {others[-1]}"] if others else [],
+    )  # fmt: skip
+
+
+def _losses(run: RunFolder) -> Section:
+    """Histograms of the losses of training, validation and damaged patches, and their cross entropies."""
+    own = Embeddings.load(run.folder("encode"))
+    real = run.path / "evaluation" / "damaged"
+    is_real = (real / "embeddings.json").exists()
+    damaged = Embeddings.load(real if is_real else folder_of(run, "calibrate", "synthetic"))
+    kind = "damaged (real)" if is_real else "damaged (synthetic)"
+    pool = Pool.open(run.folder("ingest"))
+    split = split_of(run, pool).split
+    split = split[split != "test"]
+    figures, rows = [], []
+    for measure, label in (("reconstruction", "reconstruction loss"), ("latent", "latent loss")):
+        if measure not in own.losses:
+            continue
+        values = own.losses[measure]
+        samples = {
+            "training": values[split == "train"],
+            "validation": values[split == "calibrate"],
+            kind: damaged.losses[measure],
+        }
+        figures.append(Figure(f"Distributions of the {label}", inspection.loss_distributions(samples, label=label)))
+        rows.append((label, *entropies(*samples.values())))
+    table = Table(
+        ("loss", "H(T, V)", "H(T, D)", "H(V, D)"), rows, title="Cross entropy H(p, q) in nats",
+        caption=f"T training, V held-out, D {kind} patches; {BINS} equal bins over all three, a floor of 1e-9 where q has none. "
+        "A loss that tells damage has a small H(T, V) and a large H(V, D).")  # fmt: skip
+    return Section("Losses of good and damaged patches", figures=figures, tables=[table])
+
+
+def entropies(training: np.ndarray, validation: np.ndarray, damaged: np.ndarray) -> tuple[float, float, float]:
+    """H(T, V), H(T, D), H(V, D) of three samples of a loss on one axis of equal bins (Soukup & Pinetz 2018, Table I)."""
+    whole = np.concatenate([training, validation, damaged])
+    edges = np.linspace(whole.min(), max(whole.max(), whole.min() + 1e-12), BINS + 1)
+    return (
+        cross_entropy(training, validation, edges),
+        cross_entropy(training, damaged, edges),
+        cross_entropy(validation, damaged, edges),
+    )
+
+
+def _synthetic(run: RunFolder) -> Section:
+    """The synthetic defects, and how well each mode finds each kind."""
+    found = examples(run)
+    chosen = [row for kind in sorted(set(found.kinds)) for row in np.flatnonzero(found.kinds == kind)[:SHEET]]
+    png = inspection.defect_sheet(
+        found.clean[chosen], found.damaged[chosen], found.masks[chosen], list(found.kinds[chosen])
+    )
+    judged = run.result("calibrate")["synthetic"]
+    kinds = ["all", *sorted(set(found.kinds))]
+    table = Table(
+        ("kind", *judged), [(kind, *(judged[name].get(kind) for name in judged)) for kind in kinds],
+        title="AUROC on synthetic defects",
+        caption=f"{len(found.kinds):,} held-out patches, each damaged once, against the same undamaged.")  # fmt: skip
+    return Section(
+        "Synthetic defects",
+        text=["Drawn on held-out good patches; the fast mode learnt from such ones on training patches. Do they resemble "
+              "what goes wrong on your line? A kind of damage that is not among them may be found less well than the table says."],
+        figures=[Figure("Good patches, the same damaged, and where", png, pictures=True)],
+        tables=[table],
+    )  # fmt: skip
+
+
+def _inspected(run: RunFolder) -> list[Section]:
+    """The most anomalous pictures of the last `winnow score` with their defects."""
+    from winnow.steps.inspect import worst_of
+
+    if not (run.path / "scores" / "scores.json").exists():
+        return []
+    drawn = []
+    for picture, score in worst_of(run, run.path / "scores", SHOWN):
+        anomaly_map = np.zeros(picture.mask.shape) if picture.anomaly_map is None else picture.anomaly_map.clip(0, 1)
+        png = inspection.overlay(picture.pixels, anomaly_map, [defect[:4] for defect in picture.defects])
+        title = f"{Path(picture.source).name}: score {score:.4g}, {len(picture.defects)} found"
+        drawn.append(Figure(title, png, pictures=True))
+    return [
+        Section("Pictures inspected", text=["The most anomalous pictures of the last winnow score."], figures=drawn)
+    ]

@@ -1,0 +1,62 @@
+"""The part of the report on the pictures chosen for labelling: contact sheet, map, outliers, how many of each kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from winnow.files import read_json
+from winnow.report.html import Figure, Section, Table
+from winnow.run.folder import RunFolder
+from winnow.show import count
+
+MEANING = (
+    "Best first: every beginning of the list is a choice of its own. Under each picture its rank, and how many pictures are "
+    "nearer to it than to any other chosen or labelled one, itself among them."
+)
+FIGURES = {
+    "selection.png": ("The first of the chosen, by rank", True),
+    "selection-map.png": ("Where the chosen pictures lie among all", False),
+    "outliers.png": ("The outliers: unlike most by the one-class score, most anomalous first, with p-values", True),
+}
+
+
+def selection_sections(run: RunFolder) -> list[Section]:
+    """What the last `winnow select` chose; no section when there was none."""
+    if not (run.path / "selection.json").exists():
+        return []
+    made = read_json(run.path / "selection.json")
+    text = [_summary(made), MEANING, *made["notes"]]
+    if not run.done("select"):
+        text.append(
+            "The choice was made before the run's options, pictures or detector were last changed; winnow select makes another."
+        )
+    shown = {name: about for name, about in FIGURES.items() if (run.path / name).exists()}
+    figures = [
+        Figure(title, (run.path / name).read_bytes(), pictures=pictures) for name, (title, pictures) in shown.items()
+    ]
+    kinds = Table(
+        ("kind", "pictures", "chosen", "share of the kind"),
+        [(kind, pictures, chosen, f"{chosen / pictures:.1%}") for kind, (pictures, chosen) in made["kinds"].items()],
+        title="Chosen of each kind",
+        caption="A kind is a coarse cluster of the embeddings; it has no meaning beyond the pictures in it.",
+    )
+    return [
+        Section(
+            "Chosen for labelling",
+            text=text,
+            figures=figures,
+            tables=[kinds],
+            commands=[
+                f"winnow label --run {run.path.name} --classes ...",
+                f"winnow select --run {run.path.name} -n {2 * made['chosen']}",
+            ],
+        )
+    ]
+
+
+def _summary(made: dict[str, Any]) -> str:
+    left = made["left_out"]
+    return (
+        f"{count(made['chosen'], 'picture')} of {made['candidates']:,} by the method '{made['method']}', on the embeddings of {made['vectors']}. "
+        f"Left out: {count(left['duplicates'], 'near-duplicate')}, {left['outliers']:,} in the outliers, {left['labelled']:,} labelled already."
+    )

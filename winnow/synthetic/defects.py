@@ -1,0 +1,293 @@
+"""Synthetic defects: what may go wrong with a texture, drawn into pictures of good ones. Numpy alone, seeded.
+
+The kinds were fixed before any real defect was looked at; they follow what mills call their faults (missing, broken and
+double threads, knots, holes, stains, creases, shifted weave) and CutPaste (Li et al. 2021, arXiv 2104.04015). All lengths
+are shares of the picture's shorter side, all strengths shares of its own spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from winnow.errors import DataError, OptionError, did_you_mean
+
+Range = tuple[float, float]
+
+CHANGED = 0.15  # of the picture's own spread
+LEAST_CHANGE = 2.0  # grey levels
+LEAST_SPREAD = 4.0  # grey levels; flat pictures are damaged visibly too
+
+
+def damage(
+    pixels: np.ndarray, rng: np.random.Generator, kinds: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pictures (n, h, w, c) uint8, each with a defect of a kind drawn from `kinds` (all of `KINDS` by default).
+
+    Returns the damaged pictures, (n, h, w) bool where they really changed, and the name of each one's kind (n,). The mask
+    marks places round which (5x5) the mean change is 15 % of the picture's standard deviation or more, and 2 levels; it is
+    empty where a defect came out too faint. Defects that need another picture take it from `pixels`. Raises `DataError` for
+    other arrays than bytes of 8x8 or more, `OptionError` for a kind that is not known.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or min(pixels.shape[1:3]) < 8:
+        raise DataError(f"Pictures to damage must be uint8 (n, h, w, channels) of 8x8 or more, not {pixels.dtype} of "
+                        f"shape {pixels.shape}.", "Give bytes from 0 to 255, the channels last.")  # fmt: skip
+    names = list(KINDS if kinds is None else kinds)
+    for name in names:
+        if name not in KINDS:
+            raise OptionError(f"There is no kind of defect '{name}'.", did_you_mean(name, list(KINDS)))
+    kind = np.array(names)[rng.integers(len(names), size=len(pixels))]
+    damaged = pixels.copy()
+    for name in names:
+        rows = np.flatnonzero(kind == name)
+        if len(rows):
+            changed = KINDS[name](pixels[rows].astype(np.float32), rng)
+            damaged[rows] = np.clip(np.rint(changed), 0, 255).astype(np.uint8)
+    return damaged, _changed(pixels, damaged), kind
+
+
+def _changed(pixels: np.ndarray, damaged: np.ndarray) -> np.ndarray:
+    change = np.abs(damaged.astype(np.float32) - pixels).mean(axis=3)
+    spread = pixels.std(axis=(1, 2, 3))
+    return _box(change, 2) >= np.maximum(LEAST_CHANGE, CHANGED * spread)[:, None, None]
+
+
+# ---- the kinds: float32 pictures (n, h, w, c) from 0 to 255 in, changed ones out
+
+
+def _paste(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A piece of another picture, from another place, half of them turned."""
+    n, h, w, _ = x.shape
+    y, z = _rolled(rng, n, h, w)
+    donor = x[rng.permutation(n)][np.arange(n)[:, None, None], y, z]
+    turn = rng.random(n) < 0.5
+    if h == w:
+        donor[turn] = donor[turn].swapaxes(1, 2)
+    return _blend(x, donor, _area(rng, n, h, w))
+
+
+def _smear(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Dragged: the mean along a short way in some direction."""
+    n, h, w, _ = x.shape
+    angle, length = rng.random(n) * np.pi, rng.uniform(0.06, 0.25, n) * min(h, w)
+    steps = np.linspace(-0.5, 0.5, 9)
+    total = np.zeros_like(x)
+    for step in steps:
+        total += _shifted(x, step * length * np.sin(angle), step * length * np.cos(angle))
+    return _blend(x, total / len(steps), _area(rng, n, h, w))
+
+
+def _brightness(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A stain or a shade: brighter or darker, sharp or soft, of some tint."""
+    alpha = _area(rng, len(x), x.shape[1], x.shape[2], soft=(1, 10))
+    by = (_signs(rng, len(x)) * rng.uniform(0.3, 2.0, len(x)))[:, None, None, None] * _spread(x)
+    tint = 1 + 0.3 * rng.standard_normal((len(x), 1, 1, x.shape[3]))
+    return x + (by * tint * alpha[..., None]).astype(np.float32)
+
+
+def _contrast(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The texture fainter or stronger."""
+    n = len(x)
+    factor = np.where(rng.random(n) < 0.6, rng.uniform(0.0, 0.6, n), rng.uniform(1.5, 2.2, n))
+    centre = _blurred(x, 4)
+    return _blend(x, centre + (x - centre) * factor[:, None, None, None].astype(np.float32), _area(rng, *x.shape[:3]))
+
+
+def _blur(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Out of focus, or rubbed."""
+    radius = int(rng.integers(1, 4))
+    return _blend(x, _blurred(x, radius), _area(rng, *x.shape[:3]))
+
+
+def _hole(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A flat spot as dark or as bright as the picture's extremes."""
+    n, h, w, _ = x.shape
+    level = _quantiles(x, np.where(rng.random(n) < 0.5, rng.uniform(0, 0.1, n), rng.uniform(0.9, 1.0, n)))
+    grain = rng.standard_normal(x.shape, dtype=np.float32) * 0.15 * _spread(x)
+    return _blend(x, level[:, None, None, :] + grain, _blob(rng, n, h, w, soft=(0.7, 2)))
+
+
+def _spots(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Up to three specks: knots, fluff, neps."""
+    n, h, w, _ = x.shape
+    alpha = np.zeros((n, h, w), dtype=np.float32)
+    for _ in range(3):
+        speck = _blob(rng, n, h, w, radius=(0.015, 0.06))
+        alpha = np.maximum(alpha, speck * (rng.random((n,)) < 0.7)[:, None, None])
+    by = (_signs(rng, n) * rng.uniform(1.0, 3.0, n))[:, None, None, None] * _spread(x)
+    return x + by * alpha[..., None]
+
+
+def _extra_thread(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A bright, sometimes a dark thread on top, thicker here and thinner there."""
+    n, h, w, _ = x.shape
+    level = _quantiles(x, np.where(rng.random(n) < 0.7, rng.uniform(0.85, 1, n), rng.uniform(0, 0.15, n)))
+    uneven = 1 + 0.3 * rng.standard_normal((n, h, w), dtype=np.float32)
+    alpha = _line(rng, n, h, w, width=(0.01, 0.04)) * uneven * rng.uniform(0.3, 1, (n,))[:, None, None]
+    return _blend(x, level[:, None, None, :], np.clip(alpha, 0, 1))
+
+
+def _missing_thread(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A line without texture, darker or brighter than the picture's mean."""
+    n, h, w, _ = x.shape
+    by = (_signs(rng, n) * rng.uniform(0, 1.2, (n,)).astype(np.float32))[:, None, None, None] * _spread(x)
+    opacity = rng.uniform(0.4, 1, (n,)).astype(np.float32)[:, None, None]
+    return _blend(x, x.mean(axis=(1, 2), keepdims=True) - by, _line(rng, n, h, w, width=(0.015, 0.07)) * opacity)
+
+
+def _warp(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Threads pushed aside by a few pixels."""
+    n, h, w, _ = x.shape
+    alpha = _area(rng, n, h, w, soft=(2, 8))
+    angle, most = rng.random(n) * 2 * np.pi, rng.uniform(0.02, 0.09, n) * min(h, w)
+    return _moved(x, alpha * (most * np.sin(angle))[:, None, None], alpha * (most * np.cos(angle))[:, None, None])
+
+
+def _stretch(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The texture looser or tighter, and turned."""
+    n, h, w, _ = x.shape
+    alpha = _area(rng, n, h, w, soft=(1, 6))
+    scale, turn = np.exp(_signs(rng, n) * rng.uniform(0.1, 0.4, n)), _signs(rng, n) * rng.uniform(0, 0.3, n)
+    dy, dx = _away(h, w, rng.random(n) * h, rng.random(n) * w)
+    along, across = (scale * np.cos(turn) - 1)[:, None, None], (scale * np.sin(turn))[:, None, None]
+    return _blend(x, _moved(x, along * dy - across * dx, across * dy + along * dx), alpha)
+
+
+KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
+    "paste": _paste,
+    "smear": _smear,
+    "brightness": _brightness,
+    "contrast": _contrast,
+    "blur": _blur,
+    "hole": _hole,
+    "spots": _spots,
+    "extra-thread": _extra_thread,
+    "missing-thread": _missing_thread,
+    "warp": _warp,
+    "stretch": _stretch,
+}
+"""Every kind of defect by its name."""
+
+
+# ---- where: soft masks (n, h, w) in [0, 1]
+
+
+def _area(rng: np.random.Generator, n: int, h: int, w: int, soft: Range = (0.7, 3)) -> np.ndarray:
+    """A blob, or one time in three a band; `soft` is how many pixels wide the edge is."""
+    band = (rng.random(n) < 0.35)[:, None, None]
+    return np.where(band, _line(rng, n, h, w, width=(0.05, 0.4), soft=soft), _blob(rng, n, h, w, soft=soft))
+
+
+def _blob(
+    rng: np.random.Generator, n: int, h: int, w: int, radius: Range = (0.06, 0.3), soft: Range = (0.7, 3)
+) -> np.ndarray:
+    """Ellipses and, three times in ten, rounded rectangles, turned any way."""
+    angle = rng.random(n) * np.pi
+    dy, dx = _away(h, w, rng.random(n) * h, rng.random(n) * w)
+    along, across = _turned(dy, dx, angle)
+    low, high = np.log(radius)
+    first, second = (min(h, w) * np.exp(rng.uniform(low, high, (2, n, 1, 1)))).astype(np.float32)
+    power = np.where(rng.random(n) < 0.3, 6.0, 2.0)[:, None, None].astype(np.float32)
+    far = (np.abs(along / first) ** power + np.abs(across / second) ** power) ** (1 / power)
+    edge = rng.uniform(*soft, n)[:, None, None] / np.minimum(first, second)
+    return np.clip((1 - far) / edge + 0.5, 0, 1).astype(np.float32)
+
+
+def _line(rng: np.random.Generator, n: int, h: int, w: int, width: Range, soft: Range = (0.7, 2)) -> np.ndarray:
+    """Slightly wavy lines, seven in ten nearly along the threads, half of them from edge to edge."""
+    side = min(h, w)
+    straight = rng.integers(2, size=n) * np.pi / 2 + 0.05 * rng.standard_normal(n)
+    angle = np.where(rng.random(n) < 0.7, straight, rng.random(n) * np.pi)
+    dy, dx = _away(h, w, rng.random(n) * h, rng.random(n) * w)
+    along, across = _turned(dy, dx, angle)
+    height = (rng.uniform(0, 0.03, n) * side)[:, None, None]
+    bend = height * np.sin(along / side * 2 * np.pi * rng.uniform(0.3, 1.5, n)[:, None, None])
+    half = (side * rng.uniform(*width, n) / 2)[:, None, None]
+    length = np.where(rng.random(n) < 0.5, 4.0, rng.uniform(0.15, 0.6, n))[:, None, None] * side
+    inside = np.minimum(half - np.abs(across - bend), (length - np.abs(along)) / 2)
+    return np.clip(inside / rng.uniform(*soft, n)[:, None, None] + 0.5, 0, 1).astype(np.float32)
+
+
+def _away(h: int, w: int, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far down and right of a point of each picture (n,) its places are, each (n, h, w)."""
+    down, right = np.mgrid[:h, :w].astype(np.float32)
+    return down - y[:, None, None].astype(np.float32), right - x[:, None, None].astype(np.float32)
+
+
+def _turned(dy: np.ndarray, dx: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same along and across a direction (n,)."""
+    cos, sin = (part[:, None, None].astype(np.float32) for part in (np.cos(angle), np.sin(angle)))
+    return cos * dx + sin * dy, cos * dy - sin * dx
+
+
+# ---- what
+
+
+def _blend(x: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return x + alpha[..., None] * (other - x)
+
+
+def _spread(x: np.ndarray) -> np.ndarray:
+    """Each picture's standard deviation (n, 1, 1, 1)."""
+    return np.maximum(x.std(axis=(1, 2), keepdims=True).mean(axis=3, keepdims=True), LEAST_SPREAD)
+
+
+def _signs(rng: np.random.Generator, n: int) -> np.ndarray:
+    return (rng.integers(2, size=n) * 2 - 1).astype(np.float32)
+
+
+def _quantiles(x: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Of each picture its own quantile q (n,), channel by channel: (n, c)."""
+    ordered = np.sort(x.reshape(len(x), -1, x.shape[3]), axis=1)
+    return ordered[np.arange(len(x)), (q * (ordered.shape[1] - 1)).astype(int)]
+
+
+def _rolled(rng: np.random.Generator, n: int, h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (n, h, 1) and columns (n, 1, w) that move each picture round by a random way."""
+    y = (np.arange(h) + rng.integers(h, size=n)[:, None]) % h
+    x = (np.arange(w) + rng.integers(w, size=n)[:, None]) % w
+    return y[:, :, None], x[:, None, :]
+
+
+def _shifted(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
+    """Each picture moved by whole pixels (n,), its border repeated."""
+    n, h, w, _ = x.shape
+    y = np.clip(np.arange(h) + np.rint(dy)[:, None].astype(int), 0, h - 1)
+    z = np.clip(np.arange(w) + np.rint(dx)[:, None].astype(int), 0, w - 1)
+    return x[np.arange(n)[:, None, None], y[:, :, None], z[:, None, :]]
+
+
+def _moved(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
+    """What lies dy and dx (n, h, w) away from each place, between pixels linearly; mirrored at the border."""
+    n, h, w, _ = x.shape
+    down, right = np.mgrid[:h, :w]
+    y, z = _mirrored(down + dy, h), _mirrored(right + dx, w)
+    y0, z0 = np.minimum(y.astype(int), h - 2), np.minimum(z.astype(int), w - 2)
+    fy, fz = (y - y0)[..., None].astype(np.float32), (z - z0)[..., None].astype(np.float32)
+    row = np.arange(n)[:, None, None]
+    upper = x[row, y0, z0] * (1 - fz) + x[row, y0, z0 + 1] * fz
+    lower = x[row, y0 + 1, z0] * (1 - fz) + x[row, y0 + 1, z0 + 1] * fz
+    return upper * (1 - fy) + lower * fy
+
+
+def _mirrored(place: np.ndarray, size: int) -> np.ndarray:
+    place = np.abs(place) % (2 * (size - 1))
+    return np.minimum(place, 2 * (size - 1) - place)
+
+
+def _box(values: np.ndarray, radius: int) -> np.ndarray:
+    """Mean over the (2 radius + 1)^2 places round each of (n, h, w, ...), the border repeated."""
+    width = 2 * radius + 1
+    for axis in (1, 2):
+        padding = [(0, 0)] * values.ndim
+        padding[axis] = (radius + 1, radius)
+        total = np.cumsum(np.pad(values, padding, mode="edge"), axis=axis, dtype=np.float64)
+        count = total.shape[axis]
+        after, before = (np.take(total, np.arange(*ends), axis=axis) for ends in ((width, count), (0, count - width)))
+        values = ((after - before) / width).astype(np.float32)
+    return values
+
+
+def _blurred(x: np.ndarray, radius: int) -> np.ndarray:
+    return _box(_box(x, radius), radius)
