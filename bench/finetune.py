@@ -24,9 +24,9 @@ from selection import SIZES, Part, Seen, interval, kept_by, ours, part_of, rows_
 
 from winnow.classify import classifier as rules
 from winnow.classify.classifier import Classifier
+from winnow.classify.fine_tuned import FineTuning
 from winnow.embeddings import unit
 from winnow.learn.encode import encode
-from winnow.learn.finetune import FineTuning
 from winnow.models.pretrained import Pretrained
 from winnow.pool.pool import Pool
 

@@ -18,10 +18,11 @@ from PIL import Image
 import winnow
 from winnow import show
 from winnow.classify.classifier import Classifier
+from winnow.classify.fine_tuned import FineTuning
 from winnow.errors import Damaged, DataError, Interrupted, ModelError, OptionError, RunError, TrainingError
 from winnow.learn import finetune
 from winnow.learn.encode import encode
-from winnow.learn.finetune import FineTuning, _Batches
+from winnow.learn.finetune import FRESH, _Batches, augmented
 from winnow.models.pretrained import Pretrained
 from winnow.options import TuneOptions
 from winnow.pool.pool import Pool
@@ -89,8 +90,8 @@ def test_what_was_held_out_was_not_seen(whole: tuple[Classifier, Path]):
     known[out] = ""
     target = np.array([["blocks", "stripes"].index(name) if name else -1 for name in known])
     tuning = FineTuning(network(), pictures, TuneOptions(**TUNE))
-    learner = classifier.learner
-    tuning.begin(learner.head.features, classifier.centre, learner.target).fit(np.arange(40), target, 2)
+    cross_fitter = classifier.cross_fitter
+    tuning.begin(cross_fitter.head.features, classifier.centre, cross_fitter.target).fit(np.arange(40), target, 2)
     found = tuning.logits(out) / classifier.temperature
     powers = np.exp(found - found.max(axis=1, keepdims=True))
     assert np.allclose(powers / powers.sum(axis=1, keepdims=True), held.probabilities[held.fold == 0], atol=1e-5)
@@ -195,18 +196,18 @@ def test_pseudo_labels_come_from_trainings_that_have_not_seen_the_picture(tmp_pa
 def test_the_augmentation_moves_turns_and_mirrors():
     ramp = torch.arange(32.0).expand(8, 1, 32, 32) / 31
     tuning = FineTuning(network(), drawn(8)[0], TuneOptions(fine_tune_rotate=0, fine_tune_translate=0))
-    mirrored = tuning._varied(ramp, 0)
+    mirrored = augmented(ramp, tuning.options, [tuning.seed, FRESH, 0])
     flipped = [torch.allclose(one, ramp[0].flip(2), atol=1e-5) for one in mirrored]
     assert any(flipped) and all(
         kept or torch.allclose(one, ramp[0], atol=1e-5) for kept, one in zip(flipped, mirrored, strict=True)
     )
     tuning.options = TuneOptions(fine_tune_rotate=0, fine_tune_translate=0.25, fine_tune_hflip=False)
-    by = (tuning._varied(ramp, 0) - ramp)[:, 0, 16, 12:20].mean(dim=1) * 31
+    by = (augmented(ramp, tuning.options, [tuning.seed, FRESH, 0]) - ramp)[:, 0, 16, 12:20].mean(dim=1) * 31
     assert by.abs().max() <= 8 and by.abs().max() > 2 and by.min() < 0 < by.max()
     tuning.options = TuneOptions(fine_tune_rotate=180, fine_tune_translate=0, fine_tune_hflip=False)
     wide = torch.zeros(6, 1, 16, 64)
     wide[:, :, 8 - 3 : 8 + 3, 32 - 3 : 32 + 3] = 1  # a square stays one, whatever the picture's shape
-    turned = tuning._varied(wide, 0)
+    turned = augmented(wide, tuning.options, [tuning.seed, FRESH, 0])
     assert torch.allclose(turned.sum(dim=(1, 2, 3)), torch.full((6,), 36.0), atol=3.0)
 
 
@@ -316,13 +317,13 @@ def test_other_weights_than_the_runs_own_start_elsewhere(
 
 KILLED = """
 import os, sys, winnow
-from winnow.learn import finetune
-calls, write = [0], finetune.write_checkpoint
+from winnow.classify import fine_tuned
+calls, write = [0], fine_tuned.write_checkpoint
 def stop(*args):
     write(*args)
     calls[0] += 1
     if calls[0] == 2: os.kill(os.getpid(), 9)
-finetune.write_checkpoint = stop
+fine_tuned.write_checkpoint = stop
 winnow.Run(sys.argv[1]).classify(labels=sys.argv[2])
 """
 
@@ -339,8 +340,8 @@ def test_killed_between_trainings_it_goes_on_to_the_same_bits(
     kept = {path: path.stat().st_mtime_ns for path in (run.folder.path / "classifier" / "trainings").iterdir()}
     assert len(kept) == 2
     script = (
-        "import sys, winnow\nfrom winnow.classify import finetune\nwrite, made = finetune.write_checkpoint, []\n"
-        "finetune.write_checkpoint = lambda *args: (write(*args), made.append(1))\n"
+        "import sys, winnow\nfrom winnow.classify import fine_tuned\nwrite, made = fine_tuned.write_checkpoint, []\n"
+        "fine_tuned.write_checkpoint = lambda *args: (write(*args), made.append(1))\n"
         "winnow.Run(sys.argv[1]).classify(labels=sys.argv[2])\nprint(len(made))"
     )
     output = subprocess.run(

@@ -19,7 +19,7 @@ from winnow.files import read_json, replacing, seal, sha256, verify, write_json
 from winnow.metrics.classification import rise
 
 if TYPE_CHECKING:
-    from winnow.learn.finetune import FineTuning
+    from winnow.classify.fine_tuned import FineTuning
     from winnow.models.contract import Model
 
 FORMAT = 1
@@ -51,7 +51,7 @@ class Classifier:
     the temperature of its probabilities (Guo et al. 2017). `pseudo`: at most so many unlabelled pictures a class become
     pseudo-labels, in `rounds`, see `winnow.classify.pseudo`.
 
-    With a `tuning` (`winnow.learn.finetune.FineTuning`) the head takes its network along: embeddings are then those of that network
+    With a `tuning` (`winnow.classify.fine_tuned.FineTuning`) the head takes its network along: embeddings are then those of that network
     for `fit`, and those of the tuned one, `network`, for `predict`.
 
     After `fit`: `held_out` (probabilities of the labelled by heads that had not seen them), `notes` (what the measures

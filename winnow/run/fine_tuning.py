@@ -15,7 +15,7 @@ from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
 
 if TYPE_CHECKING:
-    from winnow.learn.finetune import FineTuning
+    from winnow.classify.fine_tuned import FineTuning
     from winnow.models.contract import Model
 
 TRAININGS = "trainings"
@@ -31,9 +31,9 @@ def start(run: RunFolder, pool: Pool, embeddings: Embeddings) -> tuple[FineTunin
     name = options.tune.fine_tune
     if not name:
         return None, np.asarray(embeddings.vectors)
+    from winnow.classify.fine_tuned import FineTuning
     from winnow.learn.encode import encode
     from winnow.learn.feed import Rows
-    from winnow.learn.finetune import FineTuning
     from winnow.models.pretrained import TORCHVISION, Pretrained
     from winnow.run.artifacts import load_network
 

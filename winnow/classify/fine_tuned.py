@@ -1,0 +1,108 @@
+"""The head that fine-tunes a whole network in place of learning on its embeddings."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from torch import Tensor
+
+from winnow.classify.heads import Head, Logistic
+from winnow.embeddings import unit
+from winnow.errors import Damaged, DataError, Interrupted
+from winnow.learn.checkpoint import read_checkpoint, write_checkpoint
+from winnow.learn.device import choose_device
+from winnow.learn.encode import encode
+from winnow.learn.feed import PixelSource, as_source
+from winnow.learn.finetune import LinearHead, fine_tune
+from winnow.models.contract import Model
+from winnow.options import TuneOptions
+
+
+class FineTuning(Head):
+    """A head that takes the network along: logistic regression on its embeddings, then both learn (`winnow.learn.finetune`).
+
+    `features` are row numbers of `pictures` (a pool, or bytes (n, h, w, c)).
+
+    Each training is kept in `folder` under a hash of all that it depends on, so that one that was killed goes on with the next.
+    After `fit`: `tuned`, the network, and `linear`, the head on its embeddings. Raises `DataError` when pictures and embeddings differ in
+    number, `TrainingError` when the loss is not finite, `Interrupted` after Ctrl-C.
+    """
+
+    def __init__(
+        self,
+        network: Model,
+        pictures: PixelSource | np.ndarray,
+        options: TuneOptions | None = None,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        folder: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.pictures, self.options = network, as_source(pictures), options or TuneOptions()
+        self.seed, self.device = seed, choose_device(device)
+        self._own = tempfile.TemporaryDirectory() if folder is None else None
+        self.folder = Path(self._own.name) if self._own else Path(folder or "")
+
+    def begin(self, features: np.ndarray, centre: np.ndarray, truth: np.ndarray) -> Self:
+        """Takes the embeddings of all n pictures, made by the network, less `centre` (d,) and of length 1, and the true class numbers (n,)."""
+        if len(features) != len(self.pictures):
+            raise DataError(
+                f"There are {len(features):,} embeddings of {len(self.pictures):,} pictures.",
+                "Encode the same pictures.",
+            )
+        self.features, self.centre, self.truth = features, centre, truth
+        return self
+
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
+        """Learns from the pictures of the rows `features` whose `target` (n,) is a class number."""
+        known = np.full(len(self.features), -1)
+        known[features] = target
+        path = self.folder / f"{self._key(known)}.safetensors"
+        tensors = _kept(path)
+        if tensors is None:
+            linear = Logistic().fit(self.features, known, classes)
+            start = LinearHead(self.centre, linear.weights, linear.bias)
+            about: dict[str, Any] = {"pseudo": self.truth < 0, "seed": self.seed, "device": self.device}
+            try:
+                tensors = fine_tune(self.network, self.pictures, known, start, self.options, **about)
+            except KeyboardInterrupt:
+                raise Interrupted(
+                    "Fine-tuning was stopped.", "The same command goes on; finished trainings are kept."
+                ) from None
+            write_checkpoint(path, tensors, {})
+        self.linear = Logistic()
+        self.linear.weights, self.linear.bias = tensors.pop("head.weights").numpy(), tensors.pop("head.bias").numpy()
+        self.tuned = copy.deepcopy(self.network)
+        self.tuned.load_state_dict(tensors)
+        return self
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits (n, classes) of the pictures of the rows `features`."""
+        vectors = encode(self.tuned, self.pictures, features, device=str(self.device), quiet=True).vectors
+        return self.linear.logits(unit(vectors - self.centre))
+
+    def state(self) -> dict[str, np.ndarray]:
+        """The head on the embeddings of `tuned`; the network is kept as a model is."""
+        return self.linear.state()
+
+    def _key(self, target: np.ndarray) -> str:
+        """The same only for the same embeddings of the starting network, classes and options."""
+        digest = sha256(json.dumps([self.options.model_dump(mode="json"), self.seed, self.device.type]).encode())
+        for array in (self.features, self.centre, target, self.truth):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:24]
+
+
+def _kept(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of a finished training; None where there is none, or a damaged one, which is then made anew."""
+    try:
+        return read_checkpoint(path)[0] if path.exists() else None
+    except Damaged:
+        return None
