@@ -168,9 +168,9 @@ def many(given: argparse.Namespace) -> dict[str, Any]:
 
 def tried(classifier: Classifier, part: Part, anomalous: np.ndarray) -> tuple[int, float]:
     """How many pseudo-labels a round would add, kept or not, and the share of them that is right."""
-    learner = classifier.learner
-    free = (learner.target < 0) & ~anomalous
-    target = learner.with_pseudo(learner.tuned(), PSEUDO, free).target
+    cross_fitter = classifier.cross_fitter
+    free = (cross_fitter.target < 0) & ~anomalous
+    target = cross_fitter.with_pseudo(cross_fitter.tuned(), PSEUDO, free).target
     rows = np.flatnonzero(free & (target >= 0))
     return len(rows), float((classifier.classes[target[rows]] == part.labels[rows]).mean())
 

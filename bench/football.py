@@ -5,7 +5,8 @@
 Trained on 367 soccer frames of 12 groups at 80x60, tested on 88 frames of four other clips against 1191 frames of American
 football and 1260 pictures of 21 other sports. Every scorer of Winnow on every model; the threshold comes from training
 groups alone. `--paper` trains the article's network instead, 110 million parameters, for so many iterations.
-True positive rate: share of soccer accepted; false positive rate: share of the anomalous accepted.
+TPR and FPR are the article's pair, with what belongs as the positive class: the share of soccer accepted (1 - false-alarm
+rate) and the share of the anomalous accepted (1 - detection rate).
 """
 
 from __future__ import annotations

@@ -117,8 +117,8 @@ def judged(run: Run, fabric: str, mode: str) -> dict[str, float]:
         result[f"same strips{name}"] = found["masks"]["auroc_same_pictures"]
         if not name:
             result["pictures"] = found["anomalous"]["defects"]["auroc"]
-            result["good accepted"] = found["true_positive_rate"]
-            result["defective accepted"] = found["anomalous"]["defects"]["false_positive_rate"]
+            result["good accepted"] = 1 - found["false_alarm_rate"]
+            result["defective accepted"] = 1 - found["anomalous"]["defects"]["detection_rate"]
             for key, measure in (("pixels", "pixel_auroc"), ("AUPRO", "aupro")):
                 value = found["masks"][measure]
                 result[key] = float("nan") if value is None else value

@@ -78,14 +78,14 @@ def write_stills(video: Path, breaks: list[tuple[float, float]], to: Path) -> No
 
 
 def compare(folder: Path, breaks: list[tuple[float, float]]) -> None:
-    """Prints rates by frame and by segment against the breaks that were drawn."""
+    """Print rates by frame and by segment against the breaks that were drawn."""
     with (folder / "scores.csv").open(encoding="utf-8") as file:
         rows = [(float(row["time"]), row["belongs"] == "yes") for row in csv.DictReader(file)]
-    match = [accepted for time_, accepted in rows if not _in(time_, breaks)]
-    advert = [accepted for time_, accepted in rows if _in(time_, breaks)]
+    match = [not belongs for time_, belongs in rows if not _in(time_, breaks)]
+    advert = [not belongs for time_, belongs in rows if _in(time_, breaks)]
     print(
-        f"\nFrames: true positive rate {sum(match) / len(match):.3f} (match frames accepted, {len(match)}), "
-        f"false positive rate {sum(advert) / len(advert):.3f} (advert frames accepted, {len(advert)})."
+        f"\nFrames: detection rate {sum(advert) / len(advert):.3f} (of {len(advert)} advert frames), "
+        f"false-alarm rate {sum(match) / len(match):.3f} (of {len(match)} match frames)."
     )
     with (folder / "segments.csv").open(encoding="utf-8") as file:
         found = [(float(row["start"]), float(row["end"])) for row in csv.DictReader(file) if row["verdict"] == "out"]

@@ -247,11 +247,11 @@ def test_roc_area_and_dot_are_those_of_the_definition() -> None:
     label = next(text for text in texts(figure) if text.startswith("x  "))
     assert label == f"x  {slow_area(inside, outside):.3f}"
     (dot,) = marked(figure, "threshold")
-    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == ((outside <= 5).mean(), (inside <= 5).mean())
-    false, true = figure.axes[0].get_lines()[1].get_data()
-    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
-    assert np.all(np.diff(false) >= 0)
-    assert np.all(np.diff(true) >= 0)
+    assert (dot.get_xdata()[0], dot.get_ydata()[0]) == ((inside > 5).mean(), (outside > 5).mean())
+    alarms, found = figure.axes[0].get_lines()[1].get_data()
+    assert (alarms[0], found[0], alarms[-1], found[-1]) == (0, 0, 1, 1)
+    assert np.all(np.diff(alarms) >= 0)
+    assert np.all(np.diff(found) >= 0)
     assert not marked(drawn(roc, {"x": (inside, outside)}), "threshold")
 
 

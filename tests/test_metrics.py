@@ -31,8 +31,8 @@ def test_auroc_is_the_share_of_right_pairs() -> None:
     assert auroc([4, 3, 2, 1], [True, True, False, False]) == 0
 
 
-def test_rates_follow_the_article() -> None:
-    assert rates([0, 1, 2, 0, 5, 6, 7, 8], [True] * 3 + [False] * 5, 1) == (2 / 3, 1 / 5)
+def test_rates_are_shares_of_what_is_flagged() -> None:
+    assert rates([0, 1, 2, 0, 5, 6, 7, 8], [True] * 3 + [False] * 5, 1) == (1 / 3, 4 / 5)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -40,15 +40,16 @@ def test_bootstrap_against_a_slow_one(ties: bool) -> None:
     scores, belongs, _, groups = made_up(1, ties)
     fast = bootstrap(scores, belongs, 0.5, groups, repeats=60, seed=9)
     rng, drawn = np.random.default_rng(9), []
-    for _ in range(60):
+    sides = [np.unique(groups[side]) for side in (belongs, ~belongs)]
+    often = [rng.multinomial(len(units), np.full(len(units), 1 / len(units)), 60) for units in sides]
+    for repeat in range(60):
         rows = []
-        for side in (belongs, ~belongs):
-            units = np.unique(groups[side])
-            for unit in rng.integers(len(units), size=len(units)):
-                rows += np.flatnonzero(groups == units[unit]).tolist()
+        for units, counts in zip(sides, often, strict=True):
+            for unit in np.repeat(units, counts[repeat]):
+                rows += np.flatnonzero(groups == unit).tolist()
         s, b = scores[rows], belongs[rows]
-        accepted = s <= 0.5
-        drawn.append([roc_auc_score(~b, s), average_precision_score(~b, s), accepted[b].mean(), accepted[~b].mean()])
+        flagged = s > 0.5
+        drawn.append([roc_auc_score(~b, s), average_precision_score(~b, s), flagged[b].mean(), flagged[~b].mean()])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     assert [fast[name] for name in fast] == [pytest.approx(pair) for pair in zip(low, high, strict=True)]
 
@@ -63,7 +64,7 @@ def test_frames_of_few_groups_make_wide_intervals() -> None:
     assert bootstrap(scores, belongs, 0.5, groups, seed=0) == by_group
 
 
-def test_evaluate_tells_foreign_groups_apart() -> None:
+def test_evaluate_tells_anomalous_groups_apart() -> None:
     scores, belongs, names, groups = made_up(3)
     result = evaluate(scores, belongs, names, 1.0, groups, repeats=50)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
@@ -72,29 +73,29 @@ def test_evaluate_tells_foreign_groups_apart() -> None:
         rows = belongs | (names == name)
         part = result["anomalous"][name]
         assert part["auroc"] == pytest.approx(roc_auc_score(~belongs[rows], scores[rows]))
-        assert part["false_positive_rate"] == pytest.approx((scores[names == name] <= 1).mean())
+        assert part["detection_rate"] == pytest.approx((scores[names == name] > 1).mean())
         assert (part["pictures"], part["groups"]) == (60, 6)
         assert part["interval"]["auroc"][0] <= part["auroc"] <= part["interval"]["auroc"][1]
     assert result["anomalous"]["all"]["pictures"] == 120
     assert result["anomalous"]["all"]["auroc"] == pytest.approx(roc_auc_score(~belongs, scores))
-    assert result["true_positive_rate"] == pytest.approx((scores[belongs] <= 1).mean())
-    low, high = result["true_positive_rate_interval"]
-    assert low <= result["true_positive_rate"] <= high
+    assert result["false_alarm_rate"] == pytest.approx((scores[belongs] > 1).mean())
+    low, high = result["false_alarm_rate_interval"]
+    assert low <= result["false_alarm_rate"] <= high
 
 
 def test_evaluate_without_threshold_or_groups() -> None:
     scores, belongs, names, _ = made_up(4)
     result = evaluate(scores, belongs, names, None, repeats=20)
-    assert result["true_positive_rate"] is None
-    assert result["anomalous"]["all"]["false_positive_rate"] is None
+    assert result["false_alarm_rate"] is None
+    assert result["anomalous"]["all"]["detection_rate"] is None
     assert set(result["anomalous"]["all"]["interval"]) == {"auroc", "average_precision"}
     lone = evaluate(scores, belongs, names, 1.0, np.where(belongs, "one", "two"), repeats=20)
     assert lone["anomalous"]["all"]["interval"] is None
-    assert lone["true_positive_rate_interval"] is None
+    assert lone["false_alarm_rate_interval"] is None
     json.dumps([result, lone], allow_nan=False)
 
 
-def test_a_foreign_group_may_be_called_anything() -> None:
+def test_a_anomalous_group_may_be_called_anything() -> None:
     result = evaluate([0, 1, 2, 3], [True, True, False, False], ["", "", "草地", "a'b"], 1.5, repeats=5)
     assert set(result["anomalous"]) == {"草地", "a'b", "all"}
     with pytest.raises(DataError, match="'all'"):
@@ -104,7 +105,7 @@ def test_a_foreign_group_may_be_called_anything() -> None:
 def test_bad_input_is_refused() -> None:
     with pytest.raises(DataError, match="no anomalous"):
         auroc([1, 2], [True, True])
-    with pytest.raises(DataError, match="no belonging"):
+    with pytest.raises(DataError, match="no normal"):
         auroc([1, 2], [False, False])
     with pytest.raises(DataError, match="1 of 2 scores are not finite"):
         auroc([1, np.nan], [True, False])

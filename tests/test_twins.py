@@ -67,7 +67,7 @@ def as_float32(embeddings: Embeddings) -> Embeddings:
 
 
 @pytest.mark.parametrize("name", SCORERS)
-@pytest.mark.parametrize("beside", [False, True], ids=["alone", "with linear"])
+@pytest.mark.parametrize("auxiliary", [False, True], ids=["alone", "with linear"])
 def test_every_scorer_has_a_twin_that_scores_the_same(name: str, auxiliary: bool) -> None:
     normal, new = (with_linear(part, 3) if auxiliary else part for part in (NORMAL, as_float32(NEW)))
     scorer = make_scorer(name).fit(normal)
@@ -149,8 +149,8 @@ def test_every_head_has_a_twin_of_the_same_probabilities(head: str, classes: int
 @pytest.mark.parametrize("head", HEADS)
 def test_a_class_that_was_not_seen_has_no_probability(head: str) -> None:
     classifier, vectors = labelled(3, head)
-    target = np.where(classifier.learner.target == 1, -1, classifier.learner.target)
-    classifier.fitted = HEADS[head]().fit(classifier.learner.points, target, 3)
+    target = np.where(classifier.cross_fitter.target == 1, -1, classifier.cross_fitter.target)
+    classifier.fitted = HEADS[head]().fit(classifier.cross_fitter.features, target, 3)
     found = heads.ClassifierTwin(classifier)(torch.from_numpy(vectors)).numpy()
     assert (found[:, 1] == 0).all() and np.isfinite(found).all()
     np.testing.assert_allclose(found, classifier.predict_proba(vectors), rtol=1e-4, atol=1e-6)

@@ -173,13 +173,12 @@ def evaluate(result: dict[str, Any]) -> str:
     """A table of the anomalous groups: AUROC, average precision, rates at the threshold."""
     lines = [
         f"Scorer '{result['scorer']}', threshold {result['threshold']:.4g} for {result['false_alarms_asked']:.1%} false alarms: "
-        f"true positive rate {result['true_positive_rate']:.3f} of {result['pictures']:,} pictures that belong.",
-        f"{'foreign group':24} {'pictures':>8} {'AUROC':>7} {'AP':>7} {'false positive rate':>20} {'AUROC of sharpness alone':>25}",
+        f"{result['false_alarm_rate']:.1%} of {result['pictures']:,} normal pictures flagged.",
+        f"{'anomalous group':24} {'pictures':>8} {'detected':>9} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",
     ]
     for name, row in result["anomalous"].items():
         lines.append(
-            f"{name[:24]:24} {row['pictures']:8,} {row['auroc']:7.3f} {row['average_precision']:7.3f} "
-            f"{row['false_positive_rate']:20.3f} "
+            f"{name[:24]:24} {row['pictures']:8,} {row['detection_rate']:9.1%} {row['auroc']:7.3f} {row['average_precision']:7.3f} "
             + (f"{result['baseline'][name]:25.3f}" if name in result["baseline"] else f"{'-':>25}")
         )
     for name, value in result.get("masks", {}).items():

@@ -119,7 +119,7 @@ class Neighbours(Head):
         return _log_shares(np.einsum("nk,nkc->nc", nearness, self.votes[found]), self.seen)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {"points": self.features, "votes": self.votes, "seen": self.seen}
+        return {"features": self.features, "votes": self.votes, "seen": self.seen}
 
 
 class Spread(Head):
@@ -153,7 +153,7 @@ class Spread(Head):
         return _log_shares(np.einsum("nk,nkc->nc", nearness, self.shares[found]), self.seen)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {"points": self.features, "shares": self.shares, "seen": self.seen}
+        return {"features": self.features, "shares": self.shares, "seen": self.seen}
 
 
 HEADS: dict[str, type[Head]] = {"logistic": Logistic, "mean": NearestMean, "neighbours": Neighbours, "spread": Spread}

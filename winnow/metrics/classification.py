@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-REPEATS = 1000  # of the bootstrap
+from winnow.metrics.bootstrap import REPEATS, group_draws, interval
+
 LEAST = 5e-4  # of a rise of F1 that is told: three decimals are shown
 BINS = 10  # of the reliability curve
 NORMAL = 1.959964  # of the standard normal, 95 % lie within so many deviations
@@ -47,8 +48,7 @@ class Tally:
 
     def drawn(self, seed: int = 0, repeats: int = REPEATS) -> np.ndarray:
         """F1 (repeats, classes) of as many groups drawn with replacement; the same draws for tallies of the same groups."""
-        count = len(self.matrices)
-        weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), repeats)
+        weights = group_draws(len(self.matrices), repeats, np.random.default_rng(seed))
         return f1_of(np.tensordot(weights, self.matrices, axes=1))
 
     def intervals(self, seed: int = 0) -> tuple[np.ndarray, tuple[float, float]] | None:
@@ -56,8 +56,8 @@ class Tally:
         if len(self.matrices) < 2:
             return None
         drawn = self.drawn(seed)
-        low, high = np.quantile(drawn.mean(axis=1), [0.025, 0.975])
-        return np.quantile(drawn, [0.025, 0.975], axis=0).T, (float(low), float(high))
+        low, high = interval(drawn.mean(axis=1))
+        return interval(drawn).T, (float(low), float(high))
 
 
 def f1_of(matrices: np.ndarray) -> np.ndarray:

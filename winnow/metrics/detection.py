@@ -1,9 +1,7 @@
 """How well scores tell what belongs from what is anomalous, with intervals that respect groups. Numpy and scikit-learn.
 
-Words, as in the article on football (Afolabi 2020): the *true positive rate* is the share of what belongs that is
-accepted, the *false positive rate* the share of the anomalous that is accepted. So the false-alarm rate of a threshold
-is 1 - true positive rate, and anomalous pictures found are 1 - false positive rate. AUROC and average precision do not
-depend on these words, except that average precision takes the anomalous as what is looked for.
+The *false-alarm rate* is the share of normal pictures that are flagged, the *detection rate* (recall) the share of
+anomalous ones that are. Average precision takes the anomaly as the positive class.
 """
 
 from __future__ import annotations
@@ -13,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from winnow.errors import DataError, OptionError
+from winnow.metrics.bootstrap import LEVEL, REPEATS, group_draws, interval
 
 FLOOR = 1e-9  # the share of a bin in which a sample has no score, in `cross_entropy`
 
 
 def auroc(scores: Any, belongs: Any) -> float:
-    """The chance that an anomalous picture scores higher than one that belongs (ties count one half).
+    """Return the chance that an anomalous picture scores higher than a normal one (ties count one half).
 
     `scores` (n,), higher = more anomalous; `belongs` (n,) bool. `DataError` unless both kinds are there, all finite.
     """
@@ -29,7 +28,7 @@ def auroc(scores: Any, belongs: Any) -> float:
 
 
 def average_precision(scores: Any, belongs: Any) -> float:
-    """Mean precision over the recalls of the anomalous when pictures are called anomalous from the highest score down."""
+    """Return the mean precision over the recalls, the anomaly as positive class, from the highest score down."""
     from sklearn.metrics import average_precision_score
 
     scores, belongs = _checked(scores, belongs)
@@ -37,10 +36,10 @@ def average_precision(scores: Any, belongs: Any) -> float:
 
 
 def rates(scores: Any, belongs: Any, threshold: float) -> tuple[float, float]:
-    """True and false positive rate: shares of what belongs and of the anomalous accepted, at scores <= threshold."""
+    """Return false-alarm rate and detection rate: the shares of normal and of anomalous pictures with scores > threshold."""
     scores, belongs = _checked(scores, belongs)
-    accepted = scores <= threshold
-    return float(accepted[belongs].mean()), float(accepted[~belongs].mean())
+    flagged = scores > threshold
+    return float(flagged[belongs].mean()), float(flagged[~belongs].mean())
 
 
 def cross_entropy(p: Any, q: Any, bins: Any = 100) -> float:
@@ -89,15 +88,15 @@ def evaluate(
     threshold: float | None,
     groups: Any = None,
     *,
-    repeats: int = 1000,
+    repeats: int = REPEATS,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Measures of what belongs against each anomalous group and against all of them, ready for JSON.
+    """Measure normal pictures against each anomalous group and against all of them, ready for JSON.
 
-    `scores` (n,); `belongs` (n,) bool; `foreign_names` (n,) strings that name the anomalous group (ignored where the
+    `scores` (n,); `belongs` (n,) bool; `anomaly_names` (n,) strings that name the anomalous group (ignored where the
     picture belongs); `groups` (n,) videos or folders, the units of the bootstrap (default: each picture its own).
-    Returns threshold, pictures, groups, true_positive_rate with its interval, and `anomalous`: a name to auroc,
-    average_precision, false_positive_rate, pictures, groups and `interval` (95 %, a measure to [low, high]; null with
+    Returns threshold, pictures, groups, false_alarm_rate with its interval, and `anomalous`: a name to auroc,
+    average_precision, detection_rate, pictures, groups and `interval` (95 %, a measure to [low, high]; null with
     fewer than two groups on a side). Without a `threshold` the rates are null. The entry "all" holds all anomalous
     pictures together. `DataError` as `auroc`.
     """
@@ -120,13 +119,13 @@ def evaluate(
         "threshold": threshold,
         "pictures": int(belongs.sum()),
         "groups": len(set(groups[belongs])),
-        "true_positive_rate": everything["true_positive_rate"],
-        "true_positive_rate_interval": (everything["interval"] or {}).get("true_positive_rate"),
+        "false_alarm_rate": everything["false_alarm_rate"],
+        "false_alarm_rate_interval": (everything["interval"] or {}).get("false_alarm_rate"),
     }
     parts["all"] = everything
     for part in parts.values():
-        part.pop("true_positive_rate")
-        (part["interval"] or {}).pop("true_positive_rate", None)
+        part.pop("false_alarm_rate")
+        (part["interval"] or {}).pop("false_alarm_rate", None)
     return {**own, "anomalous": parts}
 
 
@@ -140,12 +139,12 @@ def _against(
     seed: int,
 ) -> dict[str, Any]:
     scores, belongs, groups = scores[rows], belongs[rows], groups[rows]
-    true, false = (None, None) if threshold is None else rates(scores, belongs, threshold)
+    alarms, found = (None, None) if threshold is None else rates(scores, belongs, threshold)
     return {
         "auroc": auroc(scores, belongs),
         "average_precision": average_precision(scores, belongs),
-        "true_positive_rate": true,
-        "false_positive_rate": false,
+        "false_alarm_rate": alarms,
+        "detection_rate": found,
         "pictures": int((~belongs).sum()),
         "groups": len(set(groups[~belongs])),
         "interval": bootstrap(scores, belongs, threshold, groups, repeats=repeats, seed=seed),
@@ -158,40 +157,35 @@ def bootstrap(
     threshold: float | None,
     groups: Any,
     *,
-    repeats: int = 1000,
+    repeats: int = REPEATS,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> dict[str, list[float]] | None:
-    """Percentile intervals of the measures over groups drawn with replacement (Efron 1979; the cluster bootstrap).
+    """Return percentile intervals of the metrics over groups drawn with replacement (`winnow.metrics.bootstrap`).
 
-    What belongs and what is anomalous are drawn apart, whole groups at a time: frames of one video are not independent
-    evidence. Without a `threshold`, AUROC and average precision only. None when a side has fewer than two groups.
+    Normal and anomalous pictures are drawn apart. Without a `threshold`, AUROC and average precision only. None when a
+    side has fewer than two groups.
     """
     scores, belongs = _checked(scores, belongs)
     groups = np.asarray(groups).astype(str)
     rng = np.random.default_rng(seed)
-    sides = []
+    weights = np.empty((repeats, len(scores)))
     for side in (belongs, ~belongs):
         units, member = np.unique(groups[side], return_inverse=True)
         if len(units) < 2:
             return None
-        sides.append((side, len(units), member))
+        weights[:, side] = group_draws(len(units), repeats, rng)[:, member]
     ordered = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.append(np.diff(scores[ordered]) != 0, True))
-    accepted = None if threshold is None else scores[ordered] <= threshold
-    names = ("auroc", "average_precision", "true_positive_rate", "false_positive_rate")[: 2 if accepted is None else 4]
-    drawn = np.empty((repeats, len(names)))
-    weights = np.empty(len(scores))
-    for repeat in range(repeats):
-        for side, count, member in sides:
-            weights[side] = np.bincount(rng.integers(count, size=count), minlength=count)[member]
-        drawn[repeat] = _weighted(weights[ordered], belongs[ordered], accepted, last)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    flagged = None if threshold is None else scores[ordered] > threshold
+    names = ("auroc", "average_precision", "false_alarm_rate", "detection_rate")[: 2 if flagged is None else 4]
+    drawn = np.array([_weighted(row[ordered], belongs[ordered], flagged, last) for row in weights])
+    low, high = interval(drawn, level)
     return {name: [float(low[place]), float(high[place])] for place, name in enumerate(names)}
 
 
-def _weighted(weights: np.ndarray, belongs: np.ndarray, accepted: np.ndarray | None, last: np.ndarray) -> list[float]:
-    """AUROC, average precision and, of what is `accepted`, both rates of weighted pictures from the highest score down.
+def _weighted(weights: np.ndarray, belongs: np.ndarray, flagged: np.ndarray | None, last: np.ndarray) -> list[float]:
+    """Return AUROC, average precision and, of what is `flagged`, both rates of weighted pictures from the highest score down.
 
     `last` (ties,) is the place where each run of equal scores ends.
     """
@@ -201,13 +195,13 @@ def _weighted(weights: np.ndarray, belongs: np.ndarray, accepted: np.ndarray | N
     area = np.sum(new_alarms * (2 * found - new_found)) / (2 * alarms[-1] * found[-1])
     called = alarms + found
     precision = np.sum(new_found[called > 0] * found[called > 0] / called[called > 0]) / found[-1]
-    if accepted is None:
+    if flagged is None:
         return [float(area), float(precision)]
     return [
         float(area),
         float(precision),
-        float(own[accepted].sum() / alarms[-1]),
-        float(anomalous[accepted].sum() / found[-1]),
+        float(own[flagged].sum() / alarms[-1]),
+        float(anomalous[flagged].sum() / found[-1]),
     ]
 
 
@@ -224,7 +218,7 @@ def _checked(scores: Any, belongs: Any) -> tuple[np.ndarray, np.ndarray]:
             "Leave out pictures that could not be scored.",
         )
     if belongs.all() or not belongs.any():
-        missing = "anomalous" if belongs.any() else "belonging"
+        missing = "anomalous" if belongs.any() else "normal"
         raise DataError(
             f"There is no {missing} picture to measure with.",
             "Give pictures of both kinds (--normal, --anomalous NAME=DIR).",

@@ -230,7 +230,7 @@ def _row_label(axes: Axes, name: str, values: np.ndarray, threshold: float | Non
 
 @as_png
 def roc(curves: Mapping[str, tuple[Any, Any]], threshold: float | None = None) -> Figure:
-    """Share of what belongs that is accepted against share of the anomalous that is accepted, at every threshold.
+    """Draw the detection rate against the false-alarm rate at every threshold.
 
     `curves` is a name to (scores of what belongs, scores of the anomalous); the legend holds the area under each curve,
     and a dot marks the threshold. Only the first twelve are drawn. `DataError` when there are none or a side is empty.
@@ -247,15 +247,15 @@ def roc(curves: Mapping[str, tuple[Any, Any]], threshold: float | None = None) -
             raise DataError(
                 f"A ROC of '{name}' needs scores of both sides.", "Leave the group out, or score its pictures."
             )
-        false, true = _rates(inside, outside)
+        alarms, found = _rates(inside, outside)
         colour = COLOURS[1:][number % (len(COLOURS) - 1)]
-        area = float(((false[1:] - false[:-1]) * (true[1:] + true[:-1])).sum() / 2)
-        handles += axes.plot(false, true, color=colour, linewidth=2, linestyle=LINES[number % len(LINES)])
+        area = float(((alarms[1:] - alarms[:-1]) * (found[1:] + found[:-1])).sum() / 2)
+        handles += axes.plot(alarms, found, color=colour, linewidth=2, linestyle=LINES[number % len(LINES)])
         labels.append(f"{shorten(name, 30)}  {area:.3f}")
         if threshold is not None:
             axes.plot(
-                (outside <= threshold).mean(),
-                (inside <= threshold).mean(),
+                (inside > threshold).mean(),
+                (outside > threshold).mean(),
                 "o",
                 color=colour,
                 markersize=8,
@@ -271,8 +271,8 @@ def roc(curves: Mapping[str, tuple[Any, Any]], threshold: float | None = None) -
     axes.set(xlim=(0, 1), ylim=(0, 1))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda share, _: percent(share, 0)))
-    axes.set_xlabel("anomalous, yet accepted", color=DIM, fontsize=9)
-    axes.set_ylabel("belongs, and accepted", color=DIM, fontsize=9, labelpad=2)
+    axes.set_xlabel("false alarms: normal, yet flagged", color=DIM, fontsize=9)
+    axes.set_ylabel("detected: anomalous, and flagged", color=DIM, fontsize=9, labelpad=2)
     heading(figure, "ROC", "legend: area under the curve")
     legend(figure, handles, labels, loc="lower left", bbox_to_anchor=(0.66 / HALF, 0), borderaxespad=0.1)
     return figure
@@ -286,11 +286,11 @@ def _square(foot: float) -> tuple[Figure, Axes]:
 
 
 def _rates(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rate (accepted when score <= threshold) at every distinct score; both sides sorted."""
-    cuts = np.unique(np.concatenate([inside, outside]))
-    false = np.searchsorted(outside, cuts, side="right") / len(outside)
-    true = np.searchsorted(inside, cuts, side="right") / len(inside)
-    return np.concatenate([[0.0], false]), np.concatenate([[0.0], true])
+    """Return false-alarm and detection rate (flagged when score > threshold), falling thresholds; both sides sorted."""
+    cuts = np.unique(np.concatenate([inside, outside]))[::-1]
+    alarms = 1 - np.searchsorted(inside, cuts, side="right") / len(inside)
+    found = 1 - np.searchsorted(outside, cuts, side="right") / len(outside)
+    return np.append(alarms, 1.0), np.append(found, 1.0)
 
 
 @as_png

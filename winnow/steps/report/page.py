@@ -154,7 +154,7 @@ def _evaluated(run: RunFolder, evaluation: dict[str, Any] | None) -> list[Sectio
             part["auroc"],
             _interval(part),
             part["average_precision"],
-            part["false_positive_rate"],
+            part["detection_rate"],
             evaluation["baseline"].get(name),
         )
         for name, part in evaluation["anomalous"].items()
@@ -168,15 +168,15 @@ def _evaluated(run: RunFolder, evaluation: dict[str, Any] | None) -> list[Sectio
             "AUROC",
             "95 % interval",
             "average precision",
-            "false positive rate",
+            "detection rate",
             "AUROC of sharpness alone",
         ),
         rows,
-        caption="True positive rate: share of what belongs that is accepted. False positive rate: share of the anomalous that is accepted. "
+        caption="Detection rate: share of the group that is flagged at the threshold. "
         "Intervals by bootstrap over groups.",
     )
     text = [
-        f"True positive rate: {evaluation['true_positive_rate']:.3f} of {evaluation['pictures']:,} pictures that belong are accepted."
+        f"False-alarm rate: {evaluation['false_alarm_rate']:.1%} of {evaluation['pictures']:,} normal pictures are flagged."
     ]
     if evaluation["seen_in_training"]:
         text.append(f"{evaluation['seen_in_training']:,} of them are in the run's own pool; their scores flatter.")
