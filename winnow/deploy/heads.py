@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from winnow.classify.classifier import Classifier
 from winnow.classify.heads import GRAPH, SHARPNESS, SMOOTH, Head, Logistic, NearestMean, Neighbours, Spread
+from winnow.embeddings import unit_length
 
 
 class LinearTwin(nn.Module):
@@ -40,7 +41,7 @@ class VoteTwin(nn.Module):
 
     def __init__(self, features: np.ndarray, votes: np.ndarray, seen: np.ndarray, count: int) -> None:
         super().__init__()
-        self.register_buffer("points", torch.from_numpy(np.array(features, np.float32)))
+        self.register_buffer("features", torch.from_numpy(np.array(features, np.float32)))
         self.register_buffer("votes", torch.from_numpy(np.where(seen, votes, 0.0)))
         self.register_buffer("unseen", torch.from_numpy(np.where(seen, 0.0, -np.inf)))
         self.count, self.floor = min(count, len(features)), SMOOTH / max(1, int(seen.sum()))
@@ -73,7 +74,5 @@ class ClassifierTwin(nn.Module):
         self.temperature = float(classifier.temperature)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        apart = vectors.float() - self.centre
-        lengths = apart.square().sum(dim=1, keepdim=True).sqrt()
-        features = apart / torch.where(lengths > 0, lengths, torch.full_like(lengths, torch.inf))
+        features = unit_length(vectors.float() - self.centre)
         return torch.softmax(self.head(features) / self.temperature, dim=1)
