@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "winnow"
 LAYERS = [
-    {"errors", "options", "files", "progress", ""},
+    {"errors", "options", "files", "progress", "tables", ""},
     {"data", "scale"},
     {"models"},
     {"learn"},

@@ -147,3 +147,8 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     """Embeddings (n, d) of length 1: squared distances are then twice the cosine distance. A code of zeros stays zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, np.inf).astype(np.float32)
+
+
+def spread(n: int, most: int) -> np.ndarray:
+    """Return at most `most` of the rows 0 to n - 1, evenly spread, first and last among them where there are two."""
+    return np.linspace(0, n - 1, min(most, n)).astype(int)
