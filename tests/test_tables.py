@@ -11,7 +11,7 @@ import pytest
 from winnow.embeddings import spread
 from winnow.errors import Damaged, RunError
 from winnow.pool.splits import deal_out
-from winnow.run.tables import parse, read_table, write_table
+from winnow.tables import parse, read_table, write_table
 
 
 def test_what_is_written_is_read(tmp_path: Path):

@@ -11,7 +11,7 @@ from typing import Any
 
 from winnow.data import storage
 from winnow.errors import InputError, did_you_mean
-from winnow.run.tables import parse
+from winnow.tables import parse
 
 LIST_SUFFIXES = frozenset((".txt", ".csv", ".jsonl", ".parquet"))
 METADATA = frozenset(("metadata.csv", "metadata.jsonl"))

@@ -20,7 +20,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.data.resume import OWED, finished, taken_over
 from winnow.data.sources import Expansion, Refusal, Source, expand
 from winnow.errors import InputError, OptionError, RunError
 from winnow.files import replacing, seal, sha256, write_json
@@ -28,9 +27,10 @@ from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
 from winnow.pool.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop, whole_size
 from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, fingerprint, table_fingerprint
+from winnow.pool.resume import OWED, finished, taken_over
 from winnow.progress import progress
-from winnow.run.tables import write_table
 from winnow.scale.local import cores, run_local
+from winnow.tables import write_table
 
 PART_PICTURES = 1024
 PART_CUT = (

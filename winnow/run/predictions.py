@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from winnow.files import write_json
-from winnow.run.tables import write_table
 from winnow.steps.score import seconds
+from winnow.tables import write_table
 
 
 def write_predictions(

@@ -20,10 +20,10 @@ from winnow.metrics.detection import evaluate as measure
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
-from winnow.run.tables import write_table
+from winnow.run.results import EVALUATION, Results, publish
 from winnow.steps.inspect import whole
-from winnow.steps.results import EVALUATION, Results, publish
 from winnow.steps.score import Scored, judge, verdicts
+from winnow.tables import write_table
 
 
 def evaluate(

@@ -17,8 +17,8 @@ from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.run.artifacts import ModeEncoder, load_detector, load_encoder
 from winnow.run.folder import RunFolder
-from winnow.run.tables import read_table, write_table
 from winnow.steps.score import ITEMS, Scored, seconds, shortened, verdicts
+from winnow.tables import read_table, write_table
 
 NEAR = 4  # blobs of evidence that lie within this part (a quarter) of a patch's shorter side are one defect
 TINY = 1e-12

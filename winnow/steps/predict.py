@@ -18,7 +18,7 @@ from winnow.run.artifacts import load_network
 from winnow.run.fine_tuning import vectors_for
 from winnow.run.folder import RunFolder
 from winnow.run.predictions import write_predictions
-from winnow.steps.results import PREDICTIONS, Results, publish
+from winnow.run.results import PREDICTIONS, Results, publish
 from winnow.steps.score import judge
 
 

@@ -16,7 +16,7 @@ from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.run.predictions import write_predictions
-from winnow.steps.results import PREDICTIONS, Results, publish
+from winnow.run.results import PREDICTIONS, Results, publish
 
 BATCH = 16  # more brings no speed on a processor and takes memory
 ITEMS = ("id", "source", "time")

@@ -24,8 +24,8 @@ from winnow.options import SegmentOptions
 from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.run.folder import RunFolder
-from winnow.run.tables import write_table
-from winnow.steps.results import HEATMAPS, SCORES, Results, publish
+from winnow.run.results import HEATMAPS, SCORES, Results, publish
+from winnow.tables import write_table
 
 CHUNK = 4096
 LONGEST = 150  # bytes of a source's name in that of its picture
