@@ -89,8 +89,8 @@ def test_what_was_held_out_was_not_seen(whole: tuple[Classifier, Path]):
     known[out] = ""
     target = np.array([["blocks", "stripes"].index(name) if name else -1 for name in known])
     tuning = FineTuning(network(), pictures, TuneOptions(**TUNE))
-    learner = classifier.learner
-    tuning.begin(learner.head.features, classifier.centre, learner.target).fit(np.arange(40), target, 2)
+    cross_fitter = classifier.cross_fitter
+    tuning.begin(cross_fitter.head.features, classifier.centre, cross_fitter.target).fit(np.arange(40), target, 2)
     found = tuning.logits(out) / classifier.temperature
     powers = np.exp(found - found.max(axis=1, keepdims=True))
     assert np.allclose(powers / powers.sum(axis=1, keepdims=True), held.probabilities[held.fold == 0], atol=1e-5)
@@ -336,7 +336,10 @@ def test_killed_between_trainings_it_goes_on_to_the_same_bits(
     again = winnow.Run(shutil.copytree(made[0], run.folder.path)).set(**QUICK)
     done = subprocess.run([sys.executable, "-c", KILLED, run.folder.path, made[1]], check=False)
     assert done.returncode == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in (run.folder.path / "classifier" / "trainings").iterdir()}
+    kept = {
+        path: path.stat().st_mtime_ns
+        for path in (run.folder.path / ".staging" / "classify" / "scratch" / "trainings").iterdir()
+    }
     assert len(kept) == 2
     script = (
         "import sys, winnow\nfrom winnow.classify import finetune\nwrite, made = finetune.write_checkpoint, []\n"

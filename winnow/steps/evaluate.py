@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from winnow.data.sources import expand
 from winnow.detect.scorer import Scorer
 from winnow.detect.scorers import make_scorer
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
-from winnow.files import replacing, write_json
+from winnow.files import make_folder, replacing, write_json
 from winnow.inspect.masks import against_masks, masks_in
 from winnow.metrics.detection import evaluate as measure
 from winnow.pool.patches import picture_of
@@ -49,7 +50,10 @@ def evaluate(
     folder, patches = to or run.path / "evaluation", run.options.ingest.patches
     if masks is not None and not patches:
         raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
-    known = None if masks is None else masks_in(masks)  # before hours of scoring
+    for sources in (belongs, *anomalous.values()):  # before hours of scoring
+        expand(sources)
+    known = None if masks is None else masks_in(masks)
+    make_folder(folder, "--to")
     pools = {"belongs": folder / "pools" / "belongs"}
     pools |= {name: folder / "pools" / f"anomalous-{_slug(name)}" for name in anomalous}
     baseline = _baseline(run)

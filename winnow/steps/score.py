@@ -19,7 +19,7 @@ from winnow.detect.segments import Segment, ffconcat, segments, smoothed
 from winnow.detect.threshold import Threshold
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
-from winnow.files import replacing, write_json, write_text
+from winnow.files import make_folder, replacing, write_json, write_text
 from winnow.options import SegmentOptions
 from winnow.pool.pool import Pool
 from winnow.progress import progress
@@ -104,14 +104,18 @@ def score(
     the folder `heatmaps` gets an anomaly map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
     `scores`, and replaces what an earlier call left there; `scores.json`, the counts, is written last. Returns counts and paths.
     """
+    from winnow.run.artifacts import check_mode
+
     folder = to or run.path / "scores"
     if heatmaps is not None and not run.options.ingest.patches:
         raise OptionError(
             "--heatmaps needs a run whose pictures are cut into patches.",
             "Make one: winnow run inspect SOURCES --to RUN",
         )
-    if heatmaps is not None:
-        _make(heatmaps)
+    check_mode(run, run.options.score.mode)
+    for place, flag in ((folder, "--to"), (heatmaps, "--heatmaps")):
+        if place is not None:
+            make_folder(place, flag)
     (folder / "scores.json").unlink(missing_ok=True)
     scored = judge(run, sources, folder / "pool")
     more: dict[str, Any] = {}
@@ -139,17 +143,6 @@ def score(
     videos = _videos(run, scored, folder)
     write_json(folder / "scores.json", result)
     return {**result, "videos": videos, "folder": folder}
-
-
-def _make(folder: Path) -> None:
-    """Makes a folder now, so that what is wrong with it is said before hours of scoring."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"--heatmaps {folder} is no folder that can be made ({(error.strerror or str(error)).lower()}).",
-            "Give another folder.",
-        ) from error
 
 
 def verdicts(scored: Scored) -> tuple[list[str], list[str], list[str]]:
