@@ -206,7 +206,7 @@ def test_the_card_says_what_was_measured_and_its_example_runs(shop: Path, tmp_pa
     run, card = run_of(shop), (shop / "run" / "export" / "model.md").read_text(encoding="utf-8")
     measured = run.folder.result("classify")
     for fact in (f"{measured['macro_f1']:.3f}", f"{measured['labelled']:,} labels", "größe 绿", f"{run.detector.threshold.value:.6g}",
-                 "onnxruntime", *measured["notes"], run.folder.content["versions"]["torch"]):  # fmt: skip
+                 "onnxruntime", *measured["notes"], run.folder.record("train").versions["torch"]):  # fmt: skip
         assert fact in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert code and len(code[1].splitlines()) <= 11

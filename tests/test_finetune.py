@@ -337,7 +337,10 @@ def test_killed_between_trainings_it_goes_on_to_the_same_bits(
     again = winnow.Run(shutil.copytree(made[0], run.folder.path)).set(**QUICK)
     done = subprocess.run([sys.executable, "-c", KILLED, run.folder.path, made[1]], check=False)
     assert done.returncode == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in (run.folder.path / "classifier" / "trainings").iterdir()}
+    kept = {
+        path: path.stat().st_mtime_ns
+        for path in (run.folder.path / ".staging" / "classify" / "scratch" / "trainings").iterdir()
+    }
     assert len(kept) == 2
     script = (
         "import sys, winnow\nfrom winnow.classify import fine_tuned\nwrite, made = fine_tuned.write_checkpoint, []\n"

@@ -416,9 +416,8 @@ def test_results_go_to_the_current_folder_unless_told(model: Path, sources: Path
 
 
 def test_commands_that_need_more_say_so(model: Path, sources: Path, tmp_path: Path):
-    (tmp_path / "run.json").write_text(
-        json.dumps({"recipe": "oneclass-from-scratch", "options": {}, "set_by": {}, "steps": {}})
-    )
+    about = {"format": 2, "recipe": "oneclass-from-scratch", "options": {}, "set_by": {}, "sources": []}
+    (tmp_path / "run.json").write_text(json.dumps(about))
     for words in (
         ["train", "--run", tmp_path],
         ["run", "oneclass-from-scratch", sources, "--to", tmp_path / "new"],

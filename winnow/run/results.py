@@ -34,7 +34,7 @@ class Kind:
 
 SCORES = Kind("scores", "--to", r"(scores|segments|patches|defects)\.csv|video-\d{3,}-.*\.(png|ffconcat)", "scores.json",
               {"pool": "parts"})  # fmt: skip
-HEATMAPS = Kind("heatmaps", "--heatmaps", r"\d{5,}-.*\.(overlay|mask|heat)\.png")
+HEATMAPS = Kind("heatmaps", "--heatmaps", r"\d{5,}-.*\.(overlay|mask|map)\.png")
 PREDICTIONS = Kind("predictions", "--to", r"predictions\.csv", "predictions.json", {"pool": "parts"})
 EVALUATION = Kind("evaluation", "--to", r"scores\.csv|(histogram|roc)\.png", "evaluation.json",
                   {"pools": "*/parts", "damaged": "*.npy"})  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from winnow.data.sources import expand
 from winnow.detect.registry import make_scorer
 from winnow.detect.scorer import Scorer
 from winnow.embeddings import Embeddings
@@ -51,7 +52,9 @@ def evaluate(
     run.require("calibrate")
     if masks is not None and not run.options.ingest.patches:
         raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
-    known = None if masks is None else masks_in(masks)  # before hours of scoring
+    for sources in (belongs, *anomalous.values()):  # before hours of scoring
+        expand(sources)
+    known = None if masks is None else masks_in(masks)
     with Results(to or run.path / "evaluation", EVALUATION) as results:
         pools = _pools(results.aside / "pools", anomalous)
         baseline, old = _baseline(run), results.folder / "pools"
