@@ -61,9 +61,9 @@ class Trial:
         classes = np.unique(labels[labels != ""])
         target = np.array([int(np.searchsorted(classes, label)) if label else -1 for label in labels])
         centre = self.part.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        points = unit(self.part.vectors - centre)
+        features = unit(self.part.vectors - centre)
         tuning = FineTuning(self.network, self.pixels, seed=self.seed, folder=self.folder)
-        tuning.begin(points, centre, target).fit(np.arange(len(target)), target, len(classes))
+        tuning.begin(features, centre, target).fit(np.arange(len(target)), target, len(classes))
         vectors = encode(tuning.tuned, self.tests, quiet=True).vectors
         said = classes[tuning.linear.logits(unit(vectors - centre)).argmax(axis=1)]
         return worth(self.name, said, self.test)

@@ -248,7 +248,7 @@ BROKEN_MODELS: dict[str, tuple[type[Plain], str]] = {
         "must not depend on the others",
     ),
     "negative": (changed(forward=put("reconstruction", lambda v, *_: -v)), "no negative"),
-    "nan": (changed(forward=put("vectors", lambda v, *_: v * torch.nan)), "finite 'codes'"),
+    "nan": (changed(forward=put("vectors", lambda v, *_: v * torch.nan)), "finite 'vectors'"),
     "random": (changed(forward=put("vectors", lambda v, *_: v + torch.randn_like(v))), "when asked again"),
     "drifts": (changed(forward=put("reconstruction", lambda v, m, _: v + m.calls)), "when asked again"),
     "by place": (

@@ -89,8 +89,8 @@ def test_what_was_held_out_was_not_seen(whole: tuple[Classifier, Path]):
     known[out] = ""
     target = np.array([["blocks", "stripes"].index(name) if name else -1 for name in known])
     tuning = FineTuning(network(), pictures, TuneOptions(**TUNE))
-    learner = classifier.learner
-    tuning.begin(learner.head.features, classifier.centre, learner.target).fit(np.arange(40), target, 2)
+    cross_fitter = classifier.cross_fitter
+    tuning.begin(cross_fitter.head.features, classifier.centre, cross_fitter.target).fit(np.arange(40), target, 2)
     found = tuning.logits(out) / classifier.temperature
     powers = np.exp(found - found.max(axis=1, keepdims=True))
     assert np.allclose(powers / powers.sum(axis=1, keepdims=True), held.probabilities[held.fold == 0], atol=1e-5)

@@ -67,7 +67,7 @@ def as_float32(embeddings: Embeddings) -> Embeddings:
 
 
 @pytest.mark.parametrize("name", SCORERS)
-@pytest.mark.parametrize("beside", [False, True], ids=["alone", "with linear"])
+@pytest.mark.parametrize("auxiliary", [False, True], ids=["alone", "with linear"])
 def test_every_scorer_has_a_twin_that_scores_the_same(name: str, auxiliary: bool) -> None:
     normal, new = (with_linear(part, 3) if auxiliary else part for part in (NORMAL, as_float32(NEW)))
     scorer = make_scorer(name).fit(normal)

@@ -119,7 +119,7 @@ class Neighbours(Head):
         return _log_shares(np.einsum("nk,nkc->nc", nearness, self.votes[found]), self.seen)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {"points": self.features, "votes": self.votes, "seen": self.seen}
+        return {"features": self.features, "votes": self.votes, "seen": self.seen}
 
 
 class Spread(Head):
@@ -153,14 +153,14 @@ class Spread(Head):
         return _log_shares(np.einsum("nk,nkc->nc", nearness, self.shares[found]), self.seen)
 
     def state(self) -> dict[str, np.ndarray]:
-        return {"points": self.features, "shares": self.shares, "seen": self.seen}
+        return {"features": self.features, "shares": self.shares, "seen": self.seen}
 
 
 HEADS: dict[str, type[Head]] = {"logistic": Logistic, "mean": NearestMean, "neighbours": Neighbours, "spread": Spread}
 
 
 def nearest(features: np.ndarray, others: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` nearest of `others` (m, d) to each of `points` (n, d), all of length 1, and how near: (n, count) twice."""
+    """The `count` nearest of `others` (m, d) to each of `features` (n, d), all of length 1, and how near: (n, count) twice."""
     count = min(count, len(others))
     found, cosine = np.empty((len(features), count), int), np.empty((len(features), count))
     for start in range(0, len(features), BLOCK):

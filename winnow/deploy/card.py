@@ -139,9 +139,9 @@ def _limits(about: dict[str, Any], measured: dict[str, Any] | None, promised: di
 def _parity(result: dict[str, Any]) -> str:
     parity = dict(result["parity"])
     steps = parity.pop("steps")
-    fold_targets = ", ".join(f"`{name}` {value:.1e}" for name, value in parity.items())
+    apart = ", ".join(f"`{name}` {value:.1e}" for name, value in parity.items())
     stepped = f"; {steps:.2%} of the values lie on a calibration score and stepped to the next rank" if steps else ""
-    return f"Largest relative difference between onnxruntime and the run itself, on pictures of its pool and on noise: {fold_targets}{stepped}."
+    return f"Largest relative difference between onnxruntime and the run itself, on pictures of its pool and on noise: {apart}{stepped}."
 
 
 def _interval(interval: Any) -> str:

@@ -40,7 +40,7 @@ class VoteTwin(nn.Module):
 
     def __init__(self, features: np.ndarray, votes: np.ndarray, seen: np.ndarray, count: int) -> None:
         super().__init__()
-        self.register_buffer("points", torch.from_numpy(np.array(features, np.float32)))
+        self.register_buffer("features", torch.from_numpy(np.array(features, np.float32)))
         self.register_buffer("votes", torch.from_numpy(np.where(seen, votes, 0.0)))
         self.register_buffer("unseen", torch.from_numpy(np.where(seen, 0.0, -np.inf)))
         self.count, self.floor = min(count, len(features)), SMOOTH / max(1, int(seen.sum()))

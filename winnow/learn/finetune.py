@@ -34,7 +34,7 @@ FRESH = 3  # the stream of random numbers for changes of the pictures; 0 to 2 ar
 class FineTuning(Head):
     """A head that takes the network along: logistic regression on the network's embeddings, then all layers learn together.
 
-    `points` are numbers of rows of `pictures` (a pool, or bytes (n, h, w, c)). The head comes first, for a random one would
+    `features` are numbers of rows of `pictures` (a pool, or bytes (n, h, w, c)). The head comes first, for a random one would
     wreck the features before it has learnt anything (Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features, section 3.4).
     Adam, cross entropy with every class of the same weight in all, pictures mirrored, turned and moved at random (Singh et al.,
     section on classification). Batch normalisation keeps the averages it came with: a hundred pictures are too few for new ones.
@@ -72,7 +72,7 @@ class FineTuning(Head):
         return self
 
     def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
-        """Learns from the pictures of the rows `points` whose `target` (n,) is a class number."""
+        """Learns from the pictures of the rows `features` whose `target` (n,) is a class number."""
         known = np.full(len(self.features), -1)
         known[features] = target
         path = self.folder / f"{self._key(known)}.safetensors"
@@ -92,7 +92,7 @@ class FineTuning(Head):
         return self
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Logits (n, classes) of the pictures of the rows `points`."""
+        """Logits (n, classes) of the pictures of the rows `features`."""
         vectors = encode(self.tuned, self.pictures, features, device=str(self.device), quiet=True).vectors
         return self.linear.logits(unit(vectors - self.centre))
 

@@ -50,7 +50,7 @@ def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def nearest(features: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest of `centres` (k, d) to each of `points` (n, d), and its squared distance: (n,), (n,)."""
+    """The nearest of `centres` (k, d) to each of `features` (n, d), and its squared distance: (n,), (n,)."""
     import faiss
 
     if not features.shape[1]:

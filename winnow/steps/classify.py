@@ -69,7 +69,7 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "by": by, **metrics}
     result["notes"] = [*notes, *classifier.notes, *([] if metrics["choice"] else [TOO_FEW])]
     vectors = read_json(run.folder("encode") / "embeddings.json")["sha256"]["vectors.npy"]
-    classifier.save(folder, measured=result, codes_sha256=vectors, versions=run.content["versions"])
+    classifier.save(folder, measured=result, vectors_sha256=vectors, versions=run.content["versions"])
     run.record("classify", started, **result)
     tidy(run)
     return run.result("classify")
