@@ -20,7 +20,7 @@ import winnow
 from winnow.data.sources import expand
 from winnow.errors import DataError, InputError, OptionError
 from winnow.label.catalogue import Catalogue
-from winnow.label.exchange import take_over
+from winnow.label.exchange import labels_of_files, take_over
 from winnow.label.formats import FORMATS, Record, read, write
 from winnow.label.store import Event, LabelStore
 
@@ -344,6 +344,29 @@ def test_contradictions_and_unknown_classes_add_nothing(run: winnow.Run, tmp_pat
     (tmp_path / "new.csv").write_text(f"id,label\n{items[8]},staff\n{items[8]},staff\nnobody,staff\n")
     result = run.import_labels(tmp_path / "new.csv")
     assert (result["new"], result["unknown"]) == (1, [f"line 4 of {tmp_path / 'new.csv'}"])
+
+
+def test_label_files_are_matched_as_one_and_each_must_name_an_item(run: winnow.Run, tmp_path: Path):
+    from winnow.pool.pool import Pool
+    from winnow.steps.label import catalogue_of
+
+    items, catalogue = run_items(run), catalogue_of(run.folder, Pool.open(run.folder.folder("ingest")))
+    for name, rows in (("a", f"{items[1]},staff\nnobody,staff\n"), ("b", f"{items[1]},staff\n{items[2]},customer\n"),
+                       ("against", f"{items[1]},customer\n"), ("strangers", "nobody,staff\n")):  # fmt: skip
+        (tmp_path / f"{name}.csv").write_text("id,label\n" + rows)
+
+    def match(*names: str) -> tuple[dict[str, str], list[str]]:
+        paths = [tmp_path / f"{name}.csv" for name in names]
+        found, unknown = labels_of_files(paths, catalogue, run.folder.path)
+        return {item: record.label for item, record in found.items()}, [record.where for record in unknown]
+
+    assert match("a", "b") == ({items[1]: "staff", items[2]: "customer"}, [f"line 3 of {tmp_path / 'a.csv'}"])
+    with pytest.raises(
+        InputError, match=r"two labels: 'staff' in line 2 of .*a\.csv, 'customer' in line 2 of .*against\.csv"
+    ):
+        match("a", "against")
+    with pytest.raises(InputError, match=r"strangers\.csv names no item of"):
+        match("a", "strangers")
 
 
 def test_where_an_export_cannot_go(run: winnow.Run, tmp_path: Path):

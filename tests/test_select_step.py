@@ -298,7 +298,7 @@ def test_labels_given_elsewhere_count_as_labelled(run: winnow.Run, finished_run:
 
 def test_a_file_of_strangers_is_told(run: winnow.Run, tmp_path: Path):
     (tmp_path / "strängers.csv").write_text("id,label\nnobody,a\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"strängers\.csv names no picture of"):
+    with pytest.raises(InputError, match=r"strängers\.csv names no item of"):
         run.select(5, also=tmp_path / "strängers.csv")
     with pytest.raises(InputError):
         run.select(5, also=tmp_path / "missing.csv")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from winnow.embeddings import Embeddings
-from winnow.errors import Damaged, DataError, InputError, OptionError
+from winnow.errors import Damaged, DataError, OptionError
 from winnow.files import read_json, replacing, sha256, write_json, write_text
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
@@ -243,18 +243,14 @@ class Selection:
 
     def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
         """Rows labelled already, in the run or in files; `InputError` when a file names none of the run's pictures."""
-        from winnow.label.exchange import MATCHING, matched
-        from winnow.label.formats import read
+        from winnow.label.exchange import labels_of_files
         from winnow.steps.label import catalogue_of, labels
 
         ids = set(labels(self.run))
         if also:
-            catalogue = catalogue_of(self.run, self.pool)
-            for path in map(Path, also):
-                found, _ = matched(read(path), catalogue)
-                if not found:
-                    raise InputError(f"{path} names no picture of {self.run.path}.", MATCHING)
-                ids |= set(found)
+            ids |= set(
+                labels_of_files([Path(path) for path in also], catalogue_of(self.run, self.pool), self.run.path)[0]
+            )
         return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
 
     def choose(self, asked: int, before: Sequence[Row], labelled: np.ndarray) -> tuple[list[Row], list[str]]:
