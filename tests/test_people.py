@@ -270,6 +270,7 @@ SCRIPT = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_the_pool_ends_the_same(detector, tmp_path):
     many = tmp_path / "many"
     many.mkdir()
@@ -323,6 +324,7 @@ def test_a_pool_from_before_persons_is_read_and_added_to(folder, tmp_path):
 # ---- the command, and the real thing
 
 
+@pytest.mark.slow
 def test_the_command_says_how_many_and_opens_no_connection(folder, detector, tmp_path):
     from test_offline import guarded
 
@@ -349,6 +351,7 @@ def test_one_crop_is_called_one():
     assert said.endswith("Found 1 crop.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "film", "fewest"), [
     ("yolox_nano.onnx", "people-walking.mp4", 100), ("FastestDet.onnx", "people-walking.mp4", 100),
     ("yolox_nano.onnx", "store-aisle-detection.gif", 8), ("FastestDet.onnx", "store-aisle-detection.gif", 8),
