@@ -29,6 +29,8 @@ from winnow.steps.round import uncertainty
 
 from conftest import blocks, stripes, winnow_command
 
+pytestmark = pytest.mark.slow
+
 
 def clips(folder: Path, groups: int, each: int, seed: int = 0) -> Path:
     """Folders of pictures of two kinds, told by their names."""

@@ -398,6 +398,7 @@ def test_a_source_that_is_gone_is_exported_from_the_pool(run: winnow.Run, tmp_pa
     assert len(found) == 6 and Image.open(found[0]).size == (32, 32)
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_no_half_folder(run: winnow.Run, tmp_path: Path):
     slow = (
         "import sys, time, winnow.steps.label as steps\n"
@@ -415,6 +416,7 @@ def test_a_killed_export_leaves_no_half_folder(run: winnow.Run, tmp_path: Path):
     assert run.export_labels(tmp_path / "labelled")["labels"] == 6
 
 
+@pytest.mark.slow
 def test_a_killed_import_goes_on_where_it_stopped(run: winnow.Run, tmp_path: Path):
     run.export_labels(tmp_path / "labels.csv")
     other = second(run, tmp_path / "other")

@@ -37,7 +37,9 @@ from winnow.steps.export import _up
 from winnow.steps.predict_onnx import predict_onnx
 
 from cloth import write_cloth
-from conftest import blocks, stripes, winnow_command
+from conftest import blocks, stripes, winnow_command, winnow_process
+
+pytestmark = pytest.mark.slow
 
 SIZE = (32, 32)
 
@@ -124,7 +126,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.encode()
     run.calibrate()
     run.classify(labels=folder / "in")
-    done = winnow_command("export", "--run", folder / "run")
+    done = winnow_process("export", "--run", folder / "run")
     assert done.returncode == 0, done.stderr
     (folder / "said").write_text(done.stdout + "\n---\n" + done.stderr, encoding="utf-8")
     return folder

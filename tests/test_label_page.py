@@ -22,7 +22,7 @@ from labelling import Server, Tab, events, labels
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
 
 HOSTILE = ("<script>document.title='got in'<⁄script>.png", "<img src=x onerror=document.title='got in'>.png")
 CLASSES = ("--classes", "staff,customer,nobody")

@@ -268,6 +268,7 @@ SCRIPT = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_the_pool_ends_the_same(detector, tmp_path):
     many = tmp_path / "many"
     many.mkdir()
@@ -302,6 +303,7 @@ def test_killed_at_any_time_the_pool_ends_the_same(detector, tmp_path):
 # ---- the command, and the real thing
 
 
+@pytest.mark.slow
 def test_the_command_says_how_many_and_opens_no_connection(folder, detector, tmp_path):
     from test_offline import guarded
 
@@ -328,6 +330,7 @@ def test_one_crop_is_called_one():
     assert said.endswith("Found 1 crop.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "film", "fewest"), [
     ("yolox_nano.onnx", "people-walking.mp4", 100), ("FastestDet.onnx", "people-walking.mp4", 100),
     ("yolox_nano.onnx", "store-aisle-detection.gif", 8), ("FastestDet.onnx", "store-aisle-detection.gif", 8),

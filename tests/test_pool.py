@@ -194,6 +194,7 @@ def test_a_changed_file_is_done_again(mixed, tmp_path):
     assert set(second.column("source")) == set(first.column("source"))
 
 
+@pytest.mark.slow
 def test_others_of_a_changed_part_survive_a_kill(mixed, tmp_path):
     """The part is dropped before its other pictures are made again: they must not be forgotten in between."""
     pool = tmp_path / "pool"
@@ -546,6 +547,7 @@ def start(many: Path, pool: Path) -> subprocess.Popen:
     return process
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_the_pool_ends_the_same(many, tmp_path):
     process, begun = start(many, tmp_path / "whole"), time.monotonic()
     assert process.wait() == 0
@@ -566,6 +568,7 @@ def test_killed_at_any_time_the_pool_ends_the_same(many, tmp_path):
     assert len(stages) > 2
 
 
+@pytest.mark.slow
 def test_killed_between_any_two_writes(mixed, tmp_path, small_parts):
     """Every file that is put in place is the last one before a crash, once."""
     ingest([mixed], tmp_path / "whole", OPTIONS)
@@ -616,6 +619,7 @@ def test_a_second_ingest_into_the_same_folder_is_refused(mixed, tmp_path, monkey
     assert len(Pool.open(tmp_path / "pool")) > 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_then_more_room(mixed, tmp_path):
     code = textwrap.dedent("""
         import resource, sys

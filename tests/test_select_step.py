@@ -29,6 +29,8 @@ from winnow.steps.select import BEFORE, COLUMNS, OUTLIER_COLUMNS
 import videos
 from conftest import blocks, stripes, winnow_command, write_pictures
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     "size": (32, 32),
     "width": 4,

@@ -16,6 +16,8 @@ from winnow.errors import DataError, InputError, OptionError, RunError
 from conftest import blocks, stripes
 from videos import write
 
+pytestmark = pytest.mark.slow
+
 BREAKS = [(6.0, 10.0), (16.0, 20.0)]
 
 

@@ -29,6 +29,8 @@ from winnow.synthetic.defects import damage
 from cloth import write_cloth, write_damaged
 from conftest import winnow_command
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "size": (16, 16),
     "width": 4,
