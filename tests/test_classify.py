@@ -248,7 +248,7 @@ def test_a_split_that_leaks_is_told():
         (1e-2, 0),
         (2e-4, 2),
     ):  # of three classes no two pictures tell the usual distance: rounding alone is near
-        close = unit(np.array([[1, 0, 0], [1, fold_targets, 0], [0, 0, 1]], np.float32))
+        close = unit_length(np.array([[1, 0, 0], [1, fold_targets, 0], [0, 0, 1]], np.float32))
         assert leaks(close.astype(np.float64), np.arange(3), np.arange(3)) == found
     doubled = np.vstack([vectors, vectors])
     note = Classifier().fit(doubled, np.tile(NAMES[truth], 2)).notes[-1]

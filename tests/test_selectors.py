@@ -251,7 +251,7 @@ def test_typical_makes_500_clusters_at_most(monkeypatch: pytest.MonkeyPatch):
         return k_means(features, k, rng)
 
     monkeypatch.setattr(selectors, "k_means", watched)
-    features = unit(RNG(0).normal(size=(700, 3)).astype(np.float32))
+    features = unit_length(RNG(0).normal(size=(700, 3)).astype(np.float32))
     for n in (60, 500, 600):
         assert len(set(typical(of(features), n, RNG(0)).tolist())) == n
     assert made == [60, 500, 500]
