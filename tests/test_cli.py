@@ -109,7 +109,7 @@ def test_a_changed_option_makes_the_later_steps_stale(finished_run: Path, pictur
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["run", "footbal", "x", "--to", "{new}"], ["footbal", "football"]),
+        (["run", "oneclas", "x", "--to", "{new}"], ["oneclas", "oneclass"]),
         (["run", "oneclass-from-scratch", "absent", "--to", "{new}"], ["absent"]),
         (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--iteration", "3"], ["--iterations"]),
         (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--lr", "-1"], ["--lr", "-1"]),

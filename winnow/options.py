@@ -300,6 +300,8 @@ class Recipe(BaseModel):
     expect: str
     options: Options
     set_by_recipe: frozenset[str] = frozenset()
+    without_weights: str = ""
+    """The recipe that takes its place where the weights of its pretrained network are not at hand."""
 
 
 def recipe_names() -> list[str]:
@@ -326,7 +328,7 @@ def load_recipe(name: str) -> Recipe:
         raise OptionError(
             f"Recipe {name} is not valid TOML: {error}.", "Correct the file; winnow/recipes holds examples."
         ) from None
-    about = {key: str(content.pop(key, "")) for key in ("title", "source", "cost", "expect")}
+    about = {key: str(content.pop(key, "")) for key in ("title", "source", "cost", "expect", "without_weights")}
     loose = [key for key, value in content.items() if not isinstance(value, dict)]
     if loose:
         raise OptionError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -176,46 +177,82 @@ def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
         ) from error
 
 
-def _from_hub(backbone: str) -> dict[str, Tensor]:
+def weights_at_hand(backbone: str) -> str:
+    """Say where the weights of a backbone are to be had without a file: "the hub's cache", "the hub", or "" for nowhere.
+
+    Downloads nothing: looks into the cache, and else asks once whether the hub answers. Raises `ModelError` for a
+    backbone of which no weights exist.
+    """
+    place = _place(backbone)
+    if place.cached:
+        return "the hub's cache"
+    return "the hub" if _answers(place.host) else ""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the hub keeps weights: `wanted` says it in words, `file` is their name, `host` who to ask, `cached` if they are here."""
+
+    wanted: str
+    file: str
+    host: str
+    cached: bool
+
+
+def _place(backbone: str) -> _Place:
     if backbone in TORCHVISION:
         from torchvision.models import get_model_weights
 
-        weights = get_model_weights(backbone).DEFAULT
-        wanted, file = weights.url, weights.url.rsplit("/", 1)[-1]
-    else:
-        about = _import_timm().get_pretrained_cfg(backbone)
-        if about is None or not about.has_weights:
-            raise ModelError(
-                f"timm has no weights for '{backbone}'.",
-                "Choose another --backbone, or give a file with --weights FILE.",
-            )
-        wanted, file = f"model.safetensors of the Hugging Face model {about.hf_hub_id}", "model.safetensors"
-        if not about.hf_hub_id:
-            wanted, file = about.url, about.url.rsplit("/", 1)[-1]
+        return _of_url(get_model_weights(backbone).DEFAULT.url)
+    about = _import_timm().get_pretrained_cfg(backbone)
+    if about is None or not about.has_weights:
+        raise ModelError(
+            f"timm has no weights for '{backbone}'.",
+            "Choose another --backbone, or give a file with --weights FILE.",
+        )
+    if not about.hf_hub_id:
+        return _of_url(about.url)
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    cached = isinstance(try_to_load_from_cache(about.hf_hub_id, "model.safetensors"), str)
+    wanted = f"model.safetensors of the Hugging Face model {about.hf_hub_id}"
+    return _Place(wanted, "model.safetensors", constants.ENDPOINT, cached)
+
+
+def _of_url(url: str) -> _Place:
+    file = url.rsplit("/", 1)[-1]
+    return _Place(url, file, url, (Path(torch.hub.get_dir()) / "checkpoints" / file).is_file())
+
+
+def _answers(url: str) -> bool:
+    """Send one request, before the hub's library, which tries twelve times over a minute when there is no network."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
     try:
+        urlopen(Request(url, method="HEAD"), timeout=10).close()
+    except HTTPError:
+        return True  # an answer, whatever it says, is a network
+    except OSError:
+        return False
+    return True
+
+
+def _from_hub(backbone: str) -> dict[str, Tensor]:
+    place = _place(backbone)
+    try:
+        if not place.cached and not _answers(place.host):
+            raise OSError("no network")
         if backbone in TORCHVISION:
-            return dict(weights.get_state_dict(progress=False, check_hash=True))
-        _check_network(about.hf_hub_id)
+            from torchvision.models import get_model_weights
+
+            return dict(get_model_weights(backbone).DEFAULT.get_state_dict(progress=False, check_hash=True))
         return dict(_timm(backbone, pretrained=True).state_dict())
     except Exception as error:  # the libraries behind both hubs raise a dozen unrelated classes
         raise ModelError(
             f"The weights of '{backbone}' could not be downloaded ({_line(error)}).",
-            f"On a machine with network fetch {wanted}, copy it here and give: --weights {file}",
+            f"On a machine with network fetch {place.wanted}, copy it here and give: --weights {place.file}",
         ) from error
-
-
-def _check_network(hub_name: str | None) -> None:
-    """One request before the hub's library, which tries twelve times over a minute when there is no network."""
-    from urllib.error import HTTPError
-    from urllib.request import urlopen
-
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    if hub_name and not isinstance(try_to_load_from_cache(hub_name, "model.safetensors"), str):
-        try:
-            urlopen(constants.ENDPOINT, timeout=10).close()
-        except HTTPError:
-            return  # an answer, whatever it says, is a network
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:

@@ -1,0 +1,62 @@
+"""Which recipe `oneclass` is on a machine with weights, and on one without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from winnow.errors import OptionError
+from winnow.models import pretrained
+from winnow.options import load_recipe
+from winnow.run.recipe import choose_recipe
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine whose hub's cache is empty and whose network does not answer; the cache's folder."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(pretrained, "_answers", lambda url: False)
+    return tmp_path / "hub" / "checkpoints"
+
+
+def test_without_weights_a_network_is_trained_and_the_sentence_says_why(bare: Path):
+    chosen = choose_recipe("oneclass", {})
+    assert chosen.recipe == load_recipe("oneclass-from-scratch") and chosen.name == "oneclass-from-scratch"
+    assert chosen.recipe.options.model.model == "autoencoder"
+    assert "no weights of mobilenet_v2 are at hand" in chosen.why
+
+
+def test_weights_in_the_cache_are_found(bare: Path):
+    bare.mkdir(parents=True)
+    (bare / pretrained._place("mobilenet_v2").file).write_bytes(b"weights")
+    chosen = choose_recipe("oneclass", {})
+    assert chosen.recipe.options.model.model == "pretrained" and "the hub's cache" in chosen.why
+    assert "no weights of vgg16" in choose_recipe("oneclass", {"model": {"backbone": "vgg16"}}).why
+
+
+def test_a_file_of_weights_asks_nobody(bare: Path, monkeypatch: pytest.MonkeyPatch):
+    def asked(url: str) -> bool:
+        raise AssertionError(f"asked {url}")
+
+    monkeypatch.setattr(pretrained, "_answers", asked)
+    assert choose_recipe("oneclass", {"model": {"weights": "own.pth"}}).name == "oneclass"
+    assert "own.pth" in choose_recipe("oneclass", {"model": {"weights": "own.pth"}}).why
+    assert choose_recipe("oneclass", {}, from_scratch=True).name == "oneclass-from-scratch"
+    assert choose_recipe("oneclass", {"model": {"model": "autoencoder"}}).name == "oneclass-from-scratch"
+    for other in ("oneclass-vae", "select", "oneclass-from-scratch"):
+        assert choose_recipe(other, {}) == (load_recipe(other), other, "")
+
+
+def test_a_hub_that_answers_counts(bare: Path, monkeypatch: pytest.MonkeyPatch):
+    hosts = []
+    monkeypatch.setattr(pretrained, "_answers", lambda url: not hosts.append(url))
+    assert choose_recipe("oneclass", {}).name == "oneclass"
+    assert len(hosts) == 1 and hosts[0].startswith("https://")
+
+
+def test_what_cannot_be_chosen_is_one_sentence():
+    with pytest.raises(OptionError, match="--from-scratch has nothing to change in the recipe 'select-ae'"):
+        choose_recipe("select-ae", {}, from_scratch=True)
+    with pytest.raises(OptionError, match="no recipe 'oneclas'"):
+        choose_recipe("oneclas", {})
