@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from winnow import Detector, Embeddings, Run
-from winnow.detect.scorers import make_scorer
+from winnow.detect.registry import make_scorer
 from winnow.learn.encode import encode
 from winnow.learn.train import train
 from winnow.models.registry import build
@@ -35,10 +35,10 @@ def main() -> None:
     splits = 5 if given.quick else 20
     matches = football(given.to)
     data = {
-        "football": (matches, "neighbours"),
-        "football, clips alone": (matches[matches.groups != "ajax-juventus"], "neighbours"),
-        "player crops": (crops(given.to, given.quick), "neighbours"),
-        "sneakers, AE": (sneakers(given.to, given.quick), "combined"),
+        "football": (matches, "knn"),
+        "football, clips alone": (matches[matches.groups != "ajax-juventus"], "knn"),
+        "player crops": (crops(given.to, given.quick), "knn"),
+        "sneakers, AE": (sneakers(given.to, given.quick), "fisher"),
     }
     rows = [
         {
@@ -68,7 +68,7 @@ def measured(normal: Embeddings, scorer: str, splits: int, promise: str) -> dict
         unseen = np.isin(normal.groups.astype(str), names[: max(1, len(names) // 3)])
         known, new = normal[~unseen], normal[unseen]
         if promise.startswith("none"):
-            fitted = make_scorer(scorer, Options().detect).fit(known)
+            fitted = make_scorer(scorer).fit(known)
             own, scores = fitted.score(known), fitted.score(new)
             for rate in RATES:
                 found[rate].append(float((scores > np.quantile(own, 1 - rate)).mean()))

@@ -19,6 +19,29 @@ DATA = Path(os.environ.get("WINNOW_DATA", "../shared/data"))
 TEST_CLIPS = ("744b27", "538438", "4b770a", "c01561")
 
 
+SCORERS = (
+    "fisher",
+    "fisher(error(pool=top_windows), error(pool=texture))",
+    "error",
+    "error(pool=top_pixels)",
+    "error(pool=top_windows)",
+    "error(pool=texture)",
+    "latent",
+    "zsum(error, latent)",
+    "error_over_variance",
+    "variance_corrected",
+    "error_over_background",
+    "variance_corrected(background=true)",
+    "gradient",
+    "mahalanobis",
+    "mahalanobis(metric=cosine)",
+    "mahalanobis(relative=true)",
+    "knn",
+    "knn(metric=cosine)",
+)
+"""Every scorer of Winnow, with each of its options that makes another of it."""
+
+
 def arguments(doc: str | None) -> argparse.Namespace:
     """`--quick`, `--seeds N`, `--to FOLDER` (kept files; a temporary folder otherwise)."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)

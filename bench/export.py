@@ -2,7 +2,7 @@
 
     taskset -c 0 python bench/export.py [--quick] [--to FOLDER]
 
-Three runs: MobileNetV2 embeddings of player crops with the combined score and a classifier of 125 labels; the autoencoder of the recipe
+Three runs: MobileNetV2 embeddings of player crops with Fisher's sum and a classifier of 125 labels; the autoencoder of the recipe
 `match` on frames of football; the fast mode of the recipe `inspect` on patches of an AITEX fabric. Both routes start from
 bytes of the network's size in memory and end with probabilities, score and p-value; they take turns, and the best of five counts. Parity:
 200 pictures as they are on disk, of odd sizes, one by one through the file, against Pillow's resizing and the run (patches have one size).
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def crops(to: Path, quick: bool) -> Run:
-    """Embeddings of a frozen MobileNetV2, the combined score, and a classifier of about 125 labels."""
+    """Embeddings of a frozen MobileNetV2, Fisher's sum, and a classifier of about 125 labels."""
     rows = rows_of("player_crops", "pool")[:: 8 if quick else 1]
     every = max(1, len(rows) // LABELS)
     with (to / "crops.csv").open("w", encoding="utf-8", newline="") as file:

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from winnow import Detector, Embeddings
-from winnow.detect.scorers import SCORERS
 from winnow.errors import DataError
 from winnow.learn.encode import encode
 from winnow.learn.train import train
@@ -28,7 +27,7 @@ from winnow.options import Options
 from winnow.pool.splits import assign
 from winnow.synthetic.scenes import generic_pictures
 
-from common import arguments, finish, need, separation, spread, table
+from common import SCORERS, arguments, finish, need, separation, spread, table
 
 MODELS = {"AE": False, "VAE": True}
 
@@ -69,8 +68,8 @@ def one_class(kind: int, seed: int, most: int, iterations: int, folder: str) -> 
     test, inside = data["x_test"][..., None], data["y_test"] == kind
     values = {}
     if seed == 0:
-        score = Detector(scorer="neighbours").fit(_flat(normal)).score(_flat(test))
-        values["pixels", "neighbours"] = separation(score[inside], score[~inside])
+        score = Detector(scorer="knn").fit(_flat(normal)).score(_flat(test))
+        values["pixels", "knn"] = separation(score[inside], score[~inside])
     for name, variational in MODELS.items():
         train_options = {"seed": seed, "iterations": iterations, "loss": "sigma" if variational else "squared"}
         options = Options().updated({"model": {"variational": variational}, "train": train_options}, "bench")

@@ -25,7 +25,7 @@ from selection import SIZES, Part, Seen, interval, kept_by, ours, part_of, rows_
 from winnow.classify import classifier as rules
 from winnow.classify.classifier import Classifier
 from winnow.classify.fine_tuned import FineTuning
-from winnow.embeddings import unit
+from winnow.embeddings import unit_length
 from winnow.learn.encode import encode
 from winnow.models.pretrained import Pretrained
 from winnow.pool.pool import Pool
@@ -61,11 +61,11 @@ class Trial:
         classes = np.unique(labels[labels != ""])
         target = np.array([int(np.searchsorted(classes, label)) if label else -1 for label in labels])
         centre = self.part.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        points = unit(self.part.vectors - centre)
+        features = unit_length(self.part.vectors - centre)
         tuning = FineTuning(self.network, self.pixels, seed=self.seed, folder=self.folder)
-        tuning.begin(points, centre, target).fit(np.arange(len(target)), target, len(classes))
+        tuning.begin(features, centre, target).fit(np.arange(len(target)), target, len(classes))
         vectors = encode(tuning.tuned, self.tests, quiet=True).vectors
-        said = classes[tuning.linear.logits(unit(vectors - centre)).argmax(axis=1)]
+        said = classes[tuning.linear.logits(unit_length(vectors - centre)).argmax(axis=1)]
         return worth(self.name, said, self.test)
 
     def after(self, rows: np.ndarray) -> tuple[float, dict[str, Any]]:

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from winnow.check import ContractError, check_model, check_scorer
-from winnow.detect.scorers import SCORERS, Neighbours, Relative
+from winnow.detect.registry import SCORERS
+from winnow.detect.scorers.fisher import Fisher
+from winnow.detect.scorers.knn import Knn
+from winnow.detect.scorers.mahalanobis import Mahalanobis
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError
 from winnow.models.contract import Model, ModelOutput
@@ -24,12 +27,38 @@ def test_our_scorers_keep_the_contract(name: str) -> None:
     check_scorer(SCORERS[name])
 
 
-def test_relative_to_a_background_keeps_the_contract() -> None:
+def test_mahalanobis_of_a_background_keeps_the_contract() -> None:
     background = np.random.default_rng(0).normal(size=(100, 8)) * 5
-    check_scorer(lambda: Relative(background=background))
+    check_scorer(lambda: Mahalanobis(background=background))
 
 
-class Base(Neighbours):
+class FitAndScore:
+    """As scikit-learn has them: fit and score alone."""
+
+    def __init__(self, power: float = 2.0) -> None:
+        self.power = power
+
+    def fit(self, normal: Embeddings) -> None:
+        self.mean = normal.vectors.mean(axis=0)
+
+    def score(self, embeddings: Embeddings) -> np.ndarray:
+        return (np.abs(embeddings.vectors - self.mean) ** self.power).sum(axis=1)
+
+
+def test_fit_and_score_are_enough_and_are_checked_alike() -> None:
+    check_scorer(FitAndScore)
+    check_scorer(lambda: FitAndScore(power=4.0))
+    check_scorer(lambda: Fisher([FitAndScore(), Knn(k=2)]))
+
+    class Backwards(FitAndScore):
+        def score(self, embeddings: Embeddings) -> np.ndarray:
+            return -super().score(embeddings)
+
+    with pytest.raises(ContractError, match=r"Backwards.score must be higher"):
+        check_scorer(Backwards)
+
+
+class Base(Knn):
     """A scorer that keeps the contract, to break one sentence at a time."""
 
 
@@ -103,7 +132,17 @@ class UpsideDown(Base):
 
 
 class ForgetsItsState(Base):
-    options = ()
+    scale = 1.0
+
+    def _fit(self, normal: Embeddings) -> None:
+        super()._fit(normal)
+        self.scale = 2.0
+
+    def _score(self, embeddings: Embeddings) -> np.ndarray:
+        return self.scale * super()._score(embeddings)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {name: array for name, array in super().state().items() if name != "scale"}
 
 
 class PicklesItsState(Base):
@@ -150,7 +189,7 @@ BROKEN_SCORERS: dict[Callable[[], Any], str] = {
     Sorts: "depend on the others|whatever order",
     UpsideDown: "higher for what does not belong",
     ForgetsItsState: "must score as the scorer it came from",
-    PicklesItsState: "numpy arrays",
+    PicklesItsState: "arrays of numbers",
     TakesNothing: "fit on no pictures",
     TakesNan: "not a number",
     TakesOtherDimensions: "fewer dimensions",
@@ -161,9 +200,8 @@ BROKEN_SCORERS: dict[Callable[[], Any], str] = {
 @pytest.mark.parametrize("broken", BROKEN_SCORERS, ids=lambda kind: kind.__name__)
 def test_a_broken_scorer_is_found(broken: Callable[[], Any]) -> None:
     check_scorer(Base)
-    make = (lambda: broken(neighbours=2)) if broken is ForgetsItsState else broken
     with pytest.raises(ContractError, match=BROKEN_SCORERS[broken]):
-        check_scorer(make)
+        check_scorer(broken)
 
 
 @pytest.mark.parametrize(

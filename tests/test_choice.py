@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 
 from winnow.classify.classifier import Classifier
-from winnow.embeddings import Embeddings, unit
+from winnow.embeddings import Embeddings, unit_length
 from winnow.errors import OptionError
 from winnow.options import SelectOptions
 from winnow.run.choice import worth_of_choice
@@ -46,7 +46,7 @@ def lowest(embeddings: Embeddings, n: int, rng: np.random.Generator, **_: Any) -
 def by_hand(classifier: Classifier, embeddings: Embeddings, halves: dict[int, np.ndarray]) -> float:
     """Macro F1 by scikit-learn: for each fold a new regression from the rows of its half."""
     held, target = classifier.held_out, classifier.cross_fitter.target
-    vectors = unit(embeddings.vectors - classifier.centre)
+    vectors = unit_length(embeddings.vectors - classifier.centre)
     said = np.empty(len(held.rows), int)
     for fold, half in halves.items():
         rows = np.sort(half)  # as the classifier has them: in another order a doubtful picture may fall the other way

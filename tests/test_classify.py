@@ -18,7 +18,7 @@ from winnow.classify.cross_fit import calibrated, probabilities
 from winnow.classify.folds import deal, follow, leaks
 from winnow.classify.heads import HEADS, Logistic, NearestMean, Neighbours, Spread
 from winnow.classify.pseudo import pseudo_labels
-from winnow.embeddings import unit
+from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, OptionError, RunError
 from winnow.metrics.classification import Tally, calibration_error, f1_of, reliability, rise, wilson
 
@@ -71,16 +71,16 @@ def test_logistic_regression_is_scikit_learns(classes: int, dimensions: int):
 
     rng = np.random.default_rng(0)
     target = np.repeat(np.arange(classes), [40, 15, 25][:classes])
-    features = unit(rng.normal(size=(len(target), dimensions)) + np.eye(classes, dimensions)[target] * 3)
+    features = unit_length(rng.normal(size=(len(target), dimensions)) + np.eye(classes, dimensions)[target] * 3)
     mine = Logistic(1.0).fit(np.vstack([features, features[:5]]), np.append(target, [-1] * 5), classes)
     theirs = LogisticRegression(C=1.0, class_weight="balanced", tol=1e-8, max_iter=5000).fit(features, target)
-    new = unit(rng.normal(size=(50, dimensions)))
+    new = unit_length(rng.normal(size=(50, dimensions)))
     assert np.allclose(probabilities(mine.logits(new), 1.0), theirs.predict_proba(new), atol=2e-3)
 
 
 def test_the_nearest_mean_is_the_nearest_by_cosine():
     vectors, truth, _ = drawn()
-    features = unit(vectors - vectors.mean(axis=0))
+    features = unit_length(vectors - vectors.mean(axis=0))
     means = np.stack([features[truth == kind].mean(axis=0) for kind in range(3)])
     slow = [max(range(3), key=lambda kind: point @ means[kind] / np.linalg.norm(means[kind])) for point in features]
     assert NearestMean().fit(features, truth, 3).logits(features).argmax(axis=1).tolist() == slow
@@ -88,7 +88,7 @@ def test_the_nearest_mean_is_the_nearest_by_cosine():
 
 def test_neighbours_vote_as_by_hand():
     vectors, truth, _ = drawn(n=80)
-    features = unit(vectors - vectors.mean(axis=0))
+    features = unit_length(vectors - vectors.mean(axis=0))
     target = np.where(np.arange(80) < 60, truth, -1)
     counts = np.bincount(truth[:60])
     slow = np.zeros((20, 3))
@@ -102,7 +102,7 @@ def test_neighbours_vote_as_by_hand():
 
 def test_label_spreading_is_the_closed_solution():
     vectors, truth, _ = drawn(n=120)
-    features = unit(vectors - vectors.mean(axis=0))
+    features = unit_length(vectors - vectors.mean(axis=0))
     target = np.where(np.arange(120) % 8 == 0, truth, -1)
     head = Spread().fit(features, target, 3)
     cosine = features.astype(float) @ features.T
@@ -136,7 +136,7 @@ def test_label_spreading_uses_pictures_without_labels():
 
 def test_a_head_forgets_what_it_learnt_before():
     vectors, truth, _ = drawn()
-    features = unit(vectors - vectors.mean(axis=0))
+    features = unit_length(vectors - vectors.mean(axis=0))
     for kind in HEADS.values():
         again = kind().fit(features, (truth + 1) % 3, 3).fit(features, truth, 3).logits(features)
         assert np.array_equal(again, kind().fit(features, truth, 3).logits(features))
@@ -145,7 +145,7 @@ def test_a_head_forgets_what_it_learnt_before():
 @pytest.mark.parametrize("name", HEADS)
 def test_a_class_that_was_not_seen_is_never_predicted(name: str):
     vectors, truth, _ = drawn()
-    features = unit(vectors - vectors.mean(axis=0))
+    features = unit_length(vectors - vectors.mean(axis=0))
     for target in (np.where(truth == 1, -1, truth), np.where(truth == 1, 1, -1)):
         missing = sorted({0, 1, 2} - set(target[target >= 0]))
         chance = probabilities(HEADS[name]().fit(features, target, 3).logits(features), 1.0)
@@ -229,7 +229,7 @@ def test_every_other_picture_follows_its_group():
 
 def test_a_split_that_leaks_is_told():
     vectors, truth, _ = drawn(n=60)
-    features = unit(vectors - vectors.mean(axis=0))
+    features = unit_length(vectors - vectors.mean(axis=0))
     twice, fold = np.vstack([features, features[:7]]), np.append(np.zeros(60, int), np.ones(7, int))
     assert leaks(twice, np.append(truth, truth[:7]), fold) == 14
     assert leaks(features, truth, np.arange(60) % 5) == 0
@@ -310,7 +310,7 @@ def test_the_measures_are_of_heads_that_have_not_seen_the_picture():
     vectors, truth, groups = drawn(fold_targets=1.0)
     labels = few(truth, 20)
     held = Classifier("mean").fit(vectors, labels, groups).held_out
-    features, rows = unit(vectors - vectors.mean(axis=0)), np.flatnonzero(labels != "")
+    features, rows = unit_length(vectors - vectors.mean(axis=0)), np.flatnonzero(labels != "")
     names = sorted(NAMES)
     target = np.array([names.index(label) for label in labels[rows]])
     assert np.array_equal(held.rows, rows) and np.array_equal(held.target, target)

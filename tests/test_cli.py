@@ -114,7 +114,7 @@ def test_a_changed_option_makes_the_later_steps_stale(finished_run: Path, pictur
         (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--iteration", "3"], ["--iterations"]),
         (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--lr", "-1"], ["--lr", "-1"]),
         (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--size", "0", "10"], ["--size"]),
-        (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--scorer", "neighbour"], ["neighbours"]),
+        (["run", "oneclass-from-scratch", "{good}", "--to", "{new}", "--scorer", "mahalanobi"], ["mahalanobis"]),
         (["run", "oneclass-from-scratch", "{good}", "--to", "{run}"], ["--resume", "--overwrite"]),
         (["run", "oneclass", "{good}", "--to", "{new}", "--weights", "absent.pth"], ["absent.pth"]),
         (["score", "{good}", "--run", "{new}"], ["not a run folder"]),

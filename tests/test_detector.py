@@ -15,8 +15,11 @@ import pytest
 
 from winnow.check import obvious
 from winnow.detect.detector import Detector
+from winnow.detect.registry import SCORERS
 from winnow.detect.scorer import Scorer
-from winnow.detect.scorers import SCORERS, Relative
+from winnow.detect.scorers.fisher import Fisher
+from winnow.detect.scorers.knn import Knn
+from winnow.detect.scorers.mahalanobis import Mahalanobis
 from winnow.detect.threshold import group_weights, p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, DataError, OptionError, RunError
@@ -47,17 +50,19 @@ class Counting(First):
         return super()._score(embeddings)
 
 
-@pytest.mark.parametrize("name", sorted(SCORERS))
+@pytest.mark.parametrize(
+    "name", [*SCORERS, "knn(metric=cosine)", "mahalanobis(metric=cosine)", "mahalanobis(relative=true)"]
+)
 def test_false_alarms_are_near_those_asked_for_and_the_foreign_is_found(name: str) -> None:
     detector = Detector(name, false_alarm_rate=0.05).fit(NORMAL)
     assert 1 - detector.predict(NEW).mean() == pytest.approx(0.05, abs=0.045)
     assert detector.threshold.achieved <= 0.05
     # The anomalous differ most in length; of their directions alone many are ordinary.
-    assert detector.predict(ANOMALOUS).mean() < (0.6 if name == "cosine" else 0.1)
+    assert detector.predict(ANOMALOUS).mean() < (0.6 if name == "knn(metric=cosine)" else 0.1)
     assert detector.p_values(ANOMALOUS).mean() < 0.2
 
 
-@pytest.mark.parametrize("name", ["combined", "neighbours", "gaussian"])
+@pytest.mark.parametrize("name", ["fisher", "knn", "mahalanobis"])
 def test_false_alarms_over_many_fits(name: str) -> None:
     """The mean over fits: no more than asked for (training scores would give several times that), and not far less."""
     alarms = []
@@ -70,7 +75,7 @@ def test_false_alarms_over_many_fits(name: str) -> None:
 
 def test_plain_arrays_as_in_scikit_learn() -> None:
     vectors = NORMAL.vectors
-    detector = Detector(scorer="neighbours").fit(vectors)
+    detector = Detector(scorer="knn").fit(vectors)
     belongs = detector.predict(vectors)
     assert belongs.dtype == bool
     assert belongs.mean() > 0.98
@@ -96,16 +101,15 @@ def test_another_threshold_refits_nothing() -> None:
 
 
 def test_every_option_changes_something() -> None:
-    usual = Detector("neighbours").fit(NORMAL)
+    usual = Detector("knn").fit(NORMAL)
     for option, value in {
-        "scorer": "gaussian",
+        "scorer": "mahalanobis",
         "false_alarm_rate": 0.2,
         "confident": True,
-        "neighbours": 2,
         "folds": 2,
         "seed": 1,
     }.items():
-        other = Detector(**{"scorer": "neighbours", option: value}).fit(NORMAL)
+        other = Detector(**{"scorer": "knn", option: value}).fit(NORMAL)
         assert (other.threshold, other.calibration.tolist()) != (usual.threshold, usual.calibration.tolist()), option
 
 
@@ -118,13 +122,11 @@ def test_same_input_same_detector() -> None:
 def test_losses_seen_in_training_do_not_set_the_threshold() -> None:
     seen = np.arange(300) < 150
     losses = {name: np.where(seen, values * 1e-3, values) for name, values in NORMAL.losses.items()}
-    detector = Detector("reconstruction", false_alarm_rate=0.05).fit(
-        Embeddings.of(NORMAL.vectors, losses=losses, seen=seen)
-    )
+    detector = Detector("error", false_alarm_rate=0.05).fit(Embeddings.of(NORMAL.vectors, losses=losses, seen=seen))
     assert detector.threshold.n == 150
     assert 1 - detector.predict(NEW).mean() == pytest.approx(0.05, abs=0.045)
     everything = Embeddings.of(NORMAL.vectors, losses=NORMAL.losses, seen=np.ones(300, bool))
-    assert Detector("reconstruction").fit(everything).threshold.n == 300
+    assert Detector("error").fit(everything).threshold.n == 300
 
 
 def test_groups_stay_whole_and_count_once() -> None:
@@ -138,8 +140,8 @@ def test_groups_stay_whole_and_count_once() -> None:
         )
 
     normal, new = videos(40), videos(200)
-    honest = Detector("neighbours", false_alarm_rate=0.1).fit(normal)
-    copies = Detector("neighbours", false_alarm_rate=0.1).fit(Embeddings.of(normal.vectors))
+    honest = Detector("knn", false_alarm_rate=0.1).fit(normal)
+    copies = Detector("knn", false_alarm_rate=0.1).fit(Embeddings.of(normal.vectors))
     assert 1 - honest.predict(new).mean() < 0.25
     assert 1 - copies.predict(new).mean() > 0.9
     assert honest.threshold.groups == 40
@@ -147,14 +149,14 @@ def test_groups_stay_whole_and_count_once() -> None:
 
 
 def test_too_few_normals_say_so() -> None:
-    threshold = Detector("gaussian").fit(NORMAL[:30]).threshold
+    threshold = Detector("mahalanobis").fit(NORMAL[:30]).threshold
     assert "30 held-out pictures" in threshold.note
     assert threshold.achieved > 0.01
     with pytest.raises(DataError, match="at least 2 normal pictures"):
-        Detector("gaussian").fit(NORMAL[:1])
-    for name in set(SCORERS) - {"combined"}:
+        Detector("mahalanobis").fit(NORMAL[:1])
+    for name in set(SCORERS) - {"fisher"}:
         assert np.isfinite(Detector(name).fit(NORMAL[:4]).score(NEW)).all()
-    assert np.isfinite(Detector("combined").fit(NORMAL[:8]).score(NEW)).all()
+    assert np.isfinite(Detector("fisher").fit(NORMAL[:8]).score(NEW)).all()
 
 
 def test_bad_options_and_unfitted() -> None:
@@ -166,9 +168,9 @@ def test_bad_options_and_unfitted() -> None:
             call(Detector())
 
 
-@pytest.mark.parametrize("name", [*sorted(SCORERS), "relative to a background"])
+@pytest.mark.parametrize("name", [*sorted(SCORERS), "mahalanobis of a background"])
 def test_saved_and_loaded_it_scores_the_same(name: str, tmp_path: Path) -> None:
-    scorer = Relative(background=ANOMALOUS.vectors) if name not in SCORERS else name
+    scorer = Mahalanobis(background=ANOMALOUS.vectors) if name not in SCORERS else name
     groups = np.repeat(["Fußball 1", "試合"], 150)
     normal = Embeddings.of(NORMAL.vectors, losses=NORMAL.losses, groups=groups)
     detector = Detector(scorer, false_alarm_rate=0.07, confident=True).fit(normal)
@@ -185,9 +187,73 @@ def test_saved_and_loaded_it_scores_the_same(name: str, tmp_path: Path) -> None:
 def test_ones_own_scorer_is_loaded_only_when_given(tmp_path: Path) -> None:
     detector = Detector(First()).fit(NORMAL)
     detector.save(tmp_path)
-    with pytest.raises(RunError, match="'First', which is not one of Winnow's"):
+    with pytest.raises(RunError, match="First', which is not one of Winnow's"):
         Detector.load(tmp_path)
     assert Detector.load(tmp_path, own=First).score(NEW).tolist() == detector.score(NEW).tolist()
+
+
+class Plain:
+    """One's own scorer as scikit-learn has them: fit and score alone."""
+
+    def __init__(self, power: float = 2.0) -> None:
+        self.power = power
+
+    def fit(self, normal: Embeddings) -> Plain:
+        self.mean = normal.vectors.mean(axis=0)
+        return self
+
+    def score(self, embeddings: Embeddings) -> np.ndarray:
+        return (np.abs(embeddings.vectors - self.mean) ** self.power).sum(axis=1)
+
+
+def test_fit_and_score_are_enough_for_a_scorer(tmp_path: Path) -> None:
+    given = Plain(power=4.0)
+    detector = Detector(given, false_alarm_rate=0.05).fit(NORMAL)
+    assert not hasattr(given, "mean")  # a copy was fitted
+    assert detector.score(NEW) == pytest.approx(Plain(power=4.0).fit(NORMAL).score(NEW))
+    assert 1 - detector.predict(NEW).mean() == pytest.approx(0.05, abs=0.045)
+    detector.save(tmp_path)
+    with pytest.raises(RunError, match=r"Plain', which is not one of Winnow's"):
+        Detector.load(tmp_path)
+    loaded = Detector.load(tmp_path, own=Plain)
+    assert loaded.score(NEW).tolist() == detector.score(NEW).tolist()
+    assert loaded.scorer.part.power == 4.0
+    with pytest.raises(DataError, match="needs 'reconstruction'"):  # what it was fitted with it may read
+        loaded.score(Embeddings.of(NEW.vectors))
+
+
+@pytest.mark.parametrize("kind", [First, Plain])
+def test_a_combination_of_ones_own_and_winnow_s_saves_and_loads(kind: type, tmp_path: Path) -> None:
+    detector = Detector(Fisher([kind(), Knn(k=2)]), false_alarm_rate=0.05).fit(NORMAL)
+    detector.save(tmp_path)
+    with pytest.raises(RunError, match=f"{kind.__name__}', which is not one of Winnow's"):
+        Detector.load(tmp_path)
+    loaded = Detector.load(tmp_path, own=[kind])
+    assert loaded.score(NEW).tolist() == detector.score(NEW).tolist()
+    assert loaded.threshold == detector.threshold
+
+
+def test_loading_imports_nothing_that_the_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hostile_scorer.py").write_text("raise SystemExit('code was run')")
+    monkeypatch.chdir(tmp_path)
+    detector = Detector(Fisher([First(), Knn()])).fit(NORMAL)
+    monkeypatch.setattr(First, "name", "hostile_scorer:Scorer")
+    detector.save(tmp_path / "detector")
+    for own in ((), First):
+        with pytest.raises(RunError, match="'hostile_scorer:Scorer', which is not one of Winnow's"):
+            Detector.load(tmp_path / "detector", own=own)
+    assert "hostile_scorer" not in sys.modules
+
+
+def test_what_cannot_be_saved_of_ones_own_scorer_is_said() -> None:
+    class Forgetful(Plain):
+        def __init__(self, power: float = 2.0, other: int = 1) -> None:
+            super().__init__(power)
+
+    with pytest.raises(DataError, match=r"does not keep the parameter 'other'"):
+        Detector(Forgetful())
+    with pytest.raises(OptionError, match="is not a scorer"):
+        Detector(object())
 
 
 def test_state_with_python_objects_is_refused(tmp_path: Path) -> None:
@@ -203,7 +269,7 @@ def test_state_with_python_objects_is_refused(tmp_path: Path) -> None:
 def test_absent_and_damaged_folders(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no finished detector"):
         Detector.load(tmp_path)
-    Detector("gaussian").fit(NORMAL).save(tmp_path)
+    Detector("mahalanobis").fit(NORMAL).save(tmp_path)
     arrays, about = tmp_path / "detector.npz", tmp_path / "detector.json"
     whole = arrays.read_bytes()
     for spoilt in (
@@ -233,7 +299,7 @@ def test_killed_while_saving_the_folder_is_whole_or_absent(tmp_path: Path) -> No
     program = (
         "import sys, numpy as np\nfrom pathlib import Path\nfrom winnow.detect.detector import Detector\n"
         "embeddings = np.random.default_rng(0).normal(size=(400, 300))\n"
-        "detectors = [Detector('neighbours', false_alarm_rate=rate).fit(embeddings) for rate in (0.02, 0.3)]\n"
+        "detectors = [Detector('knn', false_alarm_rate=rate).fit(embeddings) for rate in (0.02, 0.3)]\n"
         "print('ready', flush=True)\n"
         "while True:\n    for detector in detectors: detector.save(Path(sys.argv[1]))\n"
     )
@@ -258,7 +324,7 @@ def test_its_own_pictures_are_scored_as_they_were_held_out():
     embeddings = Embeddings.of(
         rng.normal(size=(60, 4)), groups=np.repeat(np.arange(12), 5).astype(str), seen=np.arange(60) < 20
     )
-    detector = Detector("neighbours").fit(embeddings)
+    detector = Detector("knn").fit(embeddings)
     order = rng.permutation(60)
     own, plain = detector.score_own(embeddings[order]), detector.score(embeddings[order])
     held = dict(zip(detector.ids, detector.calibration, strict=True))

@@ -51,7 +51,7 @@ def drawn(n: int, size: tuple[int, int] = SIZE, channels: int = 3, seed: int = 0
     return np.stack([np.asarray(picture) for picture in pictures])[..., :channels]
 
 
-def graph_of(model: Model, pixels: np.ndarray, *, head: str = "auto", scorer: str = "combined", **given) -> Graph:
+def graph_of(model: Model, pixels: np.ndarray, *, head: str = "auto", scorer: str = "fisher", **given) -> Graph:
     """A graph with detector and classifier, fitted on the pictures: stripes and blocks in turn."""
     embeddings = encode(model, pixels, quiet=True)
     labels = np.array(["blocks", "größe"] * (len(pixels) // 2), object)
@@ -353,7 +353,9 @@ def test_a_network_that_does_not_give_the_same_is_refused_and_nothing_written(
     (tmp_path / "model.onnx").write_bytes(b"old")
     pixels = drawn(20)
     with pytest.raises(ModelError, match=message):
-        export(graph_of(kind(SIZE, 3), pixels, scorer="gaussian"), tmp_path / "model.onnx", pixels=pixels, metadata={})
+        export(
+            graph_of(kind(SIZE, 3), pixels, scorer="mahalanobis"), tmp_path / "model.onnx", pixels=pixels, metadata={}
+        )
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     assert (tmp_path / "model.onnx").read_bytes() == b"old"
 
@@ -379,7 +381,7 @@ def test_the_check_sees_a_changed_weight_another_threshold_and_a_changed_head(sh
 
 
 def test_not_a_number_is_not_the_same(tmp_path: Path) -> None:
-    pixels, graph = drawn(8), graph_of(random_autoencoder(), drawn(20), scorer="reconstruction")
+    pixels, graph = drawn(8), graph_of(random_autoencoder(), drawn(20), scorer="error")
     node = onnx.helper.make_node
     nodes = [node("Shape", [INPUT], ["n"], end=1), node("Expand", ["nan", "n"], ["score"]), node("Identity", ["score"], ["p_value"]),
              node("Concat", ["n", "two"], ["both"], axis=0), node("Expand", ["nan", "both"], ["probabilities"])]  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "winnow"
 LAYERS = [
-    {"errors", "options", "files", "progress", ""},
+    {"errors", "options", "files", "progress", "plugins", ""},
     {"data", "scale"},
     {"models"},
     {"learn"},
@@ -29,7 +29,7 @@ TORCH_FREE = (
     "winnow.objects.crops",
     "winnow.embeddings",
     "winnow.detect.detector",
-    "winnow.detect.scorers",
+    "winnow.detect.registry",
     "winnow.detect.segments",
     "winnow.select.choose",
     "winnow.select.geometry",

@@ -41,7 +41,7 @@ def test_no_patches_are_no_pictures():
 
 @pytest.mark.parametrize("lr", [0.05, 0.1, 0.3])
 def test_the_threshold_is_the_quantile_of_the_pictures_worst_patches(rate: float):
-    detector = Detector("gaussian", false_alarm_rate=rate).fit(patches(40, 6))
+    detector = Detector("mahalanobis", false_alarm_rate=rate).fit(patches(40, 6))
     worst: dict[str, float] = {}
     for name, score in zip(detector.ids, detector.calibration, strict=True):
         worst[name.split("#")[0]] = max(score, worst.get(name.split("#")[0], -math.inf))
@@ -55,7 +55,7 @@ def test_the_threshold_is_the_quantile_of_the_pictures_worst_patches(rate: float
 def test_false_alarms_are_those_of_pictures():
     rates = []
     for seed in range(30):
-        detector = by_picture(Detector("gaussian", false_alarm_rate=0.2).fit(patches(60, 8, seed)))
+        detector = by_picture(Detector("mahalanobis", false_alarm_rate=0.2).fit(patches(60, 8, seed)))
         new = patches(200, 8, 1000 + seed)
         _, scores, _ = most_anomalous([name.split("#")[0] for name in new.ids], detector.score(new))
         rates.append((scores > detector.threshold.value).mean())
@@ -63,7 +63,7 @@ def test_false_alarms_are_those_of_pictures():
 
 
 def test_pictures_keep_their_groups_and_weigh_by_them():
-    detector = Detector("gaussian", false_alarm_rate=0.2).fit(patches(20, 4, groups=3))
+    detector = Detector("mahalanobis", false_alarm_rate=0.2).fit(patches(20, 4, groups=3))
     whole = by_picture(detector)
     assert dict(zip(whole.ids, whole.groups, strict=True)) == {f"{n:02d}": f"group {n % 3}" for n in range(20)}
     sizes = {"group 0": 7, "group 1": 7, "group 2": 6}
@@ -72,7 +72,7 @@ def test_pictures_keep_their_groups_and_weigh_by_them():
 
 
 def test_the_detector_of_patches_stays_as_it_was():
-    detector = Detector("gaussian", false_alarm_rate=0.2).fit(patches(20, 4))
+    detector = Detector("mahalanobis", false_alarm_rate=0.2).fit(patches(20, 4))
     before = detector.threshold
     by_picture(detector)
     assert detector.threshold == before and len(detector.calibration) == 80
@@ -81,6 +81,6 @@ def test_the_detector_of_patches_stays_as_it_was():
 def test_pictures_that_were_not_cut_are_their_own():
     rng = np.random.default_rng(0)
     names = [f"{number}" for number in range(50)]
-    detector = Detector("gaussian", false_alarm_rate=0.1).fit(Embeddings.of(rng.normal(size=(50, 3)), ids=names))
+    detector = Detector("mahalanobis", false_alarm_rate=0.1).fit(Embeddings.of(rng.normal(size=(50, 3)), ids=names))
     whole = by_picture(detector)
     assert whole.threshold == detector.threshold and whole.ids.tolist() == names

@@ -51,7 +51,7 @@ def test_every_registered_name_is_a_model():
         ("no_such_module_at_all:Net", "'no_such_module_at_all:Net' cannot be imported"),
         (f"{__name__}:Absent", "has no 'Absent'"),
         (f"{__name__}:NotAModel", "is not a model"),
-        (":", "cannot be imported"),
+        (":", "There is no model ':'"),
     ],
 )
 def test_wrong_names_are_told_apart(name, message):

@@ -11,15 +11,24 @@ import pytest
 from sklearn.covariance import LedoitWolf
 
 from winnow.check import obvious
-from winnow.detect.combine import Combined, Surprise
+from winnow.detect.registry import SCORERS, make_scorer
 from winnow.detect.scorer import ROWS, Scorer, folds_of, held_out
-from winnow.detect.scorers import SCORERS, Gaussian, Neighbours, Relative, make_scorer
+from winnow.detect.scorers.fisher import Fisher, LogP
+from winnow.detect.scorers.knn import Knn
+from winnow.detect.scorers.latent import Latent
+from winnow.detect.scorers.mahalanobis import Mahalanobis
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError, OptionError, WinnowError
-from winnow.options import DetectOptions
 
 NORMAL, NEW, ANOMALOUS = obvious(200, 0, False), obvious(50, 1, False), obvious(50, 2, True)
-CODES = ("gaussian", "directions", "relative", "neighbours", "cosine", "combined")
+CODES = (
+    "mahalanobis",
+    "mahalanobis(metric=cosine)",
+    "mahalanobis(relative=true)",
+    "knn",
+    "knn(metric=cosine)",
+    "fisher",
+)
 
 
 def with_seen(seen: np.ndarray, **changes: np.ndarray) -> Embeddings:
@@ -29,7 +38,7 @@ def with_seen(seen: np.ndarray, **changes: np.ndarray) -> Embeddings:
 
 def test_importing_detect_imports_no_torch() -> None:
     modules = (
-        "detect.scorers",
+        "detect.registry",
         "detect.detector",
         "detect.combine",
         "detect.threshold",
@@ -43,17 +52,26 @@ def test_importing_detect_imports_no_torch() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["reconstruction", "top_error", "latent"])
-def test_measures_are_read_as_logarithms(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "measure"),
+    [
+        ("error", "reconstruction"),
+        ("error(pool=top_pixels)", "top_error"),
+        ("error(pool=top_windows)", "top_local_error"),
+        ("error(pool=texture)", "texture"),
+        ("latent", "latent"),
+    ],
+)
+def test_losses_are_read_as_logarithms(name: str, measure: str) -> None:
     scores = make_scorer(name).fit(NORMAL).score(NEW)
-    assert scores == pytest.approx([np.log(value) for value in NEW.losses[name]])
-    zero = Embeddings.of(NEW.vectors, losses={name: np.zeros(len(NEW))})
+    assert scores == pytest.approx([np.log(value) for value in NEW.losses[measure]])
+    zero = Embeddings.of(NEW.vectors, losses={measure: np.zeros(len(NEW))})
     assert np.isfinite(make_scorer(name).fit(NORMAL).score(zero)).all()
 
 
-def test_both_adds_standardised_losses_of_held_out_normals() -> None:
+def test_zsum_adds_standardised_losses_of_held_out_normals() -> None:
     seen = np.arange(200) < 150
-    scorer = make_scorer("both").fit(with_seen(seen))
+    scorer = make_scorer("zsum").fit(with_seen(seen))
     expected = np.zeros(len(NEW))
     for name in ("reconstruction", "latent"):
         logs = np.log(NORMAL.losses[name][~seen])
@@ -61,49 +79,66 @@ def test_both_adds_standardised_losses_of_held_out_normals() -> None:
     assert scorer.score(NEW) == pytest.approx(expected)
 
 
-def test_complexity_is_the_residual_of_a_regression_on_held_out_normals() -> None:
+def test_variance_corrected_is_the_residual_of_a_regression_on_held_out_normals() -> None:
     seen = np.arange(200) < 150
     error = np.where(seen, 1e-6, NORMAL.losses["reconstruction"])
-    scorer = make_scorer("complexity").fit(with_seen(seen, reconstruction=error))
+    scorer = make_scorer("variance_corrected").fit(with_seen(seen, reconstruction=error))
     logs = [np.log(NORMAL.losses[name][~seen]) for name in ("variance", "reconstruction")]
     slope, intercept = np.polyfit(*logs, 1)
     expected = np.log(NEW.losses["reconstruction"]) - slope * np.log(NEW.losses["variance"]) - intercept
     assert scorer.score(NEW) == pytest.approx(expected)
-    flat = make_scorer("complexity").fit(with_seen(seen, variance=np.full(200, 0.05)))
-    assert flat.slopes.tolist() == [0]
 
 
-def test_complexity_sees_through_simple_pictures() -> None:
+def test_a_predictor_that_differs_by_rounding_alone_has_no_slope() -> None:
+    """Its slope would be noise over noise, and the score of a picture of another variance the noise many times over."""
+    flat = 0.05 * (1 + 1e-9 * np.random.default_rng(0).normal(size=200))
+    scorer = make_scorer("variance_corrected").fit(with_seen(np.zeros(200, bool), variance=flat))
+    assert scorer.slopes.tolist() == [0]
+    new = Embeddings.of(NEW.vectors, losses=NEW.losses)
+    centred = np.log(NEW.losses["reconstruction"]) - np.log(NORMAL.losses["reconstruction"]).mean()
+    assert scorer.score(new) == pytest.approx(centred)
+
+
+def test_predictors_that_are_copies_of_one_another_share_the_slope() -> None:
+    """Without the cut-off the two slopes would be huge and opposite, and cancel on normals alone."""
+    rounding = 1 + 1e-9 * np.random.default_rng(0).normal(size=200)
+    normal = with_seen(np.zeros(200, bool), background=NORMAL.losses["variance"] * rounding)
+    scorer = make_scorer("variance_corrected(background=true)").fit(normal)
+    one = make_scorer("variance_corrected").fit(NORMAL)
+    assert scorer.slopes == pytest.approx([one.slopes[0] / 2] * 2, rel=1e-3)
+
+
+def test_variance_corrected_sees_through_simple_pictures() -> None:
     """Anomalous pictures that are simple have the error of normal ones; only given their variance it is too large."""
     rng = np.random.default_rng(0)
     variance = np.exp(rng.normal(size=600)) * np.repeat([1.0, 0.05], 300)
     error = 0.1 * variance * np.exp(0.3 * rng.normal(size=600)) * np.repeat([1.0, 15.0], 300)
     pictures = Embeddings.of(np.zeros((600, 2)), losses={"reconstruction": error, "variance": variance})
     chances = {}
-    for name in ("reconstruction", "complexity"):
+    for name in ("error", "variance_corrected"):
         scores = make_scorer(name).fit(pictures[:200]).score(pictures[200:])
         chances[name] = (scores[None, 100:] > scores[:100, None]).mean()
-    assert chances["reconstruction"] < 0.6
-    assert chances["complexity"] > 0.99
+    assert chances["error"] < 0.6
+    assert chances["variance_corrected"] > 0.99
 
 
-def test_expected_is_the_residual_of_two() -> None:
+def test_variance_corrected_with_a_background_is_the_residual_of_two() -> None:
     logs = {name: np.log(values) for name, values in NORMAL.losses.items()}
     new = {name: np.log(values) for name, values in NEW.losses.items()}
     design = np.stack([logs["background"], logs["variance"], np.ones(200)], axis=1)
     slopes = np.linalg.lstsq(design, logs["reconstruction"], rcond=None)[0]
     expected = new["reconstruction"] - np.stack([new["background"], new["variance"], np.ones(50)], axis=1) @ slopes
-    assert make_scorer("expected").fit(NORMAL).score(NEW) == pytest.approx(expected)
+    assert make_scorer("variance_corrected(background=true)").fit(NORMAL).score(NEW) == pytest.approx(expected)
 
 
-def test_unexplained_is_the_log_share_of_variance() -> None:
+def test_error_over_variance_is_the_log_share_of_variance() -> None:
     expected = np.log(NEW.losses["reconstruction"] / NEW.losses["variance"])
-    assert make_scorer("unexplained").fit(NORMAL).score(NEW) == pytest.approx(expected)
+    assert make_scorer("error_over_variance").fit(NORMAL).score(NEW) == pytest.approx(expected)
 
 
-def test_background_is_the_log_ratio_of_errors() -> None:
+def test_error_over_background_is_the_log_ratio_of_errors() -> None:
     expected = np.log(NEW.losses["reconstruction"] / NEW.losses["background"])
-    assert make_scorer("background").fit(NORMAL).score(NEW) == pytest.approx(expected)
+    assert make_scorer("error_over_background").fit(NORMAL).score(NEW) == pytest.approx(expected)
 
 
 def test_gradient_is_two_sided() -> None:
@@ -113,46 +148,46 @@ def test_gradient_is_two_sided() -> None:
     assert scorer.score(probe) == pytest.approx([0, np.log(4), np.log(4)], abs=1e-9)
 
 
-def test_gaussian_is_the_shrunk_mahalanobis_distance() -> None:
-    assert Gaussian().fit(NORMAL).score(NEW) == pytest.approx(
+def test_mahalanobis_is_the_shrunk_mahalanobis_distance() -> None:
+    assert Mahalanobis().fit(NORMAL).score(NEW) == pytest.approx(
         LedoitWolf().fit(NORMAL.vectors).mahalanobis(NEW.vectors), rel=1e-4
     )
 
 
 def test_relative_subtracts_the_background() -> None:
     background = np.random.default_rng(4).normal(size=(300, 8)) * 3
-    expected = Gaussian().fit(NORMAL).score(NEW) - Gaussian().fit(background).score(NEW)
-    assert Relative(background=background).fit(NORMAL).score(NEW) == pytest.approx(expected)
-    assert (Relative().fit(NORMAL).score(np.concatenate([NEW.vectors, ANOMALOUS.vectors])) >= 0).all()
+    expected = Mahalanobis().fit(NORMAL).score(NEW) - Mahalanobis().fit(background).score(NEW)
+    assert Mahalanobis(background=background).fit(NORMAL).score(NEW) == pytest.approx(expected)
+    assert (Mahalanobis(relative=True).fit(NORMAL).score(np.concatenate([NEW.vectors, ANOMALOUS.vectors])) >= 0).all()
     with pytest.raises(DataError, match="background embeddings"):
-        Relative(background=background[:, :3]).fit(NORMAL)
+        Mahalanobis(background=background[:, :3]).fit(NORMAL)
 
 
-def test_neighbours_against_brute_force() -> None:
+def test_knn_against_brute_force() -> None:
     rng = np.random.default_rng(5)
     for k, n, d, offset in [(1, 30, 3, 0), (5, 200, 16, 0), (7, 4, 5, 0), (5, 300, 8, 1000)]:
         bank, queries = (offset + rng.normal(size=(count, d)).astype(np.float32) for count in (n, 40))
         distances = np.linalg.norm(queries[:, None].astype(float) - bank[None], axis=2)
         expected = np.sort(distances, axis=1)[:, :k].mean(axis=1)
-        assert Neighbours(k).fit(bank).score(queries) == pytest.approx(expected, rel=1e-4)
-    assert make_scorer("neighbours", DetectOptions(neighbours=3)).neighbours == 3
-    with pytest.raises(OptionError, match="neighbours"):
-        Neighbours(0)
+        assert Knn(k).fit(bank).score(queries) == pytest.approx(expected, rel=1e-4)
+    assert make_scorer("knn(k=3)").k == 3
+    with pytest.raises(OptionError, match="k=0"):
+        Knn(0)
 
 
-def test_cosine_and_directions_do_not_see_lengths() -> None:
+def test_the_cosine_metric_does_not_see_lengths() -> None:
     lengths = np.random.default_rng(12).uniform(0.1, 10, (200, 1))
-    for name, plain in {"cosine": "neighbours", "directions": "gaussian"}.items():
-        scorer = make_scorer(name).fit(NORMAL.vectors * lengths)
+    for plain in ("knn", "mahalanobis"):
+        scorer = make_scorer(f"{plain}(metric=cosine)").fit(NORMAL.vectors * lengths)
         assert scorer.score(NEW.vectors) == pytest.approx(scorer.score(7 * NEW.vectors), rel=1e-3)
         units = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (NORMAL.vectors, NEW.vectors)]
         assert scorer.score(NEW.vectors) == pytest.approx(make_scorer(plain).fit(units[0]).score(units[1]), rel=1e-3)
         assert np.isfinite(scorer.score(np.zeros((2, 8)))).all()
 
 
-def test_neighbours_of_duplicates_are_at_distance_zero() -> None:
+def test_knn_of_duplicates_are_at_distance_zero() -> None:
     vectors = np.repeat(np.random.default_rng(6).normal(size=(4, 6)) + 100, 10, axis=0)
-    assert Neighbours(5).fit(vectors).score(vectors).tolist() == [0.0] * 40
+    assert Knn(5).fit(vectors).score(vectors).tolist() == [0.0] * 40
 
 
 @pytest.mark.parametrize("name", CODES)
@@ -201,30 +236,94 @@ def test_bad_input_is_refused_by_name(name: str) -> None:
     if scorer.reads_codes:
         vectors = NORMAL.vectors.copy()
         vectors[2, 1] = np.inf
-        with pytest.raises(DataError, match="'codes' holds 1 values"):
+        with pytest.raises(DataError, match="'vectors' holds 1 values"):
             make_scorer(name).fit(vectors)
     with pytest.raises(DataError, match="shape"):
         make_scorer(name).fit(np.zeros(5))
 
 
 def test_unknown_and_own_scorers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(OptionError, match="no scorer 'neighbors'") as caught:
-        make_scorer("neighbors")
-    assert "'neighbours'" in str(caught.value)
+    with pytest.raises(OptionError, match="no scorer 'mahalanobs'") as caught:
+        make_scorer("mahalanobs")
+    assert "'mahalanobis'" in str(caught.value)
     (tmp_path / "mine_scorer.py").write_text(
         "from winnow.detect.scorer import Scorer\n"
-        "class Mine(Scorer):\n    def _fit(self, normal): pass\n    def _score(self, e): return e.vectors[:, 0]\n"
+        "class Derived(Scorer):\n    def _fit(self, normal): pass\n    def _score(self, e): return e.vectors[:, 0]\n"
+        "class Plain:\n    def __init__(self, column=0): self.column = column\n"
+        "    def fit(self, normal): pass\n    def score(self, e): return e.vectors[:, self.column]\n"
         "class Other: pass\n"
     )
-    monkeypatch.syspath_prepend(tmp_path)
-    assert make_scorer("mine_scorer:Mine").fit(NORMAL).score(NEW).tolist() == NEW.vectors[:, 0].tolist()
+    monkeypatch.chdir(tmp_path)  # found there although the folder is not on sys.path
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    for name, column in {"Derived": 0, "Plain": 0, "Plain(column=2)": 2}.items():
+        assert make_scorer(f"mine_scorer:{name}").fit(NORMAL).score(NEW).tolist() == NEW.vectors[:, column].tolist()
     for wrong, words in {
-        "mine_scorer:Other": "not a class of",
-        "mine_scorer:Absent": "cannot be imported",
+        "mine_scorer:Other": "is not a scorer",
+        "mine_scorer:Absent": "has no 'Absent'",
         "no_such_module:X": "cannot be imported",
+        "mine_scorer:Plain(row=1)": "no option 'row'",
     }.items():
         with pytest.raises(OptionError, match=words):
             make_scorer(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "remedy"),
+    [
+        ("knn(metrik=cosine)", "'knn' has no option 'metrik'", "'metric'"),
+        ("knn(metric=cosin)", "'knn' has no metric 'cosin'", "'cosine'"),
+        ("knn(k=0)", "k=0", "5"),
+        ("knn(k=many)", "k=many", "5"),
+        ("knn(k=true)", "k=True", "5"),
+        ("knn(error)", "'knn' has no components", "fisher"),
+        ("error(pool=top)", "no pool 'top'", "top_"),
+        ("latent(k=3)", "'latent' has no option 'k'", "none"),
+        ("variance_corrected(background=1)", "background=true", ""),
+        ("mahalanobis(background=3)", "no option 'background'", "relative"),
+        ("error(pool=mean", "cannot be read", "NAME"),
+        ("knn)", "from '\\)' on", "NAME"),
+        ("knn(k=)", "cannot be read", ""),
+        ("", "cannot be read", ""),
+        ("fisher(fisher)", "component of another", ""),
+        ("fisher(knm)", "no scorer 'knm'", "'knn'"),
+    ],
+)
+def test_a_scorer_s_text_that_cannot_be_used_is_one_sentence(text: str, message: str, remedy: str) -> None:
+    with pytest.raises(OptionError, match=message) as caught:
+        make_scorer(text)
+    assert "\n" not in caught.value.message
+    assert remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("knn", "knn(k=1)"),
+        ("knn", "knn(metric=cosine)"),
+        ("mahalanobis", "mahalanobis(metric=cosine)"),
+        ("mahalanobis", "mahalanobis(relative=true)"),
+        ("variance_corrected", "variance_corrected(background=true)"),
+        ("error", "error(pool=top_pixels)"),
+        ("error", "error(pool=top_windows)"),
+        ("error", "error(pool=texture)"),
+        ("zsum", "zsum(error, knn)"),
+        ("fisher", "fisher(error, knn)"),
+        ("zsum(error, knn)", "fisher(error, knn)"),
+    ],
+)
+def test_every_option_of_a_scorer_changes_something(one: str, other: str) -> None:
+    scores = [make_scorer(text).fit(NORMAL).score(NEW) for text in (one, other)]
+    assert (np.argsort(scores[0]) != np.argsort(scores[1])).any() or np.abs(scores[0] - scores[1]).min() > 0.1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["knn(k=3, metric=cosine)", " fisher ( error(pool=top_windows) ,latent )", "fisher(knn(k=2), latent)", "zsum()"],
+)
+def test_a_scorer_s_text_makes_it_again(text: str) -> None:
+    again = make_scorer(make_scorer(text).spec())
+    assert again.spec() == make_scorer(text).spec()
+    assert again.fit(NORMAL).score(NEW).tolist() == make_scorer(text).fit(NORMAL).score(NEW).tolist()
 
 
 def test_held_out_rows_and_folds_keep_groups_whole() -> None:
@@ -241,7 +340,7 @@ def test_held_out_rows_and_folds_keep_groups_whole() -> None:
     assert set(folds_of(Embeddings.of(NORMAL.vectors, groups=groups, seen=np.ones(200, bool)), 5)) == set(range(5))
 
 
-@pytest.mark.parametrize("name", ["neighbours", "gaussian", "complexity"])
+@pytest.mark.parametrize("name", ["knn", "mahalanobis", "variance_corrected"])
 def test_held_out_scores_are_those_of_a_scorer_fitted_without_the_fold(name: str) -> None:
     seen = np.arange(200) < 80
     normal = with_seen(seen)
@@ -258,7 +357,7 @@ def test_held_out_scores_are_those_of_a_scorer_fitted_without_the_fold(name: str
 def test_many_normals_are_sampled_with_a_fixed_seed() -> None:
     vectors = np.random.default_rng(8).normal(size=(ROWS + 5000, 2)).astype(np.float32)
     embeddings = Embeddings.of(vectors)
-    one, other = Neighbours(), Neighbours()
+    one, other = Knn(), Knn()
     fold = np.arange(len(vectors)) % 2
     scores = one.fit_held_out(embeddings, fold)
     assert len(one.bank) == ROWS
@@ -266,12 +365,12 @@ def test_many_normals_are_sampled_with_a_fixed_seed() -> None:
     assert one.score(vectors[:50]).tolist() == other.fit(embeddings).score(vectors[:50]).tolist()
 
 
-def test_surprise_is_minus_log_p_and_goes_on_growing() -> None:
+def test_log_p_is_minus_log_p_and_goes_on_growing() -> None:
     rng = np.random.default_rng(9)
     calibration = rng.exponential(size=400)
-    surprise = Surprise(calibration, np.ones(400))
+    tail = LogP(calibration, np.ones(400))
     probe = np.linspace(-1, 60, 4000)
-    values = surprise.of_new(probe)
+    values = tail.of_new(probe)
     assert (np.diff(values) >= 0).all()
     assert (np.diff(values[probe > calibration.max()]) > 0).all()
     inside = probe < np.quantile(calibration, 0.85)
@@ -280,40 +379,55 @@ def test_surprise_is_minus_log_p_and_goes_on_growing() -> None:
     assert values[-1] == pytest.approx(60, rel=0.3)  # an exponential's surprise is the value itself
 
 
-def test_own_surprise_leaves_each_score_out() -> None:
+def test_own_log_p_leaves_each_score_out() -> None:
     rng = np.random.default_rng(10)
     calibration = np.sort(rng.normal(size=60))
-    own = Surprise(calibration, np.ones(60)).of_own(calibration, np.ones(60))
+    own = LogP(calibration, np.ones(60)).of_own(calibration, np.ones(60))
     slow = [-np.log((1 + (np.delete(calibration, i) >= s).sum()) / 60) for i, s in enumerate(calibration[:50])]
     assert own[:50] == pytest.approx(slow)
     lone = np.append(rng.normal(size=59), 1000.0)
-    kept = Surprise(lone, np.ones(60))
+    kept = LogP(lone, np.ones(60))
     assert kept.of_own(lone, np.ones(60))[-1] > 5 * kept.of_new(np.array([1000.0]))[0]
 
 
-def test_surprise_of_equal_scores_is_finite() -> None:
+def test_log_p_of_equal_scores_is_finite() -> None:
     for calibration in (np.zeros(50), np.append(np.zeros(49), 1.0), np.zeros(1)):
-        surprise = Surprise(calibration, np.ones(len(calibration)))
-        assert np.isfinite(surprise.of_new(np.array([-1.0, 0.0, 1.0, 1e6]))).all()
-        assert np.isfinite(surprise.of_own(calibration, np.ones(len(calibration)))).all()
+        tail = LogP(calibration, np.ones(len(calibration)))
+        assert np.isfinite(tail.of_new(np.array([-1.0, 0.0, 1.0, 1e6]))).all()
+        assert np.isfinite(tail.of_own(calibration, np.ones(len(calibration)))).all()
 
 
-def test_combined_takes_what_the_encodings_have() -> None:
-    everything = Combined().fit(NORMAL)
-    assert set(everything.fitted) == {"unexplained", "complexity", "expected", "cosine", "neighbours"}
-    assert set(Combined().fit(NORMAL.vectors).fitted) == {"neighbours", "directions"}
+def components(scorer: Fisher) -> list[str]:
+    return [part.spec() for part in scorer.fitted]
+
+
+def test_fisher_takes_what_the_encodings_have() -> None:
+    corrected, cosine, euclidean = (
+        "variance_corrected(background=false)",
+        "knn(k=5, metric=cosine)",
+        "knn(k=5, metric=euclidean)",
+    )
+    assert components(Fisher().fit(NORMAL)) == [
+        "error_over_variance",
+        corrected,
+        "variance_corrected(background=true)",
+        cosine,
+        euclidean,
+    ]
+    assert components(Fisher().fit(NORMAL.vectors)) == [euclidean, "mahalanobis(metric=cosine, relative=false)"]
     some = Embeddings.of(NORMAL.vectors, losses={name: NORMAL.losses[name] for name in ("reconstruction", "variance")})
-    assert set(Combined().fit(some).fitted) == {"unexplained", "complexity", "cosine", "neighbours"}
+    assert components(Fisher().fit(some)) == ["error_over_variance", corrected, cosine, euclidean]
     alone = Embeddings.of(NORMAL.vectors, losses={"reconstruction": NORMAL.losses["reconstruction"]})
-    assert set(Combined().fit(alone).fitted) == {"reconstruction", "neighbours"}
-    chosen = Combined(("gaussian", "latent")).fit(NORMAL)
-    assert list(chosen.fitted) == ["gaussian", "latent"]
-    expected = sum(part[1].of_new(part[0].score(NEW)) for part in chosen.fitted.values())
+    assert components(Fisher().fit(alone)) == ["error(pool=mean)", euclidean]
+    chosen = Fisher([Mahalanobis(), Latent()]).fit(NORMAL)
+    expected = sum(tail.of_new(part.score(NEW)) for part, tail in zip(chosen.fitted, chosen.tails, strict=True))
     assert chosen.score(NEW) == pytest.approx(expected)
     with pytest.raises(OptionError, match="component of another"):
-        Combined(("combined",))
+        Fisher([Fisher()])
+    with pytest.raises(OptionError, match="is not a scorer"):
+        Fisher(["knn"])
     with pytest.raises(WinnowError, match="latent"):
-        Combined(("latent",)).fit(NORMAL.vectors)
+        Fisher([Latent()]).fit(NORMAL.vectors)
 
 
 def test_one_component_that_sees_it_is_enough() -> None:
@@ -323,7 +437,7 @@ def test_one_component_that_sees_it_is_enough() -> None:
     in_error = Embeddings.of(
         NEW.vectors, losses={**new, "reconstruction": 20 * new["reconstruction"], "top_error": 20 * new["top_error"]}
     )
-    scorer = Combined().fit(NORMAL)
+    scorer = Fisher().fit(NORMAL)
     usual = np.sort(scorer.score(obvious(500, 11, False)))
     for anomalous in (in_vectors, in_error):
         assert (np.searchsorted(usual, scorer.score(anomalous)) / 500).mean() > 0.98
@@ -359,20 +473,21 @@ def test_a_scorer_reads_no_measure_that_it_does_not_name(name: str) -> None:
     np.testing.assert_array_equal(scorer.score(named), scorer.score(new))
 
 
-def test_places_joins_the_network_s_peak_and_the_texture_s():
+def test_fisher_joins_the_network_s_error_and_the_texture_s() -> None:
     rng = np.random.default_rng(0)
 
-    def made(n, top_local_error, texture):
+    def made(n: int, top_local_error: float, texture: float) -> Embeddings:
         losses = {
             "top_local_error": np.exp(rng.normal(top_local_error, 1, n)),
             "texture": np.exp(rng.normal(texture, 1, n)),
         }
         return Embeddings.of(rng.normal(size=(n, 3)), losses=losses)
 
-    scorer = make_scorer("places").fit(made(400, 0, 0))
+    text = "fisher(error(pool=top_windows), error(pool=texture))"
+    scorer = make_scorer(text).fit(made(400, 0, 0))
     normal, one, other, both = (scorer.score(made(400, *by)).mean() for by in ((0, 0), (2, 0), (0, 2), (2, 2)))
     assert normal < min(one, other) < max(one, other) < both
-    again = SCORERS["places"].from_state(scorer.state())
+    again = make_scorer(text).restore(scorer.state())
     new = made(5, 1, 1)
     np.testing.assert_array_equal(again.score(new), scorer.score(new))
     bare = Embeddings.of(new.vectors, losses={"top_local_error": new.losses["top_local_error"]})

@@ -238,7 +238,7 @@ def test_a_calibration_of_the_same_scores_keeps_the_list_and_another_scorer_does
     run.select(10)
     run.calibrate(false_alarm_rate=0.05)
     assert run.select(12)["kept"] == 10
-    run.calibrate(scorer="top_error")
+    run.calibrate(scorer="error(pool=top_pixels)")
     assert "another detector" in run.select(12)["notes"][0]
 
 

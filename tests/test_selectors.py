@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from winnow.check import ContractError, check_selector
-from winnow.embeddings import Embeddings, unit
+from winnow.embeddings import Embeddings, unit_length
 from winnow.errors import DataError, OptionError
 from winnow.select import herding as herding_file
 from winnow.select import selectors
@@ -170,7 +170,7 @@ def test_few_different_codes_in_micro_clusters_take_no_start_twice(monkeypatch: 
 
 
 def test_k_center_is_its_definition():
-    features = unit(blobs(90))
+    features = unit_length(blobs(90))
     chosen = k_center(of(features), 30, RNG(0), start=[4])
     taken, distances = [4], squared_distances(features.astype(np.float64), features.astype(np.float64))
     for row in chosen:
@@ -180,7 +180,7 @@ def test_k_center_is_its_definition():
 
 
 def test_k_center_without_a_start_begins_in_the_middle():
-    features = unit(blobs(90))
+    features = unit_length(blobs(90))
     middle = np.square(features - features.mean(axis=0)).sum(axis=1).argmin()
     assert k_center(of(features), 3, RNG(0))[0] == middle
 
@@ -237,7 +237,7 @@ def plain_typical(features: np.ndarray, cluster: np.ndarray, n: int, start: list
 @pytest.mark.parametrize("start", [[], [0, 31, 100]], ids=str)
 def test_typical_is_typiclust(monkeypatch: pytest.MonkeyPatch, start: list[int]):
     monkeypatch.setattr(selectors, "MOST_CLUSTERS", 12)
-    features = unit(blobs(120))
+    features = unit_length(blobs(120))
     cluster, _ = clusters(features, 12, 4)
     assert (np.bincount(cluster) <= 5).any()  # a tiny one, to be left for last
     assert typical(of(features), 30, RNG(4), start=start).tolist() == plain_typical(features, cluster, 30, start)
@@ -277,7 +277,7 @@ def test_a_method_of_ones_own(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
     assert find_selector("my_methods:last")(None, 1, None) == 1
     for name in ("my_methods:first", "no_module:f", ".my_methods:last"):
-        with pytest.raises(OptionError, match="cannot be imported"):
+        with pytest.raises(OptionError, match=r"cannot be imported|has no 'first'"):
             find_selector(name)
     with pytest.raises(OptionError, match="cannot be called"):
         find_selector("my_methods:number")

@@ -126,7 +126,7 @@ def test_dirt_among_the_runs_own_pictures_is_set_aside(tmp_path: Path):
 def test_the_pieces_alone_on_plain_numbers():
     rng = np.random.default_rng(0)
     normal, anomalous = rng.normal(0, 1, (400, 8)), rng.normal(3, 1, (50, 8))
-    detector = winnow.Detector(scorer="neighbours", false_alarm_rate=0.05).fit(normal)
+    detector = winnow.Detector(scorer="knn", false_alarm_rate=0.05).fit(normal)
     assert detector.predict(rng.normal(0, 1, (2000, 8))).mean() > 0.9
     assert detector.predict(anomalous).mean() < 0.1
     assert detector.p_values(anomalous).max() < 0.05

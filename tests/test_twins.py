@@ -17,10 +17,11 @@ from winnow.deploy import export as exporting
 from winnow.deploy import heads, scorers
 from winnow.deploy.graph import Resize
 from winnow.deploy.runtime import session_of
-from winnow.detect.combine import Surprise
 from winnow.detect.detector import Detector
+from winnow.detect.registry import SCORERS, make_scorer
 from winnow.detect.scorer import Scorer
-from winnow.detect.scorers import SCORERS, make_scorer
+from winnow.detect.scorers.fisher import Fisher, LogP
+from winnow.detect.scorers.knn import Knn
 from winnow.detect.threshold import group_weights, p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import ModelError
@@ -34,6 +35,11 @@ def with_linear(embeddings: Embeddings, seed: int) -> Embeddings:
     return Embeddings.of(embeddings.vectors, losses={**embeddings.losses, "linear": linear})
 
 
+TEXTS = (
+    *SCORERS, "error(pool=top_pixels)", "error(pool=top_windows)", "error(pool=texture)", "variance_corrected(background=true)",
+    "mahalanobis(metric=cosine)", "mahalanobis(relative=true)", "knn(k=2, metric=cosine)", "zsum(error, knn, mahalanobis)",
+    "fisher(error(pool=top_windows), error(pool=texture))",
+)  # fmt: skip
 NORMAL = obvious(200, 0, False)
 NEW = Embeddings.of(
     # Usual ones, anomalous ones, embeddings far away in one direction, a code of zeros, one of the bank itself.
@@ -66,7 +72,7 @@ def as_float32(embeddings: Embeddings) -> Embeddings:
     )
 
 
-@pytest.mark.parametrize("name", SCORERS)
+@pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("auxiliary", [False, True], ids=["alone", "with linear"])
 def test_every_scorer_has_a_twin_that_scores_the_same(name: str, auxiliary: bool) -> None:
     normal, new = (with_linear(part, 3) if auxiliary else part for part in (NORMAL, as_float32(NEW)))
@@ -78,9 +84,9 @@ def test_every_scorer_has_a_twin_that_scores_the_same(name: str, auxiliary: bool
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
 @pytest.mark.parametrize("count", [1, 3, 300])
-def test_neighbours_far_from_the_origin_and_fewer_than_asked_for(offset: float, count: int) -> None:
+def test_knn_far_from_the_origin_and_fewer_than_asked_for(offset: float, count: int) -> None:
     bank, new = (offset + np.random.default_rng(seed).normal(size=(n, 16)) for seed, n in ((0, count), (1, 30)))
-    for name in ("neighbours", "cosine"):
+    for name in ("knn", "knn(metric=cosine)"):
         scorer = make_scorer(name).fit(bank.astype(np.float32))
         vectors = torch.from_numpy(new.astype(np.float32))
         np.testing.assert_allclose(scorers.twin_of(scorer)({"vectors": vectors}), scorer.score(new), rtol=2e-4)
@@ -88,16 +94,15 @@ def test_neighbours_far_from_the_origin_and_fewer_than_asked_for(offset: float, 
 
 def test_ones_own_scorer_and_a_scorer_without_a_twin_are_refused() -> None:
     class Own(Scorer):
-        learned = ()
-
         def _fit(self, normal: Embeddings) -> None: ...
 
         def _score(self, embeddings: Embeddings) -> np.ndarray:
             return embeddings.vectors[:, 0]
 
-    with pytest.raises(ModelError, match=r"'Own' is not one of Winnow's.*\n.*--only classifier"):
+    with pytest.raises(ModelError, match=r"Own' is not one of Winnow's.*\n.*--only classifier"):
         scorers.twin_of(Own().fit(NORMAL))
-    assert set(scorers.TWINS) == set(SCORERS.values())
+    with pytest.raises(ModelError, match="not one of Winnow's"):
+        scorers.twin_of(Fisher([Own(), Knn()]).fit(NORMAL))
     assert set(heads.TWINS) == set(HEADS.values())
 
 
@@ -110,14 +115,14 @@ def test_places_among_numbers_are_those_of_searchsorted(n: int) -> None:
 
 
 @pytest.mark.parametrize("sizes", [[40], [30, 2, 8], [1]])
-def test_surprise_and_p_values_step_where_they_step(sizes: list[int]) -> None:
+def test_log_p_and_p_values_step_where_they_step(sizes: list[int]) -> None:
     rng = np.random.default_rng(0)
     scores = np.round(rng.normal(size=sum(sizes)), 1)  # with ties
     weights = group_weights(np.repeat(np.arange(len(sizes)), sizes))
     new = np.r_[scores, scores + 1e-9, scores - 1e-9, -100, 100, 1e6]
-    surprise = Surprise(scores, weights)
-    np.testing.assert_allclose(scorers.SurpriseTwin(surprise)(torch.from_numpy(new)), surprise.of_new(new), rtol=1e-12)
-    detector = Detector("neighbours").fit(rng.normal(size=(30, 2)))
+    tail = LogP(scores, weights)
+    np.testing.assert_allclose(scorers.LogPModule(tail)(torch.from_numpy(new)), tail.of_new(new), rtol=1e-12)
+    detector = Detector("knn").fit(rng.normal(size=(30, 2)))
     detector.calibration, detector.weights = scores, weights
     np.testing.assert_allclose(
         scorers.PValues(detector)(torch.from_numpy(new)), p_values(scores, new, weights), rtol=1e-12
@@ -174,7 +179,7 @@ class Everything(nn.Module):
 
 def test_onnxruntime_computes_every_twin_as_numpy_does(tmp_path: Path) -> None:
     normal, new = with_linear(NORMAL, 3), with_linear(as_float32(NEW), 4)
-    detectors = [Detector(name, false_alarm_rate=0.1).fit(normal) for name in SCORERS]
+    detectors = [Detector(name, false_alarm_rate=0.1).fit(normal) for name in TEXTS]
     fitted = [labelled(4, head) for head in HEADS]
     names = list(new.losses)
     module = Everything(detectors, [classifier for classifier, _ in fitted], names).eval()

@@ -1,6 +1,6 @@
 """Public checks of the contracts: run them over Winnow's own parts and over yours.
 
-    check_scorer(MyScorer)          # a class or a function that makes an unfitted scorer
+    check_scorer(MyScorer)          # a class or a function that makes an unfitted scorer; fit and score are enough
     check_model(my_model)           # a winnow.models.contract.Model
     check_selector(my_selector)     # a function (embeddings, n, rng, *, start, weights) -> rows
     check_classifier(MyClassifier)  # a class or a function that makes an unfitted classifier
@@ -36,14 +36,16 @@ def _require(kept: bool, sentence: str) -> None:
         raise ContractError(sentence)
 
 
-def check_scorer(make: Callable[[], Scorer]) -> None:
-    """Checks the contract of a scorer made by `make()`: fit, score, state and errors, on made-up embeddings.
+def check_scorer(make: Callable[[], Any]) -> None:
+    """Check the contract of a scorer made by `make()`: fit, score, what is saved, and errors, on made-up embeddings.
 
     The embeddings have 8 dimensions and every measure Winnow knows; in the anomalous ones each is out of the ordinary.
     """
     normal, new, anomalous = obvious(200, 0, False), obvious(60, 1, False), obvious(60, 2, True)
-    scorer = make()
-    name = type(scorer).__name__
+    from winnow.detect.scorer import Own, as_scorer
+
+    scorer = as_scorer(make())
+    name = type(scorer.part if isinstance(scorer, Own) else scorer).__name__
     _refuses(lambda: scorer.score(new), f"{name}.score before fit must raise a WinnowError that says so")
     before = _copy(normal)
     _require(scorer.fit(normal) is scorer, f"{name}.fit must return the scorer itself.")
@@ -57,13 +59,14 @@ def check_scorer(make: Callable[[], Scorer]) -> None:
     _require(scorer.score(new[:0]).shape == (0,), f"{name}.score of no pictures must be an array of shape (0,).")
     _check_per_picture(scorer, name, new, scores)
     _require(
-        np.array_equal(make().fit(normal).score(new), scores), f"{name} must learn the same from the same normals."
+        np.array_equal(as_scorer(make()).fit(normal).score(new), scores),
+        f"{name} must learn the same from the same normals.",
     )
     chance = (np.searchsorted(np.sort(scores), scorer.score(anomalous)) / len(scores)).mean()
     _require(chance > 0.9, f"{name}.score must be higher for what does not belong; here only {chance:.0%} were higher.")
     _check_state(scorer, name, new, scores)
-    _refuses(lambda: make().fit(normal[:0]), f"{name}.fit on no pictures must raise a WinnowError")
-    if getattr(scorer, "reads_codes", False):
+    _refuses(lambda: as_scorer(make()).fit(normal[:0]), f"{name}.fit on no pictures must raise a WinnowError")
+    if scorer.reads_codes:
         spoilt = new.vectors.copy()
         spoilt[3, 2] = np.nan
         _refuses(
@@ -90,13 +93,28 @@ def _check_per_picture(scorer: Scorer, name: str, new: Embeddings, scores: np.nd
 
 
 def _check_state(scorer: Scorer, name: str, new: Embeddings, scores: np.ndarray) -> None:
-    state = scorer.state()
+    from winnow.detect.registry import remake_scorer
+
+    state, spec = scorer.state(), scorer.spec()
     plain = all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in state.values())
-    _require(plain, f"{name}.state must be numpy arrays of numbers or fixed-width strings by name.")
-    twin = type(scorer).from_state({key: array.copy() for key, array in state.items()})
+    _require(plain, f"What {name} learns must be arrays of numbers, numbers or strings, so that it can be saved.")
+    restored = remake_scorer(spec, own=_classes(scorer))
+    assert not isinstance(restored, str)
+    restored.restore({key: array.copy() for key, array in state.items()})
     _require(
-        np.array_equal(twin.score(new), scores), f"{name}.from_state(state) must score as the scorer it came from."
+        np.array_equal(restored.score(new), scores),
+        f"{name} made again from its options and from what it learnt must score as the scorer it came from.",
     )
+
+
+def _classes(scorer: Scorer) -> list[type]:
+    """The classes that a scorer and its components are made of."""
+    from winnow.detect.combine import Combination
+    from winnow.detect.scorer import Own
+
+    parts = scorer.fitted if isinstance(scorer, Combination) else ()
+    own = type(scorer.part) if isinstance(scorer, Own) else type(scorer)
+    return [own, *(kind for part in parts for kind in _classes(part))]
 
 
 def obvious(n: int, seed: int, anomalous: bool) -> Embeddings:

@@ -143,7 +143,13 @@ def finite(vectors: Any) -> np.ndarray:
     return vectors
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Embeddings (n, d) of length 1: squared distances are then twice the cosine distance. A code of zeros stays zeros."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, np.inf).astype(np.float32)
+def unit_length(vectors: Any) -> Any:
+    """Return embeddings (n, d) divided by their lengths, in their own precision; a code of zeros stays zeros.
+
+    Squared distances are then twice the cosine distances. For arrays of any library of the array API standard.
+    """
+    from array_api_compat import array_namespace
+
+    xp = array_namespace(vectors)
+    lengths = xp.sqrt(xp.sum(vectors * vectors, axis=1, keepdims=True))
+    return vectors / xp.where(lengths > 0, lengths, xp.ones_like(lengths))

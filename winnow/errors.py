@@ -67,7 +67,9 @@ class Interrupted(WinnowError):
 
 
 EXTRAS = {
-    **dict.fromkeys(("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "faiss"), "learn"),
+    **dict.fromkeys(
+        ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "faiss", "array_api_compat"), "learn"
+    ),
     **dict.fromkeys(("matplotlib", "jinja2", "fastapi", "starlette", "uvicorn"), "learn"),
     "onnxruntime": "runtime",
     **dict.fromkeys(("onnx", "onnxscript"), "export"),

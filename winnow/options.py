@@ -125,9 +125,10 @@ class TrainOptions(Section):
 
 class DetectOptions(Section):
     scorer: str = Field(
-        "combined", description="What tells the anomalous: a scorer's name, or your own as 'module:name'."
+        "fisher",
+        description="What tells the anomalous: a scorer of docs/calibrate.md or your own as 'module:Class', its options or components "
+        "in brackets: 'knn(k=3, metric=cosine)', 'fisher(error, knn)'.",
     )
-    neighbours: int = Field(5, ge=1, description="Neighbours whose mean distance the 'neighbours' scorer takes.")
     false_alarm_rate: float = Field(0.01, gt=0, lt=1, description="Share of what belongs that may be called anomalous.")
     contamination: float = Field(
         0.0,

@@ -13,7 +13,7 @@ import numpy as np
 from winnow.classify.cross_fit import CrossFit, CrossFitter, HeldOut, probabilities
 from winnow.classify.folds import deal, leaks
 from winnow.classify.heads import HEADS
-from winnow.embeddings import finite, unit
+from winnow.embeddings import finite, unit_length
 from winnow.errors import Damaged, DataError, OptionError, RunError, did_you_mean
 from winnow.files import read_json, replacing, seal, sha256, verify, write_json
 from winnow.metrics.classification import rise
@@ -166,7 +166,7 @@ class Classifier:
         return found
 
     def _points(self, vectors: np.ndarray) -> np.ndarray:
-        return unit(vectors - self.centre)
+        return unit_length(vectors - self.centre)
 
     def predict_proba(self, vectors: Any) -> np.ndarray:
         """Calibrated probabilities (n, classes), in the order of `classes`, of embeddings (n, d)."""

@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from winnow.classify.heads import Head, Logistic
-from winnow.embeddings import unit
+from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, Interrupted
 from winnow.learn.checkpoint import read_checkpoint, write_checkpoint
 from winnow.learn.device import choose_device
@@ -86,7 +86,7 @@ class FineTuning(Head):
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of the pictures of the rows `features`."""
         vectors = encode(self.tuned, self.pictures, features, device=str(self.device), quiet=True).vectors
-        return self.linear.logits(unit(vectors - self.centre))
+        return self.linear.logits(unit_length(vectors - self.centre))
 
     def state(self) -> dict[str, np.ndarray]:
         """The head on the embeddings of `tuned`; the network is kept as a model is."""

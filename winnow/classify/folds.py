@@ -78,7 +78,7 @@ def follow(folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0) ->
 def leaks(features: np.ndarray, target: np.ndarray, fold: np.ndarray) -> int:
     """How many of the pictures have a near-identical one in another fold: the split leaks by these.
 
-    `points` (n, d) of length 1, of the classes `target` (n,); near-identical is nearer than a tenth of the usual squared
+    `features` (n, d) of length 1, of the classes `target` (n,); near-identical is nearer than a tenth of the usual squared
     distance of two of one class.
     """
     if len(features) < 3:

@@ -160,7 +160,7 @@ HEADS: dict[str, type[Head]] = {"logistic": Logistic, "mean": NearestMean, "neig
 
 
 def nearest(features: np.ndarray, others: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` nearest of `others` (m, d) to each of `points` (n, d), all of length 1, and how near: (n, count) twice."""
+    """The `count` nearest of `others` (m, d) to each of `features` (n, d), all of length 1, and how near: (n, count) twice."""
     count = min(count, len(others))
     found, cosine = np.empty((len(features), count), int), np.empty((len(features), count))
     for start in range(0, len(features), BLOCK):

@@ -16,8 +16,8 @@ import torch
 
 from winnow.deploy.graph import Graph
 from winnow.deploy.runtime import INPUT, in_one_line, session_of
-from winnow.detect.combine import Combined
 from winnow.detect.scorer import Scorer
+from winnow.detect.scorers.fisher import Fisher
 from winnow.embeddings import Embeddings
 from winnow.errors import MissingExtra, ModelError
 from winnow.files import replacing
@@ -44,7 +44,7 @@ def export(
     if held > MOST_BYTES:
         raise ModelError(
             f"{to} would hold {held / 1e9:.1f} GB; an ONNX file holds {MOST_BYTES / 1e9:.0f} at most.",
-            "Choose a smaller network, a --scorer that keeps no embeddings ('gaussian') or a --head that keeps none ('logistic').",
+            "Choose a smaller network, a --scorer that keeps no embeddings ('mahalanobis') or a --head that keeps none ('logistic').",
         )
     content = _written(graph, metadata, any_size)
     with replacing(to) as temporary:
@@ -101,7 +101,7 @@ def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True
     On `pixels` (n, h, w, c) of the network's size, one, two and many at once, and on noise; with `any_size` also on
     larger and smaller pictures, scaled by `graph.resize`. Differences are relative, of scores to their spread over the
     calibration where that is more, of probabilities and p-values to 0.01 where that is more. `ModelError` when one is above
-    `TOLERANCE`, unless it is a step: the combined score and p-values are made of ranks, which step at every calibration
+    `TOLERANCE`, unless it is a step: Fisher's sum and p-values are made of ranks, which step at every calibration
     score. `steps` is the share of values that stepped as they would have in the run, were its scorers off by a `TOLERANCE`.
     """
     session, found = session_of(path, cpu=True), dict.fromkeys(graph.outputs, 0.0)
@@ -175,10 +175,10 @@ def _score_range(
     """The run's scores (n,) between the least and largest there would be, were each scorer that others do not make up off by a
     `TOLERANCE`."""
     own = scorer.score(embeddings)
-    if isinstance(scorer, Combined):
+    if isinstance(scorer, Fisher):
         parts = [
-            [surprise.of_new(scores) for scores in _score_range(part, embeddings, surprise.calibration)]
-            for part, surprise in scorer.fitted.values()
+            [tail.of_new(scores) for scores in _score_range(part, embeddings, tail.calibration)]
+            for part, tail in zip(scorer.fitted, scorer.tails, strict=True)
         ]
         low, _, high = np.sum(parts, axis=0)
         return low, own, high

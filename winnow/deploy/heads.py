@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from winnow.classify.classifier import Classifier
 from winnow.classify.heads import GRAPH, SHARPNESS, SMOOTH, Head, Logistic, NearestMean, Neighbours, Spread
+from winnow.embeddings import unit_length
 
 
 class LinearTwin(nn.Module):
@@ -73,7 +74,5 @@ class ClassifierTwin(nn.Module):
         self.temperature = float(classifier.temperature)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        apart = vectors.float() - self.centre
-        lengths = apart.square().sum(dim=1, keepdim=True).sqrt()
-        features = apart / torch.where(lengths > 0, lengths, torch.full_like(lengths, torch.inf))
+        features = unit_length(vectors.float() - self.centre)
         return torch.softmax(self.head(features) / self.temperature, dim=1)

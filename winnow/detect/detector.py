@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from winnow.detect.scorer import Scorer, folds_of
-from winnow.detect.scorers import SCORERS, make_scorer
+from winnow.detect.registry import make_scorer, remake_scorer
+from winnow.detect.scorer import as_scorer, folds_of
 from winnow.detect.threshold import Threshold, conformal, group_weights, p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, DataError, OptionError, RunError
 from winnow.files import read_json, replacing, seal, sha256, verify, write_json
-from winnow.options import DetectOptions
 
-FORMAT = 1
+FORMAT = 2
 
 
 class Detector:
@@ -25,7 +25,8 @@ class Detector:
         detector = Detector(false_alarm_rate=0.01).fit(normal)      # Embeddings, or (n, d) embeddings
         detector.score(new), detector.p_values(new), detector.predict(new)     # predict: True = belongs
 
-    `scorer` is a name in `SCORERS`, one's own as 'module:name', or an unfitted `Scorer`. The calibration scores are
+    `scorer` is what `make_scorer` takes, such as 'knn(metric=cosine)' or one's own as 'module:Class', or an unfitted object
+    with `fit` and `score`. The calibration scores are
     cross-fitted (Vovk, Cross-conformal predictors, 2015): pictures the network has not seen are dealt into `folds` by
     whole groups, each fold scored by a scorer fitted without it; no group weighs more than the median one.
 
@@ -35,11 +36,10 @@ class Detector:
 
     def __init__(
         self,
-        scorer: str | Scorer = "combined",
+        scorer: str | Any = "fisher",
         *,
         false_alarm_rate: float = 0.01,
         confident: bool = False,
-        neighbours: int = 5,
         contamination: float = 0.0,
         folds: int = 10,
         seed: int = 0,
@@ -55,9 +55,8 @@ class Detector:
             raise OptionError(
                 f"contamination is {contamination}; it must be from 0 to below 0.5.", "0.1 sets a tenth aside."
             )
-        options = DetectOptions(neighbours=neighbours)
-        self.scorer = copy.copy(scorer) if isinstance(scorer, Scorer) else make_scorer(scorer, options)
-        self.scorer_name = scorer if isinstance(scorer, str) else self.scorer.name
+        self.scorer = make_scorer(scorer) if isinstance(scorer, str) else copy.copy(as_scorer(scorer))
+        self.scorer_name = scorer if isinstance(scorer, str) else self.scorer.spec()
         self.false_alarm_rate, self.confident, self.folds, self.seed = false_alarm_rate, confident, folds, seed
         self.contamination = contamination
         self.calibration = self.weights = np.empty(0)
@@ -160,6 +159,7 @@ class Detector:
         content = {
             "format": FORMAT,
             "scorer": self.scorer_name,
+            "spec": self.scorer.spec(),
             "false_alarm_rate": self.false_alarm_rate,
             "confident": self.confident,
             "contamination": self.contamination,
@@ -170,8 +170,8 @@ class Detector:
         write_json(folder / "detector.json", {**content, "seal": seal(content)})
 
     @classmethod
-    def load(cls, folder: Path, *, own: type[Scorer] | None = None) -> Detector:
-        """Reads what `save` wrote; one's own scorer must be given as the class `own`, for no file may name code to run.
+    def load(cls, folder: Path, *, own: type | Collection[type] = ()) -> Detector:
+        """Read what `save` wrote; one's own scorers must be given as the classes `own`, for no file may name code to run.
 
         `RunError` when absent or of a scorer that is not known, `Damaged` when changed on disk.
         """
@@ -184,11 +184,11 @@ class Detector:
         if about["format"] != FORMAT:
             raise RunError(f"{folder} holds a detector of format {about['format']}.", "Run: winnow calibrate --run RUN")
         verify(folder / "detector.npz", about["sha256"]["detector.npz"])
-        kind = SCORERS.get(about["scorer"]) or own
-        if kind is None:
+        scorer = remake_scorer(about["spec"], [own] if isinstance(own, type) else own)
+        if isinstance(scorer, str):
             raise RunError(
-                f"The detector in {folder} uses the scorer '{about['scorer']}', which is not one of Winnow's.",
-                f"If you trust it: --trust {about['scorer']}, or in Python Detector.load(folder, own=YourScorer).",
+                f"The detector in {folder} uses the scorer '{scorer}', which is not one of Winnow's.",
+                f"If you trust it: --trust {scorer}, or in Python Detector.load(folder, own=YourScorer).",
             )
         with np.load(folder / "detector.npz", allow_pickle=False) as file:
             arrays = dict(file)
@@ -197,7 +197,7 @@ class Detector:
                 name.removeprefix("scorer/"): array for name, array in arrays.items() if name.startswith("scorer/")
             }
             detector = cls(
-                kind.from_state(state),
+                scorer.restore(state),
                 false_alarm_rate=about["false_alarm_rate"],
                 confident=about["confident"],
                 contamination=about["contamination"],

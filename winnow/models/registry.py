@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Sequence
 from hashlib import sha256 as digest
@@ -13,10 +12,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from winnow.errors import Damaged, ModelError, OptionError, RunError, did_you_mean
+from winnow.errors import Damaged, ModelError, OptionError, RunError
 from winnow.files import read_json, replacing, sha256, verify, write_json
 from winnow.models.contract import Model
 from winnow.options import ModelOptions
+from winnow.plugins import find
 
 # Names to classes, or to "module:Class" where the module is heavy to import.
 MODELS: dict[str, type[Model] | str] = {
@@ -26,26 +26,8 @@ MODELS: dict[str, type[Model] | str] = {
 
 
 def find_model(name: str) -> type[Model]:
-    """The class of a registered name or of your own "module:Class"; `OptionError` when there is none."""
-    entry = MODELS.get(name, name if ":" in name else None)
-    if entry is None:
-        raise OptionError(
-            f"There is no model '{name}'.", did_you_mean(name, list(MODELS)) + " Your own is 'module:Class'."
-        )
-    if not isinstance(entry, str):
-        return entry
-    module_name, _, class_name = entry.partition(":")
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, ValueError) as error:
-        raise OptionError(
-            f"The module of the model '{name}' cannot be imported ({error}).",
-            "Run from the folder that holds it, or install it, and check its name.",
-        ) from error
-    except AttributeError:
-        raise OptionError(
-            f"The module '{module_name}' has no '{class_name}'.", "Check the name after the colon."
-        ) from None
+    """Return the class of a registered name or of your own "module:Class"; `OptionError` when there is none."""
+    found = find("model", name, MODELS)
     if not (isinstance(found, type) and issubclass(found, Model)):
         raise OptionError(f"'{name}' is not a model.", "Make it a class that extends winnow.models.contract.Model.")
     return found

@@ -71,11 +71,11 @@ def reliability_curve(bins: Sequence[tuple[float, float, int]], error: float) ->
 
 
 @as_png
-def label_curve(features: Sequence[tuple[int, float]]) -> Figure:
+def label_curve(points: Sequence[tuple[int, float]]) -> Figure:
     """Macro F1 against the number of labels, points (labels, F1) in rising order; `DataError` for none."""
-    if not len(features):
+    if not len(points):
         raise DataError("There is no learning curve to draw.", "Classify with at least two labelled pictures.")
-    labels, f1 = np.asarray(features, float).T
+    labels, f1 = np.asarray(points, float).T
     figure = canvas(HALF, 3.0, (0.55, 0.25, 0.45, 0.6))
     axes = quiet(figure.add_subplot())
     axes.plot(labels, f1, color=ANOMALOUS, linewidth=1.8, marker="o", markersize=5)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from winnow.detect.detector import Detector
-from winnow.detect.scorers import make_scorer, own_scorer
+from winnow.detect.registry import make_scorer, own_names
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.learn.feed import PixelSource
@@ -22,6 +22,7 @@ from winnow.models.fast import Fast
 from winnow.models.linear import Linear
 from winnow.models.registry import find_model, load_model
 from winnow.models.texture import Texture
+from winnow.plugins import load
 from winnow.run.folder import RunFolder
 from winnow.select.selectors import find_selector
 
@@ -47,8 +48,8 @@ def load_auxiliary(run: RunFolder) -> dict[str, Model]:
 
 def load_detector(run: RunFolder, mode: str = "full") -> Detector:
     """The fitted scorer of a mode with its threshold."""
-    name = run.options.detect.scorer
-    return Detector.load(folder_of(run, "calibrate", mode), own=own_scorer(name) if name in run.trusted else None)
+    own = {load(name, "scorer") for name in own_names(run.options.detect.scorer) if _is_trusted(run, name)}
+    return Detector.load(folder_of(run, "calibrate", mode), own=own)
 
 
 def check_parts(run: RunFolder, *flags: str) -> None:
@@ -56,12 +57,19 @@ def check_parts(run: RunFolder, *flags: str) -> None:
     options = run.options
     names = {"model": options.model.model, "scorer": options.detect.scorer, "method": options.select.method}
     for flag in flags:
-        if ":" in names[flag] and names[flag] not in run.trusted:
+        own = own_names(names[flag]) if flag == "scorer" else [name for name in (names[flag],) if ":" in name]
+        if not all(_is_trusted(run, name) for name in own):
             raise OptionError(
                 f"{run.path} has the {flag} '{names[flag]}', which is not one of Winnow's.",
                 f"If you trust it, name it again: --{flag} {names[flag]}",
             )
         FIND[flag](names[flag])
+
+
+def _is_trusted(run: RunFolder, name: str) -> bool:
+    """Return whether this call named a part of one's own, alone or within a scorer such as 'fisher(my_module:MyScorer, knn)'."""
+    scorer = run.options.detect.scorer
+    return name in run.trusted or (scorer in run.trusted and name in own_names(scorer))
 
 
 def folder_of(run: RunFolder, step: str, mode: str) -> Path:

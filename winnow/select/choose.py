@@ -56,7 +56,7 @@ def choose(
     """Chooses n pictures of `Embeddings` or (m, d) embeddings among the rows `candidates` (all by default), none of `start`,
     which are labelled already.
 
-    `points`: the embeddings as `whitened` gives them, where the caller has them already.
+    `features`: the embeddings as `whitened` gives them, where the caller has them already.
     `per_group`: at most so many of one group, those of `start` counted. `random_share`: such a share is drawn at random
     from all rows but `start`, candidates or not, evenly through the list. `weights` (m,): how much each picture counts.
     The same seed gives the same choice.

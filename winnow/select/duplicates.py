@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.embeddings import finite, unit
+from winnow.embeddings import finite, unit_length
 from winnow.select.geometry import BLOCK, squared_distances
 
 FLAT = 20_000  # pictures that are all compared; of more, the neighbours in the nearest cells of an index
@@ -32,7 +32,7 @@ def distinct(
     frame. Of many alike the first stays. With more than 20,000 pictures a few near ones can be missed (an approximate
     search, faiss IVF).
     """
-    features = unit(finite(vectors))
+    features = unit_length(finite(vectors))
     stays = np.ones(len(features), bool)
     if near <= 0 or len(features) < 2:
         return stays

@@ -5,15 +5,15 @@ All go by the Euclidean distances of the embeddings they are given; `SPACES` say
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from winnow.embeddings import Embeddings, finite, unit
-from winnow.errors import OptionError, did_you_mean
+from winnow.embeddings import Embeddings, finite, unit_length
+from winnow.errors import OptionError
+from winnow.plugins import find
 from winnow.select.geometry import farthest, k_means, nearest, squared_distances, whitened
 from winnow.select.herding import herding
 
@@ -151,28 +151,17 @@ SELECTORS: dict[str, Selector] = {
 SPACES: dict[str, Callable[..., np.ndarray]] = {
     "herding": whitened,
     "anomalous": whitened,
-    "typiclust": unit,
-    "k-center": unit,
+    "typiclust": unit_length,
+    "k-center": unit_length,
 }
 """What is done to the embeddings before a method sees them; the others, and your own, get them as they are."""
 
 
 def find_selector(name: str, pick: str = "nearest") -> Selector:
-    """A selector by its name in `SELECTORS`, or one's own as 'module:name'; `OptionError` when there is none."""
+    """Return a selector by its name in `SELECTORS`, or one's own as 'module:name'; `OptionError` when there is none."""
     if name == "kmeans":
         return partial(kmeans, pick=pick)
-    if name in SELECTORS:
-        return SELECTORS[name]
-    module, _, attribute = name.partition(":")
-    if not (module and attribute):
-        raise OptionError(f"There is no method '{name}' to choose by.", did_you_mean(name, list(SELECTORS)))
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError) as error:  # TypeError: '.relative:name'
-        raise OptionError(
-            f"The method '{name}' cannot be imported: {error}.",
-            "Check the name; the module must be importable from here.",
-        ) from error
+    found: Selector = find("method", name, SELECTORS)
     if not callable(found):
         raise OptionError(
             f"The method '{name}' cannot be called.", "Give a function (embeddings, n, rng, *, start, weights) -> rows."

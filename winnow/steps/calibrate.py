@@ -47,7 +47,6 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
         embeddings = Embeddings.load(folder_of(run, "encode", "fast" if mode == "fast" else "full"))
         detector = Detector(
             scorer=_scorer(mode, options.scorer, embeddings),
-            neighbours=options.neighbours,
             false_alarm_rate=options.false_alarm_rate,
             confident=options.confident,
             contamination=options.contamination,
@@ -70,8 +69,8 @@ def _scorer(mode: str, chosen: str, embeddings: Embeddings) -> str:
     if mode == "full":
         return chosen
     if mode == "fast":
-        return "top_local_error"
-    return "latent" if "latent" in embeddings.losses else "gaussian"
+        return "error(pool=top_windows)"
+    return "latent" if "latent" in embeddings.losses else "mahalanobis"
 
 
 def _promise(detector: Any) -> dict[str, Any]:

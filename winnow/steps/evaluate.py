@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from winnow.detect.registry import make_scorer
 from winnow.detect.scorer import Scorer
-from winnow.detect.scorers import make_scorer
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.files import replacing, write_json
@@ -86,7 +86,7 @@ def _baseline(run: RunFolder) -> dict[str, Scorer]:
     """Sharpness alone, where the mode encodes it."""
     if run.options.score.mode != "full":
         return {}
-    return {"gradient": make_scorer("gradient", run.options.detect).fit(Embeddings.load(run.folder("encode")))}
+    return {"gradient": make_scorer("gradient").fit(Embeddings.load(run.folder("encode")))}
 
 
 def _measured(groups: dict[str, Scored], pick: Any, threshold: float | None) -> dict[str, Any]:

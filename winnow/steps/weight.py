@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from winnow.detect.pictures import most_anomalous
-from winnow.detect.scorers import make_scorer
+from winnow.detect.registry import make_scorer
+from winnow.detect.scorers.error import POOLS
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError, Interrupted, OptionError, RunError
 from winnow.files import replacing, write_json
@@ -28,8 +29,6 @@ ALIKE = 0.002
 """AUROCs that differ by less are called equal: of 2,000 patches and as many damaged ones they are not known better."""
 MOST = 2000  # held-out patches that are damaged
 MOST_WHOLE = 20_000  # held-out patches, of whole pictures, that real defects without masks are set against
-MEASURES = {"top_error": "top_error", "top_local_error": "top_local_error", "places": "top_local_error"}
-"""What the network's own error is for the run's scorer; for others the mean error."""
 SCORES = ("error", "latent", "both")
 
 
@@ -49,7 +48,7 @@ def search_weight(
     Each is trained as the run's options say, from the same seed, into `weight/VALUE`, where finished ones are kept: killed
     and called again, it goes on. Judged are held-out patches against the same with synthetic defects, and against real
     ones where `defects` are given: damaged patches (15 pixels of `masks` or more), without masks the worst patches of
-    pictures. Each by AUROC of the error, of the latent loss, and of both (scorer 'both').
+    pictures. Each by AUROC of the error, of the latent loss, and of both (scorer 'zsum').
 
     Chosen is the weight with the highest AUROC of both on synthetic defects; of those within 0.002 of it the largest,
     because so small a difference is chance, and a larger weight holds the embeddings closer to the prior that the latent loss
@@ -74,7 +73,7 @@ def search_weight(
     sigma = rows.pop("sigma")
     result = {
         **choose(list(rows.values())),
-        "measure": judged.measure,
+        "measure": make_scorer(judged.error).needs[0],
         "iterations": options.iterations,
         "synthetic_defects": len(judged.damaged),
         "real_defects": None if defects is None else judged.count,
@@ -183,15 +182,23 @@ def _trained(run: RunFolder, pool: Pool, options: TrainOptions, folder: Path) ->
     return model, {"steps": result.steps, "seconds": result.seconds, "active_units": result.active_units}
 
 
+def error_like(scorer: str) -> str:
+    """Return the scorer of the network's own error that pools it over a picture as the run's scorer does, or else by the mean."""
+    reads = make_scorer(scorer).reads()
+    pool = next((pool for pool in ("top_windows", "top_pixels") if POOLS[pool] in reads), "mean")
+    return f"error(pool={pool})"
+
+
 @dataclass(frozen=True)
 class Judged:
     """What each network is judged on: held-out patches, the same with synthetic defects, and real defects.
 
-    All (n, h, w, c) uint8. Without masks `real` are all patches of damaged pictures and `whole` all of good ones, and
-    `owners` names the picture of each; with masks `real` are damaged patches alone. `count` is how many defects count.
+    `error` is the scorer of the network's own error. All pictures (n, h, w, c) uint8. Without masks `real` are all patches of
+    damaged pictures and `whole` all of good ones, and `owners` names the picture of each; with masks `real` are damaged
+    patches alone. `count` is how many defects count.
     """
 
-    measure: str
+    error: str
     device: str
     clean: np.ndarray
     damaged: np.ndarray
@@ -209,18 +216,18 @@ class Judged:
         clean = pool.pixels(held[np.linspace(0, len(held) - 1, min(MOST, len(held))).astype(int)])
         damaged, changed, _ = damage(clean, np.random.default_rng([run.options.train.seed, 4]))
         damaged = damaged[changed.any(axis=(1, 2))]  # some come out too faint to be seen
-        measure = MEASURES.get(run.options.detect.scorer, "reconstruction")
-        plain = cls(measure, run.options.train.device, clean, damaged)
+        error = error_like(run.options.detect.scorer)
+        plain = cls(error, run.options.train.device, clean, damaged)
         if defects is None:
             return plain
         found = _read(run, defects)
         if masks is not None:
             torn = _torn(found, masks)
-            return cls(measure, plain.device, clean, damaged, real=found.pixels(torn), count=len(torn))
+            return cls(error, plain.device, clean, damaged, real=found.pixels(torn), count=len(torn))
         names = picture_of(pool.column("id")[held])
         whole = held[np.isin(names, _some(names, MOST_WHOLE))]
         owners = picture_of(pool.column("id")[whole]), picture_of(found.column("id"))
-        return cls(measure, plain.device, clean, damaged, found.pixels(slice(None)), pool.pixels(whole), owners,
+        return cls(error, plain.device, clean, damaged, found.pixels(slice(None)), pool.pixels(whole), owners,
                    count=len(set(owners[1])))  # fmt: skip
 
     def by(self, model: Model) -> dict[str, Any]:
@@ -228,7 +235,7 @@ class Judged:
         clean, damaged = self._encoded(model, self.clean), self._encoded(model, self.damaged)
         found: dict[str, Any] = {"synthetic": {}, "real": None if self.real is None else {}}
         others = [None if pixels is None else self._encoded(model, pixels) for pixels in (self.real, self.whole)]
-        for name, scorer in zip(SCORES, (self.measure, "latent", "both"), strict=True):
+        for name, scorer in zip(SCORES, (self.error, "latent", f"zsum({self.error}, latent)"), strict=True):
             fitted = make_scorer(scorer).fit(clean)
             good = fitted.score(clean)
             found["synthetic"][name] = separation(good, fitted.score(damaged))

@@ -1,8 +1,8 @@
 """Generic pictures, drawn: what pictures have in common whatever they show, where no other pictures are at hand.
 
 Dead leaves (Lee, Mumford & Huang 2001, Occlusion models for natural images: shapes of power-law sizes that hide one
-another) with 1/f texture, bars, shading, blur and noise. They are the background of the scorers "background" and
-"complexity": what is as hard to rebuild in any picture says nothing about this one.
+another) with 1/f texture, bars, shading, blur and noise. They are the background of the scorers
+"error_over_background" and "variance_corrected(background=true)": what is as hard to rebuild in any picture says nothing about this one.
 """
 
 from __future__ import annotations

@@ -1,0 +1,47 @@
+"""The k nearest neighbours among the normals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from winnow.detect.scorer import METRICS, Scorer, like, one_of, points_of
+from winnow.embeddings import Embeddings
+from winnow.errors import OptionError
+
+
+class Knn(Scorer):
+    """Mean distance of the code to the `k` nearest normals, searched exactly (faiss, flat index).
+
+    `metric`: 'cosine' takes embeddings at length 1, whose squared Euclidean distances are twice the cosine distances. With fewer
+    normals than `k`, the mean is over all of them. Asked about the pictures it was fitted on, it finds them at distance 0;
+    held-out scores come from `fit_held_out`.
+    """
+
+    name = "knn"
+    minimum = 1
+    reads_codes = True
+
+    def __init__(self, k: int = 5, metric: str = "euclidean") -> None:
+        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+            raise OptionError(f"The scorer 'knn' has k={k}; it must be a whole number, 1 or more.", "Usual is 5.")
+        self.k, self.metric = k, one_of(self.name, "metric", metric, METRICS)
+
+    def _fit(self, normal: Embeddings) -> None:
+        self.bank = np.ascontiguousarray(points_of(normal.vectors, self.metric), dtype=np.float32)
+
+    def _score(self, embeddings: Embeddings) -> Any:
+        import faiss
+
+        points = np.ascontiguousarray(points_of(np.asarray(embeddings.vectors), self.metric), dtype=np.float32)
+        centre = self.bank.mean(axis=0)  # faiss expands |a - b|^2, which loses digits far from the origin
+        index = faiss.IndexFlatL2(self.bank.shape[1])
+        index.add(self.bank - centre)
+        scores = np.empty(len(points))
+        rows = max(1, 16_000_000 // (self.k * self.bank.shape[1]))
+        for start in range(0, len(points), rows):
+            part = points[start : start + rows]
+            nearest = index.search(part - centre, min(self.k, len(self.bank)))[1]
+            scores[start : start + rows] = np.linalg.norm(part[:, None] - self.bank[nearest], axis=2).mean(axis=1)
+        return like(embeddings.vectors, scores)

@@ -1,0 +1,78 @@
+"""The Mahalanobis distance of the code from the normals'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from winnow.detect.scorer import METRICS, Scorer, like, one_of, points_of, sample, yes_or_no
+from winnow.embeddings import Embeddings
+from winnow.errors import DataError
+
+TINY = 1e-12
+"""Least variance of a code: constant embeddings have no spread to measure distances with."""
+
+
+class Mahalanobis(Scorer):
+    """Squared Mahalanobis distance of the code from the normals', covariance shrunk (Ledoit and Wolf 2004).
+
+    `metric`: 'cosine' takes embeddings at length 1, for the length of a pretrained network's pooled features follows contrast and
+    sharpness more than what is shown. `relative`: less the distance to a background (Ren et al., arXiv 2106.09022), the
+    isotropic Gaussian of the normals' mean and twice their largest variance in any direction: the widest directions then
+    count half, the narrow ones nearly whole, and no picture becomes more normal by being further away. `background`: embeddings
+    (m, d) of generic or unlabelled pictures, whose Gaussian takes the place of that one.
+    """
+
+    name = "mahalanobis"
+    reads_codes = True
+
+    def __init__(self, metric: str = "euclidean", relative: bool = False, background: Any = None) -> None:
+        self.metric = one_of(self.name, "metric", metric, METRICS)
+        self.background = None if background is None else Embeddings.of(background).vectors
+        self.relative = yes_or_no(self.name, "relative", relative) or self.background is not None
+
+    def _fit(self, normal: Embeddings) -> None:
+        self.mean, self.precision = shrunk_gaussian(points_of(normal.vectors, self.metric))
+        if not self.relative:
+            return
+        if self.background is None:
+            widest = float(np.linalg.eigvalsh(self.precision)[0])  # the inverse of the largest variance
+            self.background_mean, self.background_precision = self.mean, widest / 2 * np.eye(len(self.mean))
+            return
+        count, dimensions = self.background.shape
+        if dimensions != normal.vectors.shape[1] or count < 2 or not np.isfinite(self.background).all():
+            raise DataError(
+                f"{count} x {dimensions} background embeddings do not fit embeddings of {normal.vectors.shape[1]} dimensions.",
+                "Give two or more finite embeddings of the same model.",
+            )
+        chosen = points_of(self.background[sample(np.arange(count))], self.metric)
+        self.background_mean, self.background_precision = shrunk_gaussian(chosen)
+
+    def _score(self, embeddings: Embeddings) -> Any:
+        points = points_of(embeddings.vectors, self.metric)
+        distances = squared_distances(points, self.mean, self.precision)
+        if self.relative:
+            distances = distances - squared_distances(points, self.background_mean, self.background_precision)
+        return distances
+
+
+def shrunk_gaussian(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean (d,) and inverse covariance (d, d) of embeddings (n, d), covariance shrunk towards a multiple of one."""
+    from sklearn.covariance import ledoit_wolf
+
+    vectors = np.asarray(vectors, dtype=np.float64)
+    mean = vectors.mean(axis=0)
+    covariance, _ = ledoit_wolf(vectors - mean, assume_centered=True)
+    floor = max(TINY, 1e-9 * float(np.trace(covariance)) / len(mean))
+    precision = np.linalg.inv(covariance + floor * np.eye(len(mean)))
+    return mean, (precision + precision.T) / 2
+
+
+def squared_distances(vectors: Any, mean: Any, precision: Any) -> Any:
+    """Return squared Mahalanobis distances (n,) float64 of embeddings (n, d)."""
+    from array_api_compat import array_namespace
+
+    xp = array_namespace(vectors)
+    centred = xp.astype(vectors, xp.float64) - like(vectors, mean)
+    return xp.sum((centred @ like(vectors, precision)) * centred, axis=1)
