@@ -175,7 +175,7 @@ def test_a_method_of_ones_own_that_errs_is_told(change):
     def wrong(embeddings, n, rng, *, start=(), weights=None):
         return change(np.arange(n), len(embeddings))
 
-    with pytest.raises(DataError, match="did not give as many different ones"):
+    with pytest.raises(DataError, match="did not return as many different ones"):
         winnow.choose(CODES, 5, wrong, start=[7, 8])
 
 

@@ -16,7 +16,7 @@ from winnow.check import check_classifier
 from winnow.classify.classifier import Classifier
 from winnow.classify.cross_fit import calibrated, probabilities
 from winnow.classify.folds import deal, follow, leaks
-from winnow.classify.heads import HEADS, Logistic, NearestMean, Neighbours, Spread
+from winnow.classify.heads import HEADS, KNearest, LabelSpreading, Logistic, NearestMean
 from winnow.classify.pseudo import pseudo_labels
 from winnow.embeddings import unit
 from winnow.errors import Damaged, DataError, OptionError, RunError
@@ -97,14 +97,14 @@ def test_neighbours_vote_as_by_hand():
         for other in np.argsort(-cosine)[:5]:
             slow[row, truth[other]] += np.exp(10 * (cosine[other] - 1)) / counts[truth[other]]
     slow /= slow.sum(axis=1, keepdims=True)
-    assert np.allclose(np.exp(Neighbours(5).fit(features, target, 3).logits(features[60:])), slow, atol=2e-3)
+    assert np.allclose(np.exp(KNearest(5).fit(features, target, 3).logits(features[60:])), slow, atol=2e-3)
 
 
 def test_label_spreading_is_the_closed_solution():
     vectors, truth, _ = drawn(n=120)
     features = unit(vectors - vectors.mean(axis=0))
     target = np.where(np.arange(120) % 8 == 0, truth, -1)
-    head = Spread().fit(features, target, 3)
+    head = LabelSpreading().fit(features, target, 3)
     cosine = features.astype(float) @ features.T
     near = np.zeros((120, 120))
     for row in range(120):
@@ -129,7 +129,7 @@ def test_label_spreading_uses_pictures_without_labels():
     vectors = np.vstack(chains) + rng.normal(0, 0.02, (300, 6))
     truth, labels = np.repeat(["one", "other"], 150), np.full(300, "", object)
     labels[[0, 5, 10, 15]], labels[[150, 155, 160, 165]] = "one", "other"
-    spread = (Classifier("spread").fit(vectors, labels).predict(vectors) == truth).mean()
+    spread = (Classifier("label_spreading").fit(vectors, labels).predict(vectors) == truth).mean()
     linear = (Classifier("logistic").fit(vectors, labels).predict(vectors) == truth).mean()
     assert spread > 0.98 > linear
 
@@ -154,7 +154,7 @@ def test_a_class_that_was_not_seen_is_never_predicted(name: str):
 
 def test_auto_takes_the_nearest_mean_below_three_labels_a_class():
     vectors, truth, groups = drawn()
-    assert Classifier().fit(vectors, few(truth, 2), groups).head_name == "mean"
+    assert Classifier().fit(vectors, few(truth, 2), groups).head_name == "nearest_mean"
     assert Classifier().fit(vectors, few(truth, 3), groups).head_name == "logistic"
 
 
@@ -309,7 +309,7 @@ def test_the_measures_are_of_heads_that_have_not_seen_the_picture():
     """By hand: the same folds, a head fitted without each."""
     vectors, truth, groups = drawn(fold_targets=1.0)
     labels = few(truth, 20)
-    held = Classifier("mean").fit(vectors, labels, groups).held_out
+    held = Classifier("nearest_mean").fit(vectors, labels, groups).held_out
     features, rows = unit(vectors - vectors.mean(axis=0)), np.flatnonzero(labels != "")
     names = sorted(NAMES)
     target = np.array([names.index(label) for label in labels[rows]])
@@ -327,7 +327,7 @@ def test_noise_is_worth_nothing():
     rng = np.random.default_rng(0)
     vectors, labels = rng.normal(size=(400, 64)), np.tile(["a", "b"], 200)
     for head in HEADS:
-        classifier = Classifier(head, pseudo=0 if head == "spread" else 50).fit(
+        classifier = Classifier(head, pseudo=0 if head == "label_spreading" else 50).fit(
             vectors, np.where(np.arange(400) < 150, labels, "")
         )
         assert abs(classifier.held_out.tally.macro_f1 - 0.5) < 0.15
@@ -368,7 +368,7 @@ def pseudo_setting():
 
 def test_pseudo_labels_are_kept_only_while_f1_rises():
     vectors, labels, groups = pseudo_setting()
-    for head in ("logistic", "mean", "neighbours"):
+    for head in ("logistic", "nearest_mean", "knn"):
         plain, classifier = (
             Classifier(head).fit(vectors, labels, groups),
             Classifier(head, pseudo=150).fit(vectors, labels, groups),
@@ -385,9 +385,9 @@ def test_pseudo_labels_are_kept_only_while_f1_rises():
 @pytest.mark.parametrize(("gain", "kept"), [(-1.0, False), (0.0, False), (1.5, False), (2.0, False), (2.1, True)])
 def test_a_round_stays_from_two_standard_errors_on(gain: float, kept: bool, monkeypatch: pytest.MonkeyPatch):
     vectors, labels, groups = pseudo_setting()
-    before = Classifier("mean").fit(vectors, labels, groups).predict_proba(vectors)
+    before = Classifier("nearest_mean").fit(vectors, labels, groups).predict_proba(vectors)
     monkeypatch.setattr("winnow.classify.classifier.rise", lambda before, after, seed: (gain, 1.0))
-    classifier = Classifier("mean", pseudo=50, rounds=2).fit(vectors, labels, groups)
+    classifier = Classifier("nearest_mean", pseudo=50, rounds=2).fit(vectors, labels, groups)
     assert [part.kept for part in classifier.done] == ([True, True] if kept else [False])
     assert bool(len(classifier.pseudo_rows)) is kept
     assert np.array_equal(classifier.predict_proba(vectors), before) is not kept
@@ -405,7 +405,7 @@ def test_pseudo_labels_help_where_they_can():
         centre = np.where(truth == 1, 0.5, -0.5)[:, None] * (np.arange(100) < 10)
         vectors, new = (rng.normal(size=(1000, 100)) + centre for _ in range(2))
         labels[:40] = NAMES[truth[:40]]
-        before, after = Classifier("mean").fit(vectors, labels), Classifier("mean", pseudo=200).fit(vectors, labels)
+        before, after = Classifier("nearest_mean").fit(vectors, labels), Classifier("nearest_mean", pseudo=200).fit(vectors, labels)
         kept += len(after.pseudo_rows) > 0
         right = [(part.predict(new) == NAMES[truth]).mean() for part in (before, after)]
         gains.append(right[1] - right[0])
@@ -415,7 +415,7 @@ def test_pseudo_labels_help_where_they_can():
 def test_what_is_foreign_is_never_a_pseudo_label():
     vectors, labels, groups = pseudo_setting()
     anomalous = np.arange(800) % 3 == 0
-    learner_of = Classifier("mean", pseudo=100)
+    learner_of = Classifier("nearest_mean", pseudo=100)
     learner_of.fit(vectors, labels, groups, anomalous=anomalous)
     after = learner_of.cross_fitter.with_pseudo(
         learner_of.cross_fitter.tuned(), 100, (learner_of.cross_fitter.target < 0) & ~anomalous
@@ -426,7 +426,7 @@ def test_what_is_foreign_is_never_a_pseudo_label():
 
 def test_no_pseudo_label_stands_in_the_fold_that_measures_nor_has_learnt_from_it():
     vectors, labels, groups = pseudo_setting()
-    classifier = Classifier("mean", pseudo=100).fit(vectors, labels, groups)
+    classifier = Classifier("nearest_mean", pseudo=100).fit(vectors, labels, groups)
     cross_fitter = classifier.cross_fitter
     start = cross_fitter.learn(cross_fitter.target, cross_fitter.fold_targets(cross_fitter.target))
     after = cross_fitter.with_pseudo(start, 100, cross_fitter.target < 0)
@@ -469,7 +469,7 @@ def test_every_option_changes_something():
     labels = few(truth, 8)
     base = Classifier().fit(vectors, labels, groups)
     assert np.array_equal(base.predict_proba(vectors), Classifier().fit(vectors, labels, groups).predict_proba(vectors))
-    for option in ({"head": "mean"}, {"head": "neighbours"}, {"head": "spread"}, {"folds": 3}, {"seed": 1}):
+    for option in ({"head": "nearest_mean"}, {"head": "knn"}, {"head": "label_spreading"}, {"folds": 3}, {"seed": 1}):
         assert not np.array_equal(
             base.predict_proba(vectors), Classifier(**option).fit(vectors, labels, groups).predict_proba(vectors)
         ), option
@@ -585,7 +585,7 @@ KILLED = """
 import os, sys, numpy as np, winnow.files as files
 from winnow.classify.classifier import Classifier
 rng = np.random.default_rng(int(sys.argv[2]))
-made = Classifier("mean").fit(rng.normal(size=(40, 8)), ["a", "b"] * 20)
+made = Classifier("nearest_mean").fit(rng.normal(size=(40, 8)), ["a", "b"] * 20)
 calls, replace = [0], os.replace
 def stop(*args):
     calls[0] += 1

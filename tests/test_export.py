@@ -82,7 +82,7 @@ def same_as_the_run(graph: Graph, pixels: np.ndarray) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_a_graph_gives_what_the_run_gives(head: str) -> None:
     pixels = drawn(40)
-    same_as_the_run(graph_of(random_autoencoder(variational=head == "mean"), pixels, head=head), pixels)
+    same_as_the_run(graph_of(random_autoencoder(variational=head == "nearest_mean"), pixels, head=head), pixels)
 
 
 def test_a_classifier_with_a_network_of_its_own() -> None:

@@ -51,7 +51,7 @@ def test_it_learns_to_see_damage_and_where(tmp_path):
     result = train_fast(pixels, rows, options(120, seed=1), tmp_path)
     assert result.validation_loss < 0.9 * lines_of(tmp_path)[0]["validation_loss"]
     assert {"step", "train_loss", "validation_loss"} <= lines_of(tmp_path)[0].keys()
-    model = load_model(tmp_path, own=Fast)
+    model = load_model(tmp_path)
     assert isinstance(model, Fast)
     clean = pixels[120:]
     damaged, masks, _ = damage(clean, np.random.default_rng(9))
@@ -157,13 +157,13 @@ def test_it_is_a_sound_model_of_any_size(size, channels, tmp_path):
         brighter = model(images + 0.1).top_error
         torch.testing.assert_close(brighter, found.top_error, rtol=1e-2, atol=1e-2)
     save_model(model, tmp_path)
-    torch.testing.assert_close(load_model(tmp_path, own=Fast)(images).top_error, found.top_error)
+    torch.testing.assert_close(load_model(tmp_path)(images).top_error, found.top_error)
 
 
 def test_flat_pictures_have_finite_evidence(tmp_path):
     flat = np.full((64, 16, 16, 1), 128, np.uint8)
     train_fast(flat, ROWS, options(3), tmp_path)
-    model = load_model(tmp_path, own=Fast)
+    model = load_model(tmp_path)
     assert np.isfinite(anomaly_maps(model, flat)).all()
     assert np.isfinite(
         anomaly_maps(model, np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1), dtype=np.uint8))

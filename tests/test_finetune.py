@@ -216,8 +216,8 @@ def test_wrong_input(tmp_path: Path):
     start = network()
     with pytest.raises(DataError, match="11 embeddings of 12 pictures"):
         Classifier(tuning=FineTuning(start, pictures)).fit(encode(start, pictures[:11]).vectors, labels[:11])
-    with pytest.raises(OptionError, match="'spread' cannot be fine-tuned"):
-        Classifier("spread", tuning=FineTuning(start, pictures))
+    with pytest.raises(OptionError, match="'label_spreading' cannot be fine-tuned"):
+        Classifier("label_spreading", tuning=FineTuning(start, pictures))
     with pytest.raises(TrainingError, match="--fine-tune-lr"):
         tuned(pictures, labels, fine_tune_lr=1e30)
     with pytest.raises(DataError, match="must be uint8"):

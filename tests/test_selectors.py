@@ -16,7 +16,7 @@ from winnow.select import herding as herding_file
 from winnow.select import selectors
 from winnow.select.geometry import k_means, nearest, squared_distances, whitened
 from winnow.select.herding import WIDTH, herding
-from winnow.select.selectors import SELECTORS, at_random, find_selector, k_center, kmeans, typical
+from winnow.select.selectors import SELECTORS, at_random, find_selector, k_center, kmeans, typiclust
 
 RNG = np.random.default_rng
 
@@ -213,7 +213,7 @@ def test_kmeans_draws_a_member_of_each_cluster_at_random():
     assert cluster[first].tolist() == cluster[second].tolist() and first.tolist() != second.tolist()
 
 
-def plain_typical(features: np.ndarray, cluster: np.ndarray, n: int, start: list[int]) -> list[int]:
+def plain_typiclust(features: np.ndarray, cluster: np.ndarray, n: int, start: list[int]) -> list[int]:
     """TypiClust as its authors wrote it, with the clusters given: of those with the fewest labels the largest, its most typical."""
     distances = np.square(features[:, None].astype(np.float64) - features[None]).sum(axis=2)
     labelled, chosen = list(start), []
@@ -225,22 +225,22 @@ def plain_typical(features: np.ndarray, cluster: np.ndarray, n: int, start: list
         )
         members = np.flatnonzero(cluster == kind)
         neighbours = min(20, max(1, len(members) // 2))
-        crowded = {
+        distance_of = {
             row: np.sort(distances[row, members])[1 : neighbours + 1].mean() for row in members if row not in labelled
         }
-        row = min(crowded, key=crowded.__getitem__)
+        row = min(distance_of, key=distance_of.__getitem__)
         chosen.append(int(row))
         labelled.append(int(row))
     return chosen
 
 
 @pytest.mark.parametrize("start", [[], [0, 31, 100]], ids=str)
-def test_typical_is_typiclust(monkeypatch: pytest.MonkeyPatch, start: list[int]):
+def test_typiclust_is_that_of_its_authors(monkeypatch: pytest.MonkeyPatch, start: list[int]):
     monkeypatch.setattr(selectors, "MOST_CLUSTERS", 12)
     features = unit(blobs(120))
     cluster, _ = clusters(features, 12, 4)
     assert (np.bincount(cluster) <= 5).any()  # a tiny one, to be left for last
-    assert typical(of(features), 30, RNG(4), start=start).tolist() == plain_typical(features, cluster, 30, start)
+    assert typiclust(of(features), 30, RNG(4), start=start).tolist() == plain_typiclust(features, cluster, 30, start)
 
 
 def test_random_is_a_fair_draw():

@@ -147,3 +147,8 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     """Embeddings (n, d) of length 1: squared distances are then twice the cosine distance. A code of zeros stays zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, np.inf).astype(np.float32)
+
+
+def spread(n: int, most: int) -> np.ndarray:
+    """Return at most `most` row numbers evenly spread over n rows, the first and the last among them."""
+    return np.linspace(0, n - 1, min(most, n)).astype(int)

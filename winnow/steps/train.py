@@ -12,9 +12,8 @@ import numpy as np
 from winnow.errors import OptionError
 from winnow.learn.fast import train_fast
 from winnow.learn.train import train as fit
-from winnow.models.linear import MOST_PICTURES, Linear
+from winnow.models.auxiliary import MOST_PICTURES, Linear, Texture
 from winnow.models.registry import build, save_model
-from winnow.models.texture import Texture
 from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import check_parts
