@@ -192,7 +192,7 @@ def test_in_the_rest_of_every_fold_every_class_occurs(count: int, seed: int):
         assert len(set(folds.fold[folds.units == unit_])) == 1
 
 
-def test_one_group_is_cut_into_contiguous_blocks_and_told():
+def test_one_group_is_cut_into_contiguous_blocks_and_noted():
     truth = np.tile([0, 1], 50)
     folds = deal(truth, np.array(["film.mp4"] * 100), ("a", "b"), 5)
     assert "film.mp4" in folds.notes[0] and "one group" in folds.notes[0]
@@ -209,7 +209,7 @@ def test_a_class_of_one_group_is_named_and_only_that_group_is_cut():
     assert [len(set(folds.fold[groups == f"clip {number}"])) for number in range(6)] == [1, 1, 1, 3, 1, 1]
 
 
-def test_folders_of_classes_are_told():
+def test_folders_of_classes_are_noted():
     truth = np.repeat([0, 1], 30)
     folds = deal(truth, np.repeat(["cats", "dogs"], 30), ("cats", "dogs"), 5)
     assert folds.notes[0].startswith("Each class has a group of its own") and folds.count == 5
@@ -227,7 +227,7 @@ def test_every_other_picture_follows_its_group():
     assert (np.diff(one) != 0).sum() == 1
 
 
-def test_a_split_that_leaks_is_told():
+def test_a_split_that_leaks_is_noted():
     vectors, truth, _ = drawn(n=60)
     features = unit(vectors - vectors.mean(axis=0))
     twice, fold = np.vstack([features, features[:7]]), np.append(np.zeros(60, int), np.ones(7, int))
@@ -298,14 +298,14 @@ def test_temperature_finds_the_one_that_was_hidden():
 
 
 @pytest.mark.parametrize(("labels", "classes"), [(6, 2), (40, 2), (40, 5)])
-def test_labels_that_are_all_told_rightly_make_no_certainty(labels: int, classes: int):
+def test_labels_that_are_all_predicted_correctly_make_no_certainty(labels: int, classes: int):
     truth = np.arange(labels) % classes
     temperature = calibrated(np.eye(classes)[truth], truth)
     chance = probabilities(np.eye(classes)[truth], temperature)[np.arange(labels), truth]
     assert chance == pytest.approx((labels + 1) / (labels + 2), rel=1e-3)
 
 
-def test_the_measures_are_of_heads_that_have_not_seen_the_picture():
+def test_metrics_are_of_heads_that_have_not_seen_the_picture():
     """By hand: the same folds, a head fitted without each."""
     vectors, truth, groups = drawn(fold_targets=1.0)
     labels = few(truth, 20)
@@ -412,7 +412,7 @@ def test_pseudo_labels_help_where_they_can():
     assert kept >= 2 and np.mean(gains) > 0.01 and min(gains) > -0.01
 
 
-def test_what_is_foreign_is_never_a_pseudo_label():
+def test_an_anomalous_picture_is_never_a_pseudo_label():
     vectors, labels, groups = pseudo_setting()
     anomalous = np.arange(800) % 3 == 0
     learner_of = Classifier("nearest_mean", pseudo=100)
@@ -424,7 +424,7 @@ def test_what_is_foreign_is_never_a_pseudo_label():
     assert added.any() and not (added & anomalous).any()
 
 
-def test_no_pseudo_label_stands_in_the_fold_that_measures_nor_has_learnt_from_it():
+def test_no_pseudo_label_is_in_the_held_out_fold_or_has_learnt_from_it():
     vectors, labels, groups = pseudo_setting()
     classifier = Classifier("nearest_mean", pseudo=100).fit(vectors, labels, groups)
     cross_fitter = classifier.cross_fitter
@@ -525,13 +525,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("given", "says"), BAD, ids=[says[:20] for _, says in BAD])
-def test_bad_input_is_told(given: dict, says: str):
+def test_bad_input_is_refused(given: dict, says: str):
     vectors = given.pop("vectors", np.random.default_rng(0).normal(size=(6, 2)))
     with pytest.raises(DataError, match=says):
         Classifier().fit(vectors, **given)
 
 
-def test_bad_options_are_told():
+def test_bad_options_are_refused():
     with pytest.raises(OptionError, match="no head 'logistics'"):
         Classifier("logistics")
     for option in ({"folds": 1}, {"pseudo": -1}, {"rounds": 0}):
@@ -539,7 +539,7 @@ def test_bad_options_are_told():
             Classifier(**option)
 
 
-def test_equal_codes_do_not_break_it():
+def test_equal_embeddings_do_not_break_it():
     labels = ["a", "a", "a", "b", "b", "b"]
     for head in HEADS:
         chance = Classifier(head).fit(np.ones((6, 4)), labels).predict_proba(np.ones((3, 4)))
@@ -560,7 +560,7 @@ def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path):
         loaded.predict(vectors[:, :3])
 
 
-def test_files_that_were_changed_are_told(tmp_path: Path):
+def test_changed_files_are_refused(tmp_path: Path):
     vectors, truth, groups = drawn()
     with pytest.raises(DataError, match="not been fitted"):
         Classifier().save(tmp_path)

@@ -76,7 +76,7 @@ def test_a_pool_gives_ids_and_groups_and_is_read_in_batches():
     assert (list(named.ids), list(named.groups)) == (["a", "b", "c"], ["g", "g", "h"])
 
 
-def test_a_model_beside_adds_its_reconstruction():
+def test_an_auxiliary_model_adds_its_reconstruction():
     own, other = network(), network(variational=False, latent=2)
     found, alone = (
         encode(own, PICTURES, device="cpu", auxiliary={"other": other}),
@@ -104,7 +104,7 @@ class Broken(Model):
         return {}
 
 
-def test_a_code_that_is_no_number_names_the_picture():
+def test_an_embedding_that_is_not_finite_names_the_picture():
     pictures = PICTURES // 2
     pictures[11] = 255
     with pytest.raises(DataError, match=r"embedding of 'row 11' is not finite \(1 pictures"):

@@ -171,7 +171,7 @@ def test_the_file_gives_what_the_run_gives_and_says_what_it_is(shop: Path) -> No
     assert str(Path(winnow.__file__).parent).encode() not in (shop / "run" / "export" / "model.onnx").read_bytes()
 
 
-def test_two_hundred_pictures_of_odd_sizes(shop: Path) -> None:
+def test_two_hundred_pictures_of_unusual_sizes(shop: Path) -> None:
     run, session, rng = run_of(shop), session_of(shop / "run" / "export" / "model.onnx"), np.random.default_rng(0)
     given, scaled = [], []
     for number in range(200):
@@ -265,7 +265,7 @@ def cloths(tmp_path_factory: pytest.TempPathFactory) -> winnow.Run:
 
 
 @pytest.mark.parametrize("mode", ["encoder", "fast", "full"])
-def test_every_decision_has_its_graph(cloths: winnow.Run, mode: str) -> None:
+def test_every_mode_has_its_graph(cloths: winnow.Run, mode: str) -> None:
     detector = load_detector(cloths.folder, mode)
     encoder, pixels = load_encoder(cloths.folder, mode, detector.scorer.reads()), pixels_of(cloths)
     network = load_network(cloths.folder)

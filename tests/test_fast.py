@@ -160,7 +160,7 @@ def test_it_is_a_sound_model_of_any_size(size, channels, tmp_path):
     torch.testing.assert_close(load_model(tmp_path)(images).top_error, found.top_error)
 
 
-def test_flat_pictures_have_finite_evidence(tmp_path):
+def test_flat_pictures_have_a_finite_anomaly_map(tmp_path):
     flat = np.full((64, 16, 16, 1), 128, np.uint8)
     train_fast(flat, ROWS, options(3), tmp_path)
     model = load_model(tmp_path)
@@ -170,7 +170,7 @@ def test_flat_pictures_have_finite_evidence(tmp_path):
     ).all()
 
 
-def test_what_cannot_be_trained_is_told(tmp_path):
+def test_models_and_pictures_that_cannot_be_trained_are_refused(tmp_path):
     with pytest.raises(ModelError, match="too small for the fast network"):
         Fast((15, 64), 1)
     with pytest.raises(DataError, match="no pictures to validate"):

@@ -210,7 +210,7 @@ def test_histograms_scale() -> None:
 
 
 @pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [1e300, -1e300], [1, np.nan, np.inf], [5e-324, 1], np.arange(3)])
-def test_histograms_of_odd_scores(values: Any) -> None:
+def test_histograms_of_unusual_scores(values: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for heights in (
@@ -305,7 +305,7 @@ def test_long_timeline_keeps_its_peaks_and_few_points() -> None:
         ([-1, 1e7], [-5, 5]),
     ],
 )
-def test_timeline_of_odd_videos(times: Any, scores: Any) -> None:
+def test_timeline_of_unusual_videos(times: Any, scores: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = drawn(timeline, times, scores, 2.0)

@@ -66,7 +66,7 @@ def test_auxiliary_models_are_saved_by_name_and_not_offered_as_models(name, make
         (":", "cannot be imported"),
     ],
 )
-def test_wrong_names_are_told_apart(name, message):
+def test_wrong_names_have_different_messages(name, message):
     with pytest.raises(OptionError, match=message):
         find_model(name)
 

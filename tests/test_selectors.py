@@ -160,7 +160,7 @@ def test_micro_clusters_cover_about_as_well(monkeypatch: pytest.MonkeyPatch, sta
     assert best - close < 0.25 * (best - poor)
 
 
-def test_few_different_codes_in_micro_clusters_take_no_start_twice(monkeypatch: pytest.MonkeyPatch):
+def test_few_different_embeddings_in_micro_clusters_take_no_start_twice(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(herding_file, "MOST", 100)
     monkeypatch.setattr(herding_file, "MICRO_CLUSTERS", 50)
     features = np.repeat(whitened(blobs(10)), 30, axis=0)
@@ -252,7 +252,7 @@ def test_random_is_a_fair_draw():
 
 
 @pytest.mark.parametrize("name", [name for name in SELECTORS if name != "random"])
-def test_codes_that_are_not_finite_are_told_by_their_row(name: str):
+def test_embeddings_that_are_not_finite_are_named_by_their_row(name: str):
     from winnow.select.choose import choose
 
     vectors = blobs(50)
@@ -282,12 +282,12 @@ def test_a_method_of_ones_own(tmp_path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(OptionError, match="cannot be called"):
         find_selector("my_methods:number")
     for name in ("", ":last", "my_methods:"):
-        with pytest.raises(OptionError, match="There is no method"):
+        with pytest.raises(OptionError, match="There is no selection method"):
             find_selector(name)
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (2, 4), (3, 1), (200, 300)])
-def test_whitened_codes_have_length_one_or_none(shape: tuple[int, int]):
+def test_whitened_embeddings_have_length_one_or_none(shape: tuple[int, int]):
     features = whitened(RNG(0).normal(size=shape))
     lengths = np.linalg.norm(features, axis=1)
     assert len(features) == shape[0] and features.shape[1] <= min(128, shape[1])
