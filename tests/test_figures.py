@@ -14,6 +14,7 @@ from PIL import Image
 
 from winnow.errors import DataError
 from winnow.report import figures, style
+from winnow.report.bins import edges_of
 from winnow.report.figures import (
     calibration,
     clock,
@@ -181,8 +182,8 @@ def test_histograms_hold_every_picture_and_the_threshold_stands_in_each() -> Non
 
 def test_histograms_agree_with_numpy_where_nothing_is_clipped() -> None:
     values = np.repeat(np.arange(50.0), 4)
-    edges, spread = figures._bins([values], None)
-    assert not spread
+    edges, logarithmic = edges_of([values], figures.BINS, ratio=100, reach=40)
+    assert not logarithmic
     np.testing.assert_allclose(counts(drawn(histograms, {"a": values}))[0], np.histogram(values, edges)[0] / 200)
 
 
