@@ -144,7 +144,7 @@ def many(given: argparse.Namespace) -> dict[str, Any]:
         }
         for choice, rows in choices.items():
             plain = cross_fit(part, rows, by_group=False)
-            spread = cross_fit(part, rows, by_group=False, head="spread")
+            spread = cross_fit(part, rows, by_group=False, head="label_spreading")
             after = cross_fit(part, rows, by_group=False, anomalous=seen.anomalous, pseudo=PSEUDO)
             said = [sklearn_says(part, rows, test), *(one.predict(test.vectors) for one in (plain, spread, after))]
             found = [worth(name, one, test) for one in said]
@@ -154,7 +154,7 @@ def many(given: argparse.Namespace) -> dict[str, Any]:
     columns = [
         "scikit-learn",
         "ours",
-        "ours, spread",
+        "ours, label_spreading",
         "ours, after pseudo-labels",
         "classes",
         "pseudo-labels tried",

@@ -21,7 +21,7 @@ from winnow import Detector, Embeddings
 from winnow.errors import DataError
 from winnow.learn.encode import encode
 from winnow.learn.train import train
-from winnow.models.linear import Linear
+from winnow.models.auxiliary import Linear
 from winnow.models.registry import build
 from winnow.options import Options
 from winnow.pool.splits import assign

@@ -150,7 +150,7 @@ def test_an_unknown_architecture_is_named():
         network(architecture="stride")
 
 
-def test_measures_against_plain_numpy():
+def test_losses_against_plain_numpy():
     model, images = network(variational=True), pictures()
     losses = model(images)
     mean, log_variance = (value.detach().double().numpy() for value in model.posterior(images))
@@ -200,7 +200,7 @@ def test_neighbours_in_the_batch_change_nothing():
         torch.testing.assert_close(torch.cat([one[column] for one in alone]), together, rtol=1e-4, atol=1e-6)
 
 
-def test_a_small_defect_shows_in_the_worst_places():
+def test_a_small_defect_shows_in_the_top_error():
     error = torch.full((1, 3, 20, 20), 0.01)
     error[:, :, :4, :5] = 1.0
     assert mean_of_top(error).item() == pytest.approx(1.0)

@@ -98,7 +98,7 @@ def test_a_choice_is_seen_to_pay_where_classes_are_rare_and_compact():
     rng = np.random.default_rng(0)
     truth = np.r_[np.zeros(200, int), np.repeat(np.arange(1, 21), 4)]
     vectors = (np.eye(21)[truth] * 5 + rng.normal(size=(len(truth), 21)) * 0.2).astype(np.float32)
-    classifier = Classifier("mean").fit(vectors, truth)
+    classifier = Classifier("nearest_mean").fit(vectors, truth)
     found = worth_of_choice(classifier, Embeddings.of(vectors), SelectOptions())
     assert found["rise"] > 2 * found["error"] and "choosing pays" in found["says"]
 
@@ -126,7 +126,7 @@ def test_the_method_of_the_run_chooses():
         worth_of_choice(classifier, embeddings, SelectOptions(method="herdng"))
 
 
-@pytest.mark.parametrize("head", ["mean", "neighbours", "spread"])
+@pytest.mark.parametrize("head", ["nearest_mean", "knn", "label_spreading"])
 def test_every_head_is_measured_and_predicts_as_before(head: str):
     classifier, embeddings = fitted(head=head)
     before = classifier.predict_proba(embeddings.vectors)
@@ -138,4 +138,4 @@ def test_every_head_is_measured_and_predicts_as_before(head: str):
 def test_labels_too_few_for_halves_are_left_out():
     enough = worth_of_choice(*fitted(labelled=21, seed=2), SelectOptions(), draws=1)
     assert enough is not None and enough["labels"] in (7, 8)
-    assert worth_of_choice(*fitted(labelled=12, seed=2, head="mean"), SelectOptions()) is None
+    assert worth_of_choice(*fitted(labelled=12, seed=2, head="nearest_mean"), SelectOptions()) is None

@@ -18,7 +18,7 @@ GROUPED = Embeddings.of(CODES, groups=[f"video {row // 50}" for row in range(200
 
 
 @pytest.mark.parametrize("method", SELECTORS)
-def test_plain_codes_are_chosen_from_by_every_method(method: str):
+def test_every_method_takes_plain_embeddings(method: str):
     chosen = winnow.choose(CODES, 25, method)
     assert len(set(chosen.rows)) == 25 and set(chosen.rows) <= set(range(200))
     assert chosen.why == [WHY[method]] * 25
@@ -28,7 +28,7 @@ def test_plain_codes_are_chosen_from_by_every_method(method: str):
     assert set(winnow.choose(CODES, 200, method).rows) == set(range(200))
 
 
-def test_herding_is_the_default_and_works_on_whitened_codes():
+def test_herding_is_the_default_and_works_on_whitened_embeddings():
     expected = herding(Embeddings.of(whitened(CODES)), 25, RNG(0))
     assert (
         winnow.choose(CODES, 25).rows.tolist()
@@ -145,7 +145,7 @@ def test_weights_and_pick_and_reasons():
     assert set(winnow.choose(CODES, 3, herding).why) == {OWN}
 
 
-def test_a_method_of_ones_own_gets_the_codes_as_they_are():
+def test_a_method_of_ones_own_gets_the_embeddings_as_they_are():
     seen = []
 
     def look(embeddings, n, rng, *, start=(), weights=None):
@@ -171,11 +171,11 @@ def test_a_method_of_ones_own_gets_the_codes_as_they_are():
     lambda rows, m: rows.astype(float),
     lambda rows, m: None,
 ], ids=["few", "many", "repeats", "labelled", "negative", "floats", "none"])  # fmt: skip
-def test_a_method_of_ones_own_that_errs_is_told(change):
+def test_a_method_of_ones_own_that_errs_is_refused(change):
     def wrong(embeddings, n, rng, *, start=(), weights=None):
         return change(np.arange(n), len(embeddings))
 
-    with pytest.raises(DataError, match="did not give as many different ones"):
+    with pytest.raises(DataError, match="did not return as many different ones"):
         winnow.choose(CODES, 5, wrong, start=[7, 8])
 
 
@@ -200,7 +200,7 @@ def test_input_that_is_wrong():
         winnow.choose(CODES, 1, "herdin")
 
 
-def test_equal_codes_and_tiny_pools():
+def test_equal_embeddings_and_tiny_pools():
     for method in SELECTORS:
         assert sorted(winnow.choose(np.ones((30, 4)), 30, method).rows) == list(range(30))
         assert winnow.choose(np.ones((1, 4)), 1, method).rows.tolist() == [0]

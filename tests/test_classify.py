@@ -16,7 +16,7 @@ from winnow.check import check_classifier
 from winnow.classify.classifier import Classifier
 from winnow.classify.cross_fit import calibrated, probabilities
 from winnow.classify.folds import deal, follow, leaks
-from winnow.classify.heads import HEADS, Logistic, NearestMean, Neighbours, Spread
+from winnow.classify.heads import HEADS, KNearest, LabelSpreading, Logistic, NearestMean
 from winnow.classify.pseudo import pseudo_labels
 from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, OptionError, RunError
@@ -97,14 +97,14 @@ def test_neighbours_vote_as_by_hand():
         for other in np.argsort(-cosine)[:5]:
             slow[row, truth[other]] += np.exp(10 * (cosine[other] - 1)) / counts[truth[other]]
     slow /= slow.sum(axis=1, keepdims=True)
-    assert np.allclose(np.exp(Neighbours(5).fit(features, target, 3).logits(features[60:])), slow, atol=2e-3)
+    assert np.allclose(np.exp(KNearest(5).fit(features, target, 3).logits(features[60:])), slow, atol=2e-3)
 
 
 def test_label_spreading_is_the_closed_solution():
     vectors, truth, _ = drawn(n=120)
     features = unit_length(vectors - vectors.mean(axis=0))
     target = np.where(np.arange(120) % 8 == 0, truth, -1)
-    head = Spread().fit(features, target, 3)
+    head = LabelSpreading().fit(features, target, 3)
     cosine = features.astype(float) @ features.T
     near = np.zeros((120, 120))
     for row in range(120):
@@ -129,7 +129,7 @@ def test_label_spreading_uses_pictures_without_labels():
     vectors = np.vstack(chains) + rng.normal(0, 0.02, (300, 6))
     truth, labels = np.repeat(["one", "other"], 150), np.full(300, "", object)
     labels[[0, 5, 10, 15]], labels[[150, 155, 160, 165]] = "one", "other"
-    spread = (Classifier("spread").fit(vectors, labels).predict(vectors) == truth).mean()
+    spread = (Classifier("label_spreading").fit(vectors, labels).predict(vectors) == truth).mean()
     linear = (Classifier("logistic").fit(vectors, labels).predict(vectors) == truth).mean()
     assert spread > 0.98 > linear
 
@@ -154,7 +154,7 @@ def test_a_class_that_was_not_seen_is_never_predicted(name: str):
 
 def test_auto_takes_the_nearest_mean_below_three_labels_a_class():
     vectors, truth, groups = drawn()
-    assert Classifier().fit(vectors, few(truth, 2), groups).head_name == "mean"
+    assert Classifier().fit(vectors, few(truth, 2), groups).head_name == "nearest_mean"
     assert Classifier().fit(vectors, few(truth, 3), groups).head_name == "logistic"
 
 
@@ -192,7 +192,7 @@ def test_in_the_rest_of_every_fold_every_class_occurs(count: int, seed: int):
         assert len(set(folds.fold[folds.units == unit_])) == 1
 
 
-def test_one_group_is_cut_into_contiguous_blocks_and_told():
+def test_one_group_is_cut_into_contiguous_blocks_and_noted():
     truth = np.tile([0, 1], 50)
     folds = deal(truth, np.array(["film.mp4"] * 100), ("a", "b"), 5)
     assert "film.mp4" in folds.notes[0] and "one group" in folds.notes[0]
@@ -209,7 +209,7 @@ def test_a_class_of_one_group_is_named_and_only_that_group_is_cut():
     assert [len(set(folds.fold[groups == f"clip {number}"])) for number in range(6)] == [1, 1, 1, 3, 1, 1]
 
 
-def test_folders_of_classes_are_told():
+def test_folders_of_classes_are_noted():
     truth = np.repeat([0, 1], 30)
     folds = deal(truth, np.repeat(["cats", "dogs"], 30), ("cats", "dogs"), 5)
     assert folds.notes[0].startswith("Each class has a group of its own") and folds.count == 5
@@ -237,7 +237,7 @@ def test_a_rise_below_three_decimals_or_within_its_error_is_no_difference():
         assert word in verdict("Labelling", gain, error).split(", ")[1], (gain, error)
 
 
-def test_a_split_that_leaks_is_told():
+def test_a_split_that_leaks_is_noted():
     vectors, truth, _ = drawn(n=60)
     features = unit_length(vectors - vectors.mean(axis=0))
     twice, fold = np.vstack([features, features[:7]]), np.append(np.zeros(60, int), np.ones(7, int))
@@ -316,18 +316,18 @@ def test_temperature_finds_the_one_that_was_hidden():
 
 
 @pytest.mark.parametrize(("labels", "classes"), [(6, 2), (40, 2), (40, 5)])
-def test_labels_that_are_all_told_rightly_make_no_certainty(labels: int, classes: int):
+def test_labels_that_are_all_predicted_correctly_make_no_certainty(labels: int, classes: int):
     truth = np.arange(labels) % classes
     temperature = calibrated(np.eye(classes)[truth], truth)
     chance = probabilities(np.eye(classes)[truth], temperature)[np.arange(labels), truth]
     assert chance == pytest.approx((labels + 1) / (labels + 2), rel=1e-3)
 
 
-def test_the_measures_are_of_heads_that_have_not_seen_the_picture():
+def test_metrics_are_of_heads_that_have_not_seen_the_picture():
     """By hand: the same folds, a head fitted without each."""
     vectors, truth, groups = drawn(fold_targets=1.0)
     labels = few(truth, 20)
-    held = Classifier("mean").fit(vectors, labels, groups).held_out
+    held = Classifier("nearest_mean").fit(vectors, labels, groups).held_out
     features, rows = unit_length(vectors - vectors.mean(axis=0)), np.flatnonzero(labels != "")
     names = sorted(NAMES)
     target = np.array([names.index(label) for label in labels[rows]])
@@ -345,7 +345,7 @@ def test_noise_is_worth_nothing():
     rng = np.random.default_rng(0)
     vectors, labels = rng.normal(size=(400, 64)), np.tile(["a", "b"], 200)
     for head in HEADS:
-        classifier = Classifier(head, pseudo=0 if head == "spread" else 50).fit(
+        classifier = Classifier(head, pseudo=0 if head == "label_spreading" else 50).fit(
             vectors, np.where(np.arange(400) < 150, labels, "")
         )
         assert abs(classifier.held_out.tally.macro_f1 - 0.5) < 0.15
@@ -386,7 +386,7 @@ def pseudo_setting():
 
 def test_pseudo_labels_are_kept_only_while_f1_rises():
     vectors, labels, groups = pseudo_setting()
-    for head in ("logistic", "mean", "neighbours"):
+    for head in ("logistic", "nearest_mean", "knn"):
         plain, classifier = (
             Classifier(head).fit(vectors, labels, groups),
             Classifier(head, pseudo=150).fit(vectors, labels, groups),
@@ -403,9 +403,9 @@ def test_pseudo_labels_are_kept_only_while_f1_rises():
 @pytest.mark.parametrize(("gain", "kept"), [(-1.0, False), (0.0, False), (1.5, False), (2.0, False), (2.1, True)])
 def test_a_round_stays_from_two_standard_errors_on(gain: float, kept: bool, monkeypatch: pytest.MonkeyPatch):
     vectors, labels, groups = pseudo_setting()
-    before = Classifier("mean").fit(vectors, labels, groups).predict_proba(vectors)
+    before = Classifier("nearest_mean").fit(vectors, labels, groups).predict_proba(vectors)
     monkeypatch.setattr("winnow.classify.classifier.rise", lambda before, after, seed: (gain, 1.0))
-    classifier = Classifier("mean", pseudo=50, rounds=2).fit(vectors, labels, groups)
+    classifier = Classifier("nearest_mean", pseudo=50, rounds=2).fit(vectors, labels, groups)
     assert [part.kept for part in classifier.done] == ([True, True] if kept else [False])
     assert bool(len(classifier.pseudo_rows)) is kept
     assert np.array_equal(classifier.predict_proba(vectors), before) is not kept
@@ -423,17 +423,20 @@ def test_pseudo_labels_help_where_they_can():
         centre = np.where(truth == 1, 0.5, -0.5)[:, None] * (np.arange(100) < 10)
         vectors, new = (rng.normal(size=(1000, 100)) + centre for _ in range(2))
         labels[:40] = NAMES[truth[:40]]
-        before, after = Classifier("mean").fit(vectors, labels), Classifier("mean", pseudo=200).fit(vectors, labels)
+        before, after = (
+            Classifier("nearest_mean").fit(vectors, labels),
+            Classifier("nearest_mean", pseudo=200).fit(vectors, labels),
+        )
         kept += len(after.pseudo_rows) > 0
         right = [(part.predict(new) == NAMES[truth]).mean() for part in (before, after)]
         gains.append(right[1] - right[0])
     assert kept >= 2 and np.mean(gains) > 0.01 and min(gains) > -0.01
 
 
-def test_what_is_foreign_is_never_a_pseudo_label():
+def test_an_anomalous_picture_is_never_a_pseudo_label():
     vectors, labels, groups = pseudo_setting()
     anomalous = np.arange(800) % 3 == 0
-    learner_of = Classifier("mean", pseudo=100)
+    learner_of = Classifier("nearest_mean", pseudo=100)
     learner_of.fit(vectors, labels, groups, anomalous=anomalous)
     after = learner_of.cross_fitter.with_pseudo(
         learner_of.cross_fitter.tuned(), 100, (learner_of.cross_fitter.target < 0) & ~anomalous
@@ -442,9 +445,9 @@ def test_what_is_foreign_is_never_a_pseudo_label():
     assert added.any() and not (added & anomalous).any()
 
 
-def test_no_pseudo_label_stands_in_the_fold_that_measures_nor_has_learnt_from_it():
+def test_no_pseudo_label_is_in_the_held_out_fold_or_has_learnt_from_it():
     vectors, labels, groups = pseudo_setting()
-    classifier = Classifier("mean", pseudo=100).fit(vectors, labels, groups)
+    classifier = Classifier("nearest_mean", pseudo=100).fit(vectors, labels, groups)
     cross_fitter = classifier.cross_fitter
     start = cross_fitter.learn(cross_fitter.target, cross_fitter.fold_targets(cross_fitter.target))
     after = cross_fitter.with_pseudo(start, 100, cross_fitter.target < 0)
@@ -487,7 +490,7 @@ def test_every_option_changes_something():
     labels = few(truth, 8)
     base = Classifier().fit(vectors, labels, groups)
     assert np.array_equal(base.predict_proba(vectors), Classifier().fit(vectors, labels, groups).predict_proba(vectors))
-    for option in ({"head": "mean"}, {"head": "neighbours"}, {"head": "spread"}, {"folds": 3}, {"seed": 1}):
+    for option in ({"head": "nearest_mean"}, {"head": "knn"}, {"head": "label_spreading"}, {"folds": 3}, {"seed": 1}):
         assert not np.array_equal(
             base.predict_proba(vectors), Classifier(**option).fit(vectors, labels, groups).predict_proba(vectors)
         ), option
@@ -543,13 +546,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("given", "says"), BAD, ids=[says[:20] for _, says in BAD])
-def test_bad_input_is_told(given: dict, says: str):
+def test_bad_input_is_refused(given: dict, says: str):
     vectors = given.pop("vectors", np.random.default_rng(0).normal(size=(6, 2)))
     with pytest.raises(DataError, match=says):
         Classifier().fit(vectors, **given)
 
 
-def test_bad_options_are_told():
+def test_bad_options_are_refused():
     with pytest.raises(OptionError, match="no head 'logistics'"):
         Classifier("logistics")
     for option in ({"folds": 1}, {"pseudo": -1}, {"rounds": 0}):
@@ -557,7 +560,7 @@ def test_bad_options_are_told():
             Classifier(**option)
 
 
-def test_equal_codes_do_not_break_it():
+def test_equal_embeddings_do_not_break_it():
     labels = ["a", "a", "a", "b", "b", "b"]
     for head in HEADS:
         chance = Classifier(head).fit(np.ones((6, 4)), labels).predict_proba(np.ones((3, 4)))
@@ -578,7 +581,7 @@ def test_saved_and_loaded_it_predicts_the_same(name: str, tmp_path: Path):
         loaded.predict(vectors[:, :3])
 
 
-def test_files_that_were_changed_are_told(tmp_path: Path):
+def test_changed_files_are_refused(tmp_path: Path):
     vectors, truth, groups = drawn()
     with pytest.raises(DataError, match="not been fitted"):
         Classifier().save(tmp_path)
@@ -603,7 +606,7 @@ KILLED = """
 import os, sys, numpy as np, winnow.files as files
 from winnow.classify.classifier import Classifier
 rng = np.random.default_rng(int(sys.argv[2]))
-made = Classifier("mean").fit(rng.normal(size=(40, 8)), ["a", "b"] * 20)
+made = Classifier("nearest_mean").fit(rng.normal(size=(40, 8)), ["a", "b"] * 20)
 calls, replace = [0], os.replace
 def stop(*args):
     calls[0] += 1

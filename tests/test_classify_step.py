@@ -324,7 +324,7 @@ def test_the_report_has_a_classifier(run: winnow.Run, tmp_path: Path):
     html = run.report().read_text(encoding="utf-8")
     assert "drawn at random" in section.text[2]
     assert "Most confidently wrong" in html and "intervals by bootstrap over groups" in html
-    run.set(head="mean")  # what was measured is of other options now
+    run.set(head="nearest_mean")  # what was measured is of other options now
     assert classifier_sections(run.folder, pool) == []
 
 
@@ -412,7 +412,7 @@ run.classify(labels=sys.argv[2])
 @pytest.mark.parametrize("at", [1, 4, 5, 6])
 def test_killed_at_any_write_the_run_is_as_before_or_asks_for_it_again(at: int, run: winnow.Run, tmp_path: Path):
     labels = labels_file(tmp_path / "labels.csv", run)
-    first = run.classify(labels=labels, head="mean")
+    first = run.classify(labels=labels, head="nearest_mean")
     other = labels_file(tmp_path / "others.csv", run, every=3)
     done = subprocess.run([sys.executable, "-c", KILLED, run.folder.path, other, str(at)], check=False)
     assert done.returncode == -signal.SIGKILL
@@ -445,9 +445,9 @@ def test_a_method_named_in_the_run_folder_alone_is_not_imported(
 
 def test_the_commands(run: winnow.Run, made: Path, tmp_path: Path):
     folder, labels = run.folder.path, labels_file(tmp_path / "labels.csv", run)
-    done = winnow_command("classify", "--run", folder, "--labels", labels, "--head", "neighbours", "--folds", "3")
+    done = winnow_command("classify", "--run", folder, "--labels", labels, "--head", "knn", "--folds", "3")
     assert done.returncode == 0, done.stderr
-    assert "by 'neighbours'" in done.stdout and "Report:" in done.stdout and (folder / "report.html").exists()
+    assert "by 'knn'" in done.stdout and "Report:" in done.stdout and (folder / "report.html").exists()
     done = winnow_command("predict", made / "in" / "clip ä0", "--run", folder, "--to", tmp_path / "out")
     assert done.returncode == 0 and "20 pictures: " in done.stdout, done.stderr
     done = winnow_command("round", "--run", folder, "-n", "3", "--also", labels)

@@ -63,7 +63,7 @@ def test_flat_small_oblong_and_no_pictures():
     assert damage(cloth(n=1), np.random.default_rng(0), ["paste"])[1].any()  # from itself, elsewhere
 
 
-def test_wrong_arrays_and_kinds_are_told():
+def test_wrong_arrays_and_kinds_are_refused():
     for wrong in (cloth().astype(np.float32), cloth()[..., 0], np.zeros((2, 7, 64, 1), np.uint8)):
         with pytest.raises(DataError, match="8x8 or more"):
             damage(wrong, np.random.default_rng(0))

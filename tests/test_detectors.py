@@ -180,13 +180,13 @@ def test_yolox_of_other_sizes_and_classes(tmp_path, classes, side):
         (b"\x08\x08\x12\x00", "cannot be loaded as an ONNX file"),
     ],
 )
-def test_what_is_not_onnx_is_told(content, said):
+def test_files_that_are_not_onnx_are_refused(content, said):
     with pytest.raises(ModelError, match=f"dét.onnx {said}") as raised:
         OnnxDetector(content, "dét.onnx")
     assert "Give an ONNX file" in raised.value.remedy and len(str(raised.value)) < 400
 
 
-def test_other_graphs_are_told(tmp_path):
+def test_other_graphs_are_refused(tmp_path):
     whole = write_yolox(tmp_path / "x.onnx").read_bytes()
     for end in (10, len(whole) // 2, len(whole) - 1):
         with pytest.raises(ModelError, match="cut"):

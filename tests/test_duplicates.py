@@ -45,12 +45,12 @@ def test_planted_near_duplicates_go_and_originals_stay():
     assert distinct(vectors, 0.0).all()
 
 
-def test_codes_of_another_length_are_near_all_the_same():
+def test_embeddings_of_another_length_are_duplicates_all_the_same():
     vectors, _ = planted(50, 0)
     assert distinct(np.append(vectors, vectors * 3, axis=0), 0.1).tolist() == [True] * 50 + [False] * 50
 
 
-def test_a_chain_keeps_what_is_not_near_one_that_stays():
+def test_a_chain_keeps_pictures_that_are_no_duplicate_of_one_that_stays():
     angles = np.arange(9) * 0.1
     chain = np.column_stack([np.cos(angles), np.sin(angles)])  # each near the next, none near the next but one
     others = np.column_stack([np.cos(angles + 2), np.sin(angles + 2)])
@@ -71,12 +71,12 @@ def test_a_crowd_larger_than_the_neighbours_looked_at():
 @pytest.mark.parametrize(
     "vectors", [np.ones((40, 5)), np.zeros((40, 5)), np.full((40, 300), 0.1)], ids=["ones", "zeros", "wide"]
 )
-def test_of_equal_codes_one_stays(vectors: np.ndarray):
+def test_of_equal_embeddings_one_stays(vectors: np.ndarray):
     assert distinct(vectors, 0.1).tolist() == [True] + [False] * 39
 
 
 @pytest.mark.parametrize("n", [0, 1])
-def test_of_one_code_it_stays(n: int):
+def test_a_single_embedding_stays(n: int):
     assert distinct(np.ones((n, 3)), 0.5).tolist() == [True] * n
 
 
@@ -88,7 +88,7 @@ def auxiliary(vectors: np.ndarray) -> np.ndarray:
     return 0.8 * along + 0.6 * across / np.linalg.norm(across, axis=1, keepdims=True)
 
 
-def test_pictures_near_in_time_and_of_one_video_are_near_at_more_distance():
+def test_pictures_close_in_time_of_one_video_are_duplicates_at_more_distance():
     vectors, _ = planted(100, 0)
     both = np.append(vectors, auxiliary(vectors[:20]), axis=0)
     assert distinct(both, 0.1).all()
@@ -140,7 +140,7 @@ def test_an_approximate_index_thins_crowds(monkeypatch: pytest.MonkeyPatch):
     assert stays[:3000].all() and stays[3000:].sum() < 8
 
 
-def test_codes_that_are_not_finite_are_told():
+def test_embeddings_that_are_not_finite_are_refused():
     vectors, _ = planted(30, 0)
     vectors[4] = np.inf
     with pytest.raises(DataError, match="row 4"):

@@ -49,9 +49,9 @@ def test_numbers_of_the_model_and_of_the_pixels():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16, 37, 1000])
-def test_the_batch_changes_nothing(batch):
+def test_the_batch_size_changes_nothing(batch_size):
     model = network()
-    whole, parts = encode(model, PICTURES, device="cpu"), encode(model, PICTURES, device="cpu", batch_size=batch)
+    whole, parts = encode(model, PICTURES, device="cpu"), encode(model, PICTURES, device="cpu", batch_size=batch_size)
     np.testing.assert_allclose(parts.vectors, whole.vectors, rtol=1e-5, atol=1e-6)
     for name, values in whole.losses.items():
         np.testing.assert_allclose(parts.loss(name), values, rtol=1e-5)
@@ -76,7 +76,7 @@ def test_a_pool_gives_ids_and_groups_and_is_read_in_batches():
     assert (list(named.ids), list(named.groups)) == (["a", "b", "c"], ["g", "g", "h"])
 
 
-def test_a_model_beside_adds_its_reconstruction():
+def test_an_auxiliary_model_adds_its_reconstruction():
     own, other = network(), network(variational=False, latent=2)
     found, alone = (
         encode(own, PICTURES, device="cpu", auxiliary={"other": other}),
@@ -104,10 +104,10 @@ class Broken(Model):
         return {}
 
 
-def test_a_code_that_is_no_number_names_the_picture():
+def test_an_embedding_that_is_not_finite_names_the_picture():
     pictures = PICTURES // 2
     pictures[11] = 255
-    with pytest.raises(DataError, match=r"code of 'row 11' is not finite \(1 pictures"):
+    with pytest.raises(DataError, match=r"embedding of 'row 11' is not finite \(1 pictures"):
         encode(Broken(), pictures, device="cpu", ids=[f"row {row}" for row in range(37)])
 
 

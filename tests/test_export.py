@@ -84,7 +84,7 @@ def same_as_the_run(graph: Graph, pixels: np.ndarray) -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_a_graph_gives_what_the_run_gives(head: str) -> None:
     pixels = drawn(40)
-    same_as_the_run(graph_of(random_autoencoder(variational=head == "mean"), pixels, head=head), pixels)
+    same_as_the_run(graph_of(random_autoencoder(variational=head == "nearest_mean"), pixels, head=head), pixels)
 
 
 def test_a_classifier_with_a_network_of_its_own() -> None:
@@ -173,7 +173,7 @@ def test_the_file_gives_what_the_run_gives_and_says_what_it_is(shop: Path) -> No
     assert str(Path(winnow.__file__).parent).encode() not in (shop / "run" / "export" / "model.onnx").read_bytes()
 
 
-def test_two_hundred_pictures_of_odd_sizes(shop: Path) -> None:
+def test_two_hundred_pictures_of_unusual_sizes(shop: Path) -> None:
     run, session, rng = run_of(shop), session_of(shop / "run" / "export" / "model.onnx"), np.random.default_rng(0)
     given, scaled = [], []
     for number in range(200):
@@ -267,7 +267,7 @@ def cloths(tmp_path_factory: pytest.TempPathFactory) -> winnow.Run:
 
 
 @pytest.mark.parametrize("mode", ["encoder", "fast", "full"])
-def test_every_decision_has_its_graph(cloths: winnow.Run, mode: str) -> None:
+def test_every_mode_has_its_graph(cloths: winnow.Run, mode: str) -> None:
     detector = load_detector(cloths.folder, mode)
     encoder, pixels = load_encoder(cloths.folder, mode, detector.scorer.reads()), pixels_of(cloths)
     network = load_network(cloths.folder)

@@ -53,7 +53,7 @@ def test_it_learns_to_see_damage_and_where(tmp_path):
     result = train_fast(pixels, rows, options(120, seed=1), tmp_path)
     assert result.validation_loss < 0.9 * lines_of(tmp_path)[0]["validation_loss"]
     assert {"step", "train_loss", "validation_loss"} <= lines_of(tmp_path)[0].keys()
-    model = load_model(tmp_path, own=Fast)
+    model = load_model(tmp_path)
     assert isinstance(model, Fast)
     clean = pixels[120:]
     damaged, masks, _ = damage(clean, np.random.default_rng(9))
@@ -175,20 +175,20 @@ def test_it_is_a_sound_model_of_any_size(size, channels, tmp_path):
         brighter = model(images + 0.1).top_error
         torch.testing.assert_close(brighter, found.top_error, rtol=1e-2, atol=1e-2)
     save_model(model, tmp_path)
-    torch.testing.assert_close(load_model(tmp_path, own=Fast)(images).top_error, found.top_error)
+    torch.testing.assert_close(load_model(tmp_path)(images).top_error, found.top_error)
 
 
-def test_flat_pictures_have_finite_evidence(tmp_path):
+def test_flat_pictures_have_a_finite_anomaly_map(tmp_path):
     flat = np.full((64, 16, 16, 1), 128, np.uint8)
     train_fast(flat, ROWS, options(3), tmp_path)
-    model = load_model(tmp_path, own=Fast)
+    model = load_model(tmp_path)
     assert np.isfinite(anomaly_maps(model, flat)).all()
     assert np.isfinite(
         anomaly_maps(model, np.random.default_rng(0).integers(0, 256, (8, 16, 16, 1), dtype=np.uint8))
     ).all()
 
 
-def test_what_cannot_be_trained_is_told(tmp_path):
+def test_models_and_pictures_that_cannot_be_trained_are_refused(tmp_path):
     with pytest.raises(ModelError, match="too small for the fast network"):
         Fast((15, 64), 1)
     with pytest.raises(DataError, match="no pictures to validate"):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from winnow.errors import DataError
 from winnow.report import figures, style
+from winnow.report.bins import edges_of
 from winnow.report.figures import (
     calibration,
     clock,
@@ -181,8 +182,8 @@ def test_histograms_hold_every_picture_and_the_threshold_stands_in_each() -> Non
 
 def test_histograms_agree_with_numpy_where_nothing_is_clipped() -> None:
     values = np.repeat(np.arange(50.0), 4)
-    edges, spread = figures._bins([values], None)
-    assert not spread
+    edges, logarithmic = edges_of([values], figures.BINS, ratio=100, reach=40)
+    assert not logarithmic
     np.testing.assert_allclose(counts(drawn(histograms, {"a": values}))[0], np.histogram(values, edges)[0] / 200)
 
 
@@ -210,7 +211,7 @@ def test_histograms_scale() -> None:
 
 
 @pytest.mark.parametrize("values", [[3.0], [0.0, 0.0], [1e300, -1e300], [1, np.nan, np.inf], [5e-324, 1], np.arange(3)])
-def test_histograms_of_odd_scores(values: Any) -> None:
+def test_histograms_of_unusual_scores(values: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for heights in (
@@ -305,7 +306,7 @@ def test_long_timeline_keeps_its_peaks_and_few_points() -> None:
         ([-1, 1e7], [-5, 5]),
     ],
 )
-def test_timeline_of_odd_videos(times: Any, scores: Any) -> None:
+def test_timeline_of_unusual_videos(times: Any, scores: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = drawn(timeline, times, scores, 2.0)

@@ -205,7 +205,7 @@ def test_every_option_changes_what_is_learnt(other: dict, whole: tuple[Classifie
     assert not torch.equal(*weights)
 
 
-def test_pseudo_labels_fill_half_of_each_batch_beside_the_true_ones():
+def test_true_labels_fill_half_of_each_batch_with_pseudo_labels():
     pseudo = np.arange(30) >= 6
     draw = _Batches(pseudo, 8, seed=0)
     assert draw.size == 8
@@ -236,7 +236,7 @@ def test_pseudo_labels_come_from_trainings_that_have_not_seen_the_picture(tmp_pa
     assert len(list(tmp_path.iterdir())) == 3 + tried.kept
 
 
-def test_the_augmentation_moves_turns_and_mirrors():
+def test_the_augmentation_translates_rotates_and_flips():
     ramp = torch.arange(32.0).expand(8, 1, 32, 32) / 31
     tuning = FineTuning(network(), drawn(8)[0], TuneOptions(fine_tune_rotate=0, fine_tune_translate=0))
     mirrored = augmented(ramp, tuning.options, [tuning.seed, FRESH, 0])
@@ -259,8 +259,8 @@ def test_wrong_input(tmp_path: Path):
     start = network()
     with pytest.raises(DataError, match="11 embeddings of 12 pictures"):
         Classifier(tuning=FineTuning(start, pictures)).fit(encode(start, pictures[:11]).vectors, labels[:11])
-    with pytest.raises(OptionError, match="'spread' cannot be fine-tuned"):
-        Classifier("spread", tuning=FineTuning(start, pictures))
+    with pytest.raises(OptionError, match="'label_spreading' cannot be fine-tuned"):
+        Classifier("label_spreading", tuning=FineTuning(start, pictures))
     with pytest.raises(TrainingError, match="--fine-tune-lr"):
         tuned(pictures, labels, fine_tune_lr=1e30)
     with pytest.raises(DataError, match="must be uint8"):

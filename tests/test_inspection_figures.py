@@ -89,7 +89,7 @@ ODD = [[3.0], [0.0, 0.0], [1e300, -1e300], [1, np.nan, np.inf], [5e-324, 1], [-5
 
 
 @pytest.mark.parametrize("values", ODD)
-def test_odd_losses_and_names(values: Any) -> None:
+def test_unusual_losses_and_names(values: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for samples in ({"a": values}, {"_$x^": values, "織物": GOOD}, {"a": GOOD, "b": values}):
@@ -191,7 +191,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", [(40, 90), (40, 90, 3), (40, 90, 1)])
-def test_overlay_keeps_the_picture_where_there_is_no_heat(shape: tuple[int, ...]) -> None:
+def test_overlay_keeps_the_picture_where_the_anomaly_map_is_zero(shape: tuple[int, ...]) -> None:
     picture = RNG.integers(0, 255, shape, dtype=np.uint8)
     anomaly_map = np.zeros((40, 90))
     anomaly_map[10:20, 30:50] = 1.0
@@ -205,7 +205,7 @@ def test_overlay_keeps_the_picture_where_there_is_no_heat(shape: tuple[int, ...]
     np.testing.assert_allclose(shown[~cold], expected, atol=1.5)
 
 
-def test_hotter_is_more_opaque() -> None:
+def test_higher_is_more_opaque() -> None:
     anomaly_map = np.repeat(np.linspace(0, 1, 50)[None], 9, axis=0)
     black, white = (pixels(overlay(np.full((9, 50), level, np.uint8), anomaly_map)).astype(int) for level in (0, 255))
     seen = (white - black)[4, :, 0]
@@ -238,7 +238,7 @@ def test_a_box_at_the_edge_is_closed_and_one_outside_is_not_drawn() -> None:
     assert overlay(picture, anomaly_map, [(100, 10, 5, 5), (-30, 0, 5, 5)]) == overlay(picture, anomaly_map)
 
 
-def test_heat_can_be_read_back_from_its_png() -> None:
+def test_an_anomaly_map_can_be_read_back_from_its_png() -> None:
     anomaly_map = np.array([[0.0, 0.25, 1.0], [np.nan, 7.0, -3.0], [0.5, np.inf, -np.inf]])
     image = opened(map_png(anomaly_map))
     assert image.mode == "P"

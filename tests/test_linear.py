@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 
 from winnow.check import check_model
 from winnow.errors import DataError
-from winnow.models.linear import Linear
+from winnow.models.auxiliary import Linear
 from winnow.models.registry import load_model, save_model
 from winnow.synthetic.scenes import generic_pictures
 
@@ -45,7 +45,7 @@ def test_it_keeps_the_contract_and_survives_the_disk(tmp_path):
     check_model(model)
     save_model(model, tmp_path)
     pictures = generic_pictures(7, (24, 16), 3, seed=5)
-    np.testing.assert_array_equal(errors(load_model(tmp_path, own=Linear), pictures), errors(model, pictures))
+    np.testing.assert_array_equal(errors(load_model(tmp_path), pictures), errors(model, pictures))
 
 
 def test_drawn_pictures_are_of_many_kinds_and_the_same_every_time():

@@ -64,7 +64,7 @@ def test_frames_of_few_groups_make_wide_intervals() -> None:
     assert bootstrap(scores, belongs, 0.5, groups, seed=0) == by_group
 
 
-def test_evaluate_tells_anomalous_groups_apart() -> None:
+def test_evaluate_separates_anomalous_groups() -> None:
     scores, belongs, names, groups = made_up(3)
     result = evaluate(scores, belongs, names, 1.0, groups, repeats=50)
     assert json.loads(json.dumps(result, allow_nan=False)) == result

@@ -27,7 +27,7 @@ def test_some_junk_does_not_move_the_limit(junk: int):
     assert np.isin(found, np.arange(1000)).sum() <= 1
 
 
-def test_the_most_foreign_come_first_and_a_larger_limit_takes_fewer():
+def test_the_most_anomalous_come_first_and_a_larger_limit_takes_fewer():
     scores = RNG(0).normal(size=1000)
     found = outliers_of(scores, 2)
     assert (np.diff(scores[found]) <= 0).all()
@@ -36,9 +36,9 @@ def test_the_most_foreign_come_first_and_a_larger_limit_takes_fewer():
 
 
 @pytest.mark.parametrize("scores", [np.empty(0), np.ones(5), np.array([1.0]), np.array([1.0, 1, 1, 1, 9])], ids=len)
-def test_without_spread_nothing_is_odd(scores: np.ndarray):
+def test_without_spread_nothing_is_an_outlier(scores: np.ndarray):
     assert outliers_of(scores, 3).tolist() == []
 
 
-def test_nothing_is_odd_when_none_is_wanted():
+def test_there_are_no_outliers_when_none_are_wanted():
     assert outliers_of(np.append(np.arange(10.0), 1e9), 0).tolist() == []

@@ -137,7 +137,7 @@ def test_margin_confidence_and_objects_say_what_is_kept(folder, detector):
     assert nothing[0].shape == (0, 4) and nothing[1].shape == (0,)
 
 
-def test_a_detector_that_is_missing_or_wrong_is_told(folder, detector, tmp_path, monkeypatch):
+def test_a_detector_that_is_missing_or_wrong_is_refused(folder, detector, tmp_path, monkeypatch):
     monkeypatch.delenv("WINNOW_OBJECT_DETECTOR", raising=False)
     with pytest.raises(OptionError, match="needs a detector") as raised:
         ingest([folder], tmp_path / "pool", wanting(Path("")).model_copy(update={"detector": ""}))

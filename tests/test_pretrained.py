@@ -142,7 +142,7 @@ def test_weights_of_another_network_list_a_few_missing_names(squeezenet):
         Pretrained((32, 32), 3, "mobilenet_v2").load_weights(squeezenet[1])
 
 
-def test_weights_of_another_shape_are_told(squeezenet, tmp_path):
+def test_weights_of_another_shape_are_refused(squeezenet, tmp_path):
     state = dict(squeezenet[0].state_dict())
     state["features.0.weight"] = torch.zeros(64, 1, 3, 3)
     torch.save(state, tmp_path / "grey.pth")

@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from winnow.errors import Damaged, ModelError, OptionError, RunError
+from winnow.models.auxiliary import Linear, Texture
 from winnow.models.contract import Model, ModelOutput
+from winnow.models.fast import Fast
 from winnow.models.registry import MODELS, build, describe_model, find_model, load_model, save_model
 from winnow.options import ModelOptions
 
 
 class Mean(Model):
-    """A user's own model: its code is the mean colour."""
+    """A user's own model: its embedding is the mean colour."""
 
     def __init__(self, size, channels, times=1.0):
         super().__init__()
@@ -44,6 +46,16 @@ def test_every_registered_name_is_a_model():
         assert issubclass(find_model(name), Model)
 
 
+@pytest.mark.parametrize(("name", "make"), [("linear", Linear), ("texture", Texture), ("fast", Fast)])
+def test_auxiliary_models_are_saved_by_name_and_not_offered_as_models(name, make, tmp_path):
+    model = make((16, 16), 1).eval()
+    save_model(model, tmp_path)
+    assert describe_model(tmp_path)["class"] == name
+    assert type(load_model(tmp_path)) is make
+    with pytest.raises(OptionError, match=f"no model '{name}'"):
+        find_model(name)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -54,7 +66,7 @@ def test_every_registered_name_is_a_model():
         (":", "There is no model ':'"),
     ],
 )
-def test_wrong_names_are_told_apart(name, message):
+def test_wrong_names_have_different_messages(name, message):
     with pytest.raises(OptionError, match=message):
         find_model(name)
 
@@ -122,24 +134,24 @@ def test_loading_imports_nothing_that_the_file_names(tmp_path, monkeypatch):
     save_model(build(SMALL, (8, 8), 3), folder)
     module.write_text("raise SystemExit('code was run')")
     monkeypatch.syspath_prepend(tmp_path)
-    from winnow.models import registry
+    from winnow.files import seal
 
     content = json.loads((folder / "model.json").read_text())
     content.pop("seal")
     content["class"] = "evil_module_of_a_test:Model"
-    (folder / "model.json").write_text(json.dumps({**content, "seal": registry._seal(content)}))
+    (folder / "model.json").write_text(json.dumps({**content, "seal": seal(content)}))
     with pytest.raises(ModelError, match="not one of Winnow's"):
         load_model(folder)
     assert "evil_module_of_a_test" not in sys.modules
 
 
-def test_a_model_of_another_shape_is_told(tmp_path):
-    from winnow.models import registry
+def test_a_model_of_another_shape_is_refused(tmp_path):
+    from winnow.files import seal
 
     save_model(build(SMALL, (8, 8), 3), tmp_path)
     content = json.loads((tmp_path / "model.json").read_text())
     content.pop("seal")
     content["config"]["latent"] = 4
-    (tmp_path / "model.json").write_text(json.dumps({**content, "seal": registry._seal(content)}))
+    (tmp_path / "model.json").write_text(json.dumps({**content, "seal": seal(content)}))
     with pytest.raises(ModelError, match="do not fit"):
         load_model(tmp_path)

@@ -137,7 +137,7 @@ def test_a_file_of_patches_takes_patches_alone(tmp_path: Path):
         deployed(np.zeros((3, 16, 17, 3), np.uint8))
 
 
-def test_what_is_not_finite_is_told(tmp_path: Path):
+def test_outputs_that_are_not_finite_are_refused(tmp_path: Path):
     import onnx
 
     graph = onnx.load(write_exported(tmp_path / "a.onnx"))
@@ -209,7 +209,7 @@ GOOD = metadata(COLOURS, 0.6, IngestOptions(size=(24, 32)))
         ({**GOOD, "threshold": None}, r"promise probabilities \(1, 3\)\."),
     ],
 )
-def test_metadata_that_are_wrong_are_told(said, words: str, tmp_path: Path):
+def test_wrong_metadata_are_refused(said, words: str, tmp_path: Path):
     with pytest.raises(ModelError, match=words) as caught:
         winnow.Deployed.open(write_exported(tmp_path / "a.onnx", said=said))
     assert "a.onnx" in caught.value.message and caught.value.remedy

@@ -16,7 +16,7 @@ from winnow.select import herding as herding_file
 from winnow.select import selectors
 from winnow.select.geometry import k_means, nearest, squared_distances, whitened
 from winnow.select.herding import WIDTH, herding
-from winnow.select.selectors import SELECTORS, at_random, find_selector, k_center, kmeans, typical
+from winnow.select.selectors import SELECTORS, at_random, find_selector, k_center, kmeans, typiclust
 
 RNG = np.random.default_rng
 
@@ -160,7 +160,7 @@ def test_micro_clusters_cover_about_as_well(monkeypatch: pytest.MonkeyPatch, sta
     assert best - close < 0.25 * (best - poor)
 
 
-def test_few_different_codes_in_micro_clusters_take_no_start_twice(monkeypatch: pytest.MonkeyPatch):
+def test_few_different_embeddings_in_micro_clusters_take_no_start_twice(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(herding_file, "MOST", 100)
     monkeypatch.setattr(herding_file, "MICRO_CLUSTERS", 50)
     features = np.repeat(whitened(blobs(10)), 30, axis=0)
@@ -213,7 +213,7 @@ def test_kmeans_draws_a_member_of_each_cluster_at_random():
     assert cluster[first].tolist() == cluster[second].tolist() and first.tolist() != second.tolist()
 
 
-def plain_typical(features: np.ndarray, cluster: np.ndarray, n: int, start: list[int]) -> list[int]:
+def plain_typiclust(features: np.ndarray, cluster: np.ndarray, n: int, start: list[int]) -> list[int]:
     """TypiClust as its authors wrote it, with the clusters given: of those with the fewest labels the largest, its most typical."""
     distances = np.square(features[:, None].astype(np.float64) - features[None]).sum(axis=2)
     labelled, chosen = list(start), []
@@ -225,25 +225,25 @@ def plain_typical(features: np.ndarray, cluster: np.ndarray, n: int, start: list
         )
         members = np.flatnonzero(cluster == kind)
         neighbours = min(20, max(1, len(members) // 2))
-        crowded = {
+        distance_of = {
             row: np.sort(distances[row, members])[1 : neighbours + 1].mean() for row in members if row not in labelled
         }
-        row = min(crowded, key=crowded.__getitem__)
+        row = min(distance_of, key=distance_of.__getitem__)
         chosen.append(int(row))
         labelled.append(int(row))
     return chosen
 
 
 @pytest.mark.parametrize("start", [[], [0, 31, 100]], ids=str)
-def test_typical_is_typiclust(monkeypatch: pytest.MonkeyPatch, start: list[int]):
+def test_typiclust_is_that_of_its_authors(monkeypatch: pytest.MonkeyPatch, start: list[int]):
     monkeypatch.setattr(selectors, "MOST_CLUSTERS", 12)
     features = unit_length(blobs(120))
     cluster, _ = clusters(features, 12, 4)
     assert (np.bincount(cluster) <= 5).any()  # a tiny one, to be left for last
-    assert typical(of(features), 30, RNG(4), start=start).tolist() == plain_typical(features, cluster, 30, start)
+    assert typiclust(of(features), 30, RNG(4), start=start).tolist() == plain_typiclust(features, cluster, 30, start)
 
 
-def test_typical_makes_500_clusters_at_most(monkeypatch: pytest.MonkeyPatch):
+def test_typiclust_makes_500_clusters_at_most(monkeypatch: pytest.MonkeyPatch):
     made = []
 
     def watched(features: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
@@ -253,7 +253,7 @@ def test_typical_makes_500_clusters_at_most(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(selectors, "k_means", watched)
     features = unit_length(RNG(0).normal(size=(700, 3)).astype(np.float32))
     for n in (60, 500, 600):
-        assert len(set(typical(of(features), n, RNG(0)).tolist())) == n
+        assert len(set(typiclust(of(features), n, RNG(0)).tolist())) == n
     assert made == [60, 500, 500]
 
 
@@ -287,7 +287,7 @@ def test_random_is_a_fair_draw():
 
 
 @pytest.mark.parametrize("name", [name for name in SELECTORS if name != "random"])
-def test_codes_that_are_not_finite_are_told_by_their_row(name: str):
+def test_embeddings_that_are_not_finite_are_named_by_their_row(name: str):
     from winnow.select.choose import choose
 
     vectors = blobs(50)
@@ -317,12 +317,12 @@ def test_a_method_of_ones_own(tmp_path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(OptionError, match="cannot be called"):
         find_selector("my_methods:number")
     for name in ("", ":last", "my_methods:"):
-        with pytest.raises(OptionError, match="There is no method"):
+        with pytest.raises(OptionError, match="There is no selection method"):
             find_selector(name)
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (2, 4), (3, 1), (200, 300)])
-def test_whitened_codes_have_length_one_or_none(shape: tuple[int, int]):
+def test_whitened_embeddings_have_length_one_or_none(shape: tuple[int, int]):
     features = whitened(RNG(0).normal(size=shape))
     lengths = np.linalg.norm(features, axis=1)
     assert len(features) == shape[0] and features.shape[1] <= min(128, shape[1])

@@ -1,4 +1,4 @@
-"""The linear autoencoder of small windows against plain principal components, and the places of an error against loops."""
+"""The linear autoencoder of small windows against plain principal components, and errors in windows against loops."""
 
 import numpy as np
 import pytest
@@ -10,9 +10,8 @@ from winnow.check import check_model
 from winnow.errors import DataError, ModelError
 from winnow.learn.encode import anomaly_maps, encode
 from winnow.models.autoencoder import AutoEncoder
-from winnow.models.linear import Linear
+from winnow.models.auxiliary import Linear, Texture
 from winnow.models.registry import load_model, save_model
-from winnow.models.texture import Texture
 from winnow.models.windows import enlarged, local_error, top_local_error
 
 
@@ -25,7 +24,7 @@ def rng(seed=0):
 
 
 def test_the_error_of_windows_is_that_of_their_rebuilding():
-    """Pythagoras: code energy against windows that are cut out, coded and decoded one by one."""
+    """Pythagoras: the energy of projections against windows that are cut out, projected and rebuilt one by one."""
     pixels = cloth(n=3, height=22, width=19, channels=3)
     model = Texture((22, 19), 3).fit(pixels)
     images, basis = images_of(pixels).numpy(), model.basis.flatten(1).numpy()
@@ -73,7 +72,7 @@ def test_it_rebuilds_and_keeps_and_is_sound(tmp_path):
     assert (model.rebuild(images) - images).square().mean() < 0.3 * images.var()
     save_model(model, tmp_path)
     torch.testing.assert_close(
-        load_model(tmp_path, own=Texture)(images).top_local_error, model(images).top_local_error, rtol=0, atol=0
+        load_model(tmp_path)(images).top_local_error, model(images).top_local_error, rtol=0, atol=0
     )
     torch.testing.assert_close(Texture((21, 18), 3).fit(pixels).basis, model.basis, rtol=0, atol=0)
     few = Texture((21, 18), 3, components=2).fit(pixels)
@@ -90,7 +89,7 @@ def test_flat_tiny_and_no_pictures():
         model.fit(flat[:0])
 
 
-def test_a_peak_beside_a_network_is_a_measure():
+def test_the_error_of_an_auxiliary_texture_is_recorded_under_its_name():
     pixels = cloth(n=20)
     texture = Texture((48, 48), 1).fit(pixels)
     found = encode(Linear((48, 48), 1).fit(pixels), pixels, auxiliary={"texture": texture}, quiet=True)
@@ -98,7 +97,7 @@ def test_a_peak_beside_a_network_is_a_measure():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_places_against_loops(channels):
+def test_windows_against_loops(channels):
     residual = torch.randn(2, channels, 21, 18, generator=rng())
     found = local_error(residual)
     centred = residual - residual.mean(dim=(2, 3), keepdim=True)
@@ -143,7 +142,7 @@ def test_a_map_enlarged_has_its_values_at_the_middles_of_windows(size):
         lambda: AutoEncoder((16, 20), 3, latent=2, width=2).eval(),
     ],
 )
-def test_the_peak_is_of_the_map_that_heat_enlarges(make):
+def test_top_local_error_is_of_the_map_that_anomaly_map_enlarges(make):
     model, images = make(), torch.rand(3, 3, 16, 20, generator=rng())
     with torch.no_grad():
         windows = local_error(model.rebuild(images) - images)

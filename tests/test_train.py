@@ -222,7 +222,7 @@ def test_pictures_are_the_same_held_or_gathered(monkeypatch):
     np.testing.assert_allclose(held(at).numpy(), pictures[at + 10].transpose(0, 3, 1, 2) / 255.0, atol=1e-6)
 
 
-def test_shift_and_flip_against_numpy():
+def test_translate_and_hflip_against_numpy():
     pictures = torch.from_numpy(blobs(6, 20))
     assert torch.equal(Vary()(pictures, 0, 0), pictures)
     mirrored = Vary(hflip=True)(pictures, 0, 4)
@@ -255,7 +255,7 @@ def test_after_a_bad_step_the_best_weights_so_far_are_on_disk(tmp_path):
     assert (tmp_path / "checkpoints" / "best-000001.safetensors").exists()
 
 
-def test_posterior_collapse_is_told(tmp_path):
+def test_posterior_collapse_is_a_warning(tmp_path):
     result = train(
         network(variational=True), blobs(), ROWS, options(latent_weight=1e4, lr=1e-2, iterations=60), tmp_path
     )
@@ -345,7 +345,7 @@ class Frozen(Model):
 
 
 @pytest.mark.parametrize(("trainable", "message"), [(False, "nothing to train"), (True, "no reconstruction")])
-def test_models_that_cannot_be_trained_are_told(tmp_path, trainable, message):
+def test_models_that_cannot_be_trained_are_refused(tmp_path, trainable, message):
     with pytest.raises(ModelError, match=message):
         train(Frozen(trainable), blobs(), ROWS, options(), tmp_path)
 

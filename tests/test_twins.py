@@ -12,7 +12,7 @@ from torch import nn
 
 from winnow.check import obvious
 from winnow.classify.classifier import Classifier
-from winnow.classify.heads import HEADS, Neighbours
+from winnow.classify.heads import HEADS, KNearest
 from winnow.deploy import export as exporting
 from winnow.deploy import heads, scorers
 from winnow.deploy.graph import Resize
@@ -227,6 +227,6 @@ def test_pictures_of_the_right_size_pass_unchanged() -> None:
 
 def test_a_vote_of_fewer_pictures_than_asked_for() -> None:
     points = np.eye(3, dtype=np.float32)
-    head = Neighbours(10).fit(points, np.array([0, 1, 1]), 2)
-    found = heads.TWINS[Neighbours](head)(torch.from_numpy(points)).numpy()
+    head = KNearest(10).fit(points, np.array([0, 1, 1]), 2)
+    found = heads.TWINS[KNearest](head)(torch.from_numpy(points)).numpy()
     np.testing.assert_allclose(found, head.logits(points), rtol=1e-6)

@@ -183,7 +183,7 @@ class SelectOptions(Section):
 
 
 class ClassifyOptions(Section):
-    head: Literal["auto", "logistic", "mean", "neighbours", "spread"] = Field(
+    head: Literal["auto", "logistic", "nearest_mean", "knn", "label_spreading"] = Field(
         "auto",
         description="What learns from the embeddings: logistic regression, the nearest class mean, a vote of neighbours, label spreading; "
         "'auto' is the first, or the second when a class has fewer than three labels.",

@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 FORMAT = 1
 NETWORK = "network"  # the folder of a tuned network
 FEWEST = 3  # labels of a class below which only the nearest class mean is learnt
-ERRORS = 2.0  # standard errors by which F1 must rise with pseudo-labels: with one, chance alone kept rounds that did harm (docs/log.md)
+# Standard errors by which F1 must rise with pseudo-labels: with one, chance alone kept rounds that did harm (docs/log.md).
+ERRORS = 2.0
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the labels, on the learning curve
 FEW_SHARES = SHARES[1::2]  # where each point of the curve is a training of minutes
 
 
 @dataclass(frozen=True)
 class Round:
-    """A round of pseudo-labels: how many a class, by how much macro F1 rose, the standard error of that, whether it stays."""
+    """A round of pseudo-labels: counts per class, the rise of macro F1, its standard error, and whether the round is kept."""
 
     counts: tuple[int, ...]
     rise: float
@@ -43,19 +44,19 @@ class Round:
 class Classifier:
     """Learns classes from a few labelled embeddings, and predicts those of others with calibrated probabilities.
 
-        classifier = Classifier().fit(embeddings, labels, groups)      # (n, d); labels "" or None (-1 among numbers): unlabelled
-        classifier.predict(new), classifier.predict_proba(new)    # (m,) classes, (m, classes) in the order of .classes
+        classifier = Classifier().fit(embeddings, labels, groups)  # (n, d); label "" or None (-1 among numbers): unlabelled
+        classifier.predict(new), classifier.predict_proba(new)     # (m,) classes, (m, classes) in the order of .classes
 
-    Embeddings are centred on the mean of all n and scaled to length 1. `head`: a name in `HEADS`, or 'auto': the nearest class
-    mean when a class has fewer than three labels, else logistic regression. `folds` of whole groups choose its setting and
-    the temperature of its probabilities (Guo et al. 2017). `pseudo`: at most so many unlabelled pictures a class become
-    pseudo-labels, in `rounds`, see `winnow.classify.pseudo`.
+    Embeddings are centred on the mean of all n and scaled to length 1. `head`: a name in `HEADS`, or 'auto': the nearest
+    class mean when a class has fewer than three labels, else logistic regression. `folds` of whole groups choose its
+    setting and the temperature of its probabilities (Guo et al. 2017). `pseudo`: at most so many unlabelled pictures a
+    class become pseudo-labels, in `rounds`, see `winnow.classify.pseudo`.
 
-    With a `tuning` (`winnow.classify.fine_tuned.FineTuning`) the head takes its network along: embeddings are then those of that network
-    for `fit`, and those of the tuned one, `network`, for `predict`.
+    With a `tuning` (`winnow.classify.fine_tuned.FineTuning`) the network is trained as well: `fit` then takes embeddings of
+    the starting network, `predict` those of the tuned one, `network`.
 
-    After `fit`: `held_out` (probabilities of the labelled by heads that had not seen them), `notes` (what the measures
-    cannot promise), `done` (a `Round` each), `pseudo_rows` and `pseudo_target` (the pseudo-labels that stay, as class numbers).
+    After `fit`: `held_out` (probabilities of the labelled by heads that had not seen them), `notes` (the limits of the
+    metrics), `done` (a `Round` each), `pseudo_rows` and `pseudo_target` (the pseudo-labels that are kept, as class numbers).
     """
 
     def __init__(
@@ -92,10 +93,10 @@ class Classifier:
         self.done: tuple[Round, ...] = ()
 
     def fit(self, vectors: Any, labels: Any, groups: Any = None, *, anomalous: Any = None) -> Self:
-        """Learns from the labelled of n embeddings, which stand in their order in time; `groups` (n,), by default each its own.
+        """Learn from the labelled among n embeddings in order of time; `groups` (n,), by default each picture its own.
 
-        `anomalous` (n,) bool: pictures that do not belong and never become pseudo-labels. Raises `DataError` for embeddings that are
-        not finite, lists of other lengths, no label, one class alone, or a class with one label.
+        `anomalous` (n,) bool: pictures that do not belong and never become pseudo-labels. Raises `DataError` for embeddings
+        that are not finite, lists of other lengths, no label, one class alone, or a class with one label.
         """
         vectors = finite(vectors)
         self.classes, target = numbered(labels, len(vectors))
@@ -104,9 +105,9 @@ class Classifier:
             np.zeros(len(vectors)) if anomalous is None else anomalous, len(vectors), "anomalous"
         ).astype(bool)
         self.centre = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        features, rows = self._points(vectors), np.flatnonzero(target >= 0)
-        few = np.bincount(target[rows]).min() < FEWEST
-        self.head_name = self.head if self.head != "auto" else "mean" if few and self.tuning is None else "logistic"
+        features, rows = self._features(vectors), np.flatnonzero(target >= 0)
+        few = np.bincount(target[rows]).min() < FEWEST and self.tuning is None
+        self.head_name = self.head if self.head != "auto" else "nearest_mean" if few else "logistic"
         folds = deal(target[rows], groups[rows], tuple(str(name) for name in self.classes), self.folds, self.seed)
         self.notes = (*folds.notes, *_leak(leaks(features[rows], target[rows], folds.fold), len(rows)))
         self.cross_fitter = self.quick = CrossFitter(
@@ -119,7 +120,7 @@ class Classifier:
         self.done = ()
         if self.pseudo:
             cross_fit = self._with_pseudo(cross_fit, (target < 0) & ~anomalous)
-        # A head of its own: whatever measures afterwards, such as the learning curve, fits the learner's head anew.
+        # A head of its own: later measurements, such as the learning curve, fit the cross-fitter's head anew.
         if self.tuning is None:
             self.fitted = copy.copy(self.cross_fitter.head).fit(features, cross_fit.target, len(self.classes))
         else:
@@ -131,7 +132,7 @@ class Classifier:
         return self
 
     def _with_pseudo(self, cross_fit: CrossFit, free: np.ndarray) -> CrossFit:
-        """Rounds of more and more pseudo-labels, each by heads that begin anew, until F1 by folds rises no more.
+        """Add more and more pseudo-labels in rounds, each with heads fitted anew, until F1 by folds rises no more.
 
         Source: Cascante-Bonilla et al. 2021, Curriculum Labeling.
         """
@@ -148,10 +149,10 @@ class Classifier:
         return cross_fit
 
     def learning_curve(self, order: Any = None) -> list[tuple[int, HeldOut]]:
-        """What the classifier would be with the first 25, 50, 75 and 100 % of its labels: how many, and what was held out.
+        """Return number of labels and held-out predictions with the first 25, 50, 75 and 100 % of the labels.
 
-        `order` (m,) ranks the m labelled pictures in the order of their rows; without it the order is drawn. The folds and
-        the pictures that measure are the same for all. Without pseudo-labels.
+        `order` (m,) ranks the m labelled pictures in the order of their rows; without it the order is drawn. Folds and
+        evaluated pictures are the same for all. Without pseudo-labels.
         """
         cross_fitter = self.cross_fitter
         rows = cross_fitter.rows
@@ -165,27 +166,27 @@ class Classifier:
             found.append((count, cross_fitter.measured(cross_fitter.fold_targets(target))))
         return found
 
-    def _points(self, vectors: np.ndarray) -> np.ndarray:
+    def _features(self, vectors: np.ndarray) -> np.ndarray:
         return unit_length(vectors - self.centre)
 
     def predict_proba(self, vectors: Any) -> np.ndarray:
-        """Calibrated probabilities (n, classes), in the order of `classes`, of embeddings (n, d)."""
+        """Return calibrated probabilities (n, classes), in the order of `classes`, of embeddings (n, d)."""
         if not len(self.classes):
             raise DataError("This classifier has not been fitted.", "Call fit(embeddings, labels) first.")
         vectors = finite(vectors)
         if vectors.shape[1] != len(self.centre):
             raise DataError(
-                f"Embeddings have {vectors.shape[1]:,} dimensions; the classifier has learnt from {len(self.centre):,}.",
-                "Encode the pictures with the model that it was learnt with.",
+                f"The embeddings have {vectors.shape[1]:,} dimensions; the classifier was fitted with {len(self.centre):,}.",
+                "Encode the pictures with the model that it was fitted with.",
             )
-        return probabilities(self.fitted.logits(self._points(vectors)), self.temperature)
+        return probabilities(self.fitted.logits(self._features(vectors)), self.temperature)
 
     def predict(self, vectors: Any) -> np.ndarray:
-        """The most probable class (n,) of embeddings (n, d)."""
+        """Return the most probable class (n,) of embeddings (n, d)."""
         return self.classes[self.predict_proba(vectors).argmax(axis=1)]
 
     def save(self, folder: Path, **about: Any) -> None:
-        """Writes classifier.npz, a tuned network's folder and, last, classifier.json with `about` and their SHA-256; nothing is pickled."""
+        """Write classifier.npz, a tuned network's folder and, last, classifier.json with `about` and their SHA-256; no pickle."""
         if not len(self.classes):
             raise DataError("This classifier has not been fitted.", "Call fit(embeddings, labels) first.")
         folder = Path(folder)
@@ -199,7 +200,7 @@ class Classifier:
             from winnow.models.registry import save_model
 
             save_model(self.network, folder / NETWORK)
-            files.append(f"{NETWORK}/model.json")  # which holds that of the weights
+            files.append(f"{NETWORK}/model.json")  # it holds the hash of the weights
         content = {
             "format": FORMAT,
             "head": self.head_name,
@@ -214,7 +215,7 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
-        """Reads what `save` wrote, to predict with; `RunError` when absent, `Damaged` when changed on disk."""
+        """Read what `save` wrote, to predict with; `RunError` when absent, `Damaged` when changed on disk."""
         folder = Path(folder)
         again = "Run: winnow classify --run RUN"
         if not (folder / "classifier.json").exists():
@@ -242,7 +243,7 @@ class Classifier:
 
 
 def numbered(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The classes, sorted, and the number (n,) of each label's, -1 where it is "", None or, among numbers, -1.
+    """Return the classes, sorted, and the class number (n,) of each label, -1 where it is "", None or, among numbers, -1.
 
     Raises `DataError` unless there are two classes or more, each with two labels or more.
     """
@@ -284,7 +285,7 @@ def _without(classes: np.ndarray, counts: tuple[int, ...]) -> tuple[str, ...]:
     if not names:
         return ()
     return (
-        f"No pseudo-label of {names} was found: too few of the unlabelled pictures are given that class. Label more of it.",
+        f"No pseudo-label of {names} was found: too few of the unlabelled pictures are predicted as that class. Label more of it.",
     )
 
 

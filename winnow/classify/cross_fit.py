@@ -1,4 +1,4 @@
-"""A head, fitted again and again to targets of the same pictures, with each fold held out in turn."""
+"""Cross-fitting: a head is fitted to the same pictures with each fold held out in turn."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ COLDEST, HOTTEST = -4.0, 6.0  # natural logarithms of the temperatures that are 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What heads said of m labelled pictures that they had not seen: `rows` of the embeddings, class numbers `target`, `fold`,
-    `groups` and `units` (groups, or what had to be parted of them), each (m,), and `probabilities` (m, classes)."""
+    """Predictions for m labelled pictures by heads that had not seen them.
+
+    `rows` of the embeddings, class numbers `target`, `fold`, `groups` and `units` (groups, or the parts into which they had
+    to be split), each (m,), and `probabilities` (m, classes).
+    """
 
     rows: np.ndarray
     target: np.ndarray
@@ -28,19 +31,22 @@ class HeldOut:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The number of the most probable class (m,)."""
+        """Return the number of the most probable class (m,)."""
         return self.probabilities.argmax(axis=1)
 
     @property
     def tally(self) -> Tally:
-        """Confusion by units, from which all measures are read."""
+        """Return the confusion by units, from which all metrics are computed."""
         return Tally.of(self.target, self.predicted, self.units, self.probabilities.shape[1])
 
 
 @dataclass(frozen=True)
 class CrossFit:
-    """What heads learn from: `target` (n,) the final one, `apart` (folds, n) those that hold each fold out, with nothing in
-    them that was learnt from it; and what the latter gave: the temperature that makes probabilities of logits, `held_out`."""
+    """Targets of the heads and the held-out predictions.
+
+    `target` (n,) is that of the final head; `fold_targets` (folds, n) those with each fold held out, free of anything learnt
+    from it. From the latter come `temperature`, which calibrates the logits, and `held_out`.
+    """
 
     target: np.ndarray
     fold_targets: np.ndarray
@@ -49,8 +55,10 @@ class CrossFit:
 
 
 class CrossFitter:
-    """Fits a head to targets of n points, embeddings (n, d) or rows (n,) of what it learns from; `target` (n,) holds the true ones, -1
-    where a picture has no label."""
+    """Fits a head to targets of n pictures, given as features (n, d) or as row numbers (n,) of what the head learns from.
+
+    `target` (n,) holds the true class numbers, -1 where a picture has no label.
+    """
 
     def __init__(
         self, head: Head, features: np.ndarray, target: np.ndarray, groups: np.ndarray, folds: Folds, seed: int
@@ -60,9 +68,9 @@ class CrossFitter:
         self.folds, self.fold, self.units = range(folds.count), follow(folds, self.rows, groups, seed), folds.units
 
     def tuned(self) -> CrossFit:
-        """Learns with the head's usual setting, or with another whose macro F1 is higher by more than its standard error.
+        """Learn with the head's usual setting, or with another whose macro F1 is higher by more than its standard error.
 
-        The best setting of few labels is a matter of luck: chosen by log loss alone, it did worse than the usual one
+        With few labels the best setting is a matter of luck: chosen by log loss alone, it did worse than the usual one
         (docs/log.md).
         """
         fold_targets, chosen = self.fold_targets(self.target), self.head.setting
@@ -77,39 +85,42 @@ class CrossFitter:
         return self.learn(self.target, fold_targets)
 
     def with_pseudo(self, cross_fit: CrossFit, most: int, free: np.ndarray) -> CrossFit:
-        """Learns from pseudo-labels of `free` (n,) pictures too, at most so many a class, told by the heads of `learnt`."""
+        """Learn from pseudo-labels of `free` (n,) pictures too, at most `most` a class, predicted by the heads of `cross_fit`."""
         fold_targets = np.stack(
             [self._pseudo(cross_fit.fold_targets[fold], cross_fit.temperature, most, free, fold) for fold in self.folds]
         )
         return self.learn(self._pseudo(cross_fit.target, cross_fit.temperature, most, free, -1), fold_targets)
 
     def _pseudo(self, target: np.ndarray, temperature: float, most: int, free: np.ndarray, without: int) -> np.ndarray:
-        """The true target with pseudo-labels instead of those in `target`, each by a head that has seen neither the picture nor
-        any of its fold; the fold `without` stays out altogether, for what its labels teach would come back to measure itself."""
-        logits, told = np.zeros((len(self.features), self.classes)), np.zeros(len(self.features), bool)
+        """Return the true target with new pseudo-labels in place of those in `target`.
+
+        Each is predicted by a head that has seen neither the picture nor any of its fold. The fold `without` is left out
+        altogether: what its labels teach would otherwise return to measure itself.
+        """
+        logits, predicted = np.zeros((len(self.features), self.classes)), np.zeros(len(self.features), bool)
         for fold in self.folds:
             mine = self.fold == fold
             rest = np.where(mine, -1, target)
             if fold != without and (rest >= 0).any():  # of two folds, the other one's labels are all that there are
                 self.head.fit(self.features, rest, self.classes)
-                logits[mine], told[mine] = self.head.logits(self.features[mine]), True
-        rows, kinds = pseudo_labels(probabilities(logits, temperature), most, free & told)
+                logits[mine], predicted[mine] = self.head.logits(self.features[mine]), True
+        rows, kinds = pseudo_labels(probabilities(logits, temperature), most, free & predicted)
         result = np.where(self.fold == without, -1, self.target)
         result[rows] = kinds
         return result
 
     def fold_targets(self, target: np.ndarray) -> np.ndarray:
-        """The target (folds, n) with each fold held out."""
+        """Return the target (folds, n) with each fold held out."""
         return np.stack([np.where(self.fold == fold, -1, target) for fold in self.folds])
 
     def learn(self, target: np.ndarray, fold_targets: np.ndarray) -> CrossFit:
-        """Learns from targets with the setting there is, and calibrates."""
+        """Learn from targets with the current setting, and calibrate."""
         logits = self._logits(fold_targets)
         temperature = calibrated(logits, self.target[self.rows])
         return CrossFit(target, fold_targets, temperature, self._held_out(logits, temperature))
 
     def measured(self, fold_targets: np.ndarray) -> HeldOut:
-        """What `learn` would say of the labelled pictures, not calibrated: for comparing."""
+        """Return what `learn` would hold out, not calibrated: for comparisons."""
         return self._held_out(self._logits(fold_targets), 1.0)
 
     def _held_out(self, logits: np.ndarray, temperature: float) -> HeldOut:
@@ -119,7 +130,7 @@ class CrossFitter:
         )
 
     def _logits(self, fold_targets: np.ndarray) -> np.ndarray:
-        """Logits (m, classes) of the labelled pictures, each by the head that holds its fold out."""
+        """Return logits (m, classes) of the labelled pictures, each by the head that holds its fold out."""
         logits = np.zeros((len(self.rows), self.classes))
         for fold in self.folds:
             mine = self.fold[self.rows] == fold
@@ -130,17 +141,17 @@ class CrossFitter:
 
 
 def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """The softmax (n, classes) of logits at a temperature."""
+    """Return the softmax (n, classes) of logits at a temperature."""
     scaled = logits / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
 def calibrated(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature at which logits (n, classes) have the least log loss: Guo et al. 2017, On Calibration, section 4.2.
+    """Return the temperature at which logits (n, classes) have the least log loss: Guo et al. 2017, On Calibration, section 4.2.
 
-    Of the n true classes a share 1 / (n + 2) counts as wrong (Platt 1999, section 2.2): a few labels that are all told rightly do
-    not make a classifier certain.
+    A share 1 / (n + 2) of each true label counts as another class (Platt 1999, section 2.2): a few labels that are all
+    predicted correctly do not make a classifier certain.
     """
     from scipy.optimize import minimize_scalar
 
@@ -150,10 +161,10 @@ def calibrated(logits: np.ndarray, truth: np.ndarray) -> float:
     other[rows, truth] = False
     wrong = np.where(other, shifted, 0).sum(axis=1) / np.maximum(other.sum(axis=1), 1)
     share = 1 / (len(truth) + 2)
-    told = (1 - share) * shifted[rows, truth] + share * wrong
+    smoothed = (1 - share) * shifted[rows, truth] + share * wrong
 
     def loss(logarithm: float) -> float:
         cold = np.exp(-logarithm)
-        return float(np.log(np.exp(shifted * cold).sum(axis=1)).mean() - (told * cold).mean())
+        return float(np.log(np.exp(shifted * cold).sum(axis=1)).mean() - (smoothed * cold).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(COLDEST, HOTTEST), method="bounded").x))

@@ -1,4 +1,4 @@
-"""The head that fine-tunes a whole network in place of learning on its embeddings."""
+"""The head that fine-tunes the network itself instead of learning on its embeddings."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from winnow.options import TuneOptions
 
 
 class FineTuning(Head):
-    """A head that takes the network along: logistic regression on its embeddings, then both learn (`winnow.learn.finetune`).
+    """Head that trains the network as well: logistic regression on its embeddings, then both together (`winnow.learn.finetune`).
 
-    `features` are row numbers of `pictures` (a pool, or bytes (n, h, w, c)).
+    Its `features` are row numbers of `pictures` (a pool, or bytes (n, h, w, c)).
 
-    Each training is kept in `folder` under a hash of all that it depends on, so that one that was killed goes on with the next.
-    After `fit`: `tuned`, the network, and `linear`, the head on its embeddings. Raises `DataError` when pictures and embeddings differ in
-    number, `TrainingError` when the loss is not finite, `Interrupted` after Ctrl-C.
+    Each training is kept in `folder` under a hash of everything it depends on, so that a killed run continues with the next
+    training. After `fit`: `tuned`, the network, and `linear`, the head on its embeddings. Raises `DataError` when pictures
+    and embeddings differ in number, `TrainingError` when the loss is not finite, `Interrupted` after Ctrl-C.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class FineTuning(Head):
         self.folder = Path(self._own.name) if self._own else Path(folder or "")
 
     def begin(self, features: np.ndarray, centre: np.ndarray, truth: np.ndarray) -> Self:
-        """Takes the embeddings of all n pictures, made by the network, less `centre` (d,) and of length 1, and the true class numbers (n,)."""
+        """Take the network's embeddings of all n pictures, less `centre` (d,) and of length 1, and the true class numbers (n,)."""
         if len(features) != len(self.pictures):
             raise DataError(
-                f"There are {len(features):,} embeddings of {len(self.pictures):,} pictures.",
+                f"There are {len(features):,} embeddings for {len(self.pictures):,} pictures.",
                 "Encode the same pictures.",
             )
         self.features, self.centre, self.truth = features, centre, truth
         return self
 
     def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
-        """Learns from the pictures of the rows `features` whose `target` (n,) is a class number."""
+        """Learn from the pictures of the rows `features` whose `target` (n,) is a class number."""
         known = np.full(len(self.features), -1)
         known[features] = target
         path = self.folder / f"{self._key(known)}.safetensors"
@@ -74,7 +74,7 @@ class FineTuning(Head):
                 tensors = fine_tune(self.network, self.pictures, known, start, self.options, **about)
             except KeyboardInterrupt:
                 raise Interrupted(
-                    "Fine-tuning was stopped.", "The same command goes on; finished trainings are kept."
+                    "Fine-tuning was stopped.", "Run the same command to continue; finished trainings are kept."
                 ) from None
             write_checkpoint(path, tensors, {})
         self.linear = Logistic()
@@ -84,16 +84,16 @@ class FineTuning(Head):
         return self
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Logits (n, classes) of the pictures of the rows `features`."""
+        """Return logits (n, classes) of the pictures of the rows `features`."""
         vectors = encode(self.tuned, self.pictures, features, device=str(self.device), quiet=True).vectors
         return self.linear.logits(unit_length(vectors - self.centre))
 
     def state(self) -> dict[str, np.ndarray]:
-        """The head on the embeddings of `tuned`; the network is kept as a model is."""
+        """Return the head on the embeddings of `tuned`; the network is saved as a model."""
         return self.linear.state()
 
     def _key(self, target: np.ndarray) -> str:
-        """The same only for the same embeddings of the starting network, classes and options."""
+        """Return a hash of the options, the seed, the starting network's embeddings and the class numbers."""
         digest = sha256(json.dumps([self.options.model_dump(mode="json"), self.seed, self.device.type]).encode())
         for array in (self.features, self.centre, target, self.truth):
             digest.update(np.ascontiguousarray(array).data)
@@ -101,7 +101,7 @@ class FineTuning(Head):
 
 
 def _kept(path: Path) -> dict[str, Tensor] | None:
-    """The tensors of a finished training; None where there is none, or a damaged one, which is then made anew."""
+    """Return the tensors of a finished training; None where there is none, or a damaged one, which is then trained anew."""
     try:
         return read_checkpoint(path)[0] if path.exists() else None
     except Damaged:

@@ -1,4 +1,4 @@
-"""Folds that keep a group (a video, a clip, a folder) on one side, hold every class, and say when they cannot."""
+"""Folds that keep a group (a video, a clip, a folder) in one fold and every class in training, and report when they cannot."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 from winnow.embeddings import spread
 from winnow.pool.splits import deal_out
 
-NEAR = 0.1  # share of the usual squared distance of two pictures of a class below which they are near-identical
-SAME = 1e-6  # squared distance that rounding makes
+NEAR = 0.1  # share of the median squared distance of two pictures of a class below which they are near-identical
+SAME = 1e-6  # squared distance that rounding alone can cause
 BLOCK = 1024  # rows of a block of distances
 NAMED = 3  # classes or groups that a note names
 
 
 @dataclass(frozen=True)
 class Folds:
-    """The fold of each picture, `fold` (n,) from 0 to `count` - 1; the number of its unit, `units` (n,), which was not parted
-    and which a bootstrap draws whole; and `notes`, a sentence where units are not whole groups."""
+    """The fold of each picture, `fold` (n,) from 0 to `count` - 1, and the number of its unit, `units` (n,).
+
+    A unit is never split, and a bootstrap draws it whole; `notes` holds a sentence where units are not whole groups.
+    """
 
     fold: np.ndarray
     units: np.ndarray
@@ -27,12 +29,12 @@ class Folds:
 
 
 def deal(target: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], count: int, seed: int = 0) -> Folds:
-    """Deals labelled pictures into at most `count` folds, by whole groups, the classes as evenly as these allow.
+    """Deal labelled pictures into at most `count` folds, by whole groups, the classes as evenly as these allow.
 
-    `target` (n,) class numbers, each class twice or more; `groups` (n,). Rows stand in their order in time. In each fold's
-    rest every class occurs. Where that is not possible by whole groups, because a class occurs in one group alone, such a
-    group is cut, each of its classes into contiguous blocks; where that does not do either, pictures are dealt one by one.
-    Both are told in `notes`, since neighbours are alike and measures then flatter.
+    `target` (n,) class numbers, each class twice or more; `groups` (n,). Rows are in order of time. Every class occurs
+    outside each fold. Where that is not possible by whole groups, because a class occurs in one group alone, such a group
+    is cut, each of its classes into contiguous blocks; where that does not suffice either, pictures are dealt one by one.
+    `notes` reports both, since neighbours are alike and the metrics then flatter.
     """
     names, group = np.unique(groups.astype(str), return_inverse=True)
     cut = np.zeros(len(names), bool)
@@ -40,7 +42,7 @@ def deal(target: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], count
     while True:
         units = _units(target, group, cut, count)
         folds = min(count, int(units.max()) + 1)
-        fold = _spread(target, units, folds, seed)
+        fold = _dealt(target, units, folds, seed)
         lonely = [kind for kind in range(len(classes)) if len(set(fold[target == kind])) < 2]
         if not lonely:
             break
@@ -54,13 +56,16 @@ def deal(target: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], count
             return Folds(fold, np.arange(len(target)), folds, tuple(notes))
         cut |= more
     if cut.any():
-        notes.append(_of_cut(names[cut], len(names), [classes[kind] for kind in _alone(target, group)], len(classes)))
+        notes.append(_cut_note(names[cut], len(names), [classes[kind] for kind in _alone(target, group)], len(classes)))
     return Folds(fold, units, folds, tuple(notes))
 
 
 def follow(folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The fold (n,) of every picture, when those of the labelled `rows` are dealt: that of the nearest labelled row of its
-    group, so that no group that is whole is parted; groups without a label are dealt out by their size."""
+    """Return the fold (n,) of every picture, given the folds of the labelled `rows`.
+
+    It is that of the nearest labelled row of its group, so that no whole group is split; groups without a label are dealt
+    by size.
+    """
     names, group = np.unique(groups.astype(str), return_inverse=True)
     fold = np.full(len(groups), -1)
     fold[rows] = folds.fold
@@ -77,10 +82,10 @@ def follow(folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0) ->
 
 
 def leaks(features: np.ndarray, target: np.ndarray, fold: np.ndarray) -> int:
-    """How many of the pictures have a near-identical one in another fold: the split leaks by these.
+    """Count the pictures that have a near-identical one in another fold: through these the split leaks.
 
-    `features` (n, d) of length 1, of the classes `target` (n,); near-identical is nearer than a tenth of the usual squared
-    distance of two of one class.
+    `features` (n, d) of length 1, of the classes `target` (n,); near-identical is nearer than a tenth of the median
+    squared distance of two of one class.
     """
     if len(features) < 3:
         return 0
@@ -97,7 +102,7 @@ def leaks(features: np.ndarray, target: np.ndarray, fold: np.ndarray) -> int:
 
 
 def _units(target: np.ndarray, group: np.ndarray, cut: np.ndarray, count: int) -> np.ndarray:
-    """The number of each picture's unit, which no fold parts: its group, or in a cut group its block."""
+    """Return the number of each picture's unit, which no fold splits: its group, or in a cut group its block."""
     place = np.zeros(len(target), int)
     for number in np.flatnonzero(cut):
         for kind in np.unique(target[group == number]):
@@ -106,8 +111,8 @@ def _units(target: np.ndarray, group: np.ndarray, cut: np.ndarray, count: int) -
     return np.unique(group * count + place, return_inverse=True)[1]
 
 
-def _spread(target: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Deals the units, the largest first, each to the fold that holds least of its classes; equals in the seed's order.
+def _dealt(target: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Deal the units, the largest first, each to the fold that holds least of its classes; equals in the seed's order.
 
     A fold that would then hold all of a class is taken only when every other would too.
     """
@@ -125,7 +130,7 @@ def _spread(target: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.
 
 
 def _one_by_one(target: np.ndarray, count: int) -> np.ndarray:
-    """Contiguous blocks of each class, whatever the groups; in two folds at least."""
+    """Deal contiguous blocks of each class, whatever the groups, into two folds or more."""
     fold = np.empty(len(target), int)
     for kind in np.unique(target):
         rows = np.flatnonzero(target == kind)
@@ -134,13 +139,13 @@ def _one_by_one(target: np.ndarray, count: int) -> np.ndarray:
 
 
 def _alone(target: np.ndarray, group: np.ndarray) -> list[int]:
-    """Classes that occur in one group alone."""
+    """Return the classes that occur in one group alone."""
     return [int(kind) for kind in np.unique(target) if len(set(group[target == kind])) == 1]
 
 
-def _of_cut(cut: np.ndarray, groups: int, alone: list[str], classes: int) -> str:
+def _cut_note(cut: np.ndarray, groups: int, alone: list[str], classes: int) -> str:
     if groups == 1:
-        why = f"All labels are of one group ({cut[0]})"
+        why = f"All labels are from one group ({cut[0]})"
     elif len(alone) == classes:
         why = "Each class has a group of its own"
     elif alone:

@@ -1,4 +1,4 @@
-"""Small classifiers on embeddings. Numpy, scipy and scikit-learn; each learns from the embeddings that have a class in a second or so.
+"""Heads: small classifiers on features, learnt in a second or so. Numpy, scipy and scikit-learn.
 
 A new one is a subclass of `Head` and a line in `HEADS`.
 """
@@ -12,16 +12,16 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 BLOCK = 1024  # rows of a block of similarities
-GRAPH = 10  # neighbours in the graph of 'spread'
-KEPT = 0.99  # share of a picture's class that comes from its neighbours in 'spread'
+GRAPH = 10  # neighbours in the graph of 'label_spreading'
+KEPT = 0.99  # share of a picture's class that comes from its neighbours in 'label_spreading'
 SHARPNESS = 10.0  # weight exp(10 (cosine - 1)) of a neighbour
 SMOOTH = 1e-3  # share that no class falls below
 
 
 class Head(ABC):
-    """Learns from points (n, d) of length 1 whose `target` (n,) is a class number, -1 where there is none.
+    """Classifier of features (n, d) of length 1 whose `target` (n,) is a class number, -1 where there is none.
 
-    `fit` forgets what was learnt before. `setting` is the one number that may be tuned: `usual`, or one of `settings`.
+    `fit` discards what was learnt before. `setting` is the one number that may be tuned: `usual`, or one of `settings`.
     """
 
     usual: ClassVar[float] = 1.0
@@ -32,25 +32,25 @@ class Head(ABC):
 
     @abstractmethod
     def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
-        """Learns; a class without a picture is never predicted."""
+        """Learn; a class without a picture is never predicted."""
 
     @abstractmethod
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Logits (n, classes) whose softmax are probabilities, still to be calibrated; -inf for a class that was not seen."""
+        """Return logits (n, classes); their softmax are probabilities, not yet calibrated; -inf for a class that was not seen."""
 
     @abstractmethod
     def state(self) -> dict[str, np.ndarray]:
-        """What was learnt, as arrays of numbers."""
+        """Return what was learnt, as arrays of numbers."""
 
     def restore(self, state: dict[str, np.ndarray]) -> Self:
-        """Takes over what `state` gave."""
+        """Restore what `state` returned."""
         for name, array in state.items():
             setattr(self, name, array)
         return self
 
 
 class Logistic(Head):
-    """Logistic regression with an L2 penalty, each class of the same weight in all; the setting is C, its inverse strength."""
+    """Logistic regression with an L2 penalty, all classes with the same total weight; the setting is C, its inverse strength."""
 
     usual, settings = 10.0, (0.01, 0.1, 1.0, 100.0)
 
@@ -82,7 +82,7 @@ class Logistic(Head):
 
 
 class NearestMean(Head):
-    """The class whose mean is nearest, by cosine: all there is to learn from one or two pictures a class."""
+    """The class whose mean is nearest, by cosine: all that one or two pictures a class can teach."""
 
     def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
         self.means, self.bias = np.zeros((classes, features.shape[1])), np.full(classes, -np.inf)
@@ -98,10 +98,10 @@ class NearestMean(Head):
         return {"means": self.means, "bias": self.bias}
 
 
-class Neighbours(Head):
-    """A vote of the nearest pictures with a class, the nearer the heavier, each class of the same weight in all.
+class KNearest(Head):
+    """Vote of the k nearest labelled pictures, nearer ones with more weight, all classes with the same total weight.
 
-    The setting is their number.
+    The setting is k.
     """
 
     usual, settings = 5.0, (1.0, 3.0, 10.0)
@@ -122,11 +122,11 @@ class Neighbours(Head):
         return {"features": self.features, "votes": self.votes, "seen": self.seen}
 
 
-class Spread(Head):
-    """Label spreading: classes flow along a graph of each picture's ten nearest, those without a class among them.
+class LabelSpreading(Head):
+    """Label spreading: classes flow along a graph of each picture's ten nearest, labelled or not.
 
-    Source: Zhou et al. 2003, Learning with Local and Global Consistency: (1 - 0.99 S) F = Y, S the normalised graph. What a
-    new picture's neighbours in the graph then have, it gets. Keeps the embeddings of all pictures.
+    Source: Zhou et al. 2003, Learning with Local and Global Consistency: (1 - 0.99 S) F = Y, S the normalised graph. A new
+    picture takes the classes of its nearest pictures in the graph. Keeps the features of all pictures.
     """
 
     def __init__(self, setting: float | None = None) -> None:
@@ -156,11 +156,19 @@ class Spread(Head):
         return {"features": self.features, "shares": self.shares, "seen": self.seen}
 
 
-HEADS: dict[str, type[Head]] = {"logistic": Logistic, "mean": NearestMean, "neighbours": Neighbours, "spread": Spread}
+HEADS: dict[str, type[Head]] = {
+    "logistic": Logistic,
+    "nearest_mean": NearestMean,
+    "knn": KNearest,
+    "label_spreading": LabelSpreading,
+}
 
 
 def nearest(features: np.ndarray, others: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The `count` nearest of `others` (m, d) to each of `features` (n, d), all of length 1, and how near: (n, count) twice."""
+    """Return the `count` nearest of `others` (m, d) to each of `features` (n, d), all of length 1, and their weights.
+
+    Both are (n, count); the weight is exp(10 (cosine - 1)).
+    """
     count = min(count, len(others))
     found, cosine = np.empty((len(features), count), int), np.empty((len(features), count))
     for start in range(0, len(features), BLOCK):
@@ -172,7 +180,7 @@ def nearest(features: np.ndarray, others: np.ndarray, count: int) -> tuple[np.nd
 
 
 def graph_of(features: np.ndarray) -> Any:
-    """The symmetric, normalised graph of ten nearest neighbours of points (n, d), as a sparse (n, n) matrix."""
+    """Return the symmetric, normalised graph of ten nearest neighbours of features (n, d), as a sparse (n, n) matrix."""
     from scipy.sparse import csr_matrix, diags
 
     n = len(features)
@@ -185,7 +193,7 @@ def graph_of(features: np.ndarray) -> Any:
 
 
 def _log_shares(votes: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Log shares of the classes that were seen, none of them below a floor, so that a vote is never certain."""
+    """Return log shares of the classes that were seen, none of them below a floor, so that a vote is never certain."""
     votes = np.where(seen, votes, 0)
     shares = votes / np.maximum(votes.sum(axis=1, keepdims=True), 1e-300)
     floor = SMOOTH / max(1, int(seen.sum()))

@@ -1,4 +1,4 @@
-"""Pseudo-labels: pictures without a label get the class that the head is surest of, a quota a class."""
+"""Pseudo-labels: the unlabelled pictures of which the head is surest take its class, up to a quota a class."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from winnow.errors import DataError
 
 SHARE = (
-    0.5  # of the pictures that are given to a class, at most so many become pseudo-labels: a rare one has few sure ones
+    0.5  # at most this share of the pictures predicted as a class become pseudo-labels: a rare class has few sure ones
 )
 
 
 def pseudo_labels(probabilities: Any, per_class: int, allowed: Any = None) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (m,) and class numbers (m,) of the pictures that may be taken as labelled, class by class, the surest first.
+    """Return rows (m,) and class numbers (m,) of the pictures to take as labelled, class by class, the surest first.
 
     `probabilities` (n, classes) should come from a head that has not seen the pictures. Of each class at most `per_class`,
-    and at most half of those whose most probable class it is: without a quota a class, the surest of all are of the easy
-    class alone; with one that ignores how rare a class is, they are wrong (Cascante-Bonilla et al. 2021, Curriculum
-    Labeling, takes shares as well). `allowed` (n,) bool leaves the others out. `DataError` for probabilities that are none.
+    and at most half of those whose most probable class it is: without a quota the surest are all of the easy class; with
+    a quota that ignores how rare a class is, they are wrong (Cascante-Bonilla et al. 2021, Curriculum Labeling, takes
+    shares as well). `allowed` (n,) bool excludes the others. `DataError` unless they are finite and >= 0.
     """
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 2 or not (np.isfinite(probabilities).all() and (probabilities >= 0).all()):

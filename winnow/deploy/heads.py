@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from winnow.classify.classifier import Classifier
-from winnow.classify.heads import GRAPH, SHARPNESS, SMOOTH, Head, Logistic, NearestMean, Neighbours, Spread
+from winnow.classify.heads import GRAPH, SHARPNESS, SMOOTH, Head, KNearest, LabelSpreading, Logistic, NearestMean
 from winnow.embeddings import unit_length
 
 
@@ -57,8 +57,8 @@ class VoteTwin(nn.Module):
 TWINS: dict[type[Head], Callable[[Any], nn.Module]] = {
     Logistic: lambda head: LinearTwin(head.weights, head.bias),
     NearestMean: lambda head: LinearTwin(head.means, head.bias),
-    Neighbours: lambda head: VoteTwin(head.features, head.votes, head.seen, int(head.setting)),
-    Spread: lambda head: VoteTwin(head.features, head.shares, head.seen, GRAPH),
+    KNearest: lambda head: VoteTwin(head.features, head.votes, head.seen, int(head.setting)),
+    LabelSpreading: lambda head: VoteTwin(head.features, head.shares, head.seen, GRAPH),
 }
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: one file, whole or absent, that carries its own SHA-256; safetensors, nothing pickled."""
+"""Checkpoints: one file, whole or absent, that holds its own SHA-256; safetensors, nothing pickled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from winnow.models.registry import write_tensors
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
-    """Writes tensors and JSON values atomically, with the SHA-256 of both in the file's header."""
+    """Write tensors and JSON values atomically, with the SHA-256 of both in the file's header."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(about)
     with replacing(path) as temporary:
@@ -27,7 +27,7 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], about: dict[str, An
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `write_checkpoint` wrote; `Damaged` when a byte of it has changed."""
+    """Read what `write_checkpoint` wrote; `Damaged` when a byte of it has changed."""
     try:
         with safe_open(path, "pt") as file:
             header = json.loads((file.metadata() or {}).get("winnow", "{}"))
@@ -49,7 +49,7 @@ def _hash(tensors: dict[str, Tensor], text: str) -> str:
 
 
 def tensors_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """The weights of a model and the state of its optimiser, by flat names."""
+    """Return the weights of a model and the state of its optimiser, by flat names."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for number, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": value for name, value in entry.items()}
@@ -57,7 +57,7 @@ def tensors_of(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer) -> None:
-    """Puts what `tensors_of` gave back into a model and a fresh optimiser of the same shape."""
+    """Put what `tensors_of` returned back into a model and a fresh optimiser of the same shape."""
     restore_model(tensors, model)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
@@ -73,7 +73,7 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer) 
 
 
 def restore_model(tensors: dict[str, Tensor], model: nn.Module) -> None:
-    """Puts the weights of a checkpoint back into a model of the same shape."""
+    """Put the weights of a checkpoint back into a model of the same shape."""
     model.load_state_dict(
         {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     )

@@ -1,4 +1,4 @@
-"""Where and in which number format the network runs: fixed rules, so that the same machine always gives the same."""
+"""Device and number format of the network: fixed rules, so that the same machine always computes the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Arithmetic(NamedTuple):
 
     @property
     def precision(self) -> str:
-        """The name the option has for it."""
+        """Return the option's name for it."""
         return "bfloat16" if self.dtype == torch.bfloat16 else "float32"
 
     def __str__(self) -> str:
@@ -28,7 +28,7 @@ class Arithmetic(NamedTuple):
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the first of cuda, mps, cpu that is there. `OptionError` when it is not."""
+    """Return the device of that name; "auto" is the first of cuda, mps, cpu that is there. `OptionError` when it is not."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, present in there.items() if present))
@@ -44,17 +44,17 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_arithmetic(precision: str, device: torch.device) -> Arithmetic:
-    """What `precision` ("auto", "float32", "bfloat16") means on a device.
+    """Return what `precision` ("auto", "float32", "bfloat16") means on a device.
 
-    Decided by what the hardware can do, never by a stopwatch: a measured choice could fall differently on the next run
-    and change its result. "auto" is bfloat16 on CPUs with AMX tiles and GPUs from compute capability 8.0, else float32.
+    Decided by what the hardware can do, never by timing: a measured choice could differ on the next run and change its
+    result. "auto" is bfloat16 on CPUs with AMX tiles and GPUs from compute capability 8.0, else float32.
     Measured ratios in docs/train.md.
     """
     if precision == "auto":
         if device.type == "cuda":
             fast = torch.cuda.get_device_capability(device) >= (8, 0)
         else:
-            # torch tells of AMX only under a private name, and not on every platform.
+            # torch reports AMX only under a private name, and not on every platform.
             fast = device.type == "cpu" and getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
         precision = "bfloat16" if fast else "float32"
     return Arithmetic(torch.bfloat16 if precision == "bfloat16" else torch.float32, device.type in ("cpu", "cuda"))
@@ -62,9 +62,9 @@ def choose_arithmetic(precision: str, device: torch.device) -> Arithmetic:
 
 @cache
 def hold_memory() -> None:
-    """Has glibc keep what the layers free, for the next batch.
+    """Make glibc keep the memory that the layers free, for the next batch.
 
-    It gives freed blocks back to the system above twice the size of the largest it has seen freed, 32 MB at most; without
+    It returns freed blocks to the system above twice the size of the largest it has seen freed, 32 MB at most; without
     this, each batch takes its memory as new pages, which the system first has to clear: 1.6 to 2 times the time of
     encoding. Once in a process is enough.
     """
@@ -73,7 +73,7 @@ def hold_memory() -> None:
 
 @contextmanager
 def repeatable(tf32: bool = False) -> Iterator[None]:
-    """Has a GPU choose the same algorithms every time; without `tf32` its convolutions are true float32 as on a CPU."""
+    """Make a GPU choose the same algorithms every time; without `tf32` its convolutions are true float32 as on a CPU."""
     flags = torch.backends.cudnn
     before = flags.deterministic, flags.benchmark, flags.allow_tf32
     flags.deterministic, flags.benchmark, flags.allow_tf32 = True, False, tf32

@@ -1,4 +1,4 @@
-"""From pictures to numbers: the last line of torch. What comes after is numpy."""
+"""From pictures to embeddings, losses and anomaly maps: the last step in torch. What follows is numpy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from winnow.learn.feed import PixelSource, as_source, to_images
 from winnow.models.contract import Model
 from winnow.progress import progress
 
-# Matrix kernels take pictures in blocks of 16 and round an incomplete block differently; batches are filled up to whole
+# Matrix kernels take pictures in blocks of 16 and round an incomplete block differently; batches are padded to whole
 # blocks, so that a picture's numbers do not depend on how many others came with it.
 BLOCK = 16
 
@@ -27,7 +27,7 @@ def encode(
     source: PixelSource | np.ndarray,
     rows: np.ndarray | None = None,
     *,
-    batch: int = 64,
+    batch_size: int = 64,
     device: str = "auto",
     ids: Sequence[str] | np.ndarray | None = None,
     groups: Sequence[str] | np.ndarray | None = None,
@@ -36,14 +36,14 @@ def encode(
     decode: bool = True,
     quiet: bool = False,
 ) -> Embeddings:
-    """Embeddings and measures of some rows of a pool (or of a uint8 array), all of them by default, batch after batch.
+    """Compute embeddings and losses of some rows of a pool (or of a uint8 array), by default of all, batch by batch.
 
-    Measures: what the model gives of reconstruction, worst and latent; from the pixels alone `variance` and `gradient`
-    (see `pixel_measures`); the reconstruction of each model that stands `beside`, under its name there. Without `decode`
-    the decoder is not run and only what the model itself says remains. `ids` and `groups` default to the pool's. Always
-    in float32, so that a score does not depend on the device's favourite format.
-    A value does not depend on `batch` or on the neighbours: measured on x86 CPUs not by a bit, elsewhere by rounding at
-    most (relative 1e-5).
+    The losses are those in the model's output; `variance` and `gradient` of the pixels (see `pixel_statistics`); and one
+    of each `auxiliary` model, under its name there. Without `decode` the decoder is not run and only the model's own
+    output remains. `ids` and `groups` default to the pool's. Always in float32, so that a score does not depend on the
+    device's preferred format.
+    A value does not depend on `batch_size` or on the rest of its batch: measured on x86 CPUs not by a bit, elsewhere by
+    rounding at most (relative 1e-5).
     Raises `DataError` for pictures of another size, or a picture whose numbers are not finite.
     """
     hold_memory()
@@ -60,8 +60,8 @@ def encode(
     losses: dict[str, np.ndarray] = {}
     bar = nullcontext(_silent) if quiet else progress("encode", len(rows), "pictures")
     with torch.inference_mode(), repeatable(), bar as advance:
-        for start in range(0, max(len(rows), 1), batch):
-            chosen = rows[start : start + batch]
+        for start in range(0, max(len(rows), 1), batch_size):
+            chosen = rows[start : start + batch_size]
             padded = np.pad(chosen, (0, -len(chosen) % BLOCK), mode="edge") if len(chosen) else chosen
             images = to_images(torch.from_numpy(source.pixels(padded)).to(place))
             found = dict(outputs_of(model, others, images, decode))
@@ -69,9 +69,9 @@ def encode(
             if vectors is None:
                 vectors = np.empty((len(rows), values.shape[1]), dtype=np.float32)
                 losses = {name: np.empty(len(rows)) for name in found}
-            vectors[start : start + batch] = values
+            vectors[start : start + batch_size] = values
             for name, column in found.items():
-                losses[name][start : start + batch] = column[: len(chosen)].double().cpu().numpy()
+                losses[name][start : start + batch_size] = column[: len(chosen)].double().cpu().numpy()
             advance(len(chosen))
     assert vectors is not None
     _check_finite(vectors, losses, rows if names["ids"] is None else names["ids"])
@@ -81,23 +81,27 @@ def encode(
 def outputs_of(
     model: Model, auxiliary: Mapping[str, Model], images: Tensor, decode: bool = True
 ) -> Iterator[tuple[str, Tensor]]:
-    """Names and values of all that is said of `images` (n, c, h, w) in [0, 1]: `codes` (n, d) and measures (n,), as `encode`
-    gives them; `DataError` when what stands beside rebuilds no pictures."""
+    """Yield name and value of `vectors` (n, d) and of each loss (n,) of `images` (n, c, h, w) in [0, 1], those `encode` records.
+
+    Raises `DataError` when an auxiliary model does not compute its loss.
+    """
     yield from ((name, value) for name, value in model(images, decode=decode)._asdict().items() if value is not None)
     if decode:
         yield from pixel_statistics(images).items()
     for name, other in auxiliary.items():
         found = getattr(other(images), other.auxiliary)
         if found is None:
-            raise DataError(f"The model '{name}' rebuilds no pictures.", "Let an autoencoder stand beside the model.")
+            raise DataError(
+                f"The auxiliary model '{name}' rebuilds no pictures.", "Use an autoencoder as auxiliary model."
+            )
         yield name, found
 
 
 def pixel_statistics(images: Tensor) -> dict[str, Tensor]:
-    """How complex pictures (n, c, h, w) in [0, 1] are, whatever they show, each (n,).
+    """Return how complex pictures (n, c, h, w) in [0, 1] are, whatever they show, each (n,).
 
     `variance`: of the pixels, averaged over channels. `gradient`: mean absolute difference of neighbouring pixels, to
-    the right and below. Plain reconstruction calls simple pictures normal; scorers correct it by these.
+    the right and below. By plain reconstruction error simple pictures look normal; scorers correct for that by these.
     """
     across, down = images.diff(dim=3).abs().flatten(1).mean(dim=1), images.diff(dim=2).abs().flatten(1).mean(dim=1)
     centred = images - images.mean(dim=(2, 3), keepdim=True)
@@ -105,7 +109,7 @@ def pixel_statistics(images: Tensor) -> dict[str, Tensor]:
 
 
 def _silent(count: int = 1, note: str = "") -> None:
-    """Progress that is shown by the caller."""
+    """Show nothing: the caller shows the progress."""
 
 
 def _column(source: PixelSource, name: str, rows: np.ndarray) -> np.ndarray | None:
@@ -123,7 +127,7 @@ def _check_size(model: Model, source: PixelSource) -> None:
 
 
 def _check_finite(vectors: np.ndarray, losses: dict[str, np.ndarray], ids: Sequence[Any] | np.ndarray) -> None:
-    for name, values in {"code": vectors, **losses}.items():
+    for name, values in {"embedding": vectors, **losses}.items():
         wrong = (
             np.flatnonzero(~np.isfinite(values.reshape(len(values), -1)).all(axis=1)) if len(values) else np.empty(0)
         )
@@ -134,23 +138,23 @@ def _check_finite(vectors: np.ndarray, losses: dict[str, np.ndarray], ids: Seque
             )
 
 
-def anomaly_maps(model: Model, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
-    """Evidence of damage (n, h, w) float32 at each place of pictures (n, h, w, c) uint8; `ModelError` when it gives none."""
+def anomaly_maps(model: Model, pixels: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Return anomaly maps (n, h, w) float32 of pictures (n, h, w, c) uint8; `ModelError` when the model has none."""
     place = next(iter(model.state_dict().values())).device  # fitted models have no parameters
     with torch.inference_mode(), repeatable():
         maps = [
             model.eval()
-            .anomaly_map(to_images(torch.from_numpy(pixels[start : start + batch]).to(place)))
+            .anomaly_map(to_images(torch.from_numpy(pixels[start : start + batch_size]).to(place)))
             .float()
             .cpu()
             .numpy()
-            for start in range(0, len(pixels), batch)
+            for start in range(0, len(pixels), batch_size)
         ]
     return np.concatenate(maps) if maps else np.empty(pixels.shape[:3], np.float32)
 
 
 def rebuild(model: Model, pixels: np.ndarray) -> np.ndarray:
-    """Pictures (n, h, w, c) uint8 as the model rebuilds them, the same shape; `ModelError` when it has no decoder."""
+    """Return pictures (n, h, w, c) uint8 as the model rebuilds them, the same shape; `ModelError` when it has no decoder."""
     place = next(iter(model.state_dict().values())).device  # fitted models have no parameters
     with torch.inference_mode():
         images = model.eval().rebuild(to_images(torch.from_numpy(pixels).to(place)))

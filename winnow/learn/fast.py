@@ -1,4 +1,4 @@
-"""Training of the fast network: it learns where synthetic defects lie on pictures of what belongs."""
+"""Training of the fast network: it learns to find synthetic defects on normal pictures."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from winnow.learn.feed import PixelSource, as_source, to_images
 from winnow.learn.train import Trainer, TrainResult, evenly, require_pictures
+from winnow.models.auxiliary import MOST_PICTURES
 from winnow.models.fast import CELL, Fast
-from winnow.models.texture import PICTURES
 from winnow.options import TrainOptions
 from winnow.synthetic.defects import damage
 
@@ -30,7 +30,7 @@ FIXED: dict[str, Any] = {
 """Options that follow from the task, whatever the autoencoder's are."""
 UNHARMED = 0.2  # share of a batch without a defect
 VALIDATED = 512
-SEED, SEED_VALIDATE = 4, 5  # beside those of learn.feed
+SEED, SEED_VALIDATE = 4, 5  # streams of random numbers; 0 to 2 are those of `winnow.learn.feed`
 
 
 def train_fast(
@@ -41,10 +41,10 @@ def train_fast(
     *,
     resume: bool = False,
 ) -> TrainResult:
-    """Trains a `Fast` model on the rows 'train' of a pool (or of a uint8 array), the best by the rows 'validate'.
+    """Train a `Fast` model on the rows 'train' of a pool (or of a uint8 array), the best chosen by the rows 'validate'.
 
-    `options.fast` steps; of the other options `seed`, `precision` and `device` count. Writes into `folder` what
-    `learn.train.train` writes, is resumed as that is, and raises the same errors.
+    Runs `options.fast` steps; of the other options only `seed`, `precision` and `device` apply. Writes into `folder` what
+    `learn.train.train` writes, is resumed in the same way, and raises the same errors.
     """
     source = as_source(source)
     options = options.model_copy(
@@ -57,21 +57,21 @@ def train_fast(
 
 
 class FastTrainer(Trainer):
-    """Teaches `Fast.network` by the share of damaged pixels in each cell, and fits the rest of the model to the pictures."""
+    """Trainer of `Fast.network` by the share of damaged pixels in each cell; fits the rest of the model to the pictures."""
 
     model: Fast
     logged = ("train_loss",)
 
     def inspect(self, source: PixelSource, rows: Mapping[str, np.ndarray]) -> tuple[int, int]:
-        """Fits the texture, and draws the defects to validate by."""
+        """Fit the texture, and draw the defects to validate by."""
         require_pictures(self.model, source, rows)
-        self.model.texture.fit(source.pixels(evenly(np.asarray(rows["train"]), PICTURES)))
+        self.model.texture.fit(source.pixels(evenly(np.asarray(rows["train"]), MOST_PICTURES)))
         self.clean = source.pixels(evenly(rows["validate"], VALIDATED))
         self.damaged, self.masks, _ = damage(self.clean, np.random.default_rng([self.options.seed, SEED_VALIDATE]))
         return 0, self.model.head.in_channels
 
     def batch_loss(self) -> tuple[Tensor, Tensor]:
-        """Cross entropy of the cells of this step's batch: a pure function of the weights and (seed, step)."""
+        """Return the cross entropy of the cells of this step's batch: a pure function of the weights and (seed, step)."""
         step, seed = self.state.step, self.options.seed
         clean = self.feed.pixels(self.order(step)).cpu().numpy()
         damaged, masks, _ = damage(clean, np.random.default_rng([seed, SEED, step]))
@@ -81,7 +81,7 @@ class FastTrainer(Trainer):
         return loss, loss.detach()[None]
 
     def cell_loss(self, pixels: np.ndarray, masks: np.ndarray) -> Tensor:
-        """Mean binary cross entropy of the logits of pictures (n, h, w, c) uint8 damaged at masks (n, h, w).
+        """Return the mean binary cross entropy of the logits of pictures (n, h, w, c) uint8 damaged at masks (n, h, w).
 
         A cell half damaged counts as wholly damaged: most of a thin thread's cells are mostly undamaged.
         """
@@ -91,16 +91,16 @@ class FastTrainer(Trainer):
         return functional.binary_cross_entropy_with_logits(logits, (2 * share).clamp(max=1))
 
     def images(self, pixels: np.ndarray) -> Tensor:
-        """Float pictures (n, c, h, w) on the device."""
+        """Return float pictures (n, c, h, w) on the device."""
         return to_images(torch.from_numpy(pixels).to(self.device), self.arithmetic.channels_last)
 
     def batches(self) -> Iterator[slice]:
-        """The validation pictures, batch by batch."""
+        """Yield the slices of the validation pictures, batch by batch."""
         yield from (slice(start, start + self.batch) for start in range(0, len(self.clean), self.batch))
 
     @torch.inference_mode()
     def validate(self) -> dict[str, Any]:
-        """The loss on damaged pictures of the rows 'validate', the same ones each time."""
+        """Return the loss on damaged pictures of the rows 'validate', the same ones each time."""
         self.model.eval()
         losses = [
             (self.cell_loss(self.damaged[part], self.masks[part]), len(self.damaged[part])) for part in self.batches()
@@ -110,5 +110,5 @@ class FastTrainer(Trainer):
 
     @torch.inference_mode()
     def complete(self) -> None:
-        """Weighs the two sides of the evidence by undamaged pictures of the rows 'validate'."""
+        """Standardise the two detectors of the model on undamaged pictures of the rows 'validate'."""
         self.model.weigh([self.model.sides(self.images(self.clean[part])) for part in self.batches()])

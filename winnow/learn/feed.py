@@ -15,7 +15,7 @@ CPU_LIMIT = 2 * 2**30
 
 
 class PixelSource(Protocol):
-    """What training and encoding need of a pool."""
+    """The interface of a pool that training and encoding use."""
 
     @property
     def size(self) -> tuple[int, int]: ...
@@ -26,12 +26,12 @@ class PixelSource(Protocol):
     def __len__(self) -> int: ...
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """Pictures (n, h, w, c) uint8 of some rows."""
+        """Return pictures (n, h, w, c) uint8 of some rows."""
         ...
 
 
 class Pixels:
-    """An array or memory map (n, h, w, c) or (n, h, w) of uint8 in the place of a pool; else `DataError`."""
+    """An array or memory map (n, h, w, c) or (n, h, w) of uint8 used as a pool; else `DataError`."""
 
     def __init__(self, array: np.ndarray) -> None:
         if array.dtype != np.uint8 or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] not in (1, 3)):
@@ -46,7 +46,7 @@ class Pixels:
         return len(self.array)
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """Pictures (n, h, w, c) uint8 of some rows."""
+        """Return pictures (n, h, w, c) uint8 of some rows."""
         return np.ascontiguousarray(self.array[rows])
 
 
@@ -61,31 +61,31 @@ class Rows:
         return len(self.rows)
 
     def pixels(self, rows: np.ndarray) -> np.ndarray:
-        """Pictures (n, h, w, c) uint8 of some of the rows."""
+        """Return pictures (n, h, w, c) uint8 of some of the rows."""
         return self.source.pixels(self.rows[rows])
 
 
 def as_source(pictures: PixelSource | np.ndarray) -> PixelSource:
-    """A pool as it is; an array becomes `Pixels`."""
+    """Return a pool as it is, an array as `Pixels`."""
     return Pixels(pictures) if isinstance(pictures, np.ndarray) else pictures
 
 
 def to_images(pixels: Tensor, channels_last: bool = False) -> Tensor:
-    """Float pictures (n, c, h, w) in [0, 1] from bytes (n, h, w, c), on the same device."""
+    """Convert bytes (n, h, w, c) to float pictures (n, c, h, w) in [0, 1], on the same device."""
     order = torch.channels_last if channels_last else torch.contiguous_format
     return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=order).div_(255.0)
 
 
 class Vary(NamedTuple):
-    """Harmless changes of training pictures, so that few pictures are not learnt by heart."""
+    """Harmless changes of training pictures, so that few pictures are not memorised."""
 
     translate: float = 0.0
     """Largest shift of a batch down and across, as a share of the shorter side; the border is repeated."""
     hflip: bool = False
-    """Mirror half of the pictures left to right."""
+    """Flip half of the pictures left to right."""
 
     def __call__(self, pixels: Tensor, seed: int, step: int) -> Tensor:
-        """Pictures (n, h, w, c) of the same shape: a pure function of them and (seed, step)."""
+        """Return changed pictures (n, h, w, c), same shape: a pure function of them and (seed, step)."""
         rng = np.random.default_rng([seed, 2, step])
         height, width = pixels.shape[1:3]
         most = round(self.translate * min(height, width))
@@ -93,13 +93,16 @@ class Vary(NamedTuple):
             for axis, by in zip((1, 2), rng.integers(-most, most + 1, 2), strict=True):
                 pixels = _moved(pixels, axis, int(by))
         if self.hflip:
-            mirrored = torch.from_numpy(np.flatnonzero(rng.random(len(pixels)) < 0.5)).to(pixels.device)
-            pixels = pixels.index_copy(0, mirrored, pixels.index_select(0, mirrored).flip(2))
+            flipped = torch.from_numpy(np.flatnonzero(rng.random(len(pixels)) < 0.5)).to(pixels.device)
+            pixels = pixels.index_copy(0, flipped, pixels.index_select(0, flipped).flip(2))
         return pixels
 
 
 def _moved(pixels: Tensor, axis: int, by: int) -> Tensor:
-    """Pictures whose place i shows what was at i + by, the border repeated. Slices: an index of places is 7x slower."""
+    """Shift pictures along an axis, so that position i shows what was at i + by, the border repeated.
+
+    By slices: indexing by positions is 7x slower.
+    """
     length = pixels.shape[axis]
     kept = pixels.narrow(axis, max(0, by), length - abs(by))
     shape = [abs(by) if number == axis else size for number, size in enumerate(pixels.shape)]
@@ -108,8 +111,11 @@ def _moved(pixels: Tensor, axis: int, by: int) -> Tensor:
 
 
 class Feed:
-    """Batches of some rows of a source. The bytes live on the device when they fit in half of what is free there
-    (on the CPU: and in 2 GiB), else each batch is gathered from the source."""
+    """Batches of some rows of a source.
+
+    The bytes are kept on the device when they fit in half of its free memory (on the CPU: and in 2 GiB), else each batch
+    is gathered from the source.
+    """
 
     def __init__(self, source: PixelSource, rows: np.ndarray, device: torch.device, channels_last: bool) -> None:
         self.source, self.rows, self.device, self.channels_last = source, np.asarray(rows), device, channels_last
@@ -122,21 +128,21 @@ class Feed:
         return len(self.rows)
 
     def __call__(self, positions: np.ndarray, vary: Vary | None = None, seed: int = 0, step: int = 0) -> Tensor:
-        """Float pictures (n, c, h, w) at some positions among the rows, varied as `vary` says for a step."""
+        """Return float pictures (n, c, h, w) at some positions among the rows, changed by `vary` for a step."""
         chosen = self.pixels(positions)
         if vary is not None:
             chosen = vary(chosen, seed, step)
         return to_images(chosen, self.channels_last)
 
     def pixels(self, positions: np.ndarray) -> Tensor:
-        """The same as bytes (n, h, w, c) on the device."""
+        """Return the unchanged pictures as bytes (n, h, w, c) on the device."""
         if self.held is not None:
             return self.held.index_select(0, torch.from_numpy(positions).to(self.device))
         return torch.from_numpy(self.source.pixels(self.rows[positions])).to(self.device)
 
 
 def memory_limit(device: torch.device) -> int:
-    """Bytes of pictures that may be kept on a device."""
+    """Return how many bytes of pictures may be kept on a device."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
     if "SC_AVPHYS_PAGES" not in os.sysconf_names:
@@ -145,7 +151,7 @@ def memory_limit(device: torch.device) -> int:
 
 
 class BatchOrder:
-    """Which positions of n make the batch of a step: a new permutation each epoch, its incomplete last batch left out.
+    """Positions among n that form the batch of a step: a new permutation each epoch, its incomplete last batch left out.
 
     A pure function of (seed, step), so a resumed training sees the very batches it would have seen.
     """
@@ -155,7 +161,7 @@ class BatchOrder:
         self.epoch, self.permutation = -1, np.empty(0, dtype=np.int64)
 
     def __call__(self, step: int) -> np.ndarray:
-        """Positions (batch,) of step 0, 1, 2, ..."""
+        """Return the positions (batch,) of step 0, 1, 2, ..."""
         epoch, place = divmod(step, self.n // self.batch)
         if epoch != self.epoch:
             self.epoch, self.permutation = epoch, np.random.default_rng([self.seed, 0, epoch]).permutation(self.n)
@@ -163,5 +169,5 @@ class BatchOrder:
 
 
 def noise_of(seed: int, step: int, shape: tuple[int, int]) -> Tensor:
-    """The noise (n, latent) with which a VAE samples its embeddings at a step: a pure function of (seed, step)."""
+    """Return the noise (n, latent) with which a VAE samples its embeddings at a step: a pure function of (seed, step)."""
     return torch.from_numpy(np.random.default_rng([seed, 1, step]).standard_normal(shape, dtype=np.float32))

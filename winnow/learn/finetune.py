@@ -49,8 +49,8 @@ def fine_tune(
     The head comes first, for a random one would wreck the features before it has learnt anything (Kumar et al. 2022,
     Fine-Tuning can Distort Pretrained Features, section 3.4). Adam, cross entropy with every class of the same weight in all,
     pictures flipped, rotated and translated at random (Singh et al., section on classification). Batch normalisation keeps
-    the averages it came with: a hundred pictures are too few for new ones. Half of each batch are true labels, where there
-    are pseudo-labels too: `pseudo` (n,) bool.
+    its pretrained averages: a hundred pictures are too few for new ones. `pseudo` (n,) bool marks pseudo-labels; where
+    there are any, half of each batch are true labels.
 
     Returns the tensors of the network and `head.weights`, `head.bias` (float64), on the processor. Raises `TrainingError`
     when the loss is not finite.
@@ -109,21 +109,23 @@ def augmented(images: Tensor, options: TuneOptions, seed: list[int]) -> Tensor:
     """Flip, rotate and translate pictures (n, c, h, w) at random, the border repeated."""
     count, rng = len(images), np.random.default_rng(seed)
     angle = np.deg2rad(options.fine_tune_rotate) * rng.uniform(-1, 1, count)
-    mirrored = np.where(options.fine_tune_hflip & (rng.random(count) < 0.5), -1.0, 1.0)
+    flipped = np.where(options.fine_tune_hflip & (rng.random(count) < 0.5), -1.0, 1.0)
     # In the coordinates of `affine_grid` a picture is 2 wide and high.
     moved = 2 * options.fine_tune_translate * rng.uniform(-1, 1, (count, 2))
     ratio = images.shape[2] / images.shape[3]
-    across = np.stack([mirrored * np.cos(angle), -np.sin(angle) * ratio, moved[:, 0]], axis=1)
-    down = np.stack([mirrored * np.sin(angle) / ratio, np.cos(angle), moved[:, 1]], axis=1)
-    places = torch.from_numpy(np.stack([across, down], axis=1)).float().to(images.device)
-    grid = functional.affine_grid(places, list(images.shape), align_corners=False)
+    across = np.stack([flipped * np.cos(angle), -np.sin(angle) * ratio, moved[:, 0]], axis=1)
+    down = np.stack([flipped * np.sin(angle) / ratio, np.cos(angle), moved[:, 1]], axis=1)
+    matrices = torch.from_numpy(np.stack([across, down], axis=1)).float().to(images.device)
+    grid = functional.affine_grid(matrices, list(images.shape), align_corners=False)
     found = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return found.contiguous(memory_format=torch.channels_last)
 
 
 class _Batches:
-    """Which of n rows make the batch of a step, as a pure function of the step: true labels, and where there are pseudo-labels,
-    `pseudo` (n,) bool, as many of either. `size` is that of a batch."""
+    """Rows that form the batch of a step, as a pure function of the step; `size` is that of a batch.
+
+    Where `pseudo` (n,) bool marks pseudo-labels, half of a batch are true labels.
+    """
 
     def __init__(self, pseudo: np.ndarray, batch: int, seed: int) -> None:
         parts = [rows for rows in (np.flatnonzero(~pseudo), np.flatnonzero(pseudo)) if len(rows)]

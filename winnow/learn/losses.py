@@ -1,4 +1,4 @@
-"""What training makes small: the losses of a batch, weighed and averaged from the measures of its pictures."""
+"""The loss that training minimises: weighted and averaged from the losses of the pictures of a batch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ROUNDING = 1.0 / 255**2 / 12
 def total_loss(
     reconstruction: Tensor, latent: Tensor | None, values: int, dimensions: int, options: TrainOptions
 ) -> Tensor:
-    """The loss of a batch from `reconstruction` (n,) mean squared errors and `latent` (n,) divergences or None.
+    """Return the loss of a batch from `reconstruction` (n,) mean squared errors and `latent` (n,) divergences or None.
 
-    `values` is how many numbers a picture has, `dimensions` how many its code has.
+    `values` is how many numbers a picture has, `dimensions` how many its embedding has.
 
     "squared": the squared error summed over the picture, averaged over the batch. "mean": its mean over the picture's
-    values, beside which the latent loss weighs that much more. "sigma": values/2 log(mean squared
-    error of the batch), the optimal-sigma VAE of Rybkin et al. 2021 (arXiv 2006.13202, section 3.2), where the noise of
-    the decoder is estimated and not chosen. Both add latent_weight x max(latent, free_bits x dimensions), a picture at
-    a time: free bits (Kingma et al. 2016, arXiv 1606.04934, appendix C.8) over all dimensions, as Afolabi 2020 has them.
+    values, so that the latent loss weighs `values` times as much. "sigma": values/2 log(mean squared error of the batch),
+    the optimal-sigma VAE of Rybkin et al. 2021 (arXiv 2006.13202, section 3.2), where the noise of the decoder is
+    estimated and not chosen. Each adds latent_weight x max(latent, free_bits x dimensions), a picture at a time: free
+    bits (Kingma et al. 2016, arXiv 1606.04934, appendix C.8) over all dimensions, as in Afolabi 2020.
     """
     error = reconstruction.mean()
     if options.loss == "sigma":
@@ -35,10 +35,10 @@ def total_loss(
     return loss
 
 
-def batch_losses(losses: ModelOutput, values: int, options: TrainOptions) -> tuple[Tensor, Tensor]:
-    """The loss to minimise, and (3,) for the log: that loss, mean reconstruction, mean latent (0 without one)."""
-    reconstruction, latent = losses.reconstruction, losses.latent
+def batch_losses(output: ModelOutput, values: int, options: TrainOptions) -> tuple[Tensor, Tensor]:
+    """Return the loss to minimise, and (3,) for the log: that loss, mean reconstruction, mean latent (0 without one)."""
+    reconstruction, latent = output.reconstruction, output.latent
     assert reconstruction is not None
-    loss = total_loss(reconstruction, latent, values, losses.vectors.shape[1], options)
+    loss = total_loss(reconstruction, latent, values, output.vectors.shape[1], options)
     parts = [loss, reconstruction.mean(), latent.mean() if latent is not None else loss.new_zeros(())]
     return loss, torch.stack([part.detach() for part in parts])

@@ -1,4 +1,4 @@
-"""Originals above their reconstructions, the quickest look at what a network has learnt."""
+"""Grids of originals above their reconstructions, the quickest look at what a network has learnt."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SIDE = 96
 
 
 def can_rebuild(model: Model) -> bool:
-    """Whether the model has a `rebuild` of its own."""
+    """Return whether the model has a `rebuild` of its own."""
     return type(model).rebuild is not Model.rebuild
 
 
 @torch.inference_mode()
 def rebuild_grid(model: Model, images: Tensor) -> np.ndarray:
-    """Pictures (n, c, h, w) in one row above their reconstructions: (2h, n w, c) uint8, small ones enlarged."""
+    """Return pictures (n, c, h, w) in one row above their reconstructions: (2h, n w, c) uint8, small ones enlarged."""
     was_training = model.training
     model.eval()
     both = torch.stack([images, model.rebuild(images)]).clamp(0, 1).mul(255).round().byte()
@@ -35,6 +35,6 @@ def rebuild_grid(model: Model, images: Tensor) -> np.ndarray:
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Writes (h, w, 1 or 3) uint8 as PNG, atomically."""
+    """Write (h, w, 1 or 3) uint8 as PNG, atomically."""
     with replacing(path) as temporary:
         Image.fromarray(picture.squeeze(2) if picture.shape[2] == 1 else picture).save(temporary, format="PNG")

@@ -1,4 +1,4 @@
-"""Training: one loop, in the open. Killed and resumed, it ends with the same weights, on a CPU bit for bit."""
+"""Training: one explicit loop. Killed and resumed, it ends with the same weights, on a CPU bit for bit."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ACTIVE_VARIANCE = 0.01
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a training went; losses and active units are those of the best validation, `seconds` those of all parts."""
+    """Outcome of a training; losses and active units are those of the best validation, `seconds` those of all sessions."""
 
     steps: int
     best_step: int
@@ -61,10 +61,10 @@ def train(
     resume: bool = False,
     on_grid: Callable[[Path], None] | None = None,
 ) -> TrainResult:
-    """Trains `model` in place on the rows 'train' of a pool (or of a uint8 array), the best by the rows 'validate'.
+    """Train `model` in place on the rows 'train' of a pool (or of a uint8 array), the best chosen by the rows 'validate'.
 
-    Writes into `folder`: model.safetensors and model.json (the best), train.jsonl (a line a validation), checkpoints/,
-    grids/ (at most ten pictures; `on_grid` is told of each). With `resume` it goes on from the last checkpoint, if any.
+    Writes into `folder`: model.safetensors and model.json (the best), train.jsonl (a line per validation), checkpoints/,
+    grids/ (at most ten pictures; `on_grid` is called with each). With `resume` it continues from the last checkpoint, if any.
     Raises `DataError` for no pictures or ones of another size, `ModelError` for a model with nothing to train,
     `TrainingError` when the loss is not finite, `RunError` when a resume has other options or pictures, `Interrupted`
     after Ctrl-C.
@@ -73,13 +73,13 @@ def train(
 
 
 class Trainer:
-    """The model, its optimiser, its pictures, and where the training stands.
+    """The model, its optimiser, its pictures, and the state of the training.
 
-    What an autoencoder learns by is in `inspect`, `batch_loss`, `validate` and `complete`; all else serves any model.
+    `inspect`, `batch_loss`, `validate` and `complete` are those of an autoencoder; everything else serves any model.
     """
 
     logged: ClassVar[tuple[str, ...]] = ("train_loss", "train_reconstruction")
-    """What the log calls the first of the numbers that `batch_loss` gives beside the loss."""
+    """Names in the log of the first of the numbers that `batch_loss` returns for it."""
 
     def __init__(
         self, model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions, folder: Path
@@ -105,7 +105,10 @@ class Trainer:
         self.saved_at, self.save_cost = time.perf_counter(), 0.0
 
     def inspect(self, source: PixelSource, rows: Mapping[str, np.ndarray]) -> tuple[int, int]:
-        """How wide the noise of the model's embeddings is (0: it samples none) and its dimensions; errors when nothing fits."""
+        """Return the width of the noise that samples the model's embeddings (0: none) and their dimensions.
+
+        Raises the errors of `train` for a model or pictures that cannot be used.
+        """
         model = self.model
         require_pictures(model, source, rows)
         if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -115,13 +118,13 @@ class Trainer:
         device = next(model.parameters()).device
         model.eval()
         with torch.inference_mode():
-            losses = model(torch.zeros(1, model.channels, *model.size, device=device))
-        if losses.reconstruction is None:
-            raise ModelError(f"{type(model).__name__} gives no reconstruction to train by.", "Train an autoencoder.")
-        return (0 if losses.latent is None else losses.vectors.shape[1]), losses.vectors.shape[1]
+            output = model(torch.zeros(1, model.channels, *model.size, device=device))
+        if output.reconstruction is None:
+            raise ModelError(f"{type(model).__name__} has no reconstruction loss to train by.", "Train an autoencoder.")
+        return (0 if output.latent is None else output.vectors.shape[1]), output.vectors.shape[1]
 
     def run(self, resume: bool, on_grid: Callable[[Path], None] | None = None) -> TrainResult:
-        """The whole training, or with `resume` what is left of it."""
+        """Run the whole training, or with `resume` the rest of it."""
         state, options = self.resume() if resume else self.start(), self.options
         hold_memory()
         started, seconds_before = time.perf_counter(), state.seconds
@@ -143,19 +146,19 @@ class Trainer:
                 if stop:
                     raise Interrupted(
                         f"Training was stopped at step {state.step} of {options.iterations}; it is saved.",
-                        "Go on with the same command and --resume.",
+                        "Continue with the same command and --resume.",
                     )
         state.seconds = seconds_before + time.perf_counter() - started
         return self.finish()
 
     def start(self) -> State:
-        """Begins anew, in a folder cleared of an earlier training."""
+        """Begin anew, in a folder cleared of an earlier training."""
         clear(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.state
 
     def resume(self) -> State:
-        """Goes on from the last checkpoint, or begins when there is none."""
+        """Continue from the last checkpoint, or begin anew when there is none."""
         path = self.folder / "checkpoints" / "last.safetensors"
         if not path.exists():
             return self.start()
@@ -168,11 +171,11 @@ class Trainer:
         return self.state
 
     def autocast(self) -> torch.autocast:
-        """Runs the layers in the chosen number format."""
+        """Return the context that runs the layers in the chosen number format."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.arithmetic.dtype == torch.bfloat16)
 
     def step(self) -> None:
-        """One batch, one step of the optimiser."""
+        """Run one batch and one step of the optimiser."""
         state, options = self.state, self.options
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(state.step, options)
@@ -185,17 +188,17 @@ class Trainer:
         self.counted += 1
 
     def batch_loss(self) -> tuple[Tensor, Tensor]:
-        """The loss of this step's batch, and numbers for the log, the loss first."""
+        """Return the loss of this step's batch, and numbers for the log, the loss first."""
         step, seed, noise = self.state.step, self.options.seed, None
         if self.noise_width:
             noise = noise_of(seed, step, (self.batch, self.noise_width)).to(self.device)
         with self.autocast():
             images = self.feed(self.order(step), self.vary, seed, step)
-            losses = self.model(images, noise=noise)
-        return batch_losses(losses, self.values, self.options)
+            output = self.model(images, noise=noise)
+        return batch_losses(output, self.values, self.options)
 
     def look(self) -> float:
-        """The loss of the last step; `TrainingError` at the first one since the last validation that is not finite."""
+        """Return the loss of the last step; `TrainingError` for the first since the last validation that is not finite."""
         losses = torch.stack(self.recent).cpu()
         wrong = torch.nonzero(~losses.isfinite().all(dim=1))
         if len(wrong):
@@ -203,17 +206,17 @@ class Trainer:
         return float(losses[-1, 0])
 
     def fail(self, step: int) -> NoReturn:
-        """`TrainingError` for a loss that is not finite; the best weights so far are written first."""
+        """Write the best weights so far and raise a `TrainingError` for a loss that is not finite."""
         self.keep_best()
         kept = f" The best weights, of step {self.state.best_step}, are in {self.folder / 'checkpoints'}."
         raise TrainingError(
             f"The loss of step {step} is not finite.",
-            f"Train with a lower --lr than "
-            f"{self.options.lr:g}, or --precision float32.{kept if self.state.best_step else ''}",
+            f"Train with a lower --lr than {self.options.lr:g}, or --precision float32."
+            f"{kept if self.state.best_step else ''}",
         )
 
     def check(self, on_grid: Callable[[Path], None] | None) -> None:
-        """Validates, logs, remembers the best weights, stops early, and draws a grid now and then."""
+        """Validate, log, remember the best weights, stop early, and draw a grid now and then."""
         state, options = self.state, self.options
         elapsed = time.perf_counter() - self.clock
         state.training_seconds += elapsed
@@ -247,7 +250,7 @@ class Trainer:
 
     @torch.inference_mode()
     def validate(self) -> dict[str, Any]:
-        """Losses of the rows 'validate' with the mean of their embeddings, and how many latent units are active."""
+        """Return the losses of the rows 'validate', a VAE's at the posterior's mean, and the number of active latent units."""
         self.model.eval()
         outputs = []
         for start in range(0, len(self.validation), self.batch):
@@ -270,11 +273,11 @@ class Trainer:
         }
 
     def save_is_due(self) -> bool:
-        """Whether the last checkpoint is old enough; large ones are written less often, so that they cost 10 %."""
+        """Return whether the last checkpoint is old enough; large ones are written less often, so that they cost 10 %."""
         return time.perf_counter() - self.saved_at >= max(SAVE_SECONDS, 10 * self.save_cost)
 
     def keep_best(self) -> None:
-        """Writes the best weights unless they are on disk already."""
+        """Write the best weights unless they are on disk already."""
         if self.best_weights is not None:
             write_checkpoint(
                 self.best_path(),
@@ -287,8 +290,10 @@ class Trainer:
         return self.folder / "checkpoints" / f"best-{self.state.best_step:06d}.safetensors"
 
     def save(self) -> None:
-        """Writes the best weights, then where the training stands, then removes older best weights: in this order
-        a kill between any two leaves a checkpoint whose best weights are there."""
+        """Write the best weights, then the state of the training, then remove older best weights.
+
+        In this order a kill between any two leaves a checkpoint whose best weights are there.
+        """
         begun = time.perf_counter()
         self.keep_best()
         recent = torch.stack(self.recent) if self.recent else torch.empty(0, 3)
@@ -304,10 +309,10 @@ class Trainer:
         self.save_cost = self.saved_at - begun
 
     def finish(self) -> TrainResult:
-        """Gives the model its best weights, writes it, and tells how it went."""
+        """Give the model its best weights, write it, and return how the training went."""
         state, best = self.state, self.state.best
         restore_model(read_checkpoint(self.best_path())[0], self.model)
-        # Back to the order a loaded model has, so that both give the very same scores.
+        # Back to the memory order of a loaded model, so that both compute the very same scores.
         self.model.to(memory_format=torch.contiguous_format)
         self.model.eval()
         self.complete()
@@ -335,20 +340,20 @@ class Trainer:
         )
 
     def complete(self) -> None:
-        """What the trained model still has to learn before it is written; an autoencoder nothing."""
+        """Finish the trained model before it is written; for an autoencoder there is nothing to do."""
 
     def warnings(self) -> list[str]:
-        """What the user should know of the trained model, a sentence each."""
+        """Return what the user should know of the trained model, a sentence each."""
         if self.state.best.get("active_units") == 0:
             return [
                 f"None of the {self.dimensions} latent units is active (posterior collapse), so embeddings and latent "
-                "loss say nothing: train with --loss sigma or a lower --latent-weight."
+                "loss carry no information: train with --loss sigma or a lower --latent-weight."
             ]
         return []
 
 
 def optimizer_of(model: Model, options: TrainOptions, device: torch.device) -> torch.optim.Optimizer:
-    """Adam (Kingma & Ba 2015), or Adadelta (Zeiler 2012, arXiv 1212.5701) with its decay of 0.95, over all that can learn."""
+    """Return Adam (Kingma & Ba 2015), or Adadelta (Zeiler 2012, arXiv 1212.5701, decay 0.95), of the trainable parameters."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if options.optimizer == "adadelta":
         return torch.optim.Adadelta(trainable, lr=options.lr, rho=0.95)
@@ -356,7 +361,7 @@ def optimizer_of(model: Model, options: TrainOptions, device: torch.device) -> t
 
 
 def rate_at(step: int, options: TrainOptions) -> float:
-    """The learning rate of step 0, 1, 2, ...: constant, or half a cosine down to zero (Loshchilov & Hutter 2017)."""
+    """Return the learning rate of step 0, 1, 2, ...: constant, or half a cosine down to zero (Loshchilov & Hutter 2017)."""
     if options.schedule == "constant":
         return options.lr
     return options.lr * 0.5 * (1.0 + math.cos(math.pi * step / options.iterations))
@@ -368,7 +373,7 @@ def evenly(rows: np.ndarray, most: int) -> np.ndarray:
 
 
 def require_pictures(model: Model, source: PixelSource, rows: Mapping[str, np.ndarray]) -> None:
-    """`DataError` when there is nothing to train or validate by, or pictures of another size than the model's."""
+    """Raise a `DataError` when there is nothing to train or validate by, or pictures of another size than the model's."""
     for name in ("train", "validate"):
         if not len(rows.get(name, ())):
             raise DataError(f"There are no pictures to {name}.", "Give more pictures, or more groups of them.")

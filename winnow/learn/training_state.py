@@ -1,4 +1,4 @@
-"""Where a training stands, what it must not change when it goes on, and the log it writes."""
+"""The state of a training, the check that a resumed one fits its checkpoint, and the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from winnow.options import TrainOptions
 
 @dataclass
 class State:
-    """With the weights and the optimiser's state, all that a training needs to go on."""
+    """Everything but weights and optimiser state that a training needs to resume."""
 
     step: int = 0
     best_step: int = 0
@@ -37,7 +37,7 @@ class State:
     stopped_early: bool = False
     seconds: float = 0.0
     training_seconds: float = 0.0
-    """Of `seconds`, those spent on optimiser steps."""
+    """The part of `seconds` spent on optimiser steps."""
     best: dict[str, Any] = field(default_factory=dict)
     """The log's line of the best validation."""
 
@@ -45,7 +45,7 @@ class State:
 def identity(
     model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions, precision: str, vary: Vary
 ) -> dict[str, Any]:
-    """What a resumed training must have in common with its beginning; the device is not part of it."""
+    """Return what a resumed training must have in common with its beginning; the device is not part of it."""
     config = {"class": type(model).__qualname__, "size": list(model.size), "channels": model.channels, **model.config()}
     chosen = {
         name: sha256(np.asarray(rows[name], dtype=np.int64).tobytes()).hexdigest()[:16]
@@ -64,11 +64,11 @@ def _fingerprint(source: PixelSource) -> str:
 
 
 def check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """`RunError` that names every option, model argument or set of pictures that differs from the checkpoint's."""
+    """Raise a `RunError` that names every option, model argument or set of pictures that differs from the checkpoint's."""
     if before["pictures"] != now["pictures"]:
         raise RunError(
             f"The training in {folder} was begun with other pictures.",
-            "Train anew, without --resume, or bring the pictures back.",
+            "Train anew, without --resume, or restore the pictures.",
         )
     changed = [
         f"{name} was {before[kind].get(name)}, now {now[kind].get(name)}"
@@ -84,7 +84,7 @@ def check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> Non
 
 
 def clear(folder: Path) -> None:
-    """Removes what an earlier training left in its folder."""
+    """Remove what an earlier training left in its folder."""
     for name in ("checkpoints", "grids"):
         if (folder / name).exists():
             shutil.rmtree(folder / name)
@@ -93,13 +93,13 @@ def clear(folder: Path) -> None:
 
 
 def append_log(path: Path, record: dict[str, Any]) -> None:
-    """One line of JSON at the end of the log."""
+    """Append one line of JSON to the log."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
 
 def trim_log(path: Path, step: int) -> None:
-    """Keeps the whole lines up to a step: what came after the checkpoint is done, and written, again."""
+    """Keep the whole lines up to a step: steps after the checkpoint are repeated and logged again."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
     write_text(path, "".join(line + "\n" for line in kept))
@@ -107,9 +107,9 @@ def trim_log(path: Path, step: int) -> None:
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Yields whether Ctrl-C was pressed, so that a step is never cut in two; a second Ctrl-C does stop at once.
+    """Yield a function that tells whether Ctrl-C was pressed, so that no step is interrupted; a second Ctrl-C stops at once.
 
-    Off the main thread, or where the caller ignores Ctrl-C, it always answers no.
+    Off the main thread, or where the caller ignores Ctrl-C, it always returns False.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before in (signal.SIG_IGN, None):

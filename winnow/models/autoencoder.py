@@ -17,13 +17,13 @@ from winnow.options import ModelOptions
 
 EncoderDecoder = tuple[nn.Module, nn.Module]
 
-WORST_SHARE = 0.05
+TOP_SHARE = 0.05
 # exp() of the log variance must stay finite for pictures unlike any seen in training, or they would have no score.
 LOG_VARIANCE_LIMIT = 20.0
 
 
 class AutoEncoder(Model):
-    """Squeezes a picture into a code of `latent` numbers and rebuilds it from them; `variational` makes it a VAE.
+    """Network that compresses a picture to an embedding of `latent` numbers and rebuilds it; `variational` makes it a VAE.
 
     `architecture` is "strided" (any size from 8x8; its first layer has `width` channels), "football" (the network of
     Afolabi 2020, any size from 15x15, `width` does not apply), "inspection" (that of Soukup & Pinetz 2018, any size
@@ -31,8 +31,8 @@ class AutoEncoder(Model):
     looks at the whole batch, in evaluation mode no picture depends on another). Raises `ModelError` for a size the
     layers cannot take.
 
-    The VAE is that of Kingma & Welling 2014 (arXiv 1312.6114): the encoder gives mean and log variance of a Gaussian
-    posterior, `latent` is its KL divergence from N(0, 1) (appendix B). A plain AE has no latent loss.
+    The VAE is that of Kingma & Welling 2014 (arXiv 1312.6114): the encoder returns mean and log variance of a Gaussian
+    posterior; the latent loss is its KL divergence from N(0, 1) (appendix B). A plain AE has no latent loss.
     """
 
     def __init__(
@@ -58,11 +58,11 @@ class AutoEncoder(Model):
 
     @classmethod
     def from_options(cls, size: Sequence[int], channels: int, options: ModelOptions) -> AutoEncoder:
-        """The network that `options` describe, with random weights."""
+        """Return the network that `options` describe, with random weights."""
         return cls(size, channels, options.architecture, options.variational, options.latent, options.width)
 
     def config(self) -> dict[str, Any]:
-        """Arguments, as JSON values, with which the class builds a network of the same shape."""
+        """Return the arguments, as JSON values, with which the class builds a network of the same shape."""
         return {
             "architecture": self.architecture,
             "variational": self.variational,
@@ -71,7 +71,7 @@ class AutoEncoder(Model):
         }
 
     def posterior(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Mean and log variance (n, latent) of the code; the log variance is None for a plain AE."""
+        """Return mean and log variance (n, latent) of the embedding; the log variance is None for a plain AE."""
         # The embeddings and their losses are float32 even when autocast runs the layers in bfloat16.
         out = self.encoder(images).float()
         if not self.variational:
@@ -80,13 +80,13 @@ class AutoEncoder(Model):
         return mean, log_variance.clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
 
     def decode(self, vectors: Tensor) -> Tensor:
-        """Pictures (n, channels, h, w) in [0, 1] rebuilt from embeddings (n, latent)."""
+        """Return pictures (n, channels, h, w) in [0, 1] rebuilt from embeddings (n, latent)."""
         return torch.sigmoid(self.decoder(vectors).float())
 
     def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
-        """Measures of `images` (n, channels, h, w) in [0, 1]; `noise` (n, latent) samples the code of a VAE.
+        """Return embeddings and losses of `images` (n, channels, h, w) in [0, 1]; `noise` (n, latent) samples a VAE's embedding.
 
-        While the network is in training mode `worst` and `peak` are left out: no loss uses them, and sorting costs time.
+        In training mode `top_error` and `top_local_error` are left out: training does not use them, and sorting costs time.
         """
         mean, log_variance = self.posterior(images)
         vectors, latent = mean, None
@@ -104,32 +104,32 @@ class AutoEncoder(Model):
         return ModelOutput(vectors, reconstruction, mean_of_top(error), latent, top_local_error(local_error(residual)))
 
     def anomaly_map(self, images: Tensor) -> Tensor:
-        """Squared error (n, h, w) in a window round each place: the map that `peak` is the highest of."""
+        """Return the mean squared error (n, h, w) in a window round each pixel; `top_local_error` is the mean of its highest."""
         return enlarged(local_error(self.rebuild(images) - images), *images.shape[2:])
 
     def rebuild(self, images: Tensor) -> Tensor:
-        """The pictures as the model rebuilds them from the mean of their embeddings, same shape."""
+        """Return the pictures as the model rebuilds them from the posterior's mean, same shape."""
         return self.decode(self.posterior(images)[0])
 
 
-def mean_of_top(error: Tensor, share: float = WORST_SHARE) -> Tensor:
-    """Mean (n,) of the largest `share` of the places of squared errors (n, c, h, w), averaged over channels first.
+def mean_of_top(error: Tensor, share: float = TOP_SHARE) -> Tensor:
+    """Return the mean (n,) of the largest `share` of squared errors (n, c, h, w), averaged over channels first.
 
     A small defect drowns in the mean over the whole picture, not in this one.
     """
-    places = error.mean(dim=1).flatten(1)
-    return places.topk(max(1, round(share * places.shape[1])), dim=1).values.mean(dim=1)
+    pixels = error.mean(dim=1).flatten(1)
+    return pixels.topk(max(1, round(share * pixels.shape[1])), dim=1).values.mean(dim=1)
 
 
 def strided(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
-    """4x4 convolutions of stride 2 down to a map about 4 wide, a linear layer, and the mirror image of both.
+    """Build 4x4 convolutions of stride 2 down to a map about 4 wide, a linear layer, and the mirror image of both.
 
-    The reasons: every layer halves the map, so most pictures a second for a given reach; a kernel that is a multiple of
-    its stride leaves no checkerboard in the transposed convolutions (Odena 2016, doi 10.23915/distill.00003); odd sizes
-    come back exact through output_padding. No batch normalisation: a picture's score must not depend on its neighbours
-    in the batch, nor on averages that a short training has not settled. Leaky ReLU, so no unit can die without it.
-    Initialised as He et al. 2015 (arXiv 1502.01852): with torch's own, smaller weights the embeddings of all pictures start
-    so alike that small networks stay for good at the mean picture.
+    The reasons: every layer halves the map, which is the fastest way to a given receptive field; a kernel that is a
+    multiple of its stride leaves no checkerboard in the transposed convolutions (Odena 2016, doi
+    10.23915/distill.00003); output_padding restores odd sizes exactly. No batch normalisation: a picture's score must
+    not depend on the rest of its batch, nor on averages that a short training has not settled. Leaky ReLU, because
+    without normalisation plain ReLU units can die. Initialised as He et al. 2015 (arXiv 1502.01852): with torch's own,
+    smaller weights the embeddings of all pictures start so alike that small networks never leave the mean picture.
     """
     if min(size) < 8:
         raise ModelError(
@@ -145,9 +145,9 @@ def strided(size: tuple[int, int], channels: int, latent: int, outputs: int, wid
     for narrow, wide in pairwise(widths):
         encoder += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), nn.LeakyReLU(0.1)]
     (height, breadth), deepest = maps[-1], widths[-1]
-    places = height * breadth * deepest
+    values = height * breadth * deepest
     decoder: list[nn.Module] = [
-        nn.Linear(latent, places),
+        nn.Linear(latent, values),
         nn.LeakyReLU(0.1),
         nn.Unflatten(1, (deepest, height, breadth)),
     ]
@@ -157,7 +157,7 @@ def strided(size: tuple[int, int], channels: int, latent: int, outputs: int, wid
         decoder.append(nn.ConvTranspose2d(widths[level], widths[level - 1], 4, 2, padding=1, output_padding=rest))
         if level > 1:
             decoder.append(nn.LeakyReLU(0.1))
-    networks = nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
+    networks = nn.Sequential(*encoder, nn.Flatten(), nn.Linear(values, outputs)), nn.Sequential(*decoder)
     for layer in (*networks[0], *networks[1]):
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             _he(layer)
@@ -165,7 +165,7 @@ def strided(size: tuple[int, int], channels: int, latent: int, outputs: int, wid
 
 
 def football(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
-    """The network of *Image Classification Using the Variational Autoencoder* (Afolabi 2020).
+    """Build the network of *Image Classification Using the Variational Autoencoder* (Afolabi 2020).
 
     Encoder: valid 3x3 convolutions of 32 (stride 2), 64, 128, 256 channels with ReLU, then one dense layer: 99,872,576
     parameters for a VAE of 256 dimensions at 80x60x3. Decoder: dense to half the height and width by 32, transposed 3x3
@@ -197,7 +197,7 @@ def football(size: tuple[int, int], channels: int, latent: int, outputs: int, wi
 
 
 def inspection(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
-    """The network of *Reliably Decoding Autoencoders' Latent Spaces* (Soukup & Pinetz 2018).
+    """Build the network of *Reliably Decoding Autoencoders' Latent Spaces* (Soukup & Pinetz 2018).
 
     VGG-like: 3x3 convolutions of stride 2 with ReLU, the channels doubling from `width` on, down to a map about 4 wide,
     and one dense layer; the decoder is its mirror image in transposed convolutions and ends in tanh. Pictures here lie
@@ -225,12 +225,12 @@ def inspection(size: tuple[int, int], channels: int, latent: int, outputs: int, 
 
 
 def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
-    """The network of *Image selection based on autoencoder neural network* (Singh et al.).
+    """Build the network of *Image selection based on autoencoder neural network* (Singh et al.).
 
-    The article's: 64x64x3 in, 512 numbers in between, convolution, batch normalisation and max pooling down, upsampling
-    and the same layers up. Ours, because it does not say: 3x3 convolutions with ReLU, the channels doubling from `width`
-    to at most eight times that, blocks down to a map about 4 wide, one dense layer each way, nearest upsampling. Odd
-    sizes come back exact: pooling rounds up, and each upsampling knows its size.
+    From the article: 64x64x3 in, 512 numbers in between, convolution, batch normalisation and max pooling down,
+    upsampling and the same layers up. Our choices, where it is silent: 3x3 convolutions with ReLU, the channels doubling
+    from `width` to at most eight times that, blocks down to a map about 4 wide, one dense layer each way, nearest
+    upsampling. Odd sizes are restored exactly: pooling rounds up, and each upsampling knows its size.
     """
     if min(size) < 16:
         raise ModelError(
@@ -259,20 +259,19 @@ def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, w
 
 
 class Twice(nn.Module):
-    """Doubles: sigmoid(2 z) is the tanh of z, moved to [0, 1]."""
+    """Layer that doubles its input: sigmoid(2 z) is tanh(z) moved to [0, 1]."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """2 z."""
+        """Return 2 z."""
         return 2 * values
 
 
 def _he(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> None:
-    """Normal weights of variance 2 / (1.01 x inputs a value is summed from), and no bias."""
+    """Draw normal weights of variance 2 / (1.01 x inputs a value is summed from), and set the bias to zero."""
     inputs = layer.weight[0].numel()
     if isinstance(layer, nn.ConvTranspose2d):
-        # Of its 4x4 weights a place of the output sees as many as fit between the zeros of the stride.
-        places = math.prod(layer.kernel_size) // math.prod(layer.stride)
-        inputs = layer.in_channels * places
+        # Of its 4x4 weights an output pixel sees as many as fit between the zeros of the stride.
+        inputs = layer.in_channels * (math.prod(layer.kernel_size) // math.prod(layer.stride))
     nn.init.normal_(layer.weight, std=math.sqrt(2.0 / (1.01 * inputs)))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""What every model owes: measures per picture, never averaged."""
+"""The model interface: embeddings and losses of each picture, never averaged."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 
 class ModelOutput(NamedTuple):
-    """What a model says of n pictures, one value a picture; None where the model has no such thing.
+    """Embeddings and losses of n pictures, one value per picture; None for a loss that the model does not have.
 
-    `codes` (n, d); `reconstruction` (n,), mean squared error over the picture's values; `worst` (n,), the mean of the
-    largest 5 % of the squared error by place; `latent` (n,), KL divergence of the posterior from N(0, 1) in nats; `peak`
-    (n,), the mean of the 8 highest of the map that `heat` enlarges: windows of squared error, or evidence of damage.
+    `vectors` (n, d), the embeddings; `reconstruction` (n,), mean squared error over the picture's values; `top_error`
+    (n,), the mean of the largest 5 % of the squared errors of the pixels; `latent` (n,), KL divergence of the posterior
+    from N(0, 1) in nats; `top_local_error` (n,), the mean of the 8 highest values of the map that `anomaly_map`
+    enlarges: squared error in windows, or anomaly logits.
     """
 
     vectors: Tensor
@@ -24,27 +25,27 @@ class ModelOutput(NamedTuple):
 
 
 class Model(nn.Module, ABC):
-    """Pictures in, measures out. `size` is (height, width); `channels` 1 or 3; `config()` rebuilds an empty twin."""
+    """Network from pictures to a `ModelOutput`. `size` is (height, width), `channels` 1 or 3."""
 
     size: tuple[int, int]
     channels: int
     auxiliary: ClassVar[str] = "reconstruction"
-    """The measure that a model gives when it stands beside another one."""
+    """The loss that is recorded when the model serves as auxiliary to another one."""
 
     @abstractmethod
     def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
-        """Measures of `images` (n, channels, h, w) in [0, 1].
+        """Return embeddings and losses of `images` (n, channels, h, w) in [0, 1].
 
-        `decode=False` skips the decoder. `noise` (n, latent) of N(0, 1) makes a VAE sample its code, as training does;
-        without it the code is the posterior's mean, so scores repeat.
+        `decode=False` skips the decoder. `noise` (n, latent) of N(0, 1) makes a VAE sample its embedding, as training
+        does; without it the embedding is the posterior's mean, so scores repeat.
         """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """Arguments, as JSON values, with which the class builds a network of the same shape."""
+        """Return the arguments, as JSON values, with which the class builds a network of the same shape."""
 
     def anomaly_map(self, images: Tensor) -> Tensor:
-        """Evidence of damage (n, h, w), not negative, at each place of `images`; models without one raise `ModelError`."""
+        """Return the anomaly map (n, h, w) of `images`, >= 0, higher = more anomalous; `ModelError` if the model has none."""
         from winnow.errors import ModelError
 
         raise ModelError(
@@ -53,7 +54,7 @@ class Model(nn.Module, ABC):
         )
 
     def rebuild(self, images: Tensor) -> Tensor:
-        """The pictures as the model rebuilds them, same shape; models without a decoder raise `ModelError`."""
+        """Return the pictures as the model rebuilds them, same shape; `ModelError` if the model has no decoder."""
         from winnow.errors import ModelError
 
         raise ModelError(

@@ -1,4 +1,4 @@
-"""The fast mode: a small network that finds damage without a decoder, and the texture close up."""
+"""The model of the fast mode: a small network that finds defects without a decoder, and a texture model."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from winnow.errors import ModelError
+from winnow.models.auxiliary import Texture
 from winnow.models.contract import Model, ModelOutput
-from winnow.models.texture import Texture
 from winnow.models.windows import enlarged, top_local_error
 
 CELL = 4
-"""Pixels that a place of the network's map is high and wide."""
+"""Height and width, in pixels, of a cell of the network's map."""
 CONTRAST = 5.0
-"""Pixels less their mean are multiplied by it: textures differ from it by a fifth or so."""
+"""Factor on pixels less their mean: textures deviate from it by a fifth or so."""
 ROUNDING = 1.0 / 255**2 / 12
-"""Mean squared rounding error of bytes: a window's error below it says nothing."""
+"""Mean squared rounding error of bytes: a window's error below it carries no information."""
 
 
 class Fast(Model):
-    """Evidence of damage at each place of a picture, from two sides.
+    """Anomaly map of a picture from two detectors, a network and a texture model.
 
-    `network` was taught where synthetic defects lie: two 4x4 convolutions of stride 2 and three 3x3 ones of dilation 1, 2
-    and 4 at a quarter of the resolution, one logit a cell of 4x4 pixels. It sees each picture less its own mean: strips and
-    rolls differ in brightness, which must not count. `texture` needs no defects: the log error of small windows, which knows
-    what the synthetic kinds have not foreseen. Both are divided by their spread over held-out normal pictures and added;
-    the sum x becomes log(1 + exp(x)) and is the map of `heat`. `peak` and `worst` are the mean of its 8 highest places.
-    `codes` are the network's last channels, averaged. Sizes from 16x16; `ModelError` below.
+    `network` is trained to find synthetic defects: two 4x4 convolutions of stride 2 and three 3x3 ones of dilation 1, 2
+    and 4 at a quarter of the resolution, one logit per cell of 4x4 pixels. It sees each picture less its own mean: strips
+    and rolls differ in brightness, which must not count. `texture` needs no defects: the log error of small windows, which
+    catches what the synthetic kinds do not cover. Both are standardised by mean and standard deviation over held-out
+    normal pictures and added; the anomaly map is log(1 + exp(x)) of the sum x. `top_local_error` and `top_error` are the
+    mean of its 8 highest windows. The embeddings are the network's last channels, averaged over the picture. Sizes from
+    16x16; `ModelError` below.
     """
 
     middle: Tensor
@@ -60,33 +61,33 @@ class Fast(Model):
         nn.init.normal_(self.head.weight, std=0.05)
 
     def config(self) -> dict[str, Any]:
-        """Arguments, as JSON values, with which the class builds a network of the same shape."""
+        """Return the arguments, as JSON values, with which the class builds a network of the same shape."""
         return {"width": self.width}
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (n, h / 4, w / 4) that a cell of `images` (n, channels, h, w) in [0, 1] is damaged."""
+        """Return the logits (n, h / 4, w / 4) that a cell of `images` (n, channels, h, w) in [0, 1] is damaged."""
         return self._logits(self._features(images))
 
     def sides(self, images: Tensor) -> Tensor:
-        """What either side says (n, 2, h', w') of windows of 8x8 pixels, one every 4: logit, and log error of the texture."""
+        """Return both detectors' values (n, 2, h', w') in windows of 8x8 pixels, one every 4: logit, log error of the texture."""
         return self._sides(images, self._features(images))
 
     @torch.no_grad()
     def weigh(self, sides: Sequence[Tensor]) -> None:
-        """Sets how much either side weighs from what both say of held-out normal pictures (`sides`, batch by batch)."""
+        """Standardise both detectors by their values on held-out normal pictures (`sides`, batch by batch)."""
         values = torch.cat([batch.transpose(0, 1).flatten(1) for batch in sides], dim=1).double()
         self.middle.copy_(values.mean(dim=1))
-        # Where a side says the same of all, as of flat pictures, there is no spread to measure by.
+        # A detector that is constant, as on flat pictures, has no spread to divide by.
         self.spread.copy_(values.std(dim=1).clamp_min(1e-3))
 
     def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
-        """Measures of `images` (n, channels, h, w) in [0, 1]; there is no decoder and no latent loss."""
+        """Return embeddings and losses of `images` (n, channels, h, w) in [0, 1]; there is no decoder and no latent loss."""
         features = self._features(images)
         highest = top_local_error(self._anomaly_map(self._sides(images, features)))
         return ModelOutput(features.mean(dim=(2, 3)).float(), top_error=highest, top_local_error=highest)
 
     def anomaly_map(self, images: Tensor) -> Tensor:
-        """Evidence of damage (n, h, w), not negative, higher = more damaged."""
+        """Return the anomaly map (n, h, w), >= 0, higher = more anomalous."""
         return enlarged(self._anomaly_map(self.sides(images)), *images.shape[2:])
 
     def _features(self, images: Tensor) -> Tensor:
@@ -97,7 +98,7 @@ class Fast(Model):
         return self.head(features)[:, 0].float()
 
     def _sides(self, images: Tensor, features: Tensor) -> Tensor:
-        # The mean of 2x2 cells lies where the window of 8x8 pixels does.
+        # The mean of 2x2 cells covers the same pixels as the window of 8x8.
         logits = functional.avg_pool2d(self._logits(features)[:, None], 2, 1)[:, 0]
         return torch.stack([logits, (self.texture.errors(images) + ROUNDING).log()], dim=1)
 

@@ -1,4 +1,4 @@
-"""Networks trained by others on ImageNet, cut at one layer: their embeddings need no training at all."""
+"""Networks pretrained on ImageNet, cut at one layer: their embeddings need no training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from winnow.errors import ModelError, did_you_mean
 from winnow.models.contract import Model, ModelOutput
 from winnow.options import ModelOptions
 
-# torchvision's networks and the layer whose output is the code; every other name is timm's.
+# torchvision's networks and the layer whose output is the embedding; every other name is timm's.
 TORCHVISION = {"vgg16": "classifier.1", "mobilenet_v2": "features", "squeezenet1_1": "features"}
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -24,11 +24,11 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Pretrained(Model):
     """Embeddings of a frozen network: its last layer before the classes, or any layer by name. It has no decoder.
 
-    `backbone`: vgg16 (code: 4096 ReLU values of the first fully connected layer), mobilenet_v2 (1280, pooled),
+    `backbone`: vgg16 (4096 ReLU values of the first fully connected layer), mobilenet_v2 (1280, pooled),
     squeezenet1_1 (512, pooled), or a timm name. `layer`: a node of the network ("features.7", "layer2"); nothing after
-    it is run or kept. Maps (n, d, h, w) are averaged over places, tokens (n, t, d) over tokens. Pictures in [0, 1] are
-    normalised inside as the network's authors did; one grey channel is repeated to three; a timm network that takes
-    one size only gets the pictures interpolated to it. The weights are random until `load_weights`.
+    it is run or kept. Maps (n, d, h, w) are averaged over height and width, tokens (n, t, d) over tokens. Pictures in
+    [0, 1] are normalised inside as the network's authors did; one grey channel is repeated to three; a timm network that
+    takes one size only gets the pictures interpolated to it. The weights are random until `load_weights`.
     Raises `ModelError` for an unknown backbone or layer, or pictures too small for it.
     """
 
@@ -54,24 +54,24 @@ class Pretrained(Model):
 
     @classmethod
     def from_options(cls, size: Sequence[int], channels: int, options: ModelOptions) -> Pretrained:
-        """The network that `options` describe, with the weights of `options.weights` or, without a file, of the hub."""
+        """Return the network that `options` describe, with the weights of `options.weights` or, without a file, of the hub."""
         model = cls(size, channels, options.backbone, options.layer)
         model.load_weights(options.weights)
         return model
 
     def config(self) -> dict[str, Any]:
-        """Arguments, as JSON values, with which the class builds a network of the same shape."""
+        """Return the arguments, as JSON values, with which the class builds a network of the same shape."""
         return {"backbone": self.backbone, "layer": self.layer}
 
     def train(self, mode: bool = True) -> Pretrained:
-        """Stays in evaluation mode: a frozen network's batch averages and dropout must not move."""
+        """Stay in evaluation mode: a frozen network's batch averages and dropout must not change."""
         return super().train(False)
 
     def load_weights(self, file: Path | None = None) -> None:
-        """Takes the weights of a .pth or .safetensors file or, without one, of the hub (cached by its library).
+        """Load the weights of a .pth or .safetensors file or, without one, of the hub (cached by its library).
 
         Values become float32. The file may hold more than is needed, or only the part of the network that is kept.
-        Raises `ModelError` when the file is no file of weights or lacks some, or when there is no network and no file.
+        Raises `ModelError` when the file holds no weights or lacks some, or without a file and without a connection.
         """
         if file is None:
             found = _from_hub(self.backbone)
@@ -95,14 +95,14 @@ class Pretrained(Model):
         self.network.load_state_dict({name: found.get(name, value).to(value.dtype) for name, value in wanted.items()})
 
     def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
-        """Embeddings of `images` (n, channels, h, w) in [0, 1]; there is nothing to decode or to sample."""
+        """Return embeddings of `images` (n, channels, h, w) in [0, 1]; there is nothing to decode or to sample."""
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         if self.input_size is not None and tuple(images.shape[2:]) != self.input_size:
             images = F.interpolate(images, self.input_size, mode="bilinear", antialias=True)
         out = self.network((images - self.mean) / self.std)
         if isinstance(out, dict):
-            out = out["code"]
+            out = out["embedding"]
         if out.ndim == 4:
             out = out.mean(dim=self.places)
         elif out.ndim == 3:
@@ -110,7 +110,7 @@ class Pretrained(Model):
         return ModelOutput(out.float())
 
     def _probe(self) -> None:
-        """One black picture through the network, so that a size it cannot take is an error here and not hours later."""
+        """Run one black picture through the network, so that a size it cannot take is an error here and not hours later."""
         try:
             with torch.no_grad():
                 self(torch.zeros(1, self.channels, *self.size))
@@ -149,7 +149,7 @@ def _import_timm() -> Any:
 
 
 def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
-    """The part of the network up to `layer`; what comes after is neither run nor kept."""
+    """Return the part of the network up to `layer`; the layers after it are neither run nor kept."""
     import warnings
 
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
@@ -157,7 +157,7 @@ def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
     try:
         with warnings.catch_warnings():  # of nodes that differ in training mode, which is never entered here
             warnings.simplefilter("ignore", UserWarning)
-            return create_feature_extractor(network, {layer: "code"}).eval()
+            return create_feature_extractor(network, {layer: "embedding"}).eval()
     except ValueError:
         nodes = get_graph_node_names(network)[1]
         modules = [name for name, _ in network.named_modules() if name]
@@ -256,7 +256,7 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
-    """Name to tensor of a .safetensors or PyTorch file; runs no code from it. `ModelError` says what is wrong."""
+    """Read tensors by name from a .safetensors or PyTorch file; run no code from it. `ModelError` says what is wrong."""
     if not file.is_file():
         raise ModelError(f"There is no file of weights {file}.", "Check the path given to --weights.")
     with file.open("rb") as stream:
@@ -293,5 +293,5 @@ def read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of a library's message, short enough to stand inside a sentence."""
+    """Return the first line of a library's message, short enough for the inside of a sentence."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")

@@ -1,4 +1,4 @@
-"""Which models there are, and how a trained one is kept: model.safetensors beside model.json, nothing pickled."""
+"""The registry of models, and how a trained one is saved: model.safetensors and model.json, nothing pickled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from hashlib import sha256 as digest
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from winnow.errors import Damaged, ModelError, OptionError, RunError
-from winnow.files import read_json, replacing, sha256, verify, write_json
+from winnow.files import read_json, replacing, seal, sha256, verify, write_json
 from winnow.models.contract import Model
 from winnow.options import ModelOptions
 from winnow.plugins import find
@@ -26,6 +25,12 @@ from winnow.plugins import find
 MODELS: dict[str, type[Model] | str] = {
     "autoencoder": "winnow.models.autoencoder:AutoEncoder",
     "pretrained": "winnow.models.pretrained:Pretrained",
+}
+# Models that Winnow fits beside the chosen one: loaded by these names, not offered to `--model`.
+AUXILIARY: dict[str, type[Model] | str] = {
+    "linear": "winnow.models.auxiliary:Linear",
+    "texture": "winnow.models.auxiliary:Texture",
+    "fast": "winnow.models.fast:Fast",
 }
 
 
@@ -38,7 +43,7 @@ def find_model(name: str) -> type[Model]:
 
 
 def build(options: ModelOptions, size: Sequence[int], channels: int, seed: int = 0) -> Model:
-    """A new model for pictures of `size` (h, w), its random weights drawn from `seed`; torch's own state is left alone.
+    """Return a new model for pictures of `size` (h, w), its random weights drawn from `seed`; torch's own state is left alone.
 
     A class of your own is called with `size` and `channels`, or, where it has one, through its
     `from_options(size, channels, options)`.
@@ -52,7 +57,7 @@ def build(options: ModelOptions, size: Sequence[int], channels: int, seed: int =
 
 
 def save_model(model: Model, folder: Path, **about: Any) -> None:
-    """Writes model.safetensors and, last, model.json: class, arguments, `about` (JSON values), SHA-256 of both."""
+    """Write model.safetensors and, last, model.json: class, arguments, `about` (JSON values), SHA-256 of both."""
     weights = folder / "model.safetensors"
     (folder / "model.json").unlink(missing_ok=True)
     with replacing(weights) as temporary:
@@ -69,7 +74,7 @@ def save_model(model: Model, folder: Path, **about: Any) -> None:
         "sha256": sha256(weights),
     }
     content = json.loads(json.dumps(content, default=str))
-    write_json(folder / "model.json", {**content, "seal": _seal(content)})
+    write_json(folder / "model.json", {**content, "seal": seal(content)})
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -83,10 +88,10 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
 
 
 def load_model(folder: Path, own: type[Model] | None = None) -> Model:
-    """The model of a folder, in evaluation mode, on the CPU. No code from the folder is run and no name in it imported.
+    """Load the model of a folder, in evaluation mode, on the CPU. No code from the folder is run and no name in it imported.
 
-    A model of a class outside `MODELS` needs that class as `own`. Raises `RunError` when there is no model, `Damaged`
-    when a byte of it has changed, `ModelError` when it names a class that is not known or not given.
+    A model of a class outside `MODELS` and `AUXILIARY` needs that class as `own`. Raises `RunError` when there is no
+    model, `Damaged` when a byte of it has changed, `ModelError` when it names a class that is not known or not given.
     """
     if not (folder / "model.json").exists():
         raise RunError(f"{folder} holds no finished model.", "Run: winnow train --run RUN")
@@ -95,8 +100,8 @@ def load_model(folder: Path, own: type[Model] | None = None) -> Model:
     name = content["class"]
     if own is not None and name == _name_of(own):
         found = own
-    elif name in MODELS:
-        found = find_model(name)
+    elif name in MODELS or name in AUXILIARY:
+        found = find("model", name, MODELS | AUXILIARY)
     else:
         raise ModelError(
             f"The model in {folder} is of the class '{name}', which is not one of Winnow's.",
@@ -115,10 +120,9 @@ def load_model(folder: Path, own: type[Model] | None = None) -> Model:
 
 
 def describe_model(folder: Path) -> dict[str, Any]:
-    """What model.json says (class, config, size, channels, parameters, about, sha256); `Damaged` when changed."""
+    """Read model.json (class, config, size, channels, parameters, about, sha256); `Damaged` when it was changed."""
     content = read_json(folder / "model.json")
-    seal = content.pop("seal", None) if isinstance(content, dict) else None
-    if seal is None or seal != _seal(content):
+    if not isinstance(content, dict) or content.pop("seal", "") != seal(content):
         raise Damaged(
             f"{folder / 'model.json'} is damaged: it is not what was written.",
             "Copy the folder again from its origin, or train again.",
@@ -126,10 +130,6 @@ def describe_model(folder: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def _seal(content: dict[str, Any]) -> str:
-    return digest(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
 def _name_of(found: type[Model]) -> str:
     path = f"{found.__module__}:{found.__qualname__}"
-    return next((name for name, entry in MODELS.items() if entry in (found, path)), path)
+    return next((name for name, entry in (MODELS | AUXILIARY).items() if entry in (found, path)), path)

@@ -1,4 +1,4 @@
-"""From what a model finds at each place to what it says of the picture: small defects drown in a mean."""
+"""Means over small windows of a picture, and their highest values: small defects drown in a mean over the whole."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from torch import Tensor
 from torch.nn import functional
 
 WINDOW = 8
-"""Pixels that a window is high and wide; windows start every `STRIDE` pixels."""
+"""Height and width of a window in pixels; windows start every `STRIDE` pixels."""
 STRIDE = 4
 HIGHEST = 8
-"""Windows whose mean is a picture's `peak`."""
+"""Windows whose mean is a picture's `top_local_error`."""
 
 
 def window_means(values: Tensor) -> Tensor:
-    """Means (n, h', w') of values (n, h, w) over windows."""
+    """Return the means (n, h', w') of values (n, h, w) over windows."""
     # A convolution: on CPUs ten times as fast as torch's average pooling.
     square = values.new_full((1, 1, WINDOW, WINDOW), 1 / WINDOW**2)
     return functional.conv2d(values[:, None], square, stride=STRIDE)[:, 0]
 
 
 def local_error(residual: Tensor) -> Tensor:
-    """Mean squared residual (n, h', w') in windows of residuals (n, c, h, w), averaged over channels.
+    """Return the mean squared residual (n, h', w') in windows of residuals (n, c, h, w), averaged over channels.
 
     The residual's own mean over each picture and channel is taken off first: strips and rolls differ in brightness, and
     a model that has not seen a brightness is wrong by the same amount everywhere.
@@ -30,13 +30,13 @@ def local_error(residual: Tensor) -> Tensor:
 
 
 def top_local_error(windows: Tensor) -> Tensor:
-    """Mean (n,) of the `HIGHEST` values of each map (n, h', w'), of all when there are fewer."""
+    """Return the mean (n,) of the `HIGHEST` values of each map (n, h', w'), of all when there are fewer."""
     flat = windows.flatten(1)
     return flat.topk(min(HIGHEST, flat.shape[1]), dim=1).values.mean(dim=1)
 
 
 def enlarged(windows: Tensor, height: int, width: int) -> Tensor:
-    """Maps (n, height, width) at the picture's resolution from values of windows (n, h', w'), linear between their middles."""
+    """Return maps (n, height, width) at the picture's resolution from values of windows (n, h', w'), linear between centres."""
     # Repeated at the border, each value stands for STRIDE pixels, and the first repeated one begins at the picture's edge
     # less half of a stride.
     padded = functional.pad(windows[:, None], (1, 2, 1, 2), mode="replicate")

@@ -1,4 +1,4 @@
-"""What a classifier is worth, drawn: confusion, reliability, and the learning curve."""
+"""Figures of a classifier: confusion, reliability, and the learning curve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMED = 40  # classes up to which they are named
 
 @as_png
 def confusion_matrix(counts: Any, names: Sequence[str]) -> Figure:
-    """Counts (classes, classes), a row a true class, a column a predicted one, coloured by their share of the row.
+    """Draw counts (classes, classes), a row per true class, a column per predicted one, coloured by their share of the row.
 
     `DataError` unless there are as many names as rows and columns.
     """
@@ -49,7 +49,7 @@ def confusion_matrix(counts: Any, names: Sequence[str]) -> Figure:
 
 @as_png
 def reliability_curve(bins: Sequence[tuple[float, float, int]], error: float) -> Figure:
-    """The share that is right against the mean probability of each bin (mean, share, number); on the diagonal they agree.
+    """Draw the share that is right against the mean probability of each bin (mean, share, number); the diagonal is ideal.
 
     `DataError` for no bin.
     """
@@ -72,7 +72,7 @@ def reliability_curve(bins: Sequence[tuple[float, float, int]], error: float) ->
 
 @as_png
 def label_curve(points: Sequence[tuple[int, float]]) -> Figure:
-    """Macro F1 against the number of labels, points (labels, F1) in rising order; `DataError` for none."""
+    """Draw macro F1 against the number of labels, points (labels, F1) in rising order; `DataError` for none."""
     if not len(points):
         raise DataError("There is no learning curve to draw.", "Classify with at least two labelled pictures.")
     labels, f1 = np.asarray(points, float).T

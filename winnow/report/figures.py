@@ -1,6 +1,6 @@
 """The figures of a report, from plain numbers to PNG bytes.
 
-What each draws can be had as a matplotlib figure from its `__wrapped__`.
+The `__wrapped__` of each function returns the matplotlib figure.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from winnow.errors import DataError
+from winnow.report.bins import beyond, edges_of, shares_in
 from winnow.report.grids import picture_grid, reconstruction_grid
 from winnow.report.style import (
     BELONGS,
@@ -50,11 +51,12 @@ __all__ = [
 ]
 
 ROWS = 12  # groups that get a histogram or a curve of their own; more would not be readable
+BINS = 80
 
 
 @as_png
 def loss_curves(log: Sequence[Mapping[str, Any]]) -> Figure:
-    """Training and validation loss over optimiser steps, the best checkpoint marked.
+    """Draw training and validation loss over optimiser steps, the best checkpoint marked.
 
     `log` holds the lines of train.jsonl: `step` and any of `train_loss`, `validation_loss`; lines without them and
     values that are not finite are left out. `DataError` when nothing is left.
@@ -112,20 +114,21 @@ def histograms(
     log: bool = False,
     label: str = "score (higher: does not belong)",
 ) -> Figure:
-    """A histogram of scores for each group on a common axis, with the first group's outline, and the threshold.
+    """Draw a histogram of scores for each group on a common axis, with the first group's outline, and the threshold.
 
-    `groups` is a name to (n,) scores, what belongs first; beyond twelve the last ones are drawn as one. The axis spans
-    what is typical: scores beyond it are counted in the outermost bins, and the figure says how many. Positive scores
+    `groups` is a name to (n,) scores, the normal ones first; beyond twelve the last ones are drawn as one. The axis spans
+    the usual range: scores beyond it are counted in the outermost bins, and the figure says how many. Positive scores
     over more than two decades get a logarithmic axis; `log` makes the counts logarithmic. Scores that are not finite
     are left out. `DataError` when no group holds a score.
     """
     scores = _merged({name: finite(values, name) for name, values in groups.items()})
     if not any(len(values) for values in scores.values()):
         raise DataError("There are no scores to draw.", "Score some pictures first.")
-    edges, spread = _bins(list(scores.values()), threshold)
+    filled = [values for values in scores.values() if len(values)]
+    edges, logarithmic = edges_of(filled, BINS, ratio=100, reach=40, threshold=threshold)
     figure = canvas(WIDTH, 0.95 + 0.86 * len(scores), (1.85, 0.12, 0.42, 0.53))
     panels = figure.subplots(len(scores), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-    shares = {name: _shares(values, edges) for name, values in scores.items()}
+    shares = {name: shares_in(values, edges) for name, values in scores.items()}
     own = next(iter(shares.values()))
     for number, (axes, (name, share)) in enumerate(zip(panels, shares.items(), strict=True)):
         colour = COLOURS[number % len(COLOURS)]
@@ -139,11 +142,11 @@ def histograms(
     top = max(share.max() for share in shares.values())
     panels[-1].set_ylim(*((0.3 / max(map(len, scores.values())), top * 3) if log else (0, top * 1.08)))
     panels[-1].set_xlim(edges[0], edges[-1])
-    if spread:
+    if logarithmic:
         panels[-1].set_xscale("log")
         plain_log(panels[-1].xaxis)
-    note = _beyond(list(scores.values()), edges)
-    label += (", logarithmic" if spread else "") + (f" · {note}" if note else "")
+    note = beyond(filled, edges)
+    label += (", logarithmic" if logarithmic else "") + (f" · {note}" if note else "")
     write(panels[-1].set_xlabel(label, color=DIM, fontsize=9))
     heading(figure, "Scores of each group", "share of a group's pictures" + (", logarithmic" if log else ""))
     if threshold is not None and np.isfinite(threshold):
@@ -177,34 +180,6 @@ def _merged(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         **{name: scores[name] for name in names[: ROWS - 1]},
         f"{len(rest)} other groups": np.concatenate([scores[name] for name in rest]),
     }
-
-
-def _bins(groups: list[np.ndarray], threshold: float | None) -> tuple[np.ndarray, bool]:
-    """Edges of 80 bins over what is typical, and whether they are logarithmic."""
-    filled = [values for values in groups if len(values)]
-    low = min(np.sort(values)[len(values) // 500] for values in filled)
-    high = max(np.sort(values)[-1 - len(values) // 100] for values in filled)
-    if threshold is not None and np.isfinite(threshold):
-        low, high = min(low, threshold), max(high, threshold)
-    if low > 1e-12 * high and high > 100 * low > 0:
-        return np.geomspace(low / 1.1, high * 1.1, 81), True
-    quarter, middle, three = np.quantile(filled[0], (0.25, 0.5, 0.75))
-    if three > quarter:  # a far group must not press what belongs into one bin
-        low, high = max(low, middle - 40 * (three - quarter)), min(high, middle + 40 * (three - quarter))
-        if threshold is not None and np.isfinite(threshold):
-            low, high = min(low, threshold), max(high, threshold)
-    margin = 0.03 * (high - low) or max(abs(high), 1.0) * 0.01
-    return np.linspace(low - margin, high + margin, 81), False
-
-
-def _shares(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    return counts / max(len(values), 1)
-
-
-def _beyond(groups: list[np.ndarray], edges: np.ndarray) -> str:
-    outside = sum(int(((values < edges[0]) | (values > edges[-1])).sum()) for values in groups)
-    return f"{outside:,} beyond the axis are in the outermost bins" if outside else ""
 
 
 def _row_label(axes: Axes, name: str, values: np.ndarray, threshold: float | None, colour: str) -> None:
@@ -279,7 +254,7 @@ def roc(curves: Mapping[str, tuple[Any, Any]], threshold: float | None = None) -
 
 
 def _square(foot: float) -> tuple[Figure, Axes]:
-    """A figure of half the page's width whose axes are square, with room for a legend below."""
+    """Return a figure of half the page's width whose axes are square, with room for a legend below."""
     left, right, top = 0.7, 0.2, 0.42
     figure = canvas(HALF, top + HALF - left - right + foot, (left, right, top, foot))
     return figure, quiet(figure.add_subplot(), grid="both")
@@ -295,7 +270,7 @@ def _rates(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 @as_png
 def calibration(asked: Any, measured: Any) -> Figure:
-    """False-alarm rates measured on unseen groups against those asked for; on the diagonal the promise is kept exactly.
+    """Draw false-alarm rates measured on unseen groups against those asked for; on the diagonal the promise is kept exactly.
 
     `asked` (k,) rates; `measured` (k,) or (k, repeats) rates, of which each is a dot and their mean a bar. The axes are
     square roots, so that 1 % and 10 % can both be read.

@@ -24,10 +24,10 @@ LINE = 0.165  # inches for one line of a caption
 def picture_grid(
     images: np.ndarray, captions: Sequence[str] = (), columns: int = 5, *, belongs: Sequence[bool] | None = None
 ) -> Figure:
-    """A contact sheet of pictures in reading order, each with its caption below.
+    """Draw a contact sheet of pictures in reading order, each with its caption below.
 
     `images` uint8 (n, h, w, 3), (n, h, w, 1) or (n, h, w), or floats in [0, 1]; a caption may have several lines, the
-    first stands out, each is cut in its middle where too long. `belongs` (n,) puts a bar in the verdict's colour above.
+    first in bold, each shortened in its middle where too long. `belongs` (n,) adds a bar in the verdict's colour above.
     `DataError` for no pictures, more than 500 of them, or captions of another number.
     """
     shown = _pictures(images)
@@ -64,10 +64,10 @@ def picture_grid(
 
 @as_png
 def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, captions: Sequence[str] = ()) -> Figure:
-    """Originals, below each what the model rebuilt, below that the squared error, bright where the model failed.
+    """Draw originals, below each its reconstruction, below that the squared error, bright where it is large.
 
-    Both are uint8 (n, h, w, c) or floats in [0, 1] of one shape; eight a row. The errors share one scale whose top is
-    the 99.5 % quantile. `DataError` when the shapes differ.
+    Both are uint8 (n, h, w, c) or floats in [0, 1] of one shape; eight per row. The errors share one scale that ends at
+    their 99.5 % quantile. `DataError` when the shapes differ.
     """
     first, second = _pictures(originals), _pictures(reconstructions)
     if first.shape != second.shape:
@@ -87,7 +87,7 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, capt
     axes = _sheet(math.ceil(len(first) / columns) * band)
     for number in range(len(first)):
         left, top = margin + (number % columns) * (wide + GAP), (number // columns) * band
-        for row, image in enumerate((first[number], second[number], _heat(errors[number] / scale))):
+        for row, image in enumerate((first[number], second[number], _coloured(errors[number] / scale))):
             _place(axes, image, left, top + row * (high + 0.05), wide, high)
             if number % columns == 0:
                 axes.text(
@@ -114,11 +114,11 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, capt
 
 @as_png
 def defect_sheet(clean: np.ndarray, damaged: np.ndarray, masks: np.ndarray, kinds: Sequence[str]) -> Figure:
-    """Synthetic defects for a person to judge: a column a kind, in it examples as clean, damaged and mask.
+    """Draw synthetic defects for a person to judge: a column per kind, with examples as clean, damaged and mask.
 
-    `clean` and `damaged` as in `picture_grid`, (n, h, w, c), `masks` (n, h, w) true = damaged, `kinds` (n,) names, in
-    the order of whose first appearance the columns stand. Four examples of a kind are shown; more than eight kinds go on
-    below. `DataError` when the numbers or sizes differ.
+    `clean` and `damaged` as in `picture_grid`, (n, h, w, c), `masks` (n, h, w) true = damaged, `kinds` (n,) names; the
+    columns follow their first appearance. Four examples of a kind are shown; more than eight kinds continue below.
+    `DataError` when the numbers or sizes differ.
     """
     before, after, changed = _pictures(clean), _pictures(damaged), np.asarray(masks).astype(bool)
     if before.shape != after.shape or changed.shape != before.shape[:3] or len(kinds) != len(before):
@@ -153,7 +153,7 @@ def defect_sheet(clean: np.ndarray, damaged: np.ndarray, masks: np.ndarray, kind
 
 
 def _pictures(images: Any) -> np.ndarray:
-    """Pictures as uint8 (n, h, w, 3)."""
+    """Return pictures as uint8 (n, h, w, 3)."""
     array = np.asarray(images)
     if array.ndim == 3:
         array = array[..., None]
@@ -168,14 +168,14 @@ def _pictures(images: Any) -> np.ndarray:
     return np.broadcast_to(array, (*array.shape[:3], 3))
 
 
-def _heat(share: np.ndarray) -> np.ndarray:
+def _coloured(share: np.ndarray) -> np.ndarray:
     from matplotlib import colormaps
 
     return (colormaps["inferno"](np.clip(share, 0, 1))[..., :3] * 255).astype(np.uint8)
 
 
 def _sheet(height: float) -> Axes:
-    """Axes whose data units are inches from the top left corner of the figure."""
+    """Return axes whose data units are inches from the top left corner of the figure."""
     figure = canvas(WIDTH, height, transparent=True)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, WIDTH), ylim=(height, 0))

@@ -1,8 +1,8 @@
 """The report as one HTML file that opens anywhere, offline: plain data in, a page out.
 
-A page is a title, a verdict in plain words, key figures, notes, and sections of text, figures and tables. What is
-empty is left out. Everything that comes from outside (file names, labels, messages) is data and can never become
-markup; the page's own content policy forbids scripts and every request, so it could not act even then.
+A page is a title, a verdict in plain words, key figures, notes, and sections of text, figures and tables. Empty parts
+are left out. Everything that comes from outside (file names, labels, messages) is data and can never become markup; the
+page's own content policy forbids scripts and every request, so even markup could not act.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from winnow.errors import DataError
 
 PNG = b"\x89PNG\r\n\x1a\n"
-# What HTML cannot hold: control characters, and the halves of characters that Python makes of undecodable file names.
+# Not allowed in HTML: control characters, and the surrogates that Python makes of undecodable file names.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 NUMBER = re.compile(r"[-−+±]?[\d.][\d.,:\s±–×%]*(e[-+]?\d+)?( to [\d.,]+)?\s?(%|[a-zA-Zµ]{1,3}|pictures/s)?")
 
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """One number of the strip on top: what it is, its value with the unit, and a few words on where it comes from."""
+    """One number of the strip on top: its name, its value with the unit, and a few words on its origin."""
 
     label: str
     value: str
@@ -49,7 +49,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG (as `winnow.report.figures` makes it, 200 dots an inch) with a title, also its text for the blind."""
+    """A PNG (as `winnow.report.figures` makes it, 200 dots per inch) with a title, which is also its alternative text."""
 
     title: str
     png: bytes
@@ -61,8 +61,8 @@ class Figure:
 class Table:
     """Rows of cells under columns; without columns, pairs of a name and its value.
 
-    Cells are text (shown as it is), numbers, booleans or None (a dash). Columns of numbers stand to the right.
-    `marked` are the numbers of rows that stand out (options the user set, segments that do not belong).
+    Cells are text (shown as it is), numbers, booleans or None (a dash). Columns of numbers are aligned right.
+    `marked` are the numbers of rows that are highlighted (options the user set, segments that do not belong).
     `folded` hides the rows behind the title.
     """
 
@@ -98,9 +98,9 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as one HTML document, to be written as UTF-8.
+    """Render the page as one HTML document, to be written as UTF-8.
 
-    Raises `DataError` for a figure that is not a PNG, or a row that has not one cell a column.
+    Raises `DataError` for a figure that is not a PNG, or a row without exactly one cell per column.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -119,7 +119,7 @@ def render(page: Page) -> str:
 
 
 def cell(value: Any) -> str:
-    """A cell as text: 4213 is 4,213; floats have four digits; None and NaN are a dash; text stays as it is."""
+    """Format a cell as text: 4213 is 4,213; floats have four digits; None and NaN are a dash; text stays as it is."""
     if value is None or (isinstance(value, Real) and math.isnan(value)):
         return "–"
     if isinstance(value, bool | np.bool_):
@@ -135,7 +135,7 @@ def cell(value: Any) -> str:
 
 
 def _numeric(table: Table) -> list[bool]:
-    """For each column whether it holds numbers alone (with or without a unit), and so stands to the right."""
+    """Return for each column whether it holds only numbers (with or without a unit), and so is aligned right."""
     kinds = []
     for column in range(len(table.columns)):
         texts = {cell(row[column]) for row in table.rows} - {"–"}
@@ -167,7 +167,7 @@ def _data_uri(figure: Figure) -> str:
 
 
 def _css_size(figure: Figure) -> tuple[int, int]:
-    """Width and height in CSS pixels, half the stored ones."""
+    """Return width and height in CSS pixels, half the stored ones."""
     if len(figure.png) < 33 or not figure.png.startswith(PNG):
         raise DataError(f"Figure '{figure.title}' is not a PNG.", "Make it with winnow.report.figures.")
     width, height = struct.unpack(">II", figure.png[16:24])
@@ -175,5 +175,5 @@ def _css_size(figure: Figure) -> tuple[int, int]:
 
 
 def _digest(style: str) -> str:
-    """The style's hash for the content policy, which then lets no other style in."""
+    """Return the style's hash for the content policy, which then allows no other style."""
     return "sha256-" + base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")

@@ -1,7 +1,7 @@
 """The figures of an inspection: losses of good and damaged patches, two modes compared, the search for a weight.
 
-Pictures with anomaly maps and sheets of synthetic defects are here too. All are PNG bytes; of the charts, the matplotlib
-figure can be had from `__wrapped__`.
+Pictures with anomaly maps and sheets of synthetic defects are here too. All are PNG bytes; the `__wrapped__` of a chart
+returns the matplotlib figure.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator
 
 from winnow.errors import DataError
+from winnow.report.bins import beyond, edges_of, shares_in
 from winnow.report.grids import defect_sheet
 from winnow.report.overlays import map_png, mask_png, overlay
 from winnow.report.style import (
@@ -45,26 +46,26 @@ from winnow.report.style import (
 __all__ = ["agreement", "defect_sheet", "loss_distributions", "map_png", "mask_png", "overlay", "weight_curve"]
 
 BINS = 120
-DOTS = 3000  # points of a scatter; more are drawn as a histogram of both scores
-# training and validation are what belongs, the third is what does not
+DOTS = 3000  # dots of a scatter plot; more are drawn as a histogram of both scores
+# training and validation are normal, the third is anomalous
 SAMPLES = ("#56B4E9", BELONGS, ANOMALOUS, *COLOURS[2:5], *COLOURS[6:])
 
 
 @as_png
 def loss_distributions(samples: Mapping[str, Any], *, label: str = "loss") -> Figure:
-    """Histograms of a loss for several samples on one axis, over each the Gaussian of its mean and standard deviation.
+    """Draw histograms of a loss for several samples on one axis, and for each the Gaussian of its mean and deviation.
 
     `samples` is a name to (n,) losses, in the order training, validation, defects; each is drawn as shares of its own
-    in equal bins. The axis spans what is typical: losses beyond it are in the outermost bins, and the figure says how
+    in equal bins. The axis spans the usual range: losses beyond it are in the outermost bins, and the figure says how
     many. Positive losses of which one sample is far from the others get a logarithmic axis. Losses that are not finite
     are left out, a sample whose losses are all equal has no Gaussian. `DataError` when no sample holds a loss. The
-    figures of Soukup and Pinetz, Reliably Decoding Autoencoders' Latent Spaces.
+    figures are those of Soukup and Pinetz, Reliably Decoding Autoencoders' Latent Spaces.
     """
     losses = {name: finite(values, name) for name, values in samples.items()}
     filled = [values for values in losses.values() if len(values)]
     if not filled:
         raise DataError("There are no losses to draw.", "Score some patches first.")
-    edges, spread = _axis(filled)
+    edges, logarithmic = edges_of(filled, BINS, ratio=20, reach=15)
     figure = canvas(WIDTH, 3.3 + 0.2 * len(losses), (0.3, 0.2, 0.42, 0.62 + 0.2 * len(losses)))
     axes = quiet(figure.add_subplot(), grid="x")
     tops, handles, labels = [], [], []
@@ -74,46 +75,33 @@ def loss_distributions(samples: Mapping[str, Any], *, label: str = "loss") -> Fi
         labels.append(f"{shorten(name, 30)}   {_summary(values)}")
         if not len(values):
             continue
-        counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-        axes.stairs(counts / len(values), edges, fill=True, color=colour, alpha=0.35)
-        tops.append((np.count_nonzero(counts) > 2, counts.max() / len(values)))
+        shares = shares_in(values, edges)
+        axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
+        tops.append((np.count_nonzero(shares) > 2, shares.max()))
         line = _gaussian(values, edges)
         if line is not None:
-            axes.plot(_middles(edges, spread), line, color=colour, linewidth=2, gid="gaussian")
-            tops.append((np.count_nonzero(counts) > 2, line.max()))
-    # a sample in one or two bins would press the others flat: it is cut off at the top
+            axes.plot(_middles(edges, logarithmic), line, color=colour, linewidth=2, gid="gaussian")
+            tops.append((np.count_nonzero(shares) > 2, line.max()))
+    # a sample in one or two bins would flatten the others: it is cut off at the top
     axes.set_ylim(0, 1.06 * max([top for wide, top in tops if wide] or [top for _, top in tops]))
     axes.set(xlim=(edges[0], edges[-1]), yticks=[])
-    if spread:
+    if logarithmic:
         axes.set_xscale("log")
         plain_log(axes.xaxis)
-    outside = sum(int(((values < edges[0]) | (values > edges[-1])).sum()) for values in filled)
-    note = f" · {outside:,} beyond the axis are in the outermost bins" if outside else ""
-    write(axes.set_xlabel(label + (", logarithmic" if spread else "") + note, color=DIM, fontsize=9))
+    note = beyond(filled, edges)
+    text = label + (", logarithmic" if logarithmic else "") + (f" · {note}" if note else "")
+    write(axes.set_xlabel(text, color=DIM, fontsize=9))
     heading(figure, f"Distribution of the {label}", "share of a sample's patches; lines: Gaussian approximation")
     legend(figure, handles, labels, loc="lower left", bbox_to_anchor=(0.2 / WIDTH, 0), borderaxespad=0.1)
     return figure
 
 
-def _axis(samples: list[np.ndarray]) -> tuple[np.ndarray, bool]:
-    """Edges of the bins over what is typical of the samples, and whether they are logarithmic."""
-    low = min(np.sort(values)[len(values) // 500] for values in samples)
-    high = max(np.sort(values)[-1 - len(values) // 100] for values in samples)
-    if low > 1e-12 * high and high > 20 * low > 0:
-        return np.geomspace(low / 1.1, high * 1.1, BINS + 1), True
-    quarter, middle, three = np.quantile(samples[0], (0.25, 0.5, 0.75))
-    if three > quarter:
-        low, high = max(low, middle - 15 * (three - quarter)), min(high, middle + 15 * (three - quarter))
-    margin = 0.03 * (high - low) or max(abs(high), 1.0) * 0.01
-    return np.linspace(low - margin, high + margin, BINS + 1), False
-
-
-def _middles(edges: np.ndarray, spread: bool) -> np.ndarray:
-    return np.sqrt(edges[1:] * edges[:-1]) if spread else (edges[1:] + edges[:-1]) / 2
+def _middles(edges: np.ndarray, logarithmic: bool) -> np.ndarray:
+    return np.sqrt(edges[1:] * edges[:-1]) if logarithmic else (edges[1:] + edges[:-1]) / 2
 
 
 def _gaussian(values: np.ndarray, edges: np.ndarray) -> np.ndarray | None:
-    """The share that a Gaussian of the sample's mean and deviation has in each bin; None for a deviation of zero."""
+    """Return the share that a Gaussian of the sample's mean and deviation has in each bin; None for a deviation of zero."""
     from scipy.special import ndtr
 
     with np.errstate(over="ignore"):
@@ -134,12 +122,12 @@ def _summary(values: np.ndarray) -> str:
 def agreement(
     scores_a: Any, scores_b: Any, threshold_a: float, threshold_b: float, labels: tuple[str, str] = ("first", "second")
 ) -> Figure:
-    """Two modes on the same pictures: their scores against each other, both thresholds, and how often they agree.
+    """Draw two modes on the same pictures: their scores against each other, both thresholds, and how often they agree.
 
-    `scores_a` and `scores_b` (n,), higher = does not belong (of p-values give -log10); `labels` name the modes. A
-    mode refuses what is above its threshold; each corner holds its share of the pictures. More than 3,000 are drawn
-    as a histogram of both, darker where there are more. Positive scores over more than two decades get a logarithmic
-    axis; pairs that are not finite are left out. `DataError` for different lengths or when nothing is left.
+    `scores_a` and `scores_b` (n,), higher = more anomalous (of p-values give -log10); `labels` name the modes. A mode
+    flags scores above its threshold; each corner shows its share of the pictures. More than 3,000 are drawn as a
+    histogram of both, darker where there are more. Positive scores over more than two decades get a logarithmic axis;
+    pairs that are not finite are left out. `DataError` for different lengths or when nothing is left.
     """
     pair = np.stack(_same_length(numbers(scores_a, labels[0]), numbers(scores_b, labels[1])))
     pair = pair[:, np.isfinite(pair).all(axis=0)]
@@ -149,10 +137,10 @@ def agreement(
     axes = quiet(figure.add_subplot(), grid="both")
     thresholds = (threshold_a, threshold_b)
     for axis, scores, threshold, label in zip("xy", pair, thresholds, labels, strict=True):
-        low, high, spread = _limits(scores, threshold)
-        getattr(axes, f"set_{axis}scale")("log" if spread else "linear")
+        low, high, logarithmic = _limits(scores, threshold)
+        getattr(axes, f"set_{axis}scale")("log" if logarithmic else "linear")
         getattr(axes, f"set_{axis}lim")(low, high)
-        if spread:
+        if logarithmic:
             _decades(getattr(axes, f"{axis}axis"), high / low)
         write(getattr(axes, f"set_{axis}label")(shorten(label, 40), color=DIM, fontsize=9))
         if np.isfinite(threshold):
@@ -167,7 +155,7 @@ def agreement(
 
 
 def _decades(axis: Any, ratio: float) -> None:
-    """Ticks of a logarithmic axis, few enough for half the page."""
+    """Set ticks of a logarithmic axis, few enough for half the page."""
     plain_log(axis)
     if ratio > 1000:
         axis.set_major_locator(LogLocator(numticks=6))
@@ -183,7 +171,7 @@ def _same_length(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _limits(scores: np.ndarray, threshold: float) -> tuple[float, float, bool]:
-    """Ends of an axis that holds all scores and the threshold, and whether it is logarithmic."""
+    """Return the ends of an axis that holds all scores and the threshold, and whether it is logarithmic."""
     shown = np.append(scores, threshold)[: None if np.isfinite(threshold) else -1]
     low, high = float(shown.min()), float(shown.max())
     if low > 0 and high > 100 * low:
@@ -209,7 +197,7 @@ def _cloud(axes: Axes, pair: np.ndarray) -> None:
 
 
 def _corners(axes: Axes, refused: np.ndarray, labels: tuple[str, str]) -> None:
-    """The share of the pictures in each quarter, written into the corner of the axes where it lies."""
+    """Write the share of the pictures in each quarter into its corner of the axes."""
     first, second = (shorten(label, 20) for label in labels)
     for a, b, text in (
         (False, False, "both accept"),
@@ -235,10 +223,10 @@ def _corners(axes: Axes, refused: np.ndarray, labels: tuple[str, str]) -> None:
 
 @as_png
 def weight_curve(weights: Any, curves: Mapping[str, Any], chosen: float | None = None) -> Figure:
-    """Measures such as AUROC over the weight of a loss on a logarithmic axis, the chosen weight marked.
+    """Draw metrics such as AUROC over the weight of a loss on a logarithmic axis, the chosen weight marked.
 
     `weights` (k,) of at least 0, in any order; `curves` is a name to (k,) or (k, repeats) values, of repeats the mean
-    as a line and their range as a bar. Weight 0 stands apart at the left. Values that are not finite leave a gap.
+    as a line and their range as a bar. Weight 0 is drawn separately at the left. Values that are not finite leave a gap.
     `DataError` for lengths that differ, negative weights, nothing to draw, or a chosen weight that was not tried.
     """
     weights = numbers(weights, "weights")
@@ -287,7 +275,7 @@ def _check_weights(weights: np.ndarray, curves: Mapping[str, np.ndarray], chosen
 
 
 def _places(weights: np.ndarray) -> np.ndarray:
-    """Where weights stand: at their logarithm, weight 0 a decade left of the smallest other one."""
+    """Return the positions of weights: their logarithms, weight 0 a decade left of the smallest other one."""
     positive = weights[weights > 0]
     if not len(positive):
         return np.zeros(len(weights))
@@ -295,7 +283,7 @@ def _places(weights: np.ndarray) -> np.ndarray:
 
 
 def _ticks(weights: np.ndarray, places: np.ndarray) -> dict[float, str]:
-    """A place to its label: each weight where there is room, whole decades among many."""
+    """Return the labels of the axis by position: each weight where there is room, whole decades among many."""
     ticks = dict(zip(places.tolist(), map(_short, weights.tolist()), strict=True))
     if len(ticks) <= 12:
         return ticks
@@ -305,7 +293,7 @@ def _ticks(weights: np.ndarray, places: np.ndarray) -> dict[float, str]:
 
 
 def _short(weight: float) -> str:
-    """A weight as 0, 0.03, 1e-5 or 3e-5."""
+    """Format a weight as 0, 0.03, 1e-5 or 3e-5."""
     if 0 < weight < 0.01:
         return np.format_float_scientific(weight, precision=2, trim="-", exp_digits=1)
     return f"{weight:.3g}"

@@ -1,4 +1,4 @@
-"""Pictures at their full size with what was found in them, written with Pillow: a strip of 4096x256 takes milliseconds."""
+"""Pictures at full size under anomaly maps, boxes and masks, drawn with Pillow: a strip of 4096x256 takes milliseconds."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from PIL import Image, ImageDraw, ImageFilter
 from winnow.errors import DataError
 
 Box = tuple[int, int, int, int]
-BOX, TRUTH = "#56B4E9", "#00D68F"  # outlines of what was found and of what is known; neither is a colour of the heat
-CLEAR, STRONG = 0.1, 0.75  # heat that begins to show, and how opaque the highest is
+BOX, TRUTH = "#56B4E9", "#00D68F"  # outlines of found and of known defects; neither is a colour of the anomaly map
+CLEAR, STRONG = 0.1, 0.75  # the value that begins to show, and the opacity of the highest
 
 
 def overlay(picture: Any, anomaly_map: Any, boxes: Sequence[Box] = (), mask: Any = None) -> bytes:
-    """The picture at its own size under a transparent anomaly map, found boxes outlined in blue and the mask in green, as PNG.
+    """Draw the picture at its own size under a transparent anomaly map, boxes in blue and the mask's outline in green, as PNG.
 
-    `picture` uint8 (h, w), (h, w, 1) or (h, w, 3); `heat` floats (h, w) in [0, 1], of which nothing below 0.1 shows;
-    `boxes` of (x, y, width, height) in pixels; `mask` (h, w), true = known to be damaged. Outlines lie outside of what
-    they enclose, but where the picture ends. Heat beyond [0, 1] is clipped, and none where it is not a number.
-    `DataError` for other shapes.
+    `picture` uint8 (h, w), (h, w, 1) or (h, w, 3); `anomaly_map` floats (h, w) in [0, 1], of which nothing below 0.1
+    shows, clipped, and 0 where not a number; `boxes` of (x, y, width, height) in pixels; `mask` (h, w), true = known to be
+    damaged. Outlines lie outside what they enclose, except at the picture's border. `DataError` for other shapes.
     """
     shown = np.asarray(picture)
     shown = shown[..., 0] if shown.ndim == 3 and shown.shape[2] == 1 else shown
     if shown.dtype != np.uint8 or shown.ndim not in (2, 3) or (shown.ndim == 3 and shown.shape[2] != 3):
         raise DataError(
-            f"A picture to lay heat over is {shown.dtype} of shape {shown.shape}.",
+            f"A picture for an anomaly map is {shown.dtype} of shape {shown.shape}.",
             "Give uint8 as (height, width) or (height, width, 3).",
         )
     levels = _levels(anomaly_map, shown.shape[:2])
@@ -48,9 +47,9 @@ def overlay(picture: Any, anomaly_map: Any, boxes: Sequence[Box] = (), mask: Any
 
 
 def map_png(anomaly_map: Any) -> bytes:
-    """An anomaly map (h, w) in [0, 1] in colours from black over red to yellow, as PNG with a palette.
+    """Draw an anomaly map (h, w) in [0, 1] in colours from black over red to yellow, as PNG with a palette.
 
-    The stored index of a pixel is its heat in 1/255, so numbers can be read back. Clipped, and 0 where not a number.
+    The stored index of a pixel is its value in 1/255, so numbers can be read back. Clipped, and 0 where not a number.
     """
     image = Image.fromarray(_levels(anomaly_map))
     image.putpalette(_inferno().tobytes())
@@ -58,7 +57,7 @@ def map_png(anomaly_map: Any) -> bytes:
 
 
 def mask_png(mask: Any) -> bytes:
-    """A mask (h, w), true or nonzero = damaged, as PNG of one bit a pixel: white where damaged."""
+    """Draw a mask (h, w), true or nonzero = damaged, as PNG of one bit per pixel: white where damaged."""
     return _png(Image.fromarray(_flat(mask, None, "mask").astype(bool)))
 
 
@@ -71,7 +70,7 @@ def _flat(array: Any, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
 
 
 def _levels(anomaly_map: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    """Heat as uint8 (h, w), 255 the highest."""
+    """Return an anomaly map as uint8 (h, w), 255 the highest."""
     anomaly_map = np.nan_to_num(_flat(anomaly_map, shape, "anomaly map").astype(np.float32), nan=0.0)
     return np.rint(np.clip(anomaly_map, 0, 1) * 255).astype(np.uint8)
 
@@ -85,22 +84,22 @@ def _inferno() -> np.ndarray:
 
 @functools.cache
 def _lookup() -> tuple[np.ndarray, np.ndarray]:
-    """For each of 256 levels of heat its colour (256, 3), and how much of it shows (256,) in 1/256."""
-    anomaly_map = np.linspace(0, 1, 256)
-    rise = np.clip((anomaly_map - CLEAR) / (0.6 - CLEAR), 0, 1)
-    # the dark end of the map would only blacken the picture
-    return _inferno()[np.rint(80 + 175 * anomaly_map).astype(int)], np.rint(256 * STRONG * rise).astype(np.uint16)
+    """Return for each of 256 levels its colour (256, 3) and its opacity (256,) in 1/256."""
+    levels = np.linspace(0, 1, 256)
+    rise = np.clip((levels - CLEAR) / (0.6 - CLEAR), 0, 1)
+    # the dark end of the palette would only blacken the picture
+    return _inferno()[np.rint(80 + 175 * levels).astype(int)], np.rint(256 * STRONG * rise).astype(np.uint16)
 
 
 def _outline(mask: np.ndarray, line: int) -> Image.Image:
-    """A band around what is true in a mask, so many pixels wide."""
+    """Return a band around the true pixels of a mask, `line` pixels wide."""
     image = Image.fromarray(mask.astype(np.uint8) * 255)
     grown = np.asarray(image.filter(ImageFilter.MaxFilter(2 * line + 1)))
     return Image.fromarray(np.where(mask, 0, grown).astype(np.uint8))
 
 
 def _frame(draw: ImageDraw.ImageDraw, box: Box, line: int, size: tuple[int, int]) -> None:
-    """A box's outline, blue in a dark rim that tells it from bright cloth; what would lie beyond the picture moves in."""
+    """Draw a box's outline, blue in a dark rim that sets it off from bright cloth; beyond the border it moves inside."""
     x, y, width, height = (round(value) for value in box)
     for reach, colour, thick in ((line + 2, "#10202c", line + 2), (line + 1, BOX, line)):
         left, top = max(0, x - reach), max(0, y - reach)

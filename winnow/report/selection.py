@@ -1,4 +1,4 @@
-"""The choice drawn: crops at their own proportions, and a map of the embeddings with the chosen pictures marked."""
+"""Figures of a selection: crops at their own proportions, and a map of the embeddings with the chosen pictures marked."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from matplotlib.patheffects import withStroke
 from winnow.errors import DataError
 from winnow.report.style import COLOURS, DIM, INK, WIDTH, as_png, canvas, heading, legend
 
-OUTLIER_KIND = 0  # of pictures in the outliers
-PALE = 226  # grey beside a crop that is no square
+OUTLIER_KIND = 0  # the kind of outliers
+PALE = 226  # grey around a crop that is not square
 NEIGHBOURHOOD = 30.0  # t-SNE's perplexity: about so many pictures count as a picture's neighbours
 
 
 def in_proportion(pictures: np.ndarray, aspects: np.ndarray) -> np.ndarray:
-    """Pictures uint8 (n, h, w, c) that were squeezed into one size, at their own `aspects` (n,), width by height: (n, a, b, c).
+    """Restore pictures uint8 (n, h, w, c) of one size to their own `aspects` (n,), width by height, as (n, a, b, c).
 
-    All are as large as fits into cells of one size, no larger than a square of the longer side, and pale grey round about.
+    Each is as large as fits into a cell; all cells have one size, at most a square of the longer side, padded in pale grey.
     """
     from PIL import Image
 
@@ -32,17 +32,17 @@ def in_proportion(pictures: np.ndarray, aspects: np.ndarray) -> np.ndarray:
     return cells
 
 
-def flat_map(points: np.ndarray) -> np.ndarray:
-    """Places (n, 2) on a map in which neighbours among points (n, d) stay neighbours: t-SNE from principal components.
+def flat_map(features: np.ndarray) -> np.ndarray:
+    """Return positions (n, 2) on a map on which neighbours among features (n, d) stay neighbours: t-SNE from components.
 
-    Source: van der Maaten & Hinton 2008. Of fewer than five points, or equal ones, the first two components. The same
-    points give the same map; some 2,000 take ten seconds.
+    Source: van der Maaten & Hinton 2008. For fewer than five rows, or equal ones, the first two dimensions. The same
+    features return the same map; some 2,000 take ten seconds.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
-    points = np.asarray(points, np.float32)
-    wide = np.pad(points, ((0, 0), (0, max(0, 2 - points.shape[1]))))
+    features = np.asarray(features, np.float32)
+    wide = np.pad(features, ((0, 0), (0, max(0, 2 - features.shape[1]))))
     if len(wide) < 5 or not wide.std(axis=0).any():
         return wide[:, :2] - wide[:, :2].mean(axis=0)
     start = PCA(2, random_state=0).fit_transform(wide)
@@ -55,10 +55,10 @@ def flat_map(points: np.ndarray) -> np.ndarray:
 
 @as_png
 def choice_map(places: np.ndarray, kind: np.ndarray, ranks: np.ndarray, numbered: int = 50) -> Figure:
-    """Pictures as dots at `places` (n, 2), coloured by `kind` (n,) from 1; those with a rank (n,), not NaN, are ringed.
+    """Draw pictures as dots at `places` (n, 2), coloured by `kind` (n,) from 1; those with a rank (n,), not NaN, are ringed.
 
-    Kind 0 is the outliers, drawn as crosses. The first `numbered` ranks are written beside their rings. `DataError` when the
-    numbers differ.
+    Kind 0 are the outliers, drawn as crosses. The first `numbered` ranks are written next to their rings. `DataError` when
+    the numbers differ.
     """
     if not len(places) == len(kind) == len(ranks):
         raise DataError(
@@ -67,10 +67,11 @@ def choice_map(places: np.ndarray, kind: np.ndarray, ranks: np.ndarray, numbered
     figure = canvas(WIDTH, 6.0, (0.05, 0.05, 0.35, 0.6))
     axes = figure.add_subplot()
     axes.axis("off")
-    kind, chosen, odd = np.asarray(kind, int), np.flatnonzero(~np.isnan(ranks)), np.asarray(kind) == OUTLIER_KIND
-    colours = np.where(odd, DIM, np.array(COLOURS)[(kind - 1) % len(COLOURS)])
-    axes.scatter(places[~odd, 0], places[~odd, 1], s=13, c=colours[~odd], alpha=0.45, linewidths=0)
-    cross = axes.scatter(places[odd, 0], places[odd, 1], s=16, c=DIM, marker="x", linewidths=0.9, alpha=0.7)
+    kind, chosen = np.asarray(kind, int), np.flatnonzero(~np.isnan(ranks))
+    out = kind == OUTLIER_KIND
+    colours = np.where(out, DIM, np.array(COLOURS)[(kind - 1) % len(COLOURS)])
+    axes.scatter(places[~out, 0], places[~out, 1], s=13, c=colours[~out], alpha=0.45, linewidths=0)
+    cross = axes.scatter(places[out, 0], places[out, 1], s=16, c=DIM, marker="x", linewidths=0.9, alpha=0.7)
     ring = axes.scatter(
         places[chosen, 0], places[chosen, 1], s=46, facecolors=colours[chosen], edgecolors=INK, linewidths=1.1
     )
@@ -82,11 +83,11 @@ def choice_map(places: np.ndarray, kind: np.ndarray, ranks: np.ndarray, numbered
     heading(
         figure,
         "Where the chosen pictures lie",
-        f"{len(chosen):,} chosen of {len(places):,} shown; who is near whom, by t-SNE",
+        f"{len(chosen):,} chosen of {len(places):,} shown; neighbourhoods by t-SNE",
     )
     named = [name for name in np.unique(kind) if name != OUTLIER_KIND]
     swatches = [axes.scatter([], [], c=COLOURS[(name - 1) % len(COLOURS)], s=28) for name in named]
-    handles = [(ring, f"chosen, the first {numbered} with their ranks"), *([(cross, "outliers")] if odd.any() else [])]
+    handles = [(ring, f"chosen, the first {numbered} with their ranks"), *([(cross, "outliers")] if out.any() else [])]
     handles += zip(swatches, [f"kind {name}" for name in named], strict=True)
     legend(
         figure,

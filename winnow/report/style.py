@@ -1,4 +1,4 @@
-"""One look for every figure: colours told apart by the colour-blind, quiet axes, text in any script, PNG bytes out.
+"""One style for every figure: colours that the colour-blind can distinguish, quiet axes, text in any script, PNG bytes.
 
 Figures are drawn for a page of 960 CSS pixels: one inch is 100 CSS pixels, stored at twice that for sharp screens.
 Nothing here touches matplotlib's global state, so figures can be drawn in threads.
@@ -24,17 +24,17 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from winnow.errors import DataError
 
-# Okabe & Ito (2008): distinct under all three common colour blindnesses. The first is what belongs.
+# Okabe & Ito (2008): distinct under all three common colour blindnesses. The first is that of normal pictures.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#6A4C93", "#7F7F7F")
 BELONGS, ANOMALOUS = COLOURS[:2]
 LINES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 2, 1, 2)))
 INK, DIM, GRID = "#1b2027", "#5b6572", "#e3e7ec"
-MIDDLE = "#79818d"  # read on white and on black alike, for pictures on a transparent ground
+MIDDLE = "#79818d"  # legible on white and on black, for pictures on a transparent ground
 
 DOTS_PER_INCH = 200  # stored dots for one inch, which is 100 CSS pixels
 WIDTH, HALF = 9.0, 4.4  # inches: the page's whole width, and two figures side by side
 
-# Families that hold what DejaVu lacks; a character none of the installed ones has is drawn as an empty box.
+# Families with characters that DejaVu lacks; a character that no installed family has is drawn as an empty box.
 FAMILIES = (
     "DejaVu Sans",
     "Noto Sans",
@@ -59,7 +59,7 @@ P = ParamSpec("P")
 
 
 def as_png(draw: Callable[P, Figure]) -> Callable[P, bytes]:
-    """Makes a function that draws a figure return it as PNG bytes; the drawing function stays as `__wrapped__`."""
+    """Make a function that draws a figure return it as PNG bytes; the drawing function is kept as `__wrapped__`."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> bytes:
@@ -78,7 +78,7 @@ def canvas(
     *,
     transparent: bool = False,
 ) -> Figure:
-    """An empty figure of so many inches, with margins (left, right, top, bottom) in inches around its axes."""
+    """Return an empty figure of a size in inches, with margins (left, right, top, bottom) in inches around its axes."""
     figure = Figure(figsize=(width, height), dpi=100, facecolor="none" if transparent else "white")
     FigureCanvasAgg(figure)
     left, right, top, bottom = margins
@@ -87,7 +87,7 @@ def canvas(
 
 
 def quiet(axes: Axes, *, grid: str = "y") -> Axes:
-    """Takes the frame away; leaves thin lines along one axis ('x', 'y', 'both' or '') and small dim tick labels."""
+    """Remove the frame; leave thin lines along one axis ('x', 'y', 'both' or '') and small dim tick labels."""
     axes.set_facecolor("none")
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
@@ -101,22 +101,22 @@ def quiet(axes: Axes, *, grid: str = "y") -> Axes:
 
 
 def plain_log(axis: Any) -> None:
-    """Logarithmic ticks as plain numbers: 1, 10, 0.01, and 2 and 5 between them."""
+    """Label logarithmic ticks with plain numbers: 1, 10, 0.01, and 2 and 5 between them."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def heading(figure: Figure, title: str, note: str = "") -> None:
-    """A title at the top left corner and, dim at the right, a note on the same line."""
+    """Write a title at the top left corner and, dim at the right, a note on the same line."""
     width, height = figure.get_size_inches()
-    room = int((width - 0.075 * len(note)) / 0.1)  # letters of 11 point bold beside a note of 9 point
+    room = int((width - 0.075 * len(note)) / 0.1)  # letters of 11 point bold next to a note of 9 point
     write(figure.text(0, 1 - 0.06 / height, shorten(title, room), va="top", fontsize=11, fontweight="bold", color=INK))
     write(figure.text(1 - 0.1 / width, 1 - 0.07 / height, note, va="top", ha="right", fontsize=9, color=DIM))
 
 
 def legend(place: Axes | Figure, handles: Iterable[Any], labels: Iterable[str], **options: Any) -> None:
-    """A frameless legend of handles and labels, which may be in any script and hold any character."""
+    """Add a frameless legend of handles and labels, which may be in any script and hold any character."""
     handles = list(handles)
     # placed first: matplotlib would leave out a label that begins with an underscore
     drawn = place.legend(handles, ["-"] * len(handles), **{"frameon": False, "fontsize": 9, **options})
@@ -126,12 +126,12 @@ def legend(place: Axes | Figure, handles: Iterable[Any], labels: Iterable[str], 
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """A share as per cent with a no-break space: 0.0123 is 1.2 %."""
+    """Format a share as per cent with a no-break space: 0.0123 is 1.2 %."""
     return f"{share * 100:.{decimals}f}\u00a0%"
 
 
 def write(text: Text) -> Text:
-    """Makes a text safe: no formulas (`$`), fonts for its script, a box for each character that no font has."""
+    """Make a text safe: no formulas (`$`), fonts for its script, a box for each character that no font has."""
     text.set_parse_math(False)
     text.set_text(safe(text.get_text()))
     text.set_fontfamily(_installed())
@@ -139,7 +139,7 @@ def write(text: Text) -> Text:
 
 
 def safe(text: str) -> str:
-    """The text with every character that no installed font can draw replaced; line breaks stay."""
+    """Replace every character that no installed font can draw; keep line breaks."""
     if text.isascii() and text.isprintable():
         return text
     known = _characters()
@@ -151,7 +151,7 @@ def safe(text: str) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """The text, its middle left out where it is wider than `length` letters; a Chinese character counts as two."""
+    """Shorten a text in its middle where it is wider than `length` letters; a Chinese character counts as two."""
     widths = [2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text]
     if sum(widths) <= length:
         return text
@@ -162,13 +162,13 @@ def shorten(text: str, length: int) -> str:
 
 
 def finite(values: Any, name: str) -> np.ndarray:
-    """The finite ones among values, as (n,) float64; `DataError` when they are not numbers in one dimension."""
+    """Return the finite ones among values, as (n,) float64; `DataError` when they are not numbers in one dimension."""
     array = numbers(values, name)
     return array[np.isfinite(array)]
 
 
 def numbers(values: Any, name: str) -> np.ndarray:
-    """Values as (n,) float64; `DataError` when they are not numbers in one dimension."""
+    """Return values as (n,) float64; `DataError` when they are not numbers in one dimension."""
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):

@@ -45,7 +45,7 @@ def timeline(
     truth: Sequence[Span] | None = None,
     title: str = "Score over time",
 ) -> Figure:
-    """Score over the time of a video, with the threshold, the segments found and, where known, the true ones.
+    """Draw the score over the time of a video, with the threshold, the segments found and, where known, the true ones.
 
     `times` (n,) seconds in rising order, `scores` and `smoothed` (n,); `segments` and `truth` are (start, end, belongs)
     in seconds. Scores that are not finite leave a gap; long videos are drawn as range and median of each column.
@@ -118,7 +118,7 @@ def _trace(axes: Axes, times: np.ndarray, scores: np.ndarray, line: np.ndarray, 
 
 
 def _limits(axes: Axes, line: np.ndarray, scores: np.ndarray, threshold: float) -> None:
-    """The whole range, unless a few scores would press the rest flat; logarithmic over more than two decades."""
+    """Show the whole range, unless a few scores would flatten the rest; logarithmic over more than two decades."""
     shown = np.concatenate([line, scores, [threshold]])
     shown = shown[np.isfinite(shown)]
     if not len(shown):
@@ -149,19 +149,19 @@ def _strips(axes: Axes, rows: Mapping[str, Sequence[Span]]) -> None:
 
 
 def _time_axis(axes: Axes, times: np.ndarray, strips: Mapping[str, Sequence[Span]]) -> None:
-    """From the first frame to the last frame or segment's end, with at most eleven ticks at round times."""
+    """Set the axis from the first frame to the end of the last frame or segment, with at most eleven ticks at round times."""
     start = float(times[0])
     end = max([float(times[-1]), *(stop for spans in strips.values() for _, stop, _ in spans)])
     margin = 0.004 * (end - start) or 0.5
     axes.set_xlim(start - margin, end + margin)
     span = end - start + 2 * margin
-    many = np.ceil(span / 360_000) * 36_000  # tens of hours, for what no step of STEPS is long enough
+    many = np.ceil(span / 360_000) * 36_000  # tens of hours, where no step of STEPS is long enough
     axes.xaxis.set_major_locator(MultipleLocator(next((step for step in STEPS if span / step <= 11), many)))
     axes.xaxis.set_major_formatter(FuncFormatter(clock))
 
 
 def clock(seconds: float, _: Any = None) -> str:
-    """Seconds as 0:05, 12:30 or 1:02:03, with a fraction only where there is one."""
+    """Format seconds as 0:05, 12:30 or 1:02:03, with a fraction only where there is one."""
     whole, fraction = divmod(round(abs(seconds) * 100), 100)
     hours, minutes = whole // 3600, whole % 3600 // 60
     text = f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -18,15 +18,12 @@ from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.learn.feed import PixelSource
 from winnow.models.contract import Model
-from winnow.models.fast import Fast
-from winnow.models.linear import Linear
 from winnow.models.registry import find_model, load_model
-from winnow.models.texture import Texture
 from winnow.plugins import load
 from winnow.run.folder import RunFolder
 from winnow.select.selectors import find_selector
 
-AUXILIARY: dict[str, type[Model]] = {"linear": Linear, "background": Linear, "texture": Texture}
+AUXILIARY = ("linear", "background", "texture")  # folders of the models fitted beside the network
 FIND: dict[str, Callable[[str], object]] = {"model": find_model, "scorer": make_scorer, "method": find_selector}
 REMEDIES = {
     "encoder": "Only a trained autoencoder has one; a pretrained network decides by its embeddings anyway.",
@@ -42,8 +39,8 @@ def load_network(run: RunFolder) -> Model:
 
 def load_auxiliary(run: RunFolder) -> dict[str, Model]:
     """The linear autoencoders beside the network, by the name of the measure each gives; a pretrained one has none."""
-    folders = {run.folder("train") / name: kind for name, kind in AUXILIARY.items()}
-    return {path.name: load_model(path, own=kind) for path, kind in folders.items() if path.exists()}
+    folders = [run.folder("train") / name for name in AUXILIARY]
+    return {folder.name: load_model(folder) for folder in folders if folder.exists()}
 
 
 def load_detector(run: RunFolder, mode: str = "full") -> Detector:
@@ -118,7 +115,7 @@ def check_mode(run: RunFolder, mode: str) -> None:
 def load_encoder(run: RunFolder, mode: str, reads: Collection[str] = ()) -> ModeEncoder:
     """What a mode of `modes` runs; beside the network only the companions whose measures are read."""
     if mode == "fast":
-        return ModeEncoder(load_model(run.folder("train") / "fast", own=Fast), {}, decode=False, maps=True)
+        return ModeEncoder(load_model(run.folder("train") / "fast"), {}, decode=False, maps=True)
     whole, model = mode == "full", load_network(run)
     auxiliary = {name: other for name, other in load_auxiliary(run).items() if name in reads} if whole else {}
     return ModeEncoder(model, auxiliary, decode=whole, maps=whole and type(model).anomaly_map is not Model.anomaly_map)

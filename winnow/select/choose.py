@@ -1,4 +1,4 @@
-"""From embeddings to an ordered list of pictures to label: candidates, quotas, a share at random, and what each stands for."""
+"""From embeddings to an ordered list of pictures to label: candidates, quotas, a random share, and what each represents."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ KINDS = 8  # clusters of the map, at most: a colour each
 
 @dataclass(frozen=True)
 class Choice:
-    """n pictures in the order in which to label them: `rows` of the embeddings, `why` each, how many candidates it
-    `stands_for` (those to which it is the nearest of all chosen and labelled, itself among them), and the `kind` of it: a
-    coarse cluster, numbered by size from 1."""
+    """n pictures in the order in which to label them.
+
+    `rows` of the embeddings; `why` each was chosen; how many candidates each `stands_for` (those to which it is the
+    nearest of all chosen and labelled pictures, itself among them); `kind`, its coarse cluster, numbered by size from 1.
+    """
 
     rows: np.ndarray
     why: list[str]
@@ -53,15 +55,14 @@ def choose(
     per_group: int = 0,
     random_share: float = 0.0,
 ) -> Choice:
-    """Chooses n pictures of `Embeddings` or (m, d) embeddings among the rows `candidates` (all by default), none of `start`,
-    which are labelled already.
+    """Choose n of m pictures, given as `Embeddings` or an array (m, d), in the order in which to label them.
 
-    `features`: the embeddings as `whitened` gives them, where the caller has them already.
-    `per_group`: at most so many of one group, those of `start` counted. `random_share`: such a share is drawn at random
-    from all rows but `start`, candidates or not, evenly through the list. `weights` (m,): how much each picture counts.
-    The same seed gives the same choice.
-    Raises `DataError` when there are fewer than n pictures to choose from, embeddings that are not finite, or a method of your
-    own that breaks its contract; `OptionError` for a method that is not known, and for numbers that make no sense.
+    Only rows `candidates` (all by default) are chosen, and none of `start`, which are labelled already. `features`: the
+    embeddings `whitened`, where the caller has them already. `per_group`: at most so many of one group, those of `start`
+    counted. `random_share`: this share is drawn at random from all rows but `start`, candidates or not, evenly spread
+    through the list. `weights` (m,): how much each picture counts. The same seed returns the same choice.
+    Raises `DataError` when there are fewer than n pictures to choose from, for embeddings that are not finite and for a
+    method of your own that breaks its contract; `OptionError` for an unknown method or numbers out of range.
     """
     embeddings = embeddings if isinstance(embeddings, Embeddings) else Embeddings.of(embeddings)
     if n < 0 or per_group < 0 or not 0 <= random_share < 1:
@@ -78,7 +79,7 @@ def choose(
     space = SPACES.get(method, finite) if isinstance(method, str) else finite
     vectors = features if space is whitened else space(embeddings.vectors)
     lot = _Lot(replace(embeddings, vectors=vectors), start, weights, per_group)
-    # The fraction is left to chance: a list that grows by a few at a time has its share all the same.
+    # The fraction is rounded at random: a list that grows by a few at a time keeps its share all the same.
     count = int(n * random_share + rng.random()) if random_share else 0
     drawn = lot.take(at_random, np.setdiff1d(np.arange(len(embeddings)), start), count, rng)
     chosen = lot.take(select, np.setdiff1d(rows, drawn), n - count, rng)
@@ -98,7 +99,7 @@ def _reason(method: str | Selector, pick: str) -> str:
 
 
 def kinds(features: np.ndarray) -> np.ndarray:
-    """Coarse clusters (m,) of whitened embeddings, numbered from 1, the largest first; the same for the same points."""
+    """Return coarse clusters (m,) of whitened embeddings, numbered from 1, the largest first; the same for the same features."""
     rng = np.random.default_rng(0)
     number = min(KINDS, max(1, len(features) // 20))
     cluster = nearest(features, k_means(features, number, rng))[0]
@@ -109,7 +110,7 @@ def kinds(features: np.ndarray) -> np.ndarray:
 
 
 class _Lot:
-    """The embeddings, and which rows are taken so far; no selector sees a picture of a group whose quota is used up."""
+    """The embeddings and the rows taken so far; no selector sees a picture of a group whose quota is used up."""
 
     def __init__(self, embeddings: Embeddings, start: np.ndarray, weights: np.ndarray | None, per_group: int) -> None:
         self.embeddings, self.weights = embeddings, weights
@@ -119,7 +120,7 @@ class _Lot:
         np.subtract.at(self.left, self.group[start], 1)
 
     def take(self, select: Selector, rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-        """n of the rows in the selector's order; it is asked again without the groups that have become full."""
+        """Take n of the rows in the selector's order; it is called again without the groups that have become full."""
         found: list[int] = []
         while len(found) < n:
             free = np.setdiff1d(rows[self.left[self.group[rows]] > 0], self.taken)
@@ -127,7 +128,7 @@ class _Lot:
             weights = None if self.weights is None else self.weights[seen]
             wanted = min(n - len(found), len(free))
             given = select(self.embeddings[seen], wanted, rng, start=np.arange(len(free), len(seen)), weights=weights)
-            for row in free[_kept(given, wanted, len(free))]:
+            for row in free[_checked(given, wanted, len(free))]:
                 if self.left[self.group[row]] > 0:
                     self.left[self.group[row]] -= 1
                     found.append(int(row))
@@ -135,26 +136,26 @@ class _Lot:
         return np.array(found, int)
 
 
-def _kept(rows: np.ndarray, n: int, free: int) -> np.ndarray:
-    """Rows that a selector gave; `DataError` unless they are n of the first `free`, each once: one's own may err."""
+def _checked(rows: np.ndarray, n: int, free: int) -> np.ndarray:
+    """Return a selector's rows; `DataError` unless they are n of the first `free`, each once: a user's own may err."""
     rows = np.asarray(rows)
     whole = rows.dtype.kind in "iu" or not rows.size
     if not whole or rows.shape != (n,) or len(np.unique(rows)) < n or (n and not 0 <= rows.min() <= rows.max() < free):
         raise DataError(
-            f"The method was asked for {n:,} rows and did not give as many different ones, none of them labelled already.",
-            "Find what is wrong with it: winnow.check.check_selector(METHOD).",
+            f"The method was asked for {n:,} rows and did not return as many different ones, none of them labelled already.",
+            "Find the fault: winnow.check.check_selector(METHOD).",
         )
     return rows.astype(int)
 
 
 def _interleaved(chosen: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Both in one list, in which every prefix has its share of the second."""
+    """Merge both into one list, of which every prefix has its share of the second."""
     places = [(place + 0.5) / len(part) for part in (chosen, drawn) for place in range(len(part))]
     return np.append(chosen, drawn)[np.argsort(places, kind="stable")].astype(int)
 
 
 def _require_rows(m: int, start: np.ndarray, candidates: np.ndarray, weights: np.ndarray | None) -> None:
-    """`DataError` unless there are such rows, and a weight of each."""
+    """Raise a `DataError` unless the rows are among m, with a weight of each."""
     for name, rows in (("start", start), ("candidates", candidates)):
         if len(rows) and not 0 <= rows.min() <= rows.max() < m:
             raise DataError(
@@ -165,7 +166,7 @@ def _require_rows(m: int, start: np.ndarray, candidates: np.ndarray, weights: np
 
 
 def available(rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> int:
-    """How many of the rows can be chosen, when at most `per_group` (0: any number) of a group may be, those of `start` counted."""
+    """Return how many of the rows can be chosen, at most `per_group` (0: any number) of a group, those of `start` counted."""
     if not per_group:
         return len(rows)
     names, sizes = np.unique(groups[rows].astype(str), return_counts=True)
@@ -176,7 +177,7 @@ def available(rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group
 
 
 def _require_enough(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
-    """`DataError` unless n rows can be chosen."""
+    """Raise a `DataError` unless n rows can be chosen."""
     most = available(rows, start, groups, per_group)
     if n > most:
         quota = f", {per_group:,} of a group at most" if per_group else ""

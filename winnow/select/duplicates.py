@@ -1,4 +1,4 @@
-"""Near-duplicates: pictures so alike that labelling one says all there is to say of the other."""
+"""Near-duplicates: pictures so alike that a label of one serves for the other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from winnow.embeddings import finite, spread, unit_length
 from winnow.select.geometry import BLOCK, squared_distances
 
-FLAT = 20_000  # pictures that are all compared; of more, the neighbours in the nearest cells of an index
+FLAT = 20_000  # pictures that are all compared; of more, only neighbours in the nearest cells of an index
 NEIGHBOURS = 16
-PAIRED = 1000  # pictures by which the usual distance is told
-TIMES_NEAR = 4.0  # how much more distant pictures of one video may be that are near in time
-ROUNDING = 1e-5  # squared distance that float32 may give two equal embeddings of length 1
+PAIRED = 1000  # pictures from which the usual distance is estimated
+TIMES_NEAR = 4.0  # factor on the distance for pictures of one video that are close in time
+ROUNDING = 1e-5  # squared distance that float32 may show between two equal embeddings of length 1
 WINDOW = 32  # pictures that follow one in time and are compared with it
 
 
@@ -25,12 +25,12 @@ def distinct(
     times: np.ndarray | None = None,
     seconds: float = 0.0,
 ) -> np.ndarray:
-    """bool (n,): false for a picture that is near an earlier one that stays.
+    """Return bool (n,): False for a near-duplicate of an earlier picture that stays.
 
-    Near: by cosine distance, nearer than the share `near` of the median distance of two pictures. Of one of `sources` (n,),
-    pictures at most `seconds` apart by `times` (n,) are near at four times that distance: the same person in the next
-    frame. Of many alike the first stays. With more than 20,000 pictures a few near ones can be missed (an approximate
-    search, faiss IVF).
+    Near-duplicates are closer, by cosine distance, than the share `near` of the median distance of two pictures. Pictures
+    of one of `sources` (n,) at most `seconds` apart by `times` (n,) are near-duplicates up to four times that distance:
+    the same person in the next frame. Of many alike the first stays. With more than 20,000 pictures a few near-duplicates
+    can be missed (an approximate search, faiss IVF).
     """
     features = unit_length(finite(vectors))
     stays = np.ones(len(features), bool)
@@ -45,13 +45,13 @@ def distinct(
 
 
 def _usual(features: np.ndarray) -> float:
-    """The median squared distance of two rows."""
+    """Return the median squared distance of two rows."""
     some = features[spread(len(features), PAIRED)]
     return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
 
 
 def _first(features: np.ndarray, near: float) -> np.ndarray:
-    """bool (n,): rows that are not within the squared distance of an earlier row that stays."""
+    """Return bool (n,): rows that are not within the squared distance `near` of an earlier row that stays."""
     stays = np.ones(len(features), bool)
     for begin in range(0, len(features), BLOCK):
         block, kept = features[begin : begin + BLOCK], features[:begin][stays[:begin]]
@@ -64,7 +64,7 @@ def _first(features: np.ndarray, near: float) -> np.ndarray:
 
 
 def _nearly_first(features: np.ndarray, near: float) -> np.ndarray:
-    """The same of many rows, of whose neighbours an index may miss some; of crowds, it finds more in every round."""
+    """Return the same for many rows, by an index that may miss neighbours; in dense clusters each round finds more."""
     import faiss
 
     stays = np.ones(len(features), bool)
@@ -89,7 +89,7 @@ def _nearly_first(features: np.ndarray, near: float) -> np.ndarray:
 def _thin(
     stays: np.ndarray, features: np.ndarray, near: float, sources: np.ndarray, times: np.ndarray, seconds: float
 ) -> None:
-    """Clears `stays` where one before, of the same source and near in time and code, stays."""
+    """Clear `stays` where an earlier picture of the same source, close in time and embedding, stays."""
     names = np.unique(sources.astype(str), return_inverse=True)[1]
     order = np.lexsort((times, names))
     pairs: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""What selectors share: embeddings made comparable, k-means, distances in blocks."""
+"""Geometry that selectors share: whitening, k-means, distances in blocks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from winnow.embeddings import finite, spread, unit_length
 BLOCK = 1024  # rows of a block of distances: 80 MB of float32 against 20,000 others
 COMPONENTS = 128
 LEARNT_FROM = 50_000  # rows that principal components are learnt from
-SMALL = 1e-3  # share of the largest spread below which a component is rounding
-TINY = 1e-6  # spread of directions that are all the same
+SMALL = 1e-3  # share of the largest deviation below which a component is rounding
+TINY = 1e-6  # deviation of directions that are all the same
 
 
 def whitened(vectors: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """The directions of embeddings (n, d) in their first 128 principal components, all of the same variance: (n, k) of length 1.
+    """Return embeddings (n, d) as whitened features (n, k) of length 1.
 
-    Embeddings of a network spend most of their variance on few things, such as the light or the turf; with equal variances what
-    is rare but distinct counts as well. Components are learnt from `rows` (all by default; 50,000 of more, evenly spread);
-    those without spread are left out. Of equal embeddings, or of none, none is left, and the rows are empty.
+    Their directions are expressed in their first 128 principal components, scaled to equal variance. A network's embeddings
+    spend most of their variance on few things, such as the light or the turf; with equal variances rare but distinct
+    properties count as well. Components are learnt from `rows` (all by default; 50,000 of more, evenly spread); those
+    without variance are left out. For equal embeddings, or none, k is 0.
     """
     from scipy.linalg import eigh
 
@@ -35,13 +36,13 @@ def whitened(vectors: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     sample = directions[rows] - centre
     d = sample.shape[1]
     variances, axes = eigh(sample.T @ sample / len(rows), subset_by_index=(max(0, d - COMPONENTS), d - 1))
-    deviation = np.sqrt(np.maximum(variances, 0))
-    kept = deviation > max(SMALL * deviation.max(initial=0), TINY)
-    return unit_length((directions - centre) @ (axes[:, kept] / deviation[kept])[:, ::-1].astype(np.float32))
+    deviations = np.sqrt(np.maximum(variances, 0))
+    kept = deviations > max(SMALL * deviations.max(initial=0), TINY)
+    return unit_length((directions - centre) @ (axes[:, kept] / deviations[kept])[:, ::-1].astype(np.float32))
 
 
 def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances (n, m) of rows (n, d) and (m, d), never negative."""
+    """Return squared Euclidean distances (n, m) of rows (n, d) and (m, d), never negative."""
     products = one @ other.T
     products *= -2
     products += np.square(one).sum(axis=1)[:, None]
@@ -50,7 +51,7 @@ def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def nearest(features: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest of `centres` (k, d) to each of `features` (n, d), and its squared distance: (n,), (n,)."""
+    """Return the nearest of `centres` (k, d) to each of `features` (n, d), and its squared distance: (n,), (n,)."""
     import faiss
 
     if not features.shape[1]:
@@ -64,7 +65,7 @@ def nearest(features: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.n
 def k_means(
     features: np.ndarray, k: int, rng: np.random.Generator, *, rounds: int = 25, sample: int = 256
 ) -> np.ndarray:
-    """Centres (k, d) of points by so many rounds of Lloyd's algorithm (faiss), learnt from at most `sample` points a centre."""
+    """Return centres (k, d) of features (n, d) by so many rounds of Lloyd's algorithm (faiss), from at most `sample` rows a centre."""
     import faiss
 
     if not features.shape[1]:
@@ -82,7 +83,7 @@ def k_means(
 
 
 def farthest(features: np.ndarray, n: int, start: Sequence[int] | np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """n rows, each the farthest from `start` and those before it; rows that repeat others come last, at random.
+    """Return n rows, each the farthest from `start` and those before it; rows that repeat others come last, at random.
 
     Without a start the first is the most central one: an outlier would be a poor beginning.
     """

@@ -1,4 +1,4 @@
-"""Herding: greedy facility location with a Gaussian kernel, the choice that measures best."""
+"""Herding: greedy facility location with a Gaussian kernel, the method that measures best."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from winnow.embeddings import Embeddings, finite
 from winnow.select.geometry import BLOCK, k_means, nearest, squared_distances
 
 WIDTH = 0.5
-"""Of the kernel, where two random pictures are about 1.41 apart; chosen on pools, not on test pictures (docs/log.md)."""
-MOST = 20_000  # pictures whose kernel is held whole, in 1.6 GB; more are first put into micro-clusters
+"""Width of the kernel, where two random pictures are about 1.41 apart; chosen on pools, not on test pictures (docs/log.md)."""
+MOST = 20_000  # pictures whose kernel is held whole, in 1.6 GB; more are first grouped into micro-clusters
 MICRO_CLUSTERS, MICRO_SHARE = 4096, 4  # at least so many, and so many for a picture to be chosen (up to MOST)
 ROUNDS, SAMPLE = 2, 12  # of the k-means that makes them: they need not be good clusters, only small ones
 
@@ -25,11 +25,11 @@ def herding(
     start: Sequence[int] | np.ndarray = (),
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """n rows, each the one that adds most to how well all pictures are covered, given those of `start`; see `herd`.
+    """Return n rows, each the one that adds most to the coverage of all pictures, given those of `start`; see `herd`.
 
-    For embeddings of length 1, best `whitened`. Every prefix is the choice for its own length. `weights` (m,) say how much each
-    picture counts. More than 20,000 pictures are put into micro-clusters, each as its most central picture and the weight
-    of all in it.
+    For features of length 1, best `whitened`. Every prefix is the choice for its own length. `weights` (m,): how much
+    each picture counts. More than 20,000 pictures are grouped into micro-clusters, each represented by its most central
+    picture with the weight of all in it.
     """
     features, start = finite(embeddings.vectors), np.asarray(start, int)
     counts = np.ones(len(features), np.float32) if weights is None else np.asarray(weights, np.float32)
@@ -43,9 +43,9 @@ def herding(
 
 
 def herd(features: np.ndarray, n: int, start: np.ndarray, weights: np.ndarray, width: float = WIDTH) -> np.ndarray:
-    """n rows of points (m, d), each the one that adds most to the covering of all, given other points `start` (s, d).
+    """Return n rows of features (m, d), each the one that adds most to the coverage of all, given others `start` (s, d).
 
-    A point is covered by exp(-distance² / width²) to the nearest chosen one: MaxHerding (Bae et al. 2024, arXiv
+    The coverage of a row is exp(-distance² / width²) to the nearest chosen one: MaxHerding (Bae et al. 2024, arXiv
     2407.12212, algorithm 1). Gains only fall while rows are chosen, so that an old gain is a bound and most need not be
     computed again (Minoux 1978). Holds the kernel of all pairs, 4 m² bytes.
     """
@@ -68,7 +68,7 @@ def herd(features: np.ndarray, n: int, start: np.ndarray, weights: np.ndarray, w
 
 
 def _gains(kernel: np.ndarray, covered: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """What each row adds to the covering (m,); in blocks, because the kernel must not be held twice."""
+    """Return what each row adds to the coverage (m,); in blocks, because the kernel must not be held twice."""
     blocks = [kernel[begin : begin + BLOCK] for begin in range(0, len(kernel), BLOCK)]
     return np.concatenate([np.maximum(block - covered, 0) @ weights for block in blocks] or [covered])
 
@@ -85,7 +85,7 @@ def _kernel(features: np.ndarray, width: float) -> np.ndarray:
 def _micro_clusters(
     features: np.ndarray, k: int, counts: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The most central row of each of at most k small clusters, and the weight of all rows in it."""
+    """Return the most central row of each of at most k small clusters, and the weight of all rows in it."""
     cluster, distance = nearest(features, k_means(features, k, rng, rounds=ROUNDS, sample=SAMPLE))
     order = np.lexsort((distance, cluster))
     found, first = np.unique(cluster[order], return_index=True)
@@ -93,5 +93,5 @@ def _micro_clusters(
 
 
 def _rest(features: np.ndarray, n: int, taken: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """n more rows at random, when there were fewer clusters than pictures to choose."""
+    """Return n more rows at random, when there were fewer clusters than pictures to choose."""
     return rng.choice(np.setdiff1d(np.arange(len(features)), taken), n, replace=False)

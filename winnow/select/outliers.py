@@ -1,20 +1,20 @@
-"""The outliers: pictures so unlike the others that a person should see them apart, and that teach a classifier little."""
+"""Outliers: pictures so unlike the others that a person should review them separately; they teach a classifier little."""
 
 from __future__ import annotations
 
 import numpy as np
 
-SPREAD = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
+MAD_TO_STD = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
 
 
 def outliers_of(scores: np.ndarray, limit: float) -> np.ndarray:
-    """Rows whose one-class score (n,) lies more than `limit` robust standard deviations above the median (0: none).
+    """Return rows whose anomaly score (n,) lies more than `limit` robust standard deviations above the median (0: none).
 
     The most anomalous come first. Median and deviation do not move with a few per cent of junk, as a quantile would.
     """
     if not limit or not len(scores):
         return np.empty(0, int)
     middle = np.median(scores)
-    spread = SPREAD * np.median(np.abs(scores - middle))
-    rows = np.flatnonzero(scores > middle + limit * spread) if spread > 0 else np.empty(0, int)
+    deviation = MAD_TO_STD * np.median(np.abs(scores - middle))
+    rows = np.flatnonzero(scores > middle + limit * deviation) if deviation > 0 else np.empty(0, int)
     return rows[np.argsort(-scores[rows], kind="stable")]

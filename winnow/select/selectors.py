@@ -1,6 +1,6 @@
 """The selectors: which pictures a person should label, in which order.
 
-All go by the Euclidean distances of the embeddings they are given; `SPACES` says in which form a method wants them.
+All use Euclidean distances of the features they are given; `SPACES` maps a method to the scaling it expects.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from winnow.plugins import find
 from winnow.select.geometry import farthest, k_means, nearest, squared_distances, whitened
 from winnow.select.herding import herding
 
-TINY = 5  # pictures of a cluster that is left for last: TypiClust's own number
-NEIGHBOURS = 20  # within the cluster, whose mean distance says how typical a picture is
-MOST_CLUSTERS = 500  # of 'typical'
+TINY = 5  # most pictures of a cluster that comes last: TypiClust's own number
+NEIGHBOURS = 20  # within the cluster, to which the mean distance says how typical a picture is
+MOST_CLUSTERS = 500  # of 'typiclust'
 COMPARED = 4000  # pictures of a cluster that its pictures are compared with
 
 
 class Selector(Protocol):
-    """Rows of the pictures to label: in labelling order, exactly n, no repeats, none of `start` (those labelled already).
+    """A function that returns rows of pictures in labelling order: exactly n, no repeats, none of `start` (labelled already).
 
-    `weights` (m,) say how much each picture counts, where the method can use it. The same `rng` gives the same rows.
+    `weights` (m,): how much each picture counts, where the method can use it. The same `rng` returns the same rows.
     """
 
     def __call__(
@@ -48,7 +48,7 @@ def at_random(
     start: Sequence[int] | np.ndarray = (),
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """n rows drawn at random: the only choice from which one can tell without bias how often what occurs."""
+    """Draw n rows at random: the only choice from which frequencies can be estimated without bias."""
     return rng.choice(np.setdiff1d(np.arange(len(embeddings)), np.asarray(start, int)), n, replace=False)
 
 
@@ -60,7 +60,7 @@ def k_center(
     start: Sequence[int] | np.ndarray = (),
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Each row the farthest from those before it (Sener & Savarese 2018, arXiv 1708.00489, algorithm 1): it finds outliers."""
+    """Take the row farthest from those before it, n times (Sener & Savarese 2018, arXiv 1708.00489, algorithm 1): finds outliers."""
     return farthest(finite(embeddings.vectors), n, start, rng)
 
 
@@ -73,9 +73,9 @@ def kmeans(
     weights: np.ndarray | None = None,
     pick: str = "nearest",
 ) -> np.ndarray:
-    """K-means into as many clusters as there will be labels, and a picture of each: the selection of Singh et al.
+    """Cluster by K-means into as many clusters as there will be labels and take a picture of each, as Singh et al. do.
 
-    `pick`: the picture "nearest" to the centre, or a "random" one. Clusters that hold a row of `start` are passed over; the
+    `pick`: the picture "nearest" to the centre, or a "random" one. Clusters that hold a row of `start` are skipped; the
     largest come first. Where clusters are too few (equal embeddings), the farthest of the rest follow.
     """
     features, start = finite(embeddings.vectors), np.asarray(start, int)
@@ -93,7 +93,7 @@ def kmeans(
     )
 
 
-def typical(
+def typiclust(
     embeddings: Embeddings,
     n: int,
     rng: np.random.Generator,
@@ -101,10 +101,11 @@ def typical(
     start: Sequence[int] | np.ndarray = (),
     weights: np.ndarray | None = None,
 ) -> np.ndarray:
-    """TypiClust (Hacohen et al. 2022, arXiv 2202.02794, algorithm 1): clusters, and the most typical picture of each.
+    """Cluster and take the most typical picture of each cluster: TypiClust (Hacohen et al. 2022, arXiv 2202.02794, algorithm 1).
 
-    For embeddings of length 1. At most 500 clusters; those with the fewest labels come first, then the largest, those of five pictures
-    or fewer last. Typical: the smallest mean squared distance to the 20 nearest in the cluster, as in the authors' program.
+    For features of length 1. At most 500 clusters; those with the fewest labels come first, then the largest, those of
+    five pictures or fewer last. Typical: the smallest mean squared distance to the 20 nearest in the cluster, as in the
+    authors' program.
     """
     features, start = finite(embeddings.vectors), np.asarray(start, int)
     k = max(1, min(n + len(start), MOST_CLUSTERS, len(features)))
@@ -112,10 +113,10 @@ def typical(
     size, labelled = np.bincount(cluster, minlength=k), np.bincount(cluster[start], minlength=k)
     free = np.ones(len(features), bool)
     free[start] = False
-    turns: list[tuple[bool, int, int, int, int]] = []  # tiny, how often its cluster had its turn, size, cluster, row
+    turns: list[tuple[bool, int, int, int, int]] = []  # tiny, labels of its cluster by then, -size, cluster, row
     for number in np.flatnonzero(size):
         members = np.flatnonzero(cluster == number)
-        order = members[np.argsort(_crowdedness(features[members], rng), kind="stable")]
+        order = members[np.argsort(_mean_distance(features[members], rng), kind="stable")]
         turns += [
             (bool(size[number] <= TINY), int(labelled[number]) + turn, -int(size[number]), int(number), int(row))
             for turn, row in enumerate(order[free[order]][:n])
@@ -123,8 +124,8 @@ def typical(
     return np.array([row for *_, row in sorted(turns)[:n]], int)
 
 
-def _crowdedness(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mean squared distance (n,) of each point to its nearest neighbours among the others: small in a crowd."""
+def _mean_distance(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the mean squared distance (n,) of each row to its nearest neighbours among the others: small where it is typical."""
     others = (
         np.arange(len(features)) if len(features) <= COMPARED else rng.choice(len(features), COMPARED, replace=False)
     )
@@ -141,12 +142,12 @@ def _crowdedness(features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 SELECTORS: dict[str, Selector] = {
     "herding": herding,
     "kmeans": kmeans,
-    "typiclust": typical,
+    "typiclust": typiclust,
     "k-center": k_center,
     "anomalous": herding,
     "random": at_random,
 }
-"""By the names of `--method`; 'anomalous' is herding in which a picture counts by how anomalous its one-class score calls it."""
+"""Selectors by the names of `--method`; 'anomalous' is herding in which pictures are weighted by their anomaly score."""
 
 SPACES: dict[str, Callable[..., np.ndarray]] = {
     "herding": whitened,
@@ -154,11 +155,11 @@ SPACES: dict[str, Callable[..., np.ndarray]] = {
     "typiclust": unit_length,
     "k-center": unit_length,
 }
-"""What is done to the embeddings before a method sees them; the others, and your own, get them as they are."""
+"""The scaling of the embeddings before a method sees them; the others, and your own, get them as they are."""
 
 
 def find_selector(name: str, pick: str = "nearest") -> Selector:
-    """Return a selector by its name in `SELECTORS`, or one's own as 'module:name'; `OptionError` when there is none."""
+    """Return a selector by its name in `SELECTORS`, or your own as 'module:name'; `OptionError` when there is none."""
     if name == "kmeans":
         return partial(kmeans, pick=pick)
     found: Selector = find("method", name, SELECTORS)

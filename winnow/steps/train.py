@@ -14,10 +14,9 @@ from winnow.errors import ModelError, OptionError
 from winnow.learn.device import choose_device
 from winnow.learn.fast import train_fast
 from winnow.learn.train import train as fit
+from winnow.models.auxiliary import MOST_PICTURES, Linear, Texture
 from winnow.models.contract import Model
-from winnow.models.linear import MOST_PICTURES, Linear
 from winnow.models.registry import build, save_model
-from winnow.models.texture import Texture
 from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import check_parts
