@@ -1,16 +1,23 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+# A worker a processor, a file to a worker; tests/conftest.py puts the slow files first.
+PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test check lint clean
 
 demo: .venv/ready
 	$(BIN)/python scripts/demo.py --to runs/demo
 
 test: .venv/ready-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
+
+check: lint
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 lint: .venv/ready-dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 .venv/ready: pyproject.toml

@@ -110,7 +110,7 @@ def route(run: Run) -> Judge:
     mode = run.folder.options.score.mode
     detector = load_detector(run.folder, mode)
     encoder = load_encoder(run.folder, mode, detector.scorer.reads())
-    classifier = run.classifier if "classify" in run.folder.content["steps"] else None
+    classifier = run.classifier if run.folder.record("classify") else None
 
     def judged(pixels: np.ndarray) -> dict[str, np.ndarray]:
         embeddings = encoder.encode(pixels, np.arange(len(pixels)), "cpu")

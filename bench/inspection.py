@@ -101,7 +101,7 @@ def cross_fit(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **
     """A run of a recipe on the good strips of a fabric; by default with the selvages, as the data card has them."""
     short = {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspect" else {})} if quick else {}
     run = Run(folder, recipe, seed=seed, **{"border": 0, **options, **short})
-    if "calibrate" not in run.folder.content["steps"]:
+    if not run.folder.record("calibrate"):
         run.fit(aitex(fabric)["train"])
     return run
 
@@ -245,7 +245,7 @@ root, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 mode = options.pop("mode")
 run = Run(root / "run", "inspect", blank=0.0, **options)
 fitted = 0.0
-if "calibrate" not in run.folder.content["steps"]:
+if not run.folder.record("calibrate"):
     begun = time.perf_counter(); run.fit(root / "train"); fitted = time.perf_counter() - begun
 scores, seconds = {}, 0.0
 for group in ("good", "same", "damaged"):

@@ -76,7 +76,7 @@ def catalogue_of(n: int) -> Catalogue:
 
 def serve_rows(n: int, path: Path, tell: Connection) -> None:
     """The server's process: tells the seconds of its start and its address."""
-    from winnow.label.server import Desk, serve
+    from winnow.label.server import Desk, listen, serve
 
     started = time.perf_counter()
     catalogue = catalogue_of(n)
@@ -86,7 +86,7 @@ def serve_rows(n: int, path: Path, tell: Connection) -> None:
     desk.follow()
     ready = time.perf_counter()
     tell.send({"items made up and listed, s": listed - started, "store, s": ready - listed})
-    serve(desk, lambda row, large: b"", TOKEN, port=0, tell=lambda line: tell.send(line))
+    serve(desk, lambda row, large: b"", TOKEN, listen(0), tell=lambda line: tell.send(line))
 
 
 class Line:

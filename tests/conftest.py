@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import os
 
-# The networks of the tests are tiny: a second thread costs more than it brings, and far more beside other work.
+# The networks of the tests are tiny: a second thread costs more than it brings, and far more beside another worker.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import contextlib
+import fcntl
+import io
+import shutil
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from winnow.cli import main
 
 
 def stripes(rng: np.random.Generator, size: int = 48) -> np.ndarray:
@@ -39,17 +47,53 @@ def write_pictures(folder: Path, groups: int, each: int, draw=stripes, seed: int
     return folder
 
 
-def winnow_command(*words: object, **options) -> subprocess.CompletedProcess[str]:
-    """Runs the command `winnow` in a process of its own."""
-    environment = {**os.environ, **options.pop("env", {})}
-    return subprocess.run(
-        [sys.executable, "-m", "winnow.cli", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment,
-        **options,
-    )
+def winnow_command(
+    *words: object, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command `winnow` in this process, which need not import torch again; returns what a process of its own would."""
+    arguments, status = list(map(str, words)), 0
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        for name, value in (env or {}).items():
+            patch.setenv(name, value)
+        if cwd is not None:
+            patch.chdir(cwd)
+        try:
+            main(arguments)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except Exception:  # what the interpreter does with it
+            traceback.print_exc()
+            status = 1
+    return subprocess.CompletedProcess(["winnow", *arguments], status, out.getvalue(), err.getvalue())
+
+
+def winnow_process(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run the command `winnow` in a process of its own, as a user does: what it imports and all that it writes are the command's alone."""
+    command = [sys.executable, "-m", "winnow.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that `make(folder)` has filled, once for all workers of pytest-xdist; nobody may change what is in it."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # that of a worker lies in that of the session
+    folder, finished = root / name, root / f"{name}.made"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # half of it, when `make` failed in another worker
+            folder.mkdir()
+            make(folder)
+            finished.touch()
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first, so that the workers of pytest-xdist end together; the order within a file stays."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 SMALL = ("--size", "32", "32", "--width", "8", "--latent", "8", "--iterations", "60", "--check-every", "20")
@@ -58,19 +102,28 @@ SMALL = ("--size", "32", "32", "--width", "8", "--latent", "8", "--iterations", 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight groups of twelve pictures that belong."""
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "good", 8, 12)
+    return made_once(tmp_path_factory, "pictures", lambda folder: write_pictures(folder / "good", 8, 12)) / "good"
 
 
 @pytest.fixture(scope="session")
 def anomalous(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two groups of ten pictures that do not belong."""
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "anomalous", 2, 10, blocks, seed=1)
+    return (
+        made_once(
+            tmp_path_factory, "others", lambda folder: write_pictures(folder / "anomalous", 2, 10, blocks, seed=1)
+        )
+        / "anomalous"
+    )
 
 
 @pytest.fixture(scope="session")
 def finished_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small finished run; tests that change it copy it first."""
-    to = tmp_path_factory.mktemp("runs") / "small"
-    done = winnow_command("run", "oneclass-from-scratch", pictures, "--to", to, *SMALL)
-    assert done.returncode == 0, done.stderr
-    return to
+    """A small finished run, each worker's own copy, since some steps write into it; tests that change it copy it first."""
+
+    def make(folder: Path) -> None:
+        done = winnow_process("run", "oneclass-from-scratch", pictures, "--to", folder / "small", *SMALL)
+        assert done.returncode == 0, done.stderr
+
+    return Path(
+        shutil.copytree(made_once(tmp_path_factory, "runs", make) / "small", tmp_path_factory.mktemp("runs") / "small")
+    )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import json
+import os
 import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,3 +165,29 @@ def events(run: Path, *columns: str) -> list[tuple]:
     """Columns of the events on items, in their order."""
     with sqlite3.connect(run / "labels.sqlite") as store:
         return store.execute(f"SELECT {', '.join(columns)} FROM events WHERE kind != 'class' ORDER BY seq").fetchall()
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Every file below a folder with its bytes, every folder with None."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def unprivileged() -> None:
+    """For `preexec_fn`: a superuser, too, keeps to the permissions of files (drops CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH)."""
+    if os.geteuid() == 0:
+        for capability in (1, 2):
+            if ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+                os._exit(77)
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Takes the right to write away from a folder and all that is in it, until the block ends."""
+    modes = {path: path.stat().st_mode for path in (folder, *folder.rglob("*"))}
+    for path, mode in modes.items():
+        path.chmod(mode & ~0o222)
+    try:
+        yield
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)

@@ -20,7 +20,7 @@ from winnow.classify.heads import HEADS, Logistic, NearestMean, Neighbours, Spre
 from winnow.classify.pseudo import pseudo_labels
 from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, OptionError, RunError
-from winnow.metrics.classification import Tally, calibration_error, f1_of, reliability, rise, wilson
+from winnow.metrics.classification import Tally, calibration_error, f1_of, reliability, rise, verdict, wilson
 
 
 def drawn(n: int = 300, classes: int = 3, fold_targets: float = 3.0, seed: int = 0, groups: int = 12):
@@ -227,6 +227,16 @@ def test_every_other_picture_follows_its_group():
     assert (np.diff(one) != 0).sum() == 1
 
 
+def test_a_rise_below_three_decimals_or_within_its_error_is_no_difference():
+    for gain, error, word in (
+        (0.0004, 0.0, "no difference"),
+        (0.0006, 0.0, "pays"),
+        (0.02, 0.03, "no difference"),
+        (-0.04, 0.03, "costs"),
+    ):
+        assert word in verdict("Labelling", gain, error).split(", ")[1], (gain, error)
+
+
 def test_a_split_that_leaks_is_told():
     vectors, truth, _ = drawn(n=60)
     features = unit_length(vectors - vectors.mean(axis=0))
@@ -234,6 +244,12 @@ def test_a_split_that_leaks_is_told():
     assert leaks(twice, np.append(truth, truth[:7]), fold) == 14
     assert leaks(features, truth, np.arange(60) % 5) == 0
     assert leaks(features[:2], truth[:2], np.array([0, 1])) == 0
+    for fold_targets, found in (
+        (1e-2, 0),
+        (2e-4, 2),
+    ):  # of three classes no two pictures tell the usual distance: rounding alone is near
+        close = unit_length(np.array([[1, 0, 0], [1, fold_targets, 0], [0, 0, 1]], np.float32))
+        assert leaks(close.astype(np.float64), np.arange(3), np.arange(3)) == found
     doubled = np.vstack([vectors, vectors])
     note = Classifier().fit(doubled, np.tile(NAMES[truth], 2)).notes[-1]
     assert "near-identical" in note and "of the 120" in note
@@ -295,6 +311,8 @@ def test_temperature_finds_the_one_that_was_hidden():
     assert calibration_error(sure, right) < 0.02 < calibration_error(probabilities(logits, 0.2).max(axis=1), right)
     assert sum(number for *_, number in reliability(sure, right)) == 20000
     assert reliability(np.empty(0), np.empty(0, bool)) == []
+    assert [number for *_, number in reliability(sure[:1000], right[:1000])] == [100] * 10
+    assert len(reliability(sure[:45], right[:45])) == 4  # ten pictures a bin, where there are as many
 
 
 @pytest.mark.parametrize(("labels", "classes"), [(6, 2), (40, 2), (40, 5)])
@@ -596,6 +614,7 @@ made.save(sys.argv[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [1, 2])
 def test_killed_while_writing_nothing_half_is_read(at: int, tmp_path: Path):
     def save(seed: int, kill: int) -> int:

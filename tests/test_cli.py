@@ -19,7 +19,7 @@ import pytest
 from winnow import commands
 from winnow.cli import COMMANDS
 
-from conftest import SMALL, winnow_command
+from conftest import SMALL, winnow_command, winnow_process
 
 
 def test_one_command_makes_the_whole_run(finished_run: Path):
@@ -42,7 +42,7 @@ def test_one_command_makes_the_whole_run(finished_run: Path):
     assert content["options"]["train"]["iterations"] == 60
     assert content["set_by"]["train.iterations"] == "you"
     assert content["set_by"]["ingest.size"] == "you"
-    assert set(content["steps"]) == {"ingest", "train", "encode", "calibrate"}
+    assert {path.stem for path in (finished_run / "steps").iterdir()} == {"ingest", "train", "encode", "calibrate"}
 
 
 def test_score_tells_the_foreign_from_what_belongs(finished_run: Path, pictures: Path, anomalous: Path, tmp_path: Path):
@@ -81,6 +81,7 @@ def test_evaluate_writes_json_table_and_figures(finished_run: Path, pictures: Pa
     assert (tmp_path / "roc.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_steps_one_by_one_give_the_same_run(finished_run: Path, pictures: Path, tmp_path: Path):
     to, flags = tmp_path / "steps", list(SMALL)
     for words in (
@@ -96,6 +97,7 @@ def test_the_steps_one_by_one_give_the_same_run(finished_run: Path, pictures: Pa
         assert (to / name).read_bytes() == (finished_run / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_a_changed_option_makes_the_later_steps_stale(finished_run: Path, pictures: Path, tmp_path: Path):
     to = tmp_path / "copy"
     shutil.copytree(finished_run, to)
@@ -145,11 +147,23 @@ def test_the_list_of_commands_is_that_of_the_functions():
         assert f"{name} {sentence}" in shown
 
 
+@pytest.mark.parametrize("words", [["scor"], ["recipes"], ["train", "--run", "absent", "--debug"]])
+def test_a_process_of_its_own_says_and_ends_as_the_tests_see_it(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    here, there = winnow_command(*words), winnow_process(*words)
+    assert here.returncode == there.returncode and here.stdout == there.stdout
+    assert here.stderr.splitlines()[-1:] == there.stderr.splitlines()[-1:]
+    assert ("Traceback" in here.stderr) == ("Traceback" in there.stderr) == ("--debug" in words)
+
+
 def test_debug_shows_the_traceback(tmp_path: Path):
     done = winnow_command("train", "--run", tmp_path, "--debug")
     assert "Traceback" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [2.5, 4.0, 5.5])
 def test_killed_at_any_time_and_resumed_the_run_is_the_same(
     seconds: float, finished_run: Path, pictures: Path, tmp_path: Path
@@ -186,10 +200,10 @@ def test_recipes_are_listed():
 def test_a_run_that_failed_before_it_held_anything_may_be_begun_again(pictures: Path, tmp_path: Path):
     first = winnow_command("run", "oneclass-from-scratch", tmp_path / "absent", "--to", tmp_path / "run")
     assert first.returncode == 1 and "absent" in first.stderr
-    assert [entry.name for entry in (tmp_path / "run").iterdir()] == ["run.json"]
+    assert not (tmp_path / "run").exists()
     again = winnow_command("run", "oneclass-from-scratch", tmp_path / "absent", "--to", tmp_path / "run")
     assert "absent" in again.stderr and "already holds" not in again.stderr
-    (tmp_path / "run" / "pool").mkdir()
+    assert winnow_command("ingest", pictures, "--run", tmp_path / "run", "--size", 32, 32).returncode == 0
     assert (
         "already holds a run"
         in winnow_command("run", "oneclass-from-scratch", pictures, "--to", tmp_path / "run").stderr

@@ -295,6 +295,7 @@ def test_absent_and_damaged_folders(tmp_path: Path) -> None:
         Detector.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_while_saving_the_folder_is_whole_or_absent(tmp_path: Path) -> None:
     program = (
         "import sys, numpy as np\nfrom pathlib import Path\nfrom winnow.detect.detector import Detector\n"

@@ -224,6 +224,7 @@ def cached(tmp_path_factory):
     return folder, file, network
 
 
+@pytest.mark.slow
 def test_a_detector_of_torchvision_by_its_name(cached, monkeypatch):
     import torch
 
@@ -296,6 +297,7 @@ def test_the_real_networks_are_read_as_the_obvious_loops_read_them(name):
     np.testing.assert_allclose(as_rows(found), slow, rtol=1e-4, atol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("film", "fewest"), [("people-walking.mp4", 6), ("store-aisle-detection.gif", 2)])
 def test_the_real_networks_agree_on_the_persons_that_are_plain(film, fewest):
     picture = frame_of(film)

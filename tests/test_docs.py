@@ -53,6 +53,7 @@ def test_a_command_that_is_wrong_is_seen(tmp_path: Path):
             app.parse_args(words[1:], exit_on_error=False, print_error=False)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_inspection_work(tmp_path: Path):
     write_cloth(tmp_path / "good_fabric", 24)
     write_cloth(tmp_path / "new", 4, seed=7)

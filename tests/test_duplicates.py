@@ -116,6 +116,14 @@ def test_the_first_in_time_stays_whatever_the_order_of_the_rows():
     assert np.flatnonzero(~stays).tolist() == [5]
 
 
+@pytest.mark.parametrize(("later", "stays"), [(1, False), (2, False), (32, False), (33, True)])
+def test_a_picture_in_time_is_compared_with_the_32_after_it(later: int, stays: bool):
+    vectors, _ = planted(60, 0, d=200)
+    vectors[10 + later] = auxiliary(vectors[[10]])[0]
+    found = distinct(vectors, 0.1, sources=np.array(["a"] * 60), times=np.arange(60.0), seconds=60)
+    assert found[10 + later] == stays and found.sum() == 59 + stays
+
+
 def test_an_approximate_index_finds_nearly_all(monkeypatch: pytest.MonkeyPatch):
     vectors, original = planted(3000, 600)
     monkeypatch.setattr(near_file, "FLAT", 500)

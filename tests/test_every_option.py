@@ -17,6 +17,8 @@ from winnow.options import Options
 from conftest import stripes, write_pictures
 from videos import write
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "size": (32, 32),
     "width": 4,

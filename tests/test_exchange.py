@@ -20,7 +20,7 @@ import winnow
 from winnow.data.sources import expand
 from winnow.errors import DataError, InputError, OptionError
 from winnow.label.catalogue import Catalogue
-from winnow.label.exchange import take_over
+from winnow.label.exchange import labels_of_files, take_over
 from winnow.label.formats import FORMATS, Record, read, write
 from winnow.label.store import Event, LabelStore
 
@@ -346,6 +346,29 @@ def test_contradictions_and_unknown_classes_add_nothing(run: winnow.Run, tmp_pat
     assert (result["new"], result["unknown"]) == (1, [f"line 4 of {tmp_path / 'new.csv'}"])
 
 
+def test_label_files_are_matched_as_one_and_each_must_name_an_item(run: winnow.Run, tmp_path: Path):
+    from winnow.pool.pool import Pool
+    from winnow.steps.label import catalogue_of
+
+    items, catalogue = run_items(run), catalogue_of(run.folder, Pool.open(run.folder.folder("ingest")))
+    for name, rows in (("a", f"{items[1]},staff\nnobody,staff\n"), ("b", f"{items[1]},staff\n{items[2]},customer\n"),
+                       ("against", f"{items[1]},customer\n"), ("strangers", "nobody,staff\n")):  # fmt: skip
+        (tmp_path / f"{name}.csv").write_text("id,label\n" + rows)
+
+    def match(*names: str) -> tuple[dict[str, str], list[str]]:
+        paths = [tmp_path / f"{name}.csv" for name in names]
+        found, unknown = labels_of_files(paths, catalogue, run.folder.path)
+        return {item: record.label for item, record in found.items()}, [record.where for record in unknown]
+
+    assert match("a", "b") == ({items[1]: "staff", items[2]: "customer"}, [f"line 3 of {tmp_path / 'a.csv'}"])
+    with pytest.raises(
+        InputError, match=r"two labels: 'staff' in line 2 of .*a\.csv, 'customer' in line 2 of .*against\.csv"
+    ):
+        match("a", "against")
+    with pytest.raises(InputError, match=r"strangers\.csv names no item of"):
+        match("a", "strangers")
+
+
 def test_where_an_export_cannot_go(run: winnow.Run, tmp_path: Path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
@@ -375,6 +398,7 @@ def test_a_source_that_is_gone_is_exported_from_the_pool(run: winnow.Run, tmp_pa
     assert len(found) == 6 and Image.open(found[0]).size == (32, 32)
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_no_half_folder(run: winnow.Run, tmp_path: Path):
     slow = (
         "import sys, time, winnow.steps.label as steps\n"
@@ -392,6 +416,7 @@ def test_a_killed_export_leaves_no_half_folder(run: winnow.Run, tmp_path: Path):
     assert run.export_labels(tmp_path / "labelled")["labels"] == 6
 
 
+@pytest.mark.slow
 def test_a_killed_import_goes_on_where_it_stopped(run: winnow.Run, tmp_path: Path):
     run.export_labels(tmp_path / "labels.csv")
     other = second(run, tmp_path / "other")

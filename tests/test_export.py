@@ -37,7 +37,9 @@ from winnow.steps.export import _up
 from winnow.steps.predict_onnx import predict_onnx
 
 from cloth import write_cloth
-from conftest import blocks, stripes, winnow_command
+from conftest import blocks, stripes, winnow_command, winnow_process
+
+pytestmark = pytest.mark.slow
 
 SIZE = (32, 32)
 
@@ -124,7 +126,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.encode()
     run.calibrate()
     run.classify(labels=folder / "in")
-    done = winnow_command("export", "--run", folder / "run")
+    done = winnow_process("export", "--run", folder / "run")
     assert done.returncode == 0, done.stderr
     (folder / "said").write_text(done.stdout + "\n---\n" + done.stderr, encoding="utf-8")
     return folder
@@ -206,7 +208,7 @@ def test_the_card_says_what_was_measured_and_its_example_runs(shop: Path, tmp_pa
     run, card = run_of(shop), (shop / "run" / "export" / "model.md").read_text(encoding="utf-8")
     measured = run.folder.result("classify")
     for fact in (f"{measured['macro_f1']:.3f}", f"{measured['labelled']:,} labels", "größe 绿", f"{run.detector.threshold.value:.6g}",
-                 "onnxruntime", *measured["notes"], run.folder.content["versions"]["torch"]):  # fmt: skip
+                 "onnxruntime", *measured["notes"], run.folder.record("train").versions["torch"]):  # fmt: skip
         assert fact in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert code and len(code[1].splitlines()) <= 11

@@ -26,6 +26,8 @@ from winnow.models.windows import enlarged, top_local_error
 from winnow.options import TrainOptions
 from winnow.synthetic.defects import damage
 
+pytestmark = pytest.mark.slow
+
 ROWS = {"train": np.arange(48), "validate": np.arange(48, 64)}
 
 
@@ -90,6 +92,22 @@ def test_the_loss_is_that_of_a_slow_loop(tmp_path):
         target = min(1.0, 2 * masks[row, 4 * y : 4 * y + 4, 4 * x : 4 * x + 4].mean())
         total.append(-target * np.log(chance[row, y, x]) - (1 - target) * np.log(1 - chance[row, y, x]))
     assert found == pytest.approx(np.mean(total), rel=1e-4)
+
+
+def test_a_fifth_of_each_batch_is_undamaged_and_512_pictures_validate(tmp_path, monkeypatch):
+    pixels = np.concatenate([small(3)] * 10)
+    rows = {"train": np.arange(50), "validate": np.arange(50, len(pixels))}
+    trainer = FastTrainer(
+        Fast((24, 20), 3, width=2), as_source(pixels), rows, options(iterations=4, batch_size=50), tmp_path
+    )
+    assert len(trainer.clean) == len(trainer.damaged) == 512
+    seen, loss = [], trainer.cell_loss
+    monkeypatch.setattr(trainer, "cell_loss", lambda pixels, masks: (seen.append(masks), loss(pixels, masks))[1])
+    trainer.batch_loss()
+    harmed = seen[0].any(axis=(1, 2))
+    assert (
+        len(harmed) == 50 and not harmed[:10].any() and harmed[10:13].any() and harmed[10:].mean() > 0.5
+    )  # some damage is not seen
 
 
 def test_stopped_and_resumed_it_ends_the_same(tmp_path, monkeypatch):

@@ -19,15 +19,19 @@ import winnow
 from winnow import show
 from winnow.classify.classifier import Classifier
 from winnow.classify.fine_tuned import FineTuning
+from winnow.classify.heads import Logistic
+from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, Interrupted, ModelError, OptionError, RunError, TrainingError
 from winnow.learn import finetune
 from winnow.learn.encode import encode
-from winnow.learn.finetune import FRESH, _Batches, augmented
+from winnow.learn.finetune import FRESH, _Batches, _schedule, augmented
 from winnow.models.pretrained import Pretrained
 from winnow.options import TuneOptions
 from winnow.pool.pool import Pool
 
 from conftest import blocks, stripes, winnow_command
+
+pytestmark = pytest.mark.slow
 
 QUICK = {
     "fine_tune": "squeezenet1_1",
@@ -95,6 +99,45 @@ def test_what_was_held_out_was_not_seen(whole: tuple[Classifier, Path]):
     found = tuning.logits(out) / classifier.temperature
     powers = np.exp(found - found.max(axis=1, keepdims=True))
     assert np.allclose(powers / powers.sum(axis=1, keepdims=True), held.probabilities[held.fold == 0], atol=1e-5)
+
+
+def test_the_head_learns_ten_times_as_fast_as_the_layers_after_a_short_rise():
+    """Adam's first step moves every weight by its rate, whatever the gradient, and the rate of the first of ten is a tenth."""
+    pictures, labels = drawn(12)
+    start, rate = network(), 3e-4
+    features = unit_length(encode(start, pictures).vectors)
+    target = (labels == "stripes").astype(int)
+    tuning = FineTuning(
+        start, pictures, TuneOptions(fine_tune_batch_size=12, fine_tune_iterations=1, fine_tune_lr=rate)
+    )
+    tuning.begin(features, np.zeros(features.shape[1], np.float32), target).fit(np.arange(12), target, 2)
+    by = [(tuning.tuned.state_dict()[name] - value).abs().max().item() for name, value in start.state_dict().items()]
+    head = np.abs(tuning.linear.weights - Logistic().fit(features, target, 2).weights).max()
+    assert max(by) == pytest.approx(rate / 10, rel=0.02)
+    assert head == pytest.approx(10 * rate / 10, rel=0.02)
+
+
+def test_the_rate_rises_for_ten_steps_and_falls_by_half_a_cosine():
+    shares = [_schedule(step, 1000) for step in range(1000)]
+    assert shares[:10] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0], rel=1e-3)
+    assert shares[500] == pytest.approx(0.5) and 0 < shares[-1] < 1e-5
+    assert (np.diff(shares[9:]) < 0).all()
+
+
+def test_a_rare_class_weighs_as_much_as_a_common_one(monkeypatch: pytest.MonkeyPatch):
+    weights, loss = [], finetune.functional.cross_entropy
+
+    def watched(*given: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        weights.append(weight)
+        return loss(*given, weight=weight)
+
+    monkeypatch.setattr(finetune.functional, "cross_entropy", watched)
+    pictures, target = drawn(12)[0], np.repeat([0, 1], [3, 9])
+    start = network()
+    features = unit_length(encode(start, pictures).vectors)
+    tuning = FineTuning(start, pictures, TuneOptions(fine_tune_batch_size=4, fine_tune_iterations=1))
+    tuning.begin(features, np.zeros(features.shape[1], np.float32), target).fit(np.arange(12), target, 2)
+    assert [(weight * torch.tensor([3, 9])).tolist() for weight in weights] == [[6.0, 6.0]]
 
 
 def test_batch_averages_stay(tmp_path: Path):
@@ -337,7 +380,10 @@ def test_killed_between_trainings_it_goes_on_to_the_same_bits(
     again = winnow.Run(shutil.copytree(made[0], run.folder.path)).set(**QUICK)
     done = subprocess.run([sys.executable, "-c", KILLED, run.folder.path, made[1]], check=False)
     assert done.returncode == -signal.SIGKILL
-    kept = {path: path.stat().st_mtime_ns for path in (run.folder.path / "classifier" / "trainings").iterdir()}
+    kept = {
+        path: path.stat().st_mtime_ns
+        for path in (run.folder.path / ".staging" / "classify" / "scratch" / "trainings").iterdir()
+    }
     assert len(kept) == 2
     script = (
         "import sys, winnow\nfrom winnow.classify import fine_tuned\nwrite, made = fine_tuned.write_checkpoint, []\n"

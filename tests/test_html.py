@@ -217,6 +217,7 @@ def test_pictures_keep_their_colours_on_a_dark_page() -> None:
     assert first["width"] == "900"
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_page_with_its_style_under_its_own_policy(tmp_path: Path) -> None:
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if not browser:

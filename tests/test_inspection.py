@@ -25,6 +25,8 @@ from cloth import HEIGHT, WIDTH, cloth, damaged, write_cloth, write_damaged
 from conftest import winnow_command
 from videos import write
 
+pytestmark = pytest.mark.slow
+
 RATE = 0.1
 SMALL = {
     "size": (16, 16),

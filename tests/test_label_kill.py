@@ -10,9 +10,13 @@ import threading
 import time
 from pathlib import Path
 
+import pytest
+
 from winnow.label.store import LabelStore
 
 from labelling import Server, make_run
+
+pytestmark = pytest.mark.slow
 
 KILLS, AT_ONCE = 40, 2
 CLASSES = ("staff", "customer", "other")

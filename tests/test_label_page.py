@@ -22,7 +22,7 @@ from labelling import Server, Tab, events, labels
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
 
 HOSTILE = ("<script>document.title='got in'<⁄script>.png", "<img src=x onerror=document.title='got in'>.png")
 CLASSES = ("--classes", "staff,customer,nobody")
@@ -147,6 +147,32 @@ def test_what_waits_survives_a_reload_while_the_server_is_away(run: Path, contex
         tab.page.unroute("**/api/events")
         tab.saved()
     assert [labels(run)[name] for name in names] == ["customer", "customer", "nobody"]
+
+
+def test_a_run_that_is_moved_away_is_told_and_what_waits_is_sent_when_it_is_back(
+    run: Path, context: playwright.BrowserContext
+):
+    with Server(run, *CLASSES) as server:
+        tab = Tab(context, server)
+        (kept,) = tab.press("1")
+        tab.saved()
+        tab.seen()
+        away = run.rename(run.parent / "away")
+        (waits,) = tab.press("2")
+        tab.said("labels.sqlite was moved or deleted while labels were being saved")
+        assert tab.text("#saved") == "Not saving, 1 waiting"
+        server.process.wait(20)
+        status, _, err = server.stop()
+        assert status == 1 and "moved or deleted" in err and "Traceback" not in err
+        tab.page.wait_for_timeout(3000)  # the page asks again, of nobody
+        assert tab.page.locator("#notices p").count() == 1 and "moved or deleted" in tab.text("#notices")
+        port = server.port
+    away.rename(run)
+    with Server(run, port=port) as server:
+        assert server.port == port
+        tab.saved()
+        assert tab.page.locator("#notices p").count() == 0
+        assert labels(run) == {kept: "staff", waits: "customer"}
 
 
 def test_an_answer_that_was_lost_adds_nothing_twice(run: Path, context: playwright.BrowserContext):

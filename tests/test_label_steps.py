@@ -100,6 +100,7 @@ def test_labels_of_frames_go_round_from_python(run: winnow.Run, tmp_path: Path):
         assert all(other.labels()[item][0] == labels[item][0] for item in labels)
 
 
+@pytest.mark.slow
 def test_a_selection_fills_the_lanes(finished_run: Path, tmp_path: Path):
     folder = shutil.copytree(finished_run, tmp_path / "run")
     done = winnow_command("select", "--run", folder, "-n", 10, "--outliers", "0.2")

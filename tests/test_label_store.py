@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from winnow.errors import Damaged, OptionError, RunError, WinnowError
-from winnow.label.store import Event, LabelStore, State
+from winnow.label.store import Event, LabelStore, State, count_labels
 
 
 @pytest.fixture
@@ -294,3 +294,38 @@ def test_a_place_where_nothing_can_be_written(tmp_path: Path):
     (tmp_path / "labels.sqlite").mkdir()
     with pytest.raises(WinnowError, match=r"labels\.sqlite"):
         LabelStore.open(tmp_path / "labels.sqlite")
+
+
+def test_every_commit_is_synced_whoever_began_the_store(store: LabelStore):
+    with LabelStore.open(store.path) as other:
+        for one in (store, other):
+            assert one._connection.execute("PRAGMA synchronous").fetchone() == (
+                2,
+            )  # FULL: the journal is synced at each commit
+            assert one._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_persons_work_is_counted(store: LabelStore, tmp_path: Path):
+    assert count_labels(store.path) == 0 and count_labels(tmp_path / "none.sqlite") == 0
+    store.add(
+        "ann", [*events(("label", "staff")), *events(("skip", ""), item="y"), *events(("note", "dark"), item="z")]
+    )
+    store.add("ann", [*events(("label", "staff"), ("undo", "w-0"), item="w")])
+    assert count_labels(store.path) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "labels.sqlite",
+        "labels.sqlite-shm",
+        "labels.sqlite-wal",
+    ]
+    (tmp_path / "text").write_text("no database, but long enough to look like one " * 100)
+    with pytest.raises(Damaged):
+        count_labels(tmp_path / "text")
+
+
+def test_a_copy_that_is_read_cannot_be_written(store: LabelStore):
+    with LabelStore.read(store.path) as copy:
+        with pytest.raises(RunError, match="readonly"):
+            copy.add("ann", events(("label", "staff")))
+        with pytest.raises(RunError, match="readonly"):
+            copy.add_classes("ann", ["boss"])
+    assert store.states() == {} and store.classes == ["staff", "customer"]

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "winnow"
 LAYERS = [
-    {"errors", "options", "files", "progress", "plugins", ""},
+    {"errors", "options", "files", "progress", "plugins", "tables", ""},
     {"data", "scale"},
     {"models"},
     {"learn"},

@@ -6,9 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from conftest import SMALL
 from exported import write_exported
 from labelling import Server, make_run
+
+pytestmark = pytest.mark.slow
 
 GUARD = """
 import sys

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from test_pool import contents
@@ -20,7 +19,6 @@ from test_pool import contents
 from winnow import show
 from winnow.data import video
 from winnow.errors import InputError, ModelError, OptionError, RunError
-from winnow.files import read_json, sha256, write_json
 from winnow.objects.crops import Finder, widened
 from winnow.options import IngestOptions
 from winnow.pool.ingest import ingest
@@ -270,6 +268,7 @@ SCRIPT = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_the_pool_ends_the_same(detector, tmp_path):
     many = tmp_path / "many"
     many.mkdir()
@@ -301,28 +300,10 @@ def test_killed_at_any_time_the_pool_ends_the_same(detector, tmp_path):
     assert Pool.open(pool).items.num_rows == 100
 
 
-def test_a_pool_from_before_persons_is_read_and_added_to(folder, tmp_path):
-    """As version 0.1.0 wrote it before: no column of confidence, and records without it."""
-    old = tmp_path / "old"
-    ingest([folder / "a.png"], old, IngestOptions(size=(24, 16)))
-    pq.write_table(pq.read_table(old / "items.parquet").drop_columns(["confidence"]), old / "items.parquet")
-    about = read_json(old / "pool.json")
-    write_json(old / "pool.json", {**about, "items_sha256": sha256(old / "items.parquet")})
-    record = read_json(old / "parts" / "00000.json")
-    write_json(
-        old / "parts" / "00000.json", {name: record[name] for name in record if name not in ("confidence", "empty")}
-    )
-    assert np.isnan(Pool.open(old).column("confidence")).all()
-    ingest([folder / "c.png"], old, IngestOptions(size=(24, 16)))
-    pool = Pool.open(old)
-    assert len(pool) == 2 and np.isnan(pool.column("confidence")).all()
-    ingest([folder / "a.png", folder / "c.png"], tmp_path / "new", IngestOptions(size=(24, 16)))
-    assert pool.items == Pool.open(tmp_path / "new").items
-
-
 # ---- the command, and the real thing
 
 
+@pytest.mark.slow
 def test_the_command_says_how_many_and_opens_no_connection(folder, detector, tmp_path):
     from test_offline import guarded
 
@@ -349,6 +330,7 @@ def test_one_crop_is_called_one():
     assert said.endswith("Found 1 crop.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "film", "fewest"), [
     ("yolox_nano.onnx", "people-walking.mp4", 100), ("FastestDet.onnx", "people-walking.mp4", 100),
     ("yolox_nano.onnx", "store-aisle-detection.gif", 8), ("FastestDet.onnx", "store-aisle-detection.gif", 8),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -192,6 +194,7 @@ def test_a_changed_file_is_done_again(mixed, tmp_path):
     assert set(second.column("source")) == set(first.column("source"))
 
 
+@pytest.mark.slow
 def test_others_of_a_changed_part_survive_a_kill(mixed, tmp_path):
     """The part is dropped before its other pictures are made again: they must not be forgotten in between."""
     pool = tmp_path / "pool"
@@ -246,6 +249,163 @@ def test_options_change_the_pixels(mixed, tmp_path):
     seldom = ingest([mixed / "m"], tmp_path / "seldom", with_options(every=2.0))
     keys = ingest([mixed / "m"], tmp_path / "keys", with_options(keyframes=True))
     assert (often.frames, seldom.frames, keys.frames) == (16, 2, 1 + 30)
+
+
+# ---- the same name, size and time
+
+
+def put_back(path: Path, data: bytes) -> None:
+    """Gives a file other content but its old time of modification, as a tar with a fixed one does."""
+    before = path.stat()
+    assert before.st_size == len(data)
+    path.write_bytes(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def ids_of(sources: list[Path]) -> list[str]:
+    return [hashlib.sha256(path.read_bytes()).hexdigest()[:16] for path in sources]
+
+
+@pytest.fixture
+def bitmaps(tmp_path) -> list[Path]:
+    """Pictures whose files are all of one size."""
+    paths = [tmp_path / "in" / f"{number}.bmp" for number in range(8)]
+    return [save_picture(path, number) for number, path in enumerate(paths)]
+
+
+@pytest.mark.parametrize("keep_others", [True, False])
+def test_other_content_of_the_same_name_size_and_time_is_read(bitmaps, tmp_path, keep_others):
+    pool = tmp_path / "pool"
+    ingest([tmp_path / "in"], pool, OPTIONS, keep_others=keep_others)
+    for number, path in enumerate(bitmaps):
+        put_back(path, save_picture(tmp_path / "other.bmp", 100 + number).read_bytes())
+    ingest([tmp_path / "in"], pool, OPTIONS, keep_others=keep_others)
+    assert list(Pool.open(pool).column("id")) == ids_of(bitmaps)
+    np.testing.assert_array_equal(Pool.open(pool).pixels([3])[0], decode(bitmaps[3].read_bytes(), (12, 16)))
+
+
+def test_a_video_of_the_same_name_size_and_time_is_read(tmp_path):
+    frames = [[videos.picture(number + shift, 24, 32) for number in range(4)] for shift in (0, 50)]
+    path, other = (
+        videos.write(tmp_path / f"{name}.avi", some, codec="rawvideo") for name, some in zip("ab", frames, strict=True)
+    )
+    ingest([path], tmp_path / "pool", with_options(every=0.01))
+    first = Pool.open(tmp_path / "pool").fingerprint
+    put_back(path, other.read_bytes())
+    ingest([path], tmp_path / "pool", with_options(every=0.01))
+    assert Pool.open(tmp_path / "pool").fingerprint != first
+
+
+def test_on_a_coarse_clock_the_content_decides(bitmaps, tmp_path, monkeypatch):
+    """As on FAT: times are those of full two seconds, so that a change need not show in them."""
+    real = os.stat
+
+    class Coarse:
+        def __init__(self, status):
+            self._status = status
+
+        def __getattr__(self, name):
+            return 1_600_000_002_000_000_000 if name in ("st_mtime_ns", "st_ctime_ns") else getattr(self._status, name)
+
+    monkeypatch.setattr(storage, "_entry", lambda uri, status, made=storage._entry: made(uri, Coarse(real(uri))))
+    pool = tmp_path / "pool"
+    ingest([tmp_path / "in"], pool, OPTIONS)
+    before = contents(pool)
+    monkeypatch.setattr("winnow.pool.parts._picture", None)
+    ingest([tmp_path / "in"], pool, OPTIONS)
+    assert contents(pool) == before
+    monkeypatch.undo()
+    monkeypatch.setattr(storage, "_entry", lambda uri, status, made=storage._entry: made(uri, Coarse(real(uri))))
+    put_back(bitmaps[0], save_picture(tmp_path / "other.bmp", 100).read_bytes())
+    ingest([tmp_path / "in"], pool, OPTIONS)
+    assert list(Pool.open(pool).column("id")) == ids_of(bitmaps)
+
+
+def test_a_tree_that_was_copied_or_touched_is_not_decoded_again(mixed, tmp_path, monkeypatch):
+    """Another inode, another device, another time: the content is the same, and what is made stays to the byte."""
+    pool = tmp_path / "pool"
+    ingest([mixed], pool, OPTIONS)
+    before = {path.name: path.stat().st_mtime_ns for path in pool.glob("pixels-*")}
+    first = Pool.open(pool)
+    shutil.copytree(mixed, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.rmtree(mixed)
+    (tmp_path / "copy").rename(mixed)
+    monkeypatch.setattr("winnow.pool.parts._picture", None)
+    monkeypatch.setattr(video, "frames", None)
+    for keep_others in (True, False):
+        ingest([mixed], pool, OPTIONS, keep_others=keep_others)
+        assert {path.name: path.stat().st_mtime_ns for path in pool.glob("pixels-*")} == before
+        assert Pool.open(pool).fingerprint == first.fingerprint
+
+
+def test_what_is_changed_while_it_is_written_is_read_again(bitmaps, tmp_path, monkeypatch):
+    """Another content within the tick of the clock that stamps files: the mark waits until that is over."""
+    data = bitmaps[0].read_bytes()
+    bitmaps[0].write_bytes(data)
+    mark = storage.stat(str(bitmaps[0])).mark
+    assert not mark.endswith(storage.UNSURE)
+    put_back(bitmaps[0], data[::-1])
+    assert storage.stat(str(bitmaps[0])).mark != mark
+    monkeypatch.setattr(storage, "_young", lambda status: True)
+    assert storage.stat(str(bitmaps[0])).mark.endswith(storage.UNSURE)
+
+
+# ---- what a pool is to be used for
+
+
+@pytest.mark.parametrize(("name", "value"), [("split", "test"), ("group", "other"), ("label", "other")])
+def test_the_fingerprint_of_the_table_changes_with_it(bitmaps, tmp_path, name, value):
+    listed, held = tmp_path / "list.csv", {"split": "train", "group": "g", "label": "x"}
+
+    def pool_of(known: dict[str, str]) -> Pool:
+        listed.write_text(
+            f"path,{','.join(known)}\n" + "".join(f"{path},{','.join(known.values())}\n" for path in bitmaps)
+        )
+        ingest([listed], tmp_path / "pool", OPTIONS)
+        return Pool.open(tmp_path / "pool")
+
+    first, second, third = pool_of(held), pool_of(held | {name: value}), pool_of(held)
+    assert set(second.column(name)) == {value}
+    assert first.fingerprint == second.fingerprint
+    assert first.table_fingerprint == third.table_fingerprint != second.table_fingerprint
+
+
+# ---- in the order of the call
+
+
+@pytest.mark.parametrize("second", [[9, 0, 4, 5], [4, 5, 6, 7, 0, 1, 2, 3], list(range(10)), [0, 10, 1, 2, 3]], ids=str)
+def test_without_others_a_pool_is_as_a_new_one(mixed, tmp_path, small_parts, second):
+    sources = [*sorted(mixed.glob("[az]/*.png")), *sorted(mixed.glob("m/*"))]
+    ingest(sources, tmp_path / "pool", OPTIONS, keep_others=False)
+    ingest([sources[place] for place in second], tmp_path / "pool", OPTIONS, keep_others=False)
+    ingest([sources[place] for place in second], tmp_path / "new", OPTIONS)
+    pool, new = Pool.open(tmp_path / "pool"), Pool.open(tmp_path / "new")
+    assert pool.items == new.items and pool.fingerprint == new.fingerprint
+    np.testing.assert_array_equal(pool.pixels(slice(None)), new.pixels(slice(None)))
+    assert len(list((tmp_path / "pool").glob("pixels-*"))) == len(list((tmp_path / "new").glob("pixels-*")))
+
+
+def test_parts_of_an_earlier_pool_are_taken_over_when_they_are_whole(mixed, tmp_path, small_parts, monkeypatch):
+    ingest([mixed], tmp_path / "old", OPTIONS)
+    shard = tmp_path / "old" / "pixels-00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
+    before = contents(tmp_path / "old")
+    made, real = [], ingesting.make_pictures
+    monkeypatch.setattr(ingesting, "make_pictures", lambda part, *more: made.append(part.number) or real(part, *more))
+    ingest(
+        [mixed / "z", mixed / "m", mixed / "a"], tmp_path / "pool", OPTIONS, keep_others=False, earlier=tmp_path / "old"
+    )
+    assert len(made) == 1
+    ingest([mixed / "z", mixed / "m", mixed / "a"], tmp_path / "new", OPTIONS)
+    assert Pool.open(tmp_path / "pool").fingerprint == Pool.open(tmp_path / "new").fingerprint
+    Pool.open(tmp_path / "pool").verify()
+    assert contents(tmp_path / "old") == before
+
+
+def test_without_others_other_options_make_a_new_pool(mixed, tmp_path):
+    ingest([mixed], tmp_path / "pool", OPTIONS, keep_others=False)
+    ingest([mixed], tmp_path / "pool", with_options(grey=True), keep_others=False)
+    assert Pool.open(tmp_path / "pool").channels == 1
 
 
 # ---- broken files
@@ -324,6 +484,28 @@ def test_damage_is_found(mixed, tmp_path):
         Pool.open(pool)
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", "3", '{"format": 2}'])
+def test_what_pool_json_does_not_say(mixed, tmp_path, content):
+    ingest([mixed / "a"], tmp_path / "pool", OPTIONS)
+    about = tmp_path / "pool" / "pool.json"
+    changed = about.read_text().replace('"rows": 6', '"rows": 5')
+    for text in (content, changed):
+        about.write_text(text)
+        with pytest.raises(RunError, match=r"pool"):
+            Pool.open(tmp_path / "pool")
+    about.write_text('{"format": 1}')
+    with pytest.raises(RunError, match="was written in format 1"):
+        Pool.open(tmp_path / "pool")
+
+
+def test_pixels_that_cannot_be_mapped(mixed, tmp_path):
+    ingest([mixed / "a"], tmp_path / "pool", OPTIONS)
+    pool, shard = Pool.open(tmp_path / "pool"), tmp_path / "pool" / "pixels-00000.npy"
+    shard.write_bytes(b"x" * shard.stat().st_size)
+    with pytest.raises(Damaged, match=shard.name):
+        pool.pixels([0])
+
+
 def test_a_pool_that_is_not_there(tmp_path):
     with pytest.raises(RunError, match="holds no pictures"):
         Pool.open(tmp_path / "none")
@@ -365,6 +547,7 @@ def start(many: Path, pool: Path) -> subprocess.Popen:
     return process
 
 
+@pytest.mark.slow
 def test_killed_at_any_time_the_pool_ends_the_same(many, tmp_path):
     process, begun = start(many, tmp_path / "whole"), time.monotonic()
     assert process.wait() == 0
@@ -385,6 +568,7 @@ def test_killed_at_any_time_the_pool_ends_the_same(many, tmp_path):
     assert len(stages) > 2
 
 
+@pytest.mark.slow
 def test_killed_between_any_two_writes(mixed, tmp_path, small_parts):
     """Every file that is put in place is the last one before a crash, once."""
     ingest([mixed], tmp_path / "whole", OPTIONS)
@@ -435,6 +619,7 @@ def test_a_second_ingest_into_the_same_folder_is_refused(mixed, tmp_path, monkey
     assert len(Pool.open(tmp_path / "pool")) > 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_and_then_more_room(mixed, tmp_path):
     code = textwrap.dedent("""
         import resource, sys

@@ -37,6 +37,7 @@ def squeezenet(tmp_path_factory):
     return network, path
 
 
+@pytest.mark.slow
 def test_vgg16_gives_the_first_fully_connected_layer_after_relu():
     torch.manual_seed(1)
     network = models.vgg16(weights=None, init_weights=False).eval()
@@ -209,6 +210,7 @@ def test_a_saved_one_comes_back_without_its_file(squeezenet, tmp_path):
     torch.testing.assert_close(loaded(images()).vectors, model(images()).vectors, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backbone", "file", "dimensions"),
     [

@@ -348,6 +348,7 @@ def test_the_table_is_replaced_whole(model: Path, sources: Path, tmp_path: Path)
     assert not (tmp_path / "predictions.json").exists() and not list(tmp_path.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_killed_and_called_again_it_writes_the_same(model: Path, pictures: Path, tmp_path: Path):
     predict_onnx(model, [pictures], to=tmp_path / "whole")
     words = ["predict", str(pictures), "--onnx", str(model), "--to", str(tmp_path / "killed")]
@@ -415,10 +416,10 @@ def test_results_go_to_the_current_folder_unless_told(model: Path, sources: Path
 # ---- the small environment
 
 
+@pytest.mark.slow
 def test_commands_that_need_more_say_so(model: Path, sources: Path, tmp_path: Path):
-    (tmp_path / "run.json").write_text(
-        json.dumps({"recipe": "oneclass-from-scratch", "options": {}, "set_by": {}, "steps": {}})
-    )
+    about = {"format": 2, "recipe": "oneclass-from-scratch", "options": {}, "set_by": {}, "sources": []}
+    (tmp_path / "run.json").write_text(json.dumps(about))
     for words in (
         ["train", "--run", tmp_path],
         ["run", "oneclass-from-scratch", sources, "--to", tmp_path / "new"],

@@ -43,7 +43,7 @@ def test_importing_detect_imports_no_torch() -> None:
         "detect.combine",
         "detect.threshold",
         "detect.segments",
-        "report.measures",
+        "metrics.detection",
         "check",
     )
     program = "import sys\n" + "".join(f"import winnow.{name}\n" for name in modules)

@@ -243,6 +243,41 @@ def test_typical_is_typiclust(monkeypatch: pytest.MonkeyPatch, start: list[int])
     assert typical(of(features), 30, RNG(4), start=start).tolist() == plain_typical(features, cluster, 30, start)
 
 
+def test_typical_makes_500_clusters_at_most(monkeypatch: pytest.MonkeyPatch):
+    made = []
+
+    def watched(features: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
+        made.append(k)
+        return k_means(features, k, rng)
+
+    monkeypatch.setattr(selectors, "k_means", watched)
+    features = unit_length(RNG(0).normal(size=(700, 3)).astype(np.float32))
+    for n in (60, 500, 600):
+        assert len(set(typical(of(features), n, RNG(0)).tolist())) == n
+    assert made == [60, 500, 500]
+
+
+def test_how_typical_is_by_the_20_nearest_of_the_whole_cluster():
+    features = blobs(300)
+    distances = np.sort(np.square(features[:, None].astype(np.float64) - features[None]).sum(axis=2), axis=1)
+    assert np.allclose(selectors._crowdedness(features, RNG(0)), distances[:, 1:21].mean(axis=1), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("n", "clusters"), [(10, 4096), (2000, 8000), (9000, 20_000)])
+def test_more_than_20000_pictures_become_micro_clusters_four_a_picture(
+    n: int, clusters: int, monkeypatch: pytest.MonkeyPatch
+):
+    class Asked(Exception):  # before the work, which takes minutes
+        pass
+
+    def watched(features: np.ndarray, k: int, rng: np.random.Generator, **_: int) -> np.ndarray:
+        raise Asked(k)
+
+    monkeypatch.setattr(herding_file, "k_means", watched)
+    with pytest.raises(Asked, match=f"^{clusters}$"):
+        herding(of(RNG(0).normal(size=(20_001, 2)).astype(np.float32)), n, RNG(0))
+
+
 def test_random_is_a_fair_draw():
     counts = np.zeros(20)
     for seed in range(2000):
@@ -301,3 +336,8 @@ def test_whitening_spreads_every_direction_alike():
     assert features.shape == (5000, 5)
     spread = features.std(axis=0)
     assert spread.max() / spread.min() < 3  # 60 to 1 in the embeddings
+
+
+def test_whitening_learns_from_50000_rows_evenly_spread():
+    vectors = RNG(0).normal(size=(60_000, 3)) * np.linspace(1, 3, 60_000)[:, None] * [1, 5, 20]
+    assert np.array_equal(whitened(vectors), whitened(vectors, np.linspace(0, 59_999, 50_000).astype(int)))

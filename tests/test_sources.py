@@ -267,6 +267,14 @@ def test_a_parquet_of_pictures_instead_of_paths_says_so(tmp_path: Path):
         expand([tmp_path / "list.parquet"])
 
 
+@pytest.mark.parametrize("name", ["group", "label", "class"])
+def test_half_a_character_in_a_list_is_named(tmp_path: Path, name: str):
+    write(tmp_path, "1.jpg")
+    (tmp_path / "list.jsonl").write_text(f'{{"path": "1.jpg", "{name}": "\\udc80"}}\n')
+    with pytest.raises(InputError, match=rf"Row 1 of .*list\.jsonl has the {name} .* not text"):
+        expand([tmp_path / "list.jsonl"])
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_an_imagefolder_with_metadata(tmp_path: Path, kind: str):
     write(tmp_path, "train/1.jpg", "train/cat/2.jpg", "validation/3.jpg", "test/4.jpg", "test/x.data", "5.jpg")

@@ -16,11 +16,13 @@ from PIL import Image
 from winnow.errors import DataError, Interrupted, ModelError, OptionError, RunError, TrainingError
 from winnow.learn import train as training
 from winnow.learn.feed import BatchOrder, Feed, Pixels, Vary, noise_of, to_images
-from winnow.learn.losses import ROUNDING, total_loss
+from winnow.learn.losses import total_loss
 from winnow.learn.train import Trainer, rate_at, train
 from winnow.models.contract import Model, ModelOutput
 from winnow.models.registry import build, describe_model, load_model
 from winnow.options import ModelOptions, TrainOptions
+
+pytestmark = pytest.mark.slow
 
 ROWS = {"train": np.arange(48), "validate": np.arange(48, 64)}
 
@@ -188,7 +190,7 @@ def test_losses_by_hand():
     assert total_loss(error, latent, 100, 10, mean).item() == pytest.approx(0.2 + 0.5 * 4.5)
     sigma = chosen.model_copy(update={"loss": "sigma"})
     assert total_loss(error, latent, 100, 10, sigma).item() == pytest.approx(50 * np.log(0.2) + 0.5 * 4.5)
-    assert total_loss(0 * error, None, 100, 10, sigma).item() == pytest.approx(50 * np.log(ROUNDING), rel=1e-5)
+    assert total_loss(0 * error, None, 100, 10, sigma).item() == pytest.approx(50 * np.log(1 / 255**2 / 12), rel=1e-5)
 
 
 def test_rates():
@@ -264,6 +266,25 @@ def test_posterior_collapse_is_told(tmp_path):
     )
     assert healthy.active_units > 0
     assert healthy.warnings == []
+
+
+def test_a_unit_is_active_from_a_variance_of_a_hundredth_on(tmp_path):
+    trainer = Trainer(network(variational=True), Pixels(blobs()), ROWS, options(batch_size=16), tmp_path)
+    forward, spread = trainer.model.forward, torch.tensor([0.05, 0.09, 0.11, 1.0])
+
+    def spread_out(images):
+        out = forward(images)
+        vectors = torch.tensor([-1.0, 1.0]).repeat(len(images))[: len(images), None] * spread
+        return type(out)(vectors=vectors, reconstruction=out.reconstruction, latent=out.latent)
+
+    trainer.model.forward = spread_out
+    assert trainer.validate()["active_units"] == 2
+
+
+def test_1024_pictures_validate_at_most(tmp_path):
+    rows = {"train": np.arange(8), "validate": np.arange(8, 1100)}
+    trainer = Trainer(network(), Pixels(blobs(1100)), rows, options(), tmp_path)
+    assert len(trainer.validation) == 1024
 
 
 def test_grids_are_few_and_readable(tmp_path):

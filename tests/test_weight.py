@@ -29,6 +29,8 @@ from winnow.synthetic.defects import damage
 from cloth import write_cloth, write_damaged
 from conftest import winnow_command
 
+pytestmark = pytest.mark.slow
+
 SMALL = {
     "size": (16, 16),
     "width": 4,
@@ -173,7 +175,7 @@ def test_every_weight_is_trained_with_it_and_the_runs_options_stay(run: winnow.R
         assert (about["latent_weight"], about["loss"], about["iterations"]) == (weight, loss, 60)
         losses.add((run.folder.path / "weight" / name / "train.jsonl").read_text().splitlines()[-1])
     assert len(losses) == 4
-    assert run.folder.options.train.latent_weight == 1e-5 and "train" not in run.folder.content["steps"]
+    assert run.folder.options.train.latent_weight == 1e-5 and run.folder.record("train") is None
 
 
 def test_finished_trainings_are_kept_and_others_are_added(copy: winnow.Run):
@@ -221,7 +223,7 @@ def test_the_run_takes_the_weight_over_only_when_asked(copy: winnow.Run):
     assert copy.folder.options.train.latent_weight == 1e-5
     chosen = copy.search_weight(weights=TRIED, use=True)["chosen"]
     assert winnow.Run(copy.folder.path).folder.options.train.latent_weight == chosen
-    assert copy.folder.content["set_by"]["train.latent_weight"] == "you"
+    assert copy.folder.set_by["train.latent_weight"] == "you"
 
 
 def test_the_report_has_a_section_of_it(copy: winnow.Run, folder: Path):

@@ -26,23 +26,18 @@ class Run:
     """
 
     def __init__(self, path: str | Path, recipe: str = "", *, trust: Sequence[str] = (), **options: Any) -> None:
-        path = Path(path)
-        if (path / "run.json").exists():
-            self.folder = RunFolder.open(path)
-            if recipe and recipe != self.folder.content["recipe"]:
-                raise OptionError(
-                    f"{path} was made with the recipe '{self.folder.content['recipe']}', not '{recipe}'.",
-                    "Choose another folder, or leave the recipe out.",
-                )
+        if recipe:
+            loaded = load_recipe(recipe)
+        if RunFolder.is_begun(path):
+            self.folder = RunFolder.open(path).of_recipe(recipe)
         else:
-            self.folder = RunFolder.create(path, load_recipe(recipe) if recipe else None, recipe)
+            self.folder = RunFolder.create(path, loaded if recipe else None, recipe)
         self.folder.trusted |= set(trust)
         self.set(**options)
 
     def set(self, **options: Any) -> Run:
-        """Changes options; the steps that depend on them must then be run again."""
-        if options:
-            self.folder.update(_by_section(options))
+        """Change options; the steps that depend on them must then be run again. They are stored when a step begins."""
+        self.folder.update(_by_section(options))
         return self
 
     def fit(self, sources: Sources, *, resume: bool = False) -> Run:
@@ -75,22 +70,22 @@ class Run:
         """Fits the scorer and sets the threshold; `false_alarm_rate`, `confident`, `scorer` may be given here."""
         from winnow.steps.calibrate import calibrate
 
-        self.set(**options)
-        return calibrate(self.folder)
+        with self.folder.trying(_by_section(options)):
+            return calibrate(self.folder)
 
     def select(self, number: int | None = None, *, also: Sources = (), **options: Any) -> dict[str, Any]:
         """Chooses the pictures worth labelling; `method`, `per_group`, ... may be given here; see `winnow.steps.select.select`."""
         from winnow.steps.select import select
 
-        self.set(**options)
-        return select(self.folder, number, also=_listed(also))
+        with self.folder.trying(_by_section(options)):
+            return select(self.folder, number, also=_listed(also))
 
     def classify(self, *, labels: Sources = (), **options: Any) -> dict[str, Any]:
         """Learns a classifier from the labels; `head`, `folds`, `pseudo`, ... may be given; see `winnow.steps.classify.classify`."""
         from winnow.steps.classify import classify
 
-        self.set(**options)
-        return classify(self.folder, labels=_listed(labels))
+        with self.folder.trying(_by_section(options)):
+            return classify(self.folder, labels=_listed(labels))
 
     def predict(self, sources: Sources, *, to: str | Path | None = None) -> dict[str, Any]:
         """Tells the class of new pictures and videos; see `winnow.steps.predict.predict`."""
@@ -118,8 +113,7 @@ class Run:
         """Judges new pictures and videos; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
-        self._choose_mode(mode)
-        return score(self.folder, _listed(sources), to=_path(to), heatmaps=_path(heatmaps))
+        return score(self._judged_by(mode), _listed(sources), to=_path(to), heatmaps=_path(heatmaps))
 
     def evaluate(
         self, belongs: Sources, anomalous: Mapping[str, Sources], *, masks: str | Path | None = None, mode: str = ""
@@ -127,9 +121,8 @@ class Run:
         """Measures the run where the truth is known; see `winnow.steps.evaluate.evaluate`."""
         from winnow.steps.evaluate import evaluate
 
-        self._choose_mode(mode)
         groups = {name: _listed(sources) for name, sources in anomalous.items()}
-        return evaluate(self.folder, _listed(belongs), groups, masks=_path(masks))
+        return evaluate(self._judged_by(mode), _listed(belongs), groups, masks=_path(masks))
 
     def search_weight(
         self,
@@ -147,19 +140,15 @@ class Run:
         given: dict[str, Any] = {"defects": defects, "masks": _path(masks), "iterations": iterations, "use": use}
         return search_weight(self.folder, _listed(sources), weights=weights or WEIGHTS, **given)
 
-    def _choose_mode(self, mode: str) -> None:
-        """Stores a mode, unless the run does not have it."""
-        from winnow.run.artifacts import check_mode
+    def _judged_by(self, mode: str) -> RunFolder:
+        """The run with another mode for one call."""
+        return self.folder.with_options({"score": {"mode": mode}} if mode else {})
 
-        if mode:
-            check_mode(self.folder, mode)
-            self.set(mode=mode)
-
-    def report(self) -> Path:
-        """Writes report.html and returns its path."""
+    def report(self, to: str | Path | None = None) -> Path:
+        """Write report.html, in the run folder unless `to` names another file, and return its path."""
         from winnow.steps.report.page import report
 
-        return report(self.folder)
+        return report(self.folder, _path(to))
 
     def label(
         self, classes: Sequence[str] = (), *, port: int = 8765, who: str = "", open_browser: bool = False

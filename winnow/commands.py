@@ -58,14 +58,16 @@ def _say(line: str) -> None:
 
 
 def _judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
-    """The run with what the user gave; a mode that it does not have is refused before it is stored."""
-    from winnow.run.artifacts import check_mode
+    """The run with what the user gave for this call alone: what judges stores nothing."""
+    return RunFolder.open(run, trust).with_options(_given(score=score, **sections))
 
-    folder = RunFolder.open(run, trust)
-    if score is not None and "mode" in score.model_fields_set:
-        check_mode(folder, score.mode)
-    folder.update(_given(score=score, **sections))
-    return folder
+
+def _begun(run: Path, recipe: str, default: str = "") -> RunFolder:
+    """The run in a folder, or a new one of a recipe where there is none."""
+    if RunFolder.is_begun(run):
+        return RunFolder.open(run).of_recipe(recipe)
+    name = recipe or default
+    return RunFolder.create(run, load_recipe(name) if name else None, name)
 
 
 def run(
@@ -90,11 +92,17 @@ def run(
         recipe: A recipe's name (winnow recipes lists them) or a .toml file.
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         to: The run folder to make.
-        overwrite: Empty the run folder first, if there is one.
+        overwrite: Begin anew where there is a run already; it is refused where it holds labels.
     """
     from winnow.steps.run import run as run_steps
 
-    folder = RunFolder.open(to) if resume else RunFolder.create(to, load_recipe(recipe), recipe, overwrite)
+    if resume and overwrite:
+        raise OptionError("--resume and --overwrite do not go together.", "Leave one of them out.")
+    loaded = load_recipe(recipe)
+    if resume and RunFolder.is_begun(to):
+        folder = RunFolder.open(to).of_recipe(recipe)
+    else:
+        folder = RunFolder.create(to, loaded, recipe, overwrite)
     given = _given(
         ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify
     )
@@ -112,8 +120,7 @@ def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None
     """
     from winnow.steps.ingest import ingest as step
 
-    is_new = not (run / "run.json").exists()
-    folder = RunFolder.create(run, load_recipe(recipe) if recipe else None, recipe) if is_new else RunFolder.open(run)
+    folder = _begun(run, recipe)
     folder.update(_given(ingest=options))
     print(show.ingest(step(folder, sources)))
 
@@ -192,6 +199,7 @@ def predict(
     onnx: Path | None = None,
     to: Path | None = None,
     detector: str = "",
+    options: Score = None,
     trust: Trust = (),
 ) -> None:
     """Tell the class of new pictures and videos, how probable it is, and what does not belong.
@@ -207,11 +215,12 @@ def predict(
         from winnow.steps.predict import predict as step
 
         _idle("--run", "--object-detector", detector)
-        print(show.predict(step(RunFolder.open(run, trust), sources, to=to)))
+        print(show.predict(step(_judging(run, trust, options), sources, to=to)))
     elif onnx is not None and run is None:
         from winnow.steps.predict_onnx import predict_onnx
 
         _idle("--onnx", "--trust", trust)
+        _idle("--onnx", "--mode", _given(score=options))
         print(show.predict(predict_onnx(onnx, sources, to=to or Path("predictions"), detector=detector)))
     else:
         raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
@@ -223,7 +232,12 @@ def _idle(chosen: str, flag: str, value: Any) -> None:
 
 
 def export(
-    *, run: RunPath, to: Path | None = None, only: Literal["classifier", "detector"] | None = None, trust: Trust = ()
+    *,
+    run: RunPath,
+    to: Path | None = None,
+    only: Literal["classifier", "detector"] | None = None,
+    options: Score = None,
+    trust: Trust = (),
 ) -> None:
     """Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.
 
@@ -233,7 +247,7 @@ def export(
     """
     from winnow.steps.export import export as step
 
-    print(show.export(step(RunFolder.open(run, trust), to, only=only or "")))
+    print(show.export(step(_judging(run, trust, options), to, only=only or "")))
 
 
 def round(
@@ -255,11 +269,15 @@ def round(
     print(show.select(next_round(folder, n, also=also or []), folder.path))
 
 
-def report(*, run: RunPath, trust: Trust = ()) -> None:
-    """Write the run folder's report.html, a single file that needs no network."""
+def report(*, run: RunPath, to: Path | None = None, options: Score = None, trust: Trust = ()) -> None:
+    """Write the run folder's report.html, a single file that needs no network.
+
+    Args:
+        to: The file to write [default: report.html in the run folder].
+    """
     from winnow.steps.report.page import report as step
 
-    print(f"Report: {step(RunFolder.open(run, trust))}")
+    print(f"Report: {step(_judging(run, trust, options), to)}")
 
 
 def score(
@@ -338,10 +356,7 @@ def lambda_(
     """
     from winnow.steps.weight import WEIGHTS, search_weight
 
-    if (run / "run.json").exists():
-        folder = RunFolder.open(run)
-    else:
-        folder = RunFolder.create(run, load_recipe("inspect-vae"), "inspection-vae")
+    folder = _begun(run, "", default="inspection-vae")
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
     found = search_weight(folder, sources, weights=WEIGHTS if weights is None else weights, tell=_say, **given)
     print(show.weight(found, folder.path))

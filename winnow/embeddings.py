@@ -153,3 +153,8 @@ def unit_length(vectors: Any) -> Any:
     xp = array_namespace(vectors)
     lengths = xp.sqrt(xp.sum(vectors * vectors, axis=1, keepdims=True))
     return vectors / xp.where(lengths > 0, lengths, xp.ones_like(lengths))
+
+
+def spread(n: int, most: int) -> np.ndarray:
+    """Return at most `most` of the rows 0 to n - 1, evenly spread, first and last among them where there are two."""
+    return np.linspace(0, n - 1, min(most, n)).astype(int)

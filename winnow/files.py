@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,24 +12,63 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from winnow.errors import Damaged, RunError
+from winnow.errors import Damaged, OptionError, RunError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextmanager
+def told(path: Path, remedy: str = "") -> Iterator[None]:
+    """Turn an `OSError` of the block, such as that of a full disk, into a `RunError` that names `path` or the file it is about."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in FULL or "written" in str(error)  # numpy says only how much of an array it wrote
+        remedy = remedy or "Correct the permissions, or choose another folder, and run it again."
+        raise RunError(
+            f"{error.filename or path} cannot be written ({reason(error)}).",
+            "Free disk space, and run it again." if full else remedy,
+        ) from error
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says of an error, as a part of a sentence."""
+    return (error.strerror or str(error)).lower()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; when the block ends well, it takes the place of `path` atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path beside `path`; when the block ends well, it takes the place of `path` atomically.
+
+    Raises `RunError` when it cannot be written: every file of ours is written here, so a full disk is told of here.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path, flag: str) -> None:
+    """Make a folder for results before any work is done; `OptionError`, which names `flag`, when nothing can be written in it."""
+    probe = path / f".{uuid.uuid4().hex[:8]}.tmp"
     try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OptionError(
+            f"Nothing can be written in {path} ({reason(error)}).", f"Choose another place: {flag} ..."
+        ) from error
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the system put a file or folder on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -53,7 +93,11 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"{path} is missing.", "Run the step that writes it, or check the folder's name.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be read ({reason(error)}).", "Correct that, or run the step that writes it again."
+        ) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Damaged(
             f"{path} is not valid JSON ({error}).", "Restore it, or run the step that writes it again."
         ) from error

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from winnow.embeddings import spread
+from winnow.pool.splits import deal_out
+
 NEAR = 0.1  # share of the usual squared distance of two pictures of a class below which they are near-identical
 SAME = 1e-6  # squared distance that rounding makes
 BLOCK = 1024  # rows of a block of distances
@@ -69,9 +72,7 @@ def follow(folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0) ->
     load = np.bincount(fold[fold >= 0], minlength=folds.count)
     free = np.setdiff1d(np.arange(len(names)), group[rows])
     place = np.full(len(names), -1)
-    for number in free[np.lexsort((np.random.default_rng(seed).permutation(len(free)), -sizes[free]))]:
-        place[number] = load.argmin()
-        load[place[number]] += sizes[number]
+    place[free] = deal_out(sizes[free], load, seed)
     return np.where(fold < 0, place[group], fold)
 
 
@@ -83,7 +84,7 @@ def leaks(features: np.ndarray, target: np.ndarray, fold: np.ndarray) -> int:
     """
     if len(features) < 3:
         return 0
-    some = np.linspace(0, len(features) - 1, min(len(features), BLOCK)).astype(int)
+    some = spread(len(features), BLOCK)
     alike = np.triu(target[some, None] == target[some], 1)
     limit = SAME + NEAR * float(np.median((2 - 2 * features[some] @ features[some].T)[alike])) if alike.any() else SAME
     found = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import posixpath
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 from winnow.data import storage
 from winnow.errors import InputError, did_you_mean
+from winnow.tables import parse
 
 LIST_SUFFIXES = frozenset((".txt", ".csv", ".jsonl", ".parquet"))
 METADATA = frozenset(("metadata.csv", "metadata.jsonl"))
@@ -76,6 +76,12 @@ def rows(uri: str) -> Iterator[Row]:
 def _row(uri: str, folder: str, number: int, values: dict[str, Any]) -> Row:
     where = f"row {number} of {uri}"
     cells = {name: "" if value is None else str(value).strip() for name, value in values.items()}
+    for name in ("group", *_LABEL):
+        if not storage.is_text(cells.get(name, "")):
+            raise InputError(
+                f"{where[0].upper()}{where[1:]} has the {name} {cells[name]!r}, which is not text.",
+                "Write it in characters of Unicode, without halves of surrogate pairs.",
+            )
     path = next((cells[name] for name in _PATH if name in cells), "")
     if not path:
         return Row(f"{uri}#{number}", where, broken=f"{where[0].upper()}{where[1:]} names no file.")
@@ -114,20 +120,15 @@ def _named(uri: str, names: list[str]) -> None:
 
 
 def _csv(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    text = _text(uri)
-    head = text.partition("\n")[0]
-    delimiter = max(",;\t", key=head.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines = parse(_text(uri))
     try:
-        names = [name.strip().lower() for name in next(reader, [])]
+        names = [name.strip().lower() for name in next(lines, (0, []))[1]]
         _named(uri, names)
-        for cells in reader:
+        for number, cells in lines:
             if any(cell.strip() for cell in cells):
-                yield reader.line_num, dict(zip(names, cells, strict=False))
+                yield number, dict(zip(names, cells, strict=False))
     except csv.Error as error:
-        raise InputError(
-            f"{uri} is not a CSV table (line {reader.line_num}: {error}).", "Check the quotes of that line."
-        ) from error
+        raise InputError(f"{uri} is not a CSV table ({error}).", "Check the quotes of that line.") from error
 
 
 def _jsonl(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:

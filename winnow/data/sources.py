@@ -93,7 +93,7 @@ class _Found:
     def take(self, entry: storage.Entry, row: Row | None = None, label: str = "", split: str = "") -> None:
         self.count += 1
         uri = entry.uri
-        if not _is_text(uri):
+        if not storage.is_text(uri):
             self.refuse(uri, "the bytes of its name are not UTF-8: rename it")
             return
         kind = "video" if _suffix(uri) in VIDEO_SUFFIXES else "image"
@@ -105,14 +105,6 @@ class _Found:
         self.count += 1
         shown = uri.encode("utf-8", "backslashreplace").decode()
         self.refused.setdefault(shown, Refusal(shown, reason.encode("utf-8", "backslashreplace").decode()))
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _suffix(uri: str) -> str:

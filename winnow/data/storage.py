@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import posixpath
 import re
 import stat as modes
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +20,12 @@ S3 = "s3://"
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _NUMBER = re.compile("([0-9]+)")
 _BUFFER = 4 << 20
+UNSURE = "?"
+"""How a mark ends that two contents of one file may share."""
+_TICK = 20_000_000  # nanoseconds; kernels stamp files by a clock that ticks every 1 to 10 ms
+_COARSE = (
+    10_000_000  # a time of change that is a multiple of it is from a file system with a coarser clock (FAT, some NFS)
+)
 # Without these a silent server would hold a worker for ever; AWS_TIMEOUT and the like still win.
 _PATIENCE = {"connect_timeout": "10s", "read_timeout": "30s", "timeout": "300s"}
 
@@ -27,7 +35,12 @@ Refuse = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file: its address, its size in bytes, and a mark that changes when its content may have."""
+    """A file: its address, its size in bytes, and a mark that changes when its content may have.
+
+    Of a local file the mark is its size, times of modification and of change, inode and device; on s3 its ETag. It ends in
+    `UNSURE` where a second change need not show: the file system's clock is coarse, the file is being written just now, or
+    a store on s3 gives no ETag.
+    """
 
     uri: str
     size: int
@@ -54,6 +67,15 @@ def resolve(base: str, relative: str) -> str:
         bucket, key = _split(base)
         return S3 + bucket + posixpath.normpath(posixpath.join("/", key, relative))
     return os.path.abspath(os.path.join(base, relative))
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; one that Python made of other bytes, or of half a character, cannot."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parent(uri: str) -> str:
@@ -129,6 +151,16 @@ def read(uri: str, limit: int) -> bytes:
     return data
 
 
+def digest(uri: str) -> str:
+    """Return the SHA-256 of a local file's content in hexadecimal; `Unreadable` when it cannot be read."""
+    try:
+        _local_entry(uri)
+        with open(uri, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise Unreadable(f"{uri} cannot be read ({_why(error)}).") from error
+
+
 def open_binary(uri: str) -> BinaryIO:
     """A seekable binary file, for video and parquet; `Unreadable` when it cannot be opened."""
     try:
@@ -172,7 +204,17 @@ def _entry(uri: str, status: os.stat_result) -> Entry:
         raise Unreadable(f"{uri} is a folder, not a file.", "Give a file.")
     if not modes.S_ISREG(status.st_mode):
         raise Unreadable(f"{uri} is a pipe, a socket or a device, not a file.", "Save what it gives to a file first.")
-    return Entry(uri, status.st_size, f"{status.st_size}-{status.st_mtime_ns}")
+    if _young(status):  # another change could still get the same times: wait until it cannot
+        time.sleep(_TICK / 1e9)
+        status = os.stat(uri)
+    unsure = _young(status) or status.st_ctime_ns % _COARSE == 0
+    parts = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+    return Entry(uri, status.st_size, "-".join(map(str, parts)) + (UNSURE if unsure else ""))
+
+
+def _young(status: os.stat_result) -> bool:
+    """Whether the file was changed within the last tick, or in the future by the clock of another machine."""
+    return time.time_ns() - status.st_ctime_ns < _TICK
 
 
 def _local_listing(folder: str, refuse: Refuse) -> Iterator[Entry]:
@@ -261,7 +303,7 @@ def _objects(bucket: str, prefix: str) -> Iterator[Any]:
 
 
 def _remote_entry(bucket: str, meta: Any) -> Entry:
-    mark = (meta["e_tag"] or meta["last_modified"].isoformat()).strip('"')
+    mark = meta["e_tag"].strip('"') if meta["e_tag"] else f"{meta['last_modified'].isoformat()}{UNSURE}"
     return Entry(f"{S3}{bucket}/{meta['path']}", meta["size"], mark)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import posixpath
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from winnow.errors import InputError, OptionError
 from winnow.label.catalogue import Catalogue
-from winnow.label.formats import Record
-from winnow.label.store import Event, LabelStore, State
+from winnow.label.formats import Record, read
+from winnow.label.store import Event, LabelStore, State, class_name, malformed
 
 AT_ONCE = 5000  # events in a transaction of an import
 NEAR = 0.005  # seconds by which a time may be rounded: frames are further apart
@@ -40,13 +42,23 @@ def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], i
     return records, len(states) - len(rows)
 
 
-def take_over(store: LabelStore, catalogue: Catalogue, records: Sequence[Record], who: str) -> dict[str, Any]:
-    """Adds labels and notes as events of `who`; what agrees with what is there adds nothing.
+@dataclass(frozen=True)
+class Import:
+    """The events that an import adds to a store, how many labels are new, changed and the same, how many notes there are, and
+    where the records stand whose item is unknown."""
 
-    Returns how many were new, changed, the same, how many notes came, and where the unknown items stand. Nothing is added
-    when this raises: `InputError` for two labels of one item and when no item is known, `OptionError` for unknown classes.
+    events: list[Event]
+    counts: dict[str, int]
+    unknown: list[str]
+
+
+def planned(store: LabelStore, catalogue: Catalogue, records: Sequence[Record], classes: Sequence[str] = ()) -> Import:
+    """Return what an import of records adds to a store to which `classes` are added first; nothing is written.
+
+    Raises `InputError` for two labels of one item, for a note that cannot be kept and when no item is known, `OptionError`
+    for unknown classes.
     """
-    strange = sorted({record.label for record in records} - set(store.classes))
+    strange = sorted({record.label for record in records} - {*store.classes, *map(class_name, classes)})
     if strange:
         raise OptionError(
             f"The labels hold classes that the run does not have: {', '.join(strange)}.",
@@ -61,16 +73,48 @@ def take_over(store: LabelStore, catalogue: Catalogue, records: Sequence[Record]
         state = states.get(item, State())
         kind = "same" if state.label == record.label else "new" if state.label is None else "changed"
         counts[kind] += 1
-        if kind != "same":
-            events.append(Event(str(uuid.uuid4()), item, "label", record.label))
+        added = [] if kind == "same" else [Event(str(uuid.uuid4()), item, "label", record.label)]
         if record.note and state.note != record.note:
             counts["notes"] += 1
-            events.append(Event(str(uuid.uuid4()), item, "note", record.note))
-    for start in range(0, len(events), AT_ONCE):
-        refused = store.add(who, events[start : start + AT_ONCE], catalogue).refused
+            added.append(Event(str(uuid.uuid4()), item, "note", record.note))
+        for reason in filter(None, map(malformed, added)):
+            raise InputError(
+                f"What {record.where} holds cannot be kept: {reason}", "Correct it there, and import again."
+            )
+        events += added
+    return Import(events, counts, [record.where for record in unknown])
+
+
+def take_over(
+    store: LabelStore, catalogue: Catalogue, records: Sequence[Record], who: str, classes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Add `classes`, labels and notes as events of `who`; what agrees with what is there adds nothing.
+
+    Returns how many were new, changed, the same, how many notes came, and where the unknown items stand. Nothing is added
+    when `planned` raises.
+    """
+    plan = planned(store, catalogue, records, classes)
+    store.add_classes(who, classes)
+    for start in range(0, len(plan.events), AT_ONCE):
+        refused = store.add(who, plan.events[start : start + AT_ONCE], catalogue).refused
         if refused:
             raise InputError(f"A label or note cannot be kept: {refused[0][1]}", "Correct it, and import again.")
-    return {**counts, "unknown": [record.where for record in unknown]}
+    return {**plan.counts, "unknown": plan.unknown}
+
+
+def labels_of_files(paths: Sequence[Path], catalogue: Catalogue, run: Path) -> tuple[dict[str, Record], list[Record]]:
+    """Return the record of each item that label files name, and the records of no item.
+
+    Raises `InputError` for a file that cannot be read or names no item of the run, and for two labels of an item, of one
+    file or of two.
+    """
+    records = {path: read(path) for path in paths}
+    found, unknown = matched([record for own in records.values() for record in own], catalogue)
+    nowhere = set(unknown)
+    for path, own in records.items():
+        if nowhere.issuperset(own):
+            raise InputError(f"{path} names no item of {run}.", MATCHING)
+    return found, unknown
 
 
 def matched(records: Sequence[Record], catalogue: Catalogue) -> tuple[dict[str, Record], list[Record]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import posixpath
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -60,7 +62,7 @@ def format_of(path: Path, chosen: str = "") -> str:
         return chosen
     if path.suffix.lower() == ".csv":
         return "csv"
-    if not path.suffix or path.is_dir():
+    if not path.suffix or os.path.isdir(path):
         return "imagefolder"
     if path.suffix.lower() == ".json":
         raise OptionError(f"{path} may be of two formats.", "Choose one: --format label-studio, or --format coco.")
@@ -73,8 +75,9 @@ def write(path: Path, records: Sequence[Record], form: str, draw: Draw) -> None:
     Raises `OptionError` for a folder that is there already and not empty, where a file stands for a folder or the reverse,
     and for a place that cannot be written.
     """
-    if path.is_dir() != (form == "imagefolder") and path.exists():
-        raise OptionError(f"{path} is {'a folder' if path.is_dir() else 'a file'} already.", "Choose another name.")
+    is_folder = os.path.isdir(path)  # unlike pathlib's, no error for a name that is too long: writing tells that
+    if is_folder != (form == "imagefolder") and os.path.exists(path):
+        raise OptionError(f"{path} is {'a folder' if is_folder else 'a file'} already.", "Choose another name.")
     try:
         if form == "csv":
             write_text(path, _csv_text(COLUMNS, [record.row() for record in records]))
@@ -92,9 +95,13 @@ def read(path: Path) -> list[Record]:
 
     Relative paths are as seen from the file's folder. Raises `InputError` for what is missing, empty, or none of these.
     """
-    if not path.exists():
-        raise InputError(f"There is no {path}.", "Check the name of the labels to import.")
-    if path.is_dir():
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"There is no {path}.", "Check the name of the labels to import.") from None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if is_folder:
         records = list(_read_folder(path))
     elif path.suffix.lower() == ".csv":
         records = list(_read_csv(path))
@@ -152,14 +159,18 @@ def _text(path: Path) -> str:
             raise InputError(f"{path} has more than {LARGEST >> 30} GiB.", "Split it.")
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({(error.strerror or str(error)).lower()}).", "Check its permissions."
-        ) from error
+        raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}).", "Save it as UTF-8.") from error
     if "\0" in text:
         raise InputError(f"{path} is not text: it holds zero bytes.", "Save it as UTF-8 text.")
     return text
+
+
+def _unreadable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path} cannot be read ({(error.strerror or str(error)).lower()}).", "Check its name and permissions."
+    )
 
 
 def _record(
@@ -297,9 +308,8 @@ def _read_json(path: Path) -> Iterator[Record]:
                 "Export JSON (not JSON-MIN) or COCO, or use CSV.",
             )
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} lacks what its format prescribes ({type(error).__name__}: {error}).", "Export it again."
-        ) from error
+        reason = f"there is no {error}" if isinstance(error, KeyError) else "a value is of another type"
+        raise InputError(f"{path} lacks what its format prescribes ({reason}).", "Export it again.") from error
 
 
 def _read_task(where: str, folder: Path, task: dict[str, Any]) -> Iterator[Record]:

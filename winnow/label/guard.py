@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from winnow.errors import RunError
 from winnow.files import replacing
 
 Message = MutableMapping[str, Any]
@@ -122,18 +123,33 @@ async def _refuse(send: Send, status: int, error: str, remedy: str) -> None:
 
 
 def start_token(path: Path) -> str:
-    """The token kept in a file that only its owner may read; made once, so that an open page survives a restart."""
+    """Return the token kept in a file that only its owner may read; made once, so that an open page survives a restart.
+
+    Raises `RunError` when the file can neither be read nor written.
+    """
     try:
         kept = path.read_text(encoding="ascii")
     except (FileNotFoundError, UnicodeDecodeError):
         kept = ""
-    if re.fullmatch(r"[\w-]{43}", kept):
-        path.chmod(0o600)
-        return kept
-    token = secrets.token_urlsafe(32)
-    with (
-        replacing(path) as temporary,
-        open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
-    ):
-        file.write(token)
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        if re.fullmatch(r"[\w-]{43}", kept):
+            path.chmod(0o600)
+            return kept
+        token = secrets.token_urlsafe(32)
+        with (
+            replacing(path) as temporary,
+            open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
+        ):
+            file.write(token)
+    except OSError as error:
+        raise _unusable(path, error) from error
     return token
+
+
+def _unusable(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{path}, the page's key, cannot be read or written ({(error.strerror or str(error)).lower()}).",
+        "Check the folder, its permissions and the free space of the disk; the file may be deleted.",
+    )

@@ -24,12 +24,14 @@ from starlette.exceptions import HTTPException
 
 from winnow.errors import InputError, OptionError, WinnowError
 from winnow.label.catalogue import Catalogue
+from winnow.label.database import StoreLost
 from winnow.label.guard import Guard
 from winnow.label.store import Event, LabelStore, State
 
 PAGE = Path(__file__).parent / "page"
 HOST = "127.0.0.1"
 PORTS = 20  # ports tried from the one asked for
+FAREWELL = 5  # seconds in which the page, which asks every two, is told why the server ends
 PICTURES = 256 << 20  # bytes of JPEG kept
 MOST_GROUPS, MOST_EVENTS, MOST_CHANGES = 1000, 200, 1000
 KEYS = "1234567890"
@@ -218,6 +220,7 @@ def _answer_questions(app: FastAPI, desk: Desk, pictures: Pictures) -> None:
     @app.get("/api/pictures/{row}")
     async def picture(row: int, size: Literal["small", "large"] = "large") -> Response:
         # Never kept by the browser: in another run, or after more was ingested, the same address is another picture.
+        store.check()  # with the store the run is gone: a picture from memory would look as if all were well
         return Response(await pictures.get(known(row), size == "large"), media_type="image/jpeg")
 
 
@@ -301,30 +304,51 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(
-    desk: Desk, picture: Picture, token: str, *, port: int, tell: Callable[[str], None], open_browser: bool = False
+    desk: Desk,
+    picture: Picture,
+    token: str,
+    listening: socket.socket,
+    *,
+    tell: Callable[[str], None],
+    open_browser: bool = False,
 ) -> None:
-    """Serves the page until Ctrl-C; `tell` is given the address, and that the port was taken when it was."""
-    listening = listen(port)
-    taken = listening.getsockname()[1]
-    if port not in (0, taken):
-        tell(f"Port {port} is taken; using {taken}.")
+    """Serve the page on a socket of `listen` until Ctrl-C; `tell` is given the address.
+
+    Raises `StoreLost` when the store is moved, deleted or replaced meanwhile, a few seconds after the page was told.
+    """
+    port = listening.getsockname()[1]
     pictures = Pictures(picture)
-    settings = uvicorn.Config(
-        Guard(application(desk, pictures), token, taken),
-        http="h11",
-        ws="none",
-        lifespan="off",
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=3,
+    seconds_lost = 0
+
+    async def watch() -> None:
+        nonlocal seconds_lost
+        try:
+            desk.store.check()
+        except StoreLost:
+            seconds_lost += 1
+            server.should_exit |= seconds_lost > FAREWELL
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            Guard(application(desk, pictures), token, port),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=3,
+            callback_notify=watch,
+            timeout_notify=1,
+        )
     )
     desk.follow()
-    address = f"http://{HOST}:{taken}/#token={token}"
+    address = f"http://{HOST}:{port}/#token={token}"
     tell(f"Label here: {address}")
     if open_browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(pictures):
-        uvicorn.Server(settings).run(sockets=[listening])
+        server.run(sockets=[listening])
+    desk.store.check()
     tell("Stopped; every label that the page shows as saved is kept.")

@@ -7,43 +7,18 @@ import sys
 import threading
 import unicodedata
 import zlib
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from winnow.errors import Damaged, OptionError, RunError
+from winnow.errors import OptionError
+from winnow.label.database import OpenFiles, connect, read_copy, sqlite_errors
 
-APPLICATION = 0x57_4E_4F_57  # "WNOW", by which SQLite's header tells whose file it is
-VERSION = 1
 COLUMNS = "seq, uuid, who, at, received, item, kind, value"
 DECIDE = ("label", "skip", "clear")
 KINDS = (*DECIDE, "note", "undo")
-WAIT = 30.0  # seconds for another process that is writing
 LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000}
-
-SCHEMA = f"""
-CREATE TABLE events (
-    seq INTEGER PRIMARY KEY,
-    uuid TEXT NOT NULL UNIQUE,
-    who TEXT NOT NULL,
-    at TEXT NOT NULL,
-    received TEXT NOT NULL,
-    item TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('class', 'label', 'skip', 'clear', 'note', 'undo')),
-    value TEXT NOT NULL,
-    sum INTEGER NOT NULL
-);
-CREATE INDEX events_of_item ON events (item);
-CREATE TRIGGER never_updated BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'events are never changed'); END;
-CREATE TRIGGER never_deleted BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, 'events are never deleted'); END;
-CREATE TRIGGER never_replaced BEFORE INSERT ON events
-    WHEN EXISTS (SELECT 1 FROM events WHERE uuid = NEW.uuid OR seq = NEW.seq)
-    BEGIN SELECT RAISE(ABORT, 'events are never replaced'); END;
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
-"""
 
 
 class Event(NamedTuple):
@@ -82,33 +57,47 @@ class LabelStore:
 
     An item's label is that of its last event of the kinds label, skip and clear that no undo names; notes likewise.
     Any number of processes may hold the same file; each sees what the others wrote at its next call. Methods are safe to
-    call from several threads. All raise `Damaged` when the file cannot be read as what was written, and `RunError` when it
-    cannot be written.
+    call from several threads. All raise `Damaged` when the file cannot be read as what was written, `RunError` when it cannot
+    be written, and `StoreLost` when it is not the one that was opened any more: what was committed last is then not saved.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, files: OpenFiles | None = None) -> None:
+        """Take over a connection; without `files` it is to a copy, which nobody can take away."""
         self.path = path
-        self._connection = connection
+        self._connection, self._files = connection, files
         self._lock = threading.RLock()
-        self._seq = self._sum = 0
+        self._seq = self._sum = self._total = 0
         self._last = (0, 0)
         self._classes: list[str] = []
         self._states: dict[str, State] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> LabelStore:
-        """Opens a store, or begins one where there is no file; `RunError` when the file is another program's."""
+        """Open a store to write, or begin one where there is no file; `RunError` when the file is another program's."""
         path = Path(path)
-        with _told(path):
-            connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
-            try:
-                _prepare(path, connection)
-            except BaseException:
-                connection.close()
-                raise
-        store = cls(path, connection)
-        store._locked(lambda: None)
-        return store
+        return cls(path, connect(path), OpenFiles(path))._folded()
+
+    @classmethod
+    def read(cls, path: str | Path) -> LabelStore:
+        """Return a store as it is now, which cannot be written; one that was not begun yet is empty.
+
+        It is a copy in memory: neither the file nor its folder has to be writable, and neither is changed.
+        """
+        path = Path(path)
+        return cls(path, read_copy(path))._folded()
+
+    def _folded(self) -> LabelStore:
+        try:
+            self._locked(lambda: None)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def check(self) -> None:
+        """Raise `StoreLost` when the file was deleted, moved or replaced since it was opened."""
+        if self._files is not None:
+            self._files.check()
 
     def close(self) -> None:
         """Lets go of the file; the last one to do so folds the journal into it."""
@@ -137,7 +126,7 @@ class LabelStore:
         Raises `OptionError` for a name that cannot be one.
         """
         wanted = [class_name(name) for name in names]
-        _check_who(who)
+        check_who(who)
 
         def make() -> list[str]:
             new = [name for name in dict.fromkeys(wanted) if name not in self._classes]
@@ -156,13 +145,13 @@ class LabelStore:
         An event without a meaning is refused and the others are saved; `known` holds the items there are. Raises
         `OptionError` for a name that is empty or too long.
         """
-        _check_who(who)
+        check_who(who)
 
         def append() -> Added:
             added, received = Added([], []), _now()
             for event in events:
                 event = event._replace(value=unicodedata.normalize("NFC", event.value))
-                reason = _malformed(event)
+                reason = malformed(event)
                 is_new = bool(reason) or self._find(event.uuid) != (event.item, event.kind, event.value)
                 if is_new and (reason := reason or self._refusal(event, known)):
                     added.refused.append((event.uuid, reason))
@@ -201,8 +190,12 @@ class LabelStore:
         return self._locked(read)
 
     def _locked(self, act: Callable[[], Result], writes: bool = False) -> Result:
-        """Acts on the state of now; with `writes` inside one transaction, and what it wrote is folded in after the commit."""
-        with self._lock, _told(self.path):
+        """Acts on the state of now; with `writes` inside one transaction, and what it wrote is folded in after the commit.
+
+        What was written counts as saved only when the file still is where it was opened after the commit.
+        """
+        with self._lock, sqlite_errors(self.path):
+            self._verify()
             if not writes:
                 self._refresh()
                 return act()
@@ -216,7 +209,12 @@ class LabelStore:
                     self._connection.execute("ROLLBACK")
                 raise
             self._refresh()
+            self._verify()
             return result
+
+    def _verify(self) -> None:
+        if self._files is not None:
+            self._files.verify(self._seq, self._total)
 
     def _refresh(self) -> None:
         """Folds in the events that came since, whoever wrote them."""
@@ -226,6 +224,7 @@ class LabelStore:
                 raise sqlite3.DatabaseError(f"event {event[0]} is not what was written")
             self._seq, _, who, _, received, item, kind, value = event
             self._sum = total
+            self._total += total
             if kind == "class":
                 self._classes.append(value)
             elif kind == "undo":
@@ -297,7 +296,17 @@ def class_name(text: str) -> str:
     return name
 
 
-def _check_who(who: str) -> None:
+def count_labels(path: str | Path) -> int:
+    """Return how many items of a store somebody labelled, skipped or noted, without writing; 0 where there is no file.
+
+    Raises `RunError` for another program's file and `Damaged` for a broken one: whether labels are in it cannot be told.
+    """
+    with LabelStore.read(path) as store:
+        return sum(state.label is not None or state.skipped or bool(state.note) for state in store.states().values())
+
+
+def check_who(who: str) -> None:
+    """Raise `OptionError` for a name that nobody can have."""
     reason = _not_text(who, LONGEST["who"]) or ("is empty" if not who.strip() else "")
     if reason or not who.isprintable():
         raise OptionError(
@@ -305,7 +314,7 @@ def _check_who(who: str) -> None:
         )
 
 
-def _malformed(event: Event) -> str:
+def malformed(event: Event) -> str:
     """Why an event cannot be kept, whatever else is in the store."""
     if event.kind not in KINDS:
         return f"There is no kind of event {event.kind[:20]!r}."
@@ -332,60 +341,3 @@ def _not_text(text: str, most: int) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _prepare(path: Path, connection: sqlite3.Connection) -> None:
-    """Sets the connection up and makes the tables of a new file; another program's file is left untouched."""
-
-    def number(name: str) -> int:
-        return connection.execute(f"PRAGMA {name}").fetchone()[0]
-
-    def is_new() -> bool:
-        return (
-            not number("application_id") and not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        )
-
-    if not is_new() and number("application_id") != APPLICATION:
-        raise RunError(f"{path} is a database of another program.", "Move it away, or choose another run folder.")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("BEGIN IMMEDIATE")
-    if is_new():
-        for statement in _statements(SCHEMA):
-            connection.execute(statement)
-    connection.execute("COMMIT")
-    if number("user_version") != VERSION:
-        raise RunError(
-            f"{path} was written in format {number('user_version')}, this version reads {VERSION}.",
-            "Use the version of Winnow that wrote it, or a newer one.",
-        )
-    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if problem != "ok":
-        raise sqlite3.DatabaseError(problem)
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script: `executescript` would commit before them."""
-    statement = ""
-    for line in script.splitlines():
-        statement += line + "\n"
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turns SQLite's errors into ours."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise RunError(
-            f"{path} cannot be read or written ({error}).",
-            "Check the folder, its permissions and the free space of the disk; labels already saved are kept.",
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise Damaged(
-            f"{path} is damaged or no label store ({error}).",
-            "Restore it from a copy; what was exported can be imported into a new run.",
-        ) from error

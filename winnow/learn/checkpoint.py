@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from winnow.errors import Damaged
 from winnow.files import replacing
+from winnow.models.registry import write_tensors
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
@@ -22,14 +22,15 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], about: dict[str, An
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(about)
     with replacing(path) as temporary:
-        save_file(plain, temporary, metadata={"about": text, "sha256": _hash(plain, text)})
+        # One entry: safetensors writes several in an order that differs from process to process.
+        write_tensors(plain, temporary, {"winnow": json.dumps({"about": text, "sha256": _hash(plain, text)})})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """What `write_checkpoint` wrote; `Damaged` when a byte of it has changed."""
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {}).get("winnow", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
         if header.get("sha256") != _hash(tensors, header.get("about", "")):
             raise ValueError("its SHA-256 is not the one recorded when it was written")

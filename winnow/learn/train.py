@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from winnow.embeddings import spread
 from winnow.errors import DataError, Interrupted, ModelError, TrainingError
 from winnow.learn.checkpoint import read_checkpoint, restore, restore_model, tensors_of, write_checkpoint
 from winnow.learn.device import choose_arithmetic, choose_device, hold_memory, repeatable
@@ -363,7 +364,7 @@ def rate_at(step: int, options: TrainOptions) -> float:
 
 def evenly(rows: np.ndarray, most: int) -> np.ndarray:
     """At most so many of the rows, evenly spread."""
-    return rows if len(rows) <= most else np.asarray(rows)[np.linspace(0, len(rows) - 1, most).astype(int)]
+    return rows if len(rows) <= most else np.asarray(rows)[spread(len(rows), most)]
 
 
 def require_pictures(model: Model, source: PixelSource, rows: Mapping[str, np.ndarray]) -> None:

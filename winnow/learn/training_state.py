@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from winnow.embeddings import spread
 from winnow.errors import RunError
 from winnow.files import write_text
 from winnow.learn.feed import PixelSource, Vary
@@ -58,7 +59,7 @@ def _fingerprint(source: PixelSource) -> str:
     known = getattr(source, "fingerprint", None)
     if known is not None:
         return str(known)
-    some = np.unique(np.linspace(0, len(source) - 1, 64).astype(int))
+    some = spread(len(source), 64)
     return sha256(repr((len(source), source.size)).encode() + source.pixels(some).tobytes()).hexdigest()[:16]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from collections.abc import Sequence
 from hashlib import sha256 as digest
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from winnow.errors import Damaged, ModelError, OptionError, RunError
 from winnow.files import read_json, replacing, sha256, verify, write_json
@@ -52,7 +56,9 @@ def save_model(model: Model, folder: Path, **about: Any) -> None:
     weights = folder / "model.safetensors"
     (folder / "model.json").unlink(missing_ok=True)
     with replacing(weights) as temporary:
-        save_file({name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, temporary)
+        write_tensors(
+            {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}, temporary
+        )
     content = {
         "class": _name_of(type(model)),
         "config": model.config(),
@@ -64,6 +70,16 @@ def save_model(model: Model, folder: Path, **about: Any) -> None:
     }
     content = json.loads(json.dumps(content, default=str))
     write_json(folder / "model.json", {**content, "seal": _seal(content)})
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file; `OSError`, as for any other file, when the disk is full."""
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:  # it holds the number of the system's error in its text alone
+        code = re.search(r"code: (\d+)", str(error))
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number), os.fspath(path)) from error
 
 
 def load_model(folder: Path, own: type[Model] | None = None) -> Model:

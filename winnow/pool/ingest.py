@@ -8,12 +8,10 @@ cut, so that the pool is the same to the byte. `pool.json` is written when every
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import count, groupby
 from pathlib import Path
@@ -23,20 +21,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.data.sources import Expansion, Refusal, Source, expand
-from winnow.errors import Damaged, InputError, OptionError, RunError
-from winnow.files import read_json, replacing, sha256, write_json, write_text
+from winnow.errors import InputError, OptionError, RunError
+from winnow.files import replacing, seal, sha256, write_json
 from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
 from winnow.pool.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop, whole_size
-from winnow.pool.pool import FORMAT, ITEMS, PICTURES, fingerprint
+from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, fingerprint, table_fingerprint
+from winnow.pool.resume import OWED, finished, taken_over
 from winnow.progress import progress
 from winnow.scale.local import cores, run_local
+from winnow.tables import write_table
 
 PART_PICTURES = 1024
 PART_CUT = (
     64  # pictures of a part when each is cut into patches, of which there can be hundreds, or looked at for persons
 )
-OWED = "again.json"
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,22 @@ class IngestResult:
 
 
 def ingest(
-    inputs: Sequence[str | Path], folder: Path, options: IngestOptions, *, keep_others: bool = True
+    inputs: Sequence[str | Path],
+    folder: Path,
+    options: IngestOptions,
+    *,
+    keep_others: bool = True,
+    earlier: Path | None = None,
 ) -> IngestResult:
     """Puts the pictures and the frames of the videos of `inputs` into the pool in `folder`, and says what it holds then.
 
     Goes on where a killed ingest stopped, adds what is new and redoes what changed; what is not among `inputs` stays
-    when `keep_others`. Files that cannot be read are listed in quarantine.csv. Raises `InputError` at the first of
-    them with `on_error="stop"`, when more than `max_refused` of the files are refused, or when no picture is left;
-    `OptionError` or `ModelError` when persons are wanted and there is no detector that can find them;
-    `RunError` when the pool was made with other options, is being written by another ingest, or cannot be written.
+    when `keep_others`. Without `keep_others` the rows are those of `inputs` in their order, as a new pool would have them;
+    parts that this pool or an `earlier` one holds with the same content are taken over. Files that cannot be read are
+    listed in quarantine.csv. Raises `InputError` at the first of them with `on_error="stop"`, when more than `max_refused`
+    of the files are refused, or when no picture is left; `OptionError` or `ModelError` when persons are wanted and there is
+    no detector that can find them; `RunError` when the pool was made with other options and is to keep its pictures, is
+    being written by another ingest, or cannot be written.
     """
     started = time.monotonic()
     folder = Path(folder)
@@ -77,9 +83,12 @@ def ingest(
     sources = expansion.sources
     key = _key(options, find)
     with _writing(folder), _alone(folder):
-        kept, again = _finished(folder, sources, key, keep_others)
-        sources = again + sources
         most = PART_PICTURES if whole_size(options) else PART_CUT
+        if keep_others:
+            kept, again = finished(folder, sources, key, cores(options.workers))
+            sources = again + sources
+        else:
+            kept = taken_over(folder, earlier, _plan(sources, set(), most), key, cores(options.workers))
         plan = _plan(sources, {uri for uris in kept.values() for uri in uris}, most)
         free = (number for number in count() if number not in kept)
         parts = [Part(number, key, todo) for todo, number in zip(plan, free, strict=False)]
@@ -123,85 +132,6 @@ def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:
     return (
         {**key, "stride": options.stride, "blank": options.blank, "border": options.border} if options.patches else key
     )
-
-
-def _finished(
-    folder: Path, sources: list[Source], key: dict[str, Any], keep_others: bool
-) -> tuple[dict[int, list[str]], list[Source]]:
-    """The addresses in every finished part that stays, by its number, and the sources to be done again unasked.
-
-    A part is dropped when its pixels are not there, a source of it changed, or one is not wanted any more; its other
-    sources are then done again. Whatever no record names is left over from a killed run and is removed.
-    """
-    asked = {source.uri: source for source in sources}
-    kept: dict[int, list[str]] = {}
-    drop: list[Path] = []
-    again = {source.uri: source for source in _owed(folder) if keep_others}
-    named: set[str] = set()
-    for path in sorted((folder / "parts").glob("*.json")):
-        part = _load(path)
-        if part is None:
-            drop.append(path)
-            continue
-        _check_key(folder, part.key, key)
-        (folder / "pool.json").unlink(missing_ok=True)  # from here on the pool is not whole until it is assembled
-        others = [source for source in part.sources if source.uri not in asked]
-        changed = any(asked.get(source.uri, source).mark != source.mark for source in part.sources)
-        if changed or (others and not keep_others) or not _pixels_there(folder, part):
-            drop.append(path)
-            again |= {source.uri: source for source in others if keep_others}
-            continue
-        now = [asked.get(source.uri, source) for source in part.sources]
-        if now != part.sources:  # another label or group for the same pixels
-            part.sources = now
-            part.save(folder)
-        kept[part.number] = [source.uri for source in now]
-        named.update(shard["file"] for shard in part.shards)
-    covered = {uri for uris in kept.values() for uri in uris}
-    owed = [source for source in again.values() if source.uri not in asked and source.uri not in covered]
-    if owed:
-        write_json(folder / OWED, [asdict(source) for source in owed])
-    for path in [*drop, *folder.glob("pixels-*.npy"), *folder.glob(".*.tmp"), *(folder / "parts").glob(".*.tmp")]:
-        if path.name not in named:
-            path.unlink()
-    return kept, owed
-
-
-def _owed(folder: Path) -> list[Source]:
-    """The sources of dropped parts that a killed run had still to do again."""
-    return [Source(**source) for source in read_json(folder / OWED)] if (folder / OWED).exists() else []
-
-
-def _load(path: Path) -> Part | None:
-    """A part's record; nothing when it is damaged, so that the part is made again."""
-    try:
-        return Part.load(path)
-    except (Damaged, KeyError, TypeError, IndexError):
-        return None
-
-
-def _pixels_there(folder: Path, part: Part) -> bool:
-    return all(
-        (folder / shard["file"]).exists() and (folder / shard["file"]).stat().st_size == shard["bytes"]
-        for shard in part.shards
-    )
-
-
-def _check_key(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name in wanted | held:
-        if held.get(name) != wanted.get(name):
-            raise RunError(
-                f"{folder} was ingested with {_flag(name, held.get(name))}, not with {_flag(name, wanted.get(name))}.",
-                "Give the same options again, choose another run folder, or delete that pool folder.",
-            )
-
-
-def _flag(name: str, value: Any) -> str:
-    if name == "size":
-        return f"--size {value[0]} {value[1]}"
-    if isinstance(value, bool) or name == "people":
-        return f"--{'' if value else 'no-'}{name}"
-    return f"--{name} {'(default)' if value is None else value}"
 
 
 def _plan(sources: list[Source], covered: set[str], most: int) -> list[list[Source]]:
@@ -292,7 +222,7 @@ def _assemble(
                 totals["copies"] += table.column("status").to_pylist().count("copy")
             if part.rows or part.empty:
                 _count(totals, part, options)
-    _write_quarantine(folder / "quarantine.csv", refused)
+    write_table(folder / "quarantine.csv", ("source", "reason"), ((one.source, one.reason) for one in refused))
     _check_refused(folder, refused, len(lost), len(asked | lost), options)
     if totals["empty"] and not seen:
         raise InputError(
@@ -301,30 +231,37 @@ def _assemble(
         )
     if not seen:
         raise InputError("No picture was found in the inputs.", "Give pictures, videos, or folders or lists of them.")
+    pictures_sha256 = ""
+    (folder / "pictures.parquet").unlink(missing_ok=True)
     if not whole_size(options):
         with replacing(folder / "pictures.parquet") as temporary:
             pq.write_table(pa.Table.from_pylist(cut, schema=PICTURES), temporary)
-    write_json(
-        folder / "pool.json",
-        {
-            "format": FORMAT,
-            "size": options.size,
-            "channels": shape(options)[2],
-            "options": key,
-            **totals,
-            "fingerprint": fingerprint(options.size, shape(options)[2], _ids(folder), shards),
-            "items_sha256": sha256(folder / "items.parquet"),
-            "shards": shards,
-        },
-    )
+        pictures_sha256 = sha256(folder / "pictures.parquet")
+    about = {
+        "format": FORMAT,
+        "size": list(options.size),
+        "channels": shape(options)[2],
+        "options": key,
+        **totals,
+        "fingerprint": fingerprint(options.size, shape(options)[2], _ids(folder), shards),
+        "table_fingerprint": table_fingerprint(_batches(folder, USED)),
+        "items_sha256": sha256(folder / "items.parquet"),
+        "pictures_sha256": pictures_sha256,
+        "shards": shards,
+    }
+    write_json(folder / "pool.json", {**about, "seal": seal(about)})
     (folder / OWED).unlink(missing_ok=True)
     return {**totals, "refused": len(refused), "groups": len(groups)}
 
 
 def _ids(folder: Path) -> Iterator[str]:
+    for batch in _batches(folder, ("id",)):
+        yield from batch.column(0).to_pylist()
+
+
+def _batches(folder: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     with pq.ParquetFile(folder / "items.parquet") as file:
-        for batch in file.iter_batches(columns=["id"]):
-            yield from batch.column(0).to_pylist()
+        yield from file.iter_batches(columns=list(columns))
 
 
 def _table(part: Part, seen: set[str], options: IngestOptions) -> pa.Table:
@@ -362,14 +299,6 @@ def _count(totals: dict[str, int], part: Part, options: IngestOptions) -> None:
     totals["empty"] += part.empty
 
 
-def _write_quarantine(path: Path, refused: list[Refusal]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("source", "reason"))
-    writer.writerows((refusal.source, refusal.reason) for refusal in refused)
-    write_text(path, text.getvalue())
-
-
 def _check_refused(folder: Path, refused: list[Refusal], lost: int, files: int, options: IngestOptions) -> None:
     if lost > options.max_refused * files:
         first = "; ".join(map(said, refused[:3]))
@@ -386,8 +315,9 @@ def _writing(folder: Path) -> Iterator[None]:
         (folder / "parts").mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
+        what = error.filename2 or error.filename or folder
         raise RunError(
-            f"{folder} cannot be written ({(error.strerror or str(error)).lower()}).",
+            f"{what} cannot be written ({(error.strerror or str(error)).lower()}).",
             "Free disk space, correct the permissions or choose another run folder, and run it again: "
             "it goes on where it stopped.",
         ) from error

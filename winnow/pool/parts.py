@@ -32,9 +32,9 @@ class _Blank(Unreadable):
 
 @dataclass
 class Part:
-    """A part's record: its sources, a row (id, place of its source, time, box) a picture, patch or crop, what it was cut
-    from, its refusals and its pixels; where persons were looked for, the confidence of each row and how many pictures or
-    frames show none."""
+    """A part's record: its sources and the SHA-256 of the content each was read with ("" where it could not be, and of a
+    video on s3), a row (id, place of its source, time, box) a picture, patch or crop, what it was cut from, its refusals and
+    its pixels; where persons were looked for, the confidence of each row and how many pictures or frames show none."""
 
     number: int
     key: dict[str, Any]
@@ -45,6 +45,7 @@ class Part:
     shards: list[dict[str, Any]] = field(default_factory=list)
     confidence: list[float] = field(default_factory=list)
     empty: int = 0
+    digests: list[str] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         write_json(record(folder, self.number), asdict(self))
@@ -60,8 +61,9 @@ class Part:
             saved["cut"],
             [Refusal(**refusal) for refusal in saved["refused"]],
             saved["shards"],
-            saved.get("confidence", []),
-            saved.get("empty", 0),
+            saved["confidence"],
+            saved["empty"],
+            saved["digests"],
         )
 
 
@@ -80,8 +82,9 @@ def _pictures(
     """The part's pixels in order; its rows and refusals are filled in on the way."""
     decode = partial(_picture, options=options, find=find)
     with contextlib.closing(run_local(decode, part.sources, workers)) as decoded:
-        for place, found in enumerate(decoded):
+        for place, (digest, found) in enumerate(decoded):
             advance()
+            part.digests.append(digest)
             if isinstance(found, _Decoded):
                 yield from _rows_of(part, place, None, found)
                 continue
@@ -101,10 +104,12 @@ class _Decoded:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def _picture(source: Source, options: IngestOptions, find: Finder | None) -> _Decoded | str:
-    """A decoded picture, or the reason there is none."""
+def _picture(source: Source, options: IngestOptions, find: Finder | None) -> tuple[str, _Decoded | str]:
+    """Return the SHA-256 of a picture's file, and the decoded picture or the reason there is none."""
+    digest = ""
     try:
         data = storage.read(source.uri, LARGEST_FILE)
+        digest = hashlib.sha256(data).hexdigest()
         image = images.decode(
             data,
             whole_size(options),
@@ -112,9 +117,9 @@ def _picture(source: Source, options: IngestOptions, find: Finder | None) -> _De
             white=options.white,
             pixel_limit=options.pixel_limit,
         )
-        return _cut(hashlib.sha256(data).hexdigest()[:16], image, options, find)
+        return digest, _cut(digest[:16], image, options, find)
     except Unreadable as error:
-        return error.message
+        return digest, error.message
 
 
 def whole_size(options: IngestOptions) -> tuple[int, int] | None:
@@ -176,6 +181,7 @@ def make_video(
     """A video's part, its frames cut by some threads; frames that are blank all over are left out, and the refusal of the
     first is kept."""
     uri = part.sources[0].uri
+    part.digests = [_digest(uri)]  # before decoding: what is changed meanwhile must differ from it
     blank: list[str] = []
 
     def frames() -> Iterator[video.Frame]:
@@ -218,6 +224,14 @@ def make_video(
         more = f"; so {len(blank)} frames are left out" if len(blank) > 1 else ""
         part.refused.append(Refusal(uri, blank[0] + more))
     return part
+
+
+def _digest(uri: str) -> str:
+    """Return a video's SHA-256, "" on s3, where its mark will do, and when it cannot be read, which decoding reports."""
+    try:
+        return "" if storage.is_remote(uri) else storage.digest(uri)
+    except Unreadable:
+        return ""
 
 
 def shape(options: IngestOptions) -> tuple[int, int, int]:

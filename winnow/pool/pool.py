@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import chain, count, islice
@@ -14,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.errors import Damaged, RunError
-from winnow.files import read_json, replacing, sha256, verify
+from winnow.files import read_json, replacing, seal, sha256, verify
 
-FORMAT = 1
+FORMAT = 2
 ITEMS = pa.schema(
     [
         ("id", pa.string()),
@@ -43,13 +44,19 @@ PICTURES = pa.schema(
     ]
 )
 """What is known of the pictures that patches, or crops of persons, were cut from (pictures.parquet)."""
+USED = ("group", "label", "split", "status")
 SHARD_ROWS = 8192
 HEADER = 128  # bytes of a .npy header, the same for every number of rows, so that it can be written last
+AGAIN = "Run ingest again on the same inputs: it makes the missing pictures anew."
 OPEN_SHARDS = 256  # memory maps held open at once: each keeps a file handle, and 1024 is a common limit
 
 
 class Pool:
-    """A whole pool: `items` a table of n rows, `pixels(rows)` their pixels. Nothing is read into memory but the table."""
+    """A whole pool: `items` a table of n rows, `pixels(rows)` their pixels. Nothing is read into memory but the table.
+
+    `fingerprint` changes with the pictures, their order and their pixels, `table_fingerprint` with their groups, labels,
+    splits and status.
+    """
 
     def __init__(self, folder: Path, about: dict[str, Any], items: pa.Table) -> None:
         self.folder = folder
@@ -57,6 +64,7 @@ class Pool:
         self.size: tuple[int, int] = (about["size"][0], about["size"][1])
         self.channels: int = about["channels"]
         self.fingerprint: str = about["fingerprint"]
+        self.table_fingerprint: str = about["table_fingerprint"]
         self._shards: list[dict[str, Any]] = about["shards"]
         self._starts = np.cumsum([0] + [shard["rows"] for shard in self._shards])
         self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -74,24 +82,15 @@ class Pool:
                 f"{folder} {'holds an ingest that was not finished' if begun else 'holds no pictures'}.",
                 "Run ingest again: it goes on where it stopped." if begun else "Run ingest first.",
             )
-        about = read_json(folder / "pool.json")
-        if about.get("format") != FORMAT:
-            raise RunError(
-                f"{folder} was written in format {about.get('format')}, this version reads {FORMAT}.",
-                "Ingest the pictures again into a new folder.",
-            )
+        about = _about(folder / "pool.json")
         verify(folder / "items.parquet", about["items_sha256"])
+        if about["pictures_sha256"]:
+            verify(folder / "pictures.parquet", about["pictures_sha256"])
         for shard in about["shards"]:
             path = folder / shard["file"]
             if not path.exists() or path.stat().st_size != shard["bytes"]:
-                raise Damaged(
-                    f"{path} is missing or not of the size it was written with.",
-                    "Run ingest again on the same inputs: it makes the missing pictures anew.",
-                )
-        items = pq.read_table(folder / "items.parquet")
-        if "confidence" not in items.column_names:  # written before persons were looked for
-            items = items.append_column("confidence", pa.nulls(items.num_rows, pa.float64()))
-        return cls(folder, about, items)
+                raise Damaged(f"{path} is missing or not of the size it was written with.", AGAIN)
+        return cls(folder, about, pq.read_table(folder / "items.parquet"))
 
     def __len__(self) -> int:
         return self.items.num_rows
@@ -137,7 +136,11 @@ class Pool:
 
     def _map(self, shard: int) -> np.ndarray:
         if shard not in self._maps:
-            self._maps[shard] = np.load(self.folder / self._shards[shard]["file"], mmap_mode="r", allow_pickle=False)
+            path = self.folder / self._shards[shard]["file"]
+            try:
+                self._maps[shard] = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError) as error:
+                raise Damaged(f"{path} cannot be read as pixels ({error}).", AGAIN) from error
             if len(self._maps) > OPEN_SHARDS:
                 self._maps.popitem(last=False)
         self._maps.move_to_end(shard)
@@ -157,13 +160,18 @@ def write_shards(
         first = next(images, None)
         if first is None:
             return shards
-        path = folder / (f"pixels-{number:05d}.npy" if k == 0 else f"pixels-{number:05d}-{k}.npy")
+        path = folder / shard_name(number, k)
         with replacing(path) as temporary:
             rows = _write_npy(temporary, chain([first], islice(images, SHARD_ROWS - 1)), shape)
             shards.append(
                 {"file": path.name, "rows": rows, "bytes": temporary.stat().st_size, "sha256": sha256(temporary)}
             )
     return shards
+
+
+def shard_name(number: int, k: int) -> str:
+    """Return the name of the file with the pixels of a part, or with the k-th piece of them."""
+    return f"pixels-{number:05d}.npy" if k == 0 else f"pixels-{number:05d}-{k}.npy"
 
 
 def _write_npy(path: Path, images: Iterator[np.ndarray], shape: tuple[int, ...]) -> int:
@@ -189,3 +197,25 @@ def fingerprint(size: tuple[int, int], channels: int, ids: Any, shards: list[dic
     for part in chain(ids, (shard["sha256"] for shard in shards)):
         digest.update(part.encode() + b"\n")
     return digest.hexdigest()[:32]
+
+
+def table_fingerprint(batches: Iterable[pa.RecordBatch]) -> str:
+    """Return a hash of the columns of `ITEMS` that decide how pictures are used: group, label, split and status."""
+    digest = hashlib.sha256()
+    for batch in batches:
+        for row in zip(*(batch.column(name).to_pylist() for name in USED), strict=True):
+            digest.update(json.dumps(row).encode() + b"\n")
+    return digest.hexdigest()[:32]
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """Return what pool.json says; `RunError` when it is of another version, `Damaged` when it is not what was written."""
+    about = read_json(path)
+    if isinstance(about, dict) and about.get("format") != FORMAT:
+        raise RunError(
+            f"{path.parent} was written in format {about.get('format')}, this version reads {FORMAT}.",
+            "Ingest the pictures again into a new folder.",
+        )
+    if not isinstance(about, dict) or about.pop("seal", "") != seal(about):
+        raise Damaged(f"{path} is not what was written.", AGAIN)
+    return about

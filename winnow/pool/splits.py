@@ -81,14 +81,19 @@ def folds(groups: Any, k: int, seed: int = 0) -> np.ndarray:
     _, units = np.unique(groups, return_inverse=True)
     if units.max() + 1 < k:
         units = _blocks(units, k * (units.max() + 1))
-    sizes = np.bincount(units)
-    rng = np.random.default_rng(seed)
-    fold, load = np.empty(len(sizes), int), np.zeros(k)
-    # The largest first, each to the emptiest fold; equals are drawn in the order of the seed.
-    for unit in np.lexsort((rng.permutation(len(sizes)), -sizes)):
-        fold[unit] = np.argmin(load)
+    return deal_out(np.bincount(units), np.zeros(k, int), seed)[units]
+
+
+def deal_out(sizes: np.ndarray, load: np.ndarray, seed: int) -> np.ndarray:
+    """Return a fold (m,) for each of m units of `sizes` rows: the largest first, each to the fold that holds least.
+
+    `load` (k,) rows are in the folds before; units of one size are dealt in an order drawn by the seed.
+    """
+    fold, load = np.empty(len(sizes), int), load.copy()
+    for unit in np.lexsort((np.random.default_rng(seed).permutation(len(sizes)), -sizes)):
+        fold[unit] = load.argmin()
         load[fold[unit]] += sizes[unit]
-    return fold[units]
+    return fold
 
 
 def _given(given: Any, n: int) -> np.ndarray:

@@ -74,7 +74,12 @@ def _is_trusted(run: RunFolder, name: str) -> bool:
 
 def folder_of(run: RunFolder, step: str, mode: str) -> Path:
     """Where a step keeps what belongs to a mode: its own folder, below it for the others than 'full'."""
-    return run.folder(step) if mode == "full" else run.folder(step) / mode
+    return of_decision(run.folder(step), mode)
+
+
+def of_decision(folder: Path, mode: str) -> Path:
+    """Return where in a step's folder, the finished or the staged one, what belongs to a mode is."""
+    return folder if mode == "full" else folder / mode
 
 
 def modes(run: RunFolder) -> tuple[str, ...]:

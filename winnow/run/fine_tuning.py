@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 TRAININGS = "trainings"
 
 
-def start(run: RunFolder, pool: Pool, embeddings: Embeddings) -> tuple[FineTuning | None, np.ndarray]:
+def start(run: RunFolder, pool: Pool, embeddings: Embeddings, scratch: Path) -> tuple[FineTuning | None, np.ndarray]:
     """The fine-tuning that the run's options ask for, None where they ask for none, and the embeddings (n, d) that it starts from.
 
     Those are the run's own where its network is the one to be tuned; else that network encodes the pool. Finished trainings
-    are kept in the run's folder `classifier/trainings` until `tidy`. Raises `ModelError` as `Pretrained` does.
+    are kept in the folder `trainings` of `scratch`. Raises `ModelError` as `Pretrained` does.
     """
     options = run.options
     name = options.tune.fine_tune
@@ -54,16 +54,11 @@ def start(run: RunFolder, pool: Pool, embeddings: Embeddings) -> tuple[FineTunin
             remedy = error.remedy.replace("--weights", "--fine-tune-weights").replace("--backbone", "--fine-tune")
             raise ModelError(error.message, remedy) from error
         vectors = encode(network, pool, rows, device=device).vectors
-    folder = run.folder("classify") / TRAININGS
+    folder = scratch / TRAININGS
     folder.mkdir(parents=True, exist_ok=True)
     return FineTuning(
         network, Rows(pool, rows), options.tune, seed=options.train.seed, device=device, folder=folder
     ), vectors
-
-
-def tidy(run: RunFolder) -> None:
-    """Removes the trainings that a finished classifier needs no more."""
-    shutil.rmtree(run.folder("classify") / TRAININGS, ignore_errors=True)
 
 
 def against_head(classifier: Classifier) -> dict[str, Any] | None:

@@ -1,24 +1,27 @@
-"""The run folder: which options it has, which steps are done, and whether what they wrote still fits together."""
+"""The run folder: what it was asked for, which steps are done, and whether what they wrote still fits together."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import platform
-import shutil
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from winnow.errors import RunError
-from winnow.files import read_json, write_json
+from winnow.errors import Interrupted, OptionError, RunError
+from winnow.files import told, write_json
 from winnow.options import Options, Recipe, Section
-from winnow.version import __version__
+from winnow.run.begin import EARLY, check_free, clear, has_records
+from winnow.run.commit import RECORDS, STAGING, Staged, as_text, drop, locked, recover, recover_all, remove
+from winnow.run.records import Artefact, Asked, Record, artefacts_of, versions
 
-BEFORE = {"train": "ingest", "encode": "train", "calibrate": "encode", "select": "calibrate", "classify": "calibrate"}
+BEFORE = {
+    "train": "ingest", "encode": "train", "calibrate": "encode", "select": "calibrate", "classify": "calibrate", "weight": "ingest",
+}  # fmt: skip
 FOLDERS = {
     "ingest": "pool",
     "train": "model",
@@ -26,137 +29,339 @@ FOLDERS = {
     "calibrate": "detector",
     "classify": "classifier",
 }
-LIBRARIES = ("torch", "torchvision", "timm", "numpy", "Pillow", "av", "scikit-learn", "faiss-cpu", "onnxruntime")
+KEEP = {"train": ("new",), "classify": ("scratch",)}
+"""What of a killed step the next call goes on with: a training from its checkpoint, a classifier from its finished trainings."""
 
 
 class RunFolder:
-    """A folder with `run.json` and what the steps wrote; every step reads and writes through it.
+    """A folder with `run.json`, a record a step in `steps/`, and what the steps wrote; every step works through it.
 
-    `run.json` holds the recipe's name, every resolved option and who set it, the versions, and for each finished step a
-    key: a hash of its options and of the key of the step before. A step is done when its key is the one its inputs give now.
+    Options are held in memory until a step that has checked everything begins (`working`); only then are they stored, and
+    taken back when that step fails. A step is done when its record has the key of now, a hash of all that the step reads,
+    and every file that the record names is there and whole. Reading never writes, so that a run can be judged by where it
+    cannot be written.
     """
 
-    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+    def __init__(self, path: Path, asked: Asked, is_new: bool = False, overwrite: bool = False) -> None:
         self.path = path
-        self.content = content
+        self.asked = asked
+        self.is_new, self.overwrite = is_new, overwrite
+        self.given: dict[str, dict[str, Any]] = {}
         self.trusted: set[str] = set()
 
     @classmethod
     def create(
         cls, path: str | Path, recipe: Recipe | None = None, name: str = "", overwrite: bool = False
     ) -> RunFolder:
-        """A new run folder; `RunError` when one is there already, unless `overwrite` empties it first."""
+        """Return a new run, of which nothing is written before its first step begins.
+
+        A folder that holds no finished step is begun anew, and with `overwrite` any run without labels. Raises `RunError`
+        for a run that is there already, labels, and a folder of other things.
+        """
         path = Path(path)
-        if (path / "run.json").exists():
-            empty = [entry.name for entry in path.iterdir()] == ["run.json"]  # the call that made it failed at once
-            if not overwrite and not empty:
-                raise RunError(
-                    f"{path} already holds a run.",
-                    "Add --resume to go on with it, --overwrite to begin anew, or choose another folder.",
-                )
-            shutil.rmtree(path)
-        elif path.exists() and any(path.iterdir()):
-            raise RunError(f"{path} is not empty and not a run of Winnow.", "Choose a new or an empty folder.")
-        options = recipe.options if recipe else Options()
-        origin = dict.fromkeys(recipe.set_by_recipe, "recipe") if recipe else {}
-        run = cls(path, {"recipe": name, "options": options.model_dump(mode="json"), "set_by": origin, "steps": {}})
-        run.save()
-        return run
+        if path.exists() and not path.is_dir():
+            raise OptionError(f"--to {path} is a file, not a folder.", "Choose a new or an empty folder.")
+        with told(path):
+            if path.is_dir():
+                check_free(path, overwrite)
+        return cls(path, Asked.of(recipe, name), is_new=True, overwrite=overwrite)
 
     @classmethod
     def open(cls, path: str | Path, trust: Sequence[str] = ()) -> RunFolder:
-        """An existing run folder, `RunError` when there is none; `trust` names parts 'module:Class' it may load."""
+        """Return an existing run; `RunError` when there is none; `trust` names parts 'module:Class' it may load.
+
+        What a step was killed at while it put new results in the place of old ones is put back first.
+        """
         path = Path(path)
         if not (path / "run.json").exists():
             raise RunError(
                 f"{path} is not a run folder: it has no run.json.", "Make one: winnow run RECIPE SOURCES --to FOLDER"
             )
-        run = cls(path, read_json(path / "run.json"))
+        run = cls(path, Asked.read(path / "run.json"))
+        recover_all(path)
         run.trusted |= set(trust)
         return run
 
-    def save(self) -> None:
-        """Writes run.json, whole or not at all."""
-        self.content["winnow"] = __version__
-        self.content["versions"] = {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}}
-        write_json(self.path / "run.json", self.content)
+    @staticmethod
+    def is_begun(path: str | Path) -> bool:
+        """Return whether a folder holds a run, finished or not, that can be gone on with."""
+        path = Path(path)
+        return (path / "run.json").exists() and (has_records(path) or (path / "run.json").stat().st_size > 0)
+
+    def of_recipe(self, name: str) -> RunFolder:
+        """Return this run; `OptionError` when it was made with another recipe than one that is named."""
+        if name and name != self.recipe:
+            raise OptionError(
+                f"{self.path} was made with the recipe '{self.recipe}', not '{name}'.",
+                "Choose another folder, or leave the recipe out.",
+            )
+        return self
+
+    # ---- what was asked
+
+    @property
+    def recipe(self) -> str:
+        """The name of the recipe that the run was made with, nothing without one."""
+        return self.asked.recipe
 
     @property
     def options(self) -> Options:
-        """The resolved options."""
-        return Options().updated(self.content["options"], f"{self.path / 'run.json'}")
+        """The resolved options, those given in this call among them."""
+        return self.asked.options.updated(self.given, "Command line")
+
+    @property
+    def set_by(self) -> dict[str, str]:
+        """Who set each option that is not a default: 'recipe' or 'you', by 'section.name'."""
+        return {**self.asked.set_by, **dict.fromkeys(_names(self.given), "you")}
 
     def update(self, given: dict[str, dict[str, Any]]) -> Options:
-        """Takes over options the user gave (section to option to value) and returns the resolved ones."""
+        """Take options that the user gave (section to option to value) and return the resolved ones; nothing is stored yet."""
         options = self.options.updated(given, "Command line")
         self.trusted |= {value for values in given.values() for value in values.values() if _is_own(value)}
-        self.content["options"] = options.model_dump(mode="json")
-        self.content["set_by"].update(
-            {f"{section}.{name}": "you" for section, values in given.items() for name in values}
-        )
-        self.save()
+        self.given = {name: {**self.given.get(name, {}), **given.get(name, {})} for name in {**self.given, **given}}
         return options
 
+    def store(self, given: dict[str, dict[str, Any]]) -> None:
+        """Store options that a step at work has chosen for the run."""
+        self.update(given)
+        self._store(self.asked, ())
+
+    @contextmanager
+    def trying(self, given: dict[str, dict[str, Any]]) -> Iterator[None]:
+        """Take options for a step, and forget them when it fails."""
+        before = self.given
+        self.update(given)
+        try:
+            yield
+        except Exception:
+            self.given = before
+            raise
+
+    def with_options(self, given: dict[str, dict[str, Any]]) -> RunFolder:
+        """Return this run with other options for one call that judges by it: they are never stored."""
+        other = RunFolder(self.path, self.asked)
+        other.given, other.trusted = self.given, set(self.trusted)
+        other.update(given)
+        return other
+
+    # ---- what is done
+
     def folder(self, step: str) -> Path:
-        """Where a step writes."""
+        """Return where what a step wrote is."""
         return self.path / FOLDERS[step]
 
+    def record(self, step: str) -> Record | None:
+        """Return what a finished step left, None when it is not finished."""
+        path = self.path / RECORDS / f"{step}.json"
+        return Record.read(path) if path.exists() else None
+
+    def result(self, step: str) -> dict[str, Any]:
+        """Return the result that a step recorded, nothing when it is not finished."""
+        record = self.record(step)
+        return record.result if record else {}
+
     def key(self, step: str) -> str:
-        """The key a step has when it is done with the options and inputs of now."""
-        options = self.options
+        """Return the key that a step has when it is done with the options and inputs of now."""
+        pool, options = self.result("ingest"), self.options
         if step == "ingest":
-            return self.result("ingest").get("fingerprint", "")
+            return _hash([pool.get("fingerprint"), pool.get("arrangement")])
         used: dict[str, tuple[Section, ...]] = {
             "train": (options.model, options.train),
-            "encode": (),
             "calibrate": (options.detect,),
             "select": (options.select,),
             "classify": (options.classify, *((options.tune,) if options.tune.fine_tune else ())),
         }
-        shown = [section.model_dump(mode="json") for section in used[step]]
-        before = self.key(BEFORE[step])
-        return hashlib.sha256(json.dumps([step, shown, before], sort_keys=True).encode()).hexdigest()[:16]
+        shown = [section.model_dump(mode="json") for section in used.get(step, ())]
+        # Labels that a person gives are no part of it: a classifier is not wrong because there are more of them now.
+        labels = pool.get("labels") if step == "classify" else None
+        return _hash([step, shown, labels, self.key(BEFORE[step])])
+
+    def fits(self, step: str) -> bool:
+        """Return whether the step was finished with the options and inputs of now."""
+        record = self.record(step)
+        return record is not None and record.key == self.key(step)
 
     def done(self, step: str) -> bool:
-        """Whether the step was finished with the options and inputs of now."""
-        record = self.content["steps"].get(step)
-        return record is not None and record["key"] == self.key(step)
+        """Return whether the step was finished with the options and inputs of now, and all that it wrote is there and whole."""
+        record = self.record(step)
+        return record is not None and record.key == self.key(step) and self._is_whole(record)
+
+    def _is_whole(self, record: Record) -> bool:
+        paths = {self.path / name: artefact for name, artefact in record.artefacts.items()}
+        return all(path.is_file() and Artefact.of(path) == artefact for path, artefact in paths.items())
 
     def require(self, step: str) -> None:
-        """`RunError` unless the step, and all before it, are done and still fit together."""
+        """`RunError` unless the step, and all before it, are finished and still fit together."""
         if step in BEFORE:
             self.require(BEFORE[step])
-        if step not in self.content["steps"]:
+        record = self.record(step)
+        if record is None:
             raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: winnow {step} --run {self.path}")
-        if not self.done(step):
+        if step == "ingest" and not self._is_whole(record):
+            raise RunError(
+                f"{self.path}: the pool is not the one that 'ingest' finished.",
+                f"Run it again, it goes on where it stopped: winnow ingest SOURCES --run {self.path}",
+            )
+        if not self.fits(step):
             raise RunError(
                 f"{self.path}: what '{step}' wrote is older than the options or inputs of now.",
                 f"Run it again: winnow {step} --run {self.path}",
             )
 
-    def record(self, step: str, started: float, **result: Any) -> None:
-        """Notes that a step is done, with its results; `started` is its `time.perf_counter()` at the beginning."""
-        entry = {
-            "result": result,
-            "seconds": round(time.perf_counter() - started, 2),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        self.content["steps"][step] = {"key": "", **entry}
-        self.content["steps"][step]["key"] = self.key(step)
-        self.save()
+    # ---- a step at work
 
-    def result(self, step: str) -> dict[str, Any]:
-        """What a step recorded, or nothing when it was not run."""
-        return self.content["steps"].get(step, {}).get("result", {})
+    @contextmanager
+    def working(self, step: str, *, resume: bool = False, sources: Sequence[str] = ()) -> Iterator[Working]:
+        """Do a step: store the options given, stage what it writes, and put all in the place of the old at the end.
+
+        Without `resume` a training begins anew. Whatever is raised but `Interrupted` and Ctrl-C leaves run.json, records and
+        files as they were; a folder made for a run that then fails is removed. Raises `RunError` when another process does
+        the same step, and for what cannot be written.
+        """
+        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        staging = self.path / STAGING
+        with told(self.path):
+            if self.is_new:
+                check_free(self.path, self.overwrite, step)
+            staging.mkdir(parents=True, exist_ok=True)
+            with locked(staging / f"{step}.lock", f"The step '{step}' of {self.path}"):
+                recover(self.path, step)
+                before = None if self.is_new else Asked.read(self.path / "run.json")
+                keep = KEEP.get(step, ()) if resume or step == "classify" else ()
+                try:
+                    if self.is_new:
+                        clear(self.path, step)
+                    self._store(before or self.asked, sources)
+                    work = Working(
+                        self, Staged(self.path, step, self.key(BEFORE[step]) if step in BEFORE else "", keep)
+                    )
+                    yield work
+                    work.commit()
+                except Interrupted:
+                    raise
+                except Exception:
+                    self._fail(step, before, made)
+                    raise
+
+    def _fail(self, step: str, before: Asked | None, made: Sequence[Path]) -> None:
+        """Make all as it was before a step; what a later call could go on with stays, but for where the disk is full."""
+        drop(self.path, step)
+        try:
+            self._take_back(before, made)
+        except RunError:
+            remove(self.path / STAGING / step)
+            self._take_back(before, made)
+
+    def _store(self, before: Asked, sources: Sequence[str]) -> None:
+        """Write run.json: what it holds, with the options and sources of this call."""
+        with locked(self.path / STAGING / "run.lock", f"{self.path / 'run.json'}", wait=True):
+            for path in self.path.glob(".run.json.*.tmp"):
+                path.unlink()
+            path = self.path / "run.json"
+            held = Asked.read(path) if path.exists() else before
+            added = [source for source in sources if source not in held.sources]
+            given = dict.fromkeys(_names(self.given), "you")
+            options = held.options.updated(self.given, "Command line")
+            self.asked = held.model_copy(
+                update={"options": options, "set_by": {**held.set_by, **given}, "sources": [*held.sources, *added]}
+            )
+            if not path.exists() or self.asked != held:
+                write_json(path, self.asked.model_dump(mode="json"))
+            self.is_new = False
+
+    def _take_back(self, before: Asked | None, made: Sequence[Path]) -> None:
+        """Make run.json what it was but for what another process has changed since; remove a run that came to nothing."""
+        if before is None:
+            self.is_new = True
+            if not any((self.path / FOLDERS["ingest"] / "parts").glob("*.json")):  # hours of decoding may be in them
+                for name in EARLY:
+                    remove(self.path / name)
+                for path in made:
+                    with suppress(OSError):
+                        path.rmdir()
+            return
+        with locked(self.path / STAGING / "run.lock", f"{self.path / 'run.json'}", wait=True):
+            now = Asked.read(self.path / "run.json")
+            old = before.options.model_dump(mode="json")
+            values = {section: {name: old[section][name] for name in given} for section, given in self.given.items()}
+            names = set(_names(self.given))
+            set_by = {name: who for name, who in now.set_by.items() if name not in names}
+            set_by |= {name: who for name, who in before.set_by.items() if name in names}
+            added = set(self.asked.sources) - set(before.sources)
+            self.asked = now.model_copy(
+                update={
+                    "options": now.options.updated(values, str(self.path / "run.json")),
+                    "set_by": {name: set_by[name] for name in [*before.set_by, *set_by] if name in set_by},
+                    "sources": [source for source in now.sources if source not in added],
+                }
+            )
+            if self.asked != now:
+                write_json(self.path / "run.json", self.asked.model_dump(mode="json"))
+
+
+class Working:
+    """A step at work: where it writes, and what it found."""
+
+    def __init__(self, run: RunFolder, staged: Staged) -> None:
+        self.run, self.staged = run, staged
+        self.started = time.perf_counter()
+        self.found: tuple[dict[str, Any], Sequence[Path]] | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the step writes its folder."""
+        return self.staged.folder
+
+    @property
+    def scratch(self) -> Path:
+        """A folder that goes when the step is done."""
+        return self.staged.scratch
+
+    def path(self, name: str) -> Path:
+        """Return where the step writes a file of the run."""
+        return self.staged.path(name)
+
+    def finish(self, result: dict[str, Any], *, also: Sequence[Path] = ()) -> None:
+        """Say what the step found; `also` are files of the run, not staged, that it vouches for."""
+        self.found = json.loads(json.dumps(result, default=str)), also
+
+    def commit(self) -> None:
+        """Write the record, and put all that was staged in its place."""
+        if self.found is None:  # there was nothing to do
+            remove(self.staged.root)
+            return
+        result, also = self.found
+        step = self.staged.step
+        artefacts = {
+            **artefacts_of(self.staged.new),
+            **{path.relative_to(self.run.path).as_posix(): Artefact.of(path) for path in also},
+        }
+        record = Record(
+            key=self.run.key(step) if step != "ingest" else _hash([result["fingerprint"], result["arrangement"]]),
+            result=result,
+            versions=versions(),
+            seconds=round(time.perf_counter() - self.started, 2),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            artefacts=artefacts,
+        )
+        self.staged.record = as_text(record.model_dump(mode="json"))
+        self.staged.commit()
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _names(given: dict[str, dict[str, Any]]) -> list[str]:
+    return [f"{section}.{name}" for section, values in given.items() for name in values]
 
 
 def _is_own(value: Any) -> bool:
-    """Whether an option's value names a part of the user's own, 'module:Class'."""
+    """Return whether an option's value names a part of the user's own, 'module:Class'."""
     return isinstance(value, str) and ":" in value
 
 
-def _version(library: str) -> str:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+def absolute(source: str | Path) -> str:
+    """Return a source as it can be found from any folder."""
+    text = os.fspath(source)
+    return text if "://" in text else os.path.abspath(os.path.expanduser(text))

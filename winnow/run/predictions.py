@@ -8,21 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from winnow.errors import OptionError
 from winnow.files import write_json
-from winnow.steps.score import seconds, write_table
-
-
-def begin(folder: Path) -> None:
-    """Makes the folder and takes away the counts of an earlier call; `OptionError` when that cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "predictions.json").unlink(missing_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"--to {folder} is no folder that can be written ({(error.strerror or str(error)).lower()}).",
-            "Give another folder.",
-        ) from error
+from winnow.steps.score import seconds
+from winnow.tables import write_table
 
 
 def write_predictions(
@@ -38,7 +26,7 @@ def write_predictions(
     """Writes predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`), and, last, predictions.json, the counts.
 
     Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
-    (n,) bool those of the same names; what is not given has no columns. Returns the counts and the folder.
+    (n,) bool those of the same names; what is not given has no columns. Returns the counts.
     """
     result: dict[str, Any] = {"pictures": len(items["id"])}
     columns: list[tuple[str, Any]] = [
@@ -59,7 +47,7 @@ def write_predictions(
     write_table(folder / "predictions.csv", header, zip(*values, strict=True))
     result["refused"] = refused
     write_json(folder / "predictions.json", result)
-    return {**result, "folder": folder}
+    return result
 
 
 def _decimals(values: np.ndarray) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from winnow.detect.detector import Detector
 from winnow.metrics.detection import auroc
 from winnow.pool.pool import Pool
-from winnow.run.artifacts import folder_of, load_encoder
+from winnow.run.artifacts import load_encoder, of_decision
 from winnow.run.folder import RunFolder
 from winnow.run.split import split_of
 
@@ -35,10 +36,10 @@ def examples(run: RunFolder, most: int = MOST) -> Examples:
     return Examples(clean, *damage(clean, np.random.default_rng([run.options.train.seed, 3])))
 
 
-def judge_synthetic(run: RunFolder, detectors: dict[str, Detector]) -> dict[str, dict[str, float]]:
+def judge_synthetic(run: RunFolder, detectors: dict[str, Detector], folder: Path) -> dict[str, dict[str, float]]:
     """AUROC of each mode on synthetic defects against the same patches undamaged, in all and by kind.
 
-    Keeps the embeddings of the damaged patches by the whole network for the report, their kinds as groups.
+    Keep the embeddings of the damaged patches by the whole network, for the report, in the folder of the calibration.
     """
     found = examples(run)
     rows, device = np.arange(len(found.clean)), run.options.train.device
@@ -51,7 +52,7 @@ def judge_synthetic(run: RunFolder, detectors: dict[str, Detector]) -> dict[str,
         result[mode] = {"all": separation(good, bad)}
         result[mode] |= {kind: separation(good, bad[found.kinds == kind]) for kind in sorted(set(found.kinds))}
         if mode == "full":
-            embeddings.save(folder_of(run, "calibrate", "synthetic"))
+            embeddings.save(of_decision(folder, "synthetic"))
     return result
 
 

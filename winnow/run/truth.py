@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -84,15 +83,11 @@ def _agreed(pool: Pool, labels: Sequence[str]) -> dict[str, str]:
 
 
 def _of_files(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> Truth:
-    from winnow.label.exchange import MATCHING, matched
-    from winnow.label.formats import read
+    from winnow.label.exchange import labels_of_files
     from winnow.steps.label import catalogue_of
 
-    records = [record for path in map(Path, files) for record in read(path)]
-    found, unknown = matched(records, catalogue_of(run, pool))
+    found, unknown = labels_of_files([Path(path) for path in files], catalogue_of(run, pool), run.path)
     names = ", ".join(map(str, files))
-    if not found:
-        raise InputError(f"{names} names no item of {run.path}.", MATCHING)
     notes = []
     if unknown:
         places = "; ".join(record.where for record in unknown[:SHOWN])
@@ -107,11 +102,9 @@ def _of_files(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> Truth:
 
 def order_of(run: RunFolder, truth: Truth, ids: Sequence[str]) -> np.ndarray | None:
     """Ranks (m,) of labelled items in the order in which they were chosen or, beyond the list, labelled; None if not known."""
-    path = run.path / "selection.csv"
-    ranks: dict[str, int] = {}
-    if path.exists():
-        with path.open(encoding="utf-8", newline="") as file:
-            ranks = {row["id"]: int(row["rank"]) for row in csv.DictReader(file)}
+    from winnow.steps.label import chosen_of
+
+    ranks = {listed.id: listed.rank or 0 for listed in chosen_of(run)}
     if not (truth.given or any(item in ranks for item in ids)):
         return None
     keys = [(ranks.get(item, len(ranks) + 1), truth.given.get(item, ""), place) for place, item in enumerate(ids)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.embeddings import finite, unit_length
+from winnow.embeddings import finite, spread, unit_length
 from winnow.select.geometry import BLOCK, squared_distances
 
 FLAT = 20_000  # pictures that are all compared; of more, the neighbours in the nearest cells of an index
@@ -46,7 +46,7 @@ def distinct(
 
 def _usual(features: np.ndarray) -> float:
     """The median squared distance of two rows."""
-    some = features[np.linspace(0, len(features) - 1, min(len(features), PAIRED)).astype(int)]
+    some = features[spread(len(features), PAIRED)]
     return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.embeddings import finite, unit_length
+from winnow.embeddings import finite, spread, unit_length
 
 BLOCK = 1024  # rows of a block of distances: 80 MB of float32 against 20,000 others
 COMPONENTS = 128
@@ -29,15 +29,15 @@ def whitened(vectors: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     rows = np.arange(len(vectors)) if rows is None else np.asarray(rows, int)
     if not len(rows):
         return np.zeros((len(vectors), 0), np.float32)
-    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), LEARNT_FROM)).astype(int)]
+    rows = rows[spread(len(rows), LEARNT_FROM)]
     directions = unit_length(vectors - vectors[rows].mean(axis=0, dtype=np.float64).astype(np.float32))
     centre = directions[rows].mean(axis=0)
     sample = directions[rows] - centre
     d = sample.shape[1]
     variances, axes = eigh(sample.T @ sample / len(rows), subset_by_index=(max(0, d - COMPONENTS), d - 1))
-    spread = np.sqrt(np.maximum(variances, 0))
-    kept = spread > max(SMALL * spread.max(initial=0), TINY)
-    return unit_length((directions - centre) @ (axes[:, kept] / spread[kept])[:, ::-1].astype(np.float32))
+    deviation = np.sqrt(np.maximum(variances, 0))
+    kept = deviation > max(SMALL * deviation.max(initial=0), TINY)
+    return unit_length((directions - centre) @ (axes[:, kept] / deviation[kept])[:, ::-1].astype(np.float32))
 
 
 def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:

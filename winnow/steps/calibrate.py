@@ -10,7 +10,7 @@ import numpy as np
 from winnow.embeddings import Embeddings
 from winnow.pool.patches import picture_of
 from winnow.pool.splits import FEWEST_GROUPS
-from winnow.run.artifacts import check_parts, folder_of, load_encoder, modes
+from winnow.run.artifacts import check_parts, folder_of, load_encoder, modes, of_decision
 from winnow.run.folder import RunFolder
 from winnow.run.synthetic import judge_synthetic
 
@@ -38,28 +38,28 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     run.require("encode")
     if resume and run.done("calibrate"):
         return run.result("calibrate")
-    started = time.perf_counter()
     check_parts(run, "scorer")
-    options = run.options.detect
-    found: dict[str, dict[str, Any]] = {}
-    detectors = {}
-    for mode in modes(run):
-        embeddings = Embeddings.load(folder_of(run, "encode", "fast" if mode == "fast" else "full"))
-        detector = Detector(
-            scorer=_scorer(mode, options.scorer, embeddings),
-            false_alarm_rate=options.false_alarm_rate,
-            confident=options.confident,
-            contamination=options.contamination,
-        ).fit(embeddings)
-        detector.save(folder_of(run, "calibrate", mode))
-        detectors[mode] = detector
-        found[mode] = {"scorer": detector.scorer_name, **_promise(detector)}
-        if run.options.ingest.patches:
-            found[mode] |= {"pictures": _promise_of_pictures(embeddings, by_picture(detector))}
-            found[mode] |= _map_levels(run, mode, detector)
-    synthetic = judge_synthetic(run, detectors) if run.options.ingest.patches else {}
-    speed = _speeds(run, detectors)
-    run.record("calibrate", started, **found["full"], modes=found, synthetic=synthetic, speed=speed)
+    with run.working("calibrate") as step:
+        options = run.options.detect
+        found: dict[str, dict[str, Any]] = {}
+        detectors = {}
+        for mode in modes(run):
+            embeddings = Embeddings.load(folder_of(run, "encode", "fast" if mode == "fast" else "full"))
+            detector = Detector(
+                scorer=_scorer(mode, options.scorer, embeddings),
+                false_alarm_rate=options.false_alarm_rate,
+                confident=options.confident,
+                contamination=options.contamination,
+            ).fit(embeddings)
+            detector.save(of_decision(step.folder, mode))
+            detectors[mode] = detector
+            found[mode] = {"scorer": detector.scorer_name, **_promise(detector)}
+            if run.options.ingest.patches:
+                found[mode] |= {"pictures": _promise_of_pictures(embeddings, by_picture(detector))}
+                found[mode] |= _map_levels(run, mode, detector)
+        synthetic = judge_synthetic(run, detectors, step.folder) if run.options.ingest.patches else {}
+        speed = _speeds(run, detectors)
+        step.finish({**found["full"], "modes": found, "synthetic": synthetic, "speed": speed})
     return run.result("calibrate")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from winnow.metrics.classification import calibration_error, reliability, rise, 
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
 from winnow.run.choice import TOO_FEW, worth_of_choice
-from winnow.run.fine_tuning import against_head, start, tidy, vectors_for
-from winnow.run.folder import RunFolder
+from winnow.run.fine_tuning import against_head, start, vectors_for
+from winnow.run.folder import RunFolder, Working
+from winnow.run.records import versions
 from winnow.run.truth import Truth, of_sources, order_of, truth_of
 from winnow.select.selectors import SELECTORS
 from winnow.steps.score import seconds, write_table
@@ -38,27 +38,32 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     Raises what `winnow.run.truth.truth_of` and `winnow.Classifier.fit` raise.
     """
     run.require("calibrate")
-    started = time.perf_counter()
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
     truth = truth_of(run, pool, labels)
-    ids = embeddings.ids.astype(str)
-    known = np.array([truth.labels.get(item, "") for item in ids], object)
+    known = np.array([truth.labels.get(item, "") for item in embeddings.ids.astype(str)], object)
     if not (known != "").any():
         raise DataError(
             f"None of the labelled pictures of {run.path} has a code.",
             "Pictures given as 'test' have none: label others.",
         )
+    with run.working("classify") as step:
+        step.finish(_learnt(run, pool, embeddings, truth, known, step))
+    return run.result("classify")
+
+
+def _learnt(
+    run: RunFolder, pool: Pool, embeddings: Embeddings, truth: Truth, known: np.ndarray, step: Working
+) -> dict[str, Any]:
+    """Learn the classifier, measure it, and write it and its tables into the step's folder."""
     anomalous, weights = _seen_by_detector(run, embeddings)
-    classifier = _fitted(run, pool, embeddings, known, anomalous)
-    folder = run.folder("classify")
-    audited = _audited(folder, truth)
-    metrics = _metrics(classifier, order_of(run, truth, ids[classifier.held_out.rows].tolist()))
+    classifier = _fitted(run, pool, embeddings, known, anomalous, step.scratch)
+    metrics = _metrics(classifier, order_of(run, truth, embeddings.ids[classifier.held_out.rows].astype(str).tolist()))
     metrics["beside"] = against_head(classifier)
     metrics["choice"] = worth_of_choice(classifier, embeddings, _known_method(run), weights)
     about = _Items(pool, embeddings)
-    (folder / "classifier.json").unlink(missing_ok=True)  # only now: measuring may take many minutes
-    metrics["pseudo"] = {**_pseudo(run, classifier, embeddings, about, pool), "audited": audited}
-    _write_labelled(folder, classifier, about)
+    audited = _audited(run.folder("classify"), truth)
+    metrics["pseudo"] = {**_pseudo(run, classifier, embeddings, about, pool, step.folder), "audited": audited}
+    _write_labelled(step.folder, classifier, about)
     left_out = len(truth.labels) - int((known != "").sum())
     notes = [
         *truth.notes,
@@ -69,16 +74,16 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "by": by, **metrics}
     result["notes"] = [*notes, *classifier.notes, *([] if metrics["choice"] else [TOO_FEW])]
     vectors = read_json(run.folder("encode") / "embeddings.json")["sha256"]["vectors.npy"]
-    classifier.save(folder, measured=result, vectors_sha256=vectors, versions=run.content["versions"])
-    run.record("classify", started, **result)
-    tidy(run)
-    return run.result("classify")
+    classifier.save(step.folder, measured=result, vectors_sha256=vectors, versions=versions())
+    return result
 
 
-def _fitted(run: RunFolder, pool: Pool, embeddings: Embeddings, known: np.ndarray, anomalous: np.ndarray) -> Classifier:
+def _fitted(
+    run: RunFolder, pool: Pool, embeddings: Embeddings, known: np.ndarray, anomalous: np.ndarray, scratch: Path
+) -> Classifier:
     """The classifier that the run's options ask for, from the labels `known` (n,) of its embeddings."""
     options = run.options.classify
-    tuning, vectors = start(run, pool, embeddings)
+    tuning, vectors = start(run, pool, embeddings, scratch)
     classifier = Classifier(
         options.head,
         folds=options.folds or (FOLDS if tuning is None else FEW_FOLDS),
@@ -163,10 +168,10 @@ def _curve(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
 
 
 def _pseudo(
-    run: RunFolder, classifier: Classifier, embeddings: Embeddings, about: _Items, pool: Pool
+    run: RunFolder, classifier: Classifier, embeddings: Embeddings, about: _Items, pool: Pool, folder: Path
 ) -> dict[str, Any]:
-    """Writes pseudo.csv and audit.csv; what was tried, what stays, and how much of it is right where the sources know."""
-    folder, rows, names = run.folder("classify"), classifier.pseudo_rows, classifier.classes
+    """Write pseudo.csv and audit.csv; return what was tried, what stays, and how much of it is right where the sources know."""
+    rows, names = classifier.pseudo_rows, classifier.classes
     chance: Any = []
     if len(rows):
         places = pool.rows_of(embeddings.ids[rows])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 
 from winnow.pool.pool import Pool
-from winnow.run.artifacts import folder_of, load_auxiliary, load_encoder, load_network, modes
+from winnow.run.artifacts import load_auxiliary, load_encoder, load_network, modes, of_decision
 from winnow.run.folder import RunFolder
 from winnow.run.split import split_of
 
@@ -20,28 +19,27 @@ def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     run.require("train")
     if resume and run.done("encode"):
         return run.result("encode")
-    started = time.perf_counter()
-    device, pool = run.options.train.device, Pool.open(run.folder("ingest"))
+    pool = Pool.open(run.folder("ingest"))
     split = split_of(run, pool).split
     rows = np.flatnonzero(split != "test")
-    trained = bool(run.result("train")["trained"])
     known: dict[str, Any] = {
         "ids": pool.column("id")[rows],
         "groups": pool.column("group")[rows],
-        "seen": np.isin(split[rows], ("train", "validate")) & trained,
+        "seen": np.isin(split[rows], ("train", "validate")) & bool(run.result("train")["trained"]),
     }
-    network = load_network(run)
-    embeddings = encode_rows(network, pool, rows, auxiliary=load_auxiliary(run), device=device, **known)
-    embeddings.save(run.folder("encode"))
-    if "fast" in modes(run):
-        fast = encode_rows(load_encoder(run, "fast").model, pool, rows, decode=False, device=device, **known)
-        fast.save(folder_of(run, "encode", "fast"))
-    run.record(
-        "encode",
-        started,
-        pictures=len(embeddings),
-        unit="patch" if run.options.ingest.patches else "picture",
-        dimensions=int(embeddings.vectors.shape[1]),
-        losses=sorted(embeddings.losses),
-    )
+    network, device = load_network(run), run.options.train.device
+    with run.working("encode") as step:
+        embeddings = encode_rows(network, pool, rows, auxiliary=load_auxiliary(run), device=device, **known)
+        embeddings.save(step.folder)
+        if "fast" in modes(run):
+            fast = encode_rows(load_encoder(run, "fast").model, pool, rows, decode=False, device=device, **known)
+            fast.save(of_decision(step.folder, "fast"))
+        step.finish(
+            {
+                "pictures": len(embeddings),
+                "unit": "patch" if run.options.ingest.patches else "picture",
+                "dimensions": int(embeddings.vectors.shape[1]),
+                "losses": sorted(embeddings.losses),
+            }
+        )
     return run.result("encode")

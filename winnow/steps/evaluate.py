@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from winnow.data.sources import expand
 from winnow.detect.registry import make_scorer
 from winnow.detect.scorer import Scorer
 from winnow.embeddings import Embeddings
@@ -19,8 +21,10 @@ from winnow.metrics.detection import evaluate as measure
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
+from winnow.run.results import EVALUATION, Results, publish
 from winnow.steps.inspect import whole
-from winnow.steps.score import Scored, judge, verdicts, write_table
+from winnow.steps.score import Scored, judge, verdicts
+from winnow.tables import write_table
 
 
 def evaluate(
@@ -46,15 +50,40 @@ def evaluate(
             "Give --normal DIR and --anomalous NAME=DIR.",
         )
     run.require("calibrate")
-    folder, patches = to or run.path / "evaluation", run.options.ingest.patches
-    if masks is not None and not patches:
+    if masks is not None and not run.options.ingest.patches:
         raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
-    known = None if masks is None else masks_in(masks)  # before hours of scoring
-    pools = {"belongs": folder / "pools" / "belongs"}
-    pools |= {name: folder / "pools" / f"anomalous-{_slug(name)}" for name in anomalous}
-    baseline = _baseline(run)
-    parts = {name: judge(run, {"belongs": belongs, **anomalous}[name], pools[name], baseline) for name in pools}
-    groups = {name: whole(part) for name, part in parts.items()} if patches else parts
+    for sources in (belongs, *anomalous.values()):  # before hours of scoring
+        expand(sources)
+    known = None if masks is None else masks_in(masks)
+    with Results(to or run.path / "evaluation", EVALUATION) as results:
+        pools = _pools(results.aside / "pools", anomalous)
+        baseline, old = _baseline(run), results.folder / "pools"
+        parts = {
+            name: judge(run, {"belongs": belongs, **anomalous}[name], pool, baseline, earlier=old / pool.name)
+            for name, pool in pools.items()
+        }
+        result = _write(run, parts, pools, known, results.aside)
+        publish(results)
+    return {**result, "folder": results.folder}
+
+
+def _pools(folder: Path, anomalous: Iterable[str]) -> dict[str, Path]:
+    """The folder of each group's pool, 'belongs' first; those of groups that a killed call left behind are removed."""
+    pools = {"belongs": folder / "belongs"}
+    for name in anomalous:
+        path = folder / f"anomalous-{_slug(name)}"
+        pools[name] = path if path not in pools.values() else path.with_name(f"{path.name}-{len(pools)}")
+    for path in folder.iterdir() if folder.exists() else ():
+        if path not in pools.values():
+            shutil.rmtree(path)
+    return pools
+
+
+def _write(
+    run: RunFolder, parts: dict[str, Scored], pools: dict[str, Path], masks: dict[str, list[str]] | None, folder: Path
+) -> dict[str, Any]:
+    """Measures the judged groups, writes their table, figures and numbers, and returns the numbers."""
+    groups = {name: whole(part) for name, part in parts.items()} if run.options.ingest.patches else parts
     threshold = groups["belongs"].threshold.value
     result: dict[str, Any] = {
         "mode": groups["belongs"].mode,
@@ -63,11 +92,12 @@ def evaluate(
         "false_alarm_rate_asked": run.options.detect.false_alarm_rate,
         **_measured(groups, lambda scored: scored.scores, threshold),
     }
-    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["anomalous"] if baseline else {}
+    has_baseline = "gradient" in groups["belongs"].others
+    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["anomalous"] if has_baseline else {}
     result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
     result["seen_in_training"] = _known(run, groups["belongs"])
-    if known is not None:
-        result["masks"] = against_masks(run, parts, pools, known, folder / "damaged")
+    if masks is not None:
+        result["masks"] = against_masks(run, parts, pools, masks, folder / "damaged")
     write_table(
         folder / "scores.csv",
         ("group", "id", "source", "score", "p_value", "belongs"),
@@ -79,7 +109,7 @@ def evaluate(
     )
     _draw(folder, groups, threshold)
     write_json(folder / "evaluation.json", result)
-    return {**result, "folder": folder}
+    return result
 
 
 def _baseline(run: RunFolder) -> dict[str, Scorer]:

@@ -17,10 +17,11 @@ from winnow.deploy.runtime import FORMAT
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.errors import OptionError, RunError
-from winnow.files import read_json, write_text
+from winnow.files import make_folder, read_json, write_text
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import check_mode, load_detector, load_encoder
 from winnow.run.folder import RunFolder
+from winnow.run.records import versions
 from winnow.steps.predict import load_classifier, network_of
 from winnow.version import __version__
 
@@ -39,14 +40,8 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
     to = to or run.path / "export" / "model.onnx"
     if to.suffix.lower() != ".onnx" or to.is_dir():
         raise OptionError(f"--to {to} is not the name of an ONNX file.", "Give a name that ends in .onnx.")
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"--to {to} lies in no folder that can be made ({(error.strerror or str(error)).lower()}).",
-            "Give another name.",
-        ) from error
     classifier, detector, mode = _wanted(run, only)
+    make_folder(to.parent, "--to")
     options = run.options
     encoder = load_encoder(run, mode, detector.scorer.reads() if detector else ())
     network = network_of(run, classifier) if classifier else None
@@ -73,14 +68,7 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
     }
     measured = read_json(run.folder("classify") / "classifier.json")["measured"] if classifier else None
     promised = run.result("calibrate")["modes"][mode] if detector else None
-    text = card(
-        about,
-        result,
-        recipe=run.content["recipe"],
-        versions=run.content["versions"],
-        measured=measured,
-        promised=promised,
-    )
+    text = card(about, result, recipe=run.recipe, versions=versions(), measured=measured, promised=promised)
     write_text(result["card"], text)
     return result
 
@@ -92,7 +80,7 @@ def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | N
         raise OptionError(
             f"--only {only} is neither 'classifier' nor 'detector'.", "Leave it out to export all that the run has."
         )
-    cross_fit = "classify" in run.content["steps"]
+    cross_fit = run.record("classify") is not None
     if only == "classifier" and not cross_fit:
         raise RunError(
             f"{run.path} has no classifier.", f"Label some pictures and run: winnow classify --run {run.path}"

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-import time
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from winnow.run.folder import RunFolder
+from winnow.pool.pool import Pool
+from winnow.run.folder import RunFolder, absolute
+
+USED = ("group", "split", "status")
+"""The columns that decide what each picture is used for."""
 
 
 def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> dict[str, Any]:
-    """Reads folders, lists, pictures and videos into the run's pool; what is there already is not read again.
+    """Read folders, lists, pictures and videos into the run's pool; what is there already is not read again.
 
-    With `resume`, and nothing new to read, the recorded result is returned. Raises `InputError` for sources that cannot
-    be used and lists single broken files in `pool/quarantine.csv`.
+    With `resume`, and nothing new to read, the recorded result stays. Raises `InputError` for sources that cannot be used
+    and lists single broken files in `pool/quarantine.csv`. The pool grows in place: until it is whole again it has no
+    pool.json, which the record names, so that the step does not count as done.
     """
     from winnow.pool.ingest import ingest as read
-    from winnow.pool.pool import Pool
 
-    started = time.perf_counter()
-    result = read(sources, run.folder("ingest"), run.options.ingest)
-    pool = Pool.open(run.folder("ingest"))
-    known = run.content.setdefault("sources", [])
-    known += [str(source) for source in sources if str(source) not in known]
-    if resume and run.done("ingest") and run.result("ingest")["fingerprint"] == pool.fingerprint:
-        return run.result("ingest")
-    run.record("ingest", started, fingerprint=pool.fingerprint, **asdict(result))
+    folder = run.folder("ingest")
+    with run.working("ingest", sources=[absolute(source) for source in sources]) as step:
+        result = read(sources, folder, run.options.ingest)
+        pool = Pool.open(folder)
+        found = {
+            "fingerprint": pool.fingerprint,
+            "arrangement": _hash_of(pool, *USED),
+            "labels": _hash_of(pool, "label"),
+            **asdict(result),
+        }
+        known = run.result("ingest")
+        if not (
+            resume
+            and run.done("ingest")
+            and all(known[name] == found[name] for name in ("fingerprint", "arrangement", "labels"))
+        ):
+            step.finish(found, also=[folder / "pool.json"])
     return run.result("ingest")
+
+
+def _hash_of(pool: Pool, *columns: str) -> str:
+    """Return a hash of some columns of the pool's table."""
+    rows = zip(*(pool.column(name).tolist() for name in columns), strict=True)
+    return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()[:16]

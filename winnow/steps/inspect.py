@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,13 +17,12 @@ from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.run.artifacts import ModeEncoder, load_detector, load_encoder
 from winnow.run.folder import RunFolder
-from winnow.steps.score import ITEMS, Scored, seconds, verdicts, write_table
+from winnow.steps.score import ITEMS, Scored, seconds, shortened, verdicts
+from winnow.tables import read_table, write_table
 
 NEAR = 4  # blobs of evidence that lie within this part (a quarter) of a patch's shorter side are one defect
 TINY = 1e-12
 GREY = 128  # shown where a patch was dropped as blank
-DRAWN = ("overlay", "mask", "map")
-LONGEST = 150  # bytes of a picture's name in that of its anomaly map; file systems take 255 in all
 
 
 @dataclass(frozen=True)
@@ -60,17 +58,13 @@ def inspect(run: RunFolder, scored: Scored, folder: Path, heatmaps: Path | None)
     wanted = np.ones(len(pictures.scores), bool) if heatmaps is not None else ~pictures.belongs
     counts = np.zeros(len(wanted), int)
     defects = []
-    for old in (
-        [] if heatmaps is None else [path for kind in DRAWN for path in heatmaps.glob(f"{5 * '[0-9]'}-*.{kind}.png")]
-    ):
-        old.unlink()
     with progress("locate", int(wanted.sum()), "pictures") as advance:
         for row, picture in located(run, pool, scored, limit, np.flatnonzero(wanted)):
             counts[row] = len(picture.defects)
             time = seconds(pictures.items["time"][row])
             defects += [(picture.source, time, *box, f"{found:.6g}") for *box, found in picture.defects]
             if heatmaps is not None:
-                name = Path(picture.source).stem.encode()[:LONGEST].decode(errors="ignore")
+                name = shortened(Path(picture.source).stem)
                 _draw(heatmaps / f"{row:05d}-{name}{time and f'-{time}'}", picture)
             advance()
     write_table(folder / "defects.csv", ("source", "time", "x", "y", "width", "height", "score"), defects)
@@ -114,8 +108,7 @@ def located(
 def worst_of(run: RunFolder, folder: Path, most: int) -> Iterator[tuple[Picture, float]]:
     """The most anomalous pictures of a finished `winnow score` and their scores, from what it left in `folder`."""
     pool, mode = Pool.open(folder / "pool"), read_json(folder / "scores.json")["mode"]
-    with (folder / "patches.csv").open(encoding="utf-8", newline="") as file:
-        scores = np.array([float(row["score"]) for row in csv.DictReader(file)])
+    scores = np.array([float(row["score"]) for row in read_table(folder / "patches.csv")])
     scored = Scored({name: pool.column(name) for name in ITEMS}, scores, {}, mode, load_detector(run, mode), 0)
     pictures = whole(scored)
     wanted = np.argsort(-pictures.scores, kind="stable")[:most]

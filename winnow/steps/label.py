@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import getpass
 import hashlib
@@ -13,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from winnow.errors import Damaged, DataError, OptionError, Unreadable
+from winnow.errors import Damaged, DataError, OptionError, RunError, Unreadable
 from winnow.label.catalogue import Catalogue, Listed
-from winnow.label.store import LONGEST, LabelStore
+from winnow.label.store import LONGEST, LabelStore, check_who, class_name
 from winnow.pool.patches import write_box
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
@@ -33,54 +34,70 @@ def label(
     open_browser: bool = False,
     tell: Callable[[str], None] = print,
 ) -> None:
-    """Serves the labelling page on 127.0.0.1 until Ctrl-C; `classes` are added to those the run has.
+    """Serve the labelling page on 127.0.0.1 until Ctrl-C; `classes` are added to those the run has.
 
     The items are the pool's; `selection.csv` and `outliers.csv`, where the run has them, make the lanes "chosen" and "odd".
-    Raises `OptionError` when the run has no class, and when no port from `port` on is free.
+    Raises `OptionError` when the run has no class, and when no port from `port` on is free, both before anything is written;
+    `StoreLost` when the store is moved, deleted or replaced meanwhile.
     """
     from winnow.label.guard import start_token
-    from winnow.label.server import Desk, serve
+    from winnow.label.server import Desk, listen, serve
 
     pool = Pool.open(run.folder("ingest"))
+    catalogue = catalogue_of(run, pool)
     who = who or _user()
-    with open_store(run) as store:
-        if not store.add_classes(who, classes):
+    check_who(who)
+    classes = [class_name(name) for name in classes]
+    with LabelStore.read(_store_path(run)) as before:
+        if not (classes or before.classes):
             raise OptionError(f"{run.path} has no classes to label with.", "Name them: --classes staff,customer")
-        catalogue = catalogue_of(run, pool)
+    with contextlib.closing(listen(port)) as listening:
+        taken = listening.getsockname()[1]
+        if port not in (0, taken):
+            tell(f"Port {port} is taken; using {taken}.")
         token = start_token(run.path / "labels.token")
-        home = hashlib.sha256(token.encode()).hexdigest()[:16]
-        desk = Desk(run.path.resolve().name, store, catalogue, who, home)
-        serve(desk, pictures_of(pool, catalogue, run), token, port=port, tell=tell, open_browser=open_browser)
+        with open_store(run) as store:
+            store.add_classes(who, classes)
+            home = hashlib.sha256(token.encode()).hexdigest()[:16]
+            desk = Desk(run.path.resolve().name, store, catalogue, who, home)
+            serve(desk, pictures_of(pool, catalogue, run), token, listening, tell=tell, open_browser=open_browser)
 
 
 def labels(run: RunFolder) -> dict[str, tuple[str, str, str]]:
-    """Label, who gave it and when, of every labelled item of a run, by its id."""
-    if not _store_path(run).exists():
-        return {}
-    with open_store(run) as store:
+    """Return label, who gave it and when of every labelled item of a run, by its id; the run may be read-only."""
+    with LabelStore.read(_store_path(run)) as store:
         return store.labels()
 
 
 def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) -> dict[str, Any]:
-    """Takes over the labels of a file or folder, see `winnow.label.formats`; `classes` are added to the run's first.
+    """Take over the labels of a file or folder, see `winnow.label.formats`; `classes` are added to the run's first.
 
-    Returns how many labels were new, changed an earlier one or agreed with it, the notes, and the places of unknown items.
+    Nothing is written when one of them cannot be. Returns how many labels were new, changed an earlier one or agreed with it,
+    the notes, and the places of unknown items.
     """
-    from winnow.label.exchange import take_over
+    from winnow.label.exchange import planned, take_over
     from winnow.label.formats import read
 
     records = read(path)
     pool = Pool.open(run.folder("ingest"))
+    catalogue = catalogue_of(run, pool)
+    with LabelStore.read(_store_path(run)) as before:
+        planned(before, catalogue, records, classes)  # what is wrong is told before a store is begun
     with open_store(run) as store:
-        who = f"import {path.name}"[: LONGEST["who"]]
-        store.add_classes(who, classes)
-        return {"file": str(path), **take_over(store, catalogue_of(run, pool), records, who)}
+        return {"file": str(path), **take_over(store, catalogue, records, _importer(path), classes)}
+
+
+def _importer(path: Path) -> str:
+    """Return who an import is by; a file's name need not be text, and may hold control characters."""
+    name = path.name.encode(errors="replace").decode()
+    return f"import {''.join(letter if letter.isprintable() else '?' for letter in name)}"[: LONGEST["who"]]
 
 
 def export_labels(run: RunFolder, path: Path, form: str = "") -> dict[str, Any]:
-    """Writes the run's labels as CSV, imagefolder, Label Studio's JSON or COCO; `DataError` when there are none.
+    """Write the run's labels as CSV, imagefolder, Label Studio's JSON or COCO; `DataError` when there are none.
 
-    The format is told by the name unless `form` is one of `winnow.label.formats.FORMATS`. Returns how many were written.
+    The run may be read-only. The format is told by the name unless `form` is one of `winnow.label.formats.FORMATS`. Returns
+    how many were written.
     """
     from winnow.label.exchange import records_of
     from winnow.label.formats import format_of, write
@@ -88,7 +105,7 @@ def export_labels(run: RunFolder, path: Path, form: str = "") -> dict[str, Any]:
     form = format_of(path, form)
     pool = Pool.open(run.folder("ingest"))
     catalogue = catalogue_of(run, pool)
-    with open_store(run) as store:
+    with LabelStore.read(_store_path(run)) as store:
         records, gone = records_of(store, catalogue)
     if not records:
         raise DataError(
@@ -128,19 +145,27 @@ def _user() -> str:
 
 def catalogue_of(run: RunFolder, pool: Pool) -> Catalogue:
     """The pool's items with the lanes that a selection made."""
-    chosen = _lane(run, "selection.csv", lambda row: Listed(row["id"], row["why"], rank=int(row["rank"])))
+    chosen = chosen_of(run)
     odd = _lane(run, "outliers.csv", lambda row: Listed(row["id"], row["why"], score=_finite(row["p_value"])))
     return Catalogue(pool.items, pool.usable, chosen, odd)
+
+
+def chosen_of(run: RunFolder) -> list[Listed]:
+    """Return what `winnow select` chose, nothing when it did not run; `Damaged` when its table is not what it writes."""
+    return _lane(run, "selection.csv", lambda row: Listed(row["id"], row["why"], rank=int(row["rank"])))
 
 
 def _lane(run: RunFolder, name: str, listed: Callable[[dict[str, str]], Listed]) -> list[Listed]:
     """What a table that `winnow select` wrote lists, nothing when it did not; `Damaged` when it is not such a table."""
     path = run.path / name
-    if not path.exists():
-        return []
     try:
         table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True)
         return [listed(row) for row in table]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise RunError(f"{path} cannot be read ({reason}).", "Check it, or run winnow select again.") from error
     except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise Damaged(f"{path} is not what winnow select writes ({error}).", "Run winnow select again.") from error
 

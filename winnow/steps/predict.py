@@ -17,7 +17,8 @@ from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_network
 from winnow.run.fine_tuning import vectors_for
 from winnow.run.folder import RunFolder
-from winnow.run.predictions import begin, write_predictions
+from winnow.run.predictions import write_predictions
+from winnow.run.results import PREDICTIONS, Results, publish
 from winnow.steps.score import judge
 
 
@@ -47,8 +48,7 @@ def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = 
     To the folder `to`, by default the run's `predictions`; predictions.json, the counts, is written last. What does not
     belong has a class too, which then means little. Returns the counts and the folder.
     """
-    classifier, folder = load_classifier(run), to or run.path / "predictions"
-    begin(folder)
+    classifier = load_classifier(run)
     parts: list[np.ndarray] = []
     network = network_of(run, classifier)
 
@@ -57,14 +57,17 @@ def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = 
             classifier.predict_proba(vectors_for(network, pool, rows, embeddings.vectors, run.options.train.device))
         )
 
-    scored = judge(run, sources, folder / "pool", look=look)
     names = classifier.classes.tolist()
-    return write_predictions(
-        folder,
-        scored.items,
-        refused=scored.refused,
-        classes=names,
-        probabilities=np.concatenate([np.empty((0, len(names))), *parts]),
-        p_values=scored.p_values,
-        belongs=scored.belongs,
-    )
+    with Results(to or run.path / "predictions", PREDICTIONS) as results:
+        scored = judge(run, sources, results.aside / "pool", earlier=results.folder / "pool", look=look)
+        found = write_predictions(
+            results.aside,
+            scored.items,
+            refused=scored.refused,
+            classes=names,
+            probabilities=np.concatenate([np.empty((0, len(names))), *parts]),
+            p_values=scored.p_values,
+            belongs=scored.belongs,
+        )
+        publish(results)
+    return {**found, "folder": results.folder}

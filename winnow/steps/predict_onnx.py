@@ -15,7 +15,8 @@ from winnow.pool.ingest import ingest
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
-from winnow.run.predictions import begin, write_predictions
+from winnow.run.predictions import write_predictions
+from winnow.run.results import PREDICTIONS, Results, publish
 
 BATCH = 16  # more brings no speed on a processor and takes memory
 ITEMS = ("id", "source", "time")
@@ -35,18 +36,25 @@ def predict_onnx(file: str | Path, sources: Sequence[str | Path], *, to: Path, d
             f"{file} looks at whole pictures; --object-detector would find nothing in them.",
             "Leave --object-detector out.",
         )
-    begin(to)
-    refused = ingest(
-        sources, to / "pool", model.ingest.model_copy(update={"detector": detector}), keep_others=False
-    ).refused
-    pool = Pool.open(to / "pool")
+    with Results(to, PREDICTIONS) as results:
+        found = _write(model, sources, results, detector)
+        publish(results)
+    return {**found, "folder": results.folder}
+
+
+def _write(model: Deployed, sources: Sequence[str | Path], results: Results, detector: str) -> dict[str, Any]:
+    """Ingests sources and writes what the model says of them; returns the counts."""
+    options = model.ingest.model_copy(update={"detector": detector})
+    where = results.aside / "pool"
+    refused = ingest(sources, where, options, keep_others=False, earlier=results.folder / "pool").refused
+    pool = Pool.open(where)
     items, found = {name: pool.column(name) for name in ITEMS}, _found(model, pool)
     threshold = model.threshold
     if model.picture_threshold is not None and model.classes is None:
         items, found = _whole(items, found)
         threshold = model.picture_threshold
     return write_predictions(
-        to,
+        results.aside,
         items,
         refused=refused,
         classes=model.classes or (),

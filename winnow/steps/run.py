@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from winnow import show
+from winnow.data.sources import expand
 from winnow.run.folder import RunFolder
 
 
 def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
-    """Ingests, trains, encodes, calibrates, chooses pictures where a number is set, classifies, reports; yields lines after each step."""
+    """Ingest, train, encode, calibrate, choose pictures where a number is set, classify, report; yield lines after each step.
+
+    Names of parts, the device, weights and sources are looked at first, before hours of work, and before a run is overwritten.
+    """
     from winnow.run.artifacts import check_parts
     from winnow.steps.calibrate import calibrate
     from winnow.steps.classify import classify
@@ -18,15 +22,20 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     from winnow.steps.ingest import ingest
     from winnow.steps.report.page import report
     from winnow.steps.select import select
-    from winnow.steps.train import train
+    from winnow.steps.train import network_for, train
 
-    check_parts(folder, "model", "scorer", "method")  # a wrong name is told before hours of training
-    yield show.ingest(ingest(folder, sources or folder.content.get("sources", []), resume=resume))
+    check_parts(folder, "model", "scorer", "method")
+    options = folder.options
+    sources = sources or folder.asked.sources
+    expand(sources)
+    if not (resume and folder.done("train")):
+        network_for(folder, options.ingest.size, 1 if options.ingest.grey else 3)
+    yield show.ingest(ingest(folder, sources, resume=resume))
     yield show.train(train(folder, resume=resume))
     yield show.encode(encode(folder, resume=resume))
     yield show.calibrate(calibrate(folder, resume=resume))
-    if folder.options.select.number:
+    if options.select.number:
         yield show.select(select(folder, resume=resume), folder.path)
-    if folder.options.classify.folders:
+    if options.classify.folders:
         yield show.classify(classify(folder), folder.path)
     yield f"Report: {report(folder)}"

@@ -5,7 +5,7 @@ Pictures that are cut into patches are judged patch by patch here, and as wholes
 
 from __future__ import annotations
 
-import csv
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +24,11 @@ from winnow.options import SegmentOptions
 from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.run.folder import RunFolder
+from winnow.run.results import HEATMAPS, SCORES, Results, publish
+from winnow.tables import write_table
 
 CHUNK = 4096
+LONGEST = 150  # bytes of a source's name in that of its picture
 ITEMS = ("id", "source", "group", "time")
 
 
@@ -64,10 +67,12 @@ def judge(
     others: dict[str, Scorer] | None = None,
     *,
     mode: str = "",
+    earlier: Path | None = None,
     look: Callable[[Pool, np.ndarray, Embeddings], None] = lambda pool, rows, embeddings: None,
 ) -> Scored:
     """Ingests sources into a pool in `folder` the way the run's own pictures were, and scores its rows chunk by chunk.
 
+    The rows are those of the sources in their order; what an `earlier` pool holds of them is not decoded again.
     By the run's mode unless another is given; further scorers (`others`) can read only what that mode encodes.
     `look` is shown each chunk in order: the pool, rows of it, their embeddings.
     """
@@ -79,7 +84,7 @@ def judge(
     check_mode(run, mode)
     detector = load_detector(run, mode)
     encoder = load_encoder(run, mode, detector.scorer.reads())
-    refused = ingest(sources, folder, options.ingest, keep_others=False).refused
+    refused = ingest(sources, folder, options.ingest, keep_others=False, earlier=earlier).refused
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
     extra = {name: np.empty(len(pool)) for name in others or {}}
@@ -102,18 +107,25 @@ def score(
 
     Of pictures cut into patches `scores.csv` has a row a picture, `patches.csv` one a patch and `defects.csv` one a defect;
     the folder `heatmaps` gets an anomaly map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
-    `scores`, and replaces what an earlier call left there; `scores.json`, the counts, is written last. Returns counts and paths.
+    `scores`, and replaces what an earlier call left there, all at once; `scores.json`, the counts, comes last. Returns counts
+    and paths.
     """
-    folder = to or run.path / "scores"
     if heatmaps is not None and not run.options.ingest.patches:
         raise OptionError(
             "--heatmaps needs a run whose pictures are cut into patches.",
             "Make one: winnow run inspect SOURCES --to RUN",
         )
-    if heatmaps is not None:
-        _make(heatmaps)
-    (folder / "scores.json").unlink(missing_ok=True)
-    scored = judge(run, sources, folder / "pool")
+    with contextlib.ExitStack() as stack:
+        results = stack.enter_context(Results(to or run.path / "scores", SCORES))
+        drawn = [] if heatmaps is None else [stack.enter_context(Results(heatmaps, HEATMAPS))]
+        scored = judge(run, sources, results.aside / "pool", earlier=results.folder / "pool")
+        found = _write(run, scored, results.aside, drawn[0].aside if drawn else None)
+        publish(results, *drawn)
+    return {**found, "folder": results.folder}
+
+
+def _write(run: RunFolder, scored: Scored, folder: Path, heatmaps: Path | None) -> dict[str, Any]:
+    """Writes the tables and pictures of what was scored; returns the counts and the segments."""
     more: dict[str, Any] = {}
     if run.options.ingest.patches:
         from winnow.steps.inspect import inspect
@@ -138,18 +150,7 @@ def score(
     }
     videos = _videos(run, scored, folder)
     write_json(folder / "scores.json", result)
-    return {**result, "videos": videos, "folder": folder}
-
-
-def _make(folder: Path) -> None:
-    """Makes a folder now, so that what is wrong with it is said before hours of scoring."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(
-            f"--heatmaps {folder} is no folder that can be made ({(error.strerror or str(error)).lower()}).",
-            "Give another folder.",
-        ) from error
+    return {**result, "videos": videos}
 
 
 def verdicts(scored: Scored) -> tuple[list[str], list[str], list[str]]:
@@ -163,8 +164,6 @@ def verdicts(scored: Scored) -> tuple[list[str], list[str], list[str]]:
 
 def _videos(run: RunFolder, scored: Scored, folder: Path) -> list[dict[str, Any]]:
     """Writes segments.csv and, per video, a cut list and a picture of the score over time; returns the segments."""
-    for old in (*folder.glob("video-*.png"), *folder.glob("video-*.ffconcat")):
-        old.unlink()
     options, p_values, threshold = run.options.segments, scored.p_values, scored.threshold
     videos: list[dict[str, Any]] = []
     for number, (source, rows) in enumerate(video_rows(scored.items)):
@@ -178,7 +177,7 @@ def _videos(run: RunFolder, scored: Scored, folder: Path) -> list[dict[str, Any]
             min_length=options.min_length,
             hysteresis=options.hysteresis,
         )
-        stem = folder / f"video-{number:03d}-{Path(source).stem}"
+        stem = folder / f"video-{number:03d}-{shortened(Path(source).stem)}"
         write_text(stem.with_name(stem.name + ".ffconcat"), ffconcat(source, found))
         _timeline(stem.with_name(stem.name + ".png"), source, times, scores, threshold.value, found, options)
         videos.append({"source": source, "segments": found})
@@ -207,17 +206,14 @@ def video_rows(items: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     return [(str(names[i]), frames[which == i]) for i in np.argsort(first)]
 
 
-def write_table(path: Path, header: Sequence[str], rows: Any) -> None:
-    """Writes a CSV file atomically, row by row."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
 def seconds(time: float | None) -> str:
     """A frame's time as tables have it; a picture has none."""
     return "" if time is None or np.isnan(time) else f"{time:.3f}"
+
+
+def shortened(name: str) -> str:
+    """Return a source's name as names of its pictures have it: file systems take 255 bytes in all."""
+    return name.encode()[:LONGEST].decode(errors="ignore")
 
 
 def _timeline(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,13 @@ from typing import Any
 import numpy as np
 
 from winnow.embeddings import Embeddings
-from winnow.errors import Damaged, DataError, InputError, OptionError
+from winnow.errors import Damaged, DataError, OptionError
 from winnow.files import read_json, replacing, sha256, write_json, write_text
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
-from winnow.run.folder import RunFolder
+from winnow.run.commit import STAGING
+from winnow.run.folder import RunFolder, Working
+from winnow.run.records import versions
 from winnow.select.choose import Choice, available, choose, kinds
 from winnow.select.duplicates import distinct
 from winnow.select.geometry import nearest, whitened
@@ -54,25 +55,55 @@ def select(
     """
     from winnow.run.artifacts import check_parts
 
-    run.require("calibrate")
-    if number is not None:
-        run.update({"select": {"number": number}})
-    options = run.options.select
-    if not options.number:
-        raise OptionError("How many pictures shall be chosen?", f"Say it: winnow select --run {run.path} -n 125")
-    if resume and run.done("select"):
-        return run.result("select")
-    check_parts(run, "method")
-    return grow(Selection(run), options.number, also)
+    with run.trying({"select": {"number": number}} if number is not None else {}):
+        run.require("calibrate")
+        if not run.options.select.number:
+            raise OptionError("How many pictures shall be chosen?", f"Say it: winnow select --run {run.path} -n 125")
+        if resume and run.done("select"):
+            return run.result("select")
+        check_parts(run, "method")
+        return grow(Selection(run), run.options.select.number, also)
 
 
 def grow(selection: Selection, number: int, also: Sequence[str | Path]) -> dict[str, Any]:
-    """Makes the list `number` long, a round by `number` longer, and writes all that `select` does."""
-    run, started = selection.run, time.perf_counter()
-    made, identity = _made(run), selection.identity()
+    """Make the list `number` long, a round by `number` longer, and write all that `select` does.
+
+    A call that was killed after its list had taken the place of the old one has left what it was asked; asked the same
+    again, it is not done twice.
+    """
+    run, identity = selection.run, selection.identity()
+    labelled = selection.labelled(also)
+    asked_file = run.path / STAGING / "select.json"
+    with run.working("select") as step:
+        made = _made(run)
+        asked = {
+            "number": number,
+            "method": selection.method,
+            "labelled": selection.embeddings.ids[labelled].tolist(),
+            **identity,
+        }
+        before = made.get("sha256", "")
+        last = {**asked, "list": run.result("select").get("grown_from")}
+        if not (asked_file.exists() and read_json(asked_file) == last):
+            found = _grown(selection, step, number, made, labelled, identity)
+            write_json(asked_file, {**asked, "list": before})
+            step.finish({**found, "grown_from": before})
+    asked_file.unlink()
+    return run.result("select")
+
+
+def _grown(
+    selection: Selection,
+    step: Working,
+    number: int,
+    made: dict[str, Any],
+    labelled: np.ndarray,
+    identity: dict[str, Any],
+) -> dict[str, Any]:
+    """Choose the rows that the list lacks, and write the list and what is drawn of it into the step's place."""
+    run = selection.run
     changed = _changed(made, identity) if made else ""
     before = _read(run.path / "selection.csv") if made and not changed else []
-    labelled = selection.labelled(also)
     asked = number + len(before) if selection.method == ROUND else number
     rows, notes = selection.choose(asked, before, labelled)
     table = [*before, *rows]
@@ -93,32 +124,39 @@ def grow(selection: Selection, number: int, also: Sequence[str | Path]) -> dict[
         },
         "notes": notes,
     }
-    drawn = _drawn(selection, table, kind)
-    _write(run.path, made, changed, table, selection.outlier_table(), {**result, **identity}, run.content["versions"])
-    for name, data in drawn.items():
-        with replacing(run.path / name) as temporary:
+    text = _text(COLUMNS, table)
+    kept = run.path / ("selection.csv" if changed else BEFORE)
+    if kept.exists():
+        write_text(step.path(BEFORE), kept.read_text(encoding="utf-8"))
+    write_text(step.path("selection.csv"), text)
+    write_text(step.path("outliers.csv"), _text(OUTLIER_COLUMNS, selection.outlier_table()))
+    for name, data in _drawn(selection, table, kind).items():
+        with replacing(step.path(name)) as temporary:
             temporary.write_bytes(data)
-    run.record("select", started, **result)
-    return run.result("select")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_json(
+        step.path("selection.json"),
+        {**result, **identity, "winnow": __version__, "versions": versions(), "sha256": digest},
+    )
+    return result
 
 
 def _made(run: RunFolder) -> dict[str, Any]:
-    """What selection.json says of selection.csv, nothing when there is no finished list; `Damaged` when they do not fit.
-
-    A call that was killed between the two has left in selection.json what it was about to write.
-    """
+    """Return what selection.json says of selection.csv, nothing when there is no list; `Damaged` when they do not fit."""
     manifest, table = run.path / "selection.json", run.path / "selection.csv"
     if not manifest.exists():
         return {}
     try:
         made = read_json(manifest)
-        found = sha256(table)
-        return next(part for part in (made, made.get("writing", {})) if part.get("sha256") == found)
-    except (Damaged, FileNotFoundError, AttributeError, StopIteration):
-        raise Damaged(
-            f"{table} and {manifest.name} are not what was written.",
-            f"Restore them; or keep a copy of {table.name} and remove {manifest.name}, to begin a new list.",
-        ) from None
+        fits = made["sha256"] == sha256(table)
+    except (Damaged, FileNotFoundError, KeyError, TypeError):
+        fits = False
+    if fits:
+        return made
+    raise Damaged(
+        f"{table} and {manifest.name} are not what was written.",
+        f"Restore them; or keep a copy of {table.name} and remove {manifest.name}, to begin a new list.",
+    )
 
 
 def _changed(made: dict[str, Any], identity: dict[str, Any]) -> str:
@@ -130,32 +168,6 @@ def _changed(made: dict[str, Any], identity: dict[str, Any]) -> str:
         if options.get(name) != value
     ]
     return ", ".join([*words, *(word for name, word in DEPENDS_ON.items() if made.get(name) != identity[name])])
-
-
-def _write(
-    folder: Path,
-    made: dict[str, Any],
-    changed: str,
-    table: Sequence[Row],
-    outliers: Sequence[Row],
-    manifest: dict[str, Any],
-    versions: dict[str, str],
-) -> None:
-    """Writes the lists and, last, selection.json: killed in between, the next call finds one list whole, old or new."""
-    path, text = folder / "selection.csv", _text(COLUMNS, table)
-    manifest = {
-        **manifest,
-        "winnow": __version__,
-        "versions": versions,
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
-    }
-    if changed:
-        write_text(folder / BEFORE, path.read_text(encoding="utf-8"))
-    if made:
-        write_json(folder / "selection.json", {**made, "writing": manifest})
-    write_text(folder / "outliers.csv", _text(OUTLIER_COLUMNS, outliers))
-    write_text(path, text)
-    write_json(folder / "selection.json", manifest)
 
 
 class Selection:
@@ -231,18 +243,14 @@ class Selection:
 
     def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
         """Rows labelled already, in the run or in files; `InputError` when a file names none of the run's pictures."""
-        from winnow.label.exchange import MATCHING, matched
-        from winnow.label.formats import read
+        from winnow.label.exchange import labels_of_files
         from winnow.steps.label import catalogue_of, labels
 
         ids = set(labels(self.run))
         if also:
-            catalogue = catalogue_of(self.run, self.pool)
-            for path in map(Path, also):
-                found, _ = matched(read(path), catalogue)
-                if not found:
-                    raise InputError(f"{path} names no picture of {self.run.path}.", MATCHING)
-                ids |= set(found)
+            ids |= set(
+                labels_of_files([Path(path) for path in also], catalogue_of(self.run, self.pool), self.run.path)[0]
+            )
         return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
 
     def choose(self, asked: int, before: Sequence[Row], labelled: np.ndarray) -> tuple[list[Row], list[str]]:

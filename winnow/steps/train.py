@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from winnow.errors import OptionError
+from winnow.data.sources import expand
+from winnow.errors import ModelError, OptionError
+from winnow.learn.device import choose_device
 from winnow.learn.fast import train_fast
 from winnow.learn.train import train as fit
+from winnow.models.contract import Model
 from winnow.models.linear import MOST_PICTURES, Linear
 from winnow.models.registry import build, save_model
 from winnow.models.texture import Texture
 from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import check_parts
-from winnow.run.folder import RunFolder
+from winnow.run.folder import RunFolder, Working
 from winnow.run.split import split_of
 from winnow.synthetic.scenes import generic_pictures
 
@@ -26,7 +29,7 @@ GENERIC = 500
 
 
 def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
-    """Trains the run's model on the 'train' groups, or loads the pretrained network, which needs no training; then, where
+    """Train the run's model on the 'train' groups, or load the pretrained network, which needs no training; then, where
     it is asked for, the fast network.
 
     With `resume`, a finished training is left as it is and an interrupted one goes on to the identical result.
@@ -34,53 +37,74 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     run.require("ingest")
     if resume and run.done("train"):
         return run.result("train")
-    started = time.perf_counter()
     check_parts(run, "model")
-    options, pool = run.options, Pool.open(run.folder("ingest"))
-    model = build(options.model, pool.size, pool.channels, seed=options.train.seed)
-    fast = run.folder("train") / "fast"
-    if fast.exists() and not (resume and options.train.fast):
-        shutil.rmtree(fast)
-    if options.model.model == "pretrained":
-        if options.train.fast:
-            raise OptionError(
-                "--fast stands beside an autoencoder, not a pretrained network.", "Leave it out, or train one."
-            )
-        save_model(model, run.folder("train"))
-        run.record("train", started, trained=False, parameters=sum(p.numel() for p in model.parameters()), warnings=[])
-        return run.result("train")
-    split = split_of(run, pool)
-    rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
-    result = fit(model, pool, rows, options.train, run.folder("train"), resume=resume)
-    _auxiliary(run, pool, rows["train"])
-    auxiliary = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
-    run.record(
-        "train",
-        started,
-        trained=True,
-        unit="patch" if options.ingest.patches else "picture",
-        split={name: len(chosen) for name, chosen in rows.items()},
-        fast=asdict(auxiliary) if auxiliary else None,
-        **{**asdict(result), "warnings": [*result.warnings, *([split.note] if split.note else [])]},
-    )
+    pool = Pool.open(run.folder("ingest"))
+    model = network_for(run, pool.size, pool.channels)
+    with run.working("train", resume=resume) as step:
+        if run.options.model.model == "pretrained":
+            save_model(model, step.folder)
+            step.finish({"trained": False, "parameters": sum(p.numel() for p in model.parameters()), "warnings": []})
+        else:
+            step.finish(_trained(run, pool, model, step, resume))
     return run.result("train")
 
 
-def _auxiliary(run: RunFolder, pool: Pool, rows: np.ndarray) -> None:
-    """Fits the linear autoencoders that stand beside the network: of what belongs, of any pictures at all, and, for
+def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
+    """Return the network that the run's options ask for, not trained yet.
+
+    Raises `OptionError` for a device that is not there and options that do not go together, `InputError` for a background
+    that is not there, `ModelError` for weights that are not there, and for a network that no memory holds.
+    """
+    options = run.options
+    choose_device(options.train.device)
+    if options.model.model == "pretrained" and options.train.fast:
+        raise OptionError(
+            "--fast stands beside an autoencoder, not a pretrained network.", "Leave it out, or train one."
+        )
+    if options.train.background != "generic":
+        expand([options.train.background])
+    try:
+        return build(options.model, size, channels, seed=options.train.seed)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "alloc" not in str(error) and "overflow" not in str(error).lower():
+            raise
+        raise ModelError(
+            f"A network with --latent {options.model.latent} and --width {options.model.width} does not fit into the memory.",
+            "Give smaller numbers.",
+        ) from error
+
+
+def _trained(run: RunFolder, pool: Pool, model: Model, step: Working, resume: bool) -> dict[str, Any]:
+    """Train the network, and what stands beside it, into the step's folder."""
+    options, split, fast = run.options, split_of(run, pool), step.folder / "fast"
+    rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
+    result = fit(model, pool, rows, options.train, step.folder, resume=resume)
+    _auxiliary(run, pool, rows["train"], step)
+    auxiliary = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
+    return {
+        "trained": True,
+        "unit": "patch" if options.ingest.patches else "picture",
+        "split": {name: len(chosen) for name, chosen in rows.items()},
+        "fast": asdict(auxiliary) if auxiliary else None,
+        **{**asdict(result), "warnings": [*result.warnings, *([split.note] if split.note else [])]},
+    }
+
+
+def _auxiliary(run: RunFolder, pool: Pool, rows: np.ndarray, step: Working) -> None:
+    """Fit the linear autoencoders that stand beside the network: of what belongs, of any pictures at all, and, for
     patches, of small windows of what belongs."""
     own = pool.pixels(rows[np.linspace(0, len(rows) - 1, min(MOST_PICTURES, len(rows))).astype(int)])
-    for name, pixels in (("linear", own), ("background", _background(run, pool))):
-        save_model(Linear(pool.size, pool.channels).fit(pixels), run.folder("train") / name)
+    for name, pixels in (("linear", own), ("background", _background(run, pool, step.scratch / "background"))):
+        save_model(Linear(pool.size, pool.channels).fit(pixels), step.folder / name)
     if run.options.ingest.patches:
-        save_model(Texture(pool.size, pool.channels).fit(own), run.folder("train") / "texture")
+        save_model(Texture(pool.size, pool.channels).fit(own), step.folder / "texture")
 
 
-def _background(run: RunFolder, pool: Pool) -> np.ndarray:
-    """Pictures of anything: drawn ones, or the user's."""
+def _background(run: RunFolder, pool: Pool, folder: Path) -> np.ndarray:
+    """Return pictures of anything: drawn ones, or the user's, which are ingested into a folder."""
     source = run.options.train.background
     if source == "generic":
         return generic_pictures(GENERIC, pool.size, pool.channels)
-    ingest([source], run.path / "background", run.options.ingest, keep_others=False)
-    others = Pool.open(run.path / "background")
+    ingest([source], folder, run.options.ingest, keep_others=False)
+    others = Pool.open(folder)
     return others.pixels(np.linspace(0, len(others) - 1, min(MOST_PICTURES, len(others))).astype(int))

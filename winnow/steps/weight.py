@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from winnow.data.sources import expand
 from winnow.detect.pictures import most_anomalous
 from winnow.detect.registry import make_scorer
 from winnow.detect.scorers.error import POOLS
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError, Interrupted, OptionError, RunError
 from winnow.files import replacing, write_json
+from winnow.inspect.masks import masks_in, read_mask
 from winnow.models.contract import Model
 from winnow.options import TrainOptions
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
 from winnow.pool.pool import Pool
-from winnow.run.folder import RunFolder
+from winnow.run.folder import RunFolder, absolute
 from winnow.run.split import split_of
 from winnow.run.synthetic import separation
 
@@ -58,10 +60,34 @@ def search_weight(
     there is no damaged patch.
     """
     values = _checked(run, weights, masks, defects)
+    for path in [sources, [defects]] if defects else [sources]:
+        if path:
+            expand(path)
+    if masks is not None:
+        masks_in(masks)
     _pool_of(run, sources)
+    with run.trying({}), run.working("weight") as step:
+        result = _searched(run, values, defects, masks, iterations, tell)
+        result["used"] = use
+        _draw(step.path("weight/weight.png"), result)
+        write_json(step.path("weight/weight.json"), result)
+        step.finish({"chosen": result["chosen"], "used": use})
+        if use:
+            run.store({"train": {"latent_weight": result["chosen"]}})
+    return result
+
+
+def _searched(
+    run: RunFolder,
+    values: Sequence[float],
+    defects: str | Path | None,
+    masks: Path | None,
+    iterations: int | None,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train and judge a VAE for each weight, and choose."""
     folder, pool = run.path / "weight", Pool.open(run.folder("ingest"))
     judged = Judged.of(run, pool, defects, masks)
-    (folder / "weight.json").unlink(missing_ok=True)
     options = run.options.train.model_copy(update={"iterations": iterations} if iterations else {})
     plan = {_name(value): options.model_copy(update={"latent_weight": value}) for value in values}
     plan["sigma"] = options.model_copy(update={"loss": "sigma", "latent_weight": 1.0})
@@ -71,7 +97,7 @@ def search_weight(
         rows[name] = {"weight": chosen.latent_weight, **about, **judged.by(model)}
         tell(f"{number} of {len(plan)}: {_told(name, rows[name])}")
     sigma = rows.pop("sigma")
-    result = {
+    return {
         **choose(list(rows.values())),
         "measure": make_scorer(judged.error).needs[0],
         "iterations": options.iterations,
@@ -80,13 +106,7 @@ def search_weight(
         "fingerprint": run.result("ingest")["fingerprint"],
         "trained": list(rows.values()),
         "sigma": sigma,
-        "used": use,
     }
-    _draw(folder / "weight.png", result)
-    write_json(folder / "weight.json", result)
-    if use:
-        run.update({"train": {"latent_weight": result["chosen"]}})
-    return result
 
 
 def choose(trained: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -151,9 +171,8 @@ def _pool_of(run: RunFolder, sources: Sequence[str | Path]) -> None:
     from winnow.steps.ingest import ingest
 
     if not run.done("ingest"):
-        ingest(run, sources or run.content.get("sources", []))
-    known = {source.rstrip("/") for source in run.content["sources"]}
-    other = [str(source) for source in sources if str(source).rstrip("/") not in known]
+        ingest(run, sources or run.asked.sources)
+    other = [str(source) for source in sources if absolute(source) not in run.asked.sources]
     if other:
         raise OptionError(
             f"{run.path} has its pictures already, and {other[0]} is not among its sources.",
@@ -262,8 +281,6 @@ def _read(run: RunFolder, defects: str | Path) -> Pool:
 
 def _torn(pool: Pool, masks: Path) -> np.ndarray:
     """Rows of the patches that masks call damaged."""
-    from winnow.inspect.masks import masks_in, read_mask
-
     known, boxes, start = masks_in(masks), read_boxes(pool.column("box")), 0
     torn = np.zeros(len(pool), bool)
     for picture in pool.pictures.to_pylist():

@@ -48,9 +48,10 @@ export class Bars {
   /** Says whether everything is on the server's disk. */
   saved() {
     const [waiting, mark] = [this.outbox.waiting, byId("saved")];
-    const lost = !this.server.reachable || (waiting > 0 && this.outbox.trouble !== null);
+    const { reachable, refusal } = this.server;
+    const lost = !reachable || refusal || (waiting > 0 && this.outbox.trouble !== null);
     const state = lost ? "offline" : waiting ? "saving" : "saved";
-    const what = this.server.reachable ? "Not saved" : "Offline";
+    const what = refusal ? "Not saving" : reachable ? "Not saved" : "Offline";
     const text = { offline: `${what}, ${waiting ? count(waiting) : "nothing"} waiting`, saving: "Saving", saved: "Saved" }[state];
     if (mark.textContent !== text) mark.textContent = text; // unchanged text is not read out again
     mark.dataset.state = state;

@@ -212,7 +212,7 @@ class Page {
   #fail(error) {
     if (!(error instanceof ServerError)) throw error;
     if (error.status === 401) lock("This page may not read the run.", "Open the address that winnow label printed.");
-    else if (error.status) notice(error.message, error.remedy);
+    else if (error.status && error.status !== 503) notice(error.message, error.remedy);
     else this.#trouble();
   }
 
@@ -222,14 +222,15 @@ class Page {
     if (outbox.trouble?.status === 401) return this.#fail(outbox.trouble);
     const gone = !server.reachable && new ServerError("The label server does not answer.",
       "Start it again with winnow label, on the same port. Labels wait in this browser and are sent when it is back.", 0);
-    const trouble = gone || (outbox.waiting && outbox.trouble?.status && outbox.trouble);
+    const trouble = server.refusal ?? (gone || (outbox.waiting && outbox.trouble?.status && outbox.trouble));
+    if (trouble && byId("trouble")?.dataset.message === trouble.message) return; // the same is not read out again
     byId("trouble")?.remove();
     if (trouble) notice(trouble.message, trouble.remedy, "trouble");
   }
 
   #reached() {
     this.#trouble();
-    if (!this.server.reachable) return;
+    if (!this.server.reachable || this.server.refusal) return;
     if (this.#stalled) this.#goOn();
     else if (!this.desk.items.length && !this.desk.end) this.#try(this.desk.choose());
     else if (this.view === "one" || document.querySelector(".cell.missing")) this.#show();
@@ -253,7 +254,7 @@ function digitOf(event) {
 
 function notice(text, remedy, id = "") {
   const close = make("button", { className: "quiet", ariaLabel: "Dismiss" }, "×");
-  const shown = make("p", { id }, make("b", {}, text), ` ${remedy}`, close);
+  const shown = make("p", { id, dataset: { message: text } }, make("b", {}, text), ` ${remedy}`, close);
   close.addEventListener("click", () => shown.remove());
   byId("notices").append(shown);
 }

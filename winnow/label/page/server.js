@@ -21,9 +21,10 @@ export function takeToken() {
   return sessionStorage.getItem(TOKEN) ?? "";
 }
 
-/** Dispatches "reachable" when the server is lost and when it is found again. */
+/** Dispatches "reachable" when the server is lost, cannot save, and when it is found again. */
 export class Server extends EventTarget {
   reachable = true;
+  refusal = null; // the ServerError of a server that can save nothing; kept when it ends, because it says why
 
   constructor(token) {
     super();
@@ -50,17 +51,18 @@ export class Server extends EventTarget {
       answer = await fetch(`/api/${path}`, { ...options, headers, signal: AbortSignal.timeout(PATIENCE) });
       body = answer.ok ? await read(answer) : await answer.json().catch(() => ({}));
     } catch {
-      this.#reached(false);
+      this.#reached(false, this.refusal);
       throw new ServerError("The label server does not answer.", "Start it again with winnow label, on the same port.", 0);
     }
-    this.#reached(true);
-    if (answer.ok) return body;
-    throw new ServerError(body.error ?? `The server answered ${answer.status}.`, body.remedy ?? "", answer.status);
+    const error = answer.ok ? null : new ServerError(body.error ?? `The server answered ${answer.status}.`, body.remedy ?? "", answer.status);
+    this.#reached(true, error === null || error.status === 503 ? error : this.refusal);
+    if (error) throw error;
+    return body;
   }
 
-  #reached(reachable) {
-    if (this.reachable === reachable) return;
-    this.reachable = reachable;
+  #reached(reachable, refusal) {
+    if (this.reachable === reachable && this.refusal?.message === refusal?.message) return;
+    Object.assign(this, { reachable, refusal });
     this.dispatchEvent(new Event("reachable"));
   }
 }

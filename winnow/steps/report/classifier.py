@@ -20,7 +20,7 @@ SHOWN = 10  # pictures of a sheet
 def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
     """A section on the run's classifier, none when there is none that fits the embeddings of now."""
     path = run.folder("classify") / "classifier.json"
-    if not path.exists() or not run.done("classify"):
+    if not path.exists() or not run.fits("classify"):
         return []
     found = read_json(path)["measured"]
     with (path.parent / "labelled.csv").open(encoding="utf-8", newline="") as file:

@@ -13,7 +13,8 @@ import numpy as np
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.embeddings import Embeddings
-from winnow.files import read_json, write_text
+from winnow.errors import Damaged, OptionError
+from winnow.files import make_folder, read_json, write_text
 from winnow.pool.pool import Pool
 from winnow.report import figures, grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, Table, render
@@ -26,11 +27,16 @@ from winnow.steps.report.selection import selection_sections
 from winnow.version import __version__
 
 
-def report(run: RunFolder) -> Path:
-    """Writes report.html from what the steps left: trainings, thresholds, and the last `score` and `evaluate`, if any."""
-    from winnow.run.artifacts import load_detector
+def report(run: RunFolder, to: Path | None = None) -> Path:
+    """Write the file `to`, by default the run's report.html, from what the steps left: trainings, thresholds, and the last
+    `score` and `evaluate`, if any; return its path."""
+    from winnow.run.artifacts import check_mode, load_detector
 
-    run.require("calibrate")
+    check_mode(run, run.options.score.mode)
+    path = to or run.path / "report.html"
+    if path.is_dir():
+        raise OptionError(f"--to {path} is a folder.", "Give the name of a file: --to report.html")
+    make_folder(path.parent, "--to")
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
     detector, split = load_detector(run, run.options.score.mode), split_of(run, pool).split
     whole = by_picture(detector) if run.options.ingest.patches else detector
@@ -58,12 +64,16 @@ def report(run: RunFolder) -> Path:
             _refused(run),
             _options(run),
         ],
-        made=f"Winnow {__version__}, "
-        + ", ".join(f"{name} {version}" for name, version in run.content["versions"].items()),
+        made=f"Winnow {__version__}, " + ", ".join(f"{name} {version}" for name, version in _versions(run).items()),
     )
-    path = run.path / "report.html"
     write_text(path, render(page))
     return path
+
+
+def _versions(run: RunFolder) -> dict[str, str]:
+    """Return the versions that the model was trained with, but for Winnow's own, which is that of the page."""
+    record = run.record("train")
+    return {name: version for name, version in record.versions.items() if name != "winnow"} if record else {}
 
 
 def _judged(run: RunFolder, folder: str) -> tuple[dict[str, Any] | None, str]:
@@ -276,7 +286,7 @@ def _training(run: RunFolder) -> Section:
         return Section(
             "Model", text=[f"A pretrained network of {trained['parameters']:,} parameters; nothing was trained."]
         )
-    log = [json.loads(line) for line in (run.folder("train") / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    log = _log(run.folder("train") / "train.jsonl")
     facts = [
         (name.replace("_", " "), trained[name])
         for name in (
@@ -298,8 +308,16 @@ def _training(run: RunFolder) -> Section:
     )
 
 
+def _log(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a training's log; `Damaged` when they are not what was written."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{path} cannot be read ({error}).", "Restore it, or train again.") from error
+
+
 def _sources(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
-    sources = Table(("source",), [(source,) for source in run.content.get("sources", [])], title="Given")
+    sources = Table(("source",), [(source,) for source in run.asked.sources], title="Given")
     counts: dict[str, Counter[str]] = {}
     for group, part in zip(pool.column("group"), split, strict=True):
         counts.setdefault(group, Counter())[part] += 1
@@ -330,16 +348,13 @@ def _refused(run: RunFolder) -> Section:
 
 def _options(run: RunFolder) -> Section:
     rows = [
-        (name, value, run.content["set_by"].get(f"{section}.{name}", "default"))
-        for section, options in run.content["options"].items()
+        (name, value, run.set_by.get(f"{section}.{name}", "default"))
+        for section, options in run.options.model_dump(mode="json").items()
         for name, value in options.items()
     ]
     marked = [number for number, row in enumerate(rows) if row[2] != "default"]
-    command = (
-        f"winnow run {run.content['recipe'] or 'RECIPE'} {' '.join(run.content.get('sources', []))} --to {run.path.name}"
-        + "".join(
-            _flag(key.split(".")) + _value(run, key) for key, who in run.content["set_by"].items() if who == "you"
-        )
+    command = f"winnow run {run.recipe or 'RECIPE'} {' '.join(run.asked.sources)} --to {run.path.name}" + "".join(
+        _flag(key.split(".")) + _value(run, key) for key, who in run.set_by.items() if who == "you"
     )
     return Section(
         "Options, and how to make it again",
@@ -354,7 +369,7 @@ def _flag(key: list[str]) -> str:
 
 def _value(run: RunFolder, key: str) -> str:
     section, name = key.split(".")
-    value = run.content["options"][section][name]
+    value = run.options.model_dump(mode="json")[section][name]
     return "" if value is True else " " + (" ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 

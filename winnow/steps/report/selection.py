@@ -26,7 +26,7 @@ def selection_sections(run: RunFolder) -> list[Section]:
         return []
     made = read_json(run.path / "selection.json")
     text = [_summary(made), MEANING, *made["notes"]]
-    if not run.done("select"):
+    if not run.fits("select"):
         text.append(
             "The choice was made before the run's options, pictures or detector were last changed; winnow select makes another."
         )

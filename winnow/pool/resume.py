@@ -1,0 +1,189 @@
+"""Which parts of a pool need not be made again: those whose sources, by their marks or their content, are as they were."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from winnow.data import storage
+from winnow.data.sources import Source
+from winnow.errors import Damaged, RunError, Unreadable
+from winnow.files import read_json, replacing, sha256, write_json
+from winnow.pool.parts import Part, record
+from winnow.pool.pool import shard_name
+from winnow.scale.local import run_local
+
+OWED = "again.json"
+"""In a pool's folder, the sources of dropped parts that are still to be done again."""
+
+
+def finished(
+    folder: Path, sources: list[Source], key: dict[str, Any], workers: int
+) -> tuple[dict[int, list[str]], list[Source]]:
+    """The addresses in every finished part that stays, by its number, and the sources to be done again unasked.
+
+    A part is dropped when its pixels are not there or a source of it changed; its other sources are then done again.
+    """
+    asked = {source.uri: source for source in sources}
+    kept: dict[int, list[str]] = {}
+    again = {source.uri: source for source in _owed(folder)}
+    named: set[Path] = set()
+    for part in _parts(folder):
+        _check_key(folder, part.key, key)
+        (folder / "pool.json").unlink(missing_ok=True)  # from here on the pool is not whole until it is assembled
+        if not _pixels_there(folder, part) or not _unchanged(part, asked, workers):
+            again |= {source.uri: source for source in part.sources if source.uri not in asked}
+            continue
+        _save_known(folder, part, asked)
+        kept[part.number] = [source.uri for source in part.sources]
+        named |= _files(folder, part)
+    covered = {uri for uris in kept.values() for uri in uris}
+    owed = [source for source in again.values() if source.uri not in asked and source.uri not in covered]
+    if owed:
+        write_json(folder / OWED, [asdict(source) for source in owed])
+    _sweep(folder, named)
+    return kept, owed
+
+
+def taken_over(
+    folder: Path, earlier: Path | None, plan: list[list[Source]], key: dict[str, Any], workers: int
+) -> dict[int, list[str]]:
+    """The addresses in every part of the plan that need not be made, by its number; all that is not of the plan goes.
+
+    A part is taken over when it holds the same sources in the same order, of the same content, and its pixels are to the
+    byte what was written; from the `earlier` pool by links, as the files of a pool are replaced and never changed.
+    """
+    (folder / "pool.json").unlink(missing_ok=True)
+    (folder / OWED).unlink(missing_ok=True)
+    asked = {source.uri: source for todo in plan for source in todo}
+    wanted = {tuple(source.uri for source in todo) for todo in plan}
+    found: dict[tuple[str, ...], tuple[Path, Part]] = {}
+    for pool in [folder, *([earlier] if earlier else [])]:
+        for part in _parts(pool):
+            uris = tuple(source.uri for source in part.sources)
+            if (
+                uris in wanted
+                and uris not in found
+                and part.key == key
+                and _pixels_whole(pool, part)
+                and _unchanged(part, asked, workers)
+            ):
+                found[uris] = pool, part
+    own = [part for pool, part in found.values() if pool == folder]
+    _sweep(folder, {path for part in own for path in _files(folder, part)})
+    free = (number for number in count() if number not in {part.number for part in own})
+    for pool, part in found.values():
+        if pool != folder:
+            _link(pool, part, folder, next(free))
+        _save_known(folder, part, asked)
+    return {part.number: list(uris) for uris, (_, part) in found.items()}
+
+
+def _parts(folder: Path) -> Iterator[Part]:
+    """The parts of a pool whose records can be read; the others are made again."""
+    for path in sorted((folder / "parts").glob("*.json")):
+        part = _load(path)
+        if part is not None and part.sources and path == record(folder, part.number):
+            yield part
+
+
+def _files(folder: Path, part: Part) -> set[Path]:
+    return {record(folder, part.number), *(folder / shard["file"] for shard in part.shards)}
+
+
+def _sweep(folder: Path, named: set[Path]) -> None:
+    """Removes what is left over: records, pixels and temporary files that no part in use names."""
+    patterns = ("parts/*.json", "pixels-*.npy", ".*.tmp", "parts/.*.tmp")
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
+        if path not in named:
+            path.unlink()
+
+
+def _save_known(folder: Path, part: Part, asked: dict[str, Source]) -> None:
+    """Notes what is known of the part's sources now: another label or group, or another mark of the same content."""
+    now = [asked.get(source.uri, source) for source in part.sources]
+    if now != part.sources or not record(folder, part.number).exists():
+        part.sources = now
+        part.save(folder)
+
+
+def _unchanged(part: Part, asked: dict[str, Source], workers: int) -> bool:
+    """Whether the part's sources are as they were read: by their marks or, where these leave a doubt, by their content."""
+    doubtful = [
+        place
+        for place, source in enumerate(part.sources)
+        if source.uri in asked and (asked[source.uri].mark != source.mark or source.mark.endswith(storage.UNSURE))
+    ]
+    with contextlib.closing(run_local(partial(_same_content, part), doubtful, workers)) as same:
+        return all(same)
+
+
+def _same_content(part: Part, place: int) -> bool:
+    uri, known = part.sources[place].uri, part.digests[place]
+    try:
+        return bool(known) and not storage.is_remote(uri) and storage.digest(uri) == known
+    except Unreadable:
+        return False
+
+
+def _link(earlier: Path, part: Part, folder: Path, number: int) -> None:
+    """Puts a part of another pool into this one under a number of its own; its record is still to be saved."""
+    for place, shard in enumerate(part.shards):
+        old, shard["file"] = earlier / shard["file"], shard_name(number, place)
+        try:
+            os.link(old, folder / shard["file"])
+        except OSError:  # a file system without links
+            with replacing(folder / shard["file"]) as temporary:
+                shutil.copyfile(old, temporary)
+    part.number = number
+
+
+def _owed(folder: Path) -> list[Source]:
+    """The sources of dropped parts that a killed run had still to do again."""
+    return [Source(**source) for source in read_json(folder / OWED)] if (folder / OWED).exists() else []
+
+
+def _load(path: Path) -> Part | None:
+    """A part's record; nothing when it is damaged, so that the part is made again."""
+    try:
+        part = Part.load(path)
+    except (Damaged, KeyError, TypeError, IndexError):
+        return None
+    return part if len(part.digests) == len(part.sources) else None
+
+
+def _pixels_there(folder: Path, part: Part) -> bool:
+    return all(
+        (folder / shard["file"]).exists() and (folder / shard["file"]).stat().st_size == shard["bytes"]
+        for shard in part.shards
+    )
+
+
+def _pixels_whole(folder: Path, part: Part) -> bool:
+    return _pixels_there(folder, part) and all(
+        sha256(folder / shard["file"]) == shard["sha256"] for shard in part.shards
+    )
+
+
+def _check_key(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name in wanted | held:
+        if held.get(name) != wanted.get(name):
+            raise RunError(
+                f"{folder} was ingested with {_flag(name, held.get(name))}, not with {_flag(name, wanted.get(name))}.",
+                "Give the same options again, choose another run folder, or delete that pool folder.",
+            )
+
+
+def _flag(name: str, value: Any) -> str:
+    if name == "size":
+        return f"--size {value[0]} {value[1]}"
+    if isinstance(value, bool) or name == "people":
+        return f"--{'' if value else 'no-'}{name}"
+    return f"--{name} {'(default)' if value is None else value}"

@@ -1,0 +1,204 @@
+"""A step as a transaction: what it writes is staged, and takes the place of the old by renames, all at once or not at all.
+
+    R/.staging/STEP.lock           held while the step writes
+    R/.staging/STEP/new/...        what the step has written, at the paths that it will have in R
+    R/.staging/STEP/scratch/...    what a killed step goes on with
+    R/.staging/STEP/record.json    the new record, written when all of `new` is on the disk
+    R/.staging/STEP/moving/...     the old record and files, while they are moved here
+    R/.staging/STEP/old/...        the same, when all of them are: from here on, what is in R is new
+
+The rename of record.json to R/steps/STEP.json is the moment of the commit. Killed before it, the next call puts the old
+back, the record last; killed after it, only the staging is left to be removed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from winnow.errors import RunError
+from winnow.files import sync, told, write_text
+
+STAGING, RECORDS = ".staging", "steps"
+SELECTION = (
+    "selection.csv",
+    "selection.json",
+    "outliers.csv",
+    "selection.png",
+    "selection-map.png",
+    "outliers.png",
+    "selection-before.csv",
+)
+PLACES: dict[str, tuple[str, ...]] = {
+    "ingest": (),  # gigabytes that grow in place: pool.json is absent while they do
+    "train": ("model",),
+    "encode": ("embeddings",),
+    "calibrate": ("detector",),
+    "select": SELECTION,
+    "classify": ("classifier",),
+    "weight": ("weight/weight.json", "weight/weight.png"),
+}
+"""The files and folders of a run that a step replaces, all of them each time."""
+
+
+@contextmanager
+def locked(path: Path, what: str, wait: bool = False) -> Iterator[None]:
+    """Hold a lock file, which the system lets go of however the process ends.
+
+    Raises `RunError` when another process holds it, unless this one shall `wait`.
+    """
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.seek(0)
+            raise RunError(
+                f"{what} is at work: {file.read().strip() or 'another process'}.", "Wait until it has ended."
+            ) from None
+        file.truncate(0)
+        file.write(f"{_command()}, process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S}")
+        file.flush()
+        yield
+        file.truncate(0)
+
+
+def _command() -> str:
+    name = Path(sys.argv[0]).name
+    return " ".join(["winnow" if name in ("cli.py", "winnow") else name, *sys.argv[1:2]])
+
+
+class Staged:
+    """What a step writes until it is committed.
+
+    `keep` names what of an earlier, killed call stays to go on with, as long as its `inputs` were the same.
+    """
+
+    def __init__(self, run: Path, step: str, inputs: str, keep: tuple[str, ...] = ()) -> None:
+        self.run, self.step = run, step
+        self.root = run / STAGING / step
+        self.new, self.scratch = self.root / "new", self.root / "scratch"
+        self.record = ""
+        mark = self.root / "inputs"
+        stays = {mark.name, *keep} if mark.exists() and mark.read_text(encoding="utf-8") == inputs else set()
+        for path in self.root.iterdir() if self.root.exists() else ():
+            if path.name not in stays:
+                remove(path)
+        for path in [*self.root.rglob(".*.tmp")]:
+            path.unlink()
+        self.new.mkdir(parents=True, exist_ok=True)
+        self.scratch.mkdir(exist_ok=True)
+        if not mark.exists():
+            write_text(mark, inputs)
+
+    def path(self, name: str) -> Path:
+        """Return where a file or folder of the run is staged."""
+        return self.new / name
+
+    @property
+    def folder(self) -> Path:
+        """The staged folder of a step that has one folder."""
+        (name,) = PLACES[self.step]
+        return self.new / name
+
+    def commit(self) -> None:
+        """Put what is staged in the place of the old; on any error all is as it was before."""
+        write_text(self.root / "record.json", self.record)
+        _sync_all(self.new)
+        try:
+            self._swap()
+        except OSError:
+            recover(self.run, self.step)
+            raise
+        remove(self.root)
+
+    def _swap(self) -> None:
+        moving, old, records = self.root / "moving", self.root / "old", self.run / RECORDS
+        records.mkdir(exist_ok=True)
+        moving.mkdir()
+        name = f"{self.step}.json"
+        for path in (Path(RECORDS) / name, *map(Path, PLACES[self.step])):
+            _move(self.run / path, moving / path)
+        sync(self.run)
+        os.rename(moving, old)
+        for place in PLACES[self.step]:
+            _move(self.new / place, self.run / place)
+        sync(self.run)
+        os.rename(self.root / "record.json", records / name)
+        sync(records)
+
+
+def drop(run: Path, step: str) -> None:
+    """Remove what is staged but for what a later call could go on with."""
+    root = run / STAGING / step
+    if not any(path.is_file() for name in ("checkpoints", "trainings") for path in root.rglob(f"{name}/*")):
+        remove(root)
+
+
+def recover(run: Path, step: str) -> None:
+    """Put everything old back in its place where a commit was cut off before its moment; may itself be killed and called again."""
+    root = run / STAGING / step
+    moving, old = root / "moving", root / "old"
+    if old.exists() and (root / "record.json").exists():
+        for place in PLACES[step]:
+            _move(run / place, root / "new" / place)
+        os.rename(old, moving)
+    if moving.exists():
+        for path in (*map(Path, PLACES[step]), Path(RECORDS) / f"{step}.json"):
+            _move(moving / path, run / path)
+        sync(run)
+        remove(moving)
+
+
+def recover_all(run: Path) -> None:
+    """Put back what any step was cut off at; one that is at work is left alone."""
+    for root in (run / STAGING).glob("*/"):
+        if (root / "moving").exists() or ((root / "old").exists() and (root / "record.json").exists()):
+            try:
+                with told(run), locked(run / STAGING / f"{root.name}.lock", root.name):
+                    recover(run, root.name)
+            except RunError as error:
+                if not isinstance(error.__cause__, OSError):
+                    continue  # its step is at work
+                raise RunError(
+                    f"{run} was left by a step '{root.name}' that was killed, and cannot be put in order ({error.__cause__.strerror}).",
+                    "Make it writable, or copy it to a folder that is.",
+                ) from error
+
+
+def _move(path: Path, to: Path) -> None:
+    if path.exists():
+        to.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(path, to)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync_all(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder, folder.parent]:
+        sync(path)
+
+
+def at_work(run: Path, but: str = "") -> None:
+    """`RunError` when a step `but` one is writing the run."""
+    for path in (run / STAGING).glob("*.lock"):
+        if path.stem not in (but, "run"):
+            with locked(path, f"The step '{path.stem}' of {run}"):
+                pass
+
+
+def as_text(record: dict[str, object]) -> str:
+    """Return a record as readable JSON."""
+    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"

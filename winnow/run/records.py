@@ -1,0 +1,114 @@
+"""What run.json and the records of the steps hold: read through models of their own, so that a damaged one is a sentence."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from winnow.errors import Damaged, RunError
+from winnow.files import read_json, sha256
+from winnow.options import Options, Recipe
+from winnow.version import __version__
+
+FORMAT = 2
+LIBRARIES = ("torch", "torchvision", "timm", "numpy", "Pillow", "av", "scikit-learn", "faiss-cpu", "onnxruntime")
+SMALL = 1 << 20  # bytes below which a file's SHA-256 costs nothing
+LOOSE = {"checkpoints", "grids", "audit.csv"}
+"""Files and folders that a step writes and that may change or go: a person fills in audit.csv, and no later step reads the others."""
+
+
+class _Kept(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Asked(_Kept):
+    """What a run was asked for (run.json): every option resolved, the seed among them, who set it, and the sources."""
+
+    format: int
+    recipe: str
+    options: Options
+    set_by: dict[str, str]
+    sources: list[str]
+
+    @classmethod
+    def of(cls, recipe: Recipe | None, name: str) -> Asked:
+        """Return what a recipe asks for, the defaults without one."""
+        origin = dict.fromkeys(sorted(recipe.set_by_recipe), "recipe") if recipe else {}
+        return cls(
+            format=FORMAT, recipe=name, options=recipe.options if recipe else Options(), set_by=origin, sources=[]
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Asked:
+        """Return what run.json holds; `RunError` when another version wrote it, `Damaged` when it is not what was written."""
+        remedy = "Restore it from a copy, or make the run anew: winnow run RECIPE SOURCES --to FOLDER"
+        content = read_json(path)
+        found = content.get("format", 1 if "steps" in content else None) if isinstance(content, dict) else None
+        if isinstance(found, int) and found != FORMAT:
+            raise RunError(f"{path} was written in format {found}, and this version reads {FORMAT}.",
+                           "Make the run anew in another folder, or use the version of Winnow that wrote it.")  # fmt: skip
+        return _read(cls, path, content, remedy)
+
+
+class Artefact(_Kept):
+    """A file that a step wrote: its size and, where it is small, its SHA-256."""
+
+    bytes: int
+    sha256: str | None = None
+
+    @classmethod
+    def of(cls, path: Path) -> Artefact:
+        """Return what a file is now."""
+        size = path.stat().st_size
+        return cls(bytes=size, sha256=sha256(path) if size < SMALL else None)
+
+
+class Record(_Kept):
+    """What a finished step left (steps/NAME.json): the key of all it read, its result, and the files that it vouches for."""
+
+    key: str
+    result: dict[str, Any]
+    versions: dict[str, str]
+    seconds: float
+    finished: str
+    artefacts: dict[str, Artefact] = Field(description="By path, relative to the run folder.")
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Return a step's record; `Damaged` when it is not what was written."""
+        return _read(cls, path, read_json(path), f"Run the step again: winnow {path.stem} --run {path.parent.parent}")
+
+
+Model = TypeVar("Model", bound=_Kept)
+
+
+def _read(model: type[Model], path: Path, content: Any, remedy: str) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise Damaged(f"{path} is not what Winnow writes ({where}: {first['msg'].lower()}).", remedy) from None
+
+
+def artefacts_of(root: Path) -> dict[str, Artefact]:
+    """Return the files below a folder that a step vouches for, by their relative paths."""
+    found = sorted(path for path in root.rglob("*") if path.is_file())
+    names = {path: path.relative_to(root) for path in found}
+    return {name.as_posix(): Artefact.of(path) for path, name in names.items() if not LOOSE & set(name.parts)}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions, here and now, of what results depend on."""
+    return {"winnow": __version__, "python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}}
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,63 @@
+"""Tables as CSV files: one writer and one reader for what Winnow itself writes, and one parser for tables of anyone's."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from winnow.errors import Damaged, RunError
+from winnow.files import replacing
+
+REMEDY = "Restore it, or run the step that writes it again."
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file (UTF-8, comma, newline) atomically, row by row."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Return the rows that `write_table` wrote, each by the names of its columns.
+
+    Raises `RunError` when the file is missing, `Damaged` when it is not such a table: no UTF-8, no header, a name twice,
+    a row with more or fewer cells than the header.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            if not header or len(set(header)) < len(header):
+                raise Damaged(f"{path} is not a table: it has no header of distinct names.", REMEDY)
+            rows = []
+            for cells in reader:
+                if len(cells) != len(header):
+                    raise Damaged(f"{path} is not a whole table: line {reader.line_num} has {len(cells)} cells, not "
+                                  f"{len(header)}.", REMEDY)  # fmt: skip
+                rows.append(dict(zip(header, cells, strict=True)))
+            return rows
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing.", "Run the step that writes it, or check the folder's name.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise Damaged(f"{path} is not a CSV table in UTF-8 ({error}).", REMEDY) from error
+    except OSError as error:
+        raise Damaged(f"{path} cannot be read ({(error.strerror or str(error)).lower()}).", REMEDY) from error
+
+
+def parse(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the last line's number and the cells of each row, header included; delimited by comma, semicolon or tab.
+
+    The delimiter is the one that occurs most often in the first line. Raises `csv.Error` with the line in its text.
+    """
+    head = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise csv.Error(f"line {reader.line_num}: {error}") from error
