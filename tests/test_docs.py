@@ -16,6 +16,8 @@ from conftest import winnow_command
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
+ROOMS = sorted(path.name for path in (ROOT / "winnow").iterdir() if path.is_dir() and not path.name.startswith("_"))
 SMALL = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch-size", "16", "--check-every", "10", "--iterations", "20",
          "--fast", "20")  # fmt: skip
 
@@ -76,3 +78,31 @@ def test_the_commands_of_the_inspection_work(tmp_path: Path):
     for name in ("maps/00000-roll 00.overlay.png", "runs/fabric/report.html", "runs/fabric/evaluation/evaluation.json",
                  "runs/vae/weight/weight.json", "runs/vae/report.html"):  # fmt: skip
         assert (tmp_path / name).exists(), name
+
+
+def links(page: Path) -> list[str]:
+    """The relative targets of a page's links and images, outside of code."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)
+    return [target for target in targets if not target.startswith("http")]
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path):
+    missing = [target for target in links(page) if not (page.parent / target).exists()]
+    assert not missing
+
+
+def test_the_index_lists_every_page():
+    listed = set(links(ROOT / "docs" / "index.md"))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= listed
+    assert "docs/index.md" in links(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
+def test_the_rooms_shown_are_those_of_the_package(page: str):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    section = re.search(r"## (?:What is in it|Rooms)\n(.*?)\n## ", text, re.DOTALL)
+    assert section
+    shown = re.findall(r"^(?: {6}|\| `)([a-z]+)/", section[1], re.MULTILINE)
+    assert sorted(shown) == ROOMS
