@@ -236,7 +236,7 @@ def test_bad_input_is_refused_by_name(name: str) -> None:
     if scorer.reads_codes:
         vectors = NORMAL.vectors.copy()
         vectors[2, 1] = np.inf
-        with pytest.raises(DataError, match="'codes' holds 1 values"):
+        with pytest.raises(DataError, match="'vectors' holds 1 values"):
             make_scorer(name).fit(vectors)
     with pytest.raises(DataError, match="shape"):
         make_scorer(name).fit(np.zeros(5))
