@@ -26,9 +26,9 @@ class Detector:
         detector.score(new), detector.p_values(new), detector.predict(new)     # predict: True = belongs
 
     `scorer` is what `make_scorer` takes, such as 'knn(metric=cosine)' or one's own as 'module:Class', or an unfitted object
-    with `fit` and `score`. The calibration scores are
-    cross-fitted (Vovk, Cross-conformal predictors, 2015): pictures the network has not seen are dealt into `folds` by
-    whole groups, each fold scored by a scorer fitted without it; no group weighs more than the median one.
+    with `fit` and `score`. The calibration scores are cross-fitted (Vovk, Cross-conformal predictors, 2015): pictures the
+    network has not seen are dealt into `folds` by whole groups, each fold scored by a scorer fitted without it; no group
+    weighs more than the median one.
 
     `contamination` is the share of the normals that may not belong: after a first fit so many of the most anomalous are set aside,
     and all is fitted again without them. `ids` are those of the calibration pictures.

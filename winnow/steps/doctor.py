@@ -12,18 +12,8 @@ from importlib import metadata
 from winnow.version import __version__
 
 BASE = ("numpy", "Pillow", "av", "pyarrow", "pydantic")
-LEARN = (
-    "torchvision",
-    "timm",
-    "safetensors",
-    "scikit-learn",
-    "scipy",
-    "faiss-cpu",
-    "matplotlib",
-    "Jinja2",
-    "fastapi",
-    "uvicorn",
-)
+LEARN = ("torchvision", "timm", "safetensors", "scikit-learn", "scipy", "faiss-cpu", "array-api-compat", "matplotlib", "Jinja2", "fastapi",
+         "uvicorn")  # fmt: skip
 OPTIONAL = (  # a package, the extra that brings it, what it is for
     ("torch", "learn", "all that works with a run"),
     ("onnxruntime", "runtime", "winnow predict --onnx"),

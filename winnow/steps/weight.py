@@ -254,7 +254,7 @@ class Judged:
         clean, damaged = self._encoded(model, self.clean), self._encoded(model, self.damaged)
         found: dict[str, Any] = {"synthetic": {}, "real": None if self.real is None else {}}
         others = [None if pixels is None else self._encoded(model, pixels) for pixels in (self.real, self.whole)]
-        for name, scorer in zip(SCORES, (self.error, "latent", f"zsum({self.error}, latent)"), strict=True):
+        for name, scorer in zip(SCORES, (self.error, "latent", "zsum(error, latent)"), strict=True):
             fitted = make_scorer(scorer).fit(clean)
             good = fitted.score(clean)
             found["synthetic"][name] = separation(good, fitted.score(damaged))
