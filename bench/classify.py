@@ -42,7 +42,7 @@ def labels_of(part: Part, rows: np.ndarray) -> np.ndarray:
     return labels
 
 
-def cross_fit(
+def classifier_of(
     part: Part, rows: np.ndarray, by_group: bool, anomalous: np.ndarray | None = None, **options: Any
 ) -> Classifier:
     """The classifier from the labels of `rows`."""
@@ -92,10 +92,10 @@ def before_and_after(given: argparse.Namespace, name: str, with_junk: bool) -> d
             chosen["autoencoder, k-means"] = ours(Seen.of(own), budgets, seed, "kmeans")
         after = {"after pseudo-labels": seen.anomalous} | ({"after, anomalous ones as well": None} if junk else {})
         for method, rows in chosen.items():
-            plain = [worth(name, cross_fit(part, rows[n], crops).predict(test.vectors), test) for n in budgets]
+            plain = [worth(name, classifier_of(part, rows[n], crops).predict(test.vectors), test) for n in budgets]
             values.setdefault(f"{method}, before", []).append(plain)
             for words, anomalous in after.items():
-                found = [cross_fit(part, rows[n], crops, anomalous, pseudo=PSEUDO) for n in budgets]
+                found = [classifier_of(part, rows[n], crops, anomalous, pseudo=PSEUDO) for n in budgets]
                 values.setdefault(f"{method}, {words}", []).append(
                     [worth(name, one.predict(test.vectors), test) for one in found]
                 )
@@ -143,9 +143,9 @@ def many(given: argparse.Namespace) -> dict[str, Any]:
             "ours": ours(seen, [count], seed)[count],
         }
         for choice, rows in choices.items():
-            plain = cross_fit(part, rows, by_group=False)
-            spread = cross_fit(part, rows, by_group=False, head="label_spreading")
-            after = cross_fit(part, rows, by_group=False, anomalous=seen.anomalous, pseudo=PSEUDO)
+            plain = classifier_of(part, rows, by_group=False)
+            spread = classifier_of(part, rows, by_group=False, head="label_spreading")
+            after = classifier_of(part, rows, by_group=False, anomalous=seen.anomalous, pseudo=PSEUDO)
             said = [sklearn_says(part, rows, test), *(one.predict(test.vectors) for one in (plain, spread, after))]
             found = [worth(name, one, test) for one in said]
             values.setdefault(choice, []).append(
@@ -185,7 +185,7 @@ def sizes(given: argparse.Namespace) -> dict[str, Any]:
             drawn = [rng.permutation(len(part.labels))[:125] for _ in range(DRAWS)]
             chosen = ours(Seen.of(part), [125], seed)[125]
             own = [
-                worth("cats_dogs", cross_fit(part, rows, by_group=False).predict(test.vectors), test)
+                worth("cats_dogs", classifier_of(part, rows, by_group=False).predict(test.vectors), test)
                 for rows in (*drawn, chosen)
             ]
             plain = [worth("cats_dogs", sklearn_says(part, rows, test), test) for rows in (*drawn, chosen)]

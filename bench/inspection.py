@@ -73,7 +73,7 @@ def ours(folder: Path, fabrics: list[str], seeds: int, quick: bool, border: int)
         found: dict[str, list[dict[str, float]]] = {}
         for seed in range(seeds):
             where = folder / f"inspection-{fabric}-{seed}{f'-border-{border}' if border else ''}"
-            run = cross_fit(where, "inspect", fabric, seed, quick, border=border)
+            run = trained(where, "inspect", fabric, seed, quick, border=border)
             for mode in modes(run.folder):
                 found.setdefault(mode, []).append(judged(run, fabric, mode))
             found.setdefault("PCA-32", []).append(pca(run, fabric))
@@ -90,14 +90,14 @@ def speed(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dic
     rows = []
     for fabric in fabrics:
         for seed in range(seeds):
-            run = cross_fit(folder / f"inspection-{fabric}-{seed}", "inspect", fabric, seed, quick)
+            run = trained(folder / f"inspection-{fabric}-{seed}", "inspect", fabric, seed, quick)
             found = run.calibrate()["speed"]
             rows.append({"fabric": fabric, "seed": seed, **found, "fast / full": found["fast"] / found["full"]})
     table(rows, "Patches/s")
     return rows
 
 
-def cross_fit(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **options: Any) -> Run:
+def trained(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **options: Any) -> Run:
     """A run of a recipe on the good strips of a fabric; by default with the selvages, as the data card has them."""
     short = {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspect" else {})} if quick else {}
     run = Run(folder, recipe, seed=seed, **{"border": 0, **options, **short})
@@ -177,7 +177,7 @@ def paper(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> dict[str
             found: dict[str, list[dict[str, float]]] = {}
             crossed: dict[str, list[tuple[float, ...]]] = {}
             for seed in range(seeds):
-                run = cross_fit(
+                run = trained(
                     folder / f"{kind.replace(' ', '-')}-{fabric}-{seed}", "inspect-vae", fabric, seed, quick, **options
                 )
                 pools, pixels = labelled(run, fabric)
@@ -325,7 +325,7 @@ def strip(folder: Path, quick: bool) -> list[dict[str, Any]]:
     from winnow.report.inspection import overlay
     from winnow.run.artifacts import load_detector
 
-    run = cross_fit(folder / "inspection-03-0", "inspect", "03", 0, quick)
+    run = trained(folder / "inspection-03-0", "inspect", "03", 0, quick)
     data = aitex("03")["defect"][1].read_bytes()
     rows = []
     for mode in modes(run.folder):

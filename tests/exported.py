@@ -31,7 +31,7 @@ def metadata(
     return {
         "format": 1, "version": "0.1.0", "classes": classes, "threshold": threshold,
         "false_alarm_rate": None if threshold is None else 0.01, "size": list(ingest.size), "channels": 1 if ingest.grey else 3,
-        "ingest": ingest.model_dump(mode="json", exclude={"detector"}), "picture_threshold": None, **changed,
+        "ingest": ingest.model_dump(mode="json", exclude={"object_detector"}), "picture_threshold": None, **changed,
     }  # fmt: skip
 
 

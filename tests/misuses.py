@@ -29,7 +29,7 @@ ON_A_RUN = {
     "classify": "classify --run {run}",
     "predict": "predict {bad} --run {run} --to {out}",
     "export": "export --run {run} --to {out}/model.onnx",
-    "round": "round --run {run} -n 2",
+    "round": "round --run {run} --more 2",
     "report": "report --run {run}",
     "score": "score {bad} --run {run} --to {out}",
     "evaluate": "evaluate --run {run} --normal {good} --anomalous b={bad} --to {out}",

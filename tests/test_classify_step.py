@@ -450,12 +450,12 @@ def test_the_commands(run: winnow.Run, made: Path, tmp_path: Path):
     assert "by 'knn'" in done.stdout and "Report:" in done.stdout and (folder / "report.html").exists()
     done = winnow_command("predict", made / "in" / "clip ä0", "--run", folder, "--to", tmp_path / "out")
     assert done.returncode == 0 and "20 pictures: " in done.stdout, done.stderr
-    done = winnow_command("round", "--run", folder, "-n", "3", "--also", labels)
+    done = winnow_command("round", "--run", folder, "--more", "3", "--also", labels)
     assert done.returncode == 0 and "Chose 3 pictures" in done.stdout, done.stderr
     for words in (
         ["classify", "--run", folder, "--head", "forest"],
         ["round", "--run", folder],
-        ["round", "--run", folder, "-n", "0"],
+        ["round", "--run", folder, "--more", "0"],
     ):
         assert winnow_command(*words).returncode == 2
     assert winnow_command("predict", made / "in", "--run", tmp_path).returncode == 1

@@ -163,7 +163,7 @@ def test_the_file_gives_what_the_run_gives_and_says_what_it_is(shop: Path) -> No
     assert float(meta["threshold"]) == about["threshold"] == pytest.approx(run.detector.threshold.value)
     assert about["format"] == 1 and about["version"] == winnow.__version__
     assert (about["size"], about["channels"], about["picture_threshold"]) == (list(SIZE), 3, None)
-    assert about["ingest"] == run.folder.options.ingest.model_dump(mode="json", exclude={"detector"})
+    assert about["ingest"] == run.folder.options.ingest.model_dump(mode="json", exclude={"object_detector"})
     assert about["false_alarm_rate"] == run.detector.threshold.achieved
     model = onnx.load(shop / "run" / "export" / "model.onnx")
     onnx.checker.check_model(model)

@@ -58,7 +58,7 @@ def test_new_pictures_are_judged_as_before(run: Path, made: Path, tmp_path: Path
     [
         ("select", "-n", "5"),
         ("select", "-n", "8", "--outliers", "0"),
-        ("round", "-n", "1"),
+        ("round", "--more", "1"),
         ("classify",),
         ("calibrate",),
         ("encode",),

@@ -71,10 +71,8 @@ def test_what_cannot_be_written_is_told_and_the_run_stays(step: str, size: int, 
     assert (run.folder.path / "run.json").read_bytes() == asked
     if step != "ingest":  # whose pool grows in place, and which goes on with its parts
         mine = {name: digest for name, digest in content(run.folder.path).items() if name in before}
-        cross_fit = {
-            name for name in before if name.split("/")[0] not in ("scores", "evaluation", "predictions", "export")
-        }
-        assert {name: mine.get(name) for name in cross_fit} == {name: before[name] for name in cross_fit}
+        kept = {name for name in before if name.split("/")[0] not in ("scores", "evaluation", "predictions", "export")}
+        assert {name: mine.get(name) for name in kept} == {name: before[name] for name in kept}
         assert winnow.Run(run.folder.path).folder.done("calibrate")
     assert not list(run.folder.path.rglob("*.tmp"))
     {**STEPS, **JUDGING}[step](run, base)  # and where there is room again, it works

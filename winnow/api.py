@@ -94,18 +94,18 @@ class Run:
         return predict(self.folder, _listed(sources), to=_path(to))
 
     def export(
-        self, to: str | Path | None = None, *, only: Literal["", "classifier", "detector"] = ""
+        self, to: str | Path | None = None, *, only: Literal["", "classifier", "anomaly-model"] = ""
     ) -> dict[str, Any]:
         """Writes classifier and detector as one ONNX file that gives the same results; see `winnow.steps.export.export`."""
         from winnow.steps.export import export
 
         return export(self.folder, _path(to), only=only)
 
-    def round(self, number: int, *, also: Sources = ()) -> dict[str, Any]:
+    def round(self, more: int, *, also: Sources = ()) -> dict[str, Any]:
         """Adds the next pictures to label, uncertain and diverse; see `winnow.steps.round.next_round`."""
         from winnow.steps.round import next_round
 
-        return next_round(self.folder, number, also=_listed(also))
+        return next_round(self.folder, more, also=_listed(also))
 
     def score(
         self, sources: Sources, *, to: str | Path | None = None, heatmaps: str | Path | None = None, mode: str = ""
@@ -116,19 +116,19 @@ class Run:
         return score(self._judged_by(mode), _listed(sources), to=_path(to), heatmaps=_path(heatmaps))
 
     def evaluate(
-        self, belongs: Sources, anomalous: Mapping[str, Sources], *, masks: str | Path | None = None, mode: str = ""
+        self, normal: Sources, anomalous: Mapping[str, Sources], *, masks: str | Path | None = None, mode: str = ""
     ) -> dict[str, Any]:
         """Measures the run where the truth is known; see `winnow.steps.evaluate.evaluate`."""
         from winnow.steps.evaluate import evaluate
 
         groups = {name: _listed(sources) for name, sources in anomalous.items()}
-        return evaluate(self._judged_by(mode), _listed(belongs), groups, masks=_path(masks))
+        return evaluate(self._judged_by(mode), _listed(normal), groups, masks=_path(masks))
 
     def search_weight(
         self,
         sources: Sources = (),
         *,
-        weights: Sequence[float] = (),
+        lambdas: Sequence[float] = (),
         defects: str | Path | None = None,
         masks: str | Path | None = None,
         iterations: int | None = None,
@@ -138,7 +138,7 @@ class Run:
         from winnow.steps.weight import WEIGHTS, search_weight
 
         given: dict[str, Any] = {"defects": defects, "masks": _path(masks), "iterations": iterations, "use": use}
-        return search_weight(self.folder, _listed(sources), weights=weights or WEIGHTS, **given)
+        return search_weight(self.folder, _listed(sources), weights=lambdas or WEIGHTS, **given)
 
     def _judged_by(self, mode: str) -> RunFolder:
         """The run with another mode for one call."""

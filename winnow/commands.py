@@ -198,7 +198,7 @@ def predict(
     run: Path | None = None,
     onnx: Path | None = None,
     to: Path | None = None,
-    detector: str = "",
+    object_detector: str = "",
     options: Score = None,
     trust: Trust = (),
 ) -> None:
@@ -209,19 +209,19 @@ def predict(
         run: The run folder; or give --onnx.
         onnx: A file that winnow export wrote, in place of a run: it needs no torch.
         to: Folder for the results [default: predictions in the run folder, with --onnx in the current one].
-        detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
+        object_detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
     """
     if run is not None and onnx is None:
         from winnow.steps.predict import predict as step
 
-        _idle("--run", "--object-detector", detector)
+        _idle("--run", "--object-detector", object_detector)
         print(show.predict(step(_judging(run, trust, options), sources, to=to)))
     elif onnx is not None and run is None:
         from winnow.steps.predict_onnx import predict_onnx
 
         _idle("--onnx", "--trust", trust)
         _idle("--onnx", "--mode", _given(score=options))
-        print(show.predict(predict_onnx(onnx, sources, to=to or Path("predictions"), detector=detector)))
+        print(show.predict(predict_onnx(onnx, sources, to=to or Path("predictions"), object_detector=object_detector)))
     else:
         raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
 
@@ -235,7 +235,7 @@ def export(
     *,
     run: RunPath,
     to: Path | None = None,
-    only: Literal["classifier", "detector"] | None = None,
+    only: Literal["classifier", "anomaly-model"] | None = None,
     options: Score = None,
     trust: Trust = (),
 ) -> None:
@@ -243,7 +243,7 @@ def export(
 
     Args:
         to: The file, NAME.onnx; the card is NAME.md beside it [default: export/model.onnx in the run folder].
-        only: The classifier or the detector alone [default: all that the run has].
+        only: The classifier or the anomaly model (network, scorer and threshold) alone [default: all that the run has].
     """
     from winnow.steps.export import export as step
 
@@ -253,20 +253,20 @@ def export(
 def round(
     *,
     run: RunPath,
-    n: Annotated[int, Parameter(name="-n", validator=validators.Number(gte=1))],
+    more: Annotated[int, Parameter(validator=validators.Number(gte=1))],
     also: Files = None,
     trust: Trust = (),
 ) -> None:
     """Choose the next pictures to label: those whose class is uncertain, and not all of one kind.
 
     Args:
-        n: How many more; they are added to the list of winnow select.
+        more: How many; they are added to the list of winnow select.
         also: Labels given elsewhere (CSV, imagefolder, Label Studio, COCO): these pictures are not chosen again.
     """
     from winnow.steps.round import next_round
 
     folder = RunFolder.open(run, trust)
-    print(show.select(next_round(folder, n, also=also or []), folder.path))
+    print(show.select(next_round(folder, more, also=also or []), folder.path))
 
 
 def report(*, run: RunPath, to: Path | None = None, options: Score = None, trust: Trust = ()) -> None:
@@ -305,7 +305,7 @@ def score(
 def evaluate(
     *,
     run: RunPath,
-    belongs: Annotated[list[str], Parameter(consume_multiple=True)],
+    normal: Annotated[list[str], Parameter(consume_multiple=True)],
     anomalous: Annotated[list[str], Parameter(consume_multiple=True)],
     masks: Path | None = None,
     to: Path | None = None,
@@ -315,7 +315,7 @@ def evaluate(
     """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.
 
     Args:
-        belongs: Sources of pictures that belong and were not trained on.
+        normal: Sources of normal pictures that were not trained on.
         anomalous: NAME=SOURCE of pictures that do not belong; the same NAME may come again.
         masks: Folder of masks, named as the anomalous pictures, white where they are damaged (of a run with patches).
         to: Folder for the results [default: evaluation in the run folder].
@@ -332,13 +332,13 @@ def evaluate(
             )
         groups.setdefault(name, []).append(source)
     folder = _judging(run, trust, options)
-    print(show.evaluate(step(folder, belongs, groups, masks=masks, to=to)))
+    print(show.evaluate(step(folder, normal, groups, masks=masks, to=to)))
 
 
 def lambda_(
     *sources: str,
     run: RunPath,
-    weights: Annotated[list[float] | None, Parameter(consume_multiple=True)] = None,
+    lambdas: Annotated[list[float] | None, Parameter(consume_multiple=True)] = None,
     defects: str | None = None,
     masks: Path | None = None,
     iterations: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
@@ -348,7 +348,7 @@ def lambda_(
 
     Args:
         sources: Pictures of what belongs, for a run folder that has none yet.
-        weights: Weights to try [default: 0 1e-7 1e-6 1e-5 1e-4 1e-3].
+        lambdas: Weights to try [default: 0 1e-7 1e-6 1e-5 1e-4 1e-3].
         defects: Sources of damaged pictures, to compare the choice with.
         masks: Folder of masks, named as the damaged pictures, white where they are damaged.
         iterations: Optimiser steps of each training [default: those of the run].
@@ -358,7 +358,7 @@ def lambda_(
 
     folder = _begun(run, "", default="inspection-vae")
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
-    found = search_weight(folder, sources, weights=WEIGHTS if weights is None else weights, tell=_say, **given)
+    found = search_weight(folder, sources, weights=WEIGHTS if lambdas is None else lambdas, tell=_say, **given)
     print(show.weight(found, folder.path))
 
 

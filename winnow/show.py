@@ -117,7 +117,7 @@ def classify(result: dict[str, Any], run: Any) -> str:
             )
     lines += [f"  Note: {note}" for note in result["notes"]]
     return "\n".join(
-        [*lines, f"  Next: winnow predict NEW --run {run}, or more labels: winnow round --run {run} -n 50"]
+        [*lines, f"  Next: winnow predict NEW --run {run}, or more labels: winnow round --run {run} --more 50"]
     )
 
 

@@ -29,37 +29,37 @@ from winnow.tables import write_table
 
 def evaluate(
     run: RunFolder,
-    belongs: Sequence[str | Path],
+    normal: Sequence[str | Path],
     anomalous: Mapping[str, Sequence[str | Path]],
     *,
     masks: Path | None = None,
     to: Path | None = None,
 ) -> dict[str, Any]:
-    """Scores pictures that belong and groups of anomalous ones, and writes evaluation.json, scores.csv and figures.
+    """Score normal pictures and groups of anomalous ones, and write evaluation.json, scores.csv and figures.
 
     Pictures cut into patches are judged as wholes; with a folder of `masks` their patches and pixels are measured too.
 
-    The baseline 'gradient' (sharpness alone) stands beside the run's scorer: where it is as good, the pictures differ in
-    focus or compression and not in what they show.
+    The baseline 'gradient' is sharpness alone: where it is as good as the run's scorer, the pictures differ in focus or
+    compression and not in what they show.
     """
     if "all" in anomalous or "belongs" in anomalous:
         raise OptionError("An anomalous group cannot be called 'all' or 'belongs'.", "Give it another name.")
-    if not belongs or not anomalous:
+    if not normal or not anomalous:
         raise OptionError(
-            "An evaluation needs pictures that belong and at least one anomalous group.",
+            "An evaluation needs normal pictures and at least one anomalous group.",
             "Give --normal DIR and --anomalous NAME=DIR.",
         )
     run.require("calibrate")
     if masks is not None and not run.options.ingest.patches:
         raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
-    for sources in (belongs, *anomalous.values()):  # before hours of scoring
+    for sources in (normal, *anomalous.values()):  # before hours of scoring
         expand(sources)
     known = None if masks is None else masks_in(masks)
     with Results(to or run.path / "evaluation", EVALUATION) as results:
         pools = _pools(results.aside / "pools", anomalous)
         baseline, old = _baseline(run), results.folder / "pools"
         parts = {
-            name: judge(run, {"belongs": belongs, **anomalous}[name], pool, baseline, earlier=old / pool.name)
+            name: judge(run, {"belongs": normal, **anomalous}[name], pool, baseline, earlier=old / pool.name)
             for name, pool in pools.items()
         }
         result = _write(run, parts, pools, known, results.aside)

@@ -25,7 +25,7 @@ from winnow.run.records import versions
 from winnow.steps.predict import load_classifier, network_of
 from winnow.version import __version__
 
-Only = Literal["", "classifier", "detector"]
+Only = Literal["", "classifier", "anomaly-model"]
 
 
 def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[str, Any]:
@@ -76,16 +76,17 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
 def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | None, str]:
     """The classifier and the detector to write, and the mode whose network it is."""
     run.require("calibrate")
-    if only not in ("", "classifier", "detector"):
+    if only not in ("", "classifier", "anomaly-model"):
         raise OptionError(
-            f"--only {only} is neither 'classifier' nor 'detector'.", "Leave it out to export all that the run has."
+            f"--only {only} is neither 'classifier' nor 'anomaly-model'.",
+            "Leave it out to export all that the run has.",
         )
-    cross_fit = run.record("classify") is not None
-    if only == "classifier" and not cross_fit:
+    has_classifier = run.record("classify") is not None
+    if only == "classifier" and not has_classifier:
         raise RunError(
             f"{run.path} has no classifier.", f"Label some pictures and run: winnow classify --run {run.path}"
         )
-    classifier = load_classifier(run) if cross_fit and only != "detector" else None
+    classifier = load_classifier(run) if has_classifier and only != "anomaly-model" else None
     if only == "classifier":
         return classifier, None, "full"
     mode = run.options.score.mode
@@ -109,7 +110,7 @@ def about_file(
         "picture_threshold": _up(whole.value) if whole else None,
         "size": list(ingest.size),
         "channels": 1 if ingest.grey else 3,
-        "ingest": ingest.model_dump(mode="json", exclude={"detector"}),
+        "ingest": ingest.model_dump(mode="json", exclude={"object_detector"}),
     }
 
 

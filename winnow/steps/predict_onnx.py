@@ -22,29 +22,31 @@ BATCH = 16  # more brings no speed on a processor and takes memory
 ITEMS = ("id", "source", "time")
 
 
-def predict_onnx(file: str | Path, sources: Sequence[str | Path], *, to: Path, detector: str = "") -> dict[str, Any]:
+def predict_onnx(
+    file: str | Path, sources: Sequence[str | Path], *, to: Path, object_detector: str = ""
+) -> dict[str, Any]:
     """Reads sources as the run of an exported file read its own, and writes predictions.csv and predictions.json into `to`.
 
     The columns are those of `winnow.steps.predict`: classes only when the file has a classifier, p-value and verdict only
     when it has a detector. Where pictures were cut into patches and the file has no classes, a row is a whole picture,
-    judged by its most anomalous patch. `detector` finds the persons of a file that wants them. Returns the counts and the
+    judged by its most anomalous patch. `object_detector` finds the persons of a file that wants them. Returns the counts and the
     folder. Raises what `Deployed.open` and `winnow.pool.ingest.ingest` raise.
     """
     model = Deployed.open(file)
-    if detector and not model.ingest.people:
+    if object_detector and not model.ingest.people:
         raise OptionError(
             f"{file} looks at whole pictures; --object-detector would find nothing in them.",
             "Leave --object-detector out.",
         )
     with Results(to, PREDICTIONS) as results:
-        found = _write(model, sources, results, detector)
+        found = _write(model, sources, results, object_detector)
         publish(results)
     return {**found, "folder": results.folder}
 
 
-def _write(model: Deployed, sources: Sequence[str | Path], results: Results, detector: str) -> dict[str, Any]:
+def _write(model: Deployed, sources: Sequence[str | Path], results: Results, object_detector: str) -> dict[str, Any]:
     """Ingests sources and writes what the model says of them; returns the counts."""
-    options = model.ingest.model_copy(update={"detector": detector})
+    options = model.ingest.model_copy(update={"object_detector": object_detector})
     where = results.aside / "pool"
     refused = ingest(sources, where, options, keep_others=False, earlier=results.folder / "pool").refused
     pool = Pool.open(where)

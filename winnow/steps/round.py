@@ -25,7 +25,9 @@ def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) 
     `OptionError` for a number below one.
     """
     if number < 1:
-        raise OptionError(f"{number} is no number of pictures.", f"Say how many: winnow round --run {run.path} -n 50")
+        raise OptionError(
+            f"{number} is no number of pictures.", f"Say how many: winnow round --run {run.path} --more 50"
+        )
     classifier = load_classifier(run)
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
     vectors = vectors_for(
