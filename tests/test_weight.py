@@ -54,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(folder: Path) -> winnow.Run:
     made = winnow.Run(folder / "run", "inspect-vae", **SMALL)
-    made.search_weight(folder / "good", weights=TRIED, defects=folder / "bad", masks=folder / "masks")
+    made.search_weight(folder / "good", lambdas=TRIED, defects=folder / "bad", masks=folder / "masks")
     return made
 
 
@@ -183,7 +183,7 @@ def test_finished_trainings_are_kept_and_others_are_added(copy: winnow.Run):
     times = {
         path: path.stat().st_mtime_ns for path in (copy.folder.path / "weight").glob("*/checkpoints/last.safetensors")
     }
-    result = copy.search_weight(weights=(1e-4, 1e-3))
+    result = copy.search_weight(lambdas=(1e-4, 1e-3))
     assert [row["weight"] for row in result["trained"]] == [1e-4, 1e-3]
     kept, same = result["trained"][0], before["trained"][1]
     assert kept["synthetic"] == same["synthetic"] and kept["seconds"] == pytest.approx(same["seconds"], abs=0.5)
@@ -192,17 +192,17 @@ def test_finished_trainings_are_kept_and_others_are_added(copy: winnow.Run):
 
 
 def test_other_iterations_train_anew(copy: winnow.Run):
-    result = copy.search_weight(weights=TRIED[:2], iterations=40)
+    result = copy.search_weight(lambdas=TRIED[:2], iterations=40)
     assert {row["steps"] for row in (*result["trained"], result["sigma"])} == {40} and result["iterations"] == 40
     assert result["trained"][0]["synthetic"] != found_rows(TRIED[0], copy, 60)
 
 
 def found_rows(weight: float, run: winnow.Run, iterations: int) -> dict:
-    return run.search_weight(weights=(weight, 1.0), iterations=iterations)["trained"][0]["synthetic"]
+    return run.search_weight(lambdas=(weight, 1.0), iterations=iterations)["trained"][0]["synthetic"]
 
 
 def test_without_masks_pictures_are_compared_by_their_worst_patch(copy: winnow.Run, folder: Path):
-    result = copy.search_weight(weights=TRIED[:2], defects=folder / "bad")
+    result = copy.search_weight(lambdas=TRIED[:2], defects=folder / "bad")
     assert result["real_defects"] == 6
     pool, path = Pool.open(copy.folder.path / "pool"), copy.folder.path
     names = np.array([name.split("#")[0] for name in pool.column("id")])
@@ -219,9 +219,9 @@ def test_without_masks_pictures_are_compared_by_their_worst_patch(copy: winnow.R
 
 
 def test_the_run_takes_the_weight_over_only_when_asked(copy: winnow.Run):
-    assert copy.search_weight(weights=TRIED)["used"] is False
+    assert copy.search_weight(lambdas=TRIED)["used"] is False
     assert copy.folder.options.train.latent_weight == 1e-5
-    chosen = copy.search_weight(weights=TRIED, use=True)["chosen"]
+    chosen = copy.search_weight(lambdas=TRIED, use=True)["chosen"]
     assert winnow.Run(copy.folder.path).folder.options.train.latent_weight == chosen
     assert copy.folder.set_by["train.latent_weight"] == "you"
 
