@@ -73,7 +73,7 @@ def measured(normal: Embeddings, scorer: str, splits: int, promise: str) -> dict
             for rate in RATES:
                 found[rate].append(float((scores > np.quantile(own, 1 - rate)).mean()))
             continue
-        detector = Detector(scorer, confident=promise == "95 % confident").fit(known)
+        detector = Detector(scorer, confidence=0.95 if promise == "95 % confident" else 0.0).fit(known)
         scores = detector.score(new)
         for rate in RATES:
             found[rate].append(float((scores > detector.with_threshold(rate).threshold.value).mean()))

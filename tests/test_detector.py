@@ -92,7 +92,7 @@ def test_another_threshold_refits_nothing() -> None:
     detector = Detector(Counting()).fit(NORMAL)
     before = Counting.calls
     strict = detector.with_threshold(0.2)
-    confident = detector.with_threshold(0.2, confident=True)
+    confident = detector.with_threshold(0.2, confidence=0.95)
     assert strict.threshold.value < confident.threshold.value < detector.threshold.value
     assert Counting.calls == before
     assert detector.false_alarm_rate == 0.01
@@ -105,7 +105,7 @@ def test_every_option_changes_something() -> None:
     for option, value in {
         "scorer": "mahalanobis",
         "false_alarm_rate": 0.2,
-        "confident": True,
+        "confidence": 0.95,
         "folds": 2,
         "seed": 1,
     }.items():
@@ -173,7 +173,7 @@ def test_saved_and_loaded_it_scores_the_same(name: str, tmp_path: Path) -> None:
     scorer = Mahalanobis(background=ANOMALOUS.vectors) if name not in SCORERS else name
     groups = np.repeat(["Fußball 1", "試合"], 150)
     normal = Embeddings.of(NORMAL.vectors, losses=NORMAL.losses, groups=groups)
-    detector = Detector(scorer, false_alarm_rate=0.07, confident=True).fit(normal)
+    detector = Detector(scorer, false_alarm_rate=0.07, confidence=0.95).fit(normal)
     detector.save(tmp_path / "detector")
     loaded = Detector.load(tmp_path / "detector")
     assert loaded.score(NEW).tolist() == detector.score(NEW).tolist()

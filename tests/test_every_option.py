@@ -63,7 +63,7 @@ RUNS: dict[str, tuple[object, dict[str, object]]] = {
     "scorer": ("error(pool=top_pixels)", {}),
     "false_alarm_rate": (0.3, {}),
     "contamination": (0.2, {}),
-    "confident": (True, {"false_alarm_rate": 0.3}),
+    "confidence": (0.95, {"false_alarm_rate": 0.3}),
 }
 ELSEWHERE = {
     "border": "tests/test_patches.py: a border drops what is near a blank patch",

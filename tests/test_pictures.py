@@ -39,7 +39,7 @@ def test_no_patches_are_no_pictures():
     assert [len(part) for part in most_anomalous([], [])] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("lr", [0.05, 0.1, 0.3])
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.3])
 def test_the_threshold_is_the_quantile_of_the_pictures_worst_patches(rate: float):
     detector = Detector("mahalanobis", false_alarm_rate=rate).fit(patches(40, 6))
     worst: dict[str, float] = {}

@@ -12,22 +12,22 @@ from winnow.detect.threshold import conformal, group_weights, needed, p_values
 from winnow.errors import DataError, OptionError
 
 
-def brute_rank(n: int, rate: float, confident: bool) -> int | None:
+def brute_rank(n: int, rate: float, confidence: float) -> int | None:
     """The smallest rank that keeps the promise, by trying all; None when none does."""
     for rank in range(1, n + 1):
-        kept = binom.cdf(rank - 1, n, 1 - rate) >= 0.95 if confident else rank / (n + 1) >= 1 - rate - 1e-12
+        kept = binom.cdf(rank - 1, n, 1 - rate) >= confidence if confidence else rank / (n + 1) >= 1 - rate - 1e-12
         if kept:
             return rank
     return None
 
 
-@pytest.mark.parametrize("confident", [False, True])
-@pytest.mark.parametrize("lr", [0.01, 0.05, 0.1, 0.5])
-def test_rank_is_the_smallest_that_keeps_the_promise(rate: float, confident: bool) -> None:
+@pytest.mark.parametrize("confidence", [0.0, 0.95])
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.1, 0.5])
+def test_rank_is_the_smallest_that_keeps_the_promise(rate: float, confidence: float) -> None:
     rng = np.random.default_rng(0)
     for n in [*range(1, 130), 298, 299, 300, 1000]:
         scores = rng.normal(size=n)
-        threshold, rank = conformal(scores, rate, confident), brute_rank(n, rate, confident)
+        threshold, rank = conformal(scores, rate, confidence), brute_rank(n, rate, confidence)
         assert threshold.value == np.sort(scores)[(rank or n) - 1]
         assert (threshold.achieved <= rate + 1e-9) == (rank is not None)
         assert bool(threshold.note) == (rank is None)
@@ -35,10 +35,10 @@ def test_rank_is_the_smallest_that_keeps_the_promise(rate: float, confident: boo
 
 def test_known_numbers_of_normals() -> None:
     assert (needed(0.01), needed(0.05), needed(0.05, True), needed(0.01, True)) == (99, 19, 59, 299)
-    for rate, confident in [(0.01, False), (0.05, False), (0.05, True), (0.01, True), (0.1, True)]:
-        enough = needed(rate, confident)
-        assert not conformal(np.arange(enough), rate, confident).note
-        assert conformal(np.arange(enough - 1), rate, confident).note
+    for rate, confidence in [(0.01, 0.0), (0.05, 0.0), (0.05, 0.95), (0.01, 0.95), (0.1, 0.95), (0.05, 0.5)]:
+        enough = needed(rate, confidence)
+        assert not conformal(np.arange(enough), rate, confidence).note
+        assert conformal(np.arange(enough - 1), rate, confidence).note
 
 
 def test_too_few_normals_say_what_can_be_promised() -> None:
@@ -47,7 +47,7 @@ def test_too_few_normals_say_what_can_be_promised() -> None:
     assert threshold.achieved == pytest.approx(1 / 31)
     for words in ("1 %", "30 held-out pictures", "3 groups", "3.23 %", "99 or more", "on average"):
         assert words in threshold.note
-    confident = conformal(np.arange(30), 0.01, confident=True)
+    confident = conformal(np.arange(30), 0.01, confidence=0.95)
     assert confident.achieved == pytest.approx(1 - 0.05 ** (1 / 30))
     assert "95 % confidence" in confident.note
     assert "299" in confident.note
@@ -69,15 +69,15 @@ def test_p_values_against_counting_with_ties() -> None:
     assert p_values([1.0, 2.0], []).shape == (0,)
 
 
-@pytest.mark.parametrize("confident", [False, True])
+@pytest.mark.parametrize("confidence", [0.0, 0.95])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_above_the_threshold_is_the_same_as_a_p_value_of_at_most_the_level(confident: bool, weighted: bool) -> None:
+def test_above_the_threshold_is_the_same_as_a_p_value_of_at_most_the_level(confidence: float, weighted: bool) -> None:
     rng = np.random.default_rng(2)
     for n in (1, 7, 60, 400):
         calibration = rng.integers(0, 50, n).astype(float)
         weights = rng.uniform(0.1, 1, n) if weighted else None
         scores = np.arange(-1.0, 52.0, 0.25)
-        threshold = conformal(calibration, 0.05, confident, weights=weights)
+        threshold = conformal(calibration, 0.05, confidence, weights=weights)
         anomalous = p_values(calibration, scores, weights) <= threshold.level
         assert anomalous.tolist() == (scores > threshold.value).tolist()
 
@@ -94,7 +94,7 @@ def test_false_alarms_on_average_are_those_asked_for() -> None:
 def test_false_alarms_with_confidence_are_kept_in_95_percent_of_calibrations() -> None:
     rng = np.random.default_rng(4)
     for n, rate in [(299, 0.01), (500, 0.05), (100, 0.1)]:
-        rank = int(conformal(np.arange(n), rate, confident=True).value) + 1
+        rank = int(conformal(np.arange(n), rate, confidence=0.95).value) + 1
         values = np.sort(rng.uniform(size=(4000, n)), axis=1)[:, rank - 1]
         kept = ((1 - values) <= rate).mean()
         assert kept > 0.94
@@ -141,7 +141,7 @@ def test_coverage_over_new_groups_of_unequal_size() -> None:
     assert np.mean(alarms) == pytest.approx(0.1, abs=0.03)
 
 
-@pytest.mark.parametrize("lr", [0, 1, -0.1, 1.5, math.nan])
+@pytest.mark.parametrize("rate", [0, 1, -0.1, 1.5, math.nan])
 def test_rates_without_meaning_are_refused(rate: float) -> None:
     with pytest.raises(OptionError, match="false_alarm_rate"):
         conformal([1.0, 2.0], rate)

@@ -246,7 +246,7 @@ def test_the_report_has_a_section_of_it(copy: winnow.Run, folder: Path):
 
 def test_the_command_begins_a_run_prints_a_table_and_a_reason(copy: winnow.Run, folder: Path):
     done = winnow_command(
-        "lambda", folder / "good", "--run", copy.folder.path, "--weights", "0", "1e-4", "0.01", "--use"
+        "lambda", folder / "good", "--run", copy.folder.path, "--lambdas", "0", "1e-4", "0.01", "--use"
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -257,7 +257,7 @@ def test_the_command_begins_a_run_prints_a_table_and_a_reason(copy: winnow.Run, 
 
 
 def test_killed_and_called_again_it_ends_with_the_same(run: winnow.Run, folder: Path, tmp_path: Path):
-    path, words = tmp_path / "killed", ["lambda", str(folder / "good"), "--run", "", "--weights", "0", "1e-4", "1e-2"]
+    path, words = tmp_path / "killed", ["lambda", str(folder / "good"), "--run", "", "--lambdas", "0", "1e-4", "1e-2"]
     winnow.Run(path, "inspect-vae", **SMALL)
     words[3] = str(path)
     process = subprocess.Popen([sys.executable, "-m", "winnow.cli", *words], stdout=subprocess.DEVNULL)
@@ -282,10 +282,10 @@ def test_killed_and_called_again_it_ends_with_the_same(run: winnow.Run, folder: 
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"weights": (1e-5, -1e-6)}, OptionError, "--weights -1e-06 is no weight"),
-        ({"weights": (1e-5, float("nan"))}, OptionError, "--weights nan is no weight"),
-        ({"weights": (1e-5, float("inf"))}, OptionError, "--weights inf is no weight"),
-        ({"weights": (1e-5, 1e-5)}, OptionError, "--weights: 1 is too few"),
+        ({"lambdas": (1e-5, -1e-6)}, OptionError, "--lambdas -1e-06 is no weight"),
+        ({"lambdas": (1e-5, float("nan"))}, OptionError, "--lambdas nan is no weight"),
+        ({"lambdas": (1e-5, float("inf"))}, OptionError, "--lambdas inf is no weight"),
+        ({"lambdas": (1e-5, 1e-5)}, OptionError, "--lambdas: 1 is too few"),
         ({"masks": "absent"}, OptionError, "--masks are given without --defects"),
         ({"defects": "absent"}, InputError, "absent"),
         ({"sources": "elsewhere"}, OptionError, "elsewhere is not among its sources"),
@@ -323,8 +323,8 @@ def test_a_run_without_a_weight_to_search_is_refused(options, words, folder: Pat
 def test_a_new_folder_needs_sources(tmp_path: Path):
     done = winnow_command("lambda", "--run", tmp_path / "run")
     assert done.returncode == 1 and "No input" in done.stderr
-    done = winnow_command("lambda", "--run", tmp_path / "run", "--weights", "x")
-    assert done.returncode == 2 and "--weights" in done.stderr
+    done = winnow_command("lambda", "--run", tmp_path / "run", "--lambdas", "x")
+    assert done.returncode == 2 and "--lambdas" in done.stderr
 
 
 def test_one_picture_too_few_to_hold_out_is_refused(tmp_path: Path):

@@ -67,7 +67,7 @@ class Run:
         return encode(self.folder)
 
     def calibrate(self, **options: Any) -> dict[str, Any]:
-        """Fits the scorer and sets the threshold; `false_alarm_rate`, `confident`, `scorer` may be given here."""
+        """Fits the scorer and sets the threshold; `false_alarm_rate`, `confidence`, `scorer` may be given here."""
         from winnow.steps.calibrate import calibrate
 
         with self.folder.trying(_by_section(options)):

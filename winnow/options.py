@@ -137,7 +137,9 @@ class DetectOptions(Section):
         description="Share of the run's own pictures that may not belong: after a first fit so many of the most anomalous "
         "are set aside.",
     )
-    confident: bool = Field(False, description="Keep the false-alarm rate with 95 % confidence, not only on average.")
+    confidence: float = Field(
+        0.0, ge=0, lt=1, description="Keep the false-alarm rate with this confidence, such as 0.95 (0: on average)."
+    )
 
 
 class ScoreOptions(Section):

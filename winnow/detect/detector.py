@@ -39,7 +39,7 @@ class Detector:
         scorer: str | Any = "fisher",
         *,
         false_alarm_rate: float = 0.01,
-        confident: bool = False,
+        confidence: float = 0.0,
         contamination: float = 0.0,
         folds: int = 10,
         seed: int = 0,
@@ -57,7 +57,7 @@ class Detector:
             )
         self.scorer = make_scorer(scorer) if isinstance(scorer, str) else copy.copy(as_scorer(scorer))
         self.scorer_name = scorer if isinstance(scorer, str) else self.scorer.spec()
-        self.false_alarm_rate, self.confident, self.folds, self.seed = false_alarm_rate, confident, folds, seed
+        self.false_alarm_rate, self.confidence, self.folds, self.seed = false_alarm_rate, confidence, folds, seed
         self.contamination = contamination
         self.calibration = self.weights = np.empty(0)
         self.groups = self.ids = np.empty(0, dtype=object)
@@ -100,13 +100,16 @@ class Detector:
         """The conformal threshold at this detector's false-alarm rate."""
         self._require_fitted()
         return conformal(
-            self.calibration, self.false_alarm_rate, self.confident, groups=self.groups, weights=self.weights
+            self.calibration, self.false_alarm_rate, self.confidence, groups=self.groups, weights=self.weights
         )
 
-    def with_threshold(self, false_alarm_rate: float, confident: bool | None = None) -> Detector:
+    def with_threshold(self, false_alarm_rate: float, confidence: float | None = None) -> Detector:
         """The same fitted detector at another false-alarm rate; nothing is fitted again."""
         other = copy.copy(self)
-        other.false_alarm_rate, other.confident = false_alarm_rate, self.confident if confident is None else confident
+        other.false_alarm_rate, other.confidence = (
+            false_alarm_rate,
+            self.confidence if confidence is None else confidence,
+        )
         return other
 
     def score(self, embeddings: Embeddings | Any) -> np.ndarray:
@@ -161,7 +164,7 @@ class Detector:
             "scorer": self.scorer_name,
             "spec": self.scorer.spec(),
             "false_alarm_rate": self.false_alarm_rate,
-            "confident": self.confident,
+            "confidence": self.confidence,
             "contamination": self.contamination,
             "folds": self.folds,
             "seed": self.seed,
@@ -199,7 +202,7 @@ class Detector:
             detector = cls(
                 scorer.restore(state),
                 false_alarm_rate=about["false_alarm_rate"],
-                confident=about["confident"],
+                confidence=about["confidence"],
                 contamination=about["contamination"],
                 folds=about["folds"],
                 seed=about["seed"],

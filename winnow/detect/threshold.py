@@ -15,7 +15,6 @@ import numpy as np
 
 from winnow.errors import DataError, OptionError
 
-CONFIDENCE = 0.95
 _ROUNDING = 1e-9  # (n + 1)(1 - rate) is often a whole number that floating point misses by a hair
 
 
@@ -32,7 +31,7 @@ class Threshold:
     false_alarm_rate: float
     achieved: float
     n: int
-    confident: bool
+    confidence: float
     note: str = ""
     level: float = 0.0
     groups: int = 0
@@ -61,12 +60,12 @@ def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
 
 
 def conformal(
-    calibration: Any, false_alarm_rate: float, confident: bool = False, *, groups: Any = None, weights: Any = None
+    calibration: Any, false_alarm_rate: float, confidence: float = 0.0, *, groups: Any = None, weights: Any = None
 ) -> Threshold:
     """The threshold that calls at most a share `false_alarm_rate` of new normals anomalous.
 
     The k-th smallest of the n calibration scores: k = ceil((n + 1)(1 - rate)) keeps the rate on average over
-    calibration sets; with `confident`, k is the smallest that keeps it in 95 % of calibration sets (the share of new
+    calibration sets; with a `confidence`, such as 0.95, k is the smallest that keeps it in 95 % of calibration sets (the share of new
     normals above the k-th of n is Beta(n + 1 - k, k) distributed). `weights` (n,) as in `p_values`; `groups` (n,) are
     counted for the note. Too few scores give the largest score, the rate that can be promised, and a note.
     `OptionError` when the rate is not between 0 and 1; `DataError` when there are no scores or one is not a number.
@@ -76,11 +75,15 @@ def conformal(
             f"false_alarm_rate is {false_alarm_rate}; it must be above 0 and below 1.",
             "0.01 asks for one in a hundred.",
         )
+    if not 0 <= confidence < 1:
+        raise OptionError(
+            f"confidence is {confidence}; it must be from 0 to below 1.", "0.95 is usual; 0 keeps the rate on average."
+        )
     ordered, above, effective = survival(calibration, weights)
     n = len(ordered)
     if groups is not None and len(groups) != n:
         raise DataError(f"There are {n} calibration scores but {len(groups)} groups.", "Give each score its group.")
-    promised = _promised(effective, above[1:], confident)
+    promised = _promised(effective, above[1:], confidence)
     kept = np.flatnonzero(promised <= false_alarm_rate + _ROUNDING)
     place = int(kept[0]) if kept.size else n - 1
     achieved = float(promised[place])
@@ -90,18 +93,18 @@ def conformal(
         false_alarm_rate,
         achieved,
         n,
-        confident,
-        _note(n, counted, effective, false_alarm_rate, achieved, confident, too_few=not kept.size),
+        confidence,
+        _note(n, counted, effective, false_alarm_rate, achieved, confidence, too_few=not kept.size),
         float((1 + above[place + 1]) / (effective + 1)),
         counted,
         effective,
     )
 
 
-def needed(false_alarm_rate: float, confident: bool = False) -> int:
-    """How many independent normals are enough to promise the rate (99 for 1 % on average, 299 with confidence)."""
-    if confident:
-        return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-false_alarm_rate) - _ROUNDING)
+def needed(false_alarm_rate: float, confidence: float = 0.0) -> int:
+    """Return how many independent normals are enough to promise the rate (99 for 1 % on average, 299 with 95 % confidence)."""
+    if confidence:
+        return math.ceil(math.log(1 - confidence) / math.log1p(-false_alarm_rate) - _ROUNDING)
     return max(1, math.ceil(1 / false_alarm_rate - 1 - _ROUNDING))
 
 
@@ -117,32 +120,39 @@ def survival(calibration: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, fl
     return scores[order], from_here, float(from_here[0])
 
 
-def _promised(n: float, above: np.ndarray, confident: bool) -> np.ndarray:
+def _promised(n: float, above: np.ndarray, confidence: float) -> np.ndarray:
     """The false-alarm rate that a threshold with `above` of the n calibration scores above it can promise."""
-    if not confident:
+    if not confidence:
         return (1 + above) / (n + 1)
     from scipy.special import betaincinv
 
-    return 1 - betaincinv(n - above, 1 + above, 1 - CONFIDENCE)
+    return 1 - betaincinv(n - above, 1 + above, 1 - confidence)
 
 
-def _note(n: int, groups: int, effective: float, asked: float, achieved: float, confident: bool, too_few: bool) -> str:
-    manner = "with 95 % confidence" if confident else "on average"
+def _note(
+    n: int, groups: int, effective: float, asked: float, achieved: float, confidence: float, too_few: bool
+) -> str:
+    manner = manner_of(confidence)
     origin = _count(n, "held-out picture") + ("" if groups in (0, n) else f" from {_count(groups, 'group')}")
     if round(effective) < n:
         origin += f" (unequal ones, worth {effective:.0f} pictures)"
     if too_few:
         return (
             f"{_percent(asked)} false alarms {manner} were asked for, but {origin} can promise no less than "
-            f"{_percent(achieved)}; {needed(asked, confident)} or more are needed."
+            f"{_percent(achieved)}; {needed(asked, confidence)} or more are needed."
         )
-    if 0 < groups < min(n, needed(asked, confident)):
+    if 0 < groups < min(n, needed(asked, confidence)):
         return (
             f"The threshold comes from {origin}: pictures of one group are alike and count for less than independent "
             f"ones, so in single new groups the rate may differ widely from {_percent(asked)}; "
             f"calibrate on more groups (videos, folders)."
         )
     return ""
+
+
+def manner_of(confidence: float) -> str:
+    """Return how a rate is promised, in words: on average, or with a confidence."""
+    return f"with {_percent(confidence)} confidence" if confidence else "on average"
 
 
 def _count(number: int, noun: str) -> str:

@@ -48,7 +48,7 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
             detector = Detector(
                 scorer=_scorer(mode, options.scorer, embeddings),
                 false_alarm_rate=options.false_alarm_rate,
-                confident=options.confident,
+                confidence=options.confidence,
                 contamination=options.contamination,
             ).fit(embeddings)
             detector.save(of_decision(step.folder, mode))
@@ -110,7 +110,7 @@ def _map_levels(run: RunFolder, mode: str, detector: Any) -> dict[str, float | N
         maps = anomaly_maps(encoder.model, pool.pixels(rows[part]))
         means[part], peaks[part] = maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))
     _, highest, _ = most_anomalous(picture_of(pool.column("id")[rows]), peaks)
-    level = conformal(highest, options.false_alarm_rate, options.confident).value
+    level = conformal(highest, options.false_alarm_rate, options.confidence).value
     return {"map_usual": float(np.median(means)), "map_level": level}
 
 

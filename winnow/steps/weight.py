@@ -157,10 +157,10 @@ def _checked(run: RunFolder, weights: Sequence[float], masks: Path | None, defec
         )
     wrong = [value for value in weights if not (math.isfinite(value) and value >= 0)]
     if wrong:
-        raise OptionError(f"--weights {wrong[0]:g} is no weight.", "Give numbers of at least 0, as 0 1e-6 1e-5 1e-4.")
+        raise OptionError(f"--lambdas {wrong[0]:g} is no weight.", "Give numbers of at least 0, as 0 1e-6 1e-5 1e-4.")
     values = sorted({float(value) for value in weights})
     if len(values) < 2:
-        raise OptionError(f"--weights: {len(values)} is too few to search.", "Give two or more, as 0 1e-6 1e-5 1e-4.")
+        raise OptionError(f"--lambdas: {len(values)} is too few to search.", "Give two or more, as 0 1e-6 1e-5 1e-4.")
     if masks is not None and defects is None:
         raise OptionError("--masks are given without --defects.", "Give the damaged pictures too: --defects DIR")
     return values

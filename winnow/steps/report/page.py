@@ -12,6 +12,7 @@ import numpy as np
 
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
+from winnow.detect.threshold import manner_of
 from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, OptionError
 from winnow.files import make_folder, read_json, write_text
@@ -107,7 +108,7 @@ def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
 
 def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: dict[str, Any] | None) -> list[KeyFigure]:
     trained, threshold = run.result("train"), detector.threshold
-    manner = "with 95 % confidence" if threshold.confident else "on average"
+    manner = manner_of(threshold.confidence)
     groups = count(len(set(pool.column("group"))), "group")
     strip = [
         KeyFigure("patches", f"{len(pool):,}", f"{count(len(pool.pictures), 'picture')} in {groups}")
