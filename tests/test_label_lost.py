@@ -220,6 +220,7 @@ def test_an_idle_server_ends_too(run: Path):
 
 def test_ctrl_c_after_the_loss_does_not_call_it_saved(run: Path):
     with Server(run, "--classes", "staff") as server:
+        server.get("/api/state")  # it serves, and no longer starts
         (run / "labels.sqlite").unlink()
         server.process.send_signal(signal.SIGINT)
         assert "labels.sqlite was moved or deleted" in ended(server)
