@@ -34,7 +34,7 @@ def test_rank_is_the_smallest_that_keeps_the_promise(rate: float, confidence: fl
 
 
 def test_known_numbers_of_normals() -> None:
-    assert (needed(0.01), needed(0.05), needed(0.05, True), needed(0.01, True)) == (99, 19, 59, 299)
+    assert (needed(0.01), needed(0.05), needed(0.05, 0.95), needed(0.01, 0.95)) == (99, 19, 59, 299)
     for rate, confidence in [(0.01, 0.0), (0.05, 0.0), (0.05, 0.95), (0.01, 0.95), (0.1, 0.95), (0.05, 0.5)]:
         enough = needed(rate, confidence)
         assert not conformal(np.arange(enough), rate, confidence).note
