@@ -22,7 +22,8 @@ from PIL import Image
 from selection import rows_of
 
 from winnow import Run
-from winnow.deploy.runtime import INPUT, session_of
+from winnow.deploy.runtime import INPUT
+from winnow.onnx import session_of
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_detector, load_encoder
 

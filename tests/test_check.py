@@ -248,7 +248,7 @@ class Plain(Model):
 
 
 def changed(**changes: Callable[..., Any]) -> type[Plain]:
-    """`Plain` with methods replaced; `forward` gets the model, the pictures, decode and the right measures."""
+    """`Plain` with methods replaced; `forward` gets the model, the pictures, decode and the right output."""
 
     class Broken(Plain):
         def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
@@ -279,21 +279,21 @@ BROKEN_MODELS: dict[str, tuple[type[Plain], str]] = {
         changed(forward=lambda model, images, decode, m: spoil(images, m)),
         "must not change the pictures",
     ),
-    "one code": (changed(forward=put("vectors", lambda v, *_: v.mean(0))), "embeddings of shape"),
-    "averaged loss": (changed(forward=put("reconstruction", lambda v, *_: v.mean())), "one a picture"),
+    "one embedding": (changed(forward=put("vectors", lambda v, *_: v.mean(0))), "embeddings of shape"),
+    "averaged loss": (changed(forward=put("reconstruction", lambda v, *_: v.mean())), "one per picture"),
     "batch mates": (
         changed(forward=put("reconstruction", lambda v, *_: v + v.mean())),
-        "must not depend on the others",
+        "must not depend on the other pictures",
     ),
     "negative": (changed(forward=put("reconstruction", lambda v, *_: -v)), "no negative"),
     "nan": (changed(forward=put("vectors", lambda v, *_: v * torch.nan)), "finite 'vectors'"),
-    "random": (changed(forward=put("vectors", lambda v, *_: v + torch.randn_like(v))), "when asked again"),
-    "drifts": (changed(forward=put("reconstruction", lambda v, m, _: v + m.calls)), "when asked again"),
-    "by place": (
+    "random": (changed(forward=put("vectors", lambda v, *_: v + torch.randn_like(v))), "when called again"),
+    "drifts": (changed(forward=put("reconstruction", lambda v, m, _: v + m.calls)), "when called again"),
+    "by row": (
         changed(forward=put("vectors", lambda v, *_: v + torch.arange(len(v))[:, None])),
-        "depend on the others|order",
+        "depend on the other pictures|order",
     ),
-    "other code without decoder": (
+    "other embedding without decoder": (
         changed(forward=put("vectors", lambda v, m, decode: v if decode else 2 * v)),
         "decode=False",
     ),

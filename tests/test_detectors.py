@@ -13,7 +13,16 @@ from onnx import TensorProto
 
 from winnow.data import video
 from winnow.errors import ModelError, OptionError
-from winnow.objects.detectors import COCO, OVERLAP, Found, OnnxDetector, TorchvisionDetector, apart, fastestdet, yolox
+from winnow.objects.detectors import (
+    COCO,
+    OVERLAP,
+    Found,
+    OnnxDetector,
+    TorchvisionDetector,
+    fastestdet,
+    suppressed,
+    yolox,
+)
 
 from tiny_detectors import BLUE, RED, SIDE, write_fastestdet, write_other, write_yolox
 
@@ -130,12 +139,12 @@ def test_overlapping_boxes_are_dropped_as_the_obvious_way_drops_them(seed):
         if all(overlap(boxes[row], boxes[other]) <= OVERLAP for other in rivals):
             kept.append(row)
     assert 10 < len(kept) < 60
-    np.testing.assert_array_equal(as_rows(apart(found)), as_rows(found)[kept])
+    np.testing.assert_array_equal(as_rows(suppressed(found)), as_rows(found)[kept])
 
 
 def test_no_box_and_boxes_without_area():
-    assert len(apart(Found(np.empty((0, 4)), np.empty(0), np.empty(0, int))).boxes) == 0
-    assert len(apart(Found(np.zeros((3, 4)), np.ones(3), np.zeros(3, int))).boxes) == 3
+    assert len(suppressed(Found(np.empty((0, 4)), np.empty(0), np.empty(0, int))).boxes) == 0
+    assert len(suppressed(Found(np.zeros((3, 4)), np.ones(3), np.zeros(3, int))).boxes) == 3
 
 
 def test_a_file_of_yolox_finds_what_is_there(tmp_path):
@@ -287,7 +296,7 @@ def test_the_real_networks_are_read_as_the_obvious_loops_read_them(name):
         outputs.append(find._run(pixels))
         return outputs[-1]
 
-    found = find._way(kept, find._size, picture, 0.4)
+    found = find._detect(kept, find._size, picture, 0.4)
     slow = (
         slow_yolox(outputs[0], find._size, picture, 0.4)
         if name[0] == "y"

@@ -23,7 +23,7 @@ from winnow.classify.heads import HEADS
 from winnow.deploy import export as exporting
 from winnow.deploy.export import TOLERANCE, check, export
 from winnow.deploy.graph import Graph
-from winnow.deploy.runtime import INPUT, session_of
+from winnow.deploy.runtime import INPUT
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.errors import MissingExtra, ModelError, OptionError, RunError
@@ -31,6 +31,7 @@ from winnow.learn.encode import encode
 from winnow.models.autoencoder import AutoEncoder
 from winnow.models.contract import Model, ModelOutput
 from winnow.models.pretrained import Pretrained
+from winnow.onnx import session_of
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_detector, load_encoder, load_network
 from winnow.steps.export import _up
@@ -201,7 +202,7 @@ def test_again_the_same_bytes_and_one_output_alone(shop: Path, tmp_path: Path) -
     assert alone["outputs"] == ["probabilities"] and alone["bytes"] < result["bytes"]
     session = session_of(tmp_path / "alone.onnx")
     assert "threshold" not in session.get_modelmeta().custom_metadata_map
-    assert "tells no anomalous pictures" in alone["card"].read_text(encoding="utf-8")
+    assert "does not detect anomalous pictures" in alone["card"].read_text(encoding="utf-8")
 
 
 def test_the_card_says_what_was_measured_and_its_example_runs(shop: Path, tmp_path: Path) -> None:
@@ -273,8 +274,14 @@ def test_every_mode_has_its_graph(cloths: winnow.Run, mode: str) -> None:
     network = load_network(cloths.folder)
     vectors = encode(network, pixels, decode=False, quiet=True).vectors
     labels = np.array(["left", "right"] * (len(pixels) // 2) + [""] * (len(pixels) % 2), object)
-    graph = Graph(encoder.model, auxiliary=encoder.auxiliary, decode=encoder.decode, detector=detector, classifier=Classifier().fit(vectors, labels),
-                  classifier_network=network if mode == "fast" else None)  # fmt: skip
+    graph = Graph(
+        encoder.model,
+        auxiliary=encoder.auxiliary,
+        decode=encoder.decode,
+        detector=detector,
+        classifier=Classifier().fit(vectors, labels),
+        classifier_network=network if mode == "fast" else None,
+    )
     same_as_the_run(graph, pixels[:50])
 
 

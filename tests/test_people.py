@@ -39,7 +39,7 @@ def detector(tmp_path_factory) -> Path:
 
 
 def wanting(detector: Path, **changed: object) -> IngestOptions:
-    return IngestOptions(size=(24, 16), people=True, detector=str(detector), margin=0.0, **changed)
+    return IngestOptions(size=(24, 16), people=True, object_detector=str(detector), margin=0.0, **changed)
 
 
 def scene(
@@ -128,10 +128,10 @@ def test_margin_confidence_and_objects_say_what_is_kept(folder, detector):
 
     assert found() == [[0, 0, 12, 12], [36, 36, 16, 16]]
     assert found(margin=0.5) == [[0, 0, 20, 20], [28, 28, 32, 32]]
-    assert found(confidence=0.3) == [[0, 0, 12, 12], [4, 36, 16, 16], [36, 36, 16, 16]]
+    assert found(box_confidence=0.3) == [[0, 0, 12, 12], [4, 36, 16, 16], [36, 36, 16, 16]]
     assert found(objects="bicycle") == [[36, 4, 16, 16]]
     assert len(found(objects=" person , bicycle ")) == 3
-    boxes, confidence = Finder(wanting(detector, confidence=0.3))(picture)
+    boxes, confidence = Finder(wanting(detector, box_confidence=0.3))(picture)
     assert boxes.shape == (3, 4) and (np.diff(confidence) <= 0).all()
     nothing = Finder(wanting(detector))(scene())
     assert nothing[0].shape == (0, 4) and nothing[1].shape == (0,)
@@ -140,7 +140,7 @@ def test_margin_confidence_and_objects_say_what_is_kept(folder, detector):
 def test_a_detector_that_is_missing_or_wrong_is_refused(folder, detector, tmp_path, monkeypatch):
     monkeypatch.delenv("WINNOW_OBJECT_DETECTOR", raising=False)
     with pytest.raises(OptionError, match="needs a detector") as raised:
-        ingest([folder], tmp_path / "pool", wanting(Path("")).model_copy(update={"detector": ""}))
+        ingest([folder], tmp_path / "pool", wanting(Path("")).model_copy(update={"object_detector": ""}))
     for word in (
         "--object-detector",
         "WINNOW_OBJECT_DETECTOR",
@@ -206,7 +206,7 @@ def test_a_film_that_breaks_off_keeps_the_crops_before(detector, tmp_path):
 @pytest.mark.parametrize(("changed", "said"), [
     ({"people": False}, "--people, not with --no-people"),
     ({"objects": "bicycle"}, "--objects person, not with --objects bicycle"),
-    ({"confidence": 0.5}, "--box-confidence 0.4, not with --box-confidence 0.5"),
+    ({"box_confidence": 0.5}, "--box-confidence 0.4, not with --box-confidence 0.5"),
     ({"margin": 0.2}, "--margin 0.0, not with --margin 0.2"),
 ])  # fmt: skip
 def test_other_options_are_refused(folder, detector, tmp_path, changed, said):
@@ -264,7 +264,7 @@ SCRIPT = textwrap.dedent("""
         return call(self, picture)
     Finder.__call__ = slowly
     print("ready", flush=True)
-    ingesting.ingest([sys.argv[1]], sys.argv[2], IngestOptions(people=True, detector=sys.argv[3], every=0.1, workers=2))
+    ingesting.ingest([sys.argv[1]], sys.argv[2], IngestOptions(people=True, object_detector=sys.argv[3], every=0.1, workers=2))
 """)
 
 
@@ -339,7 +339,7 @@ def test_persons_of_real_films(name, film, fewest, tmp_path):
     for path in (DATA / "weights" / name, DATA / "videos" / film):
         if not path.exists():
             pytest.skip(f"{path} is not here")
-    options = IngestOptions(people=True, detector=str(DATA / "weights" / name))
+    options = IngestOptions(people=True, object_detector=str(DATA / "weights" / name))
     result = ingest([DATA / "videos" / film], tmp_path / "pool", options)
     pool = Pool.open(tmp_path / "pool")
     assert fewest < result.crops == len(pool) < 20 * result.frames

@@ -72,7 +72,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         Image.new("RGB", (50, 41), colour).save(folder / f"{name}.png")
     (folder / "broken.png").write_bytes(b"\x89PNG")
-    write(folder / "film.mp4", [plain((200, 30, 30))] * 20 + [plain((30, 30, 200))] * 20, lr=10)
+    write(folder / "film.mp4", [plain((200, 30, 30))] * 20 + [plain((30, 30, 200))] * 20, rate=10)
     return folder
 
 

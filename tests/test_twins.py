@@ -16,7 +16,6 @@ from winnow.classify.heads import HEADS, KNearest
 from winnow.deploy import export as exporting
 from winnow.deploy import heads, scorers
 from winnow.deploy.graph import Resize
-from winnow.deploy.runtime import session_of
 from winnow.detect.detector import Detector
 from winnow.detect.registry import SCORERS, make_scorer
 from winnow.detect.scorer import Scorer
@@ -25,6 +24,7 @@ from winnow.detect.scorers.knn import Knn
 from winnow.detect.threshold import group_weights, p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import ModelError
+from winnow.onnx import session_of
 
 
 def with_linear(embeddings: Embeddings, seed: int) -> Embeddings:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from winnow.select.selectors import Selector
 
 TOLERANCE = 1e-3
-"""Relative difference that the order of float32 sums may make between a batch and one picture alone."""
+"""Relative difference between a batch and a single picture that the order of float32 sums may cause."""
 
 
 class ContractError(AssertionError):
-    """A part does not do what its contract says; the message says which sentence, and what was seen."""
+    """A part breaks its contract; the message states the rule and what was seen."""
 
 
 def _require(kept: bool, sentence: str) -> None:
@@ -39,7 +39,7 @@ def _require(kept: bool, sentence: str) -> None:
 def check_scorer(make: Callable[[], Any]) -> None:
     """Check the contract of a scorer made by `make()`: fit, score, what is saved, and errors, on made-up embeddings.
 
-    The embeddings have 8 dimensions and every measure Winnow knows; in the anomalous ones each is out of the ordinary.
+    The embeddings have 8 dimensions and every loss Winnow knows; in the anomalous ones each is unusual.
     """
     normal, new, anomalous = obvious(200, 0, False), obvious(60, 1, False), obvious(60, 2, True)
     from winnow.detect.scorer import Own, as_scorer
@@ -118,7 +118,7 @@ def _classes(scorer: Scorer) -> list[type]:
 
 
 def obvious(n: int, seed: int, anomalous: bool) -> Embeddings:
-    """Embeddings of n made-up pictures with every measure; anomalous ones differ in embeddings and in each measure."""
+    """Return embeddings of n made-up pictures with every loss; anomalous ones differ in their vectors and in each loss."""
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(n, 8)) * np.linspace(2.0, 0.2, 8) + (
         rng.choice([-6.0, 6.0], (n, 8)) if anomalous else 0.0
@@ -171,13 +171,13 @@ def _same(one: Embeddings, other: Embeddings) -> bool:
 
 
 def check_selector(select: Selector) -> None:
-    """Checks the contract of a selector: the number and kind of its rows, `start`, repeats, on made-up and on awkward embeddings."""
+    """Check the contract of a selector: number and type of its rows, `start`, repeats, on ordinary and on awkward embeddings."""
     name = getattr(select, "__name__", type(select).__name__)
     usual = obvious(60, 0, False)
     copies = Embeddings.of(np.repeat(usual.vectors[:5], 12, axis=0))
     constant = Embeddings.of(np.ones((30, 8)))
     for what, embeddings in {
-        "vectors": usual,
+        "ordinary embeddings": usual,
         "embeddings that repeat": copies,
         "embeddings that are all equal": constant,
     }.items():
@@ -196,7 +196,7 @@ def check_selector(select: Selector) -> None:
     for size in (1, 2, 3):
         _check_rows(select, name, usual[:size], size, [], "a tiny pool")
     _check_rows(select, name, usual[:2], 1, [0], "a tiny pool")
-    _check_manners(select, name, usual)
+    _check_side_effects(select, name, usual)
 
 
 def _check_rows(select: Selector, name: str, embeddings: Embeddings, n: int, start: list[int], what: str) -> None:
@@ -204,19 +204,19 @@ def _check_rows(select: Selector, name: str, embeddings: Embeddings, n: int, sta
     try:
         rows = select(embeddings, n, np.random.default_rng(0), start=start)
     except Exception as error:
-        raise ContractError(f"{name} must give {n} rows {where}, not {type(error).__name__} ({error}).") from error
+        raise ContractError(f"{name} must return {n} rows {where}, not {type(error).__name__} ({error}).") from error
     _require(
         isinstance(rows, np.ndarray) and (rows.dtype.kind in "iu" or not rows.size),
-        f"{name} must give an array of whole numbers {where}.",
+        f"{name} must return an array of whole numbers {where}.",
     )
-    _require(rows.shape == (n,), f"{name} must give exactly {n} rows {where}, not an array of shape {rows.shape}.")
-    _require(bool(((rows >= 0) & (rows < len(embeddings))).all()), f"{name} must give rows that there are {where}.")
-    _require(len(np.unique(rows)) == n, f"{name} must give no row twice {where}.")
-    _require(not np.isin(rows, start).any(), f"{name} must give no row of start {where}.")
+    _require(rows.shape == (n,), f"{name} must return exactly {n} rows {where}, not an array of shape {rows.shape}.")
+    _require(bool(((rows >= 0) & (rows < len(embeddings))).all()), f"{name} must return existing rows {where}.")
+    _require(len(np.unique(rows)) == n, f"{name} must return no row twice {where}.")
+    _require(not np.isin(rows, start).any(), f"{name} must return no row of start {where}.")
 
 
-def _check_manners(select: Selector, name: str, embeddings: Embeddings) -> None:
-    """Repeatable, silent about its input and about numpy's own random numbers."""
+def _check_side_effects(select: Selector, name: str, embeddings: Embeddings) -> None:
+    """Check that it repeats, and changes neither its input nor numpy's global random state."""
     before, start = _copy(embeddings), np.array([3, 20])
     weights = np.linspace(0.5, 2, len(embeddings)).astype(np.float32)
     given, state = weights.copy(), np.random.get_state()  # noqa: NPY002
@@ -227,7 +227,7 @@ def _check_manners(select: Selector, name: str, embeddings: Embeddings) -> None:
     unchanged = _same(before, embeddings) and np.array_equal(given, weights) and np.array_equal(start, [3, 20])
     _require(unchanged, f"{name} must not change the embeddings, start or weights that it is given.")
     again = select(embeddings, 9, np.random.default_rng(5), start=start, weights=weights)
-    _require(np.array_equal(rows, again), f"{name} must give the same rows for the same rng.")
+    _require(np.array_equal(rows, again), f"{name} must return the same rows for the same rng.")
 
 
 def _same_state(one: Any, other: Any) -> bool:
@@ -235,8 +235,10 @@ def _same_state(one: Any, other: Any) -> bool:
 
 
 def check_classifier(make: Callable[[], Any]) -> None:
-    """Checks the contract of a classifier made by `make()`: fit, predict_proba, predict and errors, on embeddings of three classes
-    of which a fifth is labelled."""
+    """Check the contract of a classifier made by `make()`: fit, predict_proba, predict and errors.
+
+    It learns from embeddings of three classes, a fifth of them labelled.
+    """
     vectors, truth = _of_classes(300, 0)
     new, expected = _of_classes(90, 1)
     labels = np.where(np.arange(300) % 5 == 0, np.array(["one", "two", "three"], object)[truth], "")
@@ -256,16 +258,14 @@ def check_classifier(make: Callable[[], Any]) -> None:
     chance = classifier.predict_proba(new)
     _require(chance.shape == (90, 3), f"{name}.predict_proba must be of shape (90, 3), not {chance.shape}.")
     sound = bool(np.isfinite(chance).all() and (chance >= 0).all()) and np.allclose(chance.sum(axis=1), 1)
-    _require(sound, f"{name}.predict_proba must give probabilities that add up to 1.")
+    _require(sound, f"{name}.predict_proba must return probabilities that add up to 1.")
     said = classifier.predict(new)
     best = np.asarray(classifier.classes)[chance.argmax(axis=1)]
-    _require(np.array_equal(said, best), f"{name}.predict must give the most probable class.")
+    _require(np.array_equal(said, best), f"{name}.predict must return the most probable class.")
     right = float((said == np.array(["one", "two", "three"], object)[expected]).mean())
     _require(right > 0.9, f"{name} must learn three classes that lie far apart; here {right:.0%} were right.")
     alone = np.concatenate([classifier.predict_proba(new[row : row + 1]) for row in range(len(new))])
-    _require(
-        np.allclose(alone, chance, atol=TOLERANCE), f"{name}.predict_proba must not depend on the pictures beside it."
-    )
+    _require(np.allclose(alone, chance, atol=TOLERANCE), f"{name}.predict_proba must not depend on the other pictures.")
     _require(
         classifier.predict_proba(new[:0]).shape == (0, 3),
         f"{name}.predict_proba of no pictures must be of shape (0, 3).",
@@ -286,21 +286,21 @@ def check_classifier(make: Callable[[], Any]) -> None:
     )
     _refuses(
         lambda: classifier.predict_proba(new * np.nan),
-        f"{name}.predict_proba of what is no number must raise a WinnowError",
+        f"{name}.predict_proba of embeddings that are not finite must raise a WinnowError",
     )
 
 
 def _of_classes(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings (n, 8) of three classes that lie far apart, and the number of each one's class."""
+    """Return embeddings (n, 8) of three classes that lie far apart, and the class number of each."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 3, n)
     return (rng.normal(size=(n, 8)) + 6 * np.eye(3, 8)[truth]).astype(np.float32), truth
 
 
 def check_model(model: Model) -> None:
-    """Checks the contract of a model on six made-up pictures of its size: measures per picture, repeatable, finite.
+    """Check the contract of a model on six made-up pictures of its size: losses per picture, repeatable, finite.
 
-    Runs in evaluation mode without gradients, where the model's parameters are; its mode is put back afterwards.
+    Runs in evaluation mode without gradients, where the model's parameters are; its mode is restored afterwards.
     """
     import torch
 
@@ -329,27 +329,27 @@ def _check_model(model: Model) -> None:
     losses = {field: value for field, value in full._asdict().items() if value is not None}
     _require(
         full.vectors.ndim == 2 and len(full.vectors) == 6,
-        f"{name}.forward must give embeddings of shape (6, d), not {tuple(full.vectors.shape)}.",
+        f"{name}.forward must return embeddings of shape (6, d), not {tuple(full.vectors.shape)}.",
     )
     for field, value in losses.items():
         if field != "vectors":
             _require(
                 tuple(value.shape) == (6,),
-                f"{name}.forward must give '{field}' of shape (6,), one a picture, not {tuple(value.shape)}.",
+                f"{name}.forward must return '{field}' of shape (6,), one per picture, not {tuple(value.shape)}.",
             )
-            _require(bool((value >= 0).all()), f"{name}.forward must give no negative '{field}'.")
-        _require(bool(torch.isfinite(value).all()), f"{name}.forward must give finite '{field}'.")
+            _require(bool((value >= 0).all()), f"{name}.forward must return no negative '{field}'.")
+        _require(bool(torch.isfinite(value).all()), f"{name}.forward must return finite '{field}'.")
     _check_repeats(model, name, images, losses)
     fast = model(images, decode=False)
     _require(
         _close(fast.vectors, full.vectors),
-        f"{name}.forward(decode=False) must give the same embeddings as with the decoder.",
+        f"{name}.forward(decode=False) must return the same embeddings as with the decoder.",
     )
     if full.reconstruction is not None:
         rebuilt = model.rebuild(images)
         _require(
             rebuilt.shape == images.shape,
-            f"{name}.rebuild must give pictures of the shape it was given, not {tuple(rebuilt.shape)}.",
+            f"{name}.rebuild must return pictures of the shape it was given, not {tuple(rebuilt.shape)}.",
         )
     twin = type(model)(size=model.size, channels=model.channels, **model.config())
     shapes = [{key: tuple(value.shape) for key, value in part.state_dict().items()} for part in (model, twin)]
@@ -368,15 +368,16 @@ def _check_repeats(model: Model, name: str, images: Any, losses: dict[str, Any])
     shuffled = model(images[order])._asdict()
     for field, value in losses.items():
         _require(
-            _close(again[field], value), f"{name}.forward must give the same '{field}' when asked again without noise."
+            _close(again[field], value),
+            f"{name}.forward must return the same '{field}' when called again without noise.",
         )
         single = torch.cat([one[field] for one in alone])
         _require(
-            _close(single, value), f"'{field}' of a picture by {name}.forward must not depend on the others beside it."
+            _close(single, value), f"'{field}' of a picture by {name}.forward must not depend on the other pictures."
         )
         _require(
             _close(shuffled[field], value[order]),
-            f"{name}.forward must give each picture its own '{field}' in whatever order they come.",
+            f"{name}.forward must return each picture's own '{field}' in whatever order they come.",
         )
 
 

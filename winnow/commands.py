@@ -179,7 +179,7 @@ def classify(
     tune: Tune = None,
     trust: Trust = (),
 ) -> None:
-    """Learn classes from a few labels, on the embeddings or by fine-tuning: what that is worth by folds, whether more labels pay.
+    """Learn classes from a few labels, on the embeddings or by fine-tuning; measure by folds whether more labels pay.
 
     Args:
         labels: Labels given elsewhere (CSV, imagefolder, Label Studio, COCO), instead of the run's own.

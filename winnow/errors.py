@@ -19,7 +19,7 @@ from __future__ import annotations
 
 
 class WinnowError(Exception):
-    """What went wrong, in one sentence that names the file or option, and the remedy, in another."""
+    """Base of all errors: a sentence that says what went wrong and names the file or option, and a remedy in another."""
 
     def __init__(self, message: str, remedy: str = "") -> None:
         super().__init__(message)
@@ -74,7 +74,7 @@ EXTRAS = {
     "onnxruntime": "runtime",
     **dict.fromkeys(("onnx", "onnxscript"), "export"),
 }
-"""The extra that brings a library, by the name it is imported by."""
+"""The extra that installs a library, by its import name."""
 
 
 class MissingExtra(WinnowError):
@@ -87,8 +87,13 @@ class MissingExtra(WinnowError):
         )
 
 
+def in_one_line(error: BaseException) -> str:
+    """Return a library's message in one line, short enough for the inside of a sentence."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")
+
+
 def did_you_mean(word: str, known: list[str]) -> str:
-    """The sentence that names the closest known words, or lists them all when none is close."""
+    """Return the sentence that names the closest known words, or lists them all when none is close."""
     import difflib
 
     close = difflib.get_close_matches(word, known, n=2, cutoff=0.6)

@@ -77,7 +77,7 @@ class ModelOptions(Section):
         "mobilenet_v2", description="Pretrained network: vgg16, mobilenet_v2, squeezenet1_1 or a timm name."
     )
     layer: str = Field(
-        "", description="Layer of the backbone whose output is the code [default: its last before the classes]."
+        "", description="Layer of the backbone whose output is the embedding [default: its last before the classes]."
     )
     weights: Path | None = Field(
         None, description="File of the backbone's weights (.pth, .safetensors) instead of the hub."
@@ -153,7 +153,7 @@ class SelectOptions(Section):
     number: int = Field(0, ge=0, description="Pictures to choose for labelling (0: winnow run chooses none).")
     method: str = Field(
         "herding",
-        description="How: herding, kmeans, typical, k-center, anomalous, random, or your own as 'module:name'.",
+        description="How: herding, kmeans, typiclust, k-center, anomalous, random, or your own as 'module:name'.",
     )
     pick: Literal["nearest", "random"] = Field(
         "nearest", description="Which picture of a cluster of 'kmeans': the nearest to its centre, or a random one."
@@ -169,18 +169,19 @@ class SelectOptions(Section):
         0.1,
         ge=0,
         lt=1,
-        description="Of two pictures whose embeddings are nearer than this share of the usual distance, only one is chosen (0: both may be).",
+        description="Pictures whose embeddings are nearer than this share of the median distance are duplicates: one of them is "
+        "chosen (0: each may be).",
     )
     duplicate_seconds: float = Field(
         1.5,
         ge=0,
-        description="Frames and crops of one video that are this near in time count as near at four times that distance.",
+        description="Frames and crops of one video this close in time are duplicates at four times that distance.",
     )
     outliers: float = Field(
         3.0,
         ge=0,
-        description="Robust standard deviations above the median one-class score from which on a picture goes to the outliers "
-        "(0: none does).",
+        description="Robust standard deviations above the median anomaly score from which on a picture is an outlier, listed apart "
+        "(0: none is).",
     )
 
 

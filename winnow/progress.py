@@ -11,7 +11,7 @@ Advance = Callable[..., None]
 
 @contextmanager
 def progress(title: str, total: int | None, unit: str) -> Iterator[Advance]:
-    """Shows one bar; yields `advance(count=1, note="")`. `total=None` shows a count without a time left."""
+    """Show one bar; yield `advance(count=1, note="")`. `total=None` shows a count without the time left."""
     if not sys.stderr.isatty():
         yield lambda count=1, note="": None
         return

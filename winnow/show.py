@@ -78,9 +78,10 @@ def select(result: dict[str, Any], run: Any) -> str:
     """How many were chosen, by what, what was left out, and what to do next."""
     left = result["left_out"]
     lines = [
-        f"Chose {count(result['chosen'], 'picture')} of {result['candidates']:,} by '{result['method']}' on the embeddings of {result['vectors']}"
+        f"Chose {count(result['chosen'], 'picture')} of {result['candidates']:,} by '{result['method']}' "
+        f"on the embeddings of {result['vectors']}"
         + (f"; the first {result['kept']:,} were chosen before" if result["kept"] else "")
-        + f". Left out: {count(left['duplicates'], 'near-duplicate')}, {left['outliers']:,} in the outliers, {left['labelled']:,} labelled.",
+        + f". Left out: {count(left['duplicates'], 'duplicate')}, {count(left['outliers'], 'outlier')}, {left['labelled']:,} labelled.",
     ]
     if result["chosen"] > result["asked"]:
         lines.append(

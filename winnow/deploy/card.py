@@ -1,4 +1,4 @@
-"""The model card of an exported file: what it tells, how that was measured, how it is used, and what it cannot promise."""
+"""The model card of an exported file: its outputs, how they were measured, how to use it, and its limits."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ def card(
     measured: dict[str, Any] | None,
     promised: dict[str, Any] | None,
 ) -> str:
-    """The card in Markdown, from what the file says of itself, what its export found, and what the run has recorded of its
-    classifier (`measured`) and its threshold (`promised`), None without them."""
+    """Return the card in Markdown.
+
+    `about` is the file's metadata, `result` that of the export, `measured` and `promised` the run's records of its
+    classifier and of its threshold, None without them.
+    """
     parts = [
         f"# {result['file'].name}",
         f"Written by Winnow {about['version']}" + (f" from a run of the recipe `{recipe}`." if recipe else "."),
         *(_classifier(measured) if measured else []),
-        *(_detector(about, promised) if promised else []),
+        *(_anomaly_model(about, promised) if promised else []),
         *_inputs(about, result),
         *_example(about, result),
         *_limits(about, measured, promised),
@@ -51,16 +54,16 @@ def _classifier(measured: dict[str, Any]) -> list[str]:
     ]
 
 
-def _detector(about: dict[str, Any], promised: dict[str, Any]) -> list[str]:
+def _anomaly_model(about: dict[str, Any], promised: dict[str, Any]) -> list[str]:
     whole = promised.get("pictures")
     lines = [
-        f"`score` is that of the scorer `{promised['scorer']}`, higher = more anomalous. What scores above {about['threshold']:.6g} does not "
-        f"belong; of {'patches' if whole else 'pictures'} that do, {promised['false_alarm_rate']:.2%} are expected above it, by "
-        f"{promised['calibrated_on']:,} held-out ones. `p_value` is the share of them that are at least as anomalous."
+        f"`score` is that of the scorer `{promised['scorer']}`, higher = more anomalous. A score above {about['threshold']:.6g} means "
+        f"that a {'patch' if whole else 'picture'} does not belong; {promised['false_alarm_rate']:.2%} false alarms are expected, by "
+        f"{promised['calibrated_on']:,} held-out normal ones. `p_value` is the share of these that are at least as anomalous."
     ]
     if whole:
         lines.append(
-            f"A picture is as anomalous as its most anomalous patch; the threshold of that is {about['picture_threshold']:.6g}, for "
+            f"A picture is as anomalous as its most anomalous patch; its threshold is {about['picture_threshold']:.6g}, for "
             f"{whole['false_alarm_rate']:.2%} false alarms by {whole['calibrated_on']:,} held-out pictures."
         )
     return ["## What belongs", *lines]
@@ -73,7 +76,7 @@ def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
     scaling = (
         f"Pictures are cut into patches of {height}x{width} at their own resolution; each patch is one input."
         if patches
-        else f"Any size: it is scaled to {height}x{width} inside, as Pillow's BILINEAR does; pictures of that size pass unchanged."
+        else f"Any size: it is scaled to {height}x{width} inside, as by Pillow's BILINEAR; pictures of that size pass unchanged."
     )
     people = "Inputs are crops of persons, as the run made them. " if about["ingest"]["people"] else ""
     known = {
@@ -82,11 +85,11 @@ def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
         "p_value": "float32 (n,): small = anomalous",
     }
     return [
-        "## In and out",
+        "## Input and outputs",
         f"Input `{INPUT}`: uint8 ({shape}, {about['channels']}), {kind}, values as decoded, 0 to 255, with EXIF orientation applied. "
         f"{people}{scaling}",
         "\n".join(f"- `{name}`: {known[name]}" for name in result["outputs"]),
-        "In the file's metadata: `winnow`, JSON with all that a program needs beside it"
+        "In the file's metadata: `winnow`, JSON with everything else that a program needs"
         + (", `classes`" if about["classes"] else "")
         + (", `threshold`" if about["threshold"] is not None else "")
         + ".",
@@ -123,9 +126,9 @@ def _limits(about: dict[str, Any], measured: dict[str, Any] | None, promised: di
         *(one for one in ((promised or {}).get("note"), whole.get("note")) if one),
     ]
     if measured and not promised:
-        notes.append("The file tells no anomalous pictures: whatever it is given gets one of its classes.")
+        notes.append("The file does not detect anomalous pictures: every picture gets one of its classes.")
     if measured and promised:
-        notes.append("What does not belong gets a class too, which then means little.")
+        notes.append("Pictures that do not belong get a class too, which then means little.")
     notes.append(
         "All figures are for pictures like those of the run: other cameras, places or seasons must be measured anew."
     )
@@ -139,9 +142,9 @@ def _limits(about: dict[str, Any], measured: dict[str, Any] | None, promised: di
 def _parity(result: dict[str, Any]) -> str:
     parity = dict(result["parity"])
     steps = parity.pop("steps")
-    apart = ", ".join(f"`{name}` {value:.1e}" for name, value in parity.items())
+    differences = ", ".join(f"`{name}` {value:.1e}" for name, value in parity.items())
     stepped = f"; {steps:.2%} of the values lie on a calibration score and stepped to the next rank" if steps else ""
-    return f"Largest relative difference between onnxruntime and the run itself, on pictures of its pool and on noise: {apart}{stepped}."
+    return f"Largest relative difference between onnxruntime and the run, on pictures of its pool and on noise: {differences}{stepped}."
 
 
 def _interval(interval: Any) -> str:

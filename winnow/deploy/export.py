@@ -1,4 +1,4 @@
-"""A `Graph` as one ONNX file, checked: the file is there only if onnxruntime gives with it what the run itself gives."""
+"""Export of a `Graph` as one ONNX file, written only if onnxruntime computes with it what the run itself computes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import numpy as np
 import torch
 
 from winnow.deploy.graph import Graph
-from winnow.deploy.runtime import INPUT, in_one_line, session_of
+from winnow.deploy.runtime import INPUT, REMEDY
 from winnow.detect.scorer import Scorer
 from winnow.detect.scorers.fisher import Fisher
 from winnow.embeddings import Embeddings
-from winnow.errors import MissingExtra, ModelError
+from winnow.errors import MissingExtra, ModelError, in_one_line
 from winnow.files import replacing
 from winnow.learn.encode import encode
+from winnow.onnx import import_onnxruntime, session_of
 
 OPSET = 18
 MOST_BYTES = 2_000_000_000  # an ONNX file is one protocol buffer, of 2 GiB at most
@@ -32,11 +33,11 @@ SAMPLE = 64  # pictures that the check looks at as they are, and a quarter of th
 def export(
     graph: Graph, to: Path, *, pixels: np.ndarray, metadata: Mapping[str, str], any_size: bool = True
 ) -> dict[str, Any]:
-    """Writes `graph` to the file `to`, in whose place it stands only when it has passed `check` on `pixels` (n, h, w, c) uint8.
+    """Write `graph` to the file `to`, which it replaces only after it has passed `check` on `pixels` (n, h, w, c) uint8.
 
-    Without `any_size` the file takes pictures of the network's size only. The same graph gives the same bytes. Returns
-    `parity` (what `check` found), `bytes`, `seconds` and `opset`. `MissingExtra` without onnx or onnxscript; `ModelError`
-    when torch cannot write the network, when it would be larger than an ONNX file can be, and when the check fails.
+    Without `any_size` the file takes pictures of the network's size only. The same graph is written as the same bytes.
+    Returns `parity` (the result of `check`), `bytes`, `seconds` and `opset`. `MissingExtra` without onnx or onnxscript;
+    `ModelError` when torch cannot write the network, when it exceeds the size of an ONNX file, and when the check fails.
     """
     started = time.perf_counter()
     _require()
@@ -54,20 +55,21 @@ def export(
 
 
 def _require() -> None:
-    """All that the exporter needs, before it does half of its work."""
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        try:
+    """Raise a `MissingExtra` when a library of the exporter is missing, before any work is done."""
+    try:
+        import_onnxruntime()
+        for name in ("onnx", "onnxscript"):
             __import__(name)
-        except ModuleNotFoundError as error:
-            raise MissingExtra("winnow export", "export") from error
+    except (MissingExtra, ModuleNotFoundError) as error:
+        raise MissingExtra("winnow export", "export") from error
 
 
 def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> bytes:
-    """The bytes of the ONNX file."""
+    """Return the bytes of the ONNX file."""
     height, width = graph.model.size
     names = ("n", "height", "width") if any_size else ("n",)
     dynamic = {axis: torch.export.Dim(name) for axis, name in enumerate(names)}
-    # Two pictures, of a size that is not the network's: what is the same in an example is taken for constant.
+    # Two pictures, not of the network's size: torch takes a dimension that agrees with another for constant.
     example = torch.zeros(2, height + 5 * any_size, width + 3 * any_size, graph.model.channels, dtype=torch.uint8)
     try:
         with _quiet():
@@ -85,26 +87,26 @@ def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> bytes
     except Exception as error:  # the exporter and the libraries below it raise classes of their own
         raise ModelError(
             f"torch cannot write the network '{type(graph.model).__name__}' as ONNX ({in_one_line(error)}).",
-            "A network of your own must do without what torch.export cannot follow; Winnow's and the backbones can be written.",
+            "A network of your own must avoid what torch.export does not support; Winnow's and the backbones can be written.",
         ) from error
     inside = proto.graph
     for part in (proto, inside, *inside.node, *inside.initializer, *inside.input, *inside.output, *inside.value_info):
-        part.ClearField("metadata_props")  # notes of the exporter, with the paths of this machine
+        part.ClearField("metadata_props")  # the exporter's notes, with paths of this machine
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return bytes(proto.SerializeToString(deterministic=True))
 
 
 def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True) -> dict[str, float]:
-    """The largest difference of each output of an ONNX file from what the run itself gives by torch and numpy, and `steps`.
+    """Return the largest difference of each output of an ONNX file from the run's own, by torch and numpy, and `steps`.
 
     On `pixels` (n, h, w, c) of the network's size, one, two and many at once, and on noise; with `any_size` also on
-    larger and smaller pictures, scaled by `graph.resize`. Differences are relative, of scores to their spread over the
-    calibration where that is more, of probabilities and p-values to 0.01 where that is more. `ModelError` when one is above
+    larger and smaller pictures, scaled by `graph.resize`. Differences are relative: for scores to at least their standard
+    deviation over the calibration, for probabilities and p-values to at least 0.01. `ModelError` when one is above
     `TOLERANCE`, unless it is a step: Fisher's sum and p-values are made of ranks, which step at every calibration
-    score. `steps` is the share of values that stepped as they would have in the run, were its scorers off by a `TOLERANCE`.
+    score. `steps` is the share of values that stepped as they would in the run with scorers off by a `TOLERANCE`.
     """
-    session, found = session_of(path, cpu=True), dict.fromkeys(graph.outputs, 0.0)
+    session, found = session_of(path, remedy=REMEDY, cpu=True), dict.fromkeys(graph.outputs, 0.0)
     steps = values = 0
     for pictures in _samples(pixels, any_size):
         given = dict(zip(graph.outputs, session.run(list(graph.outputs), {INPUT: pictures}), strict=True))
@@ -118,10 +120,10 @@ def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True
             wrong = ~((apart <= TOLERANCE) | step)
             if wrong.any():
                 raise ModelError(
-                    f"The ONNX file gives another {name.replace('_', '-')} than the run: {got[wrong][0]:.6g} in place of "
+                    f"The ONNX file computes another {name.replace('_', '-')} than the run: {got[wrong][0]:.6g} instead of "
                     f"{own[wrong][0]:.6g}; the relative difference is up to {apart[wrong].max():.1e} where {TOLERANCE:.0e} is allowed. "
                     "Nothing was written.",
-                    "Use a network that gives the same every time and on every machine; if it is one of Winnow's, please report this.",
+                    "Use a network that computes the same every time and on every machine; if it is one of Winnow's, please report this.",
                 )
             found[name] = max(found[name], float(apart[~step].max(initial=0.0)))
             steps, values = steps + int(step.sum()), values + step.size
@@ -129,7 +131,7 @@ def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True
 
 
 def _samples(pixels: np.ndarray, any_size: bool) -> Iterator[np.ndarray]:
-    """Batches of the pictures, of some of them at odd sizes, and of noise."""
+    """Yield batches of the pictures, of some of them at unusual sizes, and of noise."""
     few = pixels[: max(1, len(pixels) // 4)]
     height, width = pixels.shape[1:3]
     sizes = [(height, width)]
@@ -144,12 +146,11 @@ def _samples(pixels: np.ndarray, any_size: bool) -> Iterator[np.ndarray]:
 
 
 Range = tuple[np.ndarray, np.ndarray, np.ndarray, float]
-"""Of values (n,) or (n, classes): the least and largest that are right, between them the run's own; and what differences are
-relative to at least."""
+"""Lowest admissible values (n,) or (n, classes), the run's own and the highest admissible, and the least scale of differences."""
 
 
 def _own(graph: Graph, pixels: np.ndarray) -> dict[str, Range]:
-    """What the run itself says of pictures (n, h, w, c) of the network's size."""
+    """Return the run's own outputs for pictures (n, h, w, c) of the network's size."""
     found: dict[str, Range] = {}
     embeddings = encode(graph.model, pixels, auxiliary=graph.companions, decode=graph.decode, device="cpu", quiet=True)
     if graph.classifier is not None:
@@ -164,7 +165,7 @@ def _own(graph: Graph, pixels: np.ndarray) -> dict[str, Range]:
     if graph.detector is not None:
         low, own, high = _score_range(graph.detector.scorer, embeddings, graph.detector.calibration)
         p_values = [graph.detector.p_values(scores) for scores in (high, own, low)]
-        found["score"] = low, own, high, _spread(graph.detector.calibration)
+        found["score"] = low, own, high, _deviation(graph.detector.calibration)
         found["p_value"] = p_values[0], p_values[1], p_values[2], 0.01
     return found
 
@@ -172,8 +173,7 @@ def _own(graph: Graph, pixels: np.ndarray) -> dict[str, Range]:
 def _score_range(
     scorer: Scorer, embeddings: Embeddings, calibration: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The run's scores (n,) between the least and largest there would be, were each scorer that others do not make up off by a
-    `TOLERANCE`."""
+    """Return the run's scores (n,) between the lowest and highest that simple scorers off by a `TOLERANCE` would lead to."""
     own = scorer.score(embeddings)
     if isinstance(scorer, Fisher):
         parts = [
@@ -182,17 +182,17 @@ def _score_range(
         ]
         low, _, high = np.sum(parts, axis=0)
         return low, own, high
-    slack = TOLERANCE * np.maximum(np.abs(own), _spread(calibration))
+    slack = TOLERANCE * np.maximum(np.abs(own), _deviation(calibration))
     return own - slack, own, own + slack
 
 
-def _spread(calibration: np.ndarray) -> float:
+def _deviation(calibration: np.ndarray) -> float:
     return float(calibration.std()) or 1.0
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells of every stage, and libraries below it warn of what they will change one day."""
+    """Silence the exporter's reports on every stage and the deprecation warnings of the libraries below it."""
     before = logging.root.manager.disable
     with (
         contextlib.redirect_stdout(io.StringIO()),

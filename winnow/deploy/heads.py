@@ -1,6 +1,6 @@
 """Twins of the heads: the same probabilities from embeddings, as layers that an ONNX file can hold.
 
-Double precision wherever the numpy versions have it. `TWINS` has one for every head of `winnow.classify.heads.HEADS`.
+Double precision wherever the numpy versions use it. `TWINS` has one for every head of `winnow.classify.heads.HEADS`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from winnow.embeddings import unit_length
 
 
 class LinearTwin(nn.Module):
-    """Of `Logistic` and `NearestMean`: logits (n, classes) of points (n, d), -inf for a class that was not seen."""
+    """Twin of `Logistic` and `NearestMean`: logits (n, classes) of features (n, d), -inf for a class that was not seen."""
 
     weights: Tensor
     bias: Tensor
@@ -33,7 +33,7 @@ class LinearTwin(nn.Module):
 
 
 class VoteTwin(nn.Module):
-    """Of `Neighbours` and `Spread`: the nearest of the kept points vote by their `votes` (m, classes)."""
+    """Twin of `KNearest` and `LabelSpreading`: the nearest of the kept features vote by their `votes` (m, classes)."""
 
     features: Tensor
     votes: Tensor
@@ -63,7 +63,7 @@ TWINS: dict[type[Head], Callable[[Any], nn.Module]] = {
 
 
 class ClassifierTwin(nn.Module):
-    """Of a fitted `Classifier`: calibrated probabilities (n, classes) float64 of embeddings (n, d)."""
+    """Twin of a fitted `Classifier`: calibrated probabilities (n, classes) float64 of embeddings (n, d)."""
 
     centre: Tensor
 

@@ -1,4 +1,4 @@
-"""An exported file at work: pictures in, probabilities and scores out, by numpy and onnxruntime alone."""
+"""An exported file in use: pictures in, probabilities and scores out, by numpy and onnxruntime alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from winnow.errors import DataError, MissingExtra, ModelError
+from winnow.errors import DataError, ModelError, in_one_line
+from winnow.onnx import session_of
 from winnow.options import IngestOptions
 
 FORMAT = 1
@@ -18,7 +19,7 @@ REMEDY = "Give a file that winnow export wrote; if this one was copied, copy it 
 
 
 class About(BaseModel):
-    """What an exported file says of itself, as JSON in its metadata under the key `winnow`."""
+    """The description of an exported file, JSON in its metadata under the key `winnow`."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
@@ -39,17 +40,17 @@ class About(BaseModel):
 
 
 class Deployed:
-    """An exported classifier, detector or both; called with pictures it gives what the run it came from would give.
+    """An exported classifier, anomaly model or both; called with pictures it returns what its run would.
 
         model = Deployed.open("model.onnx")
         found = model(pictures)                                  # uint8 (n, height, width, channels), RGB or grey
         model.classes[found["probabilities"][0].argmax()], found["score"][0] <= model.threshold
 
     `classes` are the names of the columns of `probabilities`, None where the file has no classifier. A picture belongs
-    when its `score` is at most `threshold`, None where the file has no detector; of what belongs a share `false_alarm_rate`
-    is called anomalous. `picture_threshold` is that of the most anomalous patch of a whole picture, only of runs that cut
-    pictures into patches. `size` (height, width) and `channels` are what the network sees, `ingest` how the run read
-    its pictures, `version` the Winnow that wrote the file.
+    when its `score` is at most `threshold`, None where the file has no anomaly model; a share `false_alarm_rate` of normal
+    pictures is flagged. `picture_threshold` is that of the most anomalous patch of a whole picture, only for runs that cut
+    pictures into patches. `size` (height, width) and `channels` are the network's input, `ingest` the options with which
+    the run read its pictures, `version` the Winnow that wrote the file.
     """
 
     def __init__(self, path: Path, session: Any, about: About) -> None:
@@ -67,7 +68,7 @@ class Deployed:
 
     @classmethod
     def open(cls, path: str | Path) -> Deployed:
-        """Loads a file of `winnow export` and runs it once, so that what is wrong with it is said now.
+        """Load a file of `winnow export` and run it once, so that its faults are reported now.
 
         `ModelError` when there is no such file, when it is no ONNX file or a damaged one, when Winnow did not write it or
         wrote it in another format, or when its outputs are not those it promises; `MissingExtra` without onnxruntime.
@@ -75,15 +76,15 @@ class Deployed:
         path = Path(path)
         if not path.is_file():
             raise ModelError(f"There is no file {path}.", "Write one: winnow export --run RUN --to FILE.onnx")
-        session = session_of(path)
+        session = session_of(path, remedy=REMEDY)
         return cls(path, session, _about(path, session.get_modelmeta().custom_metadata_map.get("winnow")))
 
     def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        """What the file tells of pictures uint8 (n, height, width, channels): `probabilities` (n, classes), `score` (n,) and
-        `p_value` (n,), float32, those of them that it has.
+        """Return the file's outputs for pictures uint8 (n, height, width, channels), float32.
 
-        Pictures of any size are scaled to `size` as Winnow scales them; of a run cut into patches only patches of `size`
-        are taken. `DataError` for an array of another shape or type, and when a result is not a finite number.
+        These are `probabilities` (n, classes), `score` (n,) and `p_value` (n,), or those of them that the file has. Pictures
+        of any size are scaled to `size` as Winnow scales them; for a run cut into patches they must be patches of `size`.
+        `DataError` for an array of another shape or type, and when a result is not finite.
         """
         pictures = np.asarray(pictures)
         height, width = self.size if self.ingest.patches else ("height", "width")
@@ -109,39 +110,16 @@ class Deployed:
             raise ModelError(f"{self.path} cannot be run ({in_one_line(error)}).", REMEDY) from error
 
     def _promised(self) -> dict[str, np.ndarray]:
-        """The outputs for no picture at all; `ModelError` unless those for one are what the file says of itself."""
+        """Return the outputs for no picture at all; `ModelError` unless those for one are as the metadata promise."""
         found = self._run(np.zeros((1, *self.size, self.channels), np.uint8))
         promised: dict[str, tuple[int, ...]] = {} if self.classes is None else {"probabilities": (1, len(self.classes))}
         promised |= {} if self.threshold is None else {"score": (1,), "p_value": (1,)}
         given = {name: np.shape(values) for name, values in found.items()}
         if given != promised:
             raise ModelError(
-                f"{self.path} gives {_shapes(given)}, though its metadata promise {_shapes(promised)}.", REMEDY
+                f"{self.path} returns {_shapes(given)}, though its metadata promise {_shapes(promised)}.", REMEDY
             )
         return {name: values[:0] for name, values in found.items()}
-
-
-def session_of(path: Path, *, cpu: bool = False, threads: int = 0) -> Any:
-    """An onnxruntime session of a file: on CUDA where that is installed, unless `cpu`; `threads` 0: its own choice.
-
-    `ModelError` when the file cannot be loaded, `MissingExtra` without onnxruntime.
-    """
-    try:
-        import onnxruntime
-    except ModuleNotFoundError:
-        raise MissingExtra("Reading an ONNX file", "runtime", "onnxruntime") from None
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # its remarks would tear the progress bar; what matters is raised
-    # TF32, a GPU's default, has ten bits of precision: too few for the scores that the export was checked against.
-    wanted: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, "CPUExecutionProvider": {}}
-    known = ["CPUExecutionProvider"] if cpu else onnxruntime.get_available_providers()
-    there = [(name, given) for name, given in wanted.items() if name in known]
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=there)
-    except Exception as error:  # onnxruntime raises classes of its own
-        raise ModelError(f"{path} cannot be loaded as an ONNX file ({in_one_line(error)}).", REMEDY) from error
 
 
 def _about(path: Path, text: str | None) -> About:
@@ -155,20 +133,9 @@ def _about(path: Path, text: str | None) -> About:
                 f"Export the run again with this version, or install the one that wrote it ({content.get('version')}).",
             )
         return About.model_validate(content)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-    ) as error:  # what JSON of another kind leads to
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:  # of JSON of another kind
         raise ModelError(f"{path}: its metadata under 'winnow' are damaged ({in_one_line(error)}).", REMEDY) from error
 
 
 def _shapes(shapes: dict[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
-
-
-def in_one_line(error: BaseException) -> str:
-    """A library's message in one line, short enough to stand inside a sentence."""
-    return " ".join(str(error).split())[:200].rstrip(".")

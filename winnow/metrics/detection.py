@@ -1,4 +1,4 @@
-"""How well scores tell what belongs from what is anomalous, with intervals that respect groups. Numpy and scikit-learn.
+"""Metrics of how well scores separate normal from anomalous pictures, with intervals that respect groups.
 
 The *false-alarm rate* is the share of normal pictures that are flagged, the *detection rate* (recall) the share of
 anomalous ones that are. Average precision takes the anomaly as the positive class.
@@ -43,7 +43,7 @@ def rates(scores: Any, belongs: Any, threshold: float) -> tuple[float, float]:
 
 
 def cross_entropy(p: Any, q: Any, bins: Any = 100) -> float:
-    """H(p, q) = -sum over bins of p log q in nats: large where p has scores that q hardly ever has.
+    """Return H(p, q) = -sum over bins of p log q in nats: large where p has scores that q hardly ever has.
 
     `p` (n,) and `q` (m,) are two samples of a score. `bins` is a number of equal bins from the lowest to the highest
     score of both, or (k,) rising edges, so that several pairs can share one axis; scores beyond the edges are counted
@@ -67,7 +67,7 @@ def cross_entropy(p: Any, q: Any, bins: Any = 100) -> float:
 
 
 def _binned(scores: np.ndarray, bins: Any) -> tuple[np.ndarray, int]:
-    """The bin of each score, and how many bins there are."""
+    """Return the bin of each score, and the number of bins."""
     if np.ndim(bins) == 0:
         if not 1 <= bins < 1e9 or int(bins) != bins:
             raise OptionError(f"{bins} is no number of bins.", "Give a whole number of at least 1, or rising edges.")
@@ -96,9 +96,9 @@ def evaluate(
     `scores` (n,); `belongs` (n,) bool; `anomaly_names` (n,) strings that name the anomalous group (ignored where the
     picture belongs); `groups` (n,) videos or folders, the units of the bootstrap (default: each picture its own).
     Returns threshold, pictures, groups, false_alarm_rate with its interval, and `anomalous`: a name to auroc,
-    average_precision, detection_rate, pictures, groups and `interval` (95 %, a measure to [low, high]; null with
-    fewer than two groups on a side). Without a `threshold` the rates are null. The entry "all" holds all anomalous
-    pictures together. `DataError` as `auroc`.
+    average_precision, detection_rate, pictures, groups and `interval` (95 %, a metric to [low, high]; null with fewer
+    than two groups on a side). Without a `threshold` the rates are null. The entry "all" holds all anomalous pictures
+    together. Raises the errors of `auroc`.
     """
     scores, belongs = _checked(scores, belongs)
     groups = np.arange(len(scores)).astype(str) if groups is None else np.asarray(groups).astype(str)

@@ -1,7 +1,7 @@
-"""How well anomaly maps tell damaged pixels from good ones, where masks of the defects are known. Numpy and scipy.
+"""Metrics of anomaly maps against masks of known defects. Numpy and scipy.
 
-Both measures are exact: a curve bends only at values that damaged pixels have, so the good pixels of one picture at a
-time are counted between those values. Memory is that of the damaged pixels and of one picture.
+Both are exact: a curve bends only at values of damaged pixels, so the good pixels of one picture at a time are counted
+between those values. Memory is that of the damaged pixels and of one picture.
 """
 
 from __future__ import annotations
@@ -15,57 +15,56 @@ from winnow.errors import DataError, OptionError
 
 
 def pixel_auroc(maps: Sequence[Any], masks: Sequence[Any]) -> float:
-    """The chance that a damaged pixel is hotter than a good one, over all pictures together (ties count one half).
+    """Return the chance that a damaged pixel scores higher than a good one, over all pictures (ties count one half).
 
     `maps` floats (h, w), higher = damaged, and `masks` (h, w), true or nonzero = damaged: one of each a picture, whose
     sizes may differ. `DataError` for no pictures, sizes that do not match, values that are not finite, no damaged or no
     good pixel.
     """
-    heats = [anomaly_map[mask] for anomaly_map, mask in _pairs(maps, masks)]
-    return _area(maps, masks, np.concatenate(heats), np.ones(sum(map(len, heats))), 1.0)
+    damaged = [anomaly_map[mask] for anomaly_map, mask in _pairs(maps, masks)]
+    return _area(maps, masks, np.concatenate(damaged), np.ones(sum(map(len, damaged))), 1.0)
 
 
 def aupro(maps: Sequence[Any], masks: Sequence[Any], limit: float = 0.3) -> float:
-    """Area under the per-region overlap up to a false positive rate of `limit`, divided by `limit`: 1 is perfect.
+    """Return the area under the per-region overlap up to a false-alarm rate of `limit`, divided by `limit`: 1 is perfect.
 
-    The overlap at a threshold is the share of a region's pixels that are at least as hot, averaged over the regions, so
-    that a small defect counts as much as a large one; a region is 8-connected. The false positive rate is the share of
-    the good pixels of all pictures. Between thresholds the curve is straight. `maps` and `masks` as in `pixel_auroc`,
-    and its errors; `OptionError` for a limit outside (0, 1]. Bergmann et al., The MVTec Anomaly Detection Dataset
-    (IJCV 2021), section 5.
+    The overlap at a threshold is the share of a region's pixels at or above it, averaged over the regions, so that a
+    small defect counts as much as a large one; a region is 8-connected. The false-alarm rate is that of the good pixels
+    of all pictures. Between thresholds the curve is straight. `maps` and `masks` as in `pixel_auroc`, and its errors;
+    `OptionError` for a limit outside (0, 1]. Bergmann et al., The MVTec Anomaly Detection Dataset (IJCV 2021), section 5.
     """
     from scipy.ndimage import label
 
     if not 0 < limit <= 1:
-        raise OptionError(f"A false positive rate of {limit} is no limit.", "Give one above 0 and up to 1, as 0.3.")
-    heats, weights = [], []
+        raise OptionError(f"A false-alarm rate of {limit} is no limit.", "Give one above 0 and up to 1, such as 0.3.")
+    damaged, weights = [], []
     for anomaly_map, mask in _pairs(maps, masks):
         regions = label(mask, np.ones((3, 3)))[0][mask]
-        heats.append(anomaly_map[mask])
+        damaged.append(anomaly_map[mask])
         weights.append(1 / np.bincount(regions)[regions] if len(regions) else np.empty(0))
-    return _area(maps, masks, np.concatenate(heats), np.concatenate(weights), limit)
+    return _area(maps, masks, np.concatenate(damaged), np.concatenate(weights), limit)
 
 
-def _area(maps: Sequence[Any], masks: Sequence[Any], heats: np.ndarray, weights: np.ndarray, limit: float) -> float:
-    """Area up to `limit` under the share of the damaged pixels' weight found, against the share of good pixels found.
+def _area(maps: Sequence[Any], masks: Sequence[Any], damaged: np.ndarray, weights: np.ndarray, limit: float) -> float:
+    """Return the area up to `limit` under the weighted share of damaged pixels found against the share of good ones found.
 
-    `heats` and `weights` (k,) are of all damaged pixels.
+    `damaged` and `weights` (k,) are values and weights of all damaged pixels.
     """
-    values, place = np.unique(heats, return_inverse=True)
-    hotter, as_hot, good = np.zeros(len(values)), np.zeros(len(values)), 0
+    values, place = np.unique(damaged, return_inverse=True)
+    above, at_least, good = np.zeros(len(values)), np.zeros(len(values)), 0
     for anomaly_map, mask in _pairs(maps, masks):
         rest = np.sort(anomaly_map[~mask])
         good += len(rest)
-        hotter += len(rest) - np.searchsorted(rest, values, side="right")
-        as_hot += len(rest) - np.searchsorted(rest, values, side="left")
-    if not len(heats) or not good:
+        above += len(rest) - np.searchsorted(rest, values, side="right")
+        at_least += len(rest) - np.searchsorted(rest, values, side="left")
+    if not len(damaged) or not good:
         raise DataError(
-            f"The masks hold no {'good' if len(heats) else 'damaged'} pixel to measure with.",
+            f"The masks hold no {'good' if len(damaged) else 'damaged'} pixel to measure with.",
             "Give masks that are true where a picture is damaged, and only there.",
         )
     found = np.cumsum(np.bincount(place, weights)[::-1]) / weights.sum()
     # from the highest value down: level up to a value (good pixels alone), then up at it (with those good ones that tie)
-    across = np.concatenate([[0.0], np.stack([hotter, as_hot], axis=1)[::-1].ravel() / good, [1.0]])
+    across = np.concatenate([[0.0], np.stack([above, at_least], axis=1)[::-1].ravel() / good, [1.0]])
     up = np.concatenate([[0.0, 0.0], np.repeat(found, 2)])
     end = int(np.searchsorted(across, limit))
     before, after = across[end - 1], across[end]
@@ -75,7 +74,7 @@ def _area(maps: Sequence[Any], masks: Sequence[Any], heats: np.ndarray, weights:
 
 
 def _pairs(maps: Sequence[Any], masks: Sequence[Any]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Each picture's anomaly map and its mask as bool, checked."""
+    """Yield each picture's anomaly map and its mask as bool, checked."""
     if not len(maps) or len(maps) != len(masks):
         raise DataError(
             f"There are {len(maps)} anomaly maps and {len(masks)} masks.",
@@ -91,6 +90,6 @@ def _pairs(maps: Sequence[Any], masks: Sequence[Any]) -> Iterator[tuple[np.ndarr
         if not np.isfinite(anomaly_map).all():
             raise DataError(
                 f"The anomaly map of picture {number} holds values that are not finite.",
-                "Leave out the picture, or give places without a score the lowest heat.",
+                "Leave out the picture, or give pixels without a score the lowest value.",
             )
         yield anomaly_map, mask.astype(bool)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from winnow.errors import ModelError, did_you_mean
+from winnow.errors import ModelError, did_you_mean, in_one_line
 from winnow.models.contract import Model, ModelOutput
 from winnow.options import ModelOptions
 
@@ -117,7 +117,7 @@ class Pretrained(Model):
         except (RuntimeError, ValueError, AssertionError) as error:
             height, width = self.size
             raise ModelError(
-                f"'{self.backbone}' cannot take pictures of {height}x{width} ({_line(error)}).",
+                f"'{self.backbone}' cannot take pictures of {height}x{width} ({in_one_line(error)}).",
                 "Use a larger --size, such as 96 96, or another --backbone.",
             ) from error
 
@@ -172,7 +172,7 @@ def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
         raise ModelError(f"'{backbone}' has no layer '{layer}'.", remedy) from None
     except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:  # of torch.fx
         raise ModelError(
-            f"The layers of '{backbone}' cannot be taken apart ({_line(error)}).",
+            f"The layers of '{backbone}' cannot be taken apart ({in_one_line(error)}).",
             "Leave --layer out to use its last layer, or choose another --backbone.",
         ) from error
 
@@ -250,7 +250,7 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
         return dict(_timm(backbone, pretrained=True).state_dict())
     except Exception as error:  # the libraries behind both hubs raise a dozen unrelated classes
         raise ModelError(
-            f"The weights of '{backbone}' could not be downloaded ({_line(error)}).",
+            f"The weights of '{backbone}' could not be downloaded ({in_one_line(error)}).",
             f"On a machine with network fetch {place.wanted}, copy it here and give: --weights {place.file}",
         ) from error
 
@@ -279,7 +279,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # safetensors and zip readers raise their own classes
         raise ModelError(
-            f"{file} cannot be read as weights ({_line(error)}).",
+            f"{file} cannot be read as weights ({in_one_line(error)}).",
             "Give a .safetensors or .pth file of a state_dict; copy it again if it may be cut off.",
         ) from error
     for wrapper in ("state_dict", "model"):
@@ -290,8 +290,3 @@ def read_weights(file: Path) -> dict[str, Tensor]:
             f"{file} holds no weights by name (a state_dict).", "Save the network's state_dict() and give that."
         )
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def _line(error: BaseException) -> str:
-    """Return the first line of a library's message, short enough for the inside of a sentence."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")

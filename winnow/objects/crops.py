@@ -1,4 +1,4 @@
-"""Persons, or whatever a detector knows, found in pictures and cut out of them."""
+"""Persons, or other objects that a detector knows, found in pictures and cut out of them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ VARIABLE = "WINNOW_OBJECT_DETECTOR"
 LARGEST_DETECTOR = 2 << 30  # bytes
 
 HOW_TO_GET_ONE = (
-    "Give --object-detector FILE.onnx, or set WINNOW_OBJECT_DETECTOR to such a file: yolox_nano.onnx of the releases of Megvii-BaseDetection/YOLOX "
-    "on GitHub (4 MB), or FastestDet.onnx of dog-qiuqiu/FastestDet (1 MB, twice as fast, less exact). With a network also: "
-    "--object-detector fasterrcnn_mobilenet_v3_large_320_fpn, which downloads its weights."
+    "Give --object-detector FILE.onnx, or set WINNOW_OBJECT_DETECTOR to such a file: yolox_nano.onnx of the releases of "
+    "Megvii-BaseDetection/YOLOX on GitHub (4 MB), or FastestDet.onnx of dog-qiuqiu/FastestDet (1 MB, twice as fast, less "
+    "exact). With a connection also: --object-detector fasterrcnn_mobilenet_v3_large_320_fpn, which downloads its weights."
 )
 
 
 class Finder:
     """Finds the objects that the options ask for; called with a picture (h, w, 3) uint8 by any number of threads.
 
-    `identity` is what its results depend on beside the options: the hash of the detector's file, or its name. Raises
-    `OptionError` when there is no detector or it does not know a class of `--objects`, `ModelError` when it cannot be used.
+    `identity` is, besides the options, all that its results depend on: the hash of the detector's file, or its name.
+    Raises `OptionError` when there is no detector or it does not know a class of `--objects`, `ModelError` when it cannot
+    be used.
     """
 
     def __init__(self, options: IngestOptions) -> None:
@@ -38,7 +39,7 @@ class Finder:
         self.wanted = [_class(name.strip(), self.detector) for name in options.objects.split(",")]
 
     def __call__(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (n, 4) int of x, y, width, height with their margin, inside the picture, and confidence (n,), the surest first."""
+        """Return boxes (n, 4) int of x, y, width, height, margin included, inside the picture, and confidence (n,), the surest first."""
         found = self.detector(picture, self.options.box_confidence)
         asked = np.isin(found.classes, self.wanted)
         boxes = widened(found.boxes[asked], self.options.margin, picture.shape[:2])
@@ -50,7 +51,7 @@ class Finder:
 
 
 def widened(boxes: np.ndarray, margin: float, size: tuple[int, ...]) -> np.ndarray:
-    """Boxes (n, 4), float, with a share of their sides more on each side, in whole pixels of a picture of `size` (h, w)."""
+    """Widen boxes (n, 4), float, by a share of their sides on each side, to whole pixels of a picture of `size` (h, w)."""
     more = boxes[:, 2:] * margin
     limits = np.array(size[::-1])
     first = np.floor(np.clip(boxes[:, :2] - more, 0, limits)).astype(int)
@@ -59,7 +60,7 @@ def widened(boxes: np.ndarray, margin: float, size: tuple[int, ...]) -> np.ndarr
 
 
 def crops(picture: np.ndarray, boxes: np.ndarray, options: IngestOptions) -> list[np.ndarray]:
-    """What the boxes hold, each scaled as a picture file is, with one channel where the options want grey."""
+    """Return the contents of the boxes, each scaled as a picture file is, with one channel where the options want grey."""
     whole = Image.fromarray(picture)
     whole = whole.convert("L") if options.grey else whole
     height, width = options.size

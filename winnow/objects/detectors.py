@@ -1,22 +1,24 @@
 """Detectors of objects: ONNX files of YOLOX and FastestDet through onnxruntime, and those of torchvision by name.
 
-A detector is called with a picture (h, w, 3) uint8 in RGB and the least confidence, and gives `Found`. `names` are its classes.
+A detector is called with a picture (h, w, 3) uint8 in RGB and the least confidence, and returns `Found`; `names` are its
+classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
-from winnow.errors import ModelError, OptionError, did_you_mean
+from winnow.errors import ModelError, OptionError, did_you_mean, in_one_line
+from winnow.onnx import session_of
 
 OVERLAP = 0.45  # intersection over union above which two boxes of a class are one, as in both references
-GREY = 114  # what YOLOX is trained to see beside the picture
+GREY = 114  # what YOLOX is trained to see around the picture
 STRIDES = ((8, 16, 32), (8, 16, 32, 64))
-FINITE_SIDE = 12.0  # log of a side in cells: e^12 cells are no side of a box, but one in pixels taken for its logarithm
+FINITE_SIDE = 12.0  # log of a side in cells: larger ones are sides in pixels, not logarithms
 
 COCO = [
     "person",
@@ -112,7 +114,7 @@ class Found(NamedTuple):
 
 
 class Detector(Protocol):
-    """What finds objects; the most confident come first."""
+    """The interface of a detector of objects; the most confident come first."""
 
     names: list[str]
 
@@ -120,37 +122,37 @@ class Detector(Protocol):
 
 
 class OnnxDetector:
-    """A detector from the bytes of an ONNX file; YOLOX of any size and FastestDet are told apart by their shapes.
+    """A detector from the bytes of an ONNX file; YOLOX of any size and FastestDet are recognised by their shapes.
 
     Runs on the processor in the thread that calls it, so that results do not depend on the number of threads; many threads
     may call it at once. Raises `ModelError`, with `file`, for anything else.
     """
 
     def __init__(self, content: bytes, file: str) -> None:
-        self._session = _session(content, file)
+        self._session = session_of(content, name=file, remedy=ONNX_REMEDY, cpu=True, threads=1)
         put = self._session.get_inputs()
         shape = put[0].shape if len(put) == 1 and put[0].type == "tensor(float)" else []
         if len(shape) != 4 or shape[1] != 3 or not all(isinstance(side, int) and side > 0 for side in shape[2:]):
-            raise _foreign(file, f"it takes {', '.join(f'{one.type} {one.shape}' for one in put) or 'nothing'}")
+            raise _unknown(file, f"it takes {', '.join(f'{one.type} {one.shape}' for one in put) or 'nothing'}")
         self._input: str = put[0].name
         self._size: tuple[int, int] = (shape[2], shape[3])
-        self._way, classes = self._recognised(file)
+        self._detect, classes = self._recognised(file)
         self.names = list(COCO) if classes == len(COCO) else [str(number) for number in range(classes)]
 
     def __call__(self, picture: np.ndarray, least: float) -> Found:
-        return apart(self._way(self._run, self._size, picture, least))
+        return suppressed(self._detect(self._run, self._size, picture, least))
 
     def _run(self, pixels: np.ndarray) -> np.ndarray:
-        """The first output of pixels (h, w, 3) in RGB, without the dimension of the batch."""
-        turned = np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)[None], np.float32)
-        return self._session.run(None, {self._input: turned})[0][0]
+        """Return the first output for pixels (h, w, 3) in RGB, without the batch dimension."""
+        batch = np.ascontiguousarray(pixels[..., ::-1].transpose(2, 0, 1)[None], np.float32)
+        return self._session.run(None, {self._input: batch})[0][0]
 
-    def _recognised(self, file: str) -> tuple[ModeEncoder, int]:
-        """How the output is read and its number of classes; by one run, as a graph may leave its shapes open."""
+    def _recognised(self, file: str) -> tuple[Decoder, int]:
+        """Return how the output is decoded and its number of classes; from one run, as a graph may leave its shapes open."""
         try:
             output = self._run(np.full((*self._size, 3), GREY))
         except Exception as error:  # onnxruntime raises classes of its own
-            raise ModelError(f"{file} cannot be run ({_line(error)}).", ONNX_REMEDY) from error
+            raise ModelError(f"{file} cannot be run ({in_one_line(error)}).", ONNX_REMEDY) from error
         if output.ndim == 3 and output.shape[0] > 5 and output.shape[1:] == (self._size[0] // 16, self._size[1] // 16):
             if np.allclose(output[5:].sum(axis=0), 1, atol=1e-3):  # a softmax, unlike maps of other networks
                 return fastestdet, output.shape[0] - 5
@@ -158,46 +160,27 @@ class OnnxDetector:
             output.ndim == 2 and output.shape[1] > 5 and len(output) in (len(_cells(self._size, s)[0]) for s in STRIDES)
         ):
             if not (output[:, 2:4] < FINITE_SIDE).all():
-                raise ModelError(f"{file} gives boxes in pixels, not as YOLOX's network gives them.",
+                raise ModelError(f"{file} returns boxes in pixels, not in YOLOX's own form.",
                                  "Export it again without --decode_in_inference.")  # fmt: skip
             return yolox, output.shape[1] - 5
-        raise _foreign(file, f"its output is of shape {[1, *output.shape]}")
+        raise _unknown(file, f"its output is of shape {[1, *output.shape]}")
 
 
-ModeEncoder = Callable[[Callable[[np.ndarray], np.ndarray], tuple[int, int], np.ndarray, float], Found]
-"""Prepares a picture for a network of a size, runs it, and reads the boxes of at least some confidence."""
+Decoder = Callable[[Callable[[np.ndarray], np.ndarray], tuple[int, int], np.ndarray, float], Found]
+"""Prepares a picture for a network of a size, runs it, and decodes the boxes of at least some confidence."""
 
 ONNX_REMEDY = "Give an ONNX file of YOLOX or FastestDet."
 
 
-def _foreign(file: str, what: str) -> ModelError:
+def _unknown(file: str, what: str) -> ModelError:
     return ModelError(f"{file} is neither YOLOX nor FastestDet at a fixed size: {what}.", ONNX_REMEDY)
-
-
-def _session(content: bytes, file: str) -> Any:
-    import onnxruntime
-
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.use_deterministic_compute = True
-    options.log_severity_level = 4  # its remarks would tear the progress bar; what matters is raised
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own
-        raise ModelError(f"{file} cannot be loaded as an ONNX file ({_line(error)}).", ONNX_REMEDY) from error
-
-
-def _line(error: Exception) -> str:
-    """The first line of a library's message, short enough to stand inside a sentence."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160].rstrip(".")
 
 
 # ---- the networks
 
 
 def yolox(run: Callable[[np.ndarray], np.ndarray], size: tuple[int, int], picture: np.ndarray, least: float) -> Found:
-    """YOLOX (Ge et al. 2021, arXiv 2107.08430, and its demo for ONNX Runtime): the picture in the upper left corner on grey."""
+    """Run YOLOX (Ge et al. 2021, arXiv 2107.08430, and its demo for ONNX Runtime) on the picture in the upper left on grey."""
     height, width = picture.shape[:2]
     ratio = min(size[0] / height, size[1] / width)
     small = _resized(picture, max(1, int(height * ratio)), max(1, int(width * ratio)), Image.Resampling.BILINEAR)
@@ -215,7 +198,7 @@ def yolox(run: Callable[[np.ndarray], np.ndarray], size: tuple[int, int], pictur
 
 
 def _cells(size: tuple[int, int], strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Column and row (n, 2) and stride (n, 1) of every prediction of YOLOX, finest grid first."""
+    """Return column and row (n, 2) and stride (n, 1) of every prediction of YOLOX, finest grid first."""
     cells, steps = [], []
     for stride in strides:
         y, x = np.mgrid[: size[0] // stride, : size[1] // stride]
@@ -227,7 +210,7 @@ def _cells(size: tuple[int, int], strides: tuple[int, ...]) -> tuple[np.ndarray,
 def fastestdet(
     run: Callable[[np.ndarray], np.ndarray], size: tuple[int, int], picture: np.ndarray, least: float
 ) -> Found:
-    """FastestDet (github.com/dog-qiuqiu/FastestDet, handle_preds): the picture stretched, one grid, values from 0 to 1."""
+    """Run FastestDet (github.com/dog-qiuqiu/FastestDet, handle_preds) on the picture stretched, one grid, values from 0 to 1."""
     output = run(_resized(picture, *size, Image.Resampling.BOX) / np.float32(255))
     rows, columns = output.shape[1:]
     classes = output[5:].argmax(axis=0)
@@ -244,11 +227,11 @@ def _resized(picture: np.ndarray, height: int, width: int, how: Image.Resampling
     return np.asarray(Image.fromarray(picture).resize((width, height), how))
 
 
-def apart(found: Found) -> Found:
-    """What non-maximum suppression leaves: of boxes of a class that overlap by more than `OVERLAP` the most confident."""
+def suppressed(found: Found) -> Found:
+    """Apply non-maximum suppression: of boxes of a class that overlap by more than `OVERLAP`, keep the most confident."""
     order = np.argsort(-found.confidence, kind="stable")
     boxes, confidence, classes = (values[order] for values in found)
-    # Classes are moved so far apart that boxes of two never meet.
+    # Boxes of each class are shifted so far that those of two classes never meet.
     corners = boxes + np.pad(classes[:, None] * (np.abs(boxes).max(initial=0) * 4 + 1), ((0, 0), (0, 3)))
     keep: list[int] = []
     left = np.arange(len(boxes))
@@ -260,7 +243,7 @@ def apart(found: Found) -> Found:
 
 
 def _overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union (n,) of a box with others (n, 4)."""
+    """Return the intersection over union (n,) of a box with others (n, 4)."""
     first = np.maximum(box[:2], others[:, :2])
     last = np.minimum(box[:2] + box[2:], others[:, :2] + others[:, 2:])
     common = np.clip(last - first, 0, None).prod(axis=1)
@@ -271,7 +254,10 @@ def _overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 class TorchvisionDetector:
-    """A detector of torchvision by its name, weights from the hub; `OptionError` for an unknown name, `ModelError` without weights."""
+    """A detector of torchvision by its name, with weights from the hub.
+
+    Raises `OptionError` for an unknown name, `ModelError` without weights.
+    """
 
     def __init__(self, name: str) -> None:
         from torchvision.models import detection, get_model, get_model_weights, list_models
@@ -286,7 +272,7 @@ class TorchvisionDetector:
             weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
             self._network = get_model(name, weights=weights, progress=False).eval()
         except Exception as error:  # the network, the hub and pickle raise a dozen unrelated classes
-            raise ModelError(f"The weights of '{name}' could not be downloaded ({_line(error)}).",
+            raise ModelError(f"The weights of '{name}' could not be downloaded ({in_one_line(error)}).",
                              "Connect to the network, or give an ONNX file of YOLOX or FastestDet.") from error  # fmt: skip
         self.names: list[str] = list(weights.meta["categories"])
 
@@ -300,4 +286,4 @@ class TorchvisionDetector:
             )
         boxes = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
         sure = confidence >= least
-        return apart(Found(boxes[sure], confidence[sure], classes[sure]))
+        return suppressed(Found(boxes[sure], confidence[sure], classes[sure]))

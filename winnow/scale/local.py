@@ -1,4 +1,4 @@
-"""The runner of one machine: threads, because decoders and numpy let go of the interpreter while they work."""
+"""The runner of one machine: threads, because decoders and numpy release the interpreter while they work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def cores(workers: int = 0) -> int:
-    """The number of workers asked for, or when it is 0 the cores this process may use."""
+    """Return the number of workers asked for, or for 0 the number of cores that this process may use."""
     if workers:
         return workers
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -23,10 +23,10 @@ def cores(workers: int = 0) -> int:
 def run_local(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, stopped: Event | None = None
 ) -> Generator[Result, None, None]:
-    """Yields function(item) of every item, in the order of the items, whatever the number of workers.
+    """Yield function(item) of every item, in the order of the items, whatever the number of workers.
 
-    At most two items a worker are taken ahead of the result asked for. The first exception, in that order, is raised
-    here; items not begun by then are left, and `stopped` is set so that long ones under way can give up.
+    At most two items per worker are taken ahead of the result asked for. The first exception, in that order, is raised
+    here; items not begun by then are dropped, and `stopped` is set so that long ones in progress can stop.
     """
     if workers <= 1:
         yield from map(function, items)

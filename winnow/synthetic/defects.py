@@ -1,8 +1,8 @@
-"""Synthetic defects: what may go wrong with a texture, drawn into pictures of good ones. Numpy alone, seeded.
+"""Synthetic defects: faults of a texture, drawn into pictures of good ones. Numpy alone, seeded.
 
-The kinds were fixed before any real defect was looked at; they follow what mills call their faults (missing, broken and
-double threads, knots, holes, stains, creases, shifted weave) and CutPaste (Li et al. 2021, arXiv 2104.04015). All lengths
-are shares of the picture's shorter side, all strengths shares of its own spread.
+The kinds were fixed before any real defect was looked at; they follow the textile industry's list of faults (missing,
+broken and double threads, knots, holes, stains, creases, shifted weave) and CutPaste (Li et al. 2021, arXiv 2104.04015).
+All lengths are shares of the picture's shorter side, all strengths shares of its own standard deviation.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from winnow.errors import DataError, OptionError, did_you_mean
 
 Range = tuple[float, float]
 
-CHANGED = 0.15  # of the picture's own spread
+CHANGED = 0.15  # of the picture's own standard deviation
 LEAST_CHANGE = 2.0  # grey levels
-LEAST_SPREAD = 4.0  # grey levels; flat pictures are damaged visibly too
+LEAST_DEVIATION = 4.0  # grey levels, so that flat pictures are damaged visibly too
 
 
 def damage(
     pixels: np.ndarray, rng: np.random.Generator, kinds: Sequence[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pictures (n, h, w, c) uint8, each with a defect of a kind drawn from `kinds` (all of `KINDS` by default).
+    """Draw a defect into each picture (n, h, w, c) uint8, of a kind drawn from `kinds` (all of `KINDS` by default).
 
-    Returns the damaged pictures, (n, h, w) bool where they really changed, and the name of each one's kind (n,). The mask
-    marks places round which (5x5) the mean change is 15 % of the picture's standard deviation or more, and 2 levels; it is
+    Returns the damaged pictures, (n, h, w) bool where they really changed, and the kind of each (n,). The mask marks
+    pixels round which (5x5) the mean change is 15 % of the picture's standard deviation or more, and 2 levels; it is
     empty where a defect came out too faint. Defects that need another picture take it from `pixels`. Raises `DataError` for
-    other arrays than bytes of 8x8 or more, `OptionError` for a kind that is not known.
+    other arrays than bytes of 8x8 or more, `OptionError` for an unknown kind.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or min(pixels.shape[1:3]) < 8:
         raise DataError(f"Pictures to damage must be uint8 (n, h, w, channels) of 8x8 or more, not {pixels.dtype} of "
@@ -49,26 +49,26 @@ def damage(
 
 def _changed(pixels: np.ndarray, damaged: np.ndarray) -> np.ndarray:
     change = np.abs(damaged.astype(np.float32) - pixels).mean(axis=3)
-    spread = pixels.std(axis=(1, 2, 3))
-    return _box(change, 2) >= np.maximum(LEAST_CHANGE, CHANGED * spread)[:, None, None]
+    deviation = pixels.std(axis=(1, 2, 3))
+    return _box(change, 2) >= np.maximum(LEAST_CHANGE, CHANGED * deviation)[:, None, None]
 
 
 # ---- the kinds: float32 pictures (n, h, w, c) from 0 to 255 in, changed ones out
 
 
 def _paste(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A piece of another picture, from another place, half of them turned."""
+    """Paste a piece of another picture, from another position, half of them transposed."""
     n, h, w, _ = x.shape
     y, z = _rolled(rng, n, h, w)
     donor = x[rng.permutation(n)][np.arange(n)[:, None, None], y, z]
-    turn = rng.random(n) < 0.5
+    transposed = rng.random(n) < 0.5
     if h == w:
-        donor[turn] = donor[turn].swapaxes(1, 2)
+        donor[transposed] = donor[transposed].swapaxes(1, 2)
     return _blend(x, donor, _area(rng, n, h, w))
 
 
 def _smear(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Dragged: the mean along a short way in some direction."""
+    """Smear: take the mean along a short line in some direction."""
     n, h, w, _ = x.shape
     angle, length = rng.random(n) * np.pi, rng.uniform(0.06, 0.25, n) * min(h, w)
     steps = np.linspace(-0.5, 0.5, 9)
@@ -79,15 +79,15 @@ def _smear(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _brightness(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A stain or a shade: brighter or darker, sharp or soft, of some tint."""
+    """Add a stain or a shade: brighter or darker, sharp or soft, of some tint."""
     alpha = _area(rng, len(x), x.shape[1], x.shape[2], soft=(1, 10))
-    by = (_signs(rng, len(x)) * rng.uniform(0.3, 2.0, len(x)))[:, None, None, None] * _spread(x)
+    by = (_signs(rng, len(x)) * rng.uniform(0.3, 2.0, len(x)))[:, None, None, None] * _deviation(x)
     tint = 1 + 0.3 * rng.standard_normal((len(x), 1, 1, x.shape[3]))
     return x + (by * tint * alpha[..., None]).astype(np.float32)
 
 
 def _contrast(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The texture fainter or stronger."""
+    """Make the texture fainter or stronger."""
     n = len(x)
     factor = np.where(rng.random(n) < 0.6, rng.uniform(0.0, 0.6, n), rng.uniform(1.5, 2.2, n))
     centre = _blurred(x, 4)
@@ -95,32 +95,32 @@ def _contrast(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _blur(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus, or rubbed."""
+    """Blur, as if out of focus or rubbed."""
     radius = int(rng.integers(1, 4))
     return _blend(x, _blurred(x, radius), _area(rng, *x.shape[:3]))
 
 
 def _hole(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A flat spot as dark or as bright as the picture's extremes."""
+    """Add a flat spot as dark or as bright as the picture's extremes."""
     n, h, w, _ = x.shape
     level = _quantiles(x, np.where(rng.random(n) < 0.5, rng.uniform(0, 0.1, n), rng.uniform(0.9, 1.0, n)))
-    grain = rng.standard_normal(x.shape, dtype=np.float32) * 0.15 * _spread(x)
+    grain = rng.standard_normal(x.shape, dtype=np.float32) * 0.15 * _deviation(x)
     return _blend(x, level[:, None, None, :] + grain, _blob(rng, n, h, w, soft=(0.7, 2)))
 
 
 def _spots(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Up to three specks: knots, fluff, neps."""
+    """Add up to three specks: knots, fluff, neps."""
     n, h, w, _ = x.shape
     alpha = np.zeros((n, h, w), dtype=np.float32)
     for _ in range(3):
         speck = _blob(rng, n, h, w, radius=(0.015, 0.06))
         alpha = np.maximum(alpha, speck * (rng.random((n,)) < 0.7)[:, None, None])
-    by = (_signs(rng, n) * rng.uniform(1.0, 3.0, n))[:, None, None, None] * _spread(x)
+    by = (_signs(rng, n) * rng.uniform(1.0, 3.0, n))[:, None, None, None] * _deviation(x)
     return x + by * alpha[..., None]
 
 
 def _extra_thread(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A bright, sometimes a dark thread on top, thicker here and thinner there."""
+    """Add a bright, sometimes a dark thread on top, of uneven thickness."""
     n, h, w, _ = x.shape
     level = _quantiles(x, np.where(rng.random(n) < 0.7, rng.uniform(0.85, 1, n), rng.uniform(0, 0.15, n)))
     uneven = 1 + 0.3 * rng.standard_normal((n, h, w), dtype=np.float32)
@@ -129,15 +129,15 @@ def _extra_thread(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _missing_thread(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A line without texture, darker or brighter than the picture's mean."""
+    """Remove a thread: a line without texture, darker or brighter than the picture's mean."""
     n, h, w, _ = x.shape
-    by = (_signs(rng, n) * rng.uniform(0, 1.2, (n,)).astype(np.float32))[:, None, None, None] * _spread(x)
+    by = (_signs(rng, n) * rng.uniform(0, 1.2, (n,)).astype(np.float32))[:, None, None, None] * _deviation(x)
     opacity = rng.uniform(0.4, 1, (n,)).astype(np.float32)[:, None, None]
     return _blend(x, x.mean(axis=(1, 2), keepdims=True) - by, _line(rng, n, h, w, width=(0.015, 0.07)) * opacity)
 
 
 def _warp(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Threads pushed aside by a few pixels."""
+    """Push threads aside by a few pixels."""
     n, h, w, _ = x.shape
     alpha = _area(rng, n, h, w, soft=(2, 8))
     angle, most = rng.random(n) * 2 * np.pi, rng.uniform(0.02, 0.09, n) * min(h, w)
@@ -145,12 +145,12 @@ def _warp(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _stretch(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The texture looser or tighter, and turned."""
+    """Make the texture looser or tighter, and rotate it."""
     n, h, w, _ = x.shape
     alpha = _area(rng, n, h, w, soft=(1, 6))
-    scale, turn = np.exp(_signs(rng, n) * rng.uniform(0.1, 0.4, n)), _signs(rng, n) * rng.uniform(0, 0.3, n)
-    dy, dx = _away(h, w, rng.random(n) * h, rng.random(n) * w)
-    along, across = (scale * np.cos(turn) - 1)[:, None, None], (scale * np.sin(turn))[:, None, None]
+    scale, angle = np.exp(_signs(rng, n) * rng.uniform(0.1, 0.4, n)), _signs(rng, n) * rng.uniform(0, 0.3, n)
+    dy, dx = _offsets(h, w, rng.random(n) * h, rng.random(n) * w)
+    along, across = (scale * np.cos(angle) - 1)[:, None, None], (scale * np.sin(angle))[:, None, None]
     return _blend(x, _moved(x, along * dy - across * dx, across * dy + along * dx), alpha)
 
 
@@ -170,11 +170,11 @@ KINDS: dict[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = {
 """Every kind of defect by its name."""
 
 
-# ---- where: soft masks (n, h, w) in [0, 1]
+# ---- soft masks (n, h, w) in [0, 1]
 
 
 def _area(rng: np.random.Generator, n: int, h: int, w: int, soft: Range = (0.7, 3)) -> np.ndarray:
-    """A blob, or one time in three a band; `soft` is how many pixels wide the edge is."""
+    """Return a blob, or one time in three a band; `soft` is the width of the edge in pixels."""
     band = (rng.random(n) < 0.35)[:, None, None]
     return np.where(band, _line(rng, n, h, w, width=(0.05, 0.4), soft=soft), _blob(rng, n, h, w, soft=soft))
 
@@ -182,25 +182,25 @@ def _area(rng: np.random.Generator, n: int, h: int, w: int, soft: Range = (0.7, 
 def _blob(
     rng: np.random.Generator, n: int, h: int, w: int, radius: Range = (0.06, 0.3), soft: Range = (0.7, 3)
 ) -> np.ndarray:
-    """Ellipses and, three times in ten, rounded rectangles, turned any way."""
+    """Return ellipses and, three times in ten, rounded rectangles, at any angle."""
     angle = rng.random(n) * np.pi
-    dy, dx = _away(h, w, rng.random(n) * h, rng.random(n) * w)
-    along, across = _turned(dy, dx, angle)
+    dy, dx = _offsets(h, w, rng.random(n) * h, rng.random(n) * w)
+    along, across = _rotated(dy, dx, angle)
     low, high = np.log(radius)
     first, second = (min(h, w) * np.exp(rng.uniform(low, high, (2, n, 1, 1)))).astype(np.float32)
     power = np.where(rng.random(n) < 0.3, 6.0, 2.0)[:, None, None].astype(np.float32)
-    far = (np.abs(along / first) ** power + np.abs(across / second) ** power) ** (1 / power)
+    distance = (np.abs(along / first) ** power + np.abs(across / second) ** power) ** (1 / power)
     edge = rng.uniform(*soft, n)[:, None, None] / np.minimum(first, second)
-    return np.clip((1 - far) / edge + 0.5, 0, 1).astype(np.float32)
+    return np.clip((1 - distance) / edge + 0.5, 0, 1).astype(np.float32)
 
 
 def _line(rng: np.random.Generator, n: int, h: int, w: int, width: Range, soft: Range = (0.7, 2)) -> np.ndarray:
-    """Slightly wavy lines, seven in ten nearly along the threads, half of them from edge to edge."""
+    """Return slightly wavy lines, seven in ten nearly along the threads, half of them from edge to edge."""
     side = min(h, w)
     straight = rng.integers(2, size=n) * np.pi / 2 + 0.05 * rng.standard_normal(n)
     angle = np.where(rng.random(n) < 0.7, straight, rng.random(n) * np.pi)
-    dy, dx = _away(h, w, rng.random(n) * h, rng.random(n) * w)
-    along, across = _turned(dy, dx, angle)
+    dy, dx = _offsets(h, w, rng.random(n) * h, rng.random(n) * w)
+    along, across = _rotated(dy, dx, angle)
     height = (rng.uniform(0, 0.03, n) * side)[:, None, None]
     bend = height * np.sin(along / side * 2 * np.pi * rng.uniform(0.3, 1.5, n)[:, None, None])
     half = (side * rng.uniform(*width, n) / 2)[:, None, None]
@@ -209,28 +209,28 @@ def _line(rng: np.random.Generator, n: int, h: int, w: int, width: Range, soft: 
     return np.clip(inside / rng.uniform(*soft, n)[:, None, None] + 0.5, 0, 1).astype(np.float32)
 
 
-def _away(h: int, w: int, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far down and right of a point of each picture (n,) its places are, each (n, h, w)."""
+def _offsets(h: int, w: int, y: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how far down and right of a point of each picture (n,) its pixels are, each (n, h, w)."""
     down, right = np.mgrid[:h, :w].astype(np.float32)
     return down - y[:, None, None].astype(np.float32), right - x[:, None, None].astype(np.float32)
 
 
-def _turned(dy: np.ndarray, dx: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same along and across a direction (n,)."""
+def _rotated(dy: np.ndarray, dx: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return offsets along and across a direction (n,)."""
     cos, sin = (part[:, None, None].astype(np.float32) for part in (np.cos(angle), np.sin(angle)))
     return cos * dx + sin * dy, cos * dy - sin * dx
 
 
-# ---- what
+# ---- pixels
 
 
 def _blend(x: np.ndarray, other: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return x + alpha[..., None] * (other - x)
 
 
-def _spread(x: np.ndarray) -> np.ndarray:
-    """Each picture's standard deviation (n, 1, 1, 1)."""
-    return np.maximum(x.std(axis=(1, 2), keepdims=True).mean(axis=3, keepdims=True), LEAST_SPREAD)
+def _deviation(x: np.ndarray) -> np.ndarray:
+    """Return each picture's standard deviation (n, 1, 1, 1)."""
+    return np.maximum(x.std(axis=(1, 2), keepdims=True).mean(axis=3, keepdims=True), LEAST_DEVIATION)
 
 
 def _signs(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -238,20 +238,20 @@ def _signs(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def _quantiles(x: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Of each picture its own quantile q (n,), channel by channel: (n, c)."""
+    """Return the quantile q (n,) of each picture, channel by channel: (n, c)."""
     ordered = np.sort(x.reshape(len(x), -1, x.shape[3]), axis=1)
     return ordered[np.arange(len(x)), (q * (ordered.shape[1] - 1)).astype(int)]
 
 
 def _rolled(rng: np.random.Generator, n: int, h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows (n, h, 1) and columns (n, 1, w) that move each picture round by a random way."""
+    """Return rows (n, h, 1) and columns (n, 1, w) that roll each picture by a random offset."""
     y = (np.arange(h) + rng.integers(h, size=n)[:, None]) % h
     x = (np.arange(w) + rng.integers(w, size=n)[:, None]) % w
     return y[:, :, None], x[:, None, :]
 
 
 def _shifted(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
-    """Each picture moved by whole pixels (n,), its border repeated."""
+    """Shift each picture by whole pixels (n,), its border repeated."""
     n, h, w, _ = x.shape
     y = np.clip(np.arange(h) + np.rint(dy)[:, None].astype(int), 0, h - 1)
     z = np.clip(np.arange(w) + np.rint(dx)[:, None].astype(int), 0, w - 1)
@@ -259,7 +259,7 @@ def _shifted(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
 
 
 def _moved(x: np.ndarray, dy: np.ndarray, dx: np.ndarray) -> np.ndarray:
-    """What lies dy and dx (n, h, w) away from each place, between pixels linearly; mirrored at the border."""
+    """Sample pictures at dy and dx (n, h, w) from each pixel, linearly between pixels, mirrored at the border."""
     n, h, w, _ = x.shape
     down, right = np.mgrid[:h, :w]
     y, z = _mirrored(down + dy, h), _mirrored(right + dx, w)
@@ -277,7 +277,7 @@ def _mirrored(place: np.ndarray, size: int) -> np.ndarray:
 
 
 def _box(values: np.ndarray, radius: int) -> np.ndarray:
-    """Mean over the (2 radius + 1)^2 places round each of (n, h, w, ...), the border repeated."""
+    """Return the mean over the (2 radius + 1)^2 pixels round each of (n, h, w, ...), the border repeated."""
     width = 2 * radius + 1
     for axis in (1, 2):
         padding = [(0, 0)] * values.ndim

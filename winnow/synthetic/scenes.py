@@ -1,8 +1,8 @@
-"""Generic pictures, drawn: what pictures have in common whatever they show, where no other pictures are at hand.
+"""Generic pictures, drawn, with the statistics that natural pictures share, for use where no other pictures are at hand.
 
 Dead leaves (Lee, Mumford & Huang 2001, Occlusion models for natural images: shapes of power-law sizes that hide one
-another) with 1/f texture, bars, shading, blur and noise. They are the background of the scorers
-"error_over_background" and "variance_corrected(background=true)": what is as hard to rebuild in any picture says nothing about this one.
+another) with 1/f texture, bars, shading, blur and noise. The linear autoencoder "background" is fitted on them: an error
+that is as large in any picture carries no information about this one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ LEAVES = 24
 
 
 def generic_pictures(n: int, size: tuple[int, int], channels: int, seed: int = 0) -> np.ndarray:
-    """uint8 (n, h, w, channels) pictures, the same for the same seed; the first of many are those of fewer."""
+    """Draw n pictures uint8 (n, h, w, channels), the same for the same seed; the first of many are those of fewer."""
     chunks = [
         _draw(np.random.default_rng([seed, number]), size, channels)[: n - number * CHUNK]
         for number in range(-(-n // CHUNK))
@@ -47,7 +47,7 @@ def _draw(rng: np.random.Generator, size: tuple[int, int], channels: int) -> np.
 
 
 def _leaf(rng: np.random.Generator, size: tuple[int, int], smallest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How much a disc, ellipse, box or bar covers each place, with an edge one pixel soft, and the place along it."""
+    """Return how much a disc, ellipse, box or bar covers each pixel, with an edge one pixel soft, and the position along it."""
     shape = smallest.shape
     y = ((np.arange(size[0], dtype=np.float32) + 0.5) / size[0] - 0.5)[None, :, None, None]
     x = ((np.arange(size[1], dtype=np.float32) + 0.5) / size[1] - 0.5)[None, None, :, None]
@@ -56,14 +56,14 @@ def _leaf(rng: np.random.Generator, size: tuple[int, int], smallest: np.ndarray)
     angle = np.float32(np.pi) * rng.random(shape, np.float32)
     across, down = x - rng.random(shape, np.float32) + 0.5, y - rng.random(shape, np.float32) + 0.5
     along = (across * np.cos(angle) + down * np.sin(angle)) / (radius * stretch)
-    auxiliary = (down * np.cos(angle) - across * np.sin(angle)) * stretch / radius
+    sideways = (down * np.cos(angle) - across * np.sin(angle)) * stretch / radius
     is_round = rng.random(shape, np.float32) < 0.5
-    distance = np.where(is_round, np.hypot(along, auxiliary), np.maximum(np.abs(along), np.abs(auxiliary)))
+    distance = np.where(is_round, np.hypot(along, sideways), np.maximum(np.abs(along), np.abs(sideways)))
     return ((1 - distance) * np.maximum(radius * min(size), 1) + 0.5).clip(0, 1), along
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], channels: int) -> np.ndarray:
-    """1/f^a noise, a slope a picture, of mean 0 and variance 1."""
+    """Draw 1/f^a noise, one slope per picture, of mean 0 and variance 1."""
     frequency = np.hypot(np.fft.fftfreq(size[0])[:, None], np.fft.rfftfreq(size[1])[None])
     slope = 0.5 + 2 * rng.random((CHUNK, 1, 1, 1), np.float32)
     weight = np.maximum(frequency, 1 / max(size))[None, :, :, None] ** -slope
@@ -74,7 +74,7 @@ def _noise(rng: np.random.Generator, size: tuple[int, int], channels: int) -> np
 
 
 def _seen_through_a_lens(rng: np.random.Generator, pictures: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """Sharp, blurred or much blurred, with the noise of a sensor."""
+    """Leave pictures sharp, blur them, or blur them strongly, and add the noise of a sensor."""
     blurred = _mean_filter(pictures, 1)
     seen = np.where(which < 0.4, pictures, np.where(which < 0.75, blurred, _mean_filter(blurred, 2)))
     strength = 0.03 * rng.random((CHUNK, 1, 1, 1), np.float32) ** 2
@@ -82,7 +82,7 @@ def _seen_through_a_lens(rng: np.random.Generator, pictures: np.ndarray, which: 
 
 
 def _mean_filter(pictures: np.ndarray, reach: int) -> np.ndarray:
-    """The mean over a square of 2 reach + 1 places, edges repeated."""
+    """Return the mean over squares of 2 reach + 1 pixels, edges repeated."""
     for axis in (1, 2):
         widths = [(reach, reach) if number == axis else (0, 0) for number in range(4)]
         padded = np.pad(pictures, widths, mode="edge")

@@ -1,0 +1,43 @@
+"""The one way to onnxruntime: imported with its telemetry off, a session for a file or its bytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from winnow.errors import MissingExtra, ModelError, in_one_line
+
+
+def import_onnxruntime() -> Any:
+    """Import onnxruntime with its telemetry off; `MissingExtra` when it is not installed."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # the import alone queues an event, before any call can stop it
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        raise MissingExtra("Reading an ONNX file", "runtime", "onnxruntime") from None
+    onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+def session_of(file: Path | bytes, *, name: str = "", remedy: str = "", cpu: bool = False, threads: int = 0) -> Any:
+    """Return an onnxruntime session of an ONNX file, or of its bytes, on CUDA where that is installed, unless `cpu`.
+
+    `threads` 0 leaves their number to onnxruntime. `ModelError`, with the file's `name` and a `remedy`, when it cannot be
+    loaded, `MissingExtra` without onnxruntime.
+    """
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.use_deterministic_compute = cpu
+    options.log_severity_level = 4  # its remarks would break the progress bar; errors are raised
+    # TF32, a GPU's default, has ten bits of precision: too few for the scores that the export was checked against.
+    wanted: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, "CPUExecutionProvider": {}}
+    known = ["CPUExecutionProvider"] if cpu else onnxruntime.get_available_providers()
+    providers = [(provider, given) for provider, given in wanted.items() if provider in known]
+    content = file if isinstance(file, bytes) else str(file)
+    shown = name or ("The file" if isinstance(content, bytes) else content)
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=providers)
+    except Exception as error:  # onnxruntime raises classes of its own
+        raise ModelError(f"{shown} cannot be loaded as an ONNX file ({in_one_line(error)}).", remedy) from error
