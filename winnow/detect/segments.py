@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from winnow.errors import DataError, InputError, OptionError
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of a video, `start` to `end` in seconds; `score` is the mean score of its frames."""
-
-    start: float
-    end: float
-    belongs: bool
-    score: float
+from winnow.results import Segment
 
 
 def segments(
