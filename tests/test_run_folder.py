@@ -63,7 +63,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "another pool": ("ingest", "{base}/bad", "--every", "7"),
     "another size": ("ingest", "{base}/bad", "--size", "16", "16"),
     "a source": ("ingest", "{tmp}/absent", "--max-refused", "0.5"),
-    "a weight": ("lambda", "--weights", "1"),
+    "a weight": ("lambda", "--lambdas", "1"),
 }
 
 

@@ -32,3 +32,7 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'winnow' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from winnow.errors import OptionError, did_you_mean
-from winnow.options import Options, load_recipe
+from winnow.options import Options
+from winnow.results import Calibrated, Classified, Encoded, Ingested, Selected, Trained
 from winnow.run.folder import RunFolder
+from winnow.run.recipe import choose_recipe
+from winnow.stages import STAGES
+
+if TYPE_CHECKING:
+    from winnow.classify.classifier import Classifier
+    from winnow.detect.detector import Detector
+    from winnow.embeddings import Embeddings
 
 Sources = str | Path | Sequence[str | Path]
 
@@ -16,22 +24,32 @@ Sources = str | Path | Sequence[str | Path]
 class Run:
     """A run folder and its steps; options are keyword arguments with the names of the command line's flags.
 
-        run = winnow.Run("runs/match", recipe="oneclass-from-scratch", every=0.5)
+        run = winnow.Run("runs/match", recipe="oneclass", every=0.5)
         run.fit(["match1.mp4", "frames/"])
         run.score("new.mp4")["videos"]
 
     A new folder is made when there is none; `recipe` and options then start from the recipe, later calls keep what
-    the folder has. `trust` names parts of your own, 'module:Class', that the folder may load. Raises `OptionError` for
-    an unknown option and `RunError` when a step is missing.
+    the folder has. `from_scratch` trains a network though weights of a pretrained one are at hand (recipe oneclass). `trust`
+    names parts of your own, 'module:Class', that the folder may load. Raises `OptionError` for an unknown option and
+    `RunError` when a step is missing.
     """
 
-    def __init__(self, path: str | Path, recipe: str = "", *, trust: Sequence[str] = (), **options: Any) -> None:
-        if recipe:
-            loaded = load_recipe(recipe)
+    def __init__(
+        self,
+        path: str | Path,
+        recipe: str = "",
+        *,
+        from_scratch: bool = False,
+        trust: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
         if RunFolder.is_begun(path):
             self.folder = RunFolder.open(path).of_recipe(recipe)
+        elif recipe:
+            chosen = choose_recipe(recipe, _by_section(options), from_scratch=from_scratch)
+            self.folder = RunFolder.create(path, chosen.recipe, chosen.name, why=chosen.why)
         else:
-            self.folder = RunFolder.create(path, loaded if recipe else None, recipe)
+            self.folder = RunFolder.create(path)
         self.folder.trusted |= set(trust)
         self.set(**options)
 
@@ -48,44 +66,35 @@ class Run:
             pass
         return self
 
-    def ingest(self, sources: Sources) -> dict[str, Any]:
-        """Reads sources into the pool."""
-        from winnow.steps.ingest import ingest
+    def ingest(self, sources: Sources) -> Ingested:
+        """Read sources into the pool."""
+        return self._do("ingest", _listed(sources))
 
-        return ingest(self.folder, _listed(sources))
+    def train(self, *, resume: bool = False) -> Trained:
+        """Train the model."""
+        return self._do("train", resume=resume)
 
-    def train(self, *, resume: bool = False) -> dict[str, Any]:
-        """Trains the model."""
-        from winnow.steps.train import train
+    def encode(self, *, resume: bool = False) -> Encoded:
+        """Encode the pool."""
+        return self._do("encode", resume=resume)
 
-        return train(self.folder, resume=resume)
-
-    def encode(self) -> dict[str, Any]:
-        """Encodes the pool."""
-        from winnow.steps.encode import encode
-
-        return encode(self.folder)
-
-    def calibrate(self, **options: Any) -> dict[str, Any]:
-        """Fits the scorer and sets the threshold; `false_alarm_rate`, `confidence`, `scorer` may be given here."""
-        from winnow.steps.calibrate import calibrate
-
+    def calibrate(self, **options: Any) -> Calibrated:
+        """Fit the scorer and set the threshold; `false_alarm_rate`, `confidence`, `scorer`, ... may be given here."""
         with self.folder.trying(_by_section(options)):
-            return calibrate(self.folder)
+            return self._do("calibrate")
 
-    def select(self, number: int | None = None, *, also: Sources = (), **options: Any) -> dict[str, Any]:
-        """Chooses the pictures worth labelling; `method`, `per_group`, ... may be given here; see `winnow.steps.select.select`."""
-        from winnow.steps.select import select
-
+    def select(self, number: int | None = None, *, also: Sources = (), **options: Any) -> Selected:
+        """Choose the pictures worth labelling; `method`, `per_group`, ... may be given here; see `winnow.steps.select.select`."""
         with self.folder.trying(_by_section(options)):
-            return select(self.folder, number, also=_listed(also))
+            return self._do("select", number, also=_listed(also))
 
-    def classify(self, *, labels: Sources = (), **options: Any) -> dict[str, Any]:
-        """Learns a classifier from the labels; `head`, `folds`, `pseudo`, ... may be given; see `winnow.steps.classify.classify`."""
-        from winnow.steps.classify import classify
-
+    def classify(self, *, labels: Sources = (), **options: Any) -> Classified:
+        """Learn a classifier from the labels; `head`, `folds`, ... may be given here; see `winnow.steps.classify.classify`."""
         with self.folder.trying(_by_section(options)):
-            return classify(self.folder, labels=_listed(labels))
+            return self._do("classify", labels=_listed(labels))
+
+    def _do(self, step: str, *arguments: Any, **options: Any) -> Any:
+        return STAGES[step](self.folder, *arguments, **options)
 
     def predict(self, sources: Sources, *, to: str | Path | None = None) -> dict[str, Any]:
         """Tells the class of new pictures and videos; see `winnow.steps.predict.predict`."""
@@ -101,7 +110,7 @@ class Run:
 
         return export(self.folder, _path(to), only=only)
 
-    def round(self, more: int, *, also: Sources = ()) -> dict[str, Any]:
+    def round(self, more: int, *, also: Sources = ()) -> Selected:
         """Adds the next pictures to label, uncertain and diverse; see `winnow.steps.round.next_round`."""
         from winnow.steps.round import next_round
 
@@ -177,21 +186,21 @@ class Run:
         return export_labels(self.folder, Path(path), format)
 
     @property
-    def embeddings(self) -> Any:
+    def embeddings(self) -> Embeddings:
         """The embeddings and losses of the pool, as `winnow.Embeddings`."""
         from winnow.embeddings import Embeddings
 
         return Embeddings.load(self.folder.folder("encode"))
 
     @property
-    def classifier(self) -> Any:
+    def classifier(self) -> Classifier:
         """The run's `winnow.Classifier`, to predict embeddings with."""
         from winnow.steps.predict import load_classifier
 
         return load_classifier(self.folder)
 
     @property
-    def detector(self) -> Any:
+    def detector(self) -> Detector:
         """The calibrated `winnow.Detector`."""
         from winnow.run.artifacts import load_detector
 

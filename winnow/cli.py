@@ -8,17 +8,18 @@ from keyword import iskeyword
 from cyclopts import App, CycloptsError, Parameter
 
 from winnow.errors import EXTRAS, Interrupted, MissingExtra, WinnowError
+from winnow.stages import STAGES
 from winnow.version import __version__
 
 # Their first sentences stand here too, so that `winnow --help` loads neither the commands nor pydantic.
 COMMANDS = {
     "run": "All steps of a recipe in one command: ingest, train, encode, calibrate, choose pictures to label (--number), report.",
-    "ingest": "Read sources into a run folder's pool; run it again to add more.",
-    "train": "Train the model on what belongs (a pretrained one is only loaded).",
-    "encode": "Write a code and the measures of every picture of the pool.",
-    "calibrate": "Fit the scorer and set the threshold for a stated false-alarm rate.",
-    "select": "Choose the pictures worth a person's time: an ordered list, a contact sheet and a map; ask for more later, and it grows.",
-    "classify": "Learn classes from a few labels, on the embeddings or by fine-tuning; measure by folds whether more labels pay.",
+    "ingest": STAGES["ingest"].summary,
+    "train": STAGES["train"].summary,
+    "encode": STAGES["encode"].summary,
+    "calibrate": STAGES["calibrate"].summary,
+    "select": STAGES["select"].summary,
+    "classify": STAGES["classify"].summary,
     "predict": "Tell the class of new pictures and videos, how probable it is, and what does not belong.",
     "export": "Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.",
     "round": "Choose the next pictures to label: those whose class is uncertain, and not all of one kind.",
@@ -26,7 +27,7 @@ COMMANDS = {
     "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",
     "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.",
     "label": "Label pictures on a page of this machine, and take labels to and from other tools.",
-    "lambda": "Search the weight of a VAE's latent loss (lambda) by synthetic defects, without a real one.",
+    "lambda": STAGES["weight"].summary,
     "recipes": "List the recipes with what they cost and what to expect.",
     "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",
 }

@@ -24,6 +24,7 @@ from winnow.options import (
     recipe_names,
 )
 from winnow.run.folder import RunFolder
+from winnow.stages import STAGES
 
 RunPath = Annotated[Path, Parameter(name="--run", help="The run folder.")]
 Resume = Annotated[
@@ -77,6 +78,7 @@ def run(
     to: Path,
     resume: Resume = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    from_scratch: Annotated[bool, Parameter(negative="")] = False,
     ingest: Ingest = None,
     model: Model = None,
     train: Train = None,
@@ -93,20 +95,22 @@ def run(
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         to: The run folder to make.
         overwrite: Begin anew where there is a run already; it is refused where it holds labels.
+        from_scratch: Train a network from scratch, also where weights of a pretrained one are at hand (recipe oneclass).
     """
+    from winnow.run.recipe import choose_recipe
     from winnow.steps.run import run as run_steps
 
     if resume and overwrite:
         raise OptionError("--resume and --overwrite do not go together.", "Leave one of them out.")
-    loaded = load_recipe(recipe)
+    given = _given(
+        ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify, tune=tune
+    )
     if resume and RunFolder.is_begun(to):
         folder = RunFolder.open(to).of_recipe(recipe)
     else:
-        folder = RunFolder.create(to, loaded, recipe, overwrite)
-    given = _given(
-        ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify
-    )
-    folder.update({**given, **_given(tune=tune)})
+        chosen = choose_recipe(recipe, given, from_scratch=from_scratch)
+        folder = RunFolder.create(to, chosen.recipe, chosen.name, overwrite, chosen.why)
+    folder.update(given)
     for line in run_steps(folder, sources, resume=resume):
         print(line, flush=True)
 
@@ -118,7 +122,7 @@ def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         recipe: The recipe whose options a new run folder starts from.
     """
-    from winnow.steps.ingest import ingest as step
+    step = STAGES["ingest"]
 
     folder = _begun(run, recipe)
     folder.update(_given(ingest=options))
@@ -126,8 +130,8 @@ def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None
 
 
 def train(*, run: RunPath, resume: Resume = False, model: Model = None, options: Train = None) -> None:
-    """Train the model on what belongs (a pretrained one is only loaded)."""
-    from winnow.steps.train import train as step
+    """Train the model on normal pictures (a pretrained one is only loaded)."""
+    step = STAGES["train"]
 
     folder = RunFolder.open(run)
     folder.update(_given(model=model, train=options))
@@ -135,15 +139,15 @@ def train(*, run: RunPath, resume: Resume = False, model: Model = None, options:
 
 
 def encode(*, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
-    """Write a code and the measures of every picture of the pool."""
-    from winnow.steps.encode import encode as step
+    """Write the embedding and the losses of every picture of the pool."""
+    step = STAGES["encode"]
 
     print(show.encode(step(RunFolder.open(run, trust), resume=resume)))
 
 
 def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None) -> None:
     """Fit the scorer and set the threshold for a stated false-alarm rate."""
-    from winnow.steps.calibrate import calibrate as step
+    step = STAGES["calibrate"]
 
     folder = RunFolder.open(run)
     folder.update(_given(detect=options))
@@ -164,7 +168,7 @@ def select(
         n: How many in all; the same as --number.
         also: Labels given elsewhere (CSV, imagefolder, Label Studio, COCO): the choice starts from them.
     """
-    from winnow.steps.select import select as step
+    step = STAGES["select"]
 
     folder = RunFolder.open(run, trust)
     folder.update(_given(select=options))
@@ -184,7 +188,7 @@ def classify(
     Args:
         labels: Labels given elsewhere (CSV, imagefolder, Label Studio, COCO), instead of the run's own.
     """
-    from winnow.steps.classify import classify as step
+    step = STAGES["classify"]
     from winnow.steps.report.page import report as write_report
 
     folder = RunFolder.open(run, trust)

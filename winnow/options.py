@@ -17,6 +17,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def identity(self) -> dict[str, Any]:
+        """Return the values, as JSON, that a step's results depend on."""
+        return self.model_dump(mode="json")
+
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 
@@ -234,6 +238,10 @@ class TuneOptions(Section):
     fine_tune_translate: float = Field(
         0.1, ge=0, le=1, description="Move labelled pictures by at most this share of their sides at random."
     )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values, as JSON, that a step's results depend on: none without a network to fine-tune."""
+        return super().identity() if self.fine_tune else {}
 
 
 class SegmentOptions(Section):

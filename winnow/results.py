@@ -184,6 +184,21 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class ChoiceWorth:
+    """Macro F1 on embeddings with half of the labels, as many each (`labels`): `chosen` by a method, and drawn at `random`, the
+    mean of several `draws`; the `rise` between them, its standard `error`, and a sentence."""
+
+    method: str
+    labels: int
+    draws: int
+    chosen: float
+    random: float
+    rise: float
+    error: float
+    says: str
+
+
+@dataclass(frozen=True)
 class Share:
     """How many are right, of how many, and the Wilson interval of the share."""
 
@@ -241,7 +256,7 @@ class Classified:
     calibration_error: float
     curve: LearningCurve
     against_head: Comparison | None
-    choice: Comparison | None
+    choice: ChoiceWorth | None
     pseudo: PseudoLabels
     notes: list[str]
 
@@ -363,6 +378,7 @@ class WeightSearch:
     `trained` a trial a weight, `sigma` the sigma-VAE; `used`: the weight is now the run's.
     """
 
+    step: ClassVar[str] = "weight"
     chosen: float
     reason: str
     chosen_by_real: float | None

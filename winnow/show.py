@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
+
+from winnow.results import Calibrated, Classified, Encoded, Ingested, Selected, Trained
 
 
 def count(number: int, noun: str) -> str:
@@ -15,108 +18,123 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith("ch") else "s")
 
 
-def ingest(result: dict[str, Any]) -> str:
-    """One line on what was read, and one on what was not."""
-    patches = f", cut into {count(result['patches'], 'patch')}," if result["patches"] else ""
+def result(found: Any, run: Any) -> str:
+    """Return what a step's result looks like in a terminal, by its class; `run` is the path of the run folder."""
+    lines: dict[type[Any], Callable[[], str]] = {
+        Ingested: lambda: ingest(found),
+        Trained: lambda: train(found),
+        Encoded: lambda: encode(found),
+        Calibrated: lambda: calibrate(found),
+        Selected: lambda: select(found, run),
+        Classified: lambda: classify(found, run),
+    }
+    known = lines.get(type(found))
+    return known() if known else str(found)
+
+
+def ingest(found: Ingested) -> str:
+    """Return one line on what was read, and one on what was not."""
+    patches = f", cut into {count(found.patches, 'patch')}," if found.patches else ""
     lines = [
-        f"Ingested {count(result['pictures'], 'picture')} and {count(result['frames'], 'frame')} of "
-        f"{count(result['videos'], 'video')}{patches} in {count(result['groups'], 'group')} ({result['seconds']:.1f} s)."
+        f"Ingested {count(found.pictures, 'picture')} and {count(found.frames, 'frame')} of "
+        f"{count(found.videos, 'video')}{patches} in {count(found.groups, 'group')} ({found.seconds:.1f} s)."
     ]
-    if result.get("crops"):
-        without = f"; {result['empty']:,} of the pictures and frames show none" if result["empty"] else ""
-        lines.append(f"  Found {count(result['crops'], 'crop')}{without}.")
+    if found.crops:
+        without = f"; {found.empty:,} of the pictures and frames show none" if found.empty else ""
+        lines.append(f"  Found {count(found.crops, 'crop')}{without}.")
     left_out = [
-        f"{result[name]:,} {text}"
-        for name, text in (
-            ("refused", "refused, see pool/quarantine.csv"),
-            ("copies", "exact copies, not used twice"),
-            ("skipped", "other files in the folders skipped"),
+        f"{number:,} {text}"
+        for number, text in (
+            (found.refused, "refused, see pool/quarantine.csv"),
+            (found.copies, "exact copies, not used twice"),
+            (found.skipped, "other files in the folders skipped"),
         )
-        if result[name]
+        if number
     ]
     return "\n".join([*lines, *(["  " + "; ".join(left_out) + "."] if left_out else [])])
 
 
-def train(result: dict[str, Any]) -> str:
-    """What was trained, for how long, and every warning."""
-    if not result["trained"]:
-        return f"Loaded a pretrained network of {result['parameters']:,} parameters; no training is needed."
-    split, unit = result["split"], result.get("unit", "picture")
+def train(found: Trained) -> str:
+    """Return what was trained, for how long, and every warning."""
+    training, split, unit = found.training, found.split, found.unit
+    if training is None:
+        return f"Loaded a frozen network of {found.parameters:,} parameters; no training is needed."
     lines = [
-        f"Trained {result['parameters']:,} parameters on {count(split['train'], unit)} ({split['validate']:,} validate, "
-        f"{split['calibrate']:,} kept for the threshold): {result['steps']:,} iterations, best at {result['best_step']:,}, "
-        f"{result['pictures_per_second']:,.0f} {plural(unit)}/s, {result['seconds']:.0f} s, {result['precision']} on {result['device']}."
+        f"Trained {found.parameters:,} parameters on {count(split['train'], unit)} ({split['validate']:,} validate, "
+        f"{split['calibrate']:,} kept for the threshold): {training.steps:,} iterations, best at {training.best_step:,}, "
+        f"{training.pictures_per_second:,.0f} {plural(unit)}/s, {training.seconds:.0f} s, {training.precision} on {training.device}."
     ]
-    if result["active_units"] is not None:
-        lines.append(f"  Active latent units: {result['active_units']}.")
-    return "\n".join([*lines, *(f"  Note: {warning}" for warning in result["warnings"])])
+    if training.active_units is not None:
+        lines.append(f"  Active latent units: {training.active_units}.")
+    return "\n".join([*lines, *(f"  Note: {warning}" for warning in found.warnings)])
 
 
-def encode(result: dict[str, Any]) -> str:
-    """How many embeddings of how many dimensions."""
-    what = count(result["pictures"], result.get("unit", "picture"))
-    return f"Encoded {what} into {result['dimensions']:,} dimensions; measures: {', '.join(result['losses'])}."
+def encode(found: Encoded) -> str:
+    """Return how many embeddings of how many dimensions, and the losses beside them."""
+    return (
+        f"Encoded {count(found.pictures, found.unit)} into {found.dimensions:,} dimensions; losses and image statistics: "
+        f"{', '.join(found.losses) or 'none'}."
+    )
 
 
-def calibrate(result: dict[str, Any]) -> str:
-    """The threshold and what it promises, per picture where pictures were cut into patches."""
-    whole = result["modes"]["full"].get("pictures")
-    if whole:
+def calibrate(found: Calibrated) -> str:
+    """Return the threshold and what it promises, per picture where pictures were cut into patches."""
+    full = found.full
+    if full.whole:
         return (
-            f"Threshold {whole['threshold']:.4g} of scorer '{result['scorer']}' for the worst patch of a picture: "
-            f"{whole['false_alarm_rate']:.2%} false alarms per picture, from {count(whole['calibrated_on'], 'held-out picture')}. "
-            f"Decisions: {', '.join(result['modes'])}." + (f"\n  {whole['note']}" if whole["note"] else "")
+            f"Threshold {full.whole.threshold:.4g} of scorer '{full.scorer}' for the worst patch of a picture: "
+            f"{full.whole.false_alarm_rate:.2%} false alarms per picture, from {count(full.whole.calibrated_on, 'held-out picture')}. "
+            f"Modes: {', '.join(found.modes)}." + (f"\n  {full.whole.note}" if full.whole.note else "")
         )
     line = (
-        f"Threshold {result['threshold']:.4g} of scorer '{result['scorer']}': {result['false_alarm_rate']:.2%} false alarms, "
-        f"from {count(result['calibrated_on'], 'held-out picture')}."
+        f"Threshold {full.promise.threshold:.4g} of scorer '{full.scorer}': {full.promise.false_alarm_rate:.2%} false alarms, "
+        f"from {count(full.promise.calibrated_on, 'held-out picture')}."
     )
-    return line + (f"\n  {result['note']}" if result["note"] else "")
+    return line + (f"\n  {full.promise.note}" if full.promise.note else "")
 
 
-def select(result: dict[str, Any], run: Any) -> str:
-    """How many were chosen, by what, what was left out, and what to do next."""
-    left = result["left_out"]
+def select(found: Selected, run: Any) -> str:
+    """Return how many were chosen, by what, what was left out, and what to do next."""
+    left = found.left_out
     lines = [
-        f"Chose {count(result['chosen'], 'picture')} of {result['candidates']:,} by '{result['method']}' "
-        f"on the embeddings of {result['vectors']}"
-        + (f"; the first {result['kept']:,} were chosen before" if result["kept"] else "")
-        + f". Left out: {count(left['duplicates'], 'duplicate')}, {count(left['outliers'], 'outlier')}, {left['labelled']:,} labelled.",
+        f"Chose {count(found.chosen, 'picture')} of {found.candidates:,} by '{found.method}' on the embeddings of {found.embeddings}"
+        + (f"; the first {found.kept:,} were chosen before" if found.kept else "")
+        + f". Left out: {count(left.duplicates, 'duplicate')}, {count(left.outliers, 'outlier')}, {left.labelled:,} labelled.",
     ]
-    if result["chosen"] > result["asked"]:
+    if found.chosen > found.asked:
         lines.append(
-            f"  The list holds {result['chosen']:,} already; its first {result['asked']:,} are the choice of {result['asked']:,}."
+            f"  The list holds {found.chosen:,} already; its first {found.asked:,} are the choice of {found.asked:,}."
         )
-    lines += [f"  Note: {note}" for note in result["notes"]]
+    lines += [f"  Note: {note}" for note in found.notes]
     lines.append(f"  List, contact sheet, map: {run}/selection.csv, selection.png, selection-map.png")
     return "\n".join([*lines, f"  Label them: winnow label --run {run} --classes ..."])
 
 
-def classify(result: dict[str, Any], run: Any) -> str:
-    """F1 of each class with its interval, what the measures cannot promise, and whether more labels would pay."""
+def classify(found: Classified, run: Any) -> str:
+    """Return F1 of each class with its interval, what the metrics cannot promise, and whether more labels would pay."""
     lines = [
-        f"Learnt {len(result['classes'])} classes from {count(result['labelled'], 'label')} ({result['origin']}) by {result['by']}: "
-        f"macro F1 {result['macro_f1']:.3f}{_between(result['interval'])}, "
-        f"{count(result['folds'], 'fold')} of {count(result['groups'], 'group')}.",
+        f"Learnt {len(found.classes)} classes from {count(found.labelled, 'label')} ({found.origin}) by {found.by}: "
+        f"macro F1 {found.macro_f1:.3f}{_between(found.interval)}, "
+        f"{count(found.folds, 'fold')} of {count(found.groups, 'group')}.",
         *(
-            f"  {name[:30]:30} {part['labels']:6,} labels  F1 {part['f1']:.3f}{_between(part['interval'])}"
-            for name, part in result["classes"].items()
+            f"  {name[:30]:30} {part.labels:6,} labels  F1 {part.f1:.3f}{_between(part.interval)}"
+            for name, part in found.classes.items()
         ),
-        f"  {result['curve']['says']}",
-        *(f"  {result[name]['says']}" for name in ("beside", "choice") if result[name]),
+        f"  {found.curve.says}",
+        *(f"  {compared.says}" for compared in (found.against_head, found.choice) if compared),
     ]
-    pseudo = result["pseudo"]
-    if pseudo["asked"]:
-        last = pseudo["rounds"][-1]
-        change = f"{last['rise']:+.3f} (standard error {last['error']:.3f})"
-        tried = "" if last["kept"] else f"; {last['added']:,} would have changed macro F1 by {change}"
-        lines.append(f"  Pseudo-labels: {sum(pseudo['added'].values()):,} stay{tried}.")
-    for name, what in (("known", "the sources know"), ("audited", "were checked")):
-        if share := pseudo[name]:
+    pseudo = found.pseudo
+    if pseudo.asked:
+        last = pseudo.rounds[-1]
+        change = f"{last.rise:+.3f} (standard error {last.error:.3f})"
+        tried = "" if last.kept else f"; {last.added:,} would have changed macro F1 by {change}"
+        lines.append(f"  Pseudo-labels: {sum(pseudo.added.values()):,} stay{tried}.")
+    for share, what in ((pseudo.known, "the sources know"), (pseudo.audited, "were checked")):
+        if share:
             lines.append(
-                f"  Of {share['of']:,} pseudo-labels that {what}, {share['right']:,} are right{_between(share['interval'])}."
+                f"  Of {share.of:,} pseudo-labels that {what}, {share.right:,} are right{_between(share.interval)}."
             )
-    lines += [f"  Note: {note}" for note in result["notes"]]
+    lines += [f"  Note: {note}" for note in found.notes]
     return "\n".join(
         [*lines, f"  Next: winnow predict NEW --run {run}, or more labels: winnow round --run {run} --more 50"]
     )

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from winnow.learn.feed import PixelSource, as_source, to_images
-from winnow.learn.train import Trainer, TrainResult, evenly, require_pictures
+from winnow.learn.train import Trainer, evenly, require_pictures
 from winnow.models.auxiliary import MOST_PICTURES
 from winnow.models.fast import CELL, Fast
 from winnow.options import TrainOptions
+from winnow.results import Training
 from winnow.synthetic.defects import damage
 
 FIXED: dict[str, Any] = {
@@ -40,7 +41,7 @@ def train_fast(
     folder: Path,
     *,
     resume: bool = False,
-) -> TrainResult:
+) -> Training:
     """Train a `Fast` model on the rows 'train' of a pool (or of a uint8 array), the best chosen by the rows 'validate'.
 
     Runs `options.fast` steps; of the other options only `seed`, `precision` and `device` apply. Writes into `folder` what

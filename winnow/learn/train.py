@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
@@ -25,30 +25,13 @@ from winnow.models.contract import Model
 from winnow.models.registry import save_model
 from winnow.options import TrainOptions
 from winnow.progress import progress
+from winnow.results import Training
 
 VALIDATED = 1024
 LOOK_EVERY = 20
 SAVE_SECONDS = 20.0
 GRIDS = 10
 ACTIVE_VARIANCE = 0.01
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """Outcome of a training; losses and active units are those of the best validation, `seconds` those of all sessions."""
-
-    steps: int
-    best_step: int
-    stopped_early: bool
-    seconds: float
-    pictures_per_second: float
-    train_loss: float
-    validation_loss: float
-    active_units: int | None
-    precision: str
-    device: str
-    parameters: int
-    warnings: list[str]
 
 
 def train(
@@ -60,7 +43,7 @@ def train(
     *,
     resume: bool = False,
     on_grid: Callable[[Path], None] | None = None,
-) -> TrainResult:
+) -> Training:
     """Train `model` in place on the rows 'train' of a pool (or of a uint8 array), the best chosen by the rows 'validate'.
 
     Writes into `folder`: model.safetensors and model.json (the best), train.jsonl (a line per validation), checkpoints/,
@@ -123,7 +106,7 @@ class Trainer:
             raise ModelError(f"{type(model).__name__} has no reconstruction loss to train by.", "Train an autoencoder.")
         return (0 if output.latent is None else output.vectors.shape[1]), output.vectors.shape[1]
 
-    def run(self, resume: bool, on_grid: Callable[[Path], None] | None = None) -> TrainResult:
+    def run(self, resume: bool, on_grid: Callable[[Path], None] | None = None) -> Training:
         """Run the whole training, or with `resume` the rest of it."""
         state, options = self.resume() if resume else self.start(), self.options
         hold_memory()
@@ -308,7 +291,7 @@ class Trainer:
         self.saved_at = time.perf_counter()
         self.save_cost = self.saved_at - begun
 
-    def finish(self) -> TrainResult:
+    def finish(self) -> Training:
         """Give the model its best weights, write it, and return how the training went."""
         state, best = self.state, self.state.best
         restore_model(read_checkpoint(self.best_path())[0], self.model)
@@ -324,7 +307,7 @@ class Trainer:
             validation_loss=state.best_loss,
             precision=str(self.arithmetic),
         )
-        return TrainResult(
+        return Training(
             steps=state.step,
             best_step=state.best_step,
             stopped_early=state.stopped_early,

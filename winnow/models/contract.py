@@ -29,6 +29,8 @@ class Model(nn.Module, ABC):
 
     size: tuple[int, int]
     channels: int
+    frozen: ClassVar[bool] = False
+    """Whether the network is used as it is: `winnow train` then saves it without training."""
     auxiliary: ClassVar[str] = "reconstruction"
     """The loss that is recorded when the model serves as auxiliary to another one."""
 

@@ -32,6 +32,7 @@ class Pretrained(Model):
     Raises `ModelError` for an unknown backbone or layer, or pictures too small for it.
     """
 
+    frozen = True
     mean: Tensor
     std: Tensor
 

@@ -20,6 +20,7 @@ from winnow.learn.feed import PixelSource
 from winnow.models.contract import Model
 from winnow.models.registry import find_model, load_model
 from winnow.plugins import load
+from winnow.results import Trained
 from winnow.run.folder import RunFolder
 from winnow.select.selectors import find_selector
 
@@ -81,9 +82,8 @@ def of_decision(folder: Path, mode: str) -> Path:
 
 def modes(run: RunFolder) -> tuple[str, ...]:
     """The modes that the run's networks allow, 'full' first."""
-    trained = run.result("train")
     fast = ("fast",) if (run.folder("train") / "fast" / "model.json").exists() else ()
-    return ("full", *(("encoder",) if trained.get("trained") else ()), *fast)
+    return ("full", *(("encoder",) if run.result(Trained).training else ()), *fast)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from winnow.errors import RunError
-from winnow.run.commit import PLACES, RECORDS, STAGING, at_work, remove
+from winnow.run.commit import RECORDS, STAGING, at_work, remove
 from winnow.run.records import Asked
+from winnow.stages import STAGES
 
 EARLY = {"run.json", RECORDS, STAGING, "pool"}
 """What there may be in a run that has no finished step yet."""
-OWN = EARLY | {place.split("/")[0] for places in PLACES.values() for place in places} | {
+OWN = EARLY | {place.split("/")[0] for stage in STAGES.values() for place in stage.places} | {
     "report.html", "scores", "evaluation", "predictions", "export",
     "labels.sqlite", "labels.sqlite-wal", "labels.sqlite-shm", "labels.token",
 }  # fmt: skip

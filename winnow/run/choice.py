@@ -11,6 +11,7 @@ from winnow.classify.cross_fit import CrossFitter
 from winnow.embeddings import Embeddings
 from winnow.metrics.classification import Tally, verdict
 from winnow.options import SelectOptions
+from winnow.results import ChoiceWorth
 from winnow.select.choose import choose
 from winnow.select.geometry import whitened
 
@@ -25,7 +26,7 @@ def worth_of_choice(
     options: SelectOptions,
     weights: np.ndarray | None = None,
     draws: int = DRAWS,
-) -> dict[str, Any] | None:
+) -> ChoiceWorth | None:
     """Macro F1 that the classifier's head on embeddings reaches with half of its labels: `chosen` by the run's method (herding, where
     that is 'random'), and drawn at `random`; the `rise` between them, and the standard `error` of that.
 
@@ -60,7 +61,7 @@ def worth_of_choice(
         for _ in range(draws)
     ]
     labels = round(float(np.mean([len(places) for places in own.values()])))
-    return {"method": method, "labels": labels, "draws": draws, **_compared(chosen, drawn, seed)}
+    return ChoiceWorth(method, labels, draws, **_compared(chosen, drawn, seed))
 
 
 def _tally(cross_fitter: CrossFitter, halves: dict[int, np.ndarray]) -> Tally:

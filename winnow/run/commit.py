@@ -25,27 +25,9 @@ from pathlib import Path
 
 from winnow.errors import RunError
 from winnow.files import sync, told, write_text
+from winnow.stages import STAGES
 
 STAGING, RECORDS = ".staging", "steps"
-SELECTION = (
-    "selection.csv",
-    "selection.json",
-    "outliers.csv",
-    "selection.png",
-    "selection-map.png",
-    "outliers.png",
-    "selection-before.csv",
-)
-PLACES: dict[str, tuple[str, ...]] = {
-    "ingest": (),  # gigabytes that grow in place: pool.json is absent while they do
-    "train": ("model",),
-    "encode": ("embeddings",),
-    "calibrate": ("detector",),
-    "select": SELECTION,
-    "classify": ("classifier",),
-    "weight": ("weight/weight.json", "weight/weight.png"),
-}
-"""The files and folders of a run that a step replaces, all of them each time."""
 
 
 @contextmanager
@@ -104,7 +86,7 @@ class Staged:
     @property
     def folder(self) -> Path:
         """The staged folder of a step that has one folder."""
-        (name,) = PLACES[self.step]
+        (name,) = STAGES[self.step].places
         return self.new / name
 
     def commit(self) -> None:
@@ -123,11 +105,11 @@ class Staged:
         records.mkdir(exist_ok=True)
         moving.mkdir()
         name = f"{self.step}.json"
-        for path in (Path(RECORDS) / name, *map(Path, PLACES[self.step])):
+        for path in (Path(RECORDS) / name, *map(Path, STAGES[self.step].replaced)):
             _move(self.run / path, moving / path)
         sync(self.run)
         os.rename(moving, old)
-        for place in PLACES[self.step]:
+        for place in STAGES[self.step].replaced:
             _move(self.new / place, self.run / place)
         sync(self.run)
         os.rename(self.root / "record.json", records / name)
@@ -146,11 +128,11 @@ def recover(run: Path, step: str) -> None:
     root = run / STAGING / step
     moving, old = root / "moving", root / "old"
     if old.exists() and (root / "record.json").exists():
-        for place in PLACES[step]:
+        for place in STAGES[step].replaced:
             _move(run / place, root / "new" / place)
         os.rename(old, moving)
     if moving.exists():
-        for path in (*map(Path, PLACES[step]), Path(RECORDS) / f"{step}.json"):
+        for path in (*map(Path, STAGES[step].replaced), Path(RECORDS) / f"{step}.json"):
             _move(moving / path, run / path)
         sync(run)
         remove(moving)

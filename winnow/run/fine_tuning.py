@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from winnow.embeddings import Embeddings
 from winnow.errors import ModelError
 from winnow.metrics.classification import rise, verdict
 from winnow.pool.pool import Pool
+from winnow.results import Comparison
 from winnow.run.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def start(run: RunFolder, pool: Pool, embeddings: Embeddings, scratch: Path) -> 
     ), vectors
 
 
-def against_head(classifier: Classifier) -> dict[str, Any] | None:
+def against_head(classifier: Classifier) -> Comparison | None:
     """Macro F1 of a head on the embeddings by the folds that a fine-tuned classifier was measured by, its `rise` from there, and the
     standard `error` of that; None for a classifier on embeddings."""
     if classifier.tuning is None:
@@ -73,7 +74,7 @@ def against_head(classifier: Classifier) -> dict[str, Any] | None:
         f"By the same folds a head on the embeddings of the network as it was has macro F1 {before.macro_f1:.3f}, the fine-tuned one "
         f"{after.macro_f1:.3f}: {verdict('fine-tuning', gain, error)}."
     )
-    return {"vectors": before.macro_f1, "rise": gain, "error": error, "says": says}
+    return Comparison(before.macro_f1, gain, error, says)
 
 
 def vectors_for(

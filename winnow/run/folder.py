@@ -10,27 +10,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from winnow.errors import Interrupted, OptionError, RunError
+from pydantic import ValidationError
+
+from winnow.errors import Damaged, Interrupted, OptionError, RunError
 from winnow.files import told, write_json
-from winnow.options import Options, Recipe, Section
+from winnow.options import Options, Recipe, load_recipe
+from winnow.results import as_json, from_json
 from winnow.run.begin import EARLY, check_free, clear, has_records
 from winnow.run.commit import RECORDS, STAGING, Staged, as_text, drop, locked, recover, recover_all, remove
 from winnow.run.records import Artefact, Asked, Record, artefacts_of, versions
+from winnow.stages import STAGES
 
-BEFORE = {
-    "train": "ingest", "encode": "train", "calibrate": "encode", "select": "calibrate", "classify": "calibrate", "weight": "ingest",
-}  # fmt: skip
-FOLDERS = {
-    "ingest": "pool",
-    "train": "model",
-    "encode": "embeddings",
-    "calibrate": "detector",
-    "classify": "classifier",
-}
-KEEP = {"train": ("new",), "classify": ("scratch",)}
-"""What of a killed step the next call goes on with: a training from its checkpoint, a classifier from its finished trainings."""
+Kind = TypeVar("Kind")
 
 
 class RunFolder:
@@ -51,7 +44,7 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: str | Path, recipe: Recipe | None = None, name: str = "", overwrite: bool = False
+        cls, path: str | Path, recipe: Recipe | None = None, name: str = "", overwrite: bool = False, why: str = ""
     ) -> RunFolder:
         """Return a new run, of which nothing is written before its first step begins.
 
@@ -64,7 +57,7 @@ class RunFolder:
         with told(path):
             if path.is_dir():
                 check_free(path, overwrite)
-        return cls(path, Asked.of(recipe, name), is_new=True, overwrite=overwrite)
+        return cls(path, Asked.of(recipe, name, why), is_new=True, overwrite=overwrite)
 
     @classmethod
     def open(cls, path: str | Path, trust: Sequence[str] = ()) -> RunFolder:
@@ -90,7 +83,7 @@ class RunFolder:
 
     def of_recipe(self, name: str) -> RunFolder:
         """Return this run; `OptionError` when it was made with another recipe than one that is named."""
-        if name and name != self.recipe:
+        if name and self.recipe not in (name, load_recipe(name).without_weights):
             raise OptionError(
                 f"{self.path} was made with the recipe '{self.recipe}', not '{name}'.",
                 "Choose another folder, or leave the recipe out.",
@@ -148,33 +141,43 @@ class RunFolder:
 
     def folder(self, step: str) -> Path:
         """Return where what a step wrote is."""
-        return self.path / FOLDERS[step]
+        return self.path / STAGES[step].places[0]
 
     def record(self, step: str) -> Record | None:
         """Return what a finished step left, None when it is not finished."""
         path = self.path / RECORDS / f"{step}.json"
         return Record.read(path) if path.exists() else None
 
-    def result(self, step: str) -> dict[str, Any]:
-        """Return the result that a step recorded, nothing when it is not finished."""
+    def result(self, kind: type[Kind]) -> Kind:
+        """Return what a finished step recorded, by the class of its result; `RunError` when the step is not finished.
+
+        `Damaged` when the record does not hold such a result.
+        """
+        step: str = kind.step  # type: ignore[attr-defined]
         record = self.record(step)
-        return record.result if record else {}
+        if record is None:
+            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: winnow {step} --run {self.path}")
+        try:
+            return from_json(kind, record.result)
+        except ValidationError as error:
+            raise Damaged(
+                f"{self.path / RECORDS / f'{step}.json'} holds no result of '{step}' ({error.errors()[0]['msg'].lower()}).",
+                f"Run the step again: winnow {step} --run {self.path}",
+            ) from None
 
     def key(self, step: str) -> str:
         """Return the key that a step has when it is done with the options and inputs of now."""
-        pool, options = self.result("ingest"), self.options
+        pool = self.record("ingest")
+        return self._key(step, pool.result if pool else {})
+
+    def _key(self, step: str, pool: dict[str, Any]) -> str:
         if step == "ingest":
-            return _hash([pool.get("fingerprint"), pool.get("arrangement")])
-        used: dict[str, tuple[Section, ...]] = {
-            "train": (options.model, options.train),
-            "calibrate": (options.detect,),
-            "select": (options.select,),
-            "classify": (options.classify, *((options.tune,) if options.tune.fine_tune else ())),
-        }
-        shown = [section.model_dump(mode="json") for section in used.get(step, ())]
+            return _hash([pool.get("fingerprint"), pool.get("table_fingerprint")])
+        stage, options = STAGES[step], self.options
+        shown = [getattr(options, section).identity() for section in stage.options]
         # Labels that a person gives are no part of it: a classifier is not wrong because there are more of them now.
-        labels = pool.get("labels") if step == "classify" else None
-        return _hash([step, shown, labels, self.key(BEFORE[step])])
+        labels = pool.get("label_fingerprint") if stage.reads_labels else None
+        return _hash([step, shown, labels, self._key(stage.needs, pool)])
 
     def fits(self, step: str) -> bool:
         """Return whether the step was finished with the options and inputs of now."""
@@ -192,8 +195,8 @@ class RunFolder:
 
     def require(self, step: str) -> None:
         """`RunError` unless the step, and all before it, are finished and still fit together."""
-        if step in BEFORE:
-            self.require(BEFORE[step])
+        if STAGES[step].needs:
+            self.require(STAGES[step].needs)
         record = self.record(step)
         if record is None:
             raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: winnow {step} --run {self.path}")
@@ -218,6 +221,7 @@ class RunFolder:
         files as they were; a folder made for a run that then fails is removed. Raises `RunError` when another process does
         the same step, and for what cannot be written.
         """
+        stage = STAGES[step]
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         staging = self.path / STAGING
         with told(self.path):
@@ -227,14 +231,12 @@ class RunFolder:
             with locked(staging / f"{step}.lock", f"The step '{step}' of {self.path}"):
                 recover(self.path, step)
                 before = None if self.is_new else Asked.read(self.path / "run.json")
-                keep = KEEP.get(step, ()) if resume or step == "classify" else ()
+                keep = stage.keep if resume or stage.goes_on else ()
                 try:
                     if self.is_new:
                         clear(self.path, step)
                     self._store(before or self.asked, sources)
-                    work = Working(
-                        self, Staged(self.path, step, self.key(BEFORE[step]) if step in BEFORE else "", keep)
-                    )
+                    work = Working(self, Staged(self.path, step, self.key(stage.needs) if stage.needs else "", keep))
                     yield work
                     work.commit()
                 except Interrupted:
@@ -273,7 +275,7 @@ class RunFolder:
         """Make run.json what it was but for what another process has changed since; remove a run that came to nothing."""
         if before is None:
             self.is_new = True
-            if not any((self.path / FOLDERS["ingest"] / "parts").glob("*.json")):  # hours of decoding may be in them
+            if not any((self.folder("ingest") / "parts").glob("*.json")):  # hours of decoding may be in them
                 for name in EARLY:
                     remove(self.path / name)
                 for path in made:
@@ -321,9 +323,9 @@ class Working:
         """Return where the step writes a file of the run."""
         return self.staged.path(name)
 
-    def finish(self, result: dict[str, Any], *, also: Sequence[Path] = ()) -> None:
-        """Say what the step found; `also` are files of the run, not staged, that it vouches for."""
-        self.found = json.loads(json.dumps(result, default=str)), also
+    def finish(self, result: Any, *, also: Sequence[Path] = ()) -> None:
+        """Say what the step found, a dataclass; `also` are files of the run, not staged, that it vouches for."""
+        self.found = json.loads(json.dumps(as_json(result), default=str)), also
 
     def commit(self) -> None:
         """Write the record, and put all that was staged in its place."""
@@ -337,7 +339,7 @@ class Working:
             **{path.relative_to(self.run.path).as_posix(): Artefact.of(path) for path in also},
         }
         record = Record(
-            key=self.run.key(step) if step != "ingest" else _hash([result["fingerprint"], result["arrangement"]]),
+            key=self.run._key(step, result) if step == "ingest" else self.run.key(step),
             result=result,
             versions=versions(),
             seconds=round(time.perf_counter() - self.started, 2),

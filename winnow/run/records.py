@@ -30,16 +30,22 @@ class Asked(_Kept):
 
     format: int
     recipe: str
+    why: str = ""
     options: Options
     set_by: dict[str, str]
     sources: list[str]
 
     @classmethod
-    def of(cls, recipe: Recipe | None, name: str) -> Asked:
-        """Return what a recipe asks for, the defaults without one."""
+    def of(cls, recipe: Recipe | None, name: str, why: str = "") -> Asked:
+        """Return what a recipe asks for, the defaults without one; `why` says why it was taken, where there was a choice."""
         origin = dict.fromkeys(sorted(recipe.set_by_recipe), "recipe") if recipe else {}
         return cls(
-            format=FORMAT, recipe=name, options=recipe.options if recipe else Options(), set_by=origin, sources=[]
+            format=FORMAT,
+            recipe=name,
+            why=why,
+            options=recipe.options if recipe else Options(),
+            set_by=origin,
+            sources=[],
         )
 
     @classmethod

@@ -1,8 +1,9 @@
-"""Step 4: a scorer fitted on what belongs, and the threshold that keeps the asked-for false-alarm rate."""
+"""Step 4: a scorer fitted on normal pictures, and the threshold that keeps the asked-for false-alarm rate."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,24 +11,21 @@ import numpy as np
 from winnow.embeddings import Embeddings
 from winnow.pool.patches import picture_of
 from winnow.pool.splits import FEWEST_GROUPS
+from winnow.results import Calibrated, Mode, Promise
 from winnow.run.artifacts import check_parts, folder_of, load_encoder, modes, of_decision
 from winnow.run.folder import RunFolder
 from winnow.run.synthetic import judge_synthetic
 
 FEWEST_TIMED, MOST_TIMED = 64, 1024  # pictures by which the modes' speeds are compared
-A_TURN, ROUNDS, ENOUGH = (
-    0.2,
-    5,
-    5.0,
-)  # seconds of a turn of the whole network, rounds, seconds after which no other begins
+A_TURN, ROUNDS, ENOUGH = 0.2, 5, 5.0  # seconds of a turn of the full mode, rounds, seconds after which no other begins
 TOO_FEW = (
     f"With fewer than {FEWEST_GROUPS} pictures, parts of the same ones train the network and set the threshold, so that nothing "
     "can be promised of a new picture: give more good pictures, 99 held-out ones for 1 % false alarms."
 )
 
 
-def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
-    """Fits a detector for each mode and sets its threshold from pictures of held-out groups.
+def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
+    """Fit a detector for each mode and sets its threshold from pictures of held-out groups.
 
     Of pictures cut into patches, thresholds per picture and the level of an anomaly map are set as well, and each mode
     is tried on synthetic defects.
@@ -37,11 +35,11 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
 
     run.require("encode")
     if resume and run.done("calibrate"):
-        return run.result("calibrate")
+        return run.result(Calibrated)
     check_parts(run, "scorer")
     with run.working("calibrate") as step:
         options = run.options.detect
-        found: dict[str, dict[str, Any]] = {}
+        found: dict[str, Mode] = {}
         detectors = {}
         for mode in modes(run):
             embeddings = Embeddings.load(folder_of(run, "encode", "fast" if mode == "fast" else "full"))
@@ -53,19 +51,20 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
             ).fit(embeddings)
             detector.save(of_decision(step.folder, mode))
             detectors[mode] = detector
-            found[mode] = {"scorer": detector.scorer_name, **_promise(detector)}
+            found[mode] = Mode(detector.scorer_name, _promise(detector))
             if run.options.ingest.patches:
-                found[mode] |= {"pictures": _promise_of_pictures(embeddings, by_picture(detector))}
-                found[mode] |= _map_levels(run, mode, detector)
+                whole = _promise_of_pictures(embeddings, by_picture(detector))
+                usual, level = _map_levels(run, mode, detector)
+                found[mode] = replace(found[mode], whole=whole, map_usual=usual, map_level=level)
         synthetic = judge_synthetic(run, detectors, step.folder) if run.options.ingest.patches else {}
         speed = _speeds(run, detectors)
-        step.finish({**found["full"], "modes": found, "synthetic": synthetic, "speed": speed})
-    return run.result("calibrate")
+        step.finish(Calibrated(found, synthetic, speed))
+    return run.result(Calibrated)
 
 
 def _scorer(mode: str, chosen: str, embeddings: Embeddings) -> str:
-    """The scorer of a mode: the user's for the whole network; for the encoder alone the latent loss, or the distance
-    of the code where there is none; for the fast network its evidence."""
+    """Return the scorer of a mode: the user's for the full one; for the encoder the latent loss, or the Mahalanobis distance of
+    the embedding where there is none; for the fast network the top of its anomaly map."""
     if mode == "full":
         return chosen
     if mode == "fast":
@@ -73,27 +72,22 @@ def _scorer(mode: str, chosen: str, embeddings: Embeddings) -> str:
     return "latent" if "latent" in embeddings.losses else "mahalanobis"
 
 
-def _promise(detector: Any) -> dict[str, Any]:
+def _promise(detector: Any) -> Promise:
     threshold = detector.threshold
-    return {
-        "threshold": threshold.value,
-        "false_alarm_rate": threshold.achieved,
-        "calibrated_on": threshold.n,
-        "note": threshold.note,
-    }
+    return Promise(threshold.value, threshold.achieved, threshold.n, threshold.note)
 
 
-def _promise_of_pictures(embeddings: Embeddings, detector: Any) -> dict[str, Any]:
-    """What the threshold promises per picture: nothing, where parts of the same pictures trained the network."""
+def _promise_of_pictures(embeddings: Embeddings, detector: Any) -> Promise:
+    """Return what the threshold promises per picture: nothing, where parts of the same pictures trained the network."""
     promise = _promise(detector)
     if len(set(picture_of(embeddings.ids))) < FEWEST_GROUPS:
-        return {**promise, "false_alarm_rate": 1.0, "note": TOO_FEW}
+        return replace(promise, false_alarm_rate=1.0, note=TOO_FEW)
     return promise
 
 
-def _map_levels(run: RunFolder, mode: str, detector: Any) -> dict[str, float | None]:
-    """Evidence of damage in held-out pictures: what is usual, the median over patches of their mean; and the level that
-    only the asked-for share of pictures reaches anywhere. None for a mode without a map."""
+def _map_levels(run: RunFolder, mode: str, detector: Any) -> tuple[float | None, float | None]:
+    """Return levels of the anomaly map over held-out pictures: the median over patches of its mean, and the level that only the
+    asked-for share of pictures exceeds anywhere. None for a mode without a map."""
     from winnow.detect.pictures import most_anomalous
     from winnow.detect.threshold import conformal
     from winnow.learn.encode import anomaly_maps
@@ -101,7 +95,7 @@ def _map_levels(run: RunFolder, mode: str, detector: Any) -> dict[str, float | N
 
     encoder, options = load_encoder(run, mode), run.options.detect
     if not encoder.maps:
-        return {"map_usual": None, "map_level": None}
+        return None, None
     pool = Pool.open(run.folder("ingest"))
     rows = np.flatnonzero(np.isin(pool.column("id").astype(str), detector.ids.astype(str)) & pool.usable)
     means, peaks = np.empty(len(rows)), np.empty(len(rows))
@@ -111,11 +105,11 @@ def _map_levels(run: RunFolder, mode: str, detector: Any) -> dict[str, float | N
         means[part], peaks[part] = maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))
     _, highest, _ = most_anomalous(picture_of(pool.column("id")[rows]), peaks)
     level = conformal(highest, options.false_alarm_rate, options.confidence).value
-    return {"map_usual": float(np.median(means)), "map_level": level}
+    return float(np.median(means)), level
 
 
 def _speeds(run: RunFolder, detectors: dict[str, Any]) -> dict[str, float]:
-    """Pictures (or patches) a second of each mode, the best of a few rounds in which they take turns."""
+    """Return the pictures (or patches) a second of each mode, the best of a few rounds in which they take turns."""
     from winnow.pool.pool import Pool
 
     pool, device = Pool.open(run.folder("ingest")), run.options.train.device

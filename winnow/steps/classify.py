@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,23 @@ from winnow.files import read_json
 from winnow.metrics.classification import calibration_error, reliability, rise, wilson
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
+from winnow.results import Classified, ClassScore, LearningCurve, PseudoLabels, PseudoRound, Share, as_json
 from winnow.run.choice import TOO_FEW, worth_of_choice
 from winnow.run.fine_tuning import against_head, start, vectors_for
 from winnow.run.folder import RunFolder, Working
 from winnow.run.records import versions
 from winnow.run.truth import Truth, of_sources, order_of, truth_of
 from winnow.select.selectors import SELECTORS
-from winnow.steps.score import seconds, write_table
+from winnow.steps.score import seconds
 from winnow.steps.select import by_anomaly
+from winnow.tables import read_table, write_table
 
 FOLDS, FEW_FOLDS = 5, 3  # by default: heads on embeddings, and fine-tuning as in the article
 AUDITED = 50  # pseudo-labels that a person is asked to check: the Wilson interval of 47 right of 50 is 0.84 to 0.98
 ITEMS = ("id", "source", "time")
 
 
-def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, Any]:
+def classify(run: RunFolder, *, labels: Sequence[str | Path] = (), resume: bool = False) -> Classified:
     """Learns a classifier from the run's labels, or those of files, and writes it to the run's folder `classifier`.
 
     Beside it labelled.csv (what held-out heads say of every labelled picture), pseudo.csv (the pseudo-labels that stay) and
@@ -38,6 +40,8 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
     Raises what `winnow.run.truth.truth_of` and `winnow.Classifier.fit` raise.
     """
     run.require("calibrate")
+    if resume and run.done("classify"):
+        return run.result(Classified)
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
     truth = truth_of(run, pool, labels)
     known = np.array([truth.labels.get(item, "") for item in embeddings.ids.astype(str)], object)
@@ -48,21 +52,20 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = ()) -> dict[str, 
         )
     with run.working("classify") as step:
         step.finish(_learnt(run, pool, embeddings, truth, known, step))
-    return run.result("classify")
+    return run.result(Classified)
 
 
 def _learnt(
     run: RunFolder, pool: Pool, embeddings: Embeddings, truth: Truth, known: np.ndarray, step: Working
-) -> dict[str, Any]:
+) -> Classified:
     """Learn the classifier, measure it, and write it and its tables into the step's folder."""
     anomalous, weights = _seen_by_detector(run, embeddings)
     classifier = _fitted(run, pool, embeddings, known, anomalous, step.scratch)
-    metrics = _metrics(classifier, order_of(run, truth, embeddings.ids[classifier.held_out.rows].astype(str).tolist()))
-    metrics["beside"] = against_head(classifier)
-    metrics["choice"] = worth_of_choice(classifier, embeddings, _known_method(run), weights)
+    order = order_of(run, truth, embeddings.ids[classifier.held_out.rows].astype(str).tolist())
+    choice = worth_of_choice(classifier, embeddings, _known_method(run), weights)
     about = _Items(pool, embeddings)
     audited = _audited(run.folder("classify"), truth)
-    metrics["pseudo"] = {**_pseudo(run, classifier, embeddings, about, pool, step.folder), "audited": audited}
+    pseudo = replace(_pseudo(run, classifier, embeddings, about, pool, step.folder), audited=audited)
     _write_labelled(step.folder, classifier, about)
     left_out = len(truth.labels) - int((known != "").sum())
     notes = [
@@ -71,10 +74,19 @@ def _learnt(
     ]
     tuned = run.options.tune.fine_tune
     by = f"fine-tuned {tuned}" if tuned else f"'{classifier.head_name}' on the embeddings"
-    result = {"origin": truth.origin, "labelled": len(classifier.held_out.rows), "by": by, **metrics}
-    result["notes"] = [*notes, *classifier.notes, *([] if metrics["choice"] else [TOO_FEW])]
+    result = Classified(
+        origin=truth.origin,
+        labelled=len(classifier.held_out.rows),
+        by=by,
+        **_metrics(classifier),
+        curve=_curve(classifier, order),
+        against_head=against_head(classifier),
+        choice=choice,
+        pseudo=pseudo,
+        notes=[*notes, *classifier.notes, *([] if choice else [TOO_FEW])],
+    )
     vectors = read_json(run.folder("encode") / "embeddings.json")["sha256"]["vectors.npy"]
-    classifier.save(step.folder, measured=result, vectors_sha256=vectors, versions=versions())
+    classifier.save(step.folder, measured=as_json(result), vectors_sha256=vectors, versions=versions())
     return result
 
 
@@ -124,52 +136,51 @@ class _Items:
         return str(self.ids[row]), str(self.sources[row]), seconds(self.times[row])
 
 
-def _metrics(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
-    """What the classifier is worth by folds, ready for JSON."""
+def _metrics(classifier: Classifier) -> dict[str, Any]:
+    """Return what the classifier is worth by folds, as fields of `Classified`."""
     held, names = classifier.held_out, classifier.classes.tolist()
     tally = held.tally
     intervals = tally.intervals(classifier.seed)
     right, sure = held.predicted == held.target, held.probabilities.max(axis=1)
     return {
         "classes": {
-            name: {
-                "labels": int((held.target == kind).sum()),
-                "f1": float(tally.f1[kind]),
-                "interval": None if intervals is None else intervals[0][kind].tolist(),
-            }
+            name: ClassScore(
+                labels=int((held.target == kind).sum()),
+                f1=float(tally.f1[kind]),
+                interval=None if intervals is None else tuple(intervals[0][kind].tolist()),
+            )
             for kind, name in enumerate(names)
         },
         "macro_f1": tally.macro_f1,
-        "interval": None if intervals is None else list(intervals[1]),
+        "interval": None if intervals is None else intervals[1],
         "accuracy": float(right.mean()),
         "groups": len(set(held.groups)),
         "folds": len(np.unique(held.fold)),
         "confusion": tally.confusion.tolist(),
         "reliability": reliability(sure, right),
         "calibration_error": calibration_error(sure, right),
-        "curve": _curve(classifier, order),
     }
 
 
-def _curve(classifier: Classifier, order: np.ndarray | None) -> dict[str, Any]:
-    """Macro F1 with the first 25 to 100 % of the labels, and whether more would pay."""
+def _curve(classifier: Classifier, order: np.ndarray | None) -> LearningCurve:
+    """Return macro F1 with the first 25 to 100 % of the labels, and whether more would pay."""
     found = classifier.learning_curve(order)
     (before, less), (now, all_) = found[-2:]
     gain, error = rise(less.tally, all_.tally, classifier.seed)
     pays = gain > error
     says = "more labels would pay" if pays else "more labels of the same kind would pay little"
-    return {
-        "points": [(count, held.tally.macro_f1) for count, held in found],
-        "in_order": order is not None,
-        "pays": pays,
-        "says": f"From {before:,} to {now:,} labels macro F1 {'rose' if gain >= 0 else 'fell'} by {abs(gain):.3f} "
+    return LearningCurve(
+        points=[(count, held.tally.macro_f1) for count, held in found],
+        in_order=order is not None,
+        pays=pays,
+        says=f"From {before:,} to {now:,} labels macro F1 {'rose' if gain >= 0 else 'fell'} by {abs(gain):.3f} "
         f"(standard error {error:.3f}): {says}.",
-    }
+    )
 
 
 def _pseudo(
     run: RunFolder, classifier: Classifier, embeddings: Embeddings, about: _Items, pool: Pool, folder: Path
-) -> dict[str, Any]:
+) -> PseudoLabels:
     """Write pseudo.csv and audit.csv; return what was tried, what stays, and how much of it is right where the sources know."""
     rows, names = classifier.pseudo_rows, classifier.classes
     chance: Any = []
@@ -193,33 +204,30 @@ def _pseudo(
         for row, kind in zip(rows, kinds, strict=True)
         if str(embeddings.ids[row]) in known
     ]
-    return {
-        "asked": classifier.pseudo,
-        "rounds": [
-            {"added": sum(part.counts), "rise": part.rise, "error": part.error, "kept": part.kept}
-            for part in classifier.done
-        ],
-        "added": {name: int((kinds == name).sum()) for name in names.tolist()},
-        "known": _share(right),
-        "audit": len(some),
-    }
+    return PseudoLabels(
+        asked=classifier.pseudo,
+        rounds=[PseudoRound(sum(part.counts), part.rise, part.error, part.kept) for part in classifier.done],
+        added={name: int((kinds == name).sum()) for name in names.tolist()},
+        known=_share(right),
+        audit=len(some),
+        audited=None,
+    )
 
 
-def _audited(folder: Path, truth: Truth) -> dict[str, Any] | None:
-    """How many pseudo-labels of the audit of the classifier before are right, by the labels of now."""
+def _audited(folder: Path, truth: Truth) -> Share | None:
+    """Count how many pseudo-labels of the audit of the classifier before are right, by the labels of now."""
     path = folder / "audit.csv"
     if not path.exists():
         return None
-    with path.open(encoding="utf-8", newline="") as file:
-        drawn = {row["id"]: row["class"] for row in csv.DictReader(file)}
+    drawn = {row["id"]: row["class"] for row in read_table(path)}
     return _share([truth.labels[item] == kind for item, kind in drawn.items() if item in truth.labels])
 
 
-def _share(right: Sequence[bool]) -> dict[str, Any] | None:
-    """How many are right, of how many, and the Wilson interval of the share."""
+def _share(right: Sequence[bool]) -> Share | None:
+    """Return how many are right, of how many, and the Wilson interval of the share."""
     if not len(right):
         return None
-    return {"right": int(sum(right)), "of": len(right), "interval": list(wilson(int(sum(right)), len(right)))}
+    return Share(int(sum(right)), len(right), wilson(int(sum(right)), len(right)))
 
 
 def _write_labelled(folder: Path, classifier: Classifier, about: _Items) -> None:

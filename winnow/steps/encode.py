@@ -1,4 +1,4 @@
-"""Step 3: a code and measures for every picture of the pool; the last step that needs torch for what follows."""
+"""Step 3: an embedding and losses of every picture of the pool; the last step that needs torch for what follows."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from typing import Any
 import numpy as np
 
 from winnow.pool.pool import Pool
+from winnow.results import Encoded, Trained
 from winnow.run.artifacts import load_auxiliary, load_encoder, load_network, modes, of_decision
 from winnow.run.folder import RunFolder
 from winnow.run.split import split_of
 
 
-def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
-    """Encodes the usable pictures of the pool (exact copies and those given as 'test' stay out)."""
+def encode(run: RunFolder, *, resume: bool = False) -> Encoded:
+    """Encode the usable pictures of the pool (exact copies and those given as 'test' stay out)."""
     from winnow.learn.encode import encode as encode_rows
 
     run.require("train")
     if resume and run.done("encode"):
-        return run.result("encode")
+        return run.result(Encoded)
     pool = Pool.open(run.folder("ingest"))
     split = split_of(run, pool).split
     rows = np.flatnonzero(split != "test")
     known: dict[str, Any] = {
         "ids": pool.column("id")[rows],
         "groups": pool.column("group")[rows],
-        "seen": np.isin(split[rows], ("train", "validate")) & bool(run.result("train")["trained"]),
+        "seen": np.isin(split[rows], ("train", "validate")) & (run.result(Trained).training is not None),
     }
     network, device = load_network(run), run.options.train.device
     with run.working("encode") as step:
@@ -35,11 +36,11 @@ def encode(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
             fast = encode_rows(load_encoder(run, "fast").model, pool, rows, decode=False, device=device, **known)
             fast.save(of_decision(step.folder, "fast"))
         step.finish(
-            {
-                "pictures": len(embeddings),
-                "unit": "patch" if run.options.ingest.patches else "picture",
-                "dimensions": int(embeddings.vectors.shape[1]),
-                "losses": sorted(embeddings.losses),
-            }
+            Encoded(
+                pictures=len(embeddings),
+                unit="patch" if run.options.ingest.patches else "picture",
+                dimensions=int(embeddings.vectors.shape[1]),
+                losses=sorted(embeddings.losses),
+            )
         )
-    return run.result("encode")
+    return run.result(Encoded)

@@ -7,16 +7,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from winnow.pool.pool import Pool
+from winnow.results import Ingested
 from winnow.run.folder import RunFolder, absolute
 
 USED = ("group", "split", "status")
 """The columns that decide what each picture is used for."""
 
 
-def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> dict[str, Any]:
+def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Ingested:
     """Read folders, lists, pictures and videos into the run's pool; what is there already is not read again.
 
     With `resume`, and nothing new to read, the recorded result stays. Raises `InputError` for sources that cannot be used
@@ -29,20 +29,20 @@ def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     with run.working("ingest", sources=[absolute(source) for source in sources]) as step:
         result = read(sources, folder, run.options.ingest)
         pool = Pool.open(folder)
-        found = {
-            "fingerprint": pool.fingerprint,
-            "arrangement": _hash_of(pool, *USED),
-            "labels": _hash_of(pool, "label"),
+        found = Ingested(
+            fingerprint=pool.fingerprint,
+            table_fingerprint=_hash_of(pool, *USED),
+            label_fingerprint=_hash_of(pool, "label"),
             **asdict(result),
-        }
-        known = run.result("ingest")
-        if not (
-            resume
-            and run.done("ingest")
-            and all(known[name] == found[name] for name in ("fingerprint", "arrangement", "labels"))
-        ):
+        )
+        if not (resume and run.done("ingest") and _same(run.result(Ingested), found)):
             step.finish(found, also=[folder / "pool.json"])
-    return run.result("ingest")
+    return run.result(Ingested)
+
+
+def _same(one: Ingested, other: Ingested) -> bool:
+    names = ("fingerprint", "table_fingerprint", "label_fingerprint")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _hash_of(pool: Pool, *columns: str) -> str:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.pool.pool import Pool
+from winnow.results import Selected
 from winnow.run.fine_tuning import vectors_for
 from winnow.run.folder import RunFolder
 from winnow.steps.predict import load_classifier
 from winnow.steps.select import Selection, grow
 
 
-def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) -> dict[str, Any]:
-    """Adds `number` pictures to selection.csv, as `winnow.steps.select.select` does, by herding in which each picture counts
+def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) -> Selected:
+    """Add `number` pictures to selection.csv, as `winnow.steps.select.select` does, by herding in which each picture counts
     as the entropy of its class: uncertain and diverse at once.
 
     What is listed or labelled already is not chosen, and counts as covered. Raises `RunError` without a classifier,
@@ -43,6 +43,6 @@ def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) 
 
 
 def uncertainty(probabilities: np.ndarray) -> np.ndarray:
-    """The entropy (n,) of probabilities (n, classes), 1 where all classes are equally probable."""
+    """Return the entropy (n,) of probabilities (n, classes), 1 where all classes are equally probable."""
     logarithms = np.log(np.maximum(probabilities, np.finfo(float).tiny))
     return -(probabilities * logarithms).sum(axis=1) / np.log(probabilities.shape[1])

@@ -8,21 +8,17 @@ from pathlib import Path
 from winnow import show
 from winnow.data.sources import expand
 from winnow.run.folder import RunFolder
+from winnow.stages import STAGES
 
 
 def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
-    """Ingest, train, encode, calibrate, choose pictures where a number is set, classify, report; yield lines after each step.
+    """Do the steps that the options want, in the order of `winnow.stages.STAGES`, and the report; yield lines after each.
 
     Names of parts, the device, weights and sources are looked at first, before hours of work, and before a run is overwritten.
     """
     from winnow.run.artifacts import check_parts
-    from winnow.steps.calibrate import calibrate
-    from winnow.steps.classify import classify
-    from winnow.steps.encode import encode
-    from winnow.steps.ingest import ingest
     from winnow.steps.report.page import report
-    from winnow.steps.select import select
-    from winnow.steps.train import network_for, train
+    from winnow.steps.train import network_for
 
     check_parts(folder, "model", "scorer", "method")
     options = folder.options
@@ -30,12 +26,10 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     expand(sources)
     if not (resume and folder.done("train")):
         network_for(folder, options.ingest.size, 1 if options.ingest.grey else 3)
-    yield show.ingest(ingest(folder, sources, resume=resume))
-    yield show.train(train(folder, resume=resume))
-    yield show.encode(encode(folder, resume=resume))
-    yield show.calibrate(calibrate(folder, resume=resume))
-    if options.select.number:
-        yield show.select(select(folder, resume=resume), folder.path)
-    if options.classify.folders:
-        yield show.classify(classify(folder), folder.path)
+    if folder.asked.why:
+        yield folder.asked.why
+    for stage in STAGES.values():
+        if stage.wanted(options):
+            given = (sources,) if stage.name == "ingest" else ()
+            yield show.result(stage(folder, *given, resume=resume), folder.path)
     yield f"Report: {report(folder)}"

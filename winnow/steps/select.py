@@ -16,6 +16,7 @@ from winnow.errors import Damaged, DataError, OptionError
 from winnow.files import read_json, replacing, sha256, write_json, write_text
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
+from winnow.results import LeftOut, Selected, as_json
 from winnow.run.commit import STAGING
 from winnow.run.folder import RunFolder, Working
 from winnow.run.records import versions
@@ -45,8 +46,8 @@ Row = dict[str, str]
 
 def select(
     run: RunFolder, number: int | None = None, *, also: Sequence[str | Path] = (), resume: bool = False
-) -> dict[str, Any]:
-    """Writes selection.csv, outliers.csv, selection.json, a contact sheet and a map; `number` defaults to the run's option.
+) -> Selected:
+    """Write selection.csv, outliers.csv, selection.json, a contact sheet and a map; `number` defaults to the run's option.
 
     A list made with the same options, embeddings and scores is extended, never changed; another is made anew, and the one before
     kept in selection-before.csv. What is labelled already, in the run or in files `also` (see `winnow.label.formats`), is
@@ -60,12 +61,12 @@ def select(
         if not run.options.select.number:
             raise OptionError("How many pictures shall be chosen?", f"Say it: winnow select --run {run.path} -n 125")
         if resume and run.done("select"):
-            return run.result("select")
+            return run.result(Selected)
         check_parts(run, "method")
         return grow(Selection(run), run.options.select.number, also)
 
 
-def grow(selection: Selection, number: int, also: Sequence[str | Path]) -> dict[str, Any]:
+def grow(selection: Selection, number: int, also: Sequence[str | Path]) -> Selected:
     """Make the list `number` long, a round by `number` longer, and write all that `select` does.
 
     A call that was killed after its list had taken the place of the old one has left what it was asked; asked the same
@@ -83,13 +84,14 @@ def grow(selection: Selection, number: int, also: Sequence[str | Path]) -> dict[
             **identity,
         }
         before = made.get("sha256", "")
-        last = {**asked, "list": run.result("select").get("grown_from")}
+        done = run.record("select")
+        last = {**asked, "list": done.result.get("grown_from") if done else None}
         if not (asked_file.exists() and read_json(asked_file) == last):
             found = _grown(selection, step, number, made, labelled, identity)
             write_json(asked_file, {**asked, "list": before})
-            step.finish({**found, "grown_from": before})
+            step.finish(found)
     asked_file.unlink()
-    return run.result("select")
+    return run.result(Selected)
 
 
 def _grown(
@@ -99,7 +101,7 @@ def _grown(
     made: dict[str, Any],
     labelled: np.ndarray,
     identity: dict[str, Any],
-) -> dict[str, Any]:
+) -> Selected:
     """Choose the rows that the list lacks, and write the list and what is drawn of it into the step's place."""
     run = selection.run
     changed = _changed(made, identity) if made else ""
@@ -110,20 +112,21 @@ def _grown(
     if changed:
         notes.insert(0, f"A new list: the one before was made with {changed}; it is kept in {BEFORE}.")
     kind = kinds(selection.features)
-    result = {
-        "asked": asked,
-        "chosen": len(table),
-        "kept": len(before),
-        "method": selection.method,
-        "vectors": selection.described(),
-        "candidates": len(selection.candidates),
-        "left_out": {**selection.left_out, "labelled": len(labelled)},
-        "kinds": {
-            str(name): [int((kind == name).sum()), int((kind[selection.rows(table)] == name).sum())]
+    result = Selected(
+        asked=asked,
+        chosen=len(table),
+        kept=len(before),
+        method=selection.method,
+        embeddings=selection.described(),
+        candidates=len(selection.candidates),
+        left_out=LeftOut(**selection.left_out, labelled=len(labelled)),
+        kinds={
+            str(name): (int((kind == name).sum()), int((kind[selection.rows(table)] == name).sum()))
             for name in np.unique(kind)
         },
-        "notes": notes,
-    }
+        notes=notes,
+        grown_from=made.get("sha256", ""),
+    )
     text = _text(COLUMNS, table)
     kept = run.path / ("selection.csv" if changed else BEFORE)
     if kept.exists():
@@ -136,7 +139,7 @@ def _grown(
     digest = hashlib.sha256(text.encode()).hexdigest()
     write_json(
         step.path("selection.json"),
-        {**result, **identity, "winnow": __version__, "versions": versions(), "sha256": digest},
+        {**as_json(result), **identity, "winnow": __version__, "versions": versions(), "sha256": digest},
     )
     return result
 

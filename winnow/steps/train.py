@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from winnow.data.sources import expand
+from winnow.embeddings import spread
 from winnow.errors import ModelError, OptionError
 from winnow.learn.device import choose_device
 from winnow.learn.fast import train_fast
@@ -19,6 +18,7 @@ from winnow.models.contract import Model
 from winnow.models.registry import build, save_model
 from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
+from winnow.results import Trained
 from winnow.run.artifacts import check_parts
 from winnow.run.folder import RunFolder, Working
 from winnow.run.split import split_of
@@ -27,7 +27,7 @@ from winnow.synthetic.scenes import generic_pictures
 GENERIC = 500
 
 
-def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
+def train(run: RunFolder, *, resume: bool = False) -> Trained:
     """Train the run's model on the 'train' groups, or load the pretrained network, which needs no training; then, where
     it is asked for, the fast network.
 
@@ -35,17 +35,17 @@ def train(run: RunFolder, *, resume: bool = False) -> dict[str, Any]:
     """
     run.require("ingest")
     if resume and run.done("train"):
-        return run.result("train")
+        return run.result(Trained)
     check_parts(run, "model")
     pool = Pool.open(run.folder("ingest"))
     model = network_for(run, pool.size, pool.channels)
     with run.working("train", resume=resume) as step:
-        if run.options.model.model == "pretrained":
+        if model.frozen:
             save_model(model, step.folder)
-            step.finish({"trained": False, "parameters": sum(p.numel() for p in model.parameters()), "warnings": []})
+            step.finish(Trained(parameters=sum(p.numel() for p in model.parameters()), warnings=[]))
         else:
             step.finish(_trained(run, pool, model, step, resume))
-    return run.result("train")
+    return run.result(Trained)
 
 
 def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
@@ -56,14 +56,10 @@ def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
     """
     options = run.options
     choose_device(options.train.device)
-    if options.model.model == "pretrained" and options.train.fast:
-        raise OptionError(
-            "--fast stands beside an autoencoder, not a pretrained network.", "Leave it out, or train one."
-        )
     if options.train.background != "generic":
         expand([options.train.background])
     try:
-        return build(options.model, size, channels, seed=options.train.seed)
+        model = build(options.model, size, channels, seed=options.train.seed)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "alloc" not in str(error) and "overflow" not in str(error).lower():
             raise
@@ -71,28 +67,31 @@ def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
             f"A network with --latent {options.model.latent} and --width {options.model.width} does not fit into the memory.",
             "Give smaller numbers.",
         ) from error
+    if model.frozen and options.train.fast:
+        raise OptionError("--fast needs a network that is trained, not a frozen one.", "Leave it out, or train one.")
+    return model
 
 
-def _trained(run: RunFolder, pool: Pool, model: Model, step: Working, resume: bool) -> dict[str, Any]:
-    """Train the network, and what stands beside it, into the step's folder."""
+def _trained(run: RunFolder, pool: Pool, model: Model, step: Working, resume: bool) -> Trained:
+    """Train the network, and the auxiliary models, into the step's folder."""
     options, split, fast = run.options, split_of(run, pool), step.folder / "fast"
     rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
     result = fit(model, pool, rows, options.train, step.folder, resume=resume)
     _auxiliary(run, pool, rows["train"], step)
     auxiliary = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
-    return {
-        "trained": True,
-        "unit": "patch" if options.ingest.patches else "picture",
-        "split": {name: len(chosen) for name, chosen in rows.items()},
-        "fast": asdict(auxiliary) if auxiliary else None,
-        **{**asdict(result), "warnings": [*result.warnings, *([split.note] if split.note else [])]},
-    }
+    return Trained(
+        parameters=result.parameters,
+        warnings=[*result.warnings, *([split.note] if split.note else [])],
+        unit="patch" if options.ingest.patches else "picture",
+        split={name: len(chosen) for name, chosen in rows.items()},
+        training=result,
+        fast=auxiliary,
+    )
 
 
 def _auxiliary(run: RunFolder, pool: Pool, rows: np.ndarray, step: Working) -> None:
-    """Fit the linear autoencoders that stand beside the network: of what belongs, of any pictures at all, and, for
-    patches, of small windows of what belongs."""
-    own = pool.pixels(rows[np.linspace(0, len(rows) - 1, min(MOST_PICTURES, len(rows))).astype(int)])
+    """Fit the linear autoencoders: of normal pictures, of any pictures at all, and, for patches, of small windows."""
+    own = pool.pixels(rows[spread(len(rows), MOST_PICTURES)])
     for name, pixels in (("linear", own), ("background", _background(run, pool, step.scratch / "background"))):
         save_model(Linear(pool.size, pool.channels).fit(pixels), step.folder / name)
     if run.options.ingest.patches:
@@ -106,4 +105,4 @@ def _background(run: RunFolder, pool: Pool, folder: Path) -> np.ndarray:
         return generic_pictures(GENERIC, pool.size, pool.channels)
     ingest([source], folder, run.options.ingest, keep_others=False)
     others = Pool.open(folder)
-    return others.pixels(np.linspace(0, len(others) - 1, min(MOST_PICTURES, len(others))).astype(int))
+    return others.pixels(spread(len(others), MOST_PICTURES))

@@ -1,0 +1,146 @@
+"""The steps of a run in one table: from it come the commands, the order of `winnow run`, and what makes a step out of date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from winnow.results import Calibrated, Classified, Encoded, Ingested, Selected, Trained, WeightSearch
+
+Wanted = Callable[[Any], bool]
+
+
+def _always(options: Any) -> bool:
+    return True
+
+
+def _never(options: Any) -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step: its `function` 'module:name', called with the run folder, and the first sentence of its help.
+
+    `needs` is the step whose results it reads, `places` the files and folders of the run that it replaces, its own folder
+    first, `options` the sections of options that it depends on. `result` is the dataclass it returns and records. `wanted`
+    says by the options whether `winnow run` does it; `keep` names what of a killed call the next one goes on with (`new`:
+    what was staged; `scratch`), with --resume or (`goes_on`) always. A step that grows its folder `in_place` replaces
+    nothing. `reads_labels`: the labels that the sources came with count too.
+    """
+
+    name: str
+    function: str
+    summary: str
+    result: type[Any]
+    needs: str = ""
+    places: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    wanted: Wanted = _never
+    keep: tuple[str, ...] = ()
+    goes_on: bool = False
+    in_place: bool = False
+    reads_labels: bool = False
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """What a finished step puts in the place of the old."""
+        return () if self.in_place else self.places
+
+    def __call__(self, run: Any, *arguments: Any, **options: Any) -> Any:
+        """Do the step in a run folder."""
+        from winnow.plugins import load
+
+        return load(self.function, "step")(run, *arguments, **options)
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "ingest",
+            "winnow.steps.ingest:ingest",
+            "Read sources into a run folder's pool; run it again to add more.",
+            Ingested,
+            places=("pool",),
+            wanted=_always,
+            in_place=True,
+        ),
+        Stage(
+            "train",
+            "winnow.steps.train:train",
+            "Train the model on normal pictures (a pretrained one is only loaded).",
+            Trained,
+            needs="ingest",
+            places=("model",),
+            options=("model", "train"),
+            wanted=_always,
+            keep=("new",),
+        ),
+        Stage(
+            "encode",
+            "winnow.steps.encode:encode",
+            "Write the embedding and the losses of every picture of the pool.",
+            Encoded,
+            needs="train",
+            places=("embeddings",),
+            wanted=_always,
+        ),
+        Stage(
+            "calibrate",
+            "winnow.steps.calibrate:calibrate",
+            "Fit the scorer and set the threshold for a stated false-alarm rate.",
+            Calibrated,
+            needs="encode",
+            places=("detector",),
+            options=("detect",),
+            wanted=_always,
+        ),
+        Stage(
+            "select",
+            "winnow.steps.select:select",
+            "Choose the pictures worth a person's time: an ordered list, a contact sheet and a map; ask for more later, and it grows.",
+            Selected,
+            needs="calibrate",
+            places=(
+                "selection.csv",
+                "selection.json",
+                "outliers.csv",
+                "selection.png",
+                "selection-map.png",
+                "outliers.png",
+                "selection-before.csv",
+            ),
+            options=("select",),
+            wanted=lambda options: bool(options.select.number),
+        ),
+        Stage(
+            "classify",
+            "winnow.steps.classify:classify",
+            "Learn classes from a few labels, on the embeddings or by fine-tuning; measure by folds whether more labels pay.",
+            Classified,
+            needs="calibrate",
+            places=("classifier",),
+            options=("classify", "tune"),
+            wanted=lambda options: bool(options.classify.folders),
+            keep=("scratch",),
+            goes_on=True,
+            reads_labels=True,
+        ),
+        Stage(
+            "weight",
+            "winnow.steps.weight:search_weight",
+            "Search the weight of a VAE's latent loss (lambda) by synthetic defects, without a real one.",
+            WeightSearch,
+            needs="ingest",
+            places=("weight/weight.json", "weight/weight.png"),
+        ),
+    )
+}
+"""By name, in the order of `winnow run`. A step of your own is one more entry, see docs/extending.md."""
+
+
+def stage_of(name: str) -> Stage:
+    """Return the step of a name; `KeyError` when there is none."""
+    return STAGES[name]
