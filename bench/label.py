@@ -70,7 +70,9 @@ def catalogue_of(n: int) -> Catalogue:
         Listed(ids[int(row)].as_py(), "stands for 900", rank)
         for rank, row in enumerate(rng.choice(n, 1000, replace=False), 1)
     ]
-outliers = [Listed(ids[int(row)].as_py(), "anomalous", score=0.001) for row in rng.choice(n, n // 100, replace=False)]
+    outliers = [
+        Listed(ids[int(row)].as_py(), "anomalous", score=0.001) for row in rng.choice(n, n // 100, replace=False)
+    ]
     return Catalogue(made, None, chosen, outliers)
 
 

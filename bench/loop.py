@@ -2,8 +2,8 @@
 
 python bench/loop.py [--quick] [--labels 125] [--fine-tune] [--cores 2]
 
-3713 crops of players and referees (`player_crops`), of which 125 are chosen and get their true label; then the test clips are classified by the
-exported file. Every command is a process of its own, as a user would call it, start included.
+3713 crops of players and referees (`player_crops`), of which 125 are chosen and get their true label; then the test clips are
+classified by the exported file. Every command is a process of its own, as a user would call it, start included.
 """
 
 from __future__ import annotations
