@@ -24,7 +24,7 @@ from winnow.metrics.classification import Tally, calibration_error, f1_of, relia
 
 
 def drawn(n: int = 300, classes: int = 3, fold_targets: float = 3.0, seed: int = 0, groups: int = 12):
-    """Embeddings in 16 dimensions, each class about a centre of its own, each group a little aside; class numbers; groups."""
+    """Return embeddings in 16 dimensions, each class about a centre of its own, each group a little shifted; class numbers; groups."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(classes, 16)) * fold_targets / 2
     truth, group = rng.integers(0, classes, n), np.sort(rng.integers(0, groups, n))
@@ -37,7 +37,7 @@ NAMES = np.array(["staff", "customer", 'grüße, "x"'], object)
 
 
 def few(truth: np.ndarray, each: int, seed: int = 0) -> np.ndarray:
-    """Names of a few drawn pictures of each class, "" for the others."""
+    """Return names of a few drawn pictures of each class, "" for the others."""
     rng, labels = np.random.default_rng(seed), np.full(len(truth), "", object)
     for kind in np.unique(truth):
         rows = rng.choice(np.flatnonzero(truth == kind), each, replace=False)
@@ -239,7 +239,7 @@ def test_a_split_that_leaks_is_noted():
     assert "near-identical" in note and "of the 120" in note
 
 
-# ---- measures
+# ---- metrics
 
 
 def test_f1_and_confusion_are_scikit_learns():
@@ -354,7 +354,7 @@ def test_probabilities_that_are_none_are_refused(wrong: object):
 
 
 def pseudo_setting():
-    """A labelled few at one end of two long clouds, so that the unlabelled tell where these go on."""
+    """Return a labelled few at one end of two long clouds, so that the unlabelled show where these continue."""
     rng = np.random.default_rng(3)
     truth = np.tile([0, 1], 400)
     vectors = rng.normal(size=(800, 24)) * 0.9
@@ -405,7 +405,10 @@ def test_pseudo_labels_help_where_they_can():
         centre = np.where(truth == 1, 0.5, -0.5)[:, None] * (np.arange(100) < 10)
         vectors, new = (rng.normal(size=(1000, 100)) + centre for _ in range(2))
         labels[:40] = NAMES[truth[:40]]
-        before, after = Classifier("nearest_mean").fit(vectors, labels), Classifier("nearest_mean", pseudo=200).fit(vectors, labels)
+        before, after = (
+            Classifier("nearest_mean").fit(vectors, labels),
+            Classifier("nearest_mean", pseudo=200).fit(vectors, labels),
+        )
         kept += len(after.pseudo_rows) > 0
         right = [(part.predict(new) == NAMES[truth]).mean() for part in (before, after)]
         gains.append(right[1] - right[0])

@@ -46,7 +46,7 @@ def network(seed: int = 0) -> Pretrained:
 
 
 def drawn(n: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (n, 48, 48, 3), stripes and blocks in turn, and their class names; both as dim as each other."""
+    """Return pictures (n, 48, 48, 3), stripes and blocks in turn, and their class names; both as dim as each other."""
     rng = np.random.default_rng(seed)
     return np.stack([(stripes, blocks)[number % 2](rng) for number in range(n)]), np.array(
         ["stripes", "blocks"] * (n // 2), object
@@ -65,7 +65,7 @@ def tuned(
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Classifier, Path]:
-    """A classifier fine-tuned on 40 pictures, and the folder of its trainings."""
+    """Return a classifier fine-tuned on 40 pictures, and the folder of its trainings."""
     folder = tmp_path_factory.mktemp("trainings")
     return tuned(*drawn(), folder), folder
 
@@ -196,10 +196,10 @@ def test_pseudo_labels_come_from_trainings_that_have_not_seen_the_picture(tmp_pa
 def test_the_augmentation_translates_rotates_and_flips():
     ramp = torch.arange(32.0).expand(8, 1, 32, 32) / 31
     tuning = FineTuning(network(), drawn(8)[0], TuneOptions(fine_tune_rotate=0, fine_tune_translate=0))
-    mirrored = augmented(ramp, tuning.options, [tuning.seed, FRESH, 0])
-    flipped = [torch.allclose(one, ramp[0].flip(2), atol=1e-5) for one in mirrored]
+    changed = augmented(ramp, tuning.options, [tuning.seed, FRESH, 0])
+    flipped = [torch.allclose(one, ramp[0].flip(2), atol=1e-5) for one in changed]
     assert any(flipped) and all(
-        kept or torch.allclose(one, ramp[0], atol=1e-5) for kept, one in zip(flipped, mirrored, strict=True)
+        kept or torch.allclose(one, ramp[0], atol=1e-5) for kept, one in zip(flipped, changed, strict=True)
     )
     tuning.options = TuneOptions(fine_tune_rotate=0, fine_tune_translate=0.25, fine_tune_hflip=False)
     by = (augmented(ramp, tuning.options, [tuning.seed, FRESH, 0]) - ramp)[:, 0, 16, 12:20].mean(dim=1) * 31
@@ -229,7 +229,7 @@ def test_wrong_input(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """An encoded run of four clips of pictures, a file of labels of half of them, and weights of a SqueezeNet."""
+    """Return an encoded run of four clips of pictures, a file of labels of half of them, and weights of a SqueezeNet."""
     from safetensors.torch import save_file
     from torchvision.models import squeezenet1_1
 

@@ -208,9 +208,7 @@ def inspection(size: tuple[int, int], channels: int, latent: int, outputs: int, 
             f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'inspection'.",
             "Use --size 16 16 or larger (the article has 64 64).",
         )
-    maps = [size]
-    while min(maps[-1]) >= 8:
-        maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
+    maps = _halved(size)
     widths = [channels, *(width * 2**level for level in range(len(maps) - 1))]
     (height, breadth), places = maps[-1], maps[-1][0] * maps[-1][1] * widths[-1]
     encoder: list[nn.Module] = []
@@ -237,9 +235,7 @@ def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, w
             f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'selection'.",
             "Use --size 16 16 or larger (the article has 64 64).",
         )
-    maps = [size]
-    while min(maps[-1]) >= 8:
-        maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
+    maps = _halved(size)
     widths = [channels, *(width * min(8, 2**level) for level in range(len(maps) - 1))]
     (height, breadth), places = maps[-1], maps[-1][0] * maps[-1][1] * widths[-1]
     encoder: list[nn.Module] = []
@@ -256,6 +252,14 @@ def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, w
         if level > 1:
             decoder += [nn.BatchNorm2d(widths[level - 1]), nn.ReLU()]
     return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
+
+
+def _halved(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the sizes of maps, each half of the one before, rounded up, down to a side of about 4."""
+    maps = [size]
+    while min(maps[-1]) >= 8:
+        maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
+    return maps
 
 
 class Twice(nn.Module):
