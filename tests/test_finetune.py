@@ -214,7 +214,7 @@ def test_the_augmentation_translates_rotates_and_flips():
 def test_wrong_input(tmp_path: Path):
     pictures, labels = drawn(12)
     start = network()
-    with pytest.raises(DataError, match="11 embeddings of 12 pictures"):
+    with pytest.raises(DataError, match="11 embeddings for 12 pictures"):
         Classifier(tuning=FineTuning(start, pictures)).fit(encode(start, pictures[:11]).vectors, labels[:11])
     with pytest.raises(OptionError, match="'label_spreading' cannot be fine-tuned"):
         Classifier("label_spreading", tuning=FineTuning(start, pictures))
@@ -417,5 +417,5 @@ def test_the_command_and_wrong_options(run: winnow.Run, made: tuple[Path, Path, 
     )
     with pytest.raises(ModelError, match="lacks"):
         run.classify(labels=made[1], fine_tune="mobilenet_v2", fine_tune_weights=made[2])
-    with pytest.raises(OptionError, match="fine-steps"):
+    with pytest.raises(OptionError, match="fine-tune-iterations"):
         run.set(fine_tune_iterations=0)

@@ -442,8 +442,8 @@ def test_resuming_what_is_finished_or_never_began(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": 0.5, "batch_size": 8}, "batch was 16, now 8; rate was 0.001, now 0.5"),
-        ({"translate": 0.2}, "shift was 0.0, now 0.2"),
+        ({"lr": 0.5, "batch_size": 8}, "batch_size was 16, now 8; lr was 0.001, now 0.5"),
+        ({"translate": 0.2}, "translate was 0.0, now 0.2"),
     ],
 )
 def test_resuming_with_other_options_names_them(tmp_path, change, message):
