@@ -89,7 +89,7 @@ BROKEN = {
     "too many": (broken(lambda e, n, rng, start, rows: free_rows(e, start)[: n + 1]), "exactly"),
     "repeats": (broken(lambda e, n, rng, start, rows: np.repeat(rows[: (n + 1) // 2], 2)[:n]), "no row twice"),
     "ignores start": (broken(lambda e, n, rng, start, rows: np.arange(n)), "no row of start"),
-    "out of range": (broken(lambda e, n, rng, start, rows: rows + 1), "rows that there are"),
+    "out of range": (broken(lambda e, n, rng, start, rows: rows + 1), "existing rows"),
     "floats": (broken(lambda e, n, rng, start, rows: rows.astype(float)), "whole numbers"),
     "a list": (broken(lambda e, n, rng, start, rows: rows.tolist()), "an array"),
     "own draw": (broken(own_draw), "same rows for the same rng"),
