@@ -18,7 +18,7 @@ COMMANDS = {
     "encode": "Write a code and the measures of every picture of the pool.",
     "calibrate": "Fit the scorer and set the threshold for a stated false-alarm rate.",
     "select": "Choose the pictures worth a person's time: an ordered list, a contact sheet and a map; ask for more later, and it grows.",
-    "classify": "Learn classes from a few labels, on the embeddings or by fine-tuning: what that is worth by folds, whether more labels pay.",
+    "classify": "Learn classes from a few labels, on the embeddings or by fine-tuning: F1 by folds, and whether more labels would pay.",
     "predict": "Tell the class of new pictures and videos, how probable it is, and what does not belong.",
     "export": "Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.",
     "round": "Choose the next pictures to label: those whose class is uncertain, and not all of one kind.",

@@ -84,7 +84,7 @@ def against_head(classifier: Classifier) -> dict[str, Any] | None:
 def vectors_for(
     network: Model | None, pool: Pool, rows: np.ndarray, vectors: np.ndarray, device: str, quiet: bool = True
 ) -> np.ndarray:
-    """The embeddings (n, d) that a classifier reads of some rows of a pool: those of a `network`, or, without one, the `codes` there are."""
+    """Return the embeddings (n, d) of some rows of a pool for a classifier: those of a `network`, or without one `vectors`."""
     if network is None:
         return vectors
     from winnow.learn.encode import encode

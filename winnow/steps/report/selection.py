@@ -57,6 +57,7 @@ def selection_sections(run: RunFolder) -> list[Section]:
 def _summary(made: dict[str, Any]) -> str:
     left = made["left_out"]
     return (
-        f"{count(made['chosen'], 'picture')} of {made['candidates']:,} by the method '{made['method']}', on the embeddings of {made['vectors']}. "
-        f"Left out: {count(left['duplicates'], 'near-duplicate')}, {left['outliers']:,} in the outliers, {left['labelled']:,} labelled already."
+        f"{count(made['chosen'], 'picture')} of {made['candidates']:,} by the method '{made['method']}', on the embeddings of "
+        f"{made['vectors']}. Left out: {count(left['duplicates'], 'near-duplicate')}, {count(left['outliers'], 'outlier')}, "
+        f"{left['labelled']:,} labelled already."
     )
