@@ -3,9 +3,9 @@
     python bench/calibration.py [--quick]
 
 Rows: football (15 clips and a match from another source), the clips alone, the crops of players (clips), all with frozen
-MobileNetV2 embeddings; Fashion-MNIST
-sneakers (every picture its own group), with an autoencoder trained once on pictures of no split. Asked for 1, 5, 10 %.
-Beside it the peers' rule: the quantile of the scores of the very pictures the scorer was fitted on.
+MobileNetV2 embeddings; Fashion-MNIST sneakers (every picture its own group), with an autoencoder trained once on pictures
+of no split. Asked for 1, 5, 10 %. Compared with the peers' rule: the quantile of the scores of the very pictures the
+scorer was fitted on.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measured(normal: Embeddings, scorer: str, splits: int, promise: str) -> dict[str, str]:
-    """False-alarm rates on the groups left out, for each rate asked for."""
+    """Return false-alarm rates on the held-out groups, for each rate asked for."""
     found: dict[float, list[float]] = {rate: [] for rate in RATES}
     for number in range(splits):
         rng = np.random.default_rng(number)
@@ -81,9 +81,12 @@ def measured(normal: Embeddings, scorer: str, splits: int, promise: str) -> dict
 
 
 def vectors(folder: Path, name: str, pictures: list[tuple[Path, str]], size: tuple[int, int]) -> Embeddings:
-    """Frozen MobileNetV2 embeddings of a list of pictures with their groups."""
+    """Return frozen MobileNetV2 embeddings of a list of pictures with their groups."""
     run = Run(
-        folder / f"codes-{name}", "vectors", weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"), size=size
+        folder / f"embeddings-{name}",
+        "vectors",
+        weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"),
+        size=size,
     )
     run.ingest(write_list(folder / f"{name}.csv", pictures))
     run.train()

@@ -1,11 +1,11 @@
-"""What chosen labels and pseudo-labels are worth to the classifier on embeddings.
+"""The value of chosen labels and of pseudo-labels to the classifier on embeddings.
 
 python bench/classify.py [--quick] [--seeds 5] [--to FOLDER] [--parts table,junk,many,sizes] [--sets player_crops,sports22,cats_dogs]
 
 Frozen MobileNetV2 embeddings and Winnow's own head, judged on the test split; each seed leaves out another tenth of the pool.
 `table`: rows as in Singh et al.: labels drawn at random, chosen by k-means on the embeddings of the recipe's autoencoder (player crops
 only), chosen by `winnow select`; before and after pseudo-labels (`--pseudo 500`). `junk`: pseudo-labels with 5 % of other pictures
-in the pool, with and without leaving out what the one-class score calls anomalous. `many`: five labels a class of 22 sports, beside
+in the pool, with and without leaving out what the anomaly model flags. `many`: five labels a class of 22 sports, compared with
 scikit-learn's logistic regression. `sizes`: 125 labels of cats and dogs, pictures of several sizes.
 """
 
@@ -33,7 +33,7 @@ DRAWS = 5  # random choices a seed, of `sizes`
 
 
 def labels_of(part: Part, rows: np.ndarray) -> np.ndarray:
-    """The labels of `rows`, "" elsewhere; junk gets none, nor does a class with a single label, which nothing could measure."""
+    """Return the labels of `rows`, "" elsewhere; junk gets none, nor does a class with a single label, which cannot be measured."""
     labels = np.full(len(part.labels), "", object)
     rows = rows[part.labels[rows] != "junk"]
     names, counts = np.unique(part.labels[rows], return_counts=True)
@@ -45,13 +45,13 @@ def labels_of(part: Part, rows: np.ndarray) -> np.ndarray:
 def classifier_of(
     part: Part, rows: np.ndarray, by_group: bool, anomalous: np.ndarray | None = None, **options: Any
 ) -> Classifier:
-    """The classifier from the labels of `rows`."""
+    """Return the classifier fitted to the labels of `rows`."""
     labels = labels_of(part, rows)
     return Classifier(**options).fit(part.vectors, labels, part.groups if by_group else None, anomalous=anomalous)
 
 
 def worth(name: str, said: np.ndarray, test: Part) -> float:
-    """F1 of the referee, or accuracy, on the test split."""
+    """Return F1 of the referee, or accuracy, on the test split."""
     if name != "player_crops":
         return float((said == test.labels).mean())
     found, there = said == "referee", test.labels == "referee"
@@ -59,12 +59,12 @@ def worth(name: str, said: np.ndarray, test: Part) -> float:
 
 
 def right(classifier: Classifier, part: Part) -> np.ndarray:
-    """Which of the pseudo-labels that stayed are right."""
+    """Return which of the kept pseudo-labels are right."""
     return classifier.classes[classifier.pseudo_target] == part.labels[classifier.pseudo_rows]
 
 
 def lines_of(first: str, values: dict[str, list[list[float]]], columns: list[str]) -> list[dict[str, str]]:
-    """Rows of a table: mean and 95 % interval over the seeds."""
+    """Return rows of a table: mean and 95 % interval over the seeds."""
     return [
         {first: label} | {name: interval(column) for name, column in zip(columns, np.array(found).T, strict=True)}
         for label, found in values.items()
@@ -72,7 +72,7 @@ def lines_of(first: str, values: dict[str, list[list[float]]], columns: list[str
 
 
 def before_and_after(given: argparse.Namespace, name: str, with_junk: bool) -> dict[str, Any]:
-    """A table of a set, rows by budgets, of the classifier before and after pseudo-labels, and what these did."""
+    """Return a table of a set, rows by budgets, of the classifier before and after pseudo-labels, and the effect of these."""
     pool, test = part_of(given.to, name, "pool", SIZES[name]), part_of(given.to, name, "test", SIZES[name])
     junk = part_of(given.to, JUNK_FROM[name], "pool", SIZES[name]) if with_junk else None
     crops = name == "player_crops"
@@ -120,14 +120,14 @@ def before_and_after(given: argparse.Namespace, name: str, with_junk: bool) -> d
 
 
 def sklearn_says(part: Part, rows: np.ndarray, test: Part) -> np.ndarray:
-    """Scikit-learn's logistic regression as it comes, on the embeddings as they are."""
+    """Return the predictions of scikit-learn's default logistic regression on the embeddings as they are."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(max_iter=5000).fit(part.vectors[rows], part.labels[rows]).predict(test.vectors)
 
 
 def many(given: argparse.Namespace) -> dict[str, Any]:
-    """Five labels a class: as many chosen by ours, drawn, and drawn class by class, each with several classifiers."""
+    """Compare five labels a class, chosen by ours, drawn, and drawn class by class, each with several classifiers."""
     name = "sports22"
     pool, test = part_of(given.to, name, "pool", SIZES[name]), part_of(given.to, name, "test", SIZES[name])
     values: dict[str, list[list[float]]] = {}
@@ -167,7 +167,7 @@ def many(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def tried(classifier: Classifier, part: Part, anomalous: np.ndarray) -> tuple[int, float]:
-    """How many pseudo-labels a round would add, kept or not, and the share of them that is right."""
+    """Return how many pseudo-labels a round would add, kept or not, and the share of them that is right."""
     cross_fitter = classifier.cross_fitter
     free = (cross_fitter.target < 0) & ~anomalous
     target = cross_fitter.with_pseudo(cross_fitter.tuned(), PSEUDO, free).target
@@ -176,7 +176,7 @@ def tried(classifier: Classifier, part: Part, anomalous: np.ndarray) -> tuple[in
 
 
 def sizes(given: argparse.Namespace) -> dict[str, Any]:
-    """Cats and dogs from 125 labels, by the side of the pictures that the network sees."""
+    """Classify cats and dogs with 125 labels, by the side of the pictures that the network sees."""
     values: dict[str, list[list[float]]] = {}
     for side in SIDES:
         pool, test = (part_of(given.to, "cats_dogs", split, (side, side)) for split in ("pool", "test"))
@@ -200,7 +200,7 @@ def sizes(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Prints the tables of the parts asked for, and the closing line of JSON."""
+    """Print the tables of the parts asked for, and the closing line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed")
     parser.add_argument("--seeds", type=int, default=5)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: where the data is, how tables and the closing line of JSON look."""
+"""Shared parts of the benchmarks: the location of the data, tables, and the closing line of JSON."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SCORERS = (
 
 
 def arguments(doc: str | None) -> argparse.Namespace:
-    """`--quick`, `--seeds N`, `--to FOLDER` (kept files; a temporary folder otherwise)."""
+    """Parse `--quick`, `--seeds N`, `--to FOLDER` (kept files; a temporary folder otherwise)."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--quick", action="store_true", help="the same columns on less data and fewer seeds, in under 5 minutes"
@@ -58,7 +58,7 @@ def arguments(doc: str | None) -> argparse.Namespace:
 
 
 def need(name: str) -> Path:
-    """A path of the benchmark data; ends the program by name when it is absent."""
+    """Return a path of the benchmark data; exit by name when it is absent."""
     path = DATA / name
     if not path.exists():
         sys.exit(f"{path} is not here: set WINNOW_DATA to the folder of the benchmark data.")
@@ -66,7 +66,7 @@ def need(name: str) -> Path:
 
 
 def table(rows: Sequence[dict[str, Any]], title: str = "") -> None:
-    """Prints rows as a Markdown table, numbers with three decimals."""
+    """Print rows as a Markdown table, numbers with three decimals."""
     if title:
         print(f"\n{title}\n")
     if not rows:
@@ -83,7 +83,7 @@ def _cell(value: Any) -> str:
 
 
 def finish(name: str, started: float, **figures: Any) -> None:
-    """Prints the last line: one JSON object with the figures."""
+    """Print the last line: one JSON object with the figures."""
     print(json.dumps({"bench": name, "seconds": round(time.perf_counter() - started, 1), **figures}, default=_plain))
 
 
@@ -97,14 +97,14 @@ def _plain(value: Any) -> Any:
     )
 
 
-def spread(values: Iterable[float]) -> str:
-    """Mean and standard deviation over seeds, as text."""
+def mean_deviation(values: Iterable[float]) -> str:
+    """Return mean and standard deviation over seeds, as text."""
     numbers = np.array(list(values), dtype=float)
     return f"{numbers.mean():.3f}" + (f" ± {numbers.std(ddof=1):.3f}" if len(numbers) > 1 else "")
 
 
 def write_list(path: Path, rows: Iterable[tuple[Path, str]]) -> Path:
-    """Writes a list of pictures with their groups, as `winnow ingest` reads it."""
+    """Write a list of pictures with their groups, as `winnow ingest` reads it."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "group"))
@@ -113,7 +113,7 @@ def write_list(path: Path, rows: Iterable[tuple[Path, str]]) -> Path:
 
 
 def football_lists(folder: Path, most: int = 100_000) -> dict[str, Path]:
-    """Lists of the football data, split by clip as its card says: train, soccer (test), american, sports."""
+    """Return lists of the football data, split by clip as its card says: train, soccer (test), american, sports."""
     root, sports = need("football"), need("sports22")
     with (root / "index.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -130,7 +130,7 @@ def football_lists(folder: Path, most: int = 100_000) -> dict[str, Path]:
 
 
 def aitex(fabric: str) -> dict[str, list[Any]]:
-    """Strips of one AITEX fabric ("01", "03"), split as the data card says: train, validation, defect, mask.
+    """Return strips of one AITEX fabric ("01", "03"), split as the data card says: train, validation, defect, mask.
 
     Paths of 4096x256 grey strips; `mask` holds the 1-bit mask of each of `defect`, in the same order.
     """
@@ -144,7 +144,7 @@ def aitex(fabric: str) -> dict[str, list[Any]]:
 
 
 def separation(inside: np.ndarray, anomalous: np.ndarray) -> float:
-    """AUROC of what belongs against the anomalous, scores higher for the anomalous."""
+    """Return the AUROC of normal against anomalous pictures, scores higher for the anomalous."""
     from winnow.metrics.detection import auroc
 
     return auroc(np.r_[inside, anomalous], np.r_[np.ones(len(inside), bool), np.zeros(len(anomalous), bool)])

@@ -3,9 +3,10 @@
     taskset -c 0 python bench/export.py [--quick] [--to FOLDER]
 
 Three runs: MobileNetV2 embeddings of player crops with Fisher's sum and a classifier of 125 labels; the autoencoder of the recipe
-`match` on frames of football; the fast mode of the recipe `inspect` on patches of an AITEX fabric. Both routes start from
-bytes of the network's size in memory and end with probabilities, score and p-value; they take turns, and the best of five counts. Parity:
-200 pictures as they are on disk, of odd sizes, one by one through the file, against Pillow's resizing and the run (patches have one size).
+`oneclass-from-scratch` on frames of football; the fast mode of the recipe `inspect` on patches of an AITEX fabric. Both routes
+start from bytes of the network's size in memory and end with probabilities, score and p-value; they alternate, and the best of
+five counts. Parity: 200 pictures as they are on disk, of unusual sizes, one by one through the file, against Pillow's resizing
+and the run (patches have one size).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from selection import rows_of
 
 from winnow import Run
 from winnow.deploy.runtime import INPUT
+from winnow.embeddings import spread
 from winnow.onnx import session_of
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_detector, load_encoder
@@ -34,7 +36,7 @@ Judge = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 def main() -> None:
-    """Prints a table of speeds, one of differences, and the closing line of JSON."""
+    """Print a table of speeds, one of differences, and the closing line of JSON."""
     given, started = arguments(__doc__), time.perf_counter()
     torch.set_num_threads(1)
     runs = {
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def crops(to: Path, quick: bool) -> Run:
-    """Embeddings of a frozen MobileNetV2, Fisher's sum, and a classifier of about 125 labels."""
+    """Return embeddings of a frozen MobileNetV2, Fisher's sum, and a classifier of about 125 labels."""
     rows = rows_of("player_crops", "pool")[:: 8 if quick else 1]
     every = max(1, len(rows) // LABELS)
     with (to / "crops.csv").open("w", encoding="utf-8", newline="") as file:
@@ -83,21 +85,21 @@ def crops(to: Path, quick: bool) -> Run:
 
 
 def frames(to: Path, quick: bool) -> Run:
-    """The autoencoder of `match`."""
+    """Return a run of the autoencoder of `oneclass-from-scratch`."""
     return fitted(
         to / "frames", "oneclass-from-scratch", football_lists(to)["train"], **({"iterations": 100} if quick else {})
     )
 
 
 def fabric(to: Path, quick: bool) -> Run:
-    """The fast mode of `inspection`."""
+    """Return a run of the fast mode of `inspect`."""
     small = {"iterations": 100, "fast": 100} if quick else {}
     run = fitted(to / "fabric", "inspect", [str(path) for path in aitex("03")["train"]], border=0, **small)
     return run.set(mode="fast")
 
 
 def fitted(folder: Path, recipe: str, sources: Any, **options: Any) -> Run:
-    """A run up to its threshold."""
+    """Complete a run up to its threshold."""
     run = Run(folder, recipe, **options)
     run.ingest(sources)
     run.train(resume=True)
@@ -107,7 +109,7 @@ def fitted(folder: Path, recipe: str, sources: Any, **options: Any) -> Run:
 
 
 def route(run: Run) -> Judge:
-    """What `winnow score` and `winnow predict` do with a batch of pixels."""
+    """Return the outputs of `winnow score` and `winnow predict` for a batch of pixels."""
     mode = run.folder.options.score.mode
     detector = load_detector(run.folder, mode)
     encoder = load_encoder(run.folder, mode, detector.scorer.reads())
@@ -123,13 +125,13 @@ def route(run: Run) -> Judge:
 
 
 def file_route(path: Path, names: list[str]) -> Judge:
-    """The same by the exported file."""
+    """Return the same from the exported file."""
     session = session_of(path, cpu=True, threads=1)
     return lambda pixels: dict(zip(names, session.run(names, {INPUT: pixels}), strict=True))
 
 
 def raced(own: Judge, file: Judge, pixels: np.ndarray) -> dict[str, Any]:
-    """Pictures/s of both routes, which take turns of a second."""
+    """Return pictures/s of both routes, which alternate every second."""
     best = {"torch": 0.0, "onnxruntime": 0.0}
     for _ in range(ROUNDS):
         for name, judge in zip(best, (own, file), strict=True):
@@ -143,10 +145,12 @@ def raced(own: Judge, file: Judge, pixels: np.ndarray) -> dict[str, Any]:
 
 
 def differences(run: Run, pool: Pool, own: Judge, file: Judge) -> dict[str, Any]:
-    """Differences of the file from the run on pictures as they are on disk: of probabilities absolute, of scores as shares of their
-    spread over the calibration; and how many verdicts and classes are the same."""
+    """Return differences of the file from the run on pictures as they are on disk, and how many verdicts and classes agree.
+
+    Those of probabilities are absolute, those of scores relative to their standard deviation over the calibration.
+    """
     rows = np.flatnonzero(pool.usable)
-    rows = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).astype(int)]
+    rows = rows[spread(len(rows), PICTURES)]
     if run.folder.options.ingest.patches:
         whole = [pixels[None] for pixels in pool.pixels(rows)]
         scaled = np.concatenate(whole)

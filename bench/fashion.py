@@ -27,7 +27,7 @@ from winnow.options import Options
 from winnow.pool.splits import assign
 from winnow.synthetic.scenes import generic_pictures
 
-from common import SCORERS, arguments, finish, need, separation, spread, table
+from common import SCORERS, arguments, finish, mean_deviation, need, separation, table
 
 MODELS = {"AE": False, "VAE": True}
 
@@ -51,7 +51,7 @@ def main() -> None:
         {
             "model": model,
             "scorer": scorer,
-            "mean AUROC": spread(np.mean(values) for values in by_seed.values()),
+            "mean AUROC": mean_deviation(np.mean(values) for values in by_seed.values()),
             "worst class": float(min(min(values) for values in by_seed.values())),
         }
         for (model, scorer), by_seed in found.items()
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def one_class(kind: int, seed: int, most: int, iterations: int, folder: str) -> dict[tuple[str, str], float]:
-    """AUROC of every model and scorer for one class and seed; a process of its own with one thread."""
+    """Return AUROC of every model and scorer for one class and seed; a process of its own with one thread."""
     torch.set_num_threads(1)
     data = np.load(need("fashion_mnist.npz"))
     normal = data["x_train"][data["y_train"] == kind][:most, ..., None]
@@ -79,7 +79,7 @@ def one_class(kind: int, seed: int, most: int, iterations: int, folder: str) -> 
 
 
 def one_model(normal: np.ndarray, test: np.ndarray, options: Options, folder: Path) -> dict[str, np.ndarray]:
-    """Scores of the test pictures by every scorer the model has measures for."""
+    """Score the test pictures by every scorer whose losses the model has."""
     seed = options.train.seed
     split = assign(
         np.arange(len(normal)).astype(str), seed, options.train.validate_share, options.train.calibrate_share

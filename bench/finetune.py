@@ -3,8 +3,8 @@
 python bench/finetune.py [--quick] [--sets player_crops,cats_dogs] [--budgets 125,200,500,1000] [--seeds 5] [--to FOLDER]
                          [--picks random,autoencoder,ours] [--pseudo 125] [--cores 1]
 
-Rows and choices as in bench/classify.py, judged on the test split; each seed leaves out another tenth of the pool. `--pseudo` names the
-budgets whose labels get pseudo-labels too (500 a class at most, one round), kept by the stop rule, and whatever it says. Finished
+Rows and choices as in bench/classify.py, judged on the test split; each seed leaves out another tenth of the pool. `--pseudo` names
+the budgets that get pseudo-labels too (500 a class at most, one round), kept by the stop rule, and kept whatever it says. Finished
 trainings are kept in the folder.
 """
 
@@ -34,7 +34,7 @@ from common import finish, need, table
 
 
 def pixels_of(to: Path, name: str, split: str) -> np.ndarray:
-    """The pictures (n, h, w, 3) of a split, in the order of its part."""
+    """Return the pictures (n, h, w, 3) of a split, in the order of its part."""
     rows = rows_of(name, split)
     pool = Pool.open(to / f"{name}-{split}-pick-{SIZES[name][0]}-0-{len(rows)}" / "run" / "pool")
     place = {str(source): row for row, source in enumerate(pool.column("source"))}
@@ -56,7 +56,7 @@ class Trial:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def before(self, rows: np.ndarray) -> float:
-        """On the test split, by the labels alone: one training, and no folds."""
+        """Return the result on the test split with the labels alone: one training, and no folds."""
         labels = labels_of(self.part, rows)
         classes = np.unique(labels[labels != ""])
         target = np.array([int(np.searchsorted(classes, label)) if label else -1 for label in labels])
@@ -69,7 +69,7 @@ class Trial:
         return worth(self.name, said, self.test)
 
     def after(self, rows: np.ndarray) -> tuple[float, dict[str, Any]]:
-        """The same after a round of pseudo-labels that stays whatever the folds say, and what the stop rule would have made of it."""
+        """Return the same after a round of pseudo-labels that is kept whatever the folds say, and the stop rule's verdict on it."""
         rule, rules.ERRORS = rules.ERRORS, -np.inf
         tuning = FineTuning(self.network, self.pixels, seed=self.seed, folder=self.folder)
         classifier = Classifier(folds=3, pseudo=PSEUDO, rounds=1, tuning=tuning, seed=self.seed)
@@ -89,7 +89,7 @@ class Trial:
 
 
 def one_set(given: argparse.Namespace, name: str) -> dict[str, Any]:
-    """The table of a set: rows by budgets, mean and 95 % interval over the seeds."""
+    """Return the table of a set: rows by budgets, mean and 95 % interval over the seeds."""
     pool, test = part_of(given.to, name, "pool", SIZES[name]), part_of(given.to, name, "test", SIZES[name])
     pixels, tests = pixels_of(given.to, name, "pool"), pixels_of(given.to, name, "test")
     budgets = [n for n in given.budgets if n <= 0.6 * len(pool.labels)]
@@ -131,7 +131,7 @@ def one_set(given: argparse.Namespace, name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Prints a table a set, and the closing line of JSON."""
+    """Print a table per set, and the closing line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed of 125 labels")
     parser.add_argument("--seeds", type=int, default=5)

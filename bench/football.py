@@ -27,7 +27,7 @@ from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_auxiliary, load_network
 
-from common import SCORERS, arguments, finish, football_lists, need, separation, spread, table
+from common import SCORERS, arguments, finish, football_lists, mean_deviation, need, separation, table
 
 ANOMALOUS = ("american", "sports")
 MODELS = {
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def measure(name: str, options: dict, lists: dict[str, Path], folder: Path, seeds: range) -> Iterator[dict]:
-    """Trains one model a seed and yields a row for each scorer it has measures for."""
+    """Train one model per seed and yield a row for each scorer whose losses it has."""
     results: dict[str, list[dict[str, float]]] = {}
     for seed in seeds:
         run = Run(folder / f"{name.replace(' ', '-')}-{seed}", **options, seed=seed)
@@ -76,11 +76,15 @@ def measure(name: str, options: dict, lists: dict[str, Path], folder: Path, seed
             results.setdefault(scorer, []).append(row)
     print(f"{name}: measured", file=sys.stderr, flush=True)
     for scorer, found in results.items():
-        yield {"model": name, "scorer": scorer, **{key: spread(result[key] for result in found) for key in found[0]}}
+        yield {
+            "model": name,
+            "scorer": scorer,
+            **{key: mean_deviation(result[key] for result in found) for key in found[0]},
+        }
 
 
 def encode_lists(run: Run, lists: dict[str, Path], folder: Path) -> dict[str, Embeddings]:
-    """Embeddings of the test lists with the run's model; pools are kept by picture size."""
+    """Return embeddings of the test lists with the run's model; pools are kept by picture size."""
     options, model, auxiliary = run.folder.options, load_network(run.folder), load_auxiliary(run.folder)
     result = {}
     for name, path in lists.items():
@@ -92,7 +96,7 @@ def encode_lists(run: Run, lists: dict[str, Path], folder: Path) -> dict[str, Em
 
 
 def judge(scorer: str, normal: Embeddings, test: dict[str, Embeddings]) -> dict[str, float]:
-    """AUROC against each anomalous group, and rates at thresholds for 5 % and 1 % false alarms."""
+    """Return AUROC against each anomalous group, and rates at thresholds for 5 % and 1 % false alarms."""
     detector = Detector(scorer=scorer, false_alarm_rate=0.05).fit(normal)
     scores = {name: detector.score(part) for name, part in test.items()}
     row = {f"AUROC {name}": separation(scores["soccer"], scores[name]) for name in ANOMALOUS}
@@ -106,7 +110,7 @@ def judge(scorer: str, normal: Embeddings, test: dict[str, Embeddings]) -> dict[
 
 
 def baselines(lists: dict[str, Path], folder: Path) -> list[dict[str, object]]:
-    """PCA-32 on the pixels, and mean gradient energy alone."""
+    """Evaluate PCA-32 on the pixels, and mean gradient energy alone."""
     pixels = {}
     for name, path in lists.items():
         run = Run(folder / f"pixels-{name}", "oneclass-from-scratch")
@@ -133,7 +137,7 @@ def baselines(lists: dict[str, Path], folder: Path) -> list[dict[str, object]]:
 
 
 def _either_way(inside: np.ndarray, anomalous: np.ndarray) -> float:
-    """AUROC of a quantity that has no direction of its own."""
+    """Return the AUROC of a quantity without a direction of its own."""
     value = separation(inside, anomalous)
     return max(value, 1 - value)
 

@@ -1,4 +1,4 @@
-"""Reading speed: 1280x720 JPEG to 60x80 and a 10-minute 720p video at one frame a second, each beside the usual ways.
+"""Reading speed: 1280x720 JPEG to 60x80 and a 10-minute 720p video at one frame a second, each compared with the usual ways.
 
     python bench/ingest.py [--quick]
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def picture_rows(files: str, paths: list[Path]) -> list[dict[str, object]]:
-    """Pictures/s of each way on the same files, and as a ratio to Pillow's full decode."""
+    """Return pictures/s of each way on the same files, and as a ratio to Pillow's full decode."""
     from concurrent.futures import ThreadPoolExecutor
 
     from winnow.data.images import decode
@@ -92,7 +92,7 @@ def picture_rows(files: str, paths: list[Path]) -> list[dict[str, object]]:
 
 
 def data_loader(paths: list[Path]) -> None:
-    """The usual torchvision pipeline."""
+    """Run the usual torchvision pipeline."""
     import torch
     from torchvision.io import decode_image
     from torchvision.transforms.functional import resize
@@ -109,7 +109,7 @@ def data_loader(paths: list[Path]) -> None:
 
 
 def video_rows(path: Path, minutes: int) -> list[dict[str, object]]:
-    """Seconds and peak memory of each way, each in a process of its own."""
+    """Return seconds and peak memory of each way, each in a process of its own."""
     rows = []
     for name, code in WAYS.items():
         measure = (
@@ -138,7 +138,7 @@ def video_rows(path: Path, minutes: int) -> list[dict[str, object]]:
 
 
 def saved(folder: Path, images: Iterable[Image.Image], quality: int) -> list[Path]:
-    """The images as JPEG files, 4:2:0 as most are."""
+    """Save the images as JPEG files, 4:2:0 as most are."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for number, image in enumerate(images):
@@ -148,7 +148,7 @@ def saved(folder: Path, images: Iterable[Image.Image], quality: int) -> list[Pat
 
 
 def real_frames(count: int) -> Iterator[Image.Image]:
-    """Frames of a real 1280x720 video; none where the data is not."""
+    """Return frames of a real 1280x720 video; none where the data is missing."""
     path = DATA / "videos/people-walking.mp4"
     if not path.exists():
         print(f"frames of a real video left out: {path} is not here", file=sys.stderr)
@@ -160,7 +160,7 @@ def real_frames(count: int) -> Iterator[Image.Image]:
 
 
 def _photograph(seed: int) -> Image.Image:
-    """Noise whose spectrum falls as that of photographs does, under bars and discs with sharp edges.
+    """Draw noise with the spectrum of photographs under bars and discs with sharp edges.
 
     The exponent is chosen so that a file is about as large as a frame of the real video at the same quality.
     """
@@ -180,7 +180,7 @@ def _photograph(seed: int) -> Image.Image:
 
 
 def _grain(seed: int) -> Image.Image:
-    """Layers of noise down to two pixels: the entropy decoder's hard case."""
+    """Draw layers of noise down to two pixels: the entropy decoder's hard case."""
     rng = np.random.default_rng(seed)
     layers = np.zeros((720, 1280, 3))
     for scale in (2, 8, 32, 128):
@@ -197,7 +197,7 @@ def _grain(seed: int) -> Image.Image:
 
 
 def film(path: Path, minutes: int) -> Path:
-    """A 720p H.264 video: a camera that wanders over a large photograph."""
+    """Write a 720p H.264 video: a camera that wanders over a large photograph."""
     if path.exists():
         return path
     ground = _grain(0).resize((2560, 1440))

@@ -6,11 +6,11 @@
 The first 14 good strips are learnt (the run itself keeps some of them for the threshold), the other good strips and the
 defective ones are judged. AUROC of damaged patches (15 mask pixels or more) against the patches of the good strips, and against
 the good patches of the same defective strips, which differ from good strips even away from a defect. `main`: the recipe
-`inspection` with each mode, beside PCA-32, selvages included (`--border 0`) as the data card has them.
-`speed`: patches/s of the same runs, turn by turn. `paper`: the network of Soukup & Pinetz 2018 as AE and VAE, their losses, and
-Table I. `peers`: anomalib's PaDiM and PatchCore on the same patches, `--peer-python` being the Python of an environment with
-anomalib. `lambda`: the weight of the VAE's latent loss, chosen by synthetic defects
-and by the real ones. `strip`: where the time of one 4096x256 strip with overlapping patches goes.
+`inspect` with each mode, compared with PCA-32, selvages included (`--border 0`) as the data card has them. `speed`: patches/s of
+the same runs, in turns. `paper`: the network of Soukup & Pinetz 2018 as AE and VAE, their losses, and Table I. `peers`:
+anomalib's PaDiM and PatchCore on the same patches, `--peer-python` being the Python of an environment with anomalib. `lambda`:
+the weight of the VAE's latent loss, chosen by synthetic defects and by the real ones. `strip`: the time of one 4096x256 strip
+with overlapping patches by stage.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from PIL import Image
 from sklearn.decomposition import PCA
 
 from winnow import Run
+from winnow.embeddings import spread
 from winnow.inspect.masks import masks_in, read_mask
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, read_boxes
 from winnow.pool.pool import Pool
@@ -36,7 +37,7 @@ from winnow.run.artifacts import load_encoder, modes
 from winnow.run.split import split_of
 from winnow.steps.report.inspection import entropies
 
-from common import aitex, arguments, finish, need, separation, spread, table
+from common import aitex, arguments, finish, mean_deviation, need, separation, table
 
 FABRICS = ("03", "01")
 PEER = str(Path(__file__).with_name("anomalib_peer.py"))
@@ -67,7 +68,7 @@ def main() -> None:
 
 
 def ours(folder: Path, fabrics: list[str], seeds: int, quick: bool, border: int) -> list[dict[str, Any]]:
-    """A row for each fabric and mode, means and deviations over seeds; PCA-32 on the same patches first."""
+    """Return a row for each fabric and mode, means and deviations over seeds; PCA-32 on the same patches first."""
     rows = []
     for fabric in fabrics:
         found: dict[str, list[dict[str, float]]] = {}
@@ -79,14 +80,14 @@ def ours(folder: Path, fabrics: list[str], seeds: int, quick: bool, border: int)
             found.setdefault("PCA-32", []).append(pca(run, fabric))
             print(f"fabric {fabric}, seed {seed}: measured", file=sys.stderr, flush=True)
         for name, values in found.items():
-            row = {key: spread(value[key] for value in values) for key in values[0]}
+            row = {key: mean_deviation(value[key] for value in values) for key in values[0]}
             rows.append({"fabric": fabric, "mode": name, **row})
     table(rows, "AUROC of each mode: patches, pictures, pixels; rates of pictures at the run's threshold")
     return rows
 
 
 def speed(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dict[str, Any]]:
-    """Patches/s of each mode of the runs of `main`, as calibrate measures them: in turns, the best of a few rounds."""
+    """Return patches/s of each mode of the runs of `main`, as calibrate measures them: in turns, the best of a few rounds."""
     rows = []
     for fabric in fabrics:
         for seed in range(seeds):
@@ -98,7 +99,7 @@ def speed(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dic
 
 
 def trained(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **options: Any) -> Run:
-    """A run of a recipe on the good strips of a fabric; by default with the selvages, as the data card has them."""
+    """Return a run of a recipe on the good strips of a fabric; by default with the selvages, as the data card has them."""
     short = {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspect" else {})} if quick else {}
     run = Run(folder, recipe, seed=seed, **{"border": 0, **options, **short})
     if not run.folder.record("calibrate"):
@@ -107,7 +108,7 @@ def trained(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **op
 
 
 def judged(run: Run, fabric: str, mode: str) -> dict[str, float]:
-    """AUROCs of a mode on all defective strips, and on those with odd numbers, which no choice was made by."""
+    """Return AUROCs of a mode on all defective strips, and on those with odd numbers, which informed no choice."""
     strips = aitex(fabric)
     masks = strips["mask"][0].parent
     result: dict[str, float] = {}
@@ -126,7 +127,7 @@ def judged(run: Run, fabric: str, mode: str) -> dict[str, float]:
 
 
 def labelled(run: Run, fabric: str) -> tuple[dict[str, Pool], np.ndarray]:
-    """The pools of good and of all defective strips that `judged` left, and the mask pixels of each defective patch."""
+    """Return the pools of good and of all defective strips that `judged` left, and the mask pixels of each defective patch."""
     pools = run.folder.path / "evaluation" / "pools"
     strips = aitex(fabric)
     run.evaluate(strips["validation"], {"defects": strips["defect"]})
@@ -135,7 +136,7 @@ def labelled(run: Run, fabric: str) -> tuple[dict[str, Pool], np.ndarray]:
 
 
 def mask_pixels(pool: Pool, folder: Path) -> np.ndarray:
-    """How many mask pixels each patch of a pool holds (n,)."""
+    """Return how many mask pixels each patch of a pool holds (n,)."""
     known, boxes, sources = masks_in(folder), read_boxes(pool.column("box")), pool.column("source")
     pixels = np.empty(len(boxes), int)
     for picture in pool.pictures.to_pylist():
@@ -150,7 +151,7 @@ def flat(pool: Pool, rows: Any = slice(None)) -> np.ndarray:
 
 
 def pca(run: Run, fabric: str) -> dict[str, float]:
-    """The error of 32 principal components of all patches of the 14 strips."""
+    """Return the reconstruction error of 32 principal components of all patches of the 14 strips."""
     pools, pixels = labelled(run, fabric)
     model = PCA(32, random_state=0).fit(flat(Pool.open(run.folder.folder("ingest"))))
     error = {}
@@ -161,7 +162,7 @@ def pca(run: Run, fabric: str) -> dict[str, float]:
 
 
 def separations(good: np.ndarray, defect: np.ndarray, pixels: np.ndarray) -> dict[str, float]:
-    """AUROC of damaged patches against both kinds of good ones."""
+    """Return AUROC of damaged patches against both kinds of good ones."""
     damaged = defect[pixels >= DAMAGED_PIXELS]
     return {"good strips": separation(good, damaged), "same strips": separation(defect[pixels == 0], damaged)}
 
@@ -170,7 +171,7 @@ def separations(good: np.ndarray, defect: np.ndarray, pixels: np.ndarray) -> dic
 
 
 def paper(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> dict[str, Any]:
-    """AUROC of the losses of the article's AE and VAE, and its Table I on our fabrics."""
+    """Return AUROC of the losses of the article's AE and VAE, and its Table I on our fabrics."""
     rows, entropy = [], []
     for fabric in fabrics:
         for kind, options in PAPER.items():
@@ -195,12 +196,12 @@ def paper(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> dict[str
                     crossed.setdefault(measure, []).append(entropies(train, good, defect[pixels >= DAMAGED_PIXELS]))
             for measure, values in found.items():
                 rows.append({"fabric": fabric, "network": kind, "loss": measure,
-                             **{key: spread(value[key] for value in values) for key in values[0]}})  # fmt: skip
+                             **{key: mean_deviation(value[key] for value in values) for key in values[0]}})  # fmt: skip
                 if measure != "top_error":
                     names = ("H(T,V)", "H(T,D)", "H(V,D)")
                     columns = zip(names, zip(*crossed[measure], strict=True), strict=True)
                     entropy.append({"fabric": fabric, "network": kind, "loss": measure,
-                                    **{name: spread(value) for name, value in columns}})  # fmt: skip
+                                    **{name: mean_deviation(value) for name, value in columns}})  # fmt: skip
     table(rows, "Patch AUROC of the losses of the article's networks")
     table(entropy, "Cross entropy between the loss distributions (Table I of the article), nats, 50 bins")
     return {"auroc": rows, "entropy": entropy}
@@ -213,7 +214,7 @@ PAPER = {"AE of the article": {"variational": False}, "VAE of the article": {}, 
 
 
 def weights(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dict[str, Any]]:
-    """The weight that synthetic defects choose, and what the choice costs on the real ones."""
+    """Choose the weight by synthetic defects, and measure what the choice costs on the real ones."""
     rows = []
     for fabric in fabrics:
         strips = aitex(fabric)
@@ -234,7 +235,7 @@ def weights(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[d
     return rows
 
 
-# ---- beside the peers
+# ---- compared with the peers
 
 WINNOW = """
 import json, resource, sys, time
@@ -258,7 +259,7 @@ print("RESULT" + json.dumps({"fit_s": fitted, "score_s": seconds, "memory": memo
 
 
 def peers(folder: Path, fabrics: list[str], python: str, quick: bool) -> list[dict[str, Any]]:
-    """Ours and anomalib's on the same PNG files: 500 patches to learn from, the damaged ones and 600 good ones of each kind."""
+    """Compare ours and anomalib's on the same PNG files: 500 patches to learn from, the damaged ones and 600 good ones of each kind."""
     rows = []
     weights = str(need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"))
     short = {"iterations": 300, "fast": 200, "check_every": 100} if quick else {}
@@ -287,7 +288,7 @@ def peer_row(fit_s: float, score_s: float, memory: int, scores: dict[str, list[f
 
 
 def patch_files(root: Path, fabric: str, most: int) -> Path:
-    """PNG files of patches: train (500), and good, same and damaged to be judged; evenly chosen."""
+    """Write PNG files of patches: train (500), and good, same and damaged to be judged; evenly spread."""
     shutil.rmtree(root, ignore_errors=True)
     strips = aitex(fabric)
     run = Run(root / "pool", "inspect", border=0)
@@ -309,7 +310,7 @@ def patch_files(root: Path, fabric: str, most: int) -> Path:
 
 def write_patches(folder: Path, pool: Pool, rows: np.ndarray, most: int) -> None:
     folder.mkdir(parents=True)
-    rows = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    rows = rows[spread(len(rows), most)]
     for row, patch in zip(rows, pool.pixels(rows), strict=True):
         Image.fromarray(patch[..., 0]).save(folder / f"{row:06d}.png")
 
@@ -318,7 +319,7 @@ def write_patches(folder: Path, pool: Pool, rows: np.ndarray, most: int) -> None
 
 
 def strip(folder: Path, quick: bool) -> list[dict[str, Any]]:
-    """Milliseconds of one 4096x256 strip, its patches overlapping by half: where they go, for each mode."""
+    """Return milliseconds of one 4096x256 strip, its patches overlapping by half, by stage and mode."""
     from winnow.data import images
     from winnow.learn.encode import anomaly_maps
     from winnow.pool.patches import blend, boxes_of, cut

@@ -43,7 +43,7 @@ QUERIES = {
 
 
 def items(n: int) -> pa.Table:
-    """A pool's table of n items."""
+    """Return a pool's table of n items."""
     frames = n * 3 // 5
     videos = [f"/data/shop/video {number % 500}.mp4" for number in range(frames)]
     pictures = [f"/data/shop/day {number % 97}/picture {number:08d}.jpg" for number in range(n - frames)]
@@ -62,7 +62,7 @@ def items(n: int) -> pa.Table:
 
 
 def catalogue_of(n: int) -> Catalogue:
-    """The catalogue with 1000 chosen and 1 % odd."""
+    """Return the catalogue with 1000 chosen pictures and 1 % outliers."""
     made = items(n)
     ids = made.column("id")
     rng = np.random.default_rng(0)
@@ -70,12 +70,14 @@ def catalogue_of(n: int) -> Catalogue:
         Listed(ids[int(row)].as_py(), "stands for 900", rank)
         for rank, row in enumerate(rng.choice(n, 1000, replace=False), 1)
     ]
-    odd = [Listed(ids[int(row)].as_py(), "anomalous", score=0.001) for row in rng.choice(n, n // 100, replace=False)]
-    return Catalogue(made, None, chosen, odd)
+    outliers = [
+        Listed(ids[int(row)].as_py(), "anomalous", score=0.001) for row in rng.choice(n, n // 100, replace=False)
+    ]
+    return Catalogue(made, None, chosen, outliers)
 
 
 def serve_rows(n: int, path: Path, tell: Connection) -> None:
-    """The server's process: tells the seconds of its start and its address."""
+    """Run the server's process: report the seconds of its start and its address."""
     from winnow.label.server import Desk, listen, serve
 
     started = time.perf_counter()
@@ -97,7 +99,7 @@ class Line:
         self.headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
 
     def ask(self, path: str, body: Any = None) -> Any:
-        """The JSON of an answer."""
+        """Return the JSON of an answer."""
         self.line.request(
             "GET" if body is None else "POST", path, None if body is None else json.dumps(body), self.headers
         )
@@ -108,7 +110,7 @@ class Line:
 
 
 def milliseconds(act: Callable[[int], Any], times: int) -> dict[str, float]:
-    """Median and 95th percentile of many calls."""
+    """Return median and 95th percentile of many calls."""
     spent = []
     for number in range(times):
         before = time.perf_counter()
@@ -118,7 +120,7 @@ def milliseconds(act: Callable[[int], Any], times: int) -> dict[str, float]:
 
 
 def measure(n: int, path: Path, times: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Starts a server, asks it everything `times` times, and ends it."""
+    """Start a server, send it every request `times` times, and end it."""
     here, there = multiprocessing.get_context("spawn").Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve_rows, args=(n, path, there))
     before = time.perf_counter()
@@ -167,7 +169,7 @@ def measure(n: int, path: Path, times: int) -> tuple[dict[str, Any], list[dict[s
 
 
 def exchange(n: int, folder: Path, path: Path) -> dict[str, float]:
-    """Seconds to import a label for every item from CSV, once more, and to export them."""
+    """Return seconds to import a label for every item from CSV, once more, and to export them."""
     catalogue = catalogue_of(n)
     with (folder / "labels.csv").open("w", encoding="utf-8") as file:
         file.write("id,label\n")

@@ -2,8 +2,8 @@
 
 python bench/loop.py [--quick] [--labels 125] [--fine-tune] [--cores 2]
 
-3713 crops of players and referees (`player_crops`), of which 125 are chosen and get their true label; then the test clips are told by the
-exported file. Every command is a process of its own, as a user would call it, start included.
+3713 crops of players and referees (`player_crops`), of which 125 are chosen and get their true label; then the test clips are
+classified by the exported file. Every command is a process of its own, as a user would call it, start included.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLASSES = "player,referee"
 
 
 def command(cores: int, *words: object) -> tuple[float, str]:
-    """Seconds and output of a command of winnow on so many cores."""
+    """Run a command of winnow on so many cores; return its seconds and output."""
     started = time.perf_counter()
     environment = {**os.environ, "OMP_NUM_THREADS": str(cores)}
     call = [sys.executable, "-m", "winnow.cli", *map(str, words)]
@@ -36,7 +36,7 @@ def command(cores: int, *words: object) -> tuple[float, str]:
 
 
 def listing(path: Path, split: str, every: int) -> dict[str, str]:
-    """Writes a list of a split's crops with their clips as groups, no label in it; their classes by path."""
+    """Write a list of a split's crops with their clips as groups and without labels; return their classes by path."""
     rows = rows_of("player_crops", split)[::every]
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("path", "group"), *((crop, clip) for crop, clip, _ in rows)])
@@ -44,13 +44,13 @@ def listing(path: Path, split: str, every: int) -> dict[str, str]:
 
 
 def f1(said: dict[str, str], truth: dict[str, str], kind: str = "referee") -> float:
-    """F1 of a class over the pictures of `truth`."""
+    """Return F1 of a class over the pictures of `truth`."""
     both = sum(said[path] == name == kind for path, name in truth.items())
     return 2 * both / max(1, sum(name == kind for name in said.values()) + sum(name == kind for name in truth.values()))
 
 
 def main() -> None:
-    """Prints seconds of each command, and what the exported file is worth on the test clips."""
+    """Print the seconds of each command, and the F1 of the exported file on the test clips."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the crops")
     parser.add_argument("--labels", type=int, default=125)
@@ -80,9 +80,9 @@ def main() -> None:
         print(words)
         before_new = sum(steps.values())
         steps["predict the test clips"], _ = command(
-            given.cores, "predict", folder / "test.csv", "--onnx", folder / "shop.onnx", "--to", folder / "told"
+            given.cores, "predict", folder / "test.csv", "--onnx", folder / "shop.onnx", "--to", folder / "predicted"
         )
-        with (folder / "told" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        with (folder / "predicted" / "predictions.csv").open(encoding="utf-8", newline="") as file:
             said = {row["source"]: row["class"] for row in csv.DictReader(file)}
         worth = f1(said, tests)
     table(

@@ -1,11 +1,11 @@
-"""Beside the peers on the same football frames: seconds, AUROC, and false alarms at each one's own threshold for 5 %.
+"""Winnow and its peers on the same football frames: seconds, AUROC, and false alarms at each one's own threshold for 5 %.
 
     python bench/peers.py [--quick] [--peer-python PATH]
 
 pyod's AutoEncoder and VAE on flattened pixels; anomalib's PaDiM and PatchCore on the local MobileNetV2 weights; Winnow's
-recipes `oneclass-from-scratch` and `codes`. `--peer-python` is the Python of an environment with pyod and anomalib (the extra `bench` holds
-pyod alone, for anomalib takes 6 GB); a peer that is not installed is left out by name. All see the same 367 frames of 12
-groups and are judged on 88 frames of four other clips against American football and other sports.
+recipes `oneclass-from-scratch` and `oneclass`. `--peer-python` is the Python of an environment with pyod and anomalib (the extra
+`bench` holds pyod alone, for anomalib takes 6 GB); a peer that is not installed is left out by name. All see the same 367 frames
+of 12 groups and are judged on 88 frames of four other clips against American football and other sports.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def row_of(fit_s: float, scores: dict[str, list[float]], threshold: float, **_: Any) -> dict[str, float]:
-    """AUROC against both anomalous groups, and rates at the threshold."""
+    """Return AUROC against both anomalous groups, and rates at the threshold."""
     inside = np.array(scores["soccer"])
     return {
         "fit s": fit_s,
@@ -119,7 +119,7 @@ def row_of(fit_s: float, scores: dict[str, list[float]], threshold: float, **_: 
 
 
 def winnow_row(folder: Path, lists: dict[str, Path], options: dict, quick: bool) -> dict[str, float]:
-    """A run of Winnow from the list to the threshold, and the scores of the test lists."""
+    """Run Winnow from the list to the threshold, and score the test lists."""
     begun = time.perf_counter()
     run = Run(folder, **options, false_alarm_rate=0.05, **({"iterations": 200} if quick else {}))
     run.fit(lists["train"])
@@ -133,7 +133,7 @@ def winnow_row(folder: Path, lists: dict[str, Path], options: dict, quick: bool)
 
 
 def folders(lists: dict[str, Path], root: Path) -> Path:
-    """The lists as folders of links, the layout anomalib wants."""
+    """Write the lists as folders of links, the layout that anomalib expects."""
     for name, path in lists.items():
         where = root / ("train/good" if name == "train" else f"test/{name}")
         where.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def folders(lists: dict[str, Path], root: Path) -> Path:
 
 
 def flattened(lists: dict[str, Path], path: Path) -> Path:
-    """The pictures as rows of 32x32x3 numbers, as pyod wants them."""
+    """Return the pictures as rows of 32x32x3 numbers, as pyod expects them."""
     parts = {}
     for name, source in lists.items():
         with source.open(encoding="utf-8") as file:

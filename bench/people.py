@@ -3,8 +3,8 @@
     python bench/people.py [--quick] [--to FOLDER]
 
 Each film is ingested with `--people` at its defaults (confidence 0.4, margin 0.1), crops of 128x64, with one thread and with as many
-as there are cores; seconds are those of the whole ingest, decoding and writing included, and beside them stands how often the network alone
-runs in one thread just before. FOLDER gets a contact sheet a film and detector.
+as there are cores; seconds are those of the whole ingest, decoding and writing included; the runs per second of the network alone
+are measured in one thread just before. FOLDER gets a contact sheet per film and detector.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def main() -> None:
 
 
 def measured(film: Path, detector: Path, folder: Path, every: float, workers: int) -> dict[str, object]:
-    """What an ingest of a film finds, and how fast."""
+    """Ingest a film; return what was found, and how fast."""
     from winnow.options import IngestOptions
     from winnow.pool.ingest import ingest
     from winnow.pool.pool import Pool
 
-    options = IngestOptions(people=True, detector=str(detector), size=(128, 64), every=every, workers=workers)
+    options = IngestOptions(people=True, object_detector=str(detector), size=(128, 64), every=every, workers=workers)
     alone = bare(detector)
     result = ingest([film], folder, options)
     confidence = Pool.open(folder).column("confidence")
@@ -61,12 +61,10 @@ def measured(film: Path, detector: Path, folder: Path, every: float, workers: in
 
 
 def bare(detector: Path, runs: int = 30) -> float:
-    """Runs a second of the network alone, in one thread, on zeros."""
-    import onnxruntime
+    """Return the runs per second of the network alone, in one thread, on zeros."""
+    from winnow.onnx import session_of
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(detector, options, providers=["CPUExecutionProvider"])
+    session = session_of(detector, cpu=True, threads=1)
     put = session.get_inputs()[0]
     zeros = {put.name: np.zeros(put.shape, np.float32)}
     session.run(None, zeros)
@@ -77,12 +75,13 @@ def bare(detector: Path, runs: int = 30) -> float:
 
 
 def sheet(folder: Path, path: Path) -> None:
-    """Crops from all over a film, in its order, with their seconds and confidence."""
+    """Draw crops from all over a film, in its order, with their seconds and confidence."""
+    from winnow.embeddings import spread
     from winnow.pool.pool import Pool
     from winnow.report.grids import picture_grid
 
     pool = Pool.open(folder)
-    rows = np.linspace(0, len(pool) - 1, min(SHOWN, len(pool))).astype(int)
+    rows = spread(len(pool), SHOWN)
     captions = [f"{pool.column('time')[row]:.1f} s\n{pool.column('confidence')[row]:.2f}" for row in rows]
     path.write_bytes(picture_grid(pool.pixels(rows), captions, 12))
 

@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def install(folder: Path) -> tuple[Path, float]:
-    """A virtual environment with this checkout and the extra; its Python, and the seconds that pip took."""
+    """Make a virtual environment with this checkout and the extra; return its Python, and the seconds that pip took."""
     copy = folder / "checkout"  # pip builds in the folder it is given
     shutil.copytree(ROOT / "winnow", copy / "winnow", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -69,7 +69,7 @@ def install(folder: Path) -> tuple[Path, float]:
 
 
 def called(*words: object) -> str:
-    """What a program prints; it sees nothing of this checkout, and ends the benchmark when it fails."""
+    """Return what a program prints; it sees nothing of this checkout; exit when it fails."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run([*map(str, words)], capture_output=True, text=True, check=False, cwd="/", env=outside)
     if done.returncode:
@@ -78,7 +78,7 @@ def called(*words: object) -> str:
 
 
 def write_sources(folder: Path) -> Path:
-    """Pictures of noise and a video of four seconds."""
+    """Write pictures of noise and a video of four seconds."""
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(PICTURES):
@@ -88,7 +88,7 @@ def write_sources(folder: Path) -> Path:
 
 
 def megabytes(folder: Path) -> int:
-    """The size of a folder's files."""
+    """Return the size of a folder's files."""
     return round(
         sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()) / 1e6
     )

@@ -1,4 +1,4 @@
-"""Choosing pictures to label: what the labels are worth, beside other tools, with junk in the pool.
+"""Choosing pictures to label: the value of the labels, compared with other tools, with junk in the pool.
 
 python bench/selection.py [--quick] [--seeds 5] [--to FOLDER] [--peers PYTHON] [--parts quality,junk,paper]
                           [--sets player_crops,sports22,cats_dogs]
@@ -27,7 +27,7 @@ from scipy.stats import t as student
 
 import winnow
 from winnow.detect.detector import Detector
-from winnow.embeddings import Embeddings
+from winnow.embeddings import Embeddings, unit
 from winnow.learn.encode import encode
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_network
@@ -57,7 +57,7 @@ class Part:
 
 
 def rows_of(name: str, split: str) -> list[tuple[Path, str, str]]:
-    """Paths, groups and labels of a data set, split as the data card says."""
+    """Return paths, groups and labels of a data set, split as the data card says."""
     root = need(name)
     if name == "player_crops":
         with (root / "index.csv").open(encoding="utf-8") as file:
@@ -78,7 +78,7 @@ def rows_of(name: str, split: str) -> list[tuple[Path, str, str]]:
 def part_of(
     to: Path, name: str, split: str, size: tuple[int, int], recipe: str = "select", seed: int = 0, most: int = 0
 ) -> Part:
-    """Ingests, trains where the recipe does, and encodes; what is kept in `to` is used again."""
+    """Ingest, train where the recipe does, and encode; what is kept in `to` is used again."""
     rows = rows_of(name, split)
     rows = rows[:: max(1, len(rows) // most)] if most else rows
     folder = to / f"{name}-{split}-{recipe}-{size[0]}-{seed}-{len(rows)}"
@@ -143,7 +143,7 @@ class Seen:
 
     @classmethod
     def of(cls, part: Part) -> Seen:
-        """Fits the detector, and scores each picture as it was held out."""
+        """Fit the anomaly model, and score each picture as if held out."""
         embeddings = Embeddings.of(part.vectors, losses=part.losses, groups=part.groups)
         detector = Detector().fit(embeddings)
         scores = detector.score_own(embeddings)
@@ -153,7 +153,7 @@ class Seen:
 def ours(
     seen: Seen, budgets: Sequence[int], seed: int, method: str = "herding", **options: Any
 ) -> dict[int, np.ndarray]:
-    """Winnow's choice as `winnow select` makes it: without the outliers and near-duplicates, one list for all budgets."""
+    """Choose as `winnow select` does: without outliers and near-duplicates, one list for all budgets."""
     embeddings = seen.embeddings
     usual = np.setdiff1d(np.arange(len(embeddings)), outliers_of(seen.scores, 3.0))
     candidates = usual[distinct(embeddings.vectors[usual], 0.1)]
@@ -168,9 +168,9 @@ def ours(
 def peers(
     python: str, part: Part, budgets: Sequence[int], seed: int, names: Sequence[str]
 ) -> dict[str, dict[int, np.ndarray]]:
-    """What other tools pick by the same embeddings, of length 1, in their own environment."""
+    """Return the choices of other tools from the same embeddings, of length 1, in their own environment."""
     with tempfile.TemporaryDirectory() as folder:
-        vectors = part.vectors / np.linalg.norm(part.vectors, axis=1, keepdims=True)
+        vectors = unit(part.vectors)
         np.save(Path(folder) / "vectors.npy", vectors)
         script = str(Path(__file__).parent / "selection_peers.py")
         words = [f"{folder}/vectors.npy", str(seed), ",".join(names), ",".join(map(str, budgets)), f"{folder}/rows.npz"]
@@ -180,12 +180,12 @@ def peers(
 
 
 def kept_by(seed: int, count: int, share: float = 0.9) -> np.ndarray:
-    """A random nine tenths of so many rows."""
+    """Return a random nine tenths of so many rows."""
     return np.sort(np.random.default_rng(1000 + seed).permutation(count)[: round(share * count)])
 
 
 def thinned(part: Part, seed: int) -> Part:
-    """A random nine tenths of a pool: what makes two seeds of a method without chance differ."""
+    """Return a random nine tenths of a pool: the difference between two seeds of a deterministic method."""
     rows = kept_by(seed, len(part.labels))
     return Part(
         part.vectors[rows],
@@ -196,7 +196,7 @@ def thinned(part: Part, seed: int) -> Part:
 
 
 def spoilt(part: Part, junk: Part, seed: int) -> tuple[Part, np.ndarray]:
-    """The pool with 5 % junk at the end, and which rows are junk."""
+    """Return the pool with 5 % junk at the end, and which rows are junk."""
     rows = np.random.default_rng(seed).permutation(len(junk.labels))[: round(JUNK * len(part.labels))]
     losses = {key: np.r_[value, junk.losses[key][rows]] for key, value in part.losses.items()}
     whole = Part(
@@ -207,7 +207,7 @@ def spoilt(part: Part, junk: Part, seed: int) -> tuple[Part, np.ndarray]:
 
 
 def quality(given: argparse.Namespace, name: str, with_junk: bool) -> dict[str, Any]:
-    """One table: methods by budgets, mean and 95 % interval over the seeds."""
+    """Return one table: methods by budgets, mean and 95 % interval over the seeds."""
     most = 600 if given.quick else 0
     pool, test = part_of(given.to, name, "pool", SIZES[name], most=most), part_of(given.to, name, "test", SIZES[name])
     junk = part_of(given.to, JUNK_FROM[name], "pool", SIZES[name], most=most) if with_junk else None
@@ -253,7 +253,7 @@ def quality(given: argparse.Namespace, name: str, with_junk: bool) -> dict[str, 
 
 
 def interval(column: np.ndarray) -> str:
-    """Mean and the half width of its 95 % interval."""
+    """Return mean and the half width of its 95 % interval."""
     if len(column) < 2:
         return f"{column.mean():.3f}"
     return (
@@ -262,7 +262,7 @@ def interval(column: np.ndarray) -> str:
 
 
 def paper(given: argparse.Namespace) -> dict[str, Any]:
-    """The choice by the embeddings of the recipe's autoencoder, whose training is a seed of its own; judged by the same embeddings."""
+    """Choose by the embeddings of the recipe's autoencoder, one training per seed; judge by the same embeddings."""
     name = "player_crops"
     pool, test = part_of(given.to, name, "pool", SIZES[name]), part_of(given.to, name, "test", SIZES[name])
     judge, values = Judge(name, pool, test), {}
@@ -285,7 +285,7 @@ def paper(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def arguments() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one seed on 600 pictures of each pool")
     parser.add_argument("--seeds", type=int, default=5)
@@ -301,7 +301,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Prints the tables of the parts asked for, and the closing line of JSON."""
+    """Print the tables of the parts asked for, and the closing line of JSON."""
     given, started = arguments(), time.perf_counter()
     parts, figures = given.parts.split(","), {}
     for name in given.sets.split(","):

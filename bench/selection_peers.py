@@ -16,7 +16,7 @@ warnings.filterwarnings("ignore")
 
 
 def kmeans_nearest(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """scikit-learn's KMeans, and the picture nearest to each centre."""
+    """Choose by scikit-learn's KMeans, the picture nearest to each centre."""
     from sklearn.cluster import KMeans
 
     model = KMeans(k, n_init=1, random_state=seed).fit(vectors)
@@ -27,7 +27,7 @@ def kmeans_nearest(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def facility_location(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """apricot's facility location by lazy greedy."""
+    """Choose by apricot's facility location with lazy greedy."""
     from apricot import FacilityLocationSelection
 
     chooser = FacilityLocationSelection(k, metric="euclidean", optimizer="lazy", random_state=seed, verbose=False)
@@ -35,7 +35,7 @@ def facility_location(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def typiclust(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """scikit-activeml's TypiClust."""
+    """Choose by scikit-activeml's TypiClust."""
     from skactiveml.pool import TypiClust
 
     chooser = TypiClust(random_state=seed, missing_label=np.nan, cluster_algo_dict={"n_init": 1, "random_state": seed})
@@ -43,7 +43,7 @@ def typiclust(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
 
 
 def mundig(vectors: np.ndarray, k: int, seed: int) -> np.ndarray:
-    """Lightly Studio's engine, 'diverse'; it takes no seed, so the rows come in a random order."""
+    """Choose by Lightly Studio's engine, 'diverse'; it takes no seed, so the rows come in a random order."""
     import lightly_mundig
 
     order = np.random.default_rng(seed).permutation(len(vectors))
@@ -67,7 +67,7 @@ ANEW: dict[str, Callable[[np.ndarray, int, int], np.ndarray]] = {
 
 
 def main() -> None:
-    """Writes the rows of each method and budget, and its seconds for the largest."""
+    """Write the rows of each method and budget, and its seconds for the largest."""
     path, seed, methods, budgets, out = sys.argv[1:]
     vectors = np.load(path)
     sizes = [int(size) for size in budgets.split(",")]

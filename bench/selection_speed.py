@@ -1,4 +1,4 @@
-"""Seconds and memory of a choice: herding beside faiss k-means with the nearest picture, in processes of their own.
+"""Seconds and memory of a choice: herding against faiss k-means with the nearest picture, in processes of their own.
 
 python bench/selection_speed.py [--quick] [--to FOLDER]
 
@@ -33,7 +33,7 @@ SIZES = (
 
 
 def drawn(n: int, d: int) -> np.ndarray:
-    """Embeddings (n, d) float32."""
+    """Draw embeddings (n, d) float32."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(2000, d)).astype(np.float32)
     cluster = rng.choice(2000, n, p=rng.dirichlet(np.full(2000, 0.5)))
@@ -44,7 +44,7 @@ def drawn(n: int, d: int) -> np.ndarray:
 
 
 def herding(vectors: np.ndarray, k: int) -> np.ndarray:
-    """Winnow's default, from raw embeddings."""
+    """Choose by Winnow's default, from raw embeddings."""
     from winnow.embeddings import Embeddings
     from winnow.select.geometry import whitened
     from winnow.select.herding import herding as select
@@ -53,7 +53,7 @@ def herding(vectors: np.ndarray, k: int) -> np.ndarray:
 
 
 def faiss_kmeans(vectors: np.ndarray, k: int) -> np.ndarray:
-    """faiss's k-means with its own 25 rounds and sample, and the picture nearest to each centre."""
+    """Choose by faiss's k-means with its own 25 rounds and sample, the picture nearest to each centre."""
     import faiss
 
     model = faiss.Kmeans(vectors.shape[1], k, niter=25, seed=1)
@@ -67,7 +67,7 @@ METHODS = {"herding": herding, "faiss k-means + nearest": faiss_kmeans}
 
 
 def one(method: str, n: int, d: int, k: int) -> None:
-    """Prints seconds, pictures found and peak memory of this process."""
+    """Print seconds, pictures found and peak memory of this process."""
     vectors = drawn(n, d)
     METHODS[method](vectors[:2000], 20)  # libraries loaded, threads started
     started = time.perf_counter()
@@ -79,7 +79,7 @@ def one(method: str, n: int, d: int, k: int) -> None:
 
 @as_png
 def growth(lines: list[dict[str, Any]]) -> Figure:
-    """Seconds over the number of pictures, both axes logarithmic."""
+    """Draw seconds over the number of pictures, both axes logarithmic."""
     figure = canvas(6.4, 3.2, (0.7, 0.2, 0.4, 0.5))
     axes = quiet(figure.add_subplot(), grid="both")
     sizes = [int(line["pictures"].replace(",", "")) for line in lines]
@@ -95,7 +95,7 @@ def growth(lines: list[dict[str, Any]]) -> Figure:
 
 
 def main() -> None:
-    """A row a size: seconds of both, their ratio, memory."""
+    """Print a row per size: seconds of both, their ratio, memory."""
     if len(sys.argv) > 1 and sys.argv[1] == "one":
         return one(sys.argv[2], *map(int, sys.argv[3:]))
     given, started = arguments(__doc__), time.perf_counter()

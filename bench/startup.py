@@ -1,4 +1,4 @@
-"""How long `winnow --help` takes: the median of 20 starts, beside Python's own start. Promise: under 0.3 s.
+"""The time of `winnow --help`: the median of 20 starts, compared with Python's own start. Promise: under 0.3 s.
 
 python bench/startup.py [--quick]
 """

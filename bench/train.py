@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def loop_row(size: tuple[int, int], varied: bool, steps: int, repeats: int, folder: Path) -> dict[str, object]:
-    """Pictures/s of both loops and their ratio."""
+    """Return pictures/s of both loops and their ratio."""
     pixels = np.random.default_rng(0).integers(0, 256, (1500, *size, 3), dtype=np.uint8)
     pairs = []
     for number in range(repeats):
@@ -68,7 +68,7 @@ def loop_row(size: tuple[int, int], varied: bool, steps: int, repeats: int, fold
 def winnow_loop(
     pixels: np.ndarray, size: tuple[int, int], varied: bool, steps: int, folder: Path
 ) -> tuple[float, float]:
-    """Pictures/s of Winnow's optimiser steps, and of the whole training with its default validations and checkpoints."""
+    """Return pictures/s of Winnow's optimiser steps, and of the whole training with its default validations and checkpoints."""
     options = TrainOptions(
         iterations=steps, batch_size=BATCH, lr=RATE, schedule="constant", translate=0.05 * varied, hflip=varied
     )
@@ -80,7 +80,7 @@ def winnow_loop(
 
 
 def bare_loop(pixels: np.ndarray, size: tuple[int, int], steps: int) -> float:
-    """Pictures/s of the shortest loop one would write by hand."""
+    """Return pictures/s of the shortest loop one would write by hand."""
     device = choose_device("auto")
     arithmetic = choose_arithmetic("auto", device)
     model = build(ModelOptions(), size, 3, seed=0).to(device, memory_format=torch.channels_last)
@@ -103,7 +103,7 @@ def bare_loop(pixels: np.ndarray, size: tuple[int, int], steps: int) -> float:
 
 
 def format_row(size: tuple[int, int], dtype: torch.dtype, last: bool, steps: int) -> dict[str, object]:
-    """Milliseconds of an optimiser step in one number format."""
+    """Return milliseconds of an optimiser step in one number format."""
     device = choose_device("auto")
     layout = torch.channels_last if last else torch.contiguous_format
     model = build(ModelOptions(), size, 3, seed=0).to(device, memory_format=layout)

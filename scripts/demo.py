@@ -1,5 +1,5 @@
 """The demo: draws two matches, learns the first, judges the second, and compares with the truth it drew; then a few labels of the
-first make a classifier, which is exported and tells the second by that file alone.
+first make a classifier, which is exported and classifies the second by that file alone.
 
 python scripts/demo.py [--to runs/demo]
 """
@@ -26,7 +26,7 @@ LABELS = 30
 
 
 def main() -> None:
-    """Runs everything and prints rates and segments."""
+    """Run everything and print rates and segments."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, default=Path("runs/demo"))
     to: Path = parser.parse_args().to
@@ -53,7 +53,7 @@ def main() -> None:
 def classify(
     run: winnow.Run, adverts: list[tuple[float, float]], video: Path, breaks: list[tuple[float, float]]
 ) -> None:
-    """Labels chosen frames of the first match as a person would, learns from them, and tells the second by the exported file."""
+    """Label chosen frames of the first match as a person would, learn from them, and predict the second by the exported file."""
     to = run.folder.path
     run.select(LABELS, outliers=0)  # here the adverts are no junk but a class
     with (to / "selection.csv").open(encoding="utf-8", newline="") as file:
@@ -63,14 +63,16 @@ def classify(
     run.import_labels(to / "labels.csv", classes=["match", "advert"])
     print(show.classify(run.classify(), to))
     print(show.export(run.export(to / "demo.onnx")))
-    predict_onnx(to / "demo.onnx", [video], to=to / "told")
-    with (to / "told" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+    predict_onnx(to / "demo.onnx", [video], to=to / "predicted")
+    with (to / "predicted" / "predictions.csv").open(encoding="utf-8", newline="") as file:
         right = [row["class"] == _kind(float(row["time"]), breaks) for row in csv.DictReader(file)]
-    print(f"The file alone, without torch: {sum(right)} of {len(right)} frames of the second match are told rightly.")
+    print(
+        f"The file alone, without torch: {sum(right)} of {len(right)} frames of the second match are classified correctly."
+    )
 
 
 def write_stills(video: Path, breaks: list[tuple[float, float]], to: Path) -> None:
-    """Writes a frame a second as JPEG files into the folders `match` and `adverts`."""
+    """Write a frame a second as JPEG files into the folders `match` and `adverts`."""
     for frame in frames(str(video), None, every=1.0):
         kind = "adverts" if _in(frame.time, breaks) else "match"
         (to / kind).mkdir(parents=True, exist_ok=True)

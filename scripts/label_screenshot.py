@@ -28,7 +28,7 @@ CLASSES = ("open play", "set piece", "advert")
 
 
 def main() -> None:
-    """Draws, labels, and takes the picture."""
+    """Draw a match, label frames of it, and take the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, default=Path("docs/images/label.png"))
     parser.add_argument("--dark", action="store_true")
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def draw(folder: Path) -> tuple[Path, list[tuple[float, float]]]:
-    """A run with a drawn match of which some frames were chosen, and the match's adverts (start, end) in seconds."""
+    """Return a run with a drawn match of which some frames were chosen, and the match's adverts (start, end) in seconds."""
     breaks = write_match(folder / "match-1.mp4", seed=1, seconds=SECONDS)
     run = winnow.Run(folder / "match", "oneclass-from-scratch", every=0.5, iterations=300)
     run.fit([folder / "match-1.mp4"])
@@ -66,7 +66,7 @@ def draw(folder: Path) -> tuple[Path, list[tuple[float, float]]]:
 
 @contextmanager
 def label_server(run: Path) -> Iterator[str]:
-    """The address of `winnow label` on a run, while the block lasts."""
+    """Yield the address of `winnow label` on a run while it is served."""
     command = [
         sys.executable,
         "-m",
@@ -91,7 +91,7 @@ def label_server(run: Path) -> Iterator[str]:
 
 
 def label(page: Page, breaks: list[tuple[float, float]]) -> None:
-    """Labels the first of the queue by keys, as a person would, and in his time."""
+    """Label the first of the queue by keys, at a person's pace."""
     for number in range(LABELLED):
         page.wait_for_selector("#stage[data-seen]")
         page.wait_for_timeout(900)
@@ -102,7 +102,7 @@ def label(page: Page, breaks: list[tuple[float, float]]) -> None:
 
 
 def show(page: Page, view: str, lane: str) -> None:
-    """Turns to a lane and a view; in the grid some pictures are selected."""
+    """Switch to a lane and a view; in the grid some pictures are selected."""
     page.click(f"#lanes [data-lane={lane}]")
     page.wait_for_selector("#stage[data-seen]")
     if view == "grid":

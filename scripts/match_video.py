@@ -16,7 +16,7 @@ TEAMS = ((200, 30, 40), (240, 240, 245), (250, 210, 40))
 
 
 def truth(seconds: int, rng: np.random.Generator) -> list[tuple[float, float]]:
-    """Advert breaks of a match: (start, end) in seconds, about an eighth of it."""
+    """Return the advert breaks of a match: (start, end) in seconds, about an eighth of it."""
     breaks, at = [], 0.0
     while (at := at + rng.uniform(28, 45)) < seconds - 14:
         length = float(rng.integers(5, 9))
@@ -26,7 +26,7 @@ def truth(seconds: int, rng: np.random.Generator) -> list[tuple[float, float]]:
 
 
 def write_match(path: Path, seed: int, seconds: int) -> list[tuple[float, float]]:
-    """Writes the video and returns its advert breaks as (start, end) in seconds."""
+    """Write the video and returns its advert breaks as (start, end) in seconds."""
     rng = np.random.default_rng(seed)
     breaks = truth(seconds, rng)
     match = Match(rng)
@@ -58,7 +58,7 @@ class Match:
         self.pan = rng.uniform(0.1, 0.2, 3)
 
     def frame(self, now: float) -> Image.Image:
-        """The picture at `now` seconds."""
+        """Return the picture at `now` seconds."""
         zoom = 1.55 + 0.5 * math.sin(now * self.pan[0] * 2)
         width, height = WIDTH * zoom, HEIGHT * zoom
         x = (PITCH[0] - width) * (0.5 + 0.48 * math.sin(now * self.pan[1] * 1.7))
@@ -104,7 +104,7 @@ class Advert:
         self.ink = tuple(255 - value for value in self.back)
 
     def frame(self, now: float) -> Image.Image:
-        """The picture `now` seconds after the advert began."""
+        """Return the picture `now` seconds after the advert began."""
         view = Image.new("RGB", (WIDTH, HEIGHT), self.back)
         draw = ImageDraw.Draw(view)
         for kind, x, y, size, speed, colour in self.shapes:

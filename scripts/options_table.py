@@ -21,7 +21,7 @@ HEADINGS = {
 
 
 def text() -> str:
-    """The whole page."""
+    """Return the whole page."""
     lines = [
         "# Options",
         "",

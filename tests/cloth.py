@@ -11,7 +11,7 @@ HEIGHT, WIDTH = 64, 160
 
 
 def cloth(rng: np.random.Generator, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
-    """A plain weave (h, w) uint8: threads 4 pixels apart over and under one another, no two pictures alike."""
+    """Return a plain weave (h, w) uint8: threads 4 pixels apart over and under one another, no two pictures alike."""
     y, x = np.mgrid[: size[0], : size[1]] + rng.uniform(0, 8, (2, 1, 1))
     over = np.cos(np.pi * x / 4) * np.cos(np.pi * y / 4)
     shade = 128 + 40 * over + rng.normal(0, 4) + rng.normal(0, 10, size)
@@ -19,7 +19,7 @@ def cloth(rng: np.random.Generator, size: tuple[int, int] = (HEIGHT, WIDTH)) -> 
 
 
 def damaged(rng: np.random.Generator, size: tuple[int, int] = (HEIGHT, WIDTH)) -> tuple[np.ndarray, np.ndarray]:
-    """A cloth with a dark hole and its mask (h, w) bool; every other one with a bright streak instead."""
+    """Return a cloth with a dark hole and its mask (h, w) bool; every other one with a bright streak instead."""
     picture = cloth(rng, size)
     y, x = np.mgrid[: size[0], : size[1]]
     row, column = (int(rng.integers(12, side - 12)) for side in size)
@@ -33,7 +33,7 @@ def damaged(rng: np.random.Generator, size: tuple[int, int] = (HEIGHT, WIDTH)) -
 
 
 def write_cloth(folder: Path, count: int, seed: int = 0) -> Path:
-    """Writes so many good cloths as grey PNG files."""
+    """Write so many good cloths as grey PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for number in range(count):
@@ -42,7 +42,7 @@ def write_cloth(folder: Path, count: int, seed: int = 0) -> Path:
 
 
 def write_damaged(folder: Path, masks: Path, count: int, seed: int = 1) -> Path:
-    """Writes so many damaged cloths, and their masks, white where damaged, into another folder; NAME_mask.png of every other."""
+    """Write so many damaged cloths, and their masks, white where damaged, into another folder; NAME_mask.png of every other."""
     for made in (folder, masks):
         made.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)

@@ -17,7 +17,7 @@ SHARP = 20.0
 
 
 def expected(pictures: np.ndarray) -> dict[str, np.ndarray]:
-    """What such a file gives of pictures (n, h, w, c): classes by their mean colour, and the bright are anomalous."""
+    """Return what such a file computes for pictures (n, h, w, c): classes by their mean colour, and the bright are anomalous."""
     mean = pictures.mean(axis=(1, 2), dtype=np.float64) / 255
     raised = np.exp(SHARP * (mean - mean.max(axis=1, keepdims=True)))
     score = mean.mean(axis=1)
@@ -27,7 +27,7 @@ def expected(pictures: np.ndarray) -> dict[str, np.ndarray]:
 def metadata(
     classes: list[str] | None, threshold: float | None, ingest: IngestOptions, **changed: Any
 ) -> dict[str, Any]:
-    """What the file says of itself."""
+    """Return the file's description of itself."""
     return {
         "format": 1, "version": "0.1.0", "classes": classes, "threshold": threshold,
         "false_alarm_rate": None if threshold is None else 0.01, "size": list(ingest.size), "channels": 1 if ingest.grey else 3,
@@ -45,7 +45,7 @@ def write_exported(
     said: Any = None,
     **changed: Any,
 ) -> Path:
-    """Writes a file with a classifier (`classes`), a detector (`threshold`) or both; `outputs` and `said` (its metadata) and
+    """Write a file with a classifier (`classes`), a detector (`threshold`) or both; `outputs` and `said` (its metadata) and
     single values of the metadata can be made to disagree with it."""
     ingest = ingest or IngestOptions(size=(24, 32), workers=1)
     channels = 1 if ingest.grey else 3

@@ -1,4 +1,4 @@
-"""The AE and the VAE: shapes, published sizes, and measures against slow obvious versions."""
+"""The AE and the VAE: shapes, published sizes, and losses against slow obvious versions."""
 
 import numpy as np
 import pytest

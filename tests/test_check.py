@@ -248,7 +248,7 @@ class Plain(Model):
 
 
 def changed(**changes: Callable[..., Any]) -> type[Plain]:
-    """`Plain` with methods replaced; `forward` gets the model, the pictures, decode and the right output."""
+    """Return `Plain` with methods replaced; `forward` gets the model, the pictures, decode and the right output."""
 
     class Broken(Plain):
         def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:

@@ -23,7 +23,7 @@ KINDS = np.array(["staff", "kunde ä", "dog"], object)
 def fitted(
     fold_targets: float = 1.0, labelled: int = 90, n: int = 240, head: str = "logistic", seed: int = 0
 ) -> tuple[Classifier, Embeddings]:
-    """A classifier of three drawn classes in twelve groups, and all embeddings."""
+    """Return a classifier of three drawn classes in twelve groups, and all embeddings."""
     rng = np.random.default_rng(seed)
     truth, groups = rng.integers(0, 3, n), np.repeat(np.arange(12), n // 12).astype(str).astype(object)
     vectors = (np.eye(3, 8)[truth] * fold_targets + rng.normal(size=(n, 8)) * 0.5 + 2).astype(np.float32)
@@ -34,17 +34,17 @@ def fitted(
 
 
 def first_rows(embeddings: Embeddings, n: int, rng: np.random.Generator, **_: Any) -> np.ndarray:
-    """A method of one's own: the rows that come first."""
+    """Choose, as a method of one's own, the rows that come first."""
     return np.arange(n)
 
 
 def lowest(embeddings: Embeddings, n: int, rng: np.random.Generator, **_: Any) -> np.ndarray:
-    """A poor method of one's own: the rows with the smallest first number, which are of two of the three classes."""
+    """Choose, as a poor method of one's own, the rows with the smallest first number, which are of two of the three classes."""
     return np.argsort(embeddings.vectors[:, 0], kind="stable")[:n]
 
 
 def by_hand(classifier: Classifier, embeddings: Embeddings, halves: dict[int, np.ndarray]) -> float:
-    """Macro F1 by scikit-learn: for each fold a new regression from the rows of its half."""
+    """Return macro F1 by scikit-learn: for each fold a new regression from the rows of its half."""
     held, target = classifier.held_out, classifier.cross_fitter.target
     vectors = unit_length(embeddings.vectors - classifier.centre)
     said = np.empty(len(held.rows), int)

@@ -1,4 +1,4 @@
-"""The choice from plain arrays: quotas, a share at random, what stands for what, seeds, and input that is wrong."""
+"""The choice from plain arrays: quotas, a random share, how many each stands for, seeds, and wrong input."""
 
 from __future__ import annotations
 

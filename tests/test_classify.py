@@ -24,7 +24,7 @@ from winnow.metrics.classification import Tally, calibration_error, f1_of, relia
 
 
 def drawn(n: int = 300, classes: int = 3, fold_targets: float = 3.0, seed: int = 0, groups: int = 12):
-    """Embeddings in 16 dimensions, each class about a centre of its own, each group a little aside; class numbers; groups."""
+    """Return embeddings in 16 dimensions, each class about a centre of its own, each group a little shifted; class numbers; groups."""
     rng = np.random.default_rng(seed)
     centres = np.random.default_rng(99).normal(size=(classes, 16)) * fold_targets / 2
     truth, group = rng.integers(0, classes, n), np.sort(rng.integers(0, groups, n))
@@ -37,7 +37,7 @@ NAMES = np.array(["staff", "customer", 'grüße, "x"'], object)
 
 
 def few(truth: np.ndarray, each: int, seed: int = 0) -> np.ndarray:
-    """Names of a few drawn pictures of each class, "" for the others."""
+    """Return names of a few drawn pictures of each class, "" for the others."""
     rng, labels = np.random.default_rng(seed), np.full(len(truth), "", object)
     for kind in np.unique(truth):
         rows = rng.choice(np.flatnonzero(truth == kind), each, replace=False)
@@ -255,7 +255,7 @@ def test_a_split_that_leaks_is_noted():
     assert "near-identical" in note and "of the 120" in note
 
 
-# ---- measures
+# ---- metrics
 
 
 def test_f1_and_confusion_are_scikit_learns():
@@ -372,7 +372,7 @@ def test_probabilities_that_are_none_are_refused(wrong: object):
 
 
 def pseudo_setting():
-    """A labelled few at one end of two long clouds, so that the unlabelled tell where these go on."""
+    """Return a labelled few at one end of two long clouds, so that the unlabelled show where these continue."""
     rng = np.random.default_rng(3)
     truth = np.tile([0, 1], 400)
     vectors = rng.normal(size=(800, 24)) * 0.9

@@ -8,7 +8,7 @@ from winnow.synthetic.defects import KINDS, damage
 
 
 def cloth(n=24, height=48, width=48, channels=1, seed=0):
-    """A weave with a little noise, uint8 (n, h, w, c)."""
+    """Return a weave with a little noise, uint8 (n, h, w, c)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     weave = 120 + 40 * np.sin(y * 1.3) * np.sin(x * 0.9)

@@ -1,4 +1,4 @@
-"""Detectors: their outputs read against the obvious loops, pictures prepared as they were trained, wrong files told."""
+"""Object detectors: outputs decoded against the obvious loops, pictures prepared as in training, wrong files refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def scene(height: int = SIDE, width: int = SIDE) -> np.ndarray:
 
 
 def slow_yolox(output: np.ndarray, size: tuple[int, int], picture: np.ndarray, least: float) -> list[list[float]]:
-    """One prediction after the other, as the paper's demo has it."""
+    """Decode one prediction after the other, as the paper's demo does."""
     height, width = picture.shape[:2]
     ratio = min(size[0] / height, size[1] / width)
     boxes, row = [], 0
@@ -57,7 +57,7 @@ def slow_yolox(output: np.ndarray, size: tuple[int, int], picture: np.ndarray, l
 
 
 def slow_fastestdet(output: np.ndarray, picture: np.ndarray, least: float) -> list[list[float]]:
-    """One cell after the other, as the reference implementation has it."""
+    """Decode one cell after the other, as the reference implementation does."""
     height, width = picture.shape[:2]
     _, rows, columns = output.shape
     boxes = []
@@ -121,7 +121,7 @@ def test_fastestdet_sees_the_picture_stretched_from_0_to_1():
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union by counting: boxes of whole numbers."""
+    """Return intersection over union by counting: boxes of whole numbers."""
     cells = [
         {(x, y) for x in range(int(x0), int(x0 + w)) for y in range(int(y0), int(y0 + h))} for x0, y0, w, h in (a, b)
     ]
@@ -215,7 +215,7 @@ def test_other_graphs_are_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory):
-    """A cache of torchvision's hub with random weights under the name it looks for, and the name's path."""
+    """Return a cache of torchvision's hub with random weights under the name it looks for, and the name's path."""
     import torch
     from torchvision.models import detection
 

@@ -1,4 +1,4 @@
-"""Near-duplicates planted among others are found, by code alone and by code and time; the first of them stays."""
+"""Near-duplicates planted among others are found, by embedding alone and by embedding and time; the first of them stays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RNG = np.random.default_rng
 
 
 def planted(n: int, copies: int, d: int = 24, noise: float = 0.01, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """n different embeddings with `copies` near ones of some of them behind, and whether each is an original."""
+    """Return n different embeddings followed by `copies` near-duplicates of some of them, and whether each is an original."""
     rng = RNG(seed)
     vectors = rng.normal(size=(n, d))
     again = vectors[rng.choice(n, copies, replace=False)] + noise * rng.normal(size=(copies, d))
@@ -21,7 +21,7 @@ def planted(n: int, copies: int, d: int = 24, noise: float = 0.01, seed: int = 0
 
 
 def plain(vectors: np.ndarray, near: float) -> np.ndarray:
-    """The definition, pair by pair, of few embeddings: the usual distance is the median of all pairs."""
+    """Apply the definition, pair by pair, to few embeddings: the usual distance is the median of all pairs."""
     features = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     distances = np.square(features[:, None] - features[None]).sum(axis=2)
     limit = near * np.median(distances[np.triu_indices(len(features), 1)])
@@ -81,7 +81,7 @@ def test_a_single_embedding_stays(n: int):
 
 
 def auxiliary(vectors: np.ndarray) -> np.ndarray:
-    """Embeddings at a fifth of the usual distance: too far apart for one picture, near enough for the next frame."""
+    """Return embeddings at a fifth of the usual distance: too far apart for one picture, near enough for the next frame."""
     along = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     across = RNG(2).normal(size=vectors.shape)
     across -= (across * along).sum(axis=1, keepdims=True) * along

@@ -1,4 +1,4 @@
-"""From pictures to embeddings: against plain numpy, and never a matter of how many come at once."""
+"""From pictures to embeddings: against plain numpy, and independent of the size of a batch."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ def test_no_pictures_are_no_encodings():
 
 
 class Broken(Model):
-    """Gives a code that is no number for white pictures, and no reconstruction."""
+    """Model whose embedding of white pictures is not finite, and that has no reconstruction."""
 
     size, channels = (17, 14), 3
 

@@ -55,7 +55,7 @@ def drawn(n: int, size: tuple[int, int] = SIZE, channels: int = 3, seed: int = 0
 
 
 def graph_of(model: Model, pixels: np.ndarray, *, head: str = "auto", scorer: str = "fisher", **given) -> Graph:
-    """A graph with detector and classifier, fitted on the pictures: stripes and blocks in turn."""
+    """Return a graph with detector and classifier, fitted on the pictures: stripes and blocks in turn."""
     embeddings = encode(model, pixels, quiet=True)
     labels = np.array(["blocks", "größe"] * (len(pixels) // 2), object)
     return Graph(
@@ -72,7 +72,7 @@ def random_autoencoder(**given) -> AutoEncoder:
 
 
 def same_as_the_run(graph: Graph, pixels: np.ndarray) -> None:
-    """What the graph gives in torch is what the run's own route gives."""
+    """Check that the graph computes in torch what the run's own route computes."""
     with torch.inference_mode():
         found = dict(zip(graph.outputs, graph(torch.from_numpy(pixels)), strict=True))
     for name, (low, own, high, floor) in exporting._own(graph, pixels).items():
@@ -106,7 +106,7 @@ def test_a_classifier_with_a_network_of_its_own() -> None:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a random SqueezeNet on two kinds of pictures, with a classifier, and its file, exported twice by command."""
+    """Return a run of a random SqueezeNet on two kinds of pictures, with a classifier, and its file, exported twice by command."""
     from safetensors.torch import save_file
     from torchvision.models import squeezenet1_1
 
@@ -246,7 +246,7 @@ def test_killed_in_between_the_old_file_stays(shop: Path, tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def cloths(tmp_path_factory: pytest.TempPathFactory) -> winnow.Run:
-    """A small inspection by a VAE: grey patches, all three modes, and a classifier of the rolls' halves."""
+    """Return a small inspection by a VAE: grey patches, all three modes, and a classifier of the rolls' halves."""
     folder = tmp_path_factory.mktemp("cloths")
     write_cloth(folder / "good", 24)
     run = winnow.Run(

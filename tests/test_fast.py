@@ -168,10 +168,10 @@ def test_it_is_a_sound_model_of_any_size(size, channels, tmp_path):
         check_model(model)
         found = model(images, decode=False)
         sides = (model.sides(images) - model.middle[:, None, None]) / model.spread[:, None, None]
-        evidence = torch.log1p(torch.exp(sides[:, 0] + sides[:, 1]))
-        torch.testing.assert_close(found.top_error, top_local_error(evidence))
+        windows = torch.log1p(torch.exp(sides[:, 0] + sides[:, 1]))
+        torch.testing.assert_close(found.top_error, top_local_error(windows))
         torch.testing.assert_close(found.top_local_error, found.top_error)
-        torch.testing.assert_close(model.anomaly_map(images), enlarged(evidence, *size))
+        torch.testing.assert_close(model.anomaly_map(images), enlarged(windows, *size))
         brighter = model(images + 0.1).top_error
         torch.testing.assert_close(brighter, found.top_error, rtol=1e-2, atol=1e-2)
     save_model(model, tmp_path)

@@ -43,7 +43,7 @@ def opened(png: bytes) -> Image.Image:
 
 
 def drawn(function: Any, *args: Any, **options: Any) -> Figure:
-    """The matplotlib figure behind a function that returns PNG bytes, its layout done."""
+    """Return the matplotlib figure behind a function that returns PNG bytes, its layout done."""
     figure: Figure = function.__wrapped__(*args, **options)
     figure.canvas.draw()
     return figure
@@ -154,7 +154,7 @@ def test_loss_curves_of_nothing(log: list[dict[str, Any]]) -> None:
 
 
 def counts(figure: Figure) -> list[np.ndarray]:
-    """The bin heights of every panel's filled histogram."""
+    """Return the bin heights of every panel's filled histogram."""
     from matplotlib.patches import StepPatch
 
     return [

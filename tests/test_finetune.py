@@ -50,7 +50,7 @@ def network(seed: int = 0) -> Pretrained:
 
 
 def drawn(n: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (n, 48, 48, 3), stripes and blocks in turn, and their class names; both as dim as each other."""
+    """Return pictures (n, 48, 48, 3), stripes and blocks in turn, and their class names; both as dim as each other."""
     rng = np.random.default_rng(seed)
     return np.stack([(stripes, blocks)[number % 2](rng) for number in range(n)]), np.array(
         ["stripes", "blocks"] * (n // 2), object
@@ -69,7 +69,7 @@ def tuned(
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Classifier, Path]:
-    """A classifier fine-tuned on 40 pictures, and the folder of its trainings."""
+    """Return a classifier fine-tuned on 40 pictures, and the folder of its trainings."""
     folder = tmp_path_factory.mktemp("trainings")
     return tuned(*drawn(), folder), folder
 
@@ -239,10 +239,10 @@ def test_pseudo_labels_come_from_trainings_that_have_not_seen_the_picture(tmp_pa
 def test_the_augmentation_translates_rotates_and_flips():
     ramp = torch.arange(32.0).expand(8, 1, 32, 32) / 31
     tuning = FineTuning(network(), drawn(8)[0], TuneOptions(fine_tune_rotate=0, fine_tune_translate=0))
-    mirrored = augmented(ramp, tuning.options, [tuning.seed, FRESH, 0])
-    flipped = [torch.allclose(one, ramp[0].flip(2), atol=1e-5) for one in mirrored]
+    changed = augmented(ramp, tuning.options, [tuning.seed, FRESH, 0])
+    flipped = [torch.allclose(one, ramp[0].flip(2), atol=1e-5) for one in changed]
     assert any(flipped) and all(
-        kept or torch.allclose(one, ramp[0], atol=1e-5) for kept, one in zip(flipped, mirrored, strict=True)
+        kept or torch.allclose(one, ramp[0], atol=1e-5) for kept, one in zip(flipped, changed, strict=True)
     )
     tuning.options = TuneOptions(fine_tune_rotate=0, fine_tune_translate=0.25, fine_tune_hflip=False)
     by = (augmented(ramp, tuning.options, [tuning.seed, FRESH, 0]) - ramp)[:, 0, 16, 12:20].mean(dim=1) * 31
@@ -257,7 +257,7 @@ def test_the_augmentation_translates_rotates_and_flips():
 def test_wrong_input(tmp_path: Path):
     pictures, labels = drawn(12)
     start = network()
-    with pytest.raises(DataError, match="11 embeddings of 12 pictures"):
+    with pytest.raises(DataError, match="11 embeddings for 12 pictures"):
         Classifier(tuning=FineTuning(start, pictures)).fit(encode(start, pictures[:11]).vectors, labels[:11])
     with pytest.raises(OptionError, match="'label_spreading' cannot be fine-tuned"):
         Classifier("label_spreading", tuning=FineTuning(start, pictures))
@@ -272,7 +272,7 @@ def test_wrong_input(tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """An encoded run of four clips of pictures, a file of labels of half of them, and weights of a SqueezeNet."""
+    """Return an encoded run of four clips of pictures, a file of labels of half of them, and weights of a SqueezeNet."""
     from safetensors.torch import save_file
     from torchvision.models import squeezenet1_1
 
@@ -463,5 +463,5 @@ def test_the_command_and_wrong_options(run: winnow.Run, made: tuple[Path, Path, 
     )
     with pytest.raises(ModelError, match="lacks"):
         run.classify(labels=made[1], fine_tune="mobilenet_v2", fine_tune_weights=made[2])
-    with pytest.raises(OptionError, match="fine-steps"):
+    with pytest.raises(OptionError, match="fine-tune-iterations"):
         run.set(fine_tune_iterations=0)

@@ -57,7 +57,7 @@ class Reader(HTMLParser):
 
 
 def full(word: str) -> Page:
-    """A page with `word` in every place that takes text."""
+    """Return a page with `word` in every place that takes text."""
     table = Table((word, "n"), [(word, 1), (word, 2)], word, word, marked=[1])
     return Page(
         word,

@@ -44,7 +44,7 @@ def test_png_of_the_promised_width_and_the_same_bytes_again(name: str) -> None:
 
 
 def bars(figure: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Heights and edges of each filled histogram."""
+    """Return heights and edges of each filled histogram."""
     steps = [patch.get_data() for patch in figure.axes[0].patches if isinstance(patch, StepPatch)]
     return [(data.values, data.edges) for data in steps]
 
@@ -200,7 +200,7 @@ def test_overlay_keeps_the_picture_where_the_anomaly_map_is_zero(shape: tuple[in
     cold = anomaly_map < 1
     np.testing.assert_array_equal(shown[cold], before[cold])
     assert (shown[~cold] != before[~cold]).any(axis=1).all()
-    # a share of the picture is still seen through the highest heat
+    # a share of the picture is still seen through the highest value
     expected = 0.75 * overlays._inferno()[255] + 0.25 * before[~cold]
     np.testing.assert_allclose(shown[~cold], expected, atol=1.5)
 

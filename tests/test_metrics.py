@@ -1,4 +1,4 @@
-"""Measures against scikit-learn and against obvious counting; intervals against a slow bootstrap."""
+"""Metrics against scikit-learn and against obvious counting; intervals against a slow bootstrap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outliers: what lies far above the others by the one-class score, and nothing else."""
+"""Outliers: pictures far above the others by anomaly score, and no others."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def wanting(detector: Path, **changed: object) -> IngestOptions:
 def scene(
     *blocks: tuple[int, int, tuple[int, int, int]], seed: int = 0, height: int = 64, width: int = 64
 ) -> np.ndarray:
-    """A dark picture with some grain and blocks of 8x8 at (x, y): a person each where blue, a bicycle where red."""
+    """Return a dark picture with some grain and blocks of 8x8 at (x, y): a person each where blue, a bicycle where red."""
     picture = np.random.default_rng(seed).integers(0, 30, (height, width, 3), dtype=np.uint8)
     for x, y, colour in blocks:
         picture[y : y + 8, x : x + 8] = colour
@@ -54,7 +54,7 @@ def scene(
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Two persons and a bicycle; nobody; one person; and a film whose every second second shows somebody."""
+    """Return two persons and a bicycle; nobody; one person; and a film whose every second second shows somebody."""
     made = tmp_path / "Straße"
     made.mkdir()
     for name, blocks in (("a", [(8, 8, BLUE), (40, 40, BLUE), (8, 40, RED)]), ("b", []), ("c", [(24, 16, BLUE)])):

@@ -1,4 +1,4 @@
-"""Pixel measures against slow obvious counting and scikit-learn; cross entropy against closed forms."""
+"""Pixel metrics against slow obvious counting and scikit-learn; cross entropy against closed forms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Pictures = tuple[list[np.ndarray], list[np.ndarray]]
 
 
 def pictures(seed: int, ties: bool = False, good: bool = True) -> Pictures:
-    """Anomaly maps of several sizes with a few rectangles of damage, which may touch; with `good`, one without damage."""
+    """Return anomaly maps of several sizes with a few rectangles of damage, which may touch; with `good`, one without damage."""
     rng = np.random.default_rng(seed)
     maps, masks = [], []
     for height, width in ((9, 14), (20, 7), (12, 12)):
@@ -36,7 +36,7 @@ def pictures(seed: int, ties: bool = False, good: bool = True) -> Pictures:
 
 
 def regions(mask: np.ndarray) -> list[list[tuple[int, int]]]:
-    """Places of each 8-connected region, by flooding."""
+    """Return places of each 8-connected region, by flooding."""
     left, found = {tuple(place) for place in np.argwhere(mask).tolist()}, []
     while left:
         edge = [left.pop()]
@@ -53,7 +53,7 @@ def regions(mask: np.ndarray) -> list[list[tuple[int, int]]]:
 
 
 def slow_aupro(maps: list[np.ndarray], masks: list[np.ndarray], limit: float) -> float:
-    """The curve at every value there is, and its area by 200,000 tiny steps across it."""
+    """Integrate the curve at every value there is, by 200,000 tiny steps across it."""
     good = np.concatenate([anomaly_map[~mask] for anomaly_map, mask in zip(maps, masks, strict=True)])
     parts = [
         np.array([anomaly_map[place] for place in region])
@@ -94,7 +94,7 @@ def test_known_answers() -> None:
     mask[2:4, 2:4] = True
     assert aupro([mask * 1.0], [mask]) == pixel_auroc([mask * 1.0], [mask]) == 1
     assert aupro([1.0 - mask], [mask]) == pixel_auroc([1.0 - mask], [mask]) == 0
-    # all of one heat: the curve is the diagonal
+    # all of one value: the curve is the diagonal
     assert pixel_auroc([np.zeros((10, 10))], [mask]) == 0.5
     assert aupro([np.zeros((10, 10))], [mask]) == pytest.approx(0.15)
 
@@ -158,7 +158,7 @@ def test_a_limit_is_a_rate(limit: float) -> None:
 
 
 def gaussians(mean: float, spread: float, n: int = 400_000) -> tuple[np.ndarray, np.ndarray, float]:
-    """Samples of N(0, 1) and N(mean, spread), and the cross entropy of their densities."""
+    """Return samples of N(0, 1) and N(mean, spread), and the cross entropy of their densities."""
     rng = np.random.default_rng(0)
     closed = 0.5 * math.log(2 * math.pi * spread**2) + (1 + mean**2) / (2 * spread**2)
     return rng.normal(size=n), rng.normal(mean, spread, n), closed

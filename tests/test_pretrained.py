@@ -1,4 +1,4 @@
-"""Pretrained networks: the right layer, nothing run after it, and every wrong file of weights told in one sentence."""
+"""Pretrained networks: the right layer, nothing run after it, and every wrong file of weights refused in one sentence."""
 
 import os
 import pickle
@@ -29,7 +29,7 @@ def normalised(pictures):
 
 @pytest.fixture(scope="module")
 def squeezenet(tmp_path_factory):
-    """A seeded random network of torchvision and the file of its weights."""
+    """Return a seeded random network of torchvision and the file of its weights."""
     torch.manual_seed(1)
     network = models.squeezenet1_1(weights=None).eval()
     path = tmp_path_factory.mktemp("weights") / "größe 模型.pth"

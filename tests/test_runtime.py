@@ -44,7 +44,7 @@ BLOCKED = tuple(sorted(set(EXTRAS) - {"onnxruntime"}))
 
 
 def without(names: tuple[str, ...], *words: object, **options) -> subprocess.CompletedProcess[str]:
-    """The command `winnow` where these libraries cannot be imported."""
+    """Run the command `winnow` where these libraries cannot be imported."""
     code = [sys.executable, "-c", ABSENT.format(names=names), *map(str, words)]
     return subprocess.run(code, capture_output=True, text=True, timeout=120, check=False, **options)
 
@@ -61,7 +61,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three pictures of one colour each, one white, a broken one, and a film of two seconds of red and two of blue."""
+    """Return three pictures of one colour each, one white, a broken one, and a film of two seconds of red and two of blue."""
     folder = tmp_path_factory.mktemp("sources") / "Straße"
     folder.mkdir()
     for name, colour in (

@@ -22,7 +22,7 @@ RNG = np.random.default_rng
 
 
 def blobs(n: int, kinds: int = 6, d: int = 10, seed: int = 0, spread: float = 0.4) -> np.ndarray:
-    """Embeddings of a few kinds, some of them rare."""
+    """Return embeddings of a few kinds, some of them rare."""
     rng = RNG(seed)
     centres = rng.normal(size=(kinds, d))
     share = np.linspace(1, 0.1, kinds)
@@ -54,7 +54,7 @@ def free_rows(embeddings: Embeddings, start: Any) -> np.ndarray:
 
 
 def broken(change: Callable[..., Any]) -> Callable[..., Any]:
-    """A selector that takes the first free rows, with one thing changed."""
+    """Return a selector that takes the first free rows, with one thing changed."""
 
     def select(
         embeddings: Embeddings, n: int, rng: np.random.Generator, *, start: Any = (), weights: Any = None
@@ -89,7 +89,7 @@ BROKEN = {
     "too many": (broken(lambda e, n, rng, start, rows: free_rows(e, start)[: n + 1]), "exactly"),
     "repeats": (broken(lambda e, n, rng, start, rows: np.repeat(rows[: (n + 1) // 2], 2)[:n]), "no row twice"),
     "ignores start": (broken(lambda e, n, rng, start, rows: np.arange(n)), "no row of start"),
-    "out of range": (broken(lambda e, n, rng, start, rows: rows + 1), "rows that there are"),
+    "out of range": (broken(lambda e, n, rng, start, rows: rows + 1), "existing rows"),
     "floats": (broken(lambda e, n, rng, start, rows: rows.astype(float)), "whole numbers"),
     "a list": (broken(lambda e, n, rng, start, rows: rows.tolist()), "an array"),
     "own draw": (broken(own_draw), "same rows for the same rng"),
@@ -186,7 +186,7 @@ def test_k_center_without_a_start_begins_in_the_middle():
 
 
 def clusters(features: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cluster of each point and its squared distance to the centre, for the centres a method finds with this seed."""
+    """Return the cluster of each point and its squared distance to the centre, for the centres a method finds with this seed."""
     distances = np.square(features[:, None].astype(np.float64) - k_means(features, k, RNG(seed))[None]).sum(axis=2)
     return distances.argmin(axis=1), distances.min(axis=1)
 
@@ -214,7 +214,7 @@ def test_kmeans_draws_a_member_of_each_cluster_at_random():
 
 
 def plain_typiclust(features: np.ndarray, cluster: np.ndarray, n: int, start: list[int]) -> list[int]:
-    """TypiClust as its authors wrote it, with the clusters given: of those with the fewest labels the largest, its most typical."""
+    """Return typiClust as its authors wrote it, with the clusters given: of those with the fewest labels the largest, its most typical."""
     distances = np.square(features[:, None].astype(np.float64) - features[None]).sum(axis=2)
     labelled, chosen = list(start), []
     sizes = np.bincount(cluster)

@@ -29,7 +29,7 @@ ROWS = {"train": np.arange(48), "validate": np.arange(48, 64)}
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """Networks this small only wait for a second thread."""
+    """Use one thread: networks this small only wait for a second one."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -37,7 +37,7 @@ def one_thread():
 
 
 def blobs(n=64, size=12, seed=0):
-    """Soft blobs at random places: easy to learn, uint8 (n, size, size, 3)."""
+    """Return soft blobs at random places: easy to learn, uint8 (n, size, size, 3)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size] / size
     centres = rng.uniform(0.2, 0.8, (n, 2, 1, 1))
@@ -225,10 +225,10 @@ def test_pictures_are_the_same_held_or_gathered(monkeypatch):
 def test_translate_and_hflip_against_numpy():
     pictures = torch.from_numpy(blobs(6, 20))
     assert torch.equal(Vary()(pictures, 0, 0), pictures)
-    mirrored = Vary(hflip=True)(pictures, 0, 4)
-    which = [bool(torch.equal(new, old.flip(1))) for new, old in zip(mirrored, pictures, strict=True)]
+    varied = Vary(hflip=True)(pictures, 0, 4)
+    which = [bool(torch.equal(new, old.flip(1))) for new, old in zip(varied, pictures, strict=True)]
     assert 0 < sum(which) < 6
-    assert all(torch.equal(new, old) for new, old, turned in zip(mirrored, pictures, which, strict=True) if not turned)
+    assert all(torch.equal(new, old) for new, old, flipped in zip(varied, pictures, which, strict=True) if not flipped)
     padded = np.pad(pictures.numpy(), ((0, 0), (3, 3), (3, 3), (0, 0)), mode="edge")
     windows = {padded[:, y : y + 20, x : x + 20].tobytes() for y in range(7) for x in range(7)}
     moved = [Vary(translate=0.15)(pictures, 0, step).numpy().tobytes() for step in range(20)]
@@ -402,7 +402,7 @@ def uninterrupted(spawn, kind, tmp_path_factory):
 
 
 def changed(path, before, process):
-    """Waits until the file was written again; its new time, or None when the process ended first."""
+    """Wait until the file was written again; return its new time, or None when the process ended first."""
     while process.is_alive():
         if path.exists() and path.stat().st_mtime_ns != before:
             return path.stat().st_mtime_ns
@@ -463,8 +463,8 @@ def test_resuming_what_is_finished_or_never_began(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": 0.5, "batch_size": 8}, "batch was 16, now 8; rate was 0.001, now 0.5"),
-        ({"translate": 0.2}, "shift was 0.0, now 0.2"),
+        ({"lr": 0.5, "batch_size": 8}, "batch_size was 16, now 8; lr was 0.001, now 0.5"),
+        ({"translate": 0.2}, "translate was 0.0, now 0.2"),
     ],
 )
 def test_resuming_with_other_options_names_them(tmp_path, change, message):

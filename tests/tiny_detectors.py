@@ -16,7 +16,7 @@ BLUE, RED = (10, 20, 250), (250, 20, 10)
 
 
 def write_yolox(path: Path, *, classes: int = 80, side: int = SIDE, decoded: bool = False) -> Path:
-    """Cells of 8 pixels, boxes of 16 round their middles; the coarser grids see nothing."""
+    """Write a network with cells of 8 pixels, boxes of 16 round their middles; the coarser grids see nothing."""
     fine = (side // 8) ** 2
     rest = (side // 16) ** 2 + (side // 32) ** 2
     box = [0.5, 0.5, np.log(2), np.log(2)] if not decoded else [20, 20, 16, 16]
@@ -37,7 +37,7 @@ def write_yolox(path: Path, *, classes: int = 80, side: int = SIDE, decoded: boo
 
 
 def write_fastestdet(path: Path) -> Path:
-    """Cells of 16 pixels, boxes of half the picture round their upper left corners."""
+    """Write a network with cells of 16 pixels, boxes of half the picture round their upper left corners."""
     grid = SIDE // 16
     steps = _seen(1.0, 16)
     steps += [
@@ -57,12 +57,12 @@ def write_fastestdet(path: Path) -> Path:
 
 
 def write_other(path: Path, *, shape: tuple[int | str, ...] = (1, 3, 32, 32), kind: int = TensorProto.FLOAT) -> Path:
-    """A graph that gives back its input: no detector."""
+    """Write a graph that returns its input: no detector."""
     return _write(path, [helper.make_node("Identity", ["images"], ["output"])], {}, shape, shape, kind)
 
 
 def _seen(white: float, cell: int) -> list[onnx.NodeProto]:
-    """How blue, how red and how much of either each cell is, from 0 to 1; the input is BGR."""
+    """Return how blue, how red and how much of either each cell is, from 0 to 1; the input is BGR."""
     pool = {"kernel_shape": [cell, cell], "strides": [cell, cell]}
     white_node = helper.make_node("Constant", [], ["white"], value=numpy_helper.from_array(np.float32(white)))
     split = helper.make_node("Split", ["images"], ["b", "g", "r"], axis=1)

@@ -23,8 +23,8 @@ def import_onnxruntime() -> Any:
 def session_of(file: Path | bytes, *, name: str = "", remedy: str = "", cpu: bool = False, threads: int = 0) -> Any:
     """Return an onnxruntime session of an ONNX file, or of its bytes, on CUDA where that is installed, unless `cpu`.
 
-    `threads` 0 leaves their number to onnxruntime. `ModelError`, with the file's `name` and a `remedy`, when it cannot be
-    loaded, `MissingExtra` without onnxruntime.
+    `name` is that of the file the bytes come from; `threads` 0 leaves their number to onnxruntime. `ModelError`, with the
+    `remedy`, when the file cannot be loaded, `MissingExtra` without onnxruntime.
     """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
@@ -35,8 +35,7 @@ def session_of(file: Path | bytes, *, name: str = "", remedy: str = "", cpu: boo
     wanted: dict[str, dict[str, str]] = {"CUDAExecutionProvider": {"use_tf32": "0"}, "CPUExecutionProvider": {}}
     known = ["CPUExecutionProvider"] if cpu else onnxruntime.get_available_providers()
     providers = [(provider, given) for provider, given in wanted.items() if provider in known]
-    content = file if isinstance(file, bytes) else str(file)
-    shown = name or ("The file" if isinstance(content, bytes) else content)
+    content, shown = (file, name) if isinstance(file, bytes) else (str(file), str(file))
     try:
         return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime raises classes of its own

@@ -114,18 +114,18 @@ def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True
             resized = graph.resize(torch.from_numpy(pictures)).numpy()
         for name, (low, own, high, floor) in _own(graph, resized).items():
             got, least = given[name], np.maximum(np.abs(own), floor)
-            apart = np.abs(got - own) / least
+            difference = np.abs(got - own) / least
             slack = 1e-6 * least  # of the outputs' float32
-            step = (apart > TOLERANCE) & (got >= low - slack) & (got <= high + slack)
-            wrong = ~((apart <= TOLERANCE) | step)
+            step = (difference > TOLERANCE) & (got >= low - slack) & (got <= high + slack)
+            wrong = ~((difference <= TOLERANCE) | step)
             if wrong.any():
                 raise ModelError(
                     f"The ONNX file computes another {name.replace('_', '-')} than the run: {got[wrong][0]:.6g} instead of "
-                    f"{own[wrong][0]:.6g}; the relative difference is up to {apart[wrong].max():.1e} where {TOLERANCE:.0e} is allowed. "
-                    "Nothing was written.",
+                    f"{own[wrong][0]:.6g}; the relative difference is up to {difference[wrong].max():.1e} where {TOLERANCE:.0e} "
+                    "is allowed. Nothing was written.",
                     "Use a network that computes the same every time and on every machine; if it is one of Winnow's, please report this.",
                 )
-            found[name] = max(found[name], float(apart[~step].max(initial=0.0)))
+            found[name] = max(found[name], float(difference[~step].max(initial=0.0)))
             steps, values = steps + int(step.sum()), values + step.size
     return {**found, "steps": steps / values}
 

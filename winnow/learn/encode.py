@@ -47,13 +47,13 @@ def encode(
     Raises `DataError` for pictures of another size, or a picture whose numbers are not finite.
     """
     hold_memory()
-    source, place = as_source(source), choose_device(device)
+    source, target = as_source(source), choose_device(device)
     rows = np.arange(len(source)) if rows is None else np.asarray(rows)
     names = {
         name: _column(source, column, rows) if given is None else np.asarray(given, dtype=object)
         for name, column, given in (("ids", "id", ids), ("groups", "group", groups))
     }
-    model, others = model.to(place).eval(), {name: one.to(place).eval() for name, one in (auxiliary or {}).items()}
+    model, others = model.to(target).eval(), {name: one.to(target).eval() for name, one in (auxiliary or {}).items()}
     for one in (model, *others.values()):
         _check_size(one, source)
     vectors: np.ndarray | None = None
@@ -63,7 +63,7 @@ def encode(
         for start in range(0, max(len(rows), 1), batch_size):
             chosen = rows[start : start + batch_size]
             padded = np.pad(chosen, (0, -len(chosen) % BLOCK), mode="edge") if len(chosen) else chosen
-            images = to_images(torch.from_numpy(source.pixels(padded)).to(place))
+            images = to_images(torch.from_numpy(source.pixels(padded)).to(target))
             found = dict(outputs_of(model, others, images, decode))
             values = found.pop("vectors")[: len(chosen)].float().cpu().numpy()
             if vectors is None:
@@ -140,11 +140,11 @@ def _check_finite(vectors: np.ndarray, losses: dict[str, np.ndarray], ids: Seque
 
 def anomaly_maps(model: Model, pixels: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Return anomaly maps (n, h, w) float32 of pictures (n, h, w, c) uint8; `ModelError` when the model has none."""
-    place = next(iter(model.state_dict().values())).device  # fitted models have no parameters
+    target = next(iter(model.state_dict().values())).device  # fitted models have no parameters
     with torch.inference_mode(), repeatable():
         maps = [
             model.eval()
-            .anomaly_map(to_images(torch.from_numpy(pixels[start : start + batch_size]).to(place)))
+            .anomaly_map(to_images(torch.from_numpy(pixels[start : start + batch_size]).to(target)))
             .float()
             .cpu()
             .numpy()
@@ -155,7 +155,7 @@ def anomaly_maps(model: Model, pixels: np.ndarray, batch_size: int = 64) -> np.n
 
 def rebuild(model: Model, pixels: np.ndarray) -> np.ndarray:
     """Return pictures (n, h, w, c) uint8 as the model rebuilds them, the same shape; `ModelError` when it has no decoder."""
-    place = next(iter(model.state_dict().values())).device  # fitted models have no parameters
+    target = next(iter(model.state_dict().values())).device  # fitted models have no parameters
     with torch.inference_mode():
-        images = model.eval().rebuild(to_images(torch.from_numpy(pixels).to(place)))
+        images = model.eval().rebuild(to_images(torch.from_numpy(pixels).to(target)))
     return images.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -60,8 +60,8 @@ def cross_entropy(p: Any, q: Any, bins: Any = 100) -> float:
                 "A cross entropy needs two samples of finite scores.",
                 "Leave out pictures that could not be scored, and groups without any.",
             )
-    places, count = _binned(np.concatenate(samples), bins)
-    first, second = (np.bincount(part, minlength=count) for part in np.split(places, [len(samples[0])]))
+    binned, count = _binned(np.concatenate(samples), bins)
+    first, second = (np.bincount(part, minlength=count) for part in np.split(binned, [len(samples[0])]))
     share, other = first / first.sum(), np.maximum(second / second.sum(), FLOOR)
     return max(0.0, -float(share @ np.log(other)))
 
@@ -163,7 +163,7 @@ def bootstrap(
 ) -> dict[str, list[float]] | None:
     """Return percentile intervals of the metrics over groups drawn with replacement (`winnow.metrics.bootstrap`).
 
-    Normal and anomalous pictures are drawn apart. Without a `threshold`, AUROC and average precision only. None when a
+    Normal and anomalous pictures are drawn separately. Without a `threshold`, AUROC and average precision only. None when a
     side has fewer than two groups.
     """
     scores, belongs = _checked(scores, belongs)
@@ -181,13 +181,13 @@ def bootstrap(
     names = ("auroc", "average_precision", "false_alarm_rate", "detection_rate")[: 2 if flagged is None else 4]
     drawn = np.array([_weighted(row[ordered], belongs[ordered], flagged, last) for row in weights])
     low, high = interval(drawn, level)
-    return {name: [float(low[place]), float(high[place])] for place, name in enumerate(names)}
+    return {name: [float(low[number]), float(high[number])] for number, name in enumerate(names)}
 
 
 def _weighted(weights: np.ndarray, belongs: np.ndarray, flagged: np.ndarray | None, last: np.ndarray) -> list[float]:
     """Return AUROC, average precision and, of what is `flagged`, both rates of weighted pictures from the highest score down.
 
-    `last` (ties,) is the place where each run of equal scores ends.
+    `last` (ties,) are the positions at which runs of equal scores end.
     """
     own, anomalous = weights * belongs, weights * ~belongs
     alarms, found = np.cumsum(own)[last], np.cumsum(anomalous)[last]

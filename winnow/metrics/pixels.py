@@ -50,7 +50,7 @@ def _area(maps: Sequence[Any], masks: Sequence[Any], damaged: np.ndarray, weight
 
     `damaged` and `weights` (k,) are values and weights of all damaged pixels.
     """
-    values, place = np.unique(damaged, return_inverse=True)
+    values, inverse = np.unique(damaged, return_inverse=True)
     above, at_least, good = np.zeros(len(values)), np.zeros(len(values)), 0
     for anomaly_map, mask in _pairs(maps, masks):
         rest = np.sort(anomaly_map[~mask])
@@ -62,7 +62,7 @@ def _area(maps: Sequence[Any], masks: Sequence[Any], damaged: np.ndarray, weight
             f"The masks hold no {'good' if len(damaged) else 'damaged'} pixel to measure with.",
             "Give masks that are true where a picture is damaged, and only there.",
         )
-    found = np.cumsum(np.bincount(place, weights)[::-1]) / weights.sum()
+    found = np.cumsum(np.bincount(inverse, weights)[::-1]) / weights.sum()
     # from the highest value down: level up to a value (good pixels alone), then up at it (with those good ones that tie)
     across = np.concatenate([[0.0], np.stack([above, at_least], axis=1)[::-1].ravel() / good, [1.0]])
     up = np.concatenate([[0.0, 0.0], np.repeat(found, 2)])

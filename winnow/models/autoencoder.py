@@ -208,20 +208,18 @@ def inspection(size: tuple[int, int], channels: int, latent: int, outputs: int, 
             f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'inspection'.",
             "Use --size 16 16 or larger (the article has 64 64).",
         )
-    maps = [size]
-    while min(maps[-1]) >= 8:
-        maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
+    maps = _halved(size)
     widths = [channels, *(width * 2**level for level in range(len(maps) - 1))]
-    (height, breadth), places = maps[-1], maps[-1][0] * maps[-1][1] * widths[-1]
+    (height, breadth), values = maps[-1], maps[-1][0] * maps[-1][1] * widths[-1]
     encoder: list[nn.Module] = []
-    decoder: list[nn.Module] = [nn.Linear(latent, places), nn.ReLU(), nn.Unflatten(1, (widths[-1], height, breadth))]
+    decoder: list[nn.Module] = [nn.Linear(latent, values), nn.ReLU(), nn.Unflatten(1, (widths[-1], height, breadth))]
     for narrow, wide in pairwise(widths):
         encoder += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.ReLU()]
     for level in range(len(maps) - 1, 0, -1):
         rest = (maps[level - 1][0] - 2 * maps[level][0] + 1, maps[level - 1][1] - 2 * maps[level][1] + 1)
         decoder.append(nn.ConvTranspose2d(widths[level], widths[level - 1], 3, 2, padding=1, output_padding=rest))
         decoder.append(nn.ReLU() if level > 1 else Twice())
-    return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
+    return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(values, outputs)), nn.Sequential(*decoder)
 
 
 def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, width: int) -> EncoderDecoder:
@@ -237,11 +235,9 @@ def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, w
             f"Pictures of {size[0]}x{size[1]} are too small for the architecture 'selection'.",
             "Use --size 16 16 or larger (the article has 64 64).",
         )
-    maps = [size]
-    while min(maps[-1]) >= 8:
-        maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
+    maps = _halved(size)
     widths = [channels, *(width * min(8, 2**level) for level in range(len(maps) - 1))]
-    (height, breadth), places = maps[-1], maps[-1][0] * maps[-1][1] * widths[-1]
+    (height, breadth), values = maps[-1], maps[-1][0] * maps[-1][1] * widths[-1]
     encoder: list[nn.Module] = []
     for narrow, wide in pairwise(widths):
         encoder += [
@@ -250,12 +246,20 @@ def selection(size: tuple[int, int], channels: int, latent: int, outputs: int, w
             nn.ReLU(),
             nn.MaxPool2d(2, ceil_mode=True),
         ]
-    decoder: list[nn.Module] = [nn.Linear(latent, places), nn.ReLU(), nn.Unflatten(1, (widths[-1], height, breadth))]
+    decoder: list[nn.Module] = [nn.Linear(latent, values), nn.ReLU(), nn.Unflatten(1, (widths[-1], height, breadth))]
     for level in range(len(maps) - 1, 0, -1):
         decoder += [nn.Upsample(maps[level - 1]), nn.Conv2d(widths[level], widths[level - 1], 3, padding=1)]
         if level > 1:
             decoder += [nn.BatchNorm2d(widths[level - 1]), nn.ReLU()]
-    return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(places, outputs)), nn.Sequential(*decoder)
+    return nn.Sequential(*encoder, nn.Flatten(), nn.Linear(values, outputs)), nn.Sequential(*decoder)
+
+
+def _halved(size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the sizes of maps, each half of the one before, rounded up, down to a side of about 4."""
+    maps = [size]
+    while min(maps[-1]) >= 8:
+        maps.append((math.ceil(maps[-1][0] / 2), math.ceil(maps[-1][1] / 2)))
+    return maps
 
 
 class Twice(nn.Module):

@@ -1,4 +1,4 @@
-"""Linear autoencoders fitted beside a network: of whole pictures (`Linear`) and of small windows (`Texture`).
+"""Auxiliary models, linear autoencoders fitted in addition to a network: of whole pictures (`Linear`) and of small windows (`Texture`).
 
 Both are fitted in about a second, in closed form, and their losses correct or confirm the network's.
 """
@@ -27,8 +27,8 @@ WINDOWS = 60_000  # that the components of `Texture` are learnt from
 class Linear(Model):
     """Autoencoder whose embedding is a picture's first principal components (Pearson 1901), the optimum of a linear one.
 
-    `components` is the most there may be; fewer pictures give fewer. Not a choice of `--model`: it is fitted beside a
-    network, on the same pictures or on generic ones.
+    `components` is the most there may be; fewer pictures give fewer. Not a choice of `--model`: it is fitted in addition
+    to a network, on the same pictures or on generic ones.
     """
 
     mean: Tensor
@@ -100,8 +100,8 @@ class Texture(Model):
     A window's own mean is taken off, channel by channel, because strips and rolls differ in brightness. The components are
     orthonormal, so the error of a window is its energy less the energy of its projection (Pythagoras): only `rebuild` runs
     a decoder. The embedding is the root mean square of each component over the windows, `reconstruction` the mean of the
-    windows' errors, `top_local_error` that of the highest. Like `Linear` it is fitted beside a network, on the same
-    pictures. Sizes from 8x8; `ModelError` below.
+    windows' errors, `top_local_error` that of the highest. Like `Linear` it is fitted in addition to a network, on
+    the same pictures. Sizes from 8x8; `ModelError` below.
     """
 
     auxiliary = "top_local_error"

@@ -47,8 +47,8 @@ class Fast(Model):
         layers: list[nn.Module] = []
         for narrow, broad in ((self.channels, self.width), (self.width, wide)):
             layers += [nn.Conv2d(narrow, broad, 4, stride=2, padding=1), nn.LeakyReLU(0.1, inplace=True)]
-        for apart in (1, 2, 4):
-            layers += [nn.Conv2d(wide, wide, 3, padding=apart, dilation=apart), nn.LeakyReLU(0.1, inplace=True)]
+        for dilation in (1, 2, 4):
+            layers += [nn.Conv2d(wide, wide, 3, padding=dilation, dilation=dilation), nn.LeakyReLU(0.1, inplace=True)]
         self.network = nn.Sequential(*layers)
         self.head = nn.Conv2d(wide, 1, 1)
         self.texture = Texture(self.size, self.channels)

@@ -47,7 +47,7 @@ class Pretrained(Model):
         self.register_buffer("mean", torch.tensor(about.get("mean", IMAGENET_MEAN)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(about.get("std", IMAGENET_STD)).view(1, 3, 1, 1), persistent=False)
         # timm's window transformers keep the channels last in their maps.
-        self.places = (1, 2) if getattr(network, "output_fmt", "NCHW") == "NHWC" else (2, 3)
+        self.spatial = (1, 2) if getattr(network, "output_fmt", "NCHW") == "NHWC" else (2, 3)
         cut = layer or TORCHVISION.get(backbone, "")
         self.network = _cut(network.eval(), backbone, cut) if cut else network
         self.requires_grad_(False).eval()
@@ -105,7 +105,7 @@ class Pretrained(Model):
         if isinstance(out, dict):
             out = out["embedding"]
         if out.ndim == 4:
-            out = out.mean(dim=self.places)
+            out = out.mean(dim=self.spatial)
         elif out.ndim == 3:
             out = out.mean(dim=1)
         return ModelOutput(out.float())

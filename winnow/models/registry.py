@@ -26,7 +26,7 @@ MODELS: dict[str, type[Model] | str] = {
     "autoencoder": "winnow.models.autoencoder:AutoEncoder",
     "pretrained": "winnow.models.pretrained:Pretrained",
 }
-# Models that Winnow fits beside the chosen one: loaded by these names, not offered to `--model`.
+# Models that Winnow fits in addition to the chosen one: loaded by these names, not offered to `--model`.
 AUXILIARY: dict[str, type[Model] | str] = {
     "linear": "winnow.models.auxiliary:Linear",
     "texture": "winnow.models.auxiliary:Texture",

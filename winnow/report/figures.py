@@ -112,7 +112,7 @@ def histograms(
     threshold: float | None = None,
     *,
     log: bool = False,
-    label: str = "score (higher: does not belong)",
+    label: str = "anomaly score (higher: more anomalous)",
 ) -> Figure:
     """Draw a histogram of scores for each group on a common axis, with the first group's outline, and the threshold.
 
@@ -207,7 +207,7 @@ def _row_label(axes: Axes, name: str, values: np.ndarray, threshold: float | Non
 def roc(curves: Mapping[str, tuple[Any, Any]], threshold: float | None = None) -> Figure:
     """Draw the detection rate against the false-alarm rate at every threshold.
 
-    `curves` is a name to (scores of what belongs, scores of the anomalous); the legend holds the area under each curve,
+    `curves` is a name to (scores of normal pictures, scores of anomalous ones); the legend holds the area under each curve,
     and a dot marks the threshold. Only the first twelve are drawn. `DataError` when there are none or a side is empty.
     """
     if not curves:

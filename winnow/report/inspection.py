@@ -233,26 +233,26 @@ def weight_curve(weights: Any, curves: Mapping[str, Any], chosen: float | None =
     values = {name: np.asarray(curve, dtype=np.float64) for name, curve in curves.items()}
     _check_weights(weights, values, chosen)
     order = np.argsort(weights, kind="stable")
-    places = _places(weights[order])
+    positions = _positions(weights[order])
     figure = canvas(WIDTH, 3.6, (0.62, 0.2, 0.42, 0.88))
     axes = quiet(figure.add_subplot())
     handles = []
     for number, curve in enumerate(values.values()):
         colour, tried = COLOURS[number % len(COLOURS)], curve[order].reshape(len(order), -1)
-        axes.vlines(places, tried.min(axis=1), tried.max(axis=1), color=colour, alpha=0.3, linewidth=6, gid="range")
+        axes.vlines(positions, tried.min(axis=1), tried.max(axis=1), color=colour, alpha=0.3, linewidth=6, gid="range")
         look: dict[str, Any] = {"color": colour, "linewidth": 2, "linestyle": LINES[number % len(LINES)]}
         # nothing lies between weight 0 and the smallest other one
         for part in (weights[order] == 0, weights[order] > 0):
-            (line,) = axes.plot(places[part], tried.mean(axis=1)[part], marker="o", markersize=5, **look)
+            (line,) = axes.plot(positions[part], tried.mean(axis=1)[part], marker="o", markersize=5, **look)
         handles.append(line)
     labels = [shorten(name, 40) for name in values]
     if chosen is not None:
-        at = places[np.flatnonzero(weights[order] == chosen)[0]]
+        at = positions[np.flatnonzero(weights[order] == chosen)[0]]
         handles.append(axes.axvline(at, color=INK, linewidth=1.3, linestyle=LINES[1], zorder=1, gid="chosen"))
         labels.append(f"chosen: {_short(chosen)}")
-    ticks = _ticks(weights[order], places)
+    ticks = _ticks(weights[order], positions)
     axes.set_xticks(list(ticks), list(ticks.values()))
-    axes.set_xlim(places.min() - 0.3, places.max() + 0.3)
+    axes.set_xlim(positions.min() - 0.3, positions.max() + 0.3)
     axes.set_xlabel("weight of the latent loss (lambda), logarithmic", color=DIM, fontsize=9)
     heading(figure, "Search for the weight", f"{len(np.unique(weights))} weights tried")
     legend(figure, handles, labels, loc="lower left", ncols=4, bbox_to_anchor=(0.5 / WIDTH, 0), borderaxespad=0.1)
@@ -274,7 +274,7 @@ def _check_weights(weights: np.ndarray, curves: Mapping[str, np.ndarray], chosen
         raise DataError(f"The chosen weight {chosen:g} is not among those tried.", "Choose one of them.")
 
 
-def _places(weights: np.ndarray) -> np.ndarray:
+def _positions(weights: np.ndarray) -> np.ndarray:
     """Return the positions of weights: their logarithms, weight 0 a decade left of the smallest other one."""
     positive = weights[weights > 0]
     if not len(positive):
@@ -282,13 +282,13 @@ def _places(weights: np.ndarray) -> np.ndarray:
     return np.log10(np.where(weights > 0, weights, positive.min() / 10))
 
 
-def _ticks(weights: np.ndarray, places: np.ndarray) -> dict[float, str]:
+def _ticks(weights: np.ndarray, positions: np.ndarray) -> dict[float, str]:
     """Return the labels of the axis by position: each weight where there is room, whole decades among many."""
-    ticks = dict(zip(places.tolist(), map(_short, weights.tolist()), strict=True))
+    ticks = dict(zip(positions.tolist(), map(_short, weights.tolist()), strict=True))
     if len(ticks) <= 12:
         return ticks
-    decades = range(int(np.ceil(places[weights > 0].min())), int(np.floor(places.max())) + 1)
-    kept = {place: text for place, text in ticks.items() if text == "0"}
+    decades = range(int(np.ceil(positions[weights > 0].min())), int(np.floor(positions.max())) + 1)
+    kept = {position: text for position, text in ticks.items() if text == "0"}
     return kept | {float(decade): _short(10.0**decade) for decade in decades}
 
 

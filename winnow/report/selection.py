@@ -54,15 +54,16 @@ def flat_map(features: np.ndarray) -> np.ndarray:
 
 
 @as_png
-def choice_map(places: np.ndarray, kind: np.ndarray, ranks: np.ndarray, numbered: int = 50) -> Figure:
-    """Draw pictures as dots at `places` (n, 2), coloured by `kind` (n,) from 1; those with a rank (n,), not NaN, are ringed.
+def choice_map(positions: np.ndarray, kind: np.ndarray, ranks: np.ndarray, numbered: int = 50) -> Figure:
+    """Draw pictures as dots at `positions` (n, 2), coloured by `kind` (n,) from 1; those with a rank (n,), not NaN, are ringed.
 
     Kind 0 are the outliers, drawn as crosses. The first `numbered` ranks are written next to their rings. `DataError` when
     the numbers differ.
     """
-    if not len(places) == len(kind) == len(ranks):
+    if not len(positions) == len(kind) == len(ranks):
         raise DataError(
-            f"{len(places)} places, {len(kind)} kinds and {len(ranks)} ranks differ.", "Give one for each picture."
+            f"{len(positions)} positions, {len(kind)} kinds and {len(ranks)} ranks differ.",
+            "Give one for each picture.",
         )
     figure = canvas(WIDTH, 6.0, (0.05, 0.05, 0.35, 0.6))
     axes = figure.add_subplot()
@@ -70,20 +71,20 @@ def choice_map(places: np.ndarray, kind: np.ndarray, ranks: np.ndarray, numbered
     kind, chosen = np.asarray(kind, int), np.flatnonzero(~np.isnan(ranks))
     out = kind == OUTLIER_KIND
     colours = np.where(out, DIM, np.array(COLOURS)[(kind - 1) % len(COLOURS)])
-    axes.scatter(places[~out, 0], places[~out, 1], s=13, c=colours[~out], alpha=0.45, linewidths=0)
-    cross = axes.scatter(places[out, 0], places[out, 1], s=16, c=DIM, marker="x", linewidths=0.9, alpha=0.7)
+    axes.scatter(positions[~out, 0], positions[~out, 1], s=13, c=colours[~out], alpha=0.45, linewidths=0)
+    cross = axes.scatter(positions[out, 0], positions[out, 1], s=16, c=DIM, marker="x", linewidths=0.9, alpha=0.7)
     ring = axes.scatter(
-        places[chosen, 0], places[chosen, 1], s=46, facecolors=colours[chosen], edgecolors=INK, linewidths=1.1
+        positions[chosen, 0], positions[chosen, 1], s=46, facecolors=colours[chosen], edgecolors=INK, linewidths=1.1
     )
     for row in chosen[ranks[chosen] <= numbered]:
         number = axes.annotate(
-            f"{ranks[row]:.0f}", places[row], (4.5, 3.5), textcoords="offset points", fontsize=8, color=INK
+            f"{ranks[row]:.0f}", positions[row], (4.5, 3.5), textcoords="offset points", fontsize=8, color=INK
         )
         number.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
     heading(
         figure,
         "Where the chosen pictures lie",
-        f"{len(chosen):,} chosen of {len(places):,} shown; neighbourhoods by t-SNE",
+        f"{len(chosen):,} chosen of {len(positions):,} shown; neighbourhoods by t-SNE",
     )
     named = [name for name in np.unique(kind) if name != OUTLIER_KIND]
     swatches = [axes.scatter([], [], c=COLOURS[(name - 1) % len(COLOURS)], s=28) for name in named]

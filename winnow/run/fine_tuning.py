@@ -80,7 +80,7 @@ def against_head(classifier: Classifier) -> Comparison | None:
 def vectors_for(
     network: Model | None, pool: Pool, rows: np.ndarray, vectors: np.ndarray, device: str, quiet: bool = True
 ) -> np.ndarray:
-    """Return the embeddings (n, d) of some rows of a pool by a classifier's `network`, or, without one, the `vectors` given."""
+    """Return the embeddings (n, d) of some rows of a pool for a classifier: those of a `network`, or without one `vectors`."""
     if network is None:
         return vectors
     from winnow.learn.encode import encode

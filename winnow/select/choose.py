@@ -14,11 +14,11 @@ from winnow.select.geometry import k_means, nearest, whitened
 from winnow.select.selectors import SPACES, Selector, at_random, find_selector
 
 WHY = {
-    "herding": "like most that no other stands for",
+    "herding": "most similar to the pictures that no other choice represents",
     "kmeans": "nearest to the centre of its cluster",
     "typiclust": "most typical of its cluster",
-    "k-center": "farthest from those before",
-    "anomalous": "like most of the unusual that no other stands for",
+    "k-center": "farthest from those chosen before",
+    "anomalous": "most similar to the anomalous pictures that no other choice represents",
     "random": "drawn at random",
 }
 OF_CLUSTER = "drawn at random from its cluster"
@@ -150,8 +150,8 @@ def _checked(rows: np.ndarray, n: int, free: int) -> np.ndarray:
 
 def _interleaved(chosen: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     """Merge both into one list, of which every prefix has its share of the second."""
-    places = [(place + 0.5) / len(part) for part in (chosen, drawn) for place in range(len(part))]
-    return np.append(chosen, drawn)[np.argsort(places, kind="stable")].astype(int)
+    positions = [(number + 0.5) / len(part) for part in (chosen, drawn) for number in range(len(part))]
+    return np.append(chosen, drawn)[np.argsort(positions, kind="stable")].astype(int)
 
 
 def _require_rows(m: int, start: np.ndarray, candidates: np.ndarray, weights: np.ndarray | None) -> None:
