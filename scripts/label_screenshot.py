@@ -1,6 +1,6 @@
-"""Draws a match, chooses frames of it, labels some in Chromium by keys, and writes docs/images/label.png.
+"""Draw a match, choose frames of it, label some in Chromium by keys, and write docs/images/label.png.
 
-python scripts/label_screenshot.py [--to docs/images/label.png] [--dark] [--size 1280x800] [--view one|grid] [--lane chosen|odd|all]
+python scripts/label_screenshot.py [--to docs/images/label.png] [--dark] [--size 1280x800] [--view one|grid] [--lane chosen|outliers|all]
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ CLASSES = ("open play", "set piece", "advert")
 
 
 def main() -> None:
-    """Draw a match, label frames of it, and take the picture."""
+    """Draw, label, and take the screenshot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", type=Path, default=Path("docs/images/label.png"))
     parser.add_argument("--dark", action="store_true")
     parser.add_argument("--size", default="1280x800")
     parser.add_argument("--view", default="one", choices=("one", "grid"))
-    parser.add_argument("--lane", default="chosen", choices=("chosen", "odd", "all"))
+    parser.add_argument("--lane", default="chosen", choices=("chosen", "outliers", "all"))
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as browsers:
@@ -66,7 +66,7 @@ def draw(folder: Path) -> tuple[Path, list[tuple[float, float]]]:
 
 @contextmanager
 def label_server(run: Path) -> Iterator[str]:
-    """Yield the address of `winnow label` on a run while it is served."""
+    """Yield the address of `winnow label` on a run."""
     command = [
         sys.executable,
         "-m",
@@ -91,7 +91,7 @@ def label_server(run: Path) -> Iterator[str]:
 
 
 def label(page: Page, breaks: list[tuple[float, float]]) -> None:
-    """Label the first of the queue by keys, at a person's pace."""
+    """Label the first of the queue by keys, at the pace of a person."""
     for number in range(LABELLED):
         page.wait_for_selector("#stage[data-seen]")
         page.wait_for_timeout(900)
@@ -102,7 +102,7 @@ def label(page: Page, breaks: list[tuple[float, float]]) -> None:
 
 
 def show(page: Page, view: str, lane: str) -> None:
-    """Switch to a lane and a view; in the grid some pictures are selected."""
+    """Show a lane and a view; in the grid select some pictures."""
     page.click(f"#lanes [data-lane={lane}]")
     page.wait_for_selector("#stage[data-seen]")
     if view == "grid":

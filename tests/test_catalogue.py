@@ -168,7 +168,7 @@ def test_what_is_known_of_an_item(catalogue: Catalogue):
 @pytest.mark.parametrize(
     ("lane", "show", "group"), [("alle", "all", None), ("all", "opened", None), ("all", "all", "g")]
 )
-def test_what_is_not_there_is_told(catalogue: Catalogue, lane: str, show: str, group: str | None):
+def test_unknown_names_are_refused(catalogue: Catalogue, lane: str, show: str, group: str | None):
     with pytest.raises(OptionError, match="There is no"):
         catalogue.query(lane, show, None, group)
 

@@ -328,7 +328,7 @@ def test_a_port_after_which_none_is_free(run: Path):
 
 
 @pytest.mark.parametrize("harm", [as_folder("selection.csv"), holding("selection.csv", b"rank,id,why\nfirst,x,\n")])
-def test_a_broken_list_is_told_where_the_order_of_labels_is_asked_for(run: Path, harm: Callable[[Path], None]):
+def test_a_broken_selection_is_reported_where_the_order_of_labels_is_needed(run: Path, harm: Callable[[Path], None]):
     from winnow.errors import RunError
 
     harm(run)

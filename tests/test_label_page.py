@@ -1,4 +1,4 @@
-"""The labelling page in Chromium, against the real `winnow label`: what a person does is in the store, once and as he meant it."""
+"""The labelling page in Chromium, against the real `winnow label`: what a person does is in the store, once and as it was meant."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no 
 
 HOSTILE = ("<script>document.title='got in'<⁄script>.png", "<img src=x onerror=document.title='got in'>.png")
 CLASSES = ("--classes", "staff,customer,nobody")
-PICTURES, CHOSEN, ODD = 130, 110, 6
+PICTURES, CHOSEN, OUTLIERS = 130, 110, 6
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 130 pictures in two folders that is only ingested, with 110 chosen and 6 odd, the hostile names first."""
+    """A run of 130 pictures in two folders that is only ingested, with 110 chosen and 6 outliers, the hostile names first."""
     folder, rng = tmp_path_factory.mktemp("page"), np.random.default_rng(3)
     for number in range(PICTURES):
         name = HOSTILE[number] if number < len(HOSTILE) else f"{number:03}.png"
         place = folder / "in" / f"cam {number % 2}"
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray((blocks if number >= PICTURES - ODD else stripes)(rng)).save(place / name)
+        Image.fromarray((blocks if number >= PICTURES - OUTLIERS else stripes)(rng)).save(place / name)
     done = winnow_command("ingest", folder / "in", "--run", folder / "run", "--size", "32", "32")
     assert done.returncode == 0, done.stderr
     pool = Pool.open(folder / "run" / "pool")
@@ -51,7 +51,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("rank", "id", "why"),
             [(rank, item, f"stands for {rank}") for rank, item in enumerate(ids[:CHOSEN], 1)],
         ),
-        ("outliers.csv", ("id", "p_value", "why"), [(item, "0.004", "anomalous") for item in ids[-ODD:]]),
+        ("outliers.csv", ("id", "p_value", "why"), [(item, "0.004", "anomalous") for item in ids[-OUTLIERS:]]),
     )
     for name, columns, rows in tables:
         with (folder / "run" / name).open("w", encoding="utf-8", newline="") as file:
@@ -130,10 +130,10 @@ def test_a_hundred_labels_by_keys_with_undo_reload_and_a_killed_server(run: Path
         count = collections.Counter(meant.values())
         tab.said(f"{100 - count['(skipped)']} of 110 labelled, {count['(skipped)']} skipped")
     uuids = [uuid for (uuid,) in events(run, "uuid")]
-    assert len(uuids) == len(set(uuids)) == 104 + 4  # 104 modes and 4 undone, none twice
+    assert len(uuids) == len(set(uuids)) == 104 + 4  # 104 decisions and 4 undone, none twice
 
 
-def test_what_waits_survives_a_reload_while_the_server_is_away(run: Path, context: playwright.BrowserContext):
+def test_waiting_labels_survive_a_reload_while_the_server_is_away(run: Path, context: playwright.BrowserContext):
     with Server(run, *CLASSES) as server:
         tab = Tab(context, server)
         tab.press("1")
@@ -149,7 +149,7 @@ def test_what_waits_survives_a_reload_while_the_server_is_away(run: Path, contex
     assert [labels(run)[name] for name in names] == ["customer", "customer", "nobody"]
 
 
-def test_a_run_that_is_moved_away_is_told_and_what_waits_is_sent_when_it_is_back(
+def test_a_run_that_is_moved_away_is_reported_and_waiting_labels_are_sent_when_it_is_back(
     run: Path, context: playwright.BrowserContext
 ):
     with Server(run, *CLASSES) as server:
@@ -248,7 +248,7 @@ def test_grid_click_range_page_and_undo_of_all_at_once(run: Path, context: playw
         tab.saved()
         assert collections.Counter(labels(run).values()) == {"customer": 4, "(skipped)": 36}
         page.keyboard.press("u")
-        tab.said("Took back 36 modes.")
+        tab.said("Undid 36 decisions.")
         tab.saved()
         assert collections.Counter(labels(run).values()) == {"customer": 4}
         page.keyboard.press("PageUp")
@@ -258,7 +258,7 @@ def test_grid_click_range_page_and_undo_of_all_at_once(run: Path, context: playw
         assert tab.seen() == names[10]
 
 
-def test_filters_the_odd_lane_and_arrows(run: Path, context: playwright.BrowserContext):
+def test_filters_the_lane_of_outliers_and_arrows(run: Path, context: playwright.BrowserContext):
     with Server(run, *CLASSES) as server:
         tab = Tab(context, server)
         page = tab.page
@@ -281,29 +281,30 @@ def test_filters_the_odd_lane_and_arrows(run: Path, context: playwright.BrowserC
         expect(page.locator(".cell")).to_have_count(1)
         page.keyboard.press("Enter")
         page.fill("#by-text", "no such name")
-        tab.said("No picture fits.")
+        tab.said("No pictures match.")
         page.click("#done-ways >> text=Clear filters")
         page.select_option("#by-group", index=1)
         expect(page.locator(".cell")).to_have_count(36)
-        page.click("#lanes [data-lane=odd]")
+        page.click("#lanes [data-lane=outliers]")
         page.click("#no-filter")
         expect(page.locator(".cell")).to_have_count(6)
         page.keyboard.press("g")
         tab.seen()
         assert (
-            "anomalous or broken" in tab.text("#odd-note")
+            "anomalous or broken" in tab.text("#outliers-note")
             and "0.004" in tab.text("#facts")
             and "anomalous" in tab.text("#facts")
         )
         assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--accent')") != page.evaluate(
             "getComputedStyle(document.documentElement).getPropertyValue('--accent')"
         )
-        odd = tab.press(*"111111")
-        tab.said("That was the last one.")
+        outliers = tab.press(*"111111")
+        tab.said("That was the last picture.")
+        tab.said("Every picture in this list is labelled or skipped.")
         tab.saved()
-        assert {labels(run)[name] for name in odd} == {"staff"} and len(set(odd)) == 6
+        assert {labels(run)[name] for name in outliers} == {"staff"} and len(set(outliers)) == 6
         page.keyboard.press("ArrowLeft")
-        assert tab.seen() == odd[-1]
+        assert tab.seen() == outliers[-1]
 
 
 def test_notes_new_classes_and_finding_one_among_many(run: Path, context: playwright.BrowserContext):
@@ -378,7 +379,7 @@ def test_nothing_is_labelled_that_is_not_seen(run: Path, context: playwright.Bro
         expect(page.locator("#classes .number").first).to_have_text("1")
 
 
-def test_a_label_of_an_unknown_class_is_told(run: Path, context: playwright.BrowserContext):
+def test_a_label_of_an_unknown_class_is_reported(run: Path, context: playwright.BrowserContext):
     with Server(run, *CLASSES) as server:
         tab = Tab(context, server)
         tab.page.evaluate("document.querySelector('#classes .class').value = 'boss'")
@@ -389,7 +390,7 @@ def test_a_label_of_an_unknown_class_is_told(run: Path, context: playwright.Brow
         assert list(labels(run).values()) == ["customer"]
 
 
-def test_without_the_token_the_page_says_where_it_is(run: Path, context: playwright.BrowserContext):
+def test_without_the_token_the_page_says_where_to_find_it(run: Path, context: playwright.BrowserContext):
     with Server(run, *CLASSES) as server:
         page = context.new_page()
         page.goto(f"http://127.0.0.1:{server.port}/")

@@ -34,20 +34,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lanes(run: Path) -> dict[str, list[str]]:
-    """Writes what a selection would: three chosen, two odd."""
+    """Write what a selection would: three chosen, two outliers."""
     ids = Pool.open(run / "pool").column("id").tolist()
-    chosen, odd = [ids[7], ids[2], ids[4]], [ids[1], ids[9]]
+    chosen, outliers = [ids[7], ids[2], ids[4]], [ids[1], ids[9]]
     for name, columns, rows in (
         (
             "selection.csv",
             ("rank", "id", "why"),
             [(rank, item, f"stands for, {rank}") for rank, item in enumerate(chosen, 1)],
         ),
-        ("outliers.csv", ("id", "p_value", "why"), [(odd[0], "0.001", "blurred"), (odd[1], "nan", "dark")]),
+        ("outliers.csv", ("id", "p_value", "why"), [(outliers[0], "0.001", "blurred"), (outliers[1], "nan", "dark")]),
     ):
         with (run / name).open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([columns, *rows])
-    return {"ids": ids, "chosen": chosen, "outliers": odd}
+    return {"ids": ids, "chosen": chosen, "outliers": outliers}
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +67,7 @@ def test_the_page_gets_its_queue_item_by_item(server: Server, lanes: dict[str, l
     state = server.get("/api/state")
     assert [(entry["name"], entry["key"]) for entry in state["classes"]] == [("staff", "1"), ("customer", "2")]
     assert {lane["name"]: lane["total"] for lane in state["lanes"]} == {"chosen": 3, "outliers": 2, "all": 15}
-    assert (
-        state["run"] == "run" and state["who"] == "eve" and len(state["groups"]) == 3 and state["duplicates"] is False
-    )
+    assert state["run"] == "run" and state["who"] == "eve" and len(state["groups"]) == 3 and state["timed"] is False
 
     seen, after = [], -1
     while True:
@@ -81,8 +79,8 @@ def test_the_page_gets_its_queue_item_by_item(server: Server, lanes: dict[str, l
             break
     assert [item["id"] for item in seen] == lanes["chosen"]
     assert [item["rank"] for item in seen] == [1, 2, 3] and seen[1]["why"] == "stands for, 2"
-    odd = server.get("/api/items?lane=odd")["items"]
-    assert [(item["id"], item["score"], item["why"]) for item in odd] == [
+    outliers = server.get("/api/items?lane=outliers")["items"]
+    assert [(item["id"], item["score"], item["why"]) for item in outliers] == [
         (lanes["outliers"][0], 0.001, "blurred"), (lanes["outliers"][1], None, "dark")]  # fmt: skip
     assert [item["place"] for item in server.get("/api/items?show=all&limit=200")["items"]] == list(range(15))
 
@@ -174,7 +172,7 @@ def test_every_answer_carries_the_headers(server: Server):
 
 
 def secrets_of(run: Path, server: Server) -> tuple[bytes, ...]:
-    """What no stranger may be told: the token, names of pictures, of classes, bytes of a picture or of a file."""
+    """Return what no stranger may learn: the token, names of pictures, of classes, bytes of a picture or of a file."""
     return server.token.encode(), b"clip 0", b"customer", b"JFIF", b"root:", b"SQLite", b"import "
 
 
@@ -439,7 +437,7 @@ def test_errors_of_the_command(run: Path, tmp_path: Path):
     assert "not a run folder" in winnow_command("label", "--run", tmp_path / "none").stderr
     for text in ("id\nx\n", "id,why,p_value\nx,,small\n", 'id,why,p_value\n"x', "id,why,p_value\nx\n"):
         (bare / "outliers.csv").write_text(text)
-        with pytest.raises(Damaged, match=r"odd\.csv"):
+        with pytest.raises(Damaged, match=r"outliers\.csv"):
             catalogue_of(RunFolder.open(bare), Pool.open(bare / "pool"))
     assert [path.name for path in (bare / "steps").iterdir()] == ["ingest.json"]
 

@@ -1,4 +1,4 @@
-"""The label store: the last word wins, nothing is overwritten, several processes at once, damage is told."""
+"""The label store: the last event counts, nothing is overwritten, several processes at once, damage is reported."""
 
 from __future__ import annotations
 
@@ -229,13 +229,13 @@ def test_a_foreign_database_is_left_as_it_is(tmp_path: Path):
     assert path.read_bytes() == before
 
 
-def test_a_newer_format_is_told(store: LabelStore):
+def test_a_newer_format_is_refused(store: LabelStore):
     store._connection.execute("PRAGMA user_version = 2")
     with pytest.raises(RunError, match="format 2"):
         LabelStore.open(store.path)
 
 
-def test_damage_is_told(store: LabelStore, tmp_path: Path):
+def test_damage_is_reported(store: LabelStore, tmp_path: Path):
     store.add("ann", [Event(f"e{number}", f"item {number}", "label", "staff") for number in range(2000)])
     store.close()
     whole = store.path.read_bytes()
@@ -265,7 +265,7 @@ def test_no_flipped_bit_is_taken_for_a_label(store: LabelStore, tmp_path: Path):
     before = store.states(), store.classes, store.seq
     store.close()
     whole = store.path.read_bytes()
-    rng, path, told = random.Random(0), tmp_path / "flipped.sqlite", 0
+    rng, path, found = random.Random(0), tmp_path / "flipped.sqlite", 0
     for _ in range(300):
         flipped = bytearray(whole)
         flipped[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
@@ -274,13 +274,13 @@ def test_no_flipped_bit_is_taken_for_a_label(store: LabelStore, tmp_path: Path):
             with LabelStore.open(path) as other:
                 assert (other.states(), other.classes, other.seq) == before  # it hit what holds nothing
         except RunError:
-            told += 1
+            found += 1
         for rest in tmp_path.glob("flipped.sqlite-*"):
             rest.unlink()
-    assert told > 100
+    assert found > 100
 
 
-def test_an_event_of_another_hand_is_told(store: LabelStore):
+def test_an_event_written_by_another_program_is_reported(store: LabelStore):
     with sqlite3.connect(store.path) as connection:
         connection.execute("INSERT INTO events VALUES (3, 'u', 'eve', '', '', 'x', 'label', 'staff', 7)")
     connection.close()

@@ -1,4 +1,4 @@
-"""What there is to label: a pool's items in lanes, filtered, paged, and each with its neighbours in time."""
+"""The catalogue of items to label: a pool's items in lanes, filtered, paged, and each with its neighbours in time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNLABELLED = -1
 
 
 class Listed(NamedTuple):
-    """An item of a lane of its own: why it is there, its rank among the chosen, its p-value by the one-class score."""
+    """An item of the lanes chosen or outliers: why it is there, its rank among the chosen, the p-value of its anomaly score."""
 
     id: str
     why: str = ""
@@ -30,14 +30,14 @@ class Listed(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """A queue of rows (n,) in the order in which they are to be labelled."""
+    """A queue of rows (n,) in labelling order."""
 
     title: str
     rows: np.ndarray
 
 
 class Page(NamedTuple):
-    """Rows and their places in the lane, how many match in all, and whether these reach the last of them."""
+    """Rows and their positions in the lane, how many match in all, and whether the last match is among them."""
 
     rows: np.ndarray
     places: np.ndarray
@@ -46,10 +46,10 @@ class Page(NamedTuple):
 
 
 class Catalogue:
-    """A pool's items (n rows) and, beside each, what holds for it now, as arrays that a query masks.
+    """A pool's items (n rows) with the present label or skip of each, as arrays that a query masks.
 
     `items` has the columns id, source, group, time (seconds or null), box ('x,y,w,h' or null) and confidence (or null);
-    `usable` (n,) leaves rows out, such as copies. `chosen` and `odd` fill the lanes of these names, in their order.
+    `usable` (n,) leaves rows out, such as copies. `chosen` and `outliers` fill the lanes of these names, in their order.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Catalogue:
         items: pa.Table,
         usable: np.ndarray | None = None,
         chosen: Sequence[Listed] = (),
-        odd: Sequence[Listed] = (),
+        outliers: Sequence[Listed] = (),
     ) -> None:
         used = np.arange(items.num_rows) if usable is None else np.flatnonzero(usable)
         self.ids: list[str] = items.column("id").to_pylist()
@@ -68,11 +68,11 @@ class Catalogue:
         self._time = items.column("time").to_numpy(zero_copy_only=False)
         self._box = items.column("box")
         self._confidence = items.column("confidence").to_numpy(zero_copy_only=False)
-        self._chosen, self._odd = dict(self._known(chosen)), dict(self._known(odd))
+        self._chosen, self._outliers = dict(self._known(chosen)), dict(self._known(outliers))
         self.lanes = {
-            "chosen": Lane("Chosen to be labelled", np.array(list(self._chosen), int)),
-            "outliers": Lane("Odd: anomalous or broken", np.array(list(self._odd), int)),
-            "all": Lane("All", used),
+            "chosen": Lane("Chosen for labelling", np.array(list(self._chosen), int)),
+            "outliers": Lane("Outliers: anomalous or broken", np.array(list(self._outliers), int)),
+            "all": Lane("All pictures", used),
         }
         self._label = np.full(items.num_rows, UNLABELLED, np.int32)
         self._skipped = np.zeros(items.num_rows, bool)
@@ -92,29 +92,29 @@ class Catalogue:
         return item in self._row_of
 
     def row(self, item: str) -> int:
-        """The row of an item's id."""
+        """Return the row of an item's id."""
         return self._row_of[item]
 
     @property
     def timed(self) -> bool:
-        """Whether there are frames of video, so that neighbours are neighbours in time."""
+        """Return whether there are frames of video, so that neighbours are neighbours in time."""
         return bool(np.isfinite(self._time).any())
 
     def mark(self, states: Mapping[str, State], classes: Sequence[str]) -> None:
-        """Takes over what holds now for the items that changed."""
-        vectors = {name: code for code, name in enumerate(classes)}
+        """Record the present states of the items that changed."""
+        numbers = {name: number for number, name in enumerate(classes)}
         for item, state in states.items():
             row = self._row_of.get(item)
             if row is not None:
-                self._label[row] = UNLABELLED if state.label is None else vectors[state.label]
+                self._label[row] = UNLABELLED if state.label is None else numbers[state.label]
                 self._skipped[row] = state.skipped
 
     def counts(self, classes: int) -> list[int]:
-        """How many items have each of the first `classes` classes."""
+        """Return how many items have each of the first `classes` classes."""
         return np.bincount(self._label + 1, minlength=classes + 1)[1 : classes + 1].tolist()
 
     def progress(self, lane: str) -> dict[str, int]:
-        """How many items a lane has, how many of them are labelled and skipped."""
+        """Return how many items a lane has, and how many of them are labelled and skipped."""
         rows = self.lanes[lane].rows
         labelled, skipped = np.count_nonzero(self._label[rows] >= 0), np.count_nonzero(self._skipped[rows])
         return {"total": len(rows), "labelled": int(labelled), "skipped": int(skipped)}
@@ -129,10 +129,10 @@ class Catalogue:
         after: int = -1,
         limit: int = 50,
     ) -> Page:
-        """The next `limit` items of a lane beyond the place `after` that fit every filter.
+        """Return the next `limit` items of a lane after the position `after` that match every filter.
 
-        `show` is one of `SHOWS`, `label` a class's number, `text` a part of the source, whatever its capitals. Raises
-        `OptionError` for a lane, a show or a group that is not known.
+        `show` is one of `SHOWS`, `label` a class's number, `text` a part of the source, upper or lower case.
+        Raises `OptionError` for an unknown lane, show or group.
         """
         rows = self.lanes[_one_of("lane", lane, tuple(self.lanes))].rows
         _one_of("show", show, SHOWS)
@@ -155,7 +155,7 @@ class Catalogue:
         return Page(rows[taken], taken, len(places), start + limit >= len(places))
 
     def _holds(self, text: str) -> np.ndarray:
-        """Which of the distinct sources hold a text."""
+        """Return which of the distinct sources contain a text (sources,) bool."""
         found = self._texts.get(text)
         if found is None:
             found = pc.match_substring(self._sources, text, ignore_case=True).to_numpy(zero_copy_only=False)
@@ -165,8 +165,11 @@ class Catalogue:
         return found
 
     def describe(self, row: int) -> dict[str, Any]:
-        """What is known of an item, as JSON has it."""
-        chosen, odd = self._chosen.get(row), self._odd.get(row)  # where few are neither odd nor alike, some are both
+        """Return all about an item but its label, ready for JSON."""
+        chosen, outlier = (
+            self._chosen.get(row),
+            self._outliers.get(row),
+        )  # an outlier is chosen where little else is left
         source, time = self.source(row), self.time(row)
         return {
             "row": row,
@@ -178,28 +181,28 @@ class Catalogue:
             "box": self.box(row),
             "confidence": None if np.isnan(self._confidence[row]) else round(float(self._confidence[row]), 4),
             "rank": chosen and chosen.rank,
-            "why": "; ".join(listed.why for listed in (chosen, odd) if listed),
-            "score": odd and odd.score,
+            "why": "; ".join(listed.why for listed in (chosen, outlier) if listed),
+            "score": outlier and outlier.score,
         }
 
     def source(self, row: int) -> str:
-        """The path or address an item comes from."""
+        """Return the path or address an item comes from."""
         return self._sources[int(self._source[row])].as_py()
 
     def time(self, row: int) -> float | None:
-        """Seconds into its video, None for a picture."""
+        """Return the seconds into its video, None for a picture."""
         return None if np.isnan(self._time[row]) else float(self._time[row])
 
     def box(self, row: int) -> list[int] | None:
-        """x, y, width and height of the part of its picture that the item is, None when it is the whole."""
+        """Return x, y, width and height of an item that is a part of its picture, None for a whole picture."""
         text = self._box[row].as_py()
         return [int(part) for part in text.split(",")] if text else None
 
     def neighbours(self, row: int) -> tuple[list[int], list[int]]:
-        """Up to four rows before and after: of the same source in time, of pictures in the list of their group.
+        """Return up to four rows before and after: frames in time, pictures in the order of their group.
 
-        Of a crop of a frame they are the crops nearest to its place on the frames before and after: most often the same
-        person, where the next in the list would be another one of the same moment.
+        For a crop of a frame they are the crops nearest to its position on the frames before and after: most often the same
+        person, whereas the next row would be another one at the same moment.
         """
         if self.time(row) is not None and self.box(row) is not None:
             return self._in_place(row, -1)[::-1], self._in_place(row, 1)
@@ -209,7 +212,7 @@ class Catalogue:
         return before[self._strand[before] == alike].tolist(), after[self._strand[after] == alike].tolist()
 
     def _in_place(self, row: int, step: int) -> list[int]:
-        """The row nearest in place on each of up to four frames, from the nearest in time on; `step` is 1 or -1."""
+        """Return the crop nearest in position on each of up to four frames, nearest in time first; `step` is 1 or -1."""
         nearest: dict[float, tuple[float, int]] = {}
         place = int(self._position[row]) + step
         while 0 <= place < len(self._order) and self._strand[self._order[place]] == self._strand[row]:
@@ -224,7 +227,7 @@ class Catalogue:
         return [other for _, other in nearest.values()]
 
     def rows_of_source(self) -> dict[str, list[int]]:
-        """The usable rows of every source."""
+        """Return the usable rows of every source."""
         found: dict[str, list[int]] = {}
         names = self._sources.to_pylist()
         for row in self.lanes["all"].rows.tolist():
@@ -233,14 +236,14 @@ class Catalogue:
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, np.ndarray]:
-    """The distinct values of a column and which of them each row has (n,)."""
+    """Return the distinct values of a column and the number of each row's value among them (n,)."""
     coded = column.combine_chunks().dictionary_encode(null_encoding="encode")
     coded = coded.combine_chunks() if isinstance(coded, pa.ChunkedArray) else coded
     return coded.dictionary, coded.indices.to_numpy(zero_copy_only=False)
 
 
 def _apart(a: list[int] | None, b: list[int] | None) -> float:
-    """Pixels between the middles of two boxes."""
+    """Return the distance in pixels between the centres of two boxes."""
     if a is None or b is None:
         return math.inf
     return math.hypot(a[0] - b[0] + (a[2] - b[2]) / 2, a[1] - b[1] + (a[3] - b[3]) / 2)

@@ -73,10 +73,10 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def read_copy(path: Path) -> sqlite3.Connection:
-    """Return a copy of the store in memory, as of now, that refuses to be written; it is empty where there is no file.
+    """Return a read-only copy of the store in memory, as of now; it is empty where there is no file.
 
-    Nothing is created or changed beside the file, except that SQLite may bring the index (-shm) of a journal up to date
-    that a killed process left. Raises what `connect` does.
+    Nothing is created or changed next to the file, except that SQLite may update the index (-shm) of a journal that a
+    killed process left. Raises what `connect` does.
     """
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
@@ -94,11 +94,11 @@ def read_copy(path: Path) -> sqlite3.Connection:
 
 
 def _copy_into(memory: sqlite3.Connection, path: Path) -> None:
-    """Copy a store, with what its journal holds, also from a folder in which nothing can be written.
+    """Copy a store with the contents of its journal, even from a folder that cannot be written.
 
-    A read-only connection needs the journal's index, and makes one where it may. Where there is no journal nobody has the
-    store open, and the file alone is all of it; where there is one without an index, nobody has it open either, and both are
-    copied to where an index can be made.
+    A read-only connection needs the journal's index, and makes one where it can. Without a journal nobody has the store open
+    and the file is complete; with a journal but no index nobody has it open either, and both are copied to where an index
+    can be made.
     """
     wal, shm = _beside(path)
     while _exists(path):
@@ -130,7 +130,7 @@ def _backup(path: Path, mode: str, memory: sqlite3.Connection) -> None:
 
 
 class OpenFiles:
-    """Tell whether the files at a store's path are still those that were opened.
+    """A watch on whether the files at a store's path are still those that were opened.
 
     SQLite goes on writing into files that were deleted, moved or replaced, and reports success. `check` compares device and
     inode, and the size, as a file of events that are only added never shrinks; `verify` also notices another copy that was
@@ -146,7 +146,7 @@ class OpenFiles:
         self._lost: StoreLost | None = None
 
     def check(self) -> None:
-        """Raise `StoreLost` when a file was deleted, moved, replaced or cut; once it was, nothing makes that good."""
+        """Raise `StoreLost` when a file was deleted, moved, replaced or cut, and from then on always."""
         with self._lock:
             found = {file: _stat(file) for file in self._opened}
             for file, now in found.items():
@@ -162,8 +162,8 @@ class OpenFiles:
     def verify(self, count: int, total: int) -> None:
         """Raise `StoreLost` unless events 1 to `count`, whose sums add up to `total`, can be read at the path.
 
-        They are read only when somebody wrote to the file since the last time, as a checkpoint does, and through a connection
-        of its own: an old one has pages in memory that are no longer in the file.
+        They are read only when the file was written since the last time, as a checkpoint does, and through a new connection:
+        an old one has pages in memory that are no longer in the file.
         """
         self.check()
         mark = _mark(self._place)
@@ -193,13 +193,13 @@ class OpenFiles:
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
-    """Return the journal (-wal) and its index (-shm), which lie beside the file that a link names."""
+    """Return the paths of the journal (-wal) and its index (-shm), next to the file itself where the path is a link."""
     real = os.path.realpath(path)
     return Path(f"{real}-wal"), Path(f"{real}-shm")
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """Return what is known of a file, None when it cannot be reached."""
+    """Return the status of a file, None when it cannot be reached."""
     try:
         return os.stat(path)
     except OSError:
@@ -207,18 +207,18 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
-    """Return by what a file is told from all others that exist."""
+    """Return the device and inode, which distinguish a file from all others that exist."""
     return found and (found.st_dev, found.st_ino)
 
 
 def _mark(path: Path) -> tuple[int, ...] | None:
-    """Return what changes when a file is written, None when it cannot be reached."""
+    """Return values that change when a file is written, None when it cannot be reached."""
     found = _stat(path)
     return found and (found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 def _exists(path: Path) -> bool:
-    """Return whether there is a file; unlike `Path.exists`, raise `OSError` when that cannot be told."""
+    """Return whether there is a file; unlike `Path.exists`, raise `OSError` when that is unknown."""
     try:
         os.stat(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Labels of a store to and from files: what is written of it, and which items the records of a file are."""
+"""Labels from a store to files and back: the records of a store, and the items that the records of a file belong to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MATCHING = "Items are told by their id, else by source (or a unique file name) w
 
 
 def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], int]:
-    """The labels of the items there are, in the pool's order, and how many are of items that are gone."""
+    """Return the labels of the pool's items, in its order, and how many labels are of items no longer in it."""
     states = {item: state for item, state in store.states().items() if state.label is not None}
     rows = sorted(catalogue.row(item) for item in states if item in catalogue)
     records = []
@@ -44,8 +44,8 @@ def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], i
 
 @dataclass(frozen=True)
 class Import:
-    """The events that an import adds to a store, how many labels are new, changed and the same, how many notes there are, and
-    where the records stand whose item is unknown."""
+    """The events that an import adds to a store; how many labels are new, changed and the same, and how many notes there are;
+    and where in the files the records of unknown items are."""
 
     events: list[Event]
     counts: dict[str, int]
@@ -53,7 +53,7 @@ class Import:
 
 
 def planned(store: LabelStore, catalogue: Catalogue, records: Sequence[Record], classes: Sequence[str] = ()) -> Import:
-    """Return what an import of records adds to a store to which `classes` are added first; nothing is written.
+    """Return what importing records would add to a store, once `classes` are added to it; nothing is written.
 
     Raises `InputError` for two labels of one item, for a note that cannot be kept and when no item is known, `OptionError`
     for unknown classes.
@@ -88,10 +88,10 @@ def planned(store: LabelStore, catalogue: Catalogue, records: Sequence[Record], 
 def take_over(
     store: LabelStore, catalogue: Catalogue, records: Sequence[Record], who: str, classes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Add `classes`, labels and notes as events of `who`; what agrees with what is there adds nothing.
+    """Add `classes`, labels and notes as events of `who`; a label that the item already has adds nothing.
 
-    Returns how many were new, changed, the same, how many notes came, and where the unknown items stand. Nothing is added
-    when `planned` raises.
+    Returns how many were new, changed and the same, how many notes there were, and where the unknown items are. Nothing is
+    added when `planned` raises.
     """
     plan = planned(store, catalogue, records, classes)
     store.add_classes(who, classes)
@@ -103,10 +103,10 @@ def take_over(
 
 
 def labels_of_files(paths: Sequence[Path], catalogue: Catalogue, run: Path) -> tuple[dict[str, Record], list[Record]]:
-    """Return the record of each item that label files name, and the records of no item.
+    """Return the record of each item named in label files, and the records that match no item.
 
-    Raises `InputError` for a file that cannot be read or names no item of the run, and for two labels of an item, of one
-    file or of two.
+    Raises `InputError` for a file that cannot be read or names no item of the run, and for two labels of an item, in one
+    file or in two.
     """
     records = {path: read(path) for path in paths}
     found, unknown = matched([record for own in records.values() for record in own], catalogue)
@@ -118,7 +118,10 @@ def labels_of_files(paths: Sequence[Path], catalogue: Catalogue, run: Path) -> t
 
 
 def matched(records: Sequence[Record], catalogue: Catalogue) -> tuple[dict[str, Record], list[Record]]:
-    """The record of each item found, and those of none; `InputError` when two records of an item differ in their label."""
+    """Return the record of each item found, and the records that match none.
+
+    Raises `InputError` when two records of an item differ in their label.
+    """
     by_source: dict[str, list[int]] = {}
     by_name: dict[str, list[str]] = {}
     if any(record.id not in catalogue for record in records):
@@ -144,7 +147,8 @@ def matched(records: Sequence[Record], catalogue: Catalogue) -> tuple[dict[str, 
 def _by_place(
     record: Record, catalogue: Catalogue, by_source: dict[str, list[int]], by_name: dict[str, list[str]]
 ) -> str | None:
-    """The one item of a record's source, time and box; a source that is not known may be told by a unique file name."""
+    """Return the one item with a record's source, time and box; an unknown source is found by its file name where that is
+    unique."""
     rows = by_source.get(record.source, [])
     named = by_name.get(posixpath.basename(record.source), [])
     if not rows and len(named) == 1:

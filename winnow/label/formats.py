@@ -1,4 +1,4 @@
-"""Files of labels, written and read: CSV, a folder a class, Label Studio's JSON, COCO."""
+"""Files of labels, written and read: CSV, a folder per class, Label Studio's JSON, COCO."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Draw = Callable[[str], tuple[bytes, str]]
 
 @dataclass(frozen=True)
 class Record:
-    """A label as files have it; of `id` and `source` at least one is there. `where` is its place in the file."""
+    """A label in a file; it has an `id`, a `source` or both. `where` is its place in the file."""
 
     label: str
     id: str = ""
@@ -46,7 +46,7 @@ class Record:
     where: str = ""
 
     def row(self) -> dict[str, str]:
-        """The record as a row of CSV."""
+        """Return the record as a row of CSV."""
         time = "" if self.time is None else repr(self.time)
         box = "" if self.box is None else ",".join(map(str, self.box))
         return dict(
@@ -55,7 +55,7 @@ class Record:
 
 
 def format_of(path: Path, chosen: str = "") -> str:
-    """The format to write: the one chosen, else by the suffix; `OptionError` where that does not tell."""
+    """Return the format to write: the one chosen, else that of the suffix; `OptionError` for an ambiguous or unknown suffix."""
     if chosen:
         if chosen not in FORMATS:
             raise OptionError(f"There is no format {chosen!r}.", f"Choose one of: {', '.join(FORMATS)}.")
@@ -65,17 +65,17 @@ def format_of(path: Path, chosen: str = "") -> str:
     if not path.suffix or os.path.isdir(path):
         return "imagefolder"
     if path.suffix.lower() == ".json":
-        raise OptionError(f"{path} may be of two formats.", "Choose one: --format label-studio, or --format coco.")
+        raise OptionError(f"{path} can be of two formats.", "Choose one: --format label-studio, or --format coco.")
     raise OptionError(f"{path} ends in no known format.", f"Choose one with --format: {', '.join(FORMATS)}.")
 
 
 def write(path: Path, records: Sequence[Record], form: str, draw: Draw) -> None:
-    """Writes labels in a format of `FORMATS`, whole or not at all; `draw` gives the pictures of an imagefolder.
+    """Write labels in a format of `FORMATS`, whole or not at all; `draw` makes the pictures of an imagefolder.
 
-    Raises `OptionError` for a folder that is there already and not empty, where a file stands for a folder or the reverse,
-    and for a place that cannot be written.
+    Raises `OptionError` for a folder that exists and is not empty, for a file in place of a folder or the reverse, and for
+    a place that cannot be written.
     """
-    is_folder = os.path.isdir(path)  # unlike pathlib's, no error for a name that is too long: writing tells that
+    is_folder = os.path.isdir(path)  # unlike pathlib's, no error for a name that is too long: writing reports that
     if is_folder != (form == "imagefolder") and os.path.exists(path):
         raise OptionError(f"{path} is {'a folder' if is_folder else 'a file'} already.", "Choose another name.")
     try:
@@ -91,9 +91,9 @@ def write(path: Path, records: Sequence[Record], form: str, draw: Draw) -> None:
 
 
 def read(path: Path) -> list[Record]:
-    """Labels of a .csv or .json file, or of a folder with a folder for each class.
+    """Return the labels of a .csv or .json file, or of a folder with a folder for each class.
 
-    Relative paths are as seen from the file's folder. Raises `InputError` for what is missing, empty, or none of these.
+    Relative paths start at the file's folder. Raises `InputError` for a path that is missing, empty, or none of these.
     """
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
@@ -184,7 +184,7 @@ def _record(
     box: Any = None,
     note: Any = "",
 ) -> Record:
-    """A record of what a file gives; `InputError` for a label, time or box that cannot be one."""
+    """Return a record of the values in a file; `InputError` for an invalid label, time or box."""
     try:
         name = class_name(str(label))
         seconds = None if time in (None, "") else float(time)
@@ -198,13 +198,13 @@ def _record(
 
 
 def _resolved(source: str, folder: Path) -> str:
-    """A source as runs have it, absolute; an address is left as it is."""
+    """Return a source as runs store it, an absolute path; an address is left as it is."""
     if not source or "://" in source:
         return source
     return posixpath.normpath(posixpath.join(folder.absolute().as_posix(), source))
 
 
-# ---- a folder a class
+# ---- a folder per class
 
 
 def _write_folder(path: Path, records: Sequence[Record], draw: Draw) -> None:
@@ -244,7 +244,7 @@ def _read_folder(path: Path) -> Iterator[Record]:
 
 
 def _tasks(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Label Studio's tasks: the picture and what is known of it under `data`, the class as a choice."""
+    """Return Label Studio's tasks: the picture and the other columns under `data`, the class as a choice."""
     return [
         {
             "id": number,
@@ -268,7 +268,7 @@ def _tasks(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def _coco(records: Sequence[Record]) -> dict[str, Any]:
-    """COCO: a picture (or frame) once, an annotation for each item; without a box it is of the whole picture."""
+    """Return COCO's content: each picture (or frame) once, an annotation for each item, without a box for a whole picture."""
     categories = {name: number for number, name in enumerate(dict.fromkeys(record.label for record in records), 1)}
     images: dict[tuple[str, float | None], int] = {}
     annotations: list[dict[str, Any]] = []
@@ -313,7 +313,7 @@ def _read_json(path: Path) -> Iterator[Record]:
 
 
 def _read_task(where: str, folder: Path, task: dict[str, Any]) -> Iterator[Record]:
-    """The classes of a task: one record for each choice, so that two of them are seen to contradict each other."""
+    """Yield the classes of a task: one record for each choice, so that two contradicting choices are noticed."""
     data = task["data"]
     source = next((data[name] for name in (*SOURCE_COLUMNS, "img", "url") if isinstance(data.get(name), str)), "")
     box = data["box"].split(",") if data.get("box") else None
@@ -325,7 +325,7 @@ def _read_task(where: str, folder: Path, task: dict[str, Any]) -> Iterator[Recor
 
 
 def _local(address: str) -> str:
-    """The file behind an address of Label Studio: a local file as it was given, an upload without the prefix it got."""
+    """Return the file behind an address of Label Studio: a local file by its path, an upload without the added prefix."""
     if address.startswith("/data/local-files/"):
         return parse_qs(urlsplit(address).query).get("d", [""])[0]
     if address.startswith("/data/upload/"):

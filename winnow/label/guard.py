@@ -1,4 +1,4 @@
-"""What stands before the label server: no web page elsewhere, and nobody without the start token, reads or changes anything."""
+"""The guard of the label server: no other web page, and nobody without the start token, reads or changes anything."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _REMEDY = "Open the address that 'winnow label' printed, in a browser on this ma
 class Guard:
     """Refuses every request that does not come from our own page, and puts the security headers on every answer.
 
-    The Host must be ours (a name that was re-bound to this machine is not), an Origin, where there is one, too; everything
+    The Host must be ours (a name re-bound to this machine is not), and so must an Origin where there is one; everything
     below /api needs the start token; a POST must be JSON of at most 1 MiB, which no form of another page can send.
     """
 
@@ -77,7 +77,7 @@ class Guard:
         await self.application(scope, receive_whole, send_guarded)
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> tuple[int, str, str] | None:
-        """Status, sentence and remedy when a request is refused for its head."""
+        """Return status, sentence and remedy when a request is refused for its head, else None."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
 
         def given(name: bytes) -> list[bytes]:
@@ -102,7 +102,7 @@ class Guard:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The whole body of a request, None when it is too large; what a body says of its own length is not believed."""
+    """Return the whole body of a request, None when it is too large; a declared length is not relied on."""
     body, more = bytearray(), True
     while more:
         message = await receive()
@@ -123,7 +123,7 @@ async def _refuse(send: Send, status: int, error: str, remedy: str) -> None:
 
 
 def start_token(path: Path) -> str:
-    """Return the token kept in a file that only its owner may read; made once, so that an open page survives a restart.
+    """Return the token kept in a file that only its owner may read; it is made once, so that an open page survives a restart.
 
     Raises `RunError` when the file can neither be read nor written.
     """
@@ -150,6 +150,6 @@ def start_token(path: Path) -> str:
 
 def _unusable(path: Path, error: OSError) -> RunError:
     return RunError(
-        f"{path}, the page's key, cannot be read or written ({(error.strerror or str(error)).lower()}).",
-        "Check the folder, its permissions and the free space of the disk; the file may be deleted.",
+        f"{path}, the start token of the page, cannot be read or written ({(error.strerror or str(error)).lower()}).",
+        "Check the folder, its permissions and the free space of the disk; it is safe to delete the file.",
     )

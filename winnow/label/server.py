@@ -1,4 +1,4 @@
-"""The label server: the page's files, and what the page asks for and sends, as JSON on 127.0.0.1."""
+"""The label server: the page's files, and its requests and answers as JSON, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from winnow.label.store import Event, LabelStore, State
 PAGE = Path(__file__).parent / "page"
 HOST = "127.0.0.1"
 PORTS = 20  # ports tried from the one asked for
-FAREWELL = 5  # seconds in which the page, which asks every two, is told why the server ends
+FAREWELL = 5  # seconds in which the page, which asks every two, can learn why the server ends
 PICTURES = 256 << 20  # bytes of JPEG kept
 MOST_GROUPS, MOST_EVENTS, MOST_CHANGES = 1000, 200, 1000
 KEYS = "1234567890"
@@ -42,17 +42,18 @@ Picture = Callable[[int, bool], bytes]
 """JPEG bytes of a row's picture, large or small; `WinnowError` when there is none."""
 
 
-class Desk:
-    """What the server works on: the log of labels, and the catalogue kept in step with it."""
+class LabelSession:
+    """A run being labelled: its log of labels, and its catalogue kept up to date with the log."""
 
     def __init__(self, name: str, store: LabelStore, catalogue: Catalogue, who: str = "me", home: str = "") -> None:
-        """`home` tells the page which run it is at: names of folders repeat, and its queue must not go to another run."""
+        """Take a store and a catalogue; `home` identifies the run to the page, whose unsaved labels must not go to another
+        run with a folder of the same name."""
         self.name, self.store, self.catalogue, self.who, self.home = name, store, catalogue, who, home or name
         self._seen = 0
         self._lock = threading.Lock()
 
     def follow(self) -> int:
-        """Marks what changed in the store since, whoever changed it; returns the number of the last event."""
+        """Apply changes of the store since the last call, by anyone, to the catalogue; return the number of the last event."""
         with self._lock:  # two at once could mark an older state after a newer one
             states, self._seen = self.store.since(self._seen)
             if states:
@@ -60,7 +61,7 @@ class Desk:
             return self._seen
 
     def classes(self) -> list[dict[str, Any]]:
-        """The classes with their keys and counts."""
+        """Return the classes with their keys and counts."""
         names = self.store.classes
         counts = self.catalogue.counts(len(names))
         keys = [*KEYS, *[None] * len(names)]
@@ -69,17 +70,17 @@ class Desk:
         ]
 
     def lanes(self) -> list[dict[str, Any]]:
-        """The lanes with their progress."""
+        """Return the lanes with their progress."""
         lanes = self.catalogue.lanes.items()
         return [{"name": name, "title": lane.title, **self.catalogue.progress(name)} for name, lane in lanes]
 
     def item(self, row: int) -> dict[str, Any]:
-        """An item with what holds for it."""
+        """Return an item with its present state."""
         item = self.catalogue.describe(row)
         return item | _now(self.store.state(item["id"]))
 
     def changed(self, states: dict[str, State]) -> list[dict[str, Any]]:
-        """What holds for items that changed."""
+        """Return the present state of the pool's items among those that changed."""
         known = (item for item in states if item in self.catalogue)
         return [{"id": item, "row": self.catalogue.row(item), **_now(states[item])} for item in known]
 
@@ -89,7 +90,7 @@ def _now(state: State) -> dict[str, Any]:
 
 
 class Pictures:
-    """JPEGs made in a few threads, the latest kept; who asks for one that is being made waits for that one."""
+    """JPEGs made in a few threads, the latest kept; two requests for the same one share its making."""
 
     def __init__(self, make: Picture, most: int = PICTURES) -> None:
         self._make, self._most = make, most
@@ -99,7 +100,7 @@ class Pictures:
         self._bytes = 0
 
     async def get(self, row: int, large: bool) -> bytes:
-        """The JPEG of a row; raises what making it raises."""
+        """Return the JPEG of a row; raise what making it raises."""
         key = (row, large)
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -120,7 +121,7 @@ class Pictures:
         return jpeg
 
     def close(self) -> None:
-        """Gives up what was not begun."""
+        """Stop the threads, without starting the pictures still queued."""
         self._threads.shutdown(cancel_futures=True)
 
 
@@ -129,7 +130,7 @@ class Sent(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    uuid: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]  # comes back in the answer, so it has to be text
+    uuid: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]  # returned in the answer, so it has to be text
     item: str
     kind: Literal["label", "skip", "clear", "note", "undo"]
     value: str = ""
@@ -137,7 +138,7 @@ class Sent(BaseModel):
 
 
 class Batch(BaseModel):
-    """Events of one person, in their order; without a name they are of the person named at the start."""
+    """Events of one person, in order; without a name, of the person named when the server was started."""
 
     model_config = ConfigDict(strict=True)
 
@@ -146,7 +147,7 @@ class Batch(BaseModel):
 
 
 class NewClass(BaseModel):
-    """A class to be made."""
+    """A class to add."""
 
     model_config = ConfigDict(strict=True)
 
@@ -154,19 +155,19 @@ class NewClass(BaseModel):
     who: str = ""
 
 
-def application(desk: Desk, pictures: Pictures) -> FastAPI:
-    """The routes, without what guards them."""
+def application(session: LabelSession, pictures: Pictures) -> FastAPI:
+    """Return the application with its routes, without the guard."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     _explain_errors(app)
-    _answer_questions(app, desk, pictures)
-    _take_events(app, desk)
+    _answer_questions(app, session, pictures)
+    _take_events(app, session)
     _serve_page(app)
     return app
 
 
-def _answer_questions(app: FastAPI, desk: Desk, pictures: Pictures) -> None:
-    """What there is to label, and what holds for it."""
-    catalogue, store = desk.catalogue, desk.store
+def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -> None:
+    """Add the routes that read: the items to label, their states and pictures."""
+    catalogue, store = session.catalogue, session.store
 
     def known(row: int) -> int:
         if not 0 <= row < len(catalogue):
@@ -175,16 +176,16 @@ def _answer_questions(app: FastAPI, desk: Desk, pictures: Pictures) -> None:
 
     @app.get("/api/state")
     def state() -> dict[str, Any]:
-        seq = desk.follow()
+        seq = session.follow()
         return {
-            "run": desk.name,
-            "home": desk.home,
-            "who": desk.who,
-            "classes": desk.classes(),
-            "lanes": desk.lanes(),
+            "run": session.name,
+            "home": session.home,
+            "who": session.who,
+            "classes": session.classes(),
+            "lanes": session.lanes(),
             "groups": catalogue.groups[:MOST_GROUPS],
             "seq": seq,
-            "duplicates": catalogue.timed,
+            "timed": catalogue.timed,
         }
 
     @app.get("/api/items")
@@ -197,7 +198,7 @@ def _answer_questions(app: FastAPI, desk: Desk, pictures: Pictures) -> None:
         after: int = -1,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
-        desk.follow()
+        session.follow()
         classes = store.classes
         if label and label not in classes:
             raise OptionError(f"There is no class {label[:50]!r}.", "Choose one of the run's classes.")
@@ -206,56 +207,56 @@ def _answer_questions(app: FastAPI, desk: Desk, pictures: Pictures) -> None:
         page = catalogue.query(lane, show, number, group or None, text, after, limit)
         found = zip(page.rows.tolist(), page.places.tolist(), strict=True)
         return {
-            "items": [desk.item(row) | {"place": place} for row, place in found],
+            "items": [session.item(row) | {"place": place} for row, place in found],
             "total": page.total,
             "end": page.end,
         }
 
     @app.get("/api/items/{row}")
     def item(row: int) -> dict[str, Any]:
-        desk.follow()
+        session.follow()
         before, after = catalogue.neighbours(known(row))
-        return desk.item(row) | {"before": before, "after": after}
+        return session.item(row) | {"before": before, "after": after}
 
     @app.get("/api/pictures/{row}")
     async def picture(row: int, size: Literal["small", "large"] = "large") -> Response:
         # Never kept by the browser: in another run, or after more was ingested, the same address is another picture.
-        store.check()  # with the store the run is gone: a picture from memory would look as if all were well
+        store.check()  # without the store the run is gone: a picture from memory would look as if all were well
         return Response(await pictures.get(known(row), size == "large"), media_type="image/jpeg")
 
 
-def _take_events(app: FastAPI, desk: Desk) -> None:
-    """What people do, and what of it others have to be told."""
-    catalogue, store = desk.catalogue, desk.store
+def _take_events(app: FastAPI, session: LabelSession) -> None:
+    """Add the routes that write, and the one that reads what others wrote."""
+    catalogue, store = session.catalogue, session.store
 
     @app.post("/api/events")
     def add(batch: Batch) -> dict[str, Any]:
         events = [Event(sent.uuid, sent.item, sent.kind, sent.value, sent.at) for sent in batch.events]
-        saved, refused = store.add(batch.who or desk.who, events, catalogue)
-        seq = desk.follow()
+        saved, refused = store.add(batch.who or session.who, events, catalogue)
+        seq = session.follow()
         touched = {event.item: store.state(event.item) for event in events if event.item in catalogue}
         return {
             "saved": saved,
             "refused": [{"uuid": uuid, "reason": reason} for uuid, reason in refused],
-            "items": desk.changed(touched),
+            "items": session.changed(touched),
             "seq": seq,
         }
 
     @app.get("/api/events")
     def changes(since: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
-        desk.follow()
+        session.follow()
         states, seq = store.since(since, MOST_CHANGES)
-        return {"items": desk.changed(states), "seq": seq, "classes": desk.classes()}
+        return {"items": session.changed(states), "seq": seq, "classes": session.classes()}
 
     @app.post("/api/classes")
     def add_class(new: NewClass) -> list[dict[str, Any]]:
-        store.add_classes(new.who or desk.who, [new.name])
-        desk.follow()
-        return desk.classes()
+        store.add_classes(new.who or session.who, [new.name])
+        session.follow()
+        return session.classes()
 
 
 def _serve_page(app: FastAPI) -> None:
-    """The page's own files, which hold no data."""
+    """Add the routes of the page's own files, which hold no data."""
 
     @app.get("/{name}")
     @app.get("/")
@@ -267,7 +268,7 @@ def _serve_page(app: FastAPI) -> None:
 
 
 def _explain_errors(app: FastAPI) -> None:
-    """Every error becomes a sentence and a remedy, as JSON."""
+    """Turn every error into a sentence and a remedy, as JSON."""
 
     @app.exception_handler(HTTPException)
     def http(_: Request, error: HTTPException) -> Response:
@@ -286,11 +287,11 @@ def _explain_errors(app: FastAPI) -> None:
 
 
 def listen(port: int) -> socket.socket:
-    """A socket on 127.0.0.1 at the port, or the next free one; 0 takes any. `OptionError` when there is none."""
+    """Return a socket on 127.0.0.1 at the port or the next free one, for 0 at any; `OptionError` when there is none."""
     for number in range(port, min(port + PORTS, 65536)) if port else (0,):
         # Named TCP, or asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for an acknowledgement.
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if os.name == "posix":  # else a server started again would wait for the last one's connections to be forgotten
+        if os.name == "posix":  # else a restarted server would wait for its predecessor's connections to expire
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((HOST, number))
@@ -304,7 +305,7 @@ def listen(port: int) -> socket.socket:
 
 
 def serve(
-    desk: Desk,
+    session: LabelSession,
     picture: Picture,
     token: str,
     listening: socket.socket,
@@ -312,9 +313,9 @@ def serve(
     tell: Callable[[str], None],
     open_browser: bool = False,
 ) -> None:
-    """Serve the page on a socket of `listen` until Ctrl-C; `tell` is given the address.
+    """Serve the page on a socket of `listen` until Ctrl-C; `tell` is called with the address.
 
-    Raises `StoreLost` when the store is moved, deleted or replaced meanwhile, a few seconds after the page was told.
+    Raises `StoreLost` when the store is moved, deleted or replaced meanwhile, a few seconds later so that the page learns why.
     """
     port = listening.getsockname()[1]
     pictures = Pictures(picture)
@@ -323,14 +324,14 @@ def serve(
     async def watch() -> None:
         nonlocal seconds_lost
         try:
-            desk.store.check()
+            session.store.check()
         except StoreLost:
             seconds_lost += 1
             server.should_exit |= seconds_lost > FAREWELL
 
     server = uvicorn.Server(
         uvicorn.Config(
-            Guard(application(desk, pictures), token, port),
+            Guard(application(session, pictures), token, port),
             http="h11",
             ws="none",
             lifespan="off",
@@ -343,12 +344,12 @@ def serve(
             timeout_notify=1,
         )
     )
-    desk.follow()
+    session.follow()
     address = f"http://{HOST}:{port}/#token={token}"
     tell(f"Label here: {address}")
     if open_browser:
         threading.Timer(0.5, webbrowser.open, [address]).start()
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(pictures):
         server.run(sockets=[listening])
-    desk.store.check()
+    session.store.check()
     tell("Stopped; every label that the page shows as saved is kept.")

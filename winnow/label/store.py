@@ -1,4 +1,4 @@
-"""The label store: an append-only log of events in SQLite, and the state of now that is folded from it."""
+"""The label store: an append-only log of events in SQLite, and the present state computed from it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ class Event(NamedTuple):
 
 
 class State(NamedTuple):
-    """What holds for an item now; `by` and `at` (the store's own clock, UTC) are of its last label, skip or clear."""
+    """An item's present label, skip and note; `by` and `at` (the store's own clock, UTC) are those of its last label, skip or
+    clear."""
 
     label: str | None = None
     skipped: bool = False
@@ -53,16 +54,16 @@ Result = TypeVar("Result")
 
 
 class LabelStore:
-    """Events in the order in which they were committed: the last word on an item wins, and none is ever changed.
+    """A log of events in the order in which they were committed: the last on an item counts, and none is ever changed.
 
     An item's label is that of its last event of the kinds label, skip and clear that no undo names; notes likewise.
-    Any number of processes may hold the same file; each sees what the others wrote at its next call. Methods are safe to
-    call from several threads. All raise `Damaged` when the file cannot be read as what was written, `RunError` when it cannot
-    be written, and `StoreLost` when it is not the one that was opened any more: what was committed last is then not saved.
+    Any number of processes may hold the same file; each sees at its next call what the others wrote. Methods are safe to
+    call from several threads. All raise `Damaged` when the file is not what was written, `RunError` when it cannot be
+    written, and `StoreLost` when it is no longer the one that was opened: what was committed last is then not saved.
     """
 
     def __init__(self, path: Path, connection: sqlite3.Connection, files: OpenFiles | None = None) -> None:
-        """Take over a connection; without `files` it is to a copy, which nobody can take away."""
+        """Take over a connection; without `files` it is to a copy in memory, which cannot be lost."""
         self.path = path
         self._connection, self._files = connection, files
         self._lock = threading.RLock()
@@ -100,7 +101,7 @@ class LabelStore:
             self._files.check()
 
     def close(self) -> None:
-        """Lets go of the file; the last one to do so folds the journal into it."""
+        """Close the file; the last process to do so merges the journal into it."""
         with self._lock:
             self._connection.close()
 
@@ -112,18 +113,18 @@ class LabelStore:
 
     @property
     def seq(self) -> int:
-        """The number of the last event."""
+        """Return the number of the last event."""
         return self._locked(lambda: self._seq)
 
     @property
     def classes(self) -> list[str]:
-        """The classes in the order in which they were made."""
+        """Return the classes in the order in which they were added."""
         return self._locked(lambda: list(self._classes))
 
     def add_classes(self, who: str, names: Sequence[str]) -> list[str]:
-        """Makes classes, those that are there already left as they are; returns all of them.
+        """Add classes, leaving existing ones as they are, and return all of them.
 
-        Raises `OptionError` for a name that cannot be one.
+        Raises `OptionError` for a name that no class can have.
         """
         wanted = [class_name(name) for name in names]
         check_who(who)
@@ -139,10 +140,10 @@ class LabelStore:
         return self.classes
 
     def add(self, who: str, events: Sequence[Event], known: Container[str] | None = None) -> Added:
-        """Appends events and returns when they are on disk (synchronous=FULL).
+        """Append events and return once they are on disk (synchronous=FULL).
 
-        An event whose uuid is there already is saved and not added again, so that it may be sent until an answer comes.
-        An event without a meaning is refused and the others are saved; `known` holds the items there are. Raises
+        An event whose uuid is already in the store counts as saved and is not added again, so that it may be sent until an
+        answer comes. An event that makes no sense is refused and the others are saved; `known` holds the pool's items. Raises
         `OptionError` for a name that is empty or too long.
         """
         check_who(who)
@@ -164,21 +165,21 @@ class LabelStore:
         return self._locked(append, writes=True)
 
     def state(self, item: str) -> State:
-        """What holds for an item; of one that nobody touched, nothing does."""
+        """Return the present state of an item, the empty one where nobody touched it."""
         return self._locked(lambda: self._states.get(item, UNTOUCHED))
 
     def states(self) -> dict[str, State]:
-        """What holds for every item that somebody touched."""
+        """Return the present state of every item that somebody touched."""
         return self._locked(lambda: dict(self._states))
 
     def labels(self) -> dict[str, tuple[str, str, str]]:
-        """Label, who gave it and when (ISO, UTC) of every labelled item."""
+        """Return label, who gave it and when (ISO, UTC) of every labelled item."""
         return {
             item: (state.label, state.by, state.at) for item, state in self.states().items() if state.label is not None
         }
 
     def since(self, seq: int, most: int = sys.maxsize) -> tuple[dict[str, State], int]:
-        """State of the items that the next `most` events after number `seq` touch, and the number of the last of them."""
+        """Return the states of the items that the next `most` events after number `seq` touch, and the last event's number."""
 
         def read() -> tuple[dict[str, State], int]:
             rows = self._connection.execute(
@@ -190,9 +191,9 @@ class LabelStore:
         return self._locked(read)
 
     def _locked(self, act: Callable[[], Result], writes: bool = False) -> Result:
-        """Acts on the state of now; with `writes` inside one transaction, and what it wrote is folded in after the commit.
+        """Hold the lock on the present state; with `writes` inside one transaction, whose events are applied after the commit.
 
-        What was written counts as saved only when the file still is where it was opened after the commit.
+        Events count as saved only when the file is still where it was opened after the commit.
         """
         with self._lock, sqlite_errors(self.path):
             self._verify()
@@ -217,7 +218,7 @@ class LabelStore:
             self._files.verify(self._seq, self._total)
 
     def _refresh(self) -> None:
-        """Folds in the events that came since, whoever wrote them."""
+        """Apply the events that came since, whoever wrote them."""
         rows = self._connection.execute(f"SELECT {COLUMNS}, sum FROM events WHERE seq > ? ORDER BY seq", (self._seq,))
         for *event, total in rows:
             if total != _sum(event, self._sum):
@@ -234,7 +235,7 @@ class LabelStore:
         self._last = (self._seq, self._sum)
 
     def _fold(self, item: str) -> State:
-        """An item's state from all its events that are not undone."""
+        """Compute an item's state from all its events that are not undone."""
         state = UNTOUCHED
         for event in self._connection.execute(
             "SELECT kind, value, who, received FROM events WHERE item = ?1 AND kind != 'undo' AND uuid NOT IN "
@@ -245,7 +246,7 @@ class LabelStore:
         return state
 
     def _insert(self, *fields: str) -> None:
-        """Appends an event within the transaction that `_locked` began, numbered and summed up after the last one."""
+        """Append an event, with the next number and checksum, within the transaction that `_locked` began."""
         seq, total = self._last
         event = (seq + 1, *fields)
         self._last = (seq + 1, _sum(event, total))
@@ -254,7 +255,7 @@ class LabelStore:
         )
 
     def _refusal(self, event: Event, known: Container[str] | None) -> str:
-        """Why an event has no meaning here, or ""."""
+        """Return why an event makes no sense here, or ""."""
         if self._find(event.uuid):
             return "Another event has this uuid."
         if known is not None and event.item not in known:
@@ -268,17 +269,17 @@ class LabelStore:
         return ""
 
     def _find(self, uuid: str) -> tuple[str, str, str] | None:
-        """Item, kind and value of an event."""
+        """Return item, kind and value of an event."""
         return self._connection.execute("SELECT item, kind, value FROM events WHERE uuid = ?", (uuid,)).fetchone()
 
 
 def _sum(event: Sequence[Any], before: int) -> int:
-    """The sum of an event and all before it: SQLite keeps none, and a flipped bit would be another label."""
+    """Return the checksum of an event and all before it: SQLite keeps none, and a flipped bit would be another label."""
     return zlib.crc32("\0".join(map(str, event)).encode(), before)
 
 
 def _after(state: State, kind: str, value: str, who: str, received: str) -> State:
-    """The state after an event other than an undo."""
+    """Return the state after an event other than an undo."""
     if kind == "note":
         return state._replace(note=value)
     label = sys.intern(value) if kind == "label" else None  # a million labels share a few strings
@@ -286,7 +287,7 @@ def _after(state: State, kind: str, value: str, who: str, received: str) -> Stat
 
 
 def class_name(text: str) -> str:
-    """A class's name as it is kept: trimmed, accents composed; `OptionError` when it cannot be the name of a folder."""
+    """Return a class's name as it is kept: trimmed, accents composed; `OptionError` when it cannot be the name of a folder."""
     name = unicodedata.normalize("NFC", text.strip())
     reason = _not_text(name, LONGEST["class"]) or ("is empty" if not name else "")
     if not reason and (name.startswith(".") or set(name) & set("/\\") or not name.isprintable()):
@@ -297,16 +298,16 @@ def class_name(text: str) -> str:
 
 
 def count_labels(path: str | Path) -> int:
-    """Return how many items of a store somebody labelled, skipped or noted, without writing; 0 where there is no file.
+    """Return how many items somebody labelled, skipped or noted, without writing; 0 where there is no file.
 
-    Raises `RunError` for another program's file and `Damaged` for a broken one: whether labels are in it cannot be told.
+    Raises `RunError` for another program's file and `Damaged` for a broken one, whose number of labels is unknown.
     """
     with LabelStore.read(path) as store:
         return sum(state.label is not None or state.skipped or bool(state.note) for state in store.states().values())
 
 
 def check_who(who: str) -> None:
-    """Raise `OptionError` for a name that nobody can have."""
+    """Raise `OptionError` for the name of a person that is empty, too long or not text."""
     reason = _not_text(who, LONGEST["who"]) or ("is empty" if not who.strip() else "")
     if reason or not who.isprintable():
         raise OptionError(
@@ -315,7 +316,7 @@ def check_who(who: str) -> None:
 
 
 def malformed(event: Event) -> str:
-    """Why an event cannot be kept, whatever else is in the store."""
+    """Return why an event cannot be kept, whatever else is in the store, or ""."""
     if event.kind not in KINDS:
         return f"There is no kind of event {event.kind[:20]!r}."
     if not event.item or not (event.uuid.isascii() and event.uuid.replace("-", "").isalnum()):

@@ -36,12 +36,12 @@ def label(
 ) -> None:
     """Serve the labelling page on 127.0.0.1 until Ctrl-C; `classes` are added to those the run has.
 
-    The items are the pool's; `selection.csv` and `outliers.csv`, where the run has them, make the lanes "chosen" and "odd".
+    The items are the pool's; `selection.csv` and `outliers.csv`, where the run has them, make the lanes "chosen" and "outliers".
     Raises `OptionError` when the run has no class, and when no port from `port` on is free, both before anything is written;
     `StoreLost` when the store is moved, deleted or replaced meanwhile.
     """
     from winnow.label.guard import start_token
-    from winnow.label.server import Desk, listen, serve
+    from winnow.label.server import LabelSession, listen, serve
 
     pool = Pool.open(run.folder("ingest"))
     catalogue = catalogue_of(run, pool)
@@ -59,8 +59,8 @@ def label(
         with open_store(run) as store:
             store.add_classes(who, classes)
             home = hashlib.sha256(token.encode()).hexdigest()[:16]
-            desk = Desk(run.path.resolve().name, store, catalogue, who, home)
-            serve(desk, pictures_of(pool, catalogue, run), token, listening, tell=tell, open_browser=open_browser)
+            session = LabelSession(run.path.resolve().name, store, catalogue, who, home)
+            serve(session, pictures_of(pool, catalogue, run), token, listening, tell=tell, open_browser=open_browser)
 
 
 def labels(run: RunFolder) -> dict[str, tuple[str, str, str]]:

@@ -1,7 +1,7 @@
-// The bars around the pictures: lanes, filters, progress, classes, the mark that says what is saved.
+// The bars around the pictures: lanes, filters, progress, classes, the mark that shows what is saved.
 
-import { NO_FILTER } from "./desk.js";
 import { byId, colourOf, count, make } from "./dom.js";
+import { NO_FILTER } from "./session.js";
 
 const SHOWS = { open: "Open", labelled: "Labelled", skipped: "Skipped", all: "All" };
 const TYPING = 250; // milliseconds of rest after which a text filter is applied
@@ -9,16 +9,16 @@ const TYPING = 250; // milliseconds of rest after which a text filter is applied
 export class Bars {
   #classes = "";
 
-  constructor(desk, outbox, server, choose) {
-    Object.assign(this, { desk, outbox, server, choose });
-    byId("run").textContent = desk.run;
-    byId("who").value = desk.who;
+  constructor(session, outbox, server, choose) {
+    Object.assign(this, { session, outbox, server, choose });
+    byId("run").textContent = session.run;
+    byId("who").value = session.who;
     byId("who").addEventListener("change", ({ target }) => {
-      desk.rename(target.value.trim() || desk.who);
-      target.value = desk.who;
+      session.rename(target.value.trim() || session.who);
+      target.value = session.who;
     });
-    fill("by-group", "Every group", desk.groups);
-    byId("by-group").hidden = desk.groups.length < 2;
+    fill("by-group", "All groups", session.groups);
+    byId("by-group").hidden = session.groups.length < 2;
     byId("shows").append(...Object.entries(SHOWS).map(([show, title]) => this.#segment(title, { show })));
     for (const [id, field] of [["by-class", "label"], ["by-group", "group"]]) {
       byId(id).addEventListener("change", ({ target }) => (target.blur(), this.#filter({ [field]: target.value })));
@@ -36,7 +36,7 @@ export class Bars {
     server.addEventListener("reachable", () => this.saved());
   }
 
-  /** Shows everything again; `item` is the one whose class is shown on the buttons. */
+  /** Redraws the bars; the buttons show the class of `item`. */
   show(item) {
     this.#lanes();
     this.#filters();
@@ -45,20 +45,20 @@ export class Bars {
     this.saved();
   }
 
-  /** Says whether everything is on the server's disk. */
+  /** Shows whether everything is on the server's disk. */
   saved() {
     const [waiting, mark] = [this.outbox.waiting, byId("saved")];
     const { reachable, refusal } = this.server;
     const lost = !reachable || refusal || (waiting > 0 && this.outbox.trouble !== null);
     const state = lost ? "offline" : waiting ? "saving" : "saved";
-    const what = refusal ? "Not saving" : reachable ? "Not saved" : "Offline";
-    const text = { offline: `${what}, ${waiting ? count(waiting) : "nothing"} waiting`, saving: "Saving", saved: "Saved" }[state];
+    const problem = refusal ? "Not saving" : reachable ? "Not saved" : "Offline";
+    const text = { offline: problem + (waiting ? `, ${count(waiting)} waiting` : ""), saving: "Saving", saved: "Saved" }[state];
     if (mark.textContent !== text) mark.textContent = text; // unchanged text is not read out again
     mark.dataset.state = state;
   }
 
   #filter(changes) {
-    const filter = { ...this.desk.filter, ...changes };
+    const filter = { ...this.session.filter, ...changes };
     if (changes.label && ["open", "skipped"].includes(filter.show)) filter.show = "labelled"; // what is open has no class
     if (["open", "skipped"].includes(changes.show)) filter.label = "";
     this.choose(filter);
@@ -71,24 +71,24 @@ export class Bars {
   }
 
   #lanes() {
-    const { desk } = this;
+    const { session } = this;
     const focused = document.activeElement.closest("#lanes button")?.dataset.lane;
-    const buttons = desk.lanes.filter(({ name, total }) => total || name === desk.filter.lane).map(({ name, title, total, labelled, skipped }) => {
-      const button = make("button", { title, dataset: { lane: name }, ariaPressed: String(name === desk.filter.lane) });
+    const buttons = session.lanes.filter(({ name, total }) => total || name === session.filter.lane).map(({ name, title, total, labelled, skipped }) => {
+      const button = make("button", { title, dataset: { lane: name }, ariaPressed: String(name === session.filter.lane) });
       button.append(name[0].toUpperCase() + name.slice(1), make("span", { className: "number" }, count(total - labelled - skipped)));
       button.addEventListener("click", () => this.#filter({ lane: name }));
       return button;
     });
     byId("lanes").replaceChildren(...buttons);
     buttons.find((button) => button.dataset.lane === focused)?.focus();
-    document.body.dataset.lane = desk.filter.lane;
-    byId("odd-note").hidden = desk.filter.lane !== "odd";
+    document.body.dataset.lane = session.filter.lane;
+    byId("outliers-note").hidden = session.filter.lane !== "outliers";
   }
 
   #filters() {
-    const { filter, classes } = this.desk;
+    const { filter, classes } = this.session;
     for (const button of byId("shows").children) button.ariaPressed = String(button.dataset.show === filter.show);
-    fill("by-class", "Every class", classes.map((entry) => entry.name));
+    fill("by-class", "All classes", classes.map((entry) => entry.name));
     byId("by-class").value = filter.label;
     byId("by-group").value = filter.group;
     if (document.activeElement !== byId("by-text")) byId("by-text").value = filter.text;
@@ -96,7 +96,7 @@ export class Bars {
   }
 
   #classButtons(item) {
-    const { classes } = this.desk;
+    const { classes } = this.session;
     const names = JSON.stringify(classes.map(({ name, key }) => [name, key]));
     if (names !== this.#classes) {
       byId("classes").replaceChildren(...classes.map(({ name, key }, number) =>
@@ -112,11 +112,11 @@ export class Bars {
   }
 
   #progress() {
-    const { labelled, skipped, total } = this.desk.lane();
+    const { labelled, skipped, total } = this.session.lane();
     const rest = skipped ? `, ${count(skipped)} skipped` : "";
     byId("count").textContent = `${count(labelled)} of ${count(total)} labelled${rest}`;
     Object.assign(byId("bar"), { max: Math.max(total, 1), value: labelled + skipped });
-    byId("pace").textContent = this.desk.pace.words(total - labelled - skipped);
+    byId("pace").textContent = this.session.pace.words(total - labelled - skipped);
   }
 }
 

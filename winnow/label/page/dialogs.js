@@ -1,24 +1,24 @@
-// What opens above the page: the keys, and the field in which a class is found or made.
+// The dialogs: the list of keys, and the field in which a class is found or added.
 
 import { byId, colourOf, make } from "./dom.js";
 
 const MOST = 8; // classes listed
 
 const KEYS = [
-  ["1 … 9, 0", "give the class on the button"],
+  ["1 … 9, 0", "label with the class on that button"],
   ["s", "skip"],
   ["u, Ctrl-Z", "undo the last decision of this tab"],
-  ["← →", "the picture before, the next one"],
-  ["n", "write a note; Enter keeps it, Esc does not"],
-  ["/", "find a class by its name"],
+  ["← →", "previous, next picture"],
+  ["n", "write a note; Enter saves it, Esc discards it"],
+  ["/", "find a class by name"],
   ["+", "new class"],
-  ["g", "grid: label many at once, and back"],
-  ["l", "the next lane"],
+  ["g", "grid: label many at once; again: back"],
+  ["l", "next lane"],
   ["a, Esc", "grid: select the page, select none"],
   ["click, Shift-click", "grid: select one, a range"],
-  ["Enter", "grid: show the picture large"],
-  ["PgUp, PgDn", "grid: turn the page"],
-  ["?", "this help"],
+  ["Enter", "grid: enlarge the picture"],
+  ["PgUp, PgDn", "grid: previous, next page"],
+  ["?", "show this help"],
 ];
 
 export class Help {
@@ -33,13 +33,13 @@ export class Help {
   }
 }
 
-/** A field to type a class's name: `give` is called with a class that was found, one that is new is only made. */
+/** The field for a class's name: `apply` is called with a class that was found; a new one is only added. */
 export class Naming {
   #isNew = false;
   #at = 0; // of the class that Enter takes
 
-  constructor(desk, give) {
-    Object.assign(this, { desk, give });
+  constructor(session, apply) {
+    Object.assign(this, { session, apply });
     byId("naming-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.#take();
@@ -49,11 +49,11 @@ export class Naming {
     byId("naming-close").addEventListener("click", () => byId("naming").close());
   }
 
-  /** Opens it to make a class, or to find one. */
+  /** Opens the field to add a class, or to find one. */
   open(isNew) {
     this.#isNew = isNew;
-    byId("naming-title").textContent = isNew ? "Name of the new class" : "Find a class";
-    byId("naming-ok").textContent = isNew ? "Make it" : "Give it";
+    byId("naming-title").textContent = isNew ? "New class" : "Find a class";
+    byId("naming-ok").textContent = isNew ? "Add" : "Apply";
     byId("naming-text").value = "";
     this.#list(0);
     byId("naming").showModal();
@@ -62,7 +62,7 @@ export class Naming {
 
   #found() {
     const text = byId("naming-text").value.trim().toLocaleLowerCase();
-    const names = this.desk.classes.map(({ name }, number) => ({ name, number, at: name.toLocaleLowerCase().indexOf(text) }));
+    const names = this.session.classes.map(({ name }, number) => ({ name, number, at: name.toLocaleLowerCase().indexOf(text) }));
     const found = names.filter(({ at }) => at >= 0).sort((a, b) => Math.min(a.at, 1) - Math.min(b.at, 1) || a.number - b.number);
     return this.#isNew ? [] : found.slice(0, MOST);
   }
@@ -73,10 +73,10 @@ export class Naming {
     byId("naming-found").replaceChildren(...found.map(({ name, number }, place) => {
       const button = make("button", { type: "button", className: "class", dataset: { colour: colourOf(number) } }, make("span", { className: "title" }, name));
       button.ariaPressed = String(place === this.#at);
-      button.addEventListener("click", () => this.#give(name));
+      button.addEventListener("click", () => this.#choose(name));
       return button;
     }));
-    byId("naming-trouble").textContent = this.#isNew || found.length ? "" : "No class has this in its name. The key + makes a new one.";
+    byId("naming-trouble").textContent = this.#isNew || found.length ? "" : "No such class. Press + to add one.";
   }
 
   #key(event) {
@@ -89,18 +89,18 @@ export class Naming {
   async #take() {
     if (!this.#isNew) {
       const found = this.#found()[this.#at];
-      return found && this.#give(found.name);
+      return found && this.#choose(found.name);
     }
     try {
-      await this.desk.addClass(byId("naming-text").value);
+      await this.session.addClass(byId("naming-text").value);
       byId("naming").close();
     } catch (error) {
       byId("naming-trouble").textContent = `${error.message} ${error.remedy ?? ""}`;
     }
   }
 
-  #give(name) {
+  #choose(name) {
     byId("naming").close();
-    this.give(name);
+    this.apply(name);
   }
 }

@@ -2,7 +2,7 @@
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with properties (and `dataset`), holding children: nodes, or strings that become text. */
+/** Makes an element with properties (and `dataset`) and children: nodes, or strings that become text. */
 export function make(tag, { dataset = {}, ...properties } = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
   Object.assign(node.dataset, dataset);
@@ -10,10 +10,10 @@ export function make(tag, { dataset = {}, ...properties } = {}, ...children) {
   return node;
 }
 
-/** Number of the colour by which a class is known, wherever it appears; `page.css` holds the colours. */
+/** Returns the number of a class's colour, the same wherever it appears; `page.css` holds the colours. */
 export const colourOf = (number) => String(number % 8);
 
-/** Seconds into a video as h:mm:ss.d. */
+/** Returns seconds into a video as h:mm:ss.d. */
 export function clock(seconds) {
   const tenths = Math.round(seconds * 10);
   const [hours, minutes, rest] = [Math.floor(tenths / 36000), Math.floor(tenths / 600) % 60, (tenths % 600) / 10];
@@ -21,5 +21,5 @@ export function clock(seconds) {
   return hours ? `${hours}:${end}` : end;
 }
 
-/** A count with spaces between thousands, as the reports write them. */
+/** Returns a count with spaces between thousands, as in the reports. */
 export const count = (number) => number.toLocaleString("en").replaceAll(",", "\u202f");

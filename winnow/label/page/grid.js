@@ -1,4 +1,4 @@
-// Many pictures at once: a page of the queue, some of it selected.
+// Many pictures at once: a page of the queue, with some of them selected.
 
 import { byId, count, make } from "./dom.js";
 import { mark } from "./one.js";
@@ -9,8 +9,8 @@ export class Grid {
   #anchor = 0; // where a range begins
   #cells = [];
 
-  constructor(desk, pictures, open) {
-    Object.assign(this, { desk, pictures, open });
+  constructor(session, pictures, open) {
+    Object.assign(this, { session, pictures, open });
     const cells = byId("cells");
     cells.addEventListener("click", (event) => this.#click(event));
     cells.addEventListener("dblclick", (event) => this.#open(event));
@@ -26,56 +26,56 @@ export class Grid {
     return this.#shown.filter((item) => this.selected.has(item.row));
   }
 
-  /** Pictures that a page would hold now; when the window changed, or a notice came, another number may be shown. */
+  /** How many pictures fit on a page now; after the window changed, or a notice appeared, another number may be shown. */
   get size() {
     const { rows, columns } = this.#shape();
     return rows * columns;
   }
 
-  /** Where the page begins that holds a place of the queue, or the last page when the queue ends before; the one shown stays. */
+  /** Returns the start of the page with a position of the queue, or of the last page; the page shown stays where it holds that position. */
   startOf(at) {
     if (at >= this.start && at < this.start + this.#cells.length) return this.start;
-    const place = Math.min(at, this.desk.items.length - 1);
+    const place = Math.min(at, this.session.items.length - 1);
     return place - (place % this.size);
   }
 
-  /** Shows the page that begins at a place of the queue. */
+  /** Shows the page that starts at a position of the queue. */
   async show(start = this.start) {
     this.start = start;
-    const { desk, size } = this;
-    await desk.load(start + size + 1);
+    const { session, size } = this;
+    await session.load(start + size + 1);
     if (start !== this.start) return; // turned again meanwhile
     this.#anchor = 0;
     byId("cells").style.gridTemplateRows = `repeat(${this.#shape().rows}, 1fr)`;
-    this.#cells = desk.items.slice(start, start + size).map((item, number) => this.#cell(item, number));
+    this.#cells = session.items.slice(start, start + size).map((item, number) => this.#cell(item, number));
     byId("cells").replaceChildren(...this.#cells);
     this.selected = new Set(this.items.map((item) => item.row)); // what is not shown is not selected
     byId("page-back").disabled = start === 0;
-    byId("page-on").disabled = start + size >= desk.items.length;
+    byId("page-on").disabled = start + size >= session.items.length;
     this.describe();
   }
 
-  /** Shows again what holds for the items and which are selected. */
+  /** Redraws the items' labels and which are selected. */
   describe() {
     for (const cell of this.#cells) {
       cell.ariaPressed = String(this.selected.has(cell.item.row));
-      mark(cell, cell.item, this.desk);
+      mark(cell, cell.item, this.session);
     }
     const last = this.start + this.#cells.length;
-    const places = this.#cells.length ? `${count(this.start + 1)}–${count(last)} of ${count(Math.max(this.desk.total, last))}` : "";
+    const places = this.#cells.length ? `${count(this.start + 1)}–${count(last)} of ${count(Math.max(this.session.total, last))}` : "";
     byId("range").textContent = this.selected.size ? `${places} · ${this.selected.size} selected` : places;
   }
 
   /** Turns the page, on (1) or back (-1). */
   async turn(way) {
     const start = Math.max(0, way > 0 ? this.start + this.#cells.length : this.start - this.size);
-    await this.desk.load(start + 1);
-    if (start === this.start || start >= this.desk.items.length) return;
+    await this.session.load(start + 1);
+    if (start === this.start || start >= this.session.items.length) return;
     this.start = start;
-    await this.desk.goTo(start);
+    await this.session.goTo(start);
   }
 
-  /** Begins anew: another queue. */
+  /** Starts again, with another queue. */
   reset() {
     this.start = 0;
     this.#cells = [];
@@ -94,7 +94,7 @@ export class Grid {
     this.describe();
   }
 
-  /** How many cells fit. */
+  /** Returns how many rows and columns of cells fit. */
   #shape() {
     const { clientWidth, clientHeight } = byId("cells");
     const style = getComputedStyle(byId("cells"));

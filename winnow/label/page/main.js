@@ -1,7 +1,6 @@
-// Joins the parts of the page: what a key or a button does, and what is shown after it.
+// Joins the parts of the page: what each key and button does, and what is shown afterwards.
 
 import { Bars } from "./bars.js";
-import { Desk, NO_FILTER } from "./desk.js";
 import { Help, Naming } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { Grid } from "./grid.js";
@@ -9,64 +8,65 @@ import { One } from "./one.js";
 import { Outbox } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { Server, ServerError, takeToken } from "./server.js";
+import { NO_FILTER, Session, isOpen } from "./session.js";
 
-const POLL = 2000; // milliseconds between two looks at what other tabs did
-const TOLD = 4000; // milliseconds that a passing sentence stays
+const POLL = 2000; // milliseconds between two requests for what other tabs did
+const MESSAGE = 4000; // milliseconds for which a message stays
 const VIEWS = { one: "One", grid: "Grid" };
 
 class Page {
   view = "one";
-  #going = false; // whether the next picture is being looked for
-  #stalled = false; // whether that failed for want of the server
+  #going = false; // whether the next picture is being fetched
+  #stalled = false; // whether that failed because the server could not be reached
 
   constructor(server, state) {
     const outbox = new Outbox(server, state.home);
-    const desk = new Desk(server, outbox, state);
+    const session = new Session(server, outbox, state);
     const pictures = new Pictures(server);
-    Object.assign(this, { server, outbox, desk });
-    this.one = new One(desk, pictures);
-    this.grid = new Grid(desk, pictures, (at) => this.#openOne(at));
-    this.bars = new Bars(desk, outbox, server, (changes) => this.#try(desk.choose(changes)));
+    Object.assign(this, { server, outbox, session });
+    this.one = new One(session, pictures);
+    this.grid = new Grid(session, pictures, (at) => this.#openOne(at));
+    this.bars = new Bars(session, outbox, server, (changes) => this.#try(session.choose(changes)));
     this.help = new Help();
-    this.naming = new Naming(desk, (name) => this.decide("label", name));
+    this.naming = new Naming(session, (name) => this.decide("label", name));
     this.#listen();
     this.#buttons();
   }
 
   async start() {
-    byId("desk").hidden = false;
-    document.title = `${this.desk.run} – Winnow`;
+    byId("app").hidden = false;
+    document.title = `${this.session.run} – Winnow`;
     this.outbox.send();
-    await this.#try(this.desk.choose());
+    await this.#try(this.session.choose());
     this.#poll();
   }
 
-  /** Decides on the current picture and goes on, or on the selected ones of the grid. */
+  /** Labels, skips or clears the current picture and goes on; in the grid, the selected ones. */
   async decide(kind, value = "") {
-    const { desk, grid, one } = this;
+    const { session, grid, one } = this;
     if (this.view === "grid") {
       const items = grid.items;
-      if (!items.length) return desk.tell("Select pictures first: click, Shift-click, or a for all of this page.");
-      if (desk.decide(items, kind, value)) grid.selectNone();
-    } else if (one.seen && !this.#going && desk.decide([desk.item], kind, value)) {
+      if (!items.length) return session.tell("Select pictures first: click, Shift-click, or press a for the whole page.");
+      if (session.decide(items, kind, value)) grid.selectNone();
+    } else if (one.seen && !this.#going && session.decide([session.item], kind, value)) {
       await this.#goOn();
     }
   }
 
   async #goOn() {
     this.#going = true;
-    this.#stalled = !(await this.#try(this.desk.goOn()));
+    this.#stalled = !(await this.#try(this.session.goOn()));
     this.#going = false;
   }
 
   #listen() {
-    const { desk, outbox, server } = this;
-    desk.addEventListener("state", () => this.#showBars());
-    desk.addEventListener("queue", () => (this.grid.reset(), this.#show()));
-    desk.addEventListener("move", () => this.#show());
-    desk.addEventListener("items", () => this.#describe());
-    desk.addEventListener("told", ({ detail }) => this.#tell(detail));
-    desk.addEventListener("refused", ({ detail }) => notice(`A label was refused: ${detail}`, "It was not saved; give it again."));
+    const { session, outbox, server } = this;
+    session.addEventListener("state", () => this.#showBars());
+    session.addEventListener("queue", () => (this.grid.reset(), this.#show()));
+    session.addEventListener("move", () => this.#show());
+    session.addEventListener("items", () => this.#describe());
+    session.addEventListener("message", ({ detail }) => this.#tell(detail));
+    session.addEventListener("refused", ({ detail }) => notice(`A label was refused: ${detail}`, "It was not saved; label the picture again."));
     outbox.addEventListener("change", () => this.#trouble());
     server.addEventListener("reachable", () => this.#reached());
     document.addEventListener("keydown", (event) => this.#key(event));
@@ -80,7 +80,7 @@ class Page {
       if (button) this.decide("label", button.value);
     });
     byId("skip").addEventListener("click", () => this.decide("skip"));
-    byId("undo").addEventListener("click", () => this.#try(this.desk.undo()));
+    byId("undo").addEventListener("click", () => this.#try(this.session.undo()));
     byId("add").addEventListener("click", () => this.naming.open(true));
     byId("find").addEventListener("click", () => this.naming.open(false));
     byId("views").append(...Object.entries(VIEWS).map(([view, title]) => {
@@ -97,7 +97,7 @@ class Page {
     if (typing || event.altKey || event.metaKey || event.defaultPrevented) return;
     if (event.ctrlKey && !["z", "a"].includes(event.key)) return;
     const digit = digitOf(event);
-    const named = digit && this.desk.classes.find((entry) => entry.key === digit);
+    const named = digit && this.session.classes.find((entry) => entry.key === digit);
     const command = named ? () => this.decide("label", named.name) : this.#command(event);
     if (!command) return;
     event.preventDefault();
@@ -105,11 +105,11 @@ class Page {
   }
 
   #command({ key, ctrlKey }) {
-    const { desk, grid } = this;
-    if (ctrlKey && key === "z") return () => this.#try(desk.undo());
+    const { session, grid } = this;
+    if (ctrlKey && key === "z") return () => this.#try(session.undo());
     const common = {
       s: () => this.decide("skip"),
-      u: () => this.#try(desk.undo()),
+      u: () => this.#try(session.undo()),
       g: () => this.#turnTo(this.view === "one" ? "grid" : "one"),
       l: () => this.#nextLane(),
       "/": () => this.naming.open(false),
@@ -119,9 +119,9 @@ class Page {
     const turn = (way) => () => this.#try(grid.turn(way));
     const views = {
       one: {
-        n: () => desk.item && this.one.note(),
-        ArrowLeft: () => this.#try(desk.goTo(desk.at - 1)),
-        ArrowRight: () => this.#try(desk.goTo(desk.at + 1)),
+        n: () => session.item && this.one.note(),
+        ArrowLeft: () => this.#try(session.goTo(session.at - 1)),
+        ArrowRight: () => this.#try(session.goTo(session.at + 1)),
       },
       grid: {
         a: () => grid.selectAll(),
@@ -141,26 +141,26 @@ class Page {
 
   #openOne(at) {
     this.view = "one";
-    this.#try(this.desk.goTo(at));
+    this.#try(this.session.goTo(at));
   }
 
   #nextLane() {
-    const names = this.desk.lanes.filter((lane) => lane.total).map((lane) => lane.name);
-    const next = names[(names.indexOf(this.desk.filter.lane) + 1) % names.length];
-    this.#try(this.desk.choose({ ...NO_FILTER, lane: next }));
+    const names = this.session.lanes.filter((lane) => lane.total).map((lane) => lane.name);
+    const next = names[(names.indexOf(this.session.filter.lane) + 1) % names.length];
+    this.#try(this.session.choose({ ...NO_FILTER, lane: next }));
   }
 
   #show() {
-    const { desk, view } = this;
-    const empty = view === "one" ? !desk.item : !desk.items.length;
+    const { session, view } = this;
+    const empty = view === "one" ? !session.item : !session.items.length;
     byId("one").hidden = byId("panel").hidden = view !== "one" || empty;
     byId("grid").hidden = view !== "grid" || empty;
-    byId("done").hidden = !empty || !desk.end;
+    byId("done").hidden = !empty || !session.end;
     for (const button of byId("views").children) button.ariaPressed = String(button.dataset.view === view);
     this.#showBars();
     if (view === "one") this.one.show();
-    else if (!empty) this.#try(this.grid.show(this.grid.startOf(desk.at)));
-    if (empty && desk.end) this.#done();
+    else if (!empty) this.#try(this.grid.show(this.grid.startOf(session.at)));
+    if (empty && session.end) this.#done();
   }
 
   #describe() {
@@ -170,31 +170,31 @@ class Page {
   }
 
   #showBars() {
-    this.bars.show(this.view === "one" ? this.desk.item : undefined);
+    this.bars.show(this.view === "one" ? this.session.item : undefined);
   }
 
   #done() {
-    const { desk } = this;
-    const { lane, show, label, group, text } = desk.filter;
+    const { session } = this;
+    const { lane, show, label, group, text } = session.filter;
     const narrow = label || group || text;
-    const ways = desk.lanes.filter((other) => other.name !== lane && other.labelled + other.skipped < other.total)
+    const ways = session.lanes.filter((other) => other.name !== lane && other.labelled + other.skipped < other.total)
       .map((other) => [`${other.title} (${other.total - other.labelled - other.skipped} open)`, { ...NO_FILTER, lane: other.name }]);
     if (narrow) ways.unshift(["Clear filters", NO_FILTER]);
-    else if (show === "open" && desk.lane().total) ways.unshift(["Look at the labelled ones", { show: "labelled" }]);
-    const seen = desk.items.length > 0;
-    byId("done-title").textContent = seen ? "That was the last one." : narrow ? "No picture fits." : "Nothing here.";
-    byId("done-text").textContent = seen ? "Every picture of this list is decided on." : "";
+    else if (show === "open" && session.lane().total) ways.unshift(["Show the labelled pictures", { show: "labelled" }]);
+    const seen = session.items.length > 0;
+    byId("done-title").textContent = seen ? "That was the last picture." : narrow ? "No pictures match." : "Nothing here.";
+    byId("done-text").textContent = !seen ? "" : session.items.some(isOpen) ? "Some pictures in this list are still open." : "Every picture in this list is labelled or skipped.";
     byId("done-ways").replaceChildren(...ways.map(([title, changes]) => {
       const button = make("button", {}, title);
-      button.addEventListener("click", () => this.#try(desk.choose(changes)));
+      button.addEventListener("click", () => this.#try(session.choose(changes)));
       return button;
     }));
   }
 
   #tell(text) {
-    byId("told").textContent = text;
+    byId("message").textContent = text;
     clearTimeout(this.telling);
-    this.telling = setTimeout(() => (byId("told").textContent = ""), TOLD);
+    this.telling = setTimeout(() => (byId("message").textContent = ""), MESSAGE);
   }
 
   // ---- the server
@@ -211,19 +211,19 @@ class Page {
 
   #fail(error) {
     if (!(error instanceof ServerError)) throw error;
-    if (error.status === 401) lock("This page may not read the run.", "Open the address that winnow label printed.");
+    if (error.status === 401) lock("The start token is not valid.", "Open the address that winnow label printed.");
     else if (error.status && error.status !== 503) notice(error.message, error.remedy);
     else this.#trouble();
   }
 
-  /** Says what keeps labels from being saved, as long as it does. */
+  /** Shows what keeps labels from being saved, for as long as it does. */
   #trouble() {
     const { outbox, server } = this;
     if (outbox.trouble?.status === 401) return this.#fail(outbox.trouble);
     const gone = !server.reachable && new ServerError("The label server does not answer.",
-      "Start it again with winnow label, on the same port. Labels wait in this browser and are sent when it is back.", 0);
+      "Start it again with winnow label, on the same port. Your labels are kept in this browser and sent when it is back.", 0);
     const trouble = server.refusal ?? (gone || (outbox.waiting && outbox.trouble?.status && outbox.trouble));
-    if (trouble && byId("trouble")?.dataset.message === trouble.message) return; // the same is not read out again
+    if (trouble && byId("trouble")?.dataset.message === trouble.message) return; // or it would be read out again
     byId("trouble")?.remove();
     if (trouble) notice(trouble.message, trouble.remedy, "trouble");
   }
@@ -232,7 +232,7 @@ class Page {
     this.#trouble();
     if (!this.server.reachable || this.server.refusal) return;
     if (this.#stalled) this.#goOn();
-    else if (!this.desk.items.length && !this.desk.end) this.#try(this.desk.choose());
+    else if (!this.session.items.length && !this.session.end) this.#try(this.session.choose());
     else if (this.view === "one" || document.querySelector(".cell.missing")) this.#show();
   }
 
@@ -242,11 +242,11 @@ class Page {
   }
 
   async #look() {
-    if (!document.hidden) await this.#try(this.desk.follow());
+    if (!document.hidden) await this.#try(this.session.follow());
   }
 }
 
-/** The digit of a key, also where digits are typed with Shift (as on French keyboards). */
+/** Returns the digit of a key, also where digits are typed with Shift (as on French keyboards). */
 function digitOf(event) {
   if (/^[0-9]$/.test(event.key)) return event.key;
   return event.shiftKey ? null : (/^Digit([0-9])$/.exec(event.code)?.[1] ?? null);
@@ -262,7 +262,7 @@ function notice(text, remedy, id = "") {
 function lock(title, text) {
   byId("locked-title").textContent = title;
   byId("locked-text").textContent = text;
-  byId("desk").hidden = true;
+  byId("app").hidden = true;
   byId("locked").hidden = false;
 }
 

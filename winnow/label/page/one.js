@@ -1,4 +1,4 @@
-// One picture large, its neighbours in time below, what is known of it at the side.
+// One large picture, its neighbours in time below it and its details at the side.
 
 import { byId, clock, colourOf, count, make } from "./dom.js";
 
@@ -9,48 +9,48 @@ export class One {
   #row = null; // whose picture the stage is for
   #noted = null; // the item whose note is in the field
 
-  constructor(desk, pictures) {
-    Object.assign(this, { desk, pictures });
+  constructor(session, pictures) {
+    Object.assign(this, { session, pictures });
     const [picture, note] = [byId("picture"), byId("note")];
     picture.addEventListener("load", () => this.#loaded());
-    note.addEventListener("focus", () => (this.#noted = desk.item));
+    note.addEventListener("focus", () => (this.#noted = session.item));
     note.addEventListener("blur", () => {
-      if (note.value.trim() !== this.#noted.note) desk.decide([this.#noted], "note", note.value.trim());
+      if (note.value.trim() !== this.#noted.note) session.decide([this.#noted], "note", note.value.trim());
     });
     note.addEventListener("keydown", (event) => this.#noteKey(event));
   }
 
-  /** Whether the person sees the current picture: nobody labels one that is still on its way. */
+  /** Whether the current picture is visible: one that is still loading is not labelled. */
   get seen() {
-    return this.desk.item !== undefined && byId("stage").dataset.seen === String(this.desk.item.row);
+    return this.session.item !== undefined && byId("stage").dataset.seen === String(this.session.item.row);
   }
 
   /** Shows the current item. */
   show() {
-    const item = this.desk.item;
+    const item = this.session.item;
     this.describe();
     if (!item) return (this.#row = null);
     if (item.row !== this.#row || !this.seen) this.#stage(item);
-    this.#strip(item).catch(() => {}); // without the server there is no strip; the stage says so
-    for (const next of this.desk.items.slice(this.desk.at + 1, this.desk.at + 1 + AHEAD)) this.pictures.get(next.row, "large").catch(() => {});
-    for (const next of this.desk.items.slice(this.desk.at + 1, this.desk.at + 3)) this.desk.neighbours(next.row).catch(() => {});
+    this.#strip(item).catch(() => {}); // without the server there is no strip; the stage reports that
+    for (const next of this.session.items.slice(this.session.at + 1, this.session.at + 1 + AHEAD)) this.pictures.get(next.row, "large").catch(() => {});
+    for (const next of this.session.items.slice(this.session.at + 1, this.session.at + 3)) this.session.neighbours(next.row).catch(() => {});
   }
 
-  /** Shows again what holds for the current item and its neighbours. */
+  /** Redraws the details of the current item and the marks of its neighbours. */
   describe() {
-    const item = this.desk.item;
+    const item = this.session.item;
     if (!item) return;
-    const named = this.desk.classes.findIndex((entry) => entry.name === item.label);
+    const named = this.session.classes.findIndex((entry) => entry.name === item.label);
     byId("name").textContent = item.name;
     byId("name").title = item.source;
     byId("verdict").replaceChildren(verdict(item, named));
     byId("stage").dataset.colour = named < 0 ? "" : colourOf(named);
-    byId("facts").replaceChildren(...facts(item, this.desk).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+    byId("facts").replaceChildren(...facts(item, this.session).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
     if (document.activeElement !== byId("note")) byId("note").value = item.note;
-    for (const thumb of byId("strip").children) mark(thumb, thumb.item, this.desk);
+    for (const thumb of byId("strip").children) mark(thumb, thumb.item, this.session);
   }
 
-  /** Puts the cursor into the note. */
+  /** Moves the cursor to the note. */
   note() {
     byId("note").focus();
   }
@@ -81,8 +81,8 @@ export class One {
   }
 
   async #strip(item) {
-    const { before, after } = await this.desk.neighbours(item.row);
-    const items = await this.desk.known([...before, item.row, ...after]);
+    const { before, after } = await this.session.neighbours(item.row);
+    const items = await this.session.known([...before, item.row, ...after]);
     if (this.#row !== item.row) return;
     byId("strip").replaceChildren(...items.map((near) => this.#thumb(near, near.row === item.row)));
   }
@@ -93,9 +93,9 @@ export class One {
     const thumb = make("button", { className: "thumb", item, title: item.name }, picture, make("span", { className: "when" }, when));
     thumb.ariaLabel = `${item.name} ${when}`;
     if (current) thumb.ariaCurrent = "true";
-    else thumb.addEventListener("click", () => this.desk.visit(item.row).catch((error) => this.desk.tell(error.message)));
+    else thumb.addEventListener("click", () => this.session.visit(item.row).catch((error) => this.session.tell(error.message)));
     this.pictures.get(item.row, "small").then((url) => (picture.src = url), () => {});
-    return mark(thumb, item, this.desk);
+    return mark(thumb, item, this.session);
   }
 
   #noteKey(event) {
@@ -110,8 +110,8 @@ export class One {
 }
 
 /** Marks a small picture with its label's colour and name, or as skipped. */
-export function mark(thumb, item, desk) {
-  const named = desk.classes.findIndex((entry) => entry.name === item.label);
+export function mark(thumb, item, session) {
+  const named = session.classes.findIndex((entry) => entry.name === item.label);
   const text = item.skipped ? "skipped" : (item.label ?? "");
   let chip = thumb.querySelector(".chip");
   if (!chip) thumb.append((chip = make("span", { className: "chip" })));
@@ -129,11 +129,11 @@ function verdict(item, named) {
   return make("span", {}, make("span", { className: "chip", dataset: { colour: colourOf(Math.max(named, 0)) } }, item.label), by);
 }
 
-function facts(item, desk) {
+function facts(item, session) {
   const all = [
-    ["Rank", item.rank === null ? null : `${count(item.rank)} of ${count(desk.lane("chosen").total)} chosen`],
+    ["Rank", item.rank === null ? null : `${count(item.rank)} of ${count(session.lane("chosen").total)} chosen`],
     ["Why", item.why],
-    ["p-value (small: foreign)", item.score === null ? null : String(Number(item.score.toPrecision(3)))],
+    ["p-value (small = anomalous)", item.score === null ? null : String(Number(item.score.toPrecision(3)))],
     ["Time", item.time === null ? null : clock(item.time)],
     ["Confidence", item.confidence === null ? null : item.confidence.toFixed(2)],
     ["Box", item.box && `${item.box[2]} × ${item.box[3]} at ${item.box[0]}, ${item.box[1]}`],

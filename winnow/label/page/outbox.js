@@ -1,10 +1,10 @@
-// Events on their way to the server. Each waits in localStorage under a key of its own until the server says that it is
+// Events on their way to the server. Each waits in localStorage under a key of its own until the server has it
 // on disk, so that a reload, a crash of the page or a lost connection loses nothing and two tabs never overwrite each other.
 
 const BATCH = 100;
 const [SHORTEST, LONGEST] = [500, 15_000]; // milliseconds between two attempts
 
-/** Dispatches "change" when the number of waiting events or the trouble changes, and "answer" with what the server said. */
+/** Dispatches "change" when the number of waiting events or the trouble changes, and "answer" with the server's answer. */
 export class Outbox extends EventTarget {
   trouble = null; // the ServerError of the last attempt
   #last = 0;
@@ -20,14 +20,14 @@ export class Outbox extends EventTarget {
     addEventListener("storage", () => this.#changed()); // another tab's events
   }
 
-  /** How many events wait, those of other tabs included. */
+  /** How many events are waiting, those of other tabs included. */
   get waiting() {
     return this.#keys().length;
   }
 
   /**
-   * Puts events in the queue and begins to send them. Beside what the server wants, an event has `who` and `effect`: the
-   * fields that it sets in its item. Throws when the browser has no room.
+   * Queues events and starts to send them. Besides what the server needs, an event has `who` and `effect`: the fields
+   * that it sets in its item. Throws when the browser has no room.
    */
   add(events) {
     const kept = [];
@@ -45,14 +45,14 @@ export class Outbox extends EventTarget {
     this.send();
   }
 
-  /** What the waiting events make of their items: a map from id to fields. */
+  /** Returns a map from an item's id to the fields that waiting events set. */
   effects() {
     const effects = new Map();
     for (const [, event] of this.#events()) effects.set(event.item, { ...effects.get(event.item), ...event.effect });
     return effects;
   }
 
-  /** Sends what waits, again and again until all of it is saved; a call while it is at work does nothing. */
+  /** Sends the waiting events, again and again until all are saved; a call while it is at work does nothing. */
   async send() {
     if (this.#busy) return;
     this.#busy = true;
@@ -92,7 +92,7 @@ export class Outbox extends EventTarget {
     }
   }
 
-  /** The server's answer, null when it cannot read the events as a whole and there are several. */
+  /** Returns the server's answer, null when it cannot read the events as a whole and there are several. */
   async #post(who, events) {
     const sent = events.map(({ uuid, item, kind, value, at }) => ({ uuid, item, kind, value, at }));
     try {

@@ -1,4 +1,4 @@
-// Pictures as object URLs. Fetched by hand because an <img> cannot send the token; the latest are kept, the others revoked.
+// Pictures as object URLs. Fetched by script because an <img> cannot send the token; the latest are kept, the others revoked.
 
 const MOST = { large: 24, small: 600 };
 
@@ -9,7 +9,7 @@ export class Pictures {
     this.server = server;
   }
 
-  /** Promise of the URL of a row's picture; `size` is "small" or "large". */
+  /** Returns a promise of the URL of a row's picture; `size` is "small" or "large". */
   get(row, size) {
     const kept = this.#kept[size];
     const found = kept.get(row) ?? this.server.picture(row, size).then((blob) => URL.createObjectURL(blob));

@@ -1,4 +1,4 @@
-// What is asked of the server and told to it. Every request carries the start token that came in the address.
+// Requests to the server. Each carries the start token that came in the address.
 
 const TOKEN = "winnow token";
 const PATIENCE = 30_000; // milliseconds after which a silent server counts as gone
@@ -11,7 +11,7 @@ export class ServerError extends Error {
   }
 }
 
-/** Takes the token out of the address, where others could see it, into this tab's memory; "" when there never was one. */
+/** Moves the token from the address, where others could see it, into this tab's memory, and returns it; "" when there never was one. */
 export function takeToken() {
   const found = /^#token=([\w-]+)$/.exec(location.hash);
   if (found) {
@@ -21,10 +21,10 @@ export function takeToken() {
   return sessionStorage.getItem(TOKEN) ?? "";
 }
 
-/** Dispatches "reachable" when the server is lost, cannot save, and when it is found again. */
+/** Dispatches "reachable" when the server is lost, when it cannot save, and when it is found again. */
 export class Server extends EventTarget {
   reachable = true;
-  refusal = null; // the ServerError of a server that can save nothing; kept when it ends, because it says why
+  refusal = null; // the ServerError of a server that can save nothing; kept when it ends, as it has the reason
 
   constructor(token) {
     super();

@@ -1,4 +1,4 @@
-// What is labelled and what is known of it: the run's state, the queue as far as it is loaded, decisions and their undo.
+// A labelling session: the run's state, the queue as far as it is loaded, decisions and their undo.
 
 import { Pace } from "./pace.js";
 
@@ -7,13 +7,13 @@ const UNDOS = 100; // decisions that can be taken back
 const FIELDS = { label: ["label", "skipped"], skip: ["label", "skipped"], clear: ["label", "skipped"], note: ["note"] };
 
 export const NO_FILTER = { show: "open", label: "", group: "", text: "" };
-const isOpen = (item) => item.label === null && !item.skipped;
+export const isOpen = (item) => item.label === null && !item.skipped;
 
 /**
- * Dispatches "state" (classes, lanes), "queue" (another list), "move" (another current item), "items" (what holds for
- * items changed) and "told" (a sentence for the person).
+ * Dispatches "state" (classes, lanes), "queue" (another list), "move" (another current item), "items" (the state of
+ * items changed) and "message" (a sentence for the person).
  */
-export class Desk extends EventTarget {
+export class Session extends EventTarget {
   classes = [];
   lanes = [];
   groups = [];
@@ -31,7 +31,7 @@ export class Desk extends EventTarget {
 
   constructor(server, outbox, state) {
     super();
-    Object.assign(this, { server, outbox, run: state.run, groups: state.groups, timed: state.near });
+    Object.assign(this, { server, outbox, run: state.run, groups: state.groups });
     this.seq = state.seq;
     this.#take(state);
     this.undoKey = `winnow ${state.home} undo`;
@@ -58,7 +58,7 @@ export class Desk extends EventTarget {
 
   // ---- the queue
 
-  /** Begins a queue with other filters; whatever is not named stays. */
+  /** Starts a queue with other filters; those not named stay. */
   async choose(changes = {}) {
     Object.assign(this.filter, changes);
     sessionStorage.setItem(this.viewKey, JSON.stringify(this.filter));
@@ -72,7 +72,7 @@ export class Desk extends EventTarget {
     this.#tell("move");
   }
 
-  /** Loads the queue up to a length, where there are so many. */
+  /** Loads the queue up to a length, or to its end. */
   async load(length) {
     const turn = this.#turn;
     while (!this.end && this.items.length < length && turn === this.#turn) {
@@ -95,17 +95,17 @@ export class Desk extends EventTarget {
     this.end = answer.end;
   }
 
-  /** Goes to a place in the queue; beyond its end the queue is done. */
+  /** Goes to a position in the queue; beyond its end the queue is done. */
   async goTo(at) {
     const turn = this.#turn;
     await this.load(at + 1);
     if (turn !== this.#turn) return;
     this.at = Math.max(0, Math.min(at, this.items.length));
     this.#tell("move");
-    this.load(this.at + LOAD / 2).catch(() => {}); // ahead of need; when it is needed and fails, it is told
+    this.load(this.at + LOAD / 2).catch(() => {}); // ahead of need; when it is needed and fails, that is reported
   }
 
-  /** Goes to the next picture that nobody decided on; after the last, to one that was passed over. */
+  /** Goes to the next undecided picture; after the last, to one that was passed over. */
   async goOn() {
     if (["labelled", "skipped"].includes(this.filter.show)) return this.goTo(this.at + 1);
     const turn = this.#turn;
@@ -121,7 +121,7 @@ export class Desk extends EventTarget {
     return found < 0 ? this.items.length : found;
   }
 
-  /** Goes to an item by its row, which joins the queue here when it was not in it. */
+  /** Goes to an item by its row; an item that was not in the queue is inserted here. */
   async visit(row) {
     const turn = this.#turn;
     let at = this.items.findIndex((item) => item.row === row);
@@ -135,7 +135,7 @@ export class Desk extends EventTarget {
 
   // ---- items
 
-  /** Rows before and after an item's, in time. */
+  /** Returns the rows before and after an item's, in time. */
   async neighbours(row) {
     if (!this.#details.has(row)) {
       const asked = this.server.get(`items/${row}`).then(({ before, after, ...item }) => (this.#know([item]), { before, after }));
@@ -145,7 +145,7 @@ export class Desk extends EventTarget {
     return this.#details.get(row);
   }
 
-  /** The items of rows, asked for where they are not known yet. */
+  /** Returns the items of rows, asking the server for those not known yet. */
   async known(rows) {
     await Promise.all(rows.filter((row) => !this.#known.has(row)).map((row) => this.neighbours(row)));
     return rows.map((row) => this.#known.get(row));
@@ -162,7 +162,7 @@ export class Desk extends EventTarget {
 
   // ---- decisions
 
-  /** Labels, skips, clears or notes items: shown at once, saved in the background. */
+  /** Labels, skips, clears or notes items: shown at once, saved in the background. Returns whether the browser could keep it. */
   decide(items, kind, value = "") {
     const effect = { label: { label: value, skipped: false }, skip: { label: null, skipped: true },
       clear: { label: null, skipped: false }, note: { note: value } }[kind]; // prettier-ignore
@@ -175,18 +175,18 @@ export class Desk extends EventTarget {
     return true;
   }
 
-  /** Takes this tab's last decision back and goes to its picture. */
+  /** Undoes this tab's last decision and goes to its picture. */
   async undo() {
     const undos = this.#undos();
     const done = undos.pop();
-    if (!done) return this.tell("There is nothing left to undo in this tab.");
+    if (!done) return this.tell("Nothing left to undo in this tab.");
     const events = done.toReversed().map(({ uuid, item, row, kind, before }) => {
       const effect = Object.fromEntries(FIELDS[kind].map((field) => [field, before[field]]));
       return { ...this.#event(item, "undo", uuid), effect, row };
     });
     if (!this.#send(events)) return;
     this.#keepUndos(undos);
-    this.tell(done.length > 1 ? `Took back ${done.length} decisions.` : "Took the last decision back.");
+    this.tell(done.length > 1 ? `Undid ${done.length} decisions.` : "Undid the last decision.");
     await this.visit(done[0].row);
   }
 
@@ -198,7 +198,7 @@ export class Desk extends EventTarget {
     try {
       this.outbox.add(events);
     } catch {
-      this.tell("The browser has no room for more labels that wait. Start the server again first.");
+      this.tell("This browser cannot keep more unsaved labels. Start the server again first.");
       return false;
     }
     this.#apply(events.map(({ row, effect }) => ({ row, ...effect })));
@@ -213,7 +213,7 @@ export class Desk extends EventTarget {
     sessionStorage.setItem(this.undoKey, JSON.stringify(undos));
   }
 
-  /** Takes over what holds for items now, and counts it until the server's own counts come. */
+  /** Applies the present state of items, and counts it until the server's own counts come. */
   #apply(states) {
     for (const state of states) {
       const item = this.#known.get(state.row);
@@ -247,7 +247,7 @@ export class Desk extends EventTarget {
 
   // ---- the server's side
 
-  /** Asks what others changed since the last time. */
+  /** Fetches what others changed since the last time. */
   async follow() {
     let before;
     do {
@@ -257,14 +257,14 @@ export class Desk extends EventTarget {
       this.seq = answer.seq;
       this.#stale ||= this.seq !== before;
     } while (this.seq !== before); // an answer holds a thousand events at most
-    if (!this.#stale || this.outbox.waiting) return; // the server does not count yet what waits here
+    if (!this.#stale || this.outbox.waiting) return; // the server does not count yet what is waiting here
     const state = await this.server.get("state");
     if (this.outbox.waiting) return;
     this.#stale = false;
     this.#take(state);
   }
 
-  /** Makes a class. */
+  /** Adds a class. */
   async addClass(name) {
     this.classes = await this.server.post("classes", { name, who: this.who });
     this.#tell("state");
@@ -281,7 +281,7 @@ export class Desk extends EventTarget {
   }
 
   tell(text) {
-    this.#tell("told", text);
+    this.#tell("message", text);
   }
 
   #tell(kind, detail) {
