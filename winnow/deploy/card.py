@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 from winnow.deploy.runtime import INPUT
+from winnow.results import Exported
 
 
 def card(
     about: dict[str, Any],
-    result: dict[str, Any],
+    result: Exported,
     *,
     recipe: str,
     versions: dict[str, str],
@@ -23,7 +24,7 @@ def card(
     classifier and of its threshold, None without them.
     """
     parts = [
-        f"# {result['file'].name}",
+        f"# {result.file.name}",
         f"Written by Winnow {about['version']}" + (f" from a run of the recipe `{recipe}`." if recipe else "."),
         *(_classifier(measured) if measured else []),
         *(_anomaly_model(about, promised) if promised else []),
@@ -34,7 +35,7 @@ def card(
         _parity(result),
         "Versions: "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + f"; ONNX opset {result['opset']}.",
+        + f"; ONNX opset {result.opset}.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -69,7 +70,7 @@ def _anomaly_model(about: dict[str, Any], promised: dict[str, Any]) -> list[str]
     return ["## What belongs", *lines]
 
 
-def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
+def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
     height, width = about["size"]
     patches, kind = about["ingest"]["patches"], "grey" if about["channels"] == 1 else "RGB"
     shape = f"n, {height}, {width}" if patches else "n, height, width"
@@ -88,7 +89,7 @@ def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
         "## Input and outputs",
         f"Input `{INPUT}`: uint8 ({shape}, {about['channels']}), {kind}, values as decoded, 0 to 255, with EXIF orientation applied. "
         f"{people}{scaling}",
-        "\n".join(f"- `{name}`: {known[name]}" for name in result["outputs"]),
+        "\n".join(f"- `{name}`: {known[name]}" for name in result.outputs),
         "In the file's metadata: `winnow`, JSON with everything else that a program needs"
         + (", `classes`" if about["classes"] else "")
         + (", `threshold`" if about["threshold"] is not None else "")
@@ -96,8 +97,8 @@ def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _example(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    name, (height, width) = result["file"].name, about["size"]
+def _example(about: dict[str, Any], result: Exported) -> list[str]:
+    name, (height, width) = result.file.name, about["size"]
     crop = f".crop((0, 0, {width}, {height}))" if about["ingest"]["patches"] else ""
     lines = [
         "import json, sys",
@@ -139,11 +140,11 @@ def _limits(about: dict[str, Any], measured: dict[str, Any] | None, promised: di
     return ["## Limits", "\n".join(f"- {note}" for note in notes)]
 
 
-def _parity(result: dict[str, Any]) -> str:
-    parity = dict(result["parity"])
-    steps = parity.pop("steps")
-    differences = ", ".join(f"`{name}` {value:.1e}" for name, value in parity.items())
-    stepped = f"; {steps:.2%} of the values lie on a calibration score and stepped to the next rank" if steps else ""
+def _parity(result: Exported) -> str:
+    differences = ", ".join(f"`{name}` {value:.1e}" for name, value in result.parity.items())
+    stepped = ""
+    if result.stepped:
+        stepped = f"; {result.stepped:.2%} of the values lie on a calibration score and stepped to the next rank"
     return f"Largest relative difference between onnxruntime and the run, on pictures of its pool and on noise: {differences}{stepped}."
 
 

@@ -19,11 +19,12 @@ from winnow.pool.pool import Pool
 from winnow.run.choice import TOO_FEW, worth_of_choice
 from winnow.run.fine_tuning import against_head, start, vectors_for
 from winnow.run.folder import RunFolder, Working
+from winnow.run.judge import seconds
 from winnow.run.records import versions
 from winnow.run.truth import Truth, of_sources, order_of, truth_of
 from winnow.select.selectors import SELECTORS
-from winnow.steps.score import seconds, write_table
 from winnow.steps.select import by_anomaly
+from winnow.tables import write_table
 
 FOLDS, FEW_FOLDS = 5, 3  # by default: heads on embeddings, and fine-tuning as in the article
 AUDITED = 50  # pseudo-labels that a person is asked to check: the Wilson interval of 47 right of 50 is 0.84 to 0.98

@@ -11,9 +11,9 @@ import numpy as np
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.pool.pool import Pool
+from winnow.run.artifacts import load_classifier
 from winnow.run.fine_tuning import vectors_for
 from winnow.run.folder import RunFolder
-from winnow.steps.predict import load_classifier
 from winnow.steps.select import Selection, grow
 
 
