@@ -358,11 +358,11 @@ def lambda_(
         iterations: Optimiser steps of each training [default: those of the run].
         use: Make the chosen weight the run's own; train it again then.
     """
-    from winnow.steps.weight import WEIGHTS, search_weight
+    from winnow.steps.run import search_weight
 
-    folder = _begun(run, "", default="inspection-vae")
+    folder = _begun(run, "", default="inspect-vae")
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
-    found = search_weight(folder, sources, weights=WEIGHTS if lambdas is None else lambdas, tell=_say, **given)
+    found = search_weight(folder, sources, weights=lambdas, tell=_say, **given)
     print(show.weight(found, folder.path))
 
 
