@@ -58,7 +58,7 @@ def _summary(made: dict[str, Any]) -> str:
     left = made["left_out"]
     return (
         f"{count(made['chosen'], 'picture')} of {made['candidates']:,} by the method '{made['method']}', "
-        f"on the embeddings of {made['vectors']}. "
+        f"on the embeddings of {made['embeddings']}. "
         f"Left out: {count(left['duplicates'], 'duplicate')}, {count(left['outliers'], 'outlier')}, "
         f"{left['labelled']:,} labelled already."
     )
