@@ -10,7 +10,6 @@ from winnow.errors import OptionError, did_you_mean
 from winnow.options import Options
 from winnow.results import Calibrated, Classified, Encoded, Ingested, Selected, Trained
 from winnow.run.folder import RunFolder
-from winnow.run.recipe import choose_recipe
 from winnow.stages import STAGES
 
 if TYPE_CHECKING:
@@ -43,13 +42,7 @@ class Run:
         trust: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        if RunFolder.is_begun(path):
-            self.folder = RunFolder.open(path).of_recipe(recipe)
-        elif recipe:
-            chosen = choose_recipe(recipe, _by_section(options), from_scratch=from_scratch)
-            self.folder = RunFolder.create(path, chosen.recipe, chosen.name, why=chosen.why)
-        else:
-            self.folder = RunFolder.create(path)
+        self.folder = RunFolder.begun(path, recipe, given=_by_section(options), from_scratch=from_scratch)
         self.folder.trusted |= set(trust)
         self.set(**options)
 
