@@ -21,9 +21,9 @@ from winnow.label.store import Event
 from winnow.pool.pool import Pool
 from winnow.report.classification import confusion_matrix, label_curve, reliability_curve
 from winnow.run.choice import TOO_FEW
+from winnow.run.labels import catalogue_of, open_store
 from winnow.show import classify as told
 from winnow.steps import select as select_step
-from winnow.steps.label import catalogue_of, open_store
 from winnow.steps.report.classifier import classifier_sections
 from winnow.steps.round import uncertainty
 
@@ -238,15 +238,15 @@ def test_predictions_of_new_pictures(run: winnow.Run, made: Path, tmp_path: Path
         "p_value",
         "belongs",
     ]
-    assert len(rows) == result["pictures"] == 33 and result["refused"] == 1
+    assert len(rows) == result.pictures == 33 and result.refused == 1
     known = [row for row in rows if "green" not in row["source"]]
     assert np.mean([row["class"] == kind_of(row["source"]) for row in known]) > 0.85
     for row in rows:
         assert float(row["p_blocks"]) + float(row["p_stripes"]) == pytest.approx(1, abs=2e-4)
     scored = run.score(tmp_path / "new", to=tmp_path / "scored")
     assert [row["belongs"] for row in rows] == [row["belongs"] for row in table(tmp_path / "scored" / "scores.csv")]
-    assert result["anomalous"] == len(rows) - scored["belong"]
-    assert run.predict(made / "in")["folder"] == run.folder.path / "predictions"
+    assert result.anomalous == len(rows) - scored.belong
+    assert run.predict(made / "in").folder == run.folder.path / "predictions"
     vectors = run.embeddings.vectors
     said = {row["id"]: row["class"] for row in table(run.folder.path / "predictions" / "predictions.csv")}
     assert [said[name] for name in run.embeddings.ids] == run.classifier.predict(vectors).tolist()

@@ -74,8 +74,8 @@ def test_a_decision_or_an_option_given_once_is_not_that_of_later_calls(base: Pat
         mode = json.loads((tmp_path / "out" / "scores.json").read_text())["mode"]
         assert mode == ("latent" if "latent" in words else "reconstruction")
     run = winnow.Run(path)
-    assert run.score(base / "bad", to=tmp_path / "out", mode="encoder")["mode"] == "encoder"
-    assert run.score(base / "bad", to=tmp_path / "out")["mode"] == "full"
+    assert run.score(base / "bad", to=tmp_path / "out", mode="encoder").mode == "encoder"
+    assert run.score(base / "bad", to=tmp_path / "out").mode == "full"
     assert (path / "run.json").read_bytes() == asked
 
 
@@ -138,7 +138,7 @@ def test_a_run_is_judged_where_it_was_moved(base: Path, tmp_path: Path):
     moved = Path(shutil.move(path, tmp_path / "there"))
     assert not any(str(base / "run").encode() in entry.read_bytes() for entry in moved.rglob("*") if entry.is_file())
     run = winnow.Run(moved)
-    assert run.score(base / "bad", to=tmp_path / "two")["belong"] == before["belong"]
+    assert run.score(base / "bad", to=tmp_path / "two").belong == before.belong
     assert (tmp_path / "one" / "scores.csv").read_bytes() == (tmp_path / "two" / "scores.csv").read_bytes()
     run.calibrate(false_alarm_rate=0.2)
     assert run.folder.done("calibrate")

@@ -347,13 +347,11 @@ def lambda_(
         iterations: Optimiser steps of each training [default: those of the run].
         use: Make the chosen weight the run's own; train it again then.
     """
-    from winnow.steps.weight import WEIGHTS, search_weight
+    from winnow.steps.run import search_weight
 
     folder = RunFolder.begun(run, default="inspect-vae")
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
-    found = search_weight(
-        folder, sources, weights=WEIGHTS if lambdas is None else lambdas, tell=partial(print, flush=True), **given
-    )
+    found = search_weight(folder, sources, weights=lambdas, tell=partial(print, flush=True), **given)
     print(show.weight(found, folder.path))
 
 

@@ -21,7 +21,7 @@ FIGURES = {
 
 
 def selection_sections(run: RunFolder) -> list[Section]:
-    """What the last `winnow select` chose; no section when there was none."""
+    """Return what the last `winnow select` chose; no section when there was none."""
     if not (run.path / "selection.json").exists():
         return []
     made = read_json(run.path / "selection.json")

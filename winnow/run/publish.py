@@ -14,16 +14,22 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
-from winnow.errors import OptionError, RunError
-from winnow.files import sync
+from pydantic import ValidationError
+
+from winnow.errors import Damaged, OptionError, RunError
+from winnow.files import read_json, sync, write_json
+from winnow.results import as_json, from_json
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a command leaves: the option that names the folder, a pattern of its files, the file written last ("" where
-    there is none), and its folders, each with a pattern of something that only Winnow puts there."""
+    """What a command leaves in a folder for results.
+
+    The option that names the folder, a pattern of its files, the file written last ("" where there is none), and its
+    folders, each with a pattern of something that only Winnow puts there.
+    """
 
     name: str
     option: str
@@ -89,7 +95,7 @@ class Results:
             ) from error
 
     def _is_ours(self, error: OSError) -> bool:
-        """Whether an error is of a file in the folder; that of a full disk names none."""
+        """Return whether an error is of a file in the folder; that of a full disk names none."""
         if error.filename is None:
             return bool(self.kind.last) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
         return Path(os.fsdecode(error.filename)).absolute().is_relative_to(self.folder.absolute())
@@ -100,13 +106,13 @@ class Results:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _withdraw(self) -> None:
-        """Takes the mark of wholeness away: from here on the folder holds no results."""
+        """Take the mark of wholeness away: from here on the folder holds no results."""
         if self.kind.last:
             (self.folder / self.kind.last).unlink(missing_ok=True)
             sync(self.folder)
 
     def _place(self) -> None:
-        """Puts the new in the place of the old, the mark of wholeness last."""
+        """Put the new in the place of the old, the mark of wholeness last."""
         for path in self.folder.iterdir():
             if re.fullmatch(self.kind.files, path.name):
                 path.unlink()
@@ -127,6 +133,33 @@ def publish(*results: Results) -> None:
         one._place()
 
 
+Result = TypeVar("Result")
+
+
+def write_result(path: Path, result: Any) -> None:
+    """Write the typed result of a call as JSON, but for the folder it is in, which may be moved."""
+    write_json(path, {name: value for name, value in as_json(result).items() if name != "folder"})
+
+
+def read_result(kind: type[Result], path: Path) -> Result:
+    """Return the result that `write_result` wrote; `Damaged` when the file is not one of that kind."""
+    content = read_json(path)
+    try:
+        return from_json(kind, {**content, "folder": path.parent})
+    except (ValidationError, TypeError) as error:
+        raise Damaged(
+            f"{path} is not what Winnow writes ({_first(error)}).",
+            "Restore it, or run the command that writes it again.",
+        ) from None
+
+
+def _first(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return "it is no object"
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+
+
 def _check(folder: Path, kind: Kind) -> None:
     if (folder / "run.json").exists():
         raise OptionError(f"{kind.option} {folder} is a run folder.", "Give a folder for the results alone.")
@@ -138,13 +171,13 @@ def _check(folder: Path, kind: Kind) -> None:
 
 
 def _is_left_over(name: str, kind: Kind) -> bool:
-    """Whether a file was to become one of the kind's when its writer was killed."""
+    """Return whether a file was to become one of the kind's when its writer was killed."""
     left = re.fullmatch(r"\.(.+)\.[0-9a-z]+\.tmp", name)
     return left is not None and (left[1] == kind.last or re.fullmatch(kind.files, left[1]) is not None)
 
 
 def _locked(folder: Path) -> int:
-    """Makes a folder and locks it; the system lets go of the lock when the process ends, however it ends."""
+    """Make a folder and lock it; the system lets go of the lock when the process ends, however it ends."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
