@@ -112,9 +112,9 @@ def show(page: Page, view: str, lane: str) -> None:
         page.click(".cell >> nth=16")
         page.click(".cell >> nth=20", modifiers=["Shift"])
     page.evaluate("document.activeElement.blur()")
+    page.wait_for_timeout(1500)
     source = page.locator("#facts dt:text-is('Source') + dd")
     source.evaluate("(shown, path) => (shown.textContent = path)", SOURCE)  # not the temporary folder of this machine
-    page.wait_for_timeout(1500)
 
 
 if __name__ == "__main__":

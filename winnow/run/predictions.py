@@ -1,4 +1,4 @@
-"""The table that `winnow predict` writes, whatever told the classes: a run or an exported file."""
+"""Write the table of `winnow predict`, for predictions of a run or of an exported file."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def write_predictions(
     p_values: np.ndarray | None = None,
     belongs: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Writes predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`), and, last, predictions.json, the counts.
+    """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`), and, last, predictions.json, the counts.
 
-    Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
-    (n,) bool those of the same names; what is not given has no columns. Returns the counts.
+    `probabilities` (n, classes) become the columns `class`, `probability` and `p_NAME`; `p_values` (n,) and `belongs` (n,) bool
+    those of the same names; an argument left out has no columns. Returns the counts.
     """
     result: dict[str, Any] = {"pictures": len(items["id"])}
     columns: list[tuple[str, Any]] = [

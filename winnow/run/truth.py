@@ -1,4 +1,4 @@
-"""What is known of a run's pictures: the labels of its store, of files, of its sources, or the names of their folders."""
+"""The known classes of a run's pictures: labels of its store, of files or of its sources, or the names of their folders."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ SHOWN = 3  # unknown items that a note names
 
 @dataclass(frozen=True)
 class Truth:
-    """The class of each item known, by its id, where it is from, notes, and the order in which the labels were given, where
-    that is known: a text by id that sorts."""
+    """The known classes by item id, their origin, notes, and, where known, when each label was given: a sortable text by id."""
 
     labels: dict[str, str]
     origin: str
@@ -28,10 +27,10 @@ class Truth:
 
 
 def truth_of(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> Truth:
-    """The labels of `files` (see `winnow.label.formats`); without any, those of the run's store; without these, those that
-    its sources came with; without these, where the option `folders` is set, the names of the pictures' folders.
+    """Return the labels of `files` (see `winnow.label.formats`); without files, those of the run's store; else those that the
+    sources came with; else, where the option `folders` is set, the names of the pictures' folders.
 
-    Raises `DataError` when there are none, `InputError` for files that name none of the run's items, and two labels of one.
+    Raises `DataError` when there are none, `InputError` for files with no item of the run and for two labels of one item.
     """
     from winnow.steps.label import labels
 
@@ -41,7 +40,11 @@ def truth_of(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> Tr
     if stored:
         known = set(pool.column("id"))
         gone = len(set(stored) - known)
-        notes = [f"{gone:,} labels are of items that the pool has no more."] if gone else []
+        notes = (
+            [f"{gone:,} {'label is' if gone == 1 else 'labels are'} of items that are no longer in the pool."]
+            if gone
+            else []
+        )
         found = {item: entry for item, entry in stored.items() if item in known}
         return Truth(
             {item: label for item, (label, _, _) in found.items()},
@@ -63,12 +66,12 @@ def truth_of(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> Tr
 
 
 def of_sources(pool: Pool) -> dict[str, str]:
-    """The labels that the sources came with, by id."""
+    """Return the labels that the sources came with, by id."""
     return _agreed(pool, [label or "" for label in pool.column("label")])
 
 
 def _agreed(pool: Pool, labels: Sequence[str]) -> dict[str, str]:
-    """Labels by id, of what is used; `InputError` for copies of one picture with different labels."""
+    """Return labels by id, without empty ones; `InputError` for copies of one picture with different labels."""
     found: dict[str, tuple[str, str]] = {}
     for item, source, label in zip(pool.column("id"), pool.column("source"), labels, strict=True):
         if not label:
@@ -101,7 +104,7 @@ def _of_files(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> Truth:
 
 
 def order_of(run: RunFolder, truth: Truth, ids: Sequence[str]) -> np.ndarray | None:
-    """Ranks (m,) of labelled items in the order in which they were chosen or, beyond the list, labelled; None if not known."""
+    """Return the ranks (m,) of labelled items, by the order in which they were chosen, then labelled; None where unknown."""
     from winnow.steps.label import chosen_of
 
     ranks = {listed.id: listed.rank or 0 for listed in chosen_of(run)}
