@@ -170,7 +170,7 @@ def test_labels_of_the_store_and_of_the_sources(run: winnow.Run, weights: Path, 
         store.add("ann", [Event("gone", "of before", "label", "stripes")])
     result = run.classify()
     assert (result["origin"], result["labelled"]) == ("the run's labels", 40) and result["curve"]["in_order"]
-    assert "1 labels are of items that the pool has no more" in result["notes"][0]
+    assert "1 label is of items that are no longer in the pool" in result["notes"][0]
 
     listed = tmp_path / "list.csv"
     rows = [(source, "clip" + str(place % 4), kind_of(source)) for place, source in enumerate(sources_of(run))]
