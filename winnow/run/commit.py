@@ -139,8 +139,10 @@ def recover(run: Path, step: str) -> None:
 
 
 def recover_all(run: Path) -> None:
-    """Put back what any step was cut off at; one that is at work is left alone."""
+    """Put back what any step was cut off at; one that is at work is left alone, and one of one's own, which puts itself in order."""
     for root in (run / STAGING).glob("*/"):
+        if root.name not in STAGES:
+            continue
         if (root / "moving").exists() or ((root / "old").exists() and (root / "record.json").exists()):
             try:
                 with told(run), locked(run / STAGING / f"{root.name}.lock", root.name):

@@ -21,7 +21,7 @@ from winnow.results import as_json, from_json
 from winnow.run.begin import EARLY, check_free, clear, has_records
 from winnow.run.commit import RECORDS, STAGING, Staged, as_text, drop, locked, recover, recover_all, remove
 from winnow.run.records import Artefact, Asked, Record, artefacts_of, versions
-from winnow.stages import STAGES
+from winnow.stages import STAGES, command_of
 
 Kind = TypeVar("Kind")
 
@@ -57,7 +57,10 @@ class RunFolder:
         with told(path):
             if path.is_dir():
                 check_free(path, overwrite)
-        return cls(path, Asked.of(recipe, name, why), is_new=True, overwrite=overwrite)
+        run = cls(path, Asked.of(recipe, name, why), is_new=True, overwrite=overwrite)
+        if recipe:
+            run._trust(recipe)
+        return run
 
     @classmethod
     def open(cls, path: str | Path, trust: Sequence[str] = ()) -> RunFolder:
@@ -82,13 +85,21 @@ class RunFolder:
         return (path / "run.json").exists() and (has_records(path) or (path / "run.json").stat().st_size > 0)
 
     def of_recipe(self, name: str) -> RunFolder:
-        """Return this run; `OptionError` when it was made with another recipe than one that is named."""
-        if name and self.recipe not in (name, load_recipe(name).without_weights):
+        """Return this run, which may load what the recipe names; `OptionError` when it was made with another one."""
+        if not name:
+            return self
+        recipe = load_recipe(name)
+        if self.recipe not in (name, recipe.without_weights):
             raise OptionError(
                 f"{self.path} was made with the recipe '{self.recipe}', not '{name}'.",
                 "Choose another folder, or leave the recipe out.",
             )
+        self._trust(recipe)
         return self
+
+    def _trust(self, recipe: Recipe) -> None:
+        """Take the parts of a recipe that this call names for named themselves."""
+        self.trusted |= _own_parts(recipe.options.model_dump())
 
     # ---- what was asked
 
@@ -110,7 +121,7 @@ class RunFolder:
     def update(self, given: dict[str, dict[str, Any]]) -> Options:
         """Take options that the user gave (section to option to value) and return the resolved ones; nothing is stored yet."""
         options = self.options.updated(given, "Command line")
-        self.trusted |= {value for values in given.values() for value in values.values() if _is_own(value)}
+        self.trusted |= _own_parts(given)
         self.given = {name: {**self.given.get(name, {}), **given.get(name, {})} for name in {**self.given, **given}}
         return options
 
@@ -156,13 +167,13 @@ class RunFolder:
         step: str = kind.step  # type: ignore[attr-defined]
         record = self.record(step)
         if record is None:
-            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: winnow {step} --run {self.path}")
+            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: {command_of(step, self.path)}")
         try:
             return from_json(kind, record.result)
         except ValidationError as error:
             raise Damaged(
                 f"{self.path / RECORDS / f'{step}.json'} holds no result of '{step}' ({error.errors()[0]['msg'].lower()}).",
-                f"Run the step again: winnow {step} --run {self.path}",
+                f"Run the step again: {command_of(step, self.path)}",
             ) from None
 
     def key(self, step: str) -> str:
@@ -199,7 +210,7 @@ class RunFolder:
             self.require(STAGES[step].needs)
         record = self.record(step)
         if record is None:
-            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: winnow {step} --run {self.path}")
+            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: {command_of(step, self.path)}")
         if step == "ingest" and not self._is_whole(record):
             raise RunError(
                 f"{self.path}: the pool is not the one that 'ingest' finished.",
@@ -208,7 +219,7 @@ class RunFolder:
         if not self.fits(step):
             raise RunError(
                 f"{self.path}: what '{step}' wrote is older than the options or inputs of now.",
-                f"Run it again: winnow {step} --run {self.path}",
+                f"Run it again: {command_of(step, self.path)}",
             )
 
     # ---- a step at work
@@ -356,6 +367,11 @@ def _hash(content: Any) -> str:
 
 def _names(given: dict[str, dict[str, Any]]) -> list[str]:
     return [f"{section}.{name}" for section, values in given.items() for name in values]
+
+
+def _own_parts(values: dict[str, dict[str, Any]]) -> set[str]:
+    """Return the parts of the user's own that options (section to option to value) name."""
+    return {value for given in values.values() for value in given.values() if _is_own(value)}
 
 
 def _is_own(value: Any) -> bool:
