@@ -100,6 +100,12 @@ class Run:
         with self.folder.trying(_by_section(options)):
             return self._do("classify", labels=_listed(labels))
 
+    def step(self, name: str, *, resume: bool = False) -> Any:
+        """Do a step of your own, 'module:NAME' or of an installed package, and return its result; see docs/extending.md."""
+        from winnow.run.own_step import do_own_step
+
+        return do_own_step(self.folder, name, resume=resume)
+
     def _do(self, step: str, *arguments: Any, **options: Any) -> Any:
         return STAGES[step](self.folder, *arguments, **options)
 

@@ -118,11 +118,13 @@ def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None
     print(show.ingest(step(folder, sources)))
 
 
-def train(*, run: RunPath, resume: Resume = False, model: Model = None, options: Train = None) -> None:
+def train(
+    *, run: RunPath, resume: Resume = False, model: Model = None, options: Train = None, trust: Trust = ()
+) -> None:
     """Train the model on normal pictures (a pretrained one is only loaded)."""
     step = STAGES["train"]
 
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(run, trust)
     folder.update(_given(model=model, train=options))
     print(show.train(step(folder, resume=resume)))
 
@@ -134,11 +136,11 @@ def encode(*, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
     print(show.encode(step(RunFolder.open(run, trust), resume=resume)))
 
 
-def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None) -> None:
+def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None, trust: Trust = ()) -> None:
     """Fit the scorer and set the threshold for a stated false-alarm rate."""
     step = STAGES["calibrate"]
 
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(run, trust)
     folder.update(_given(detect=options))
     print(show.calibrate(step(folder, resume=resume)))
 
@@ -390,6 +392,18 @@ def label(
         print(show.imported(steps.import_labels(folder, import_, classes=named)))
     if export is not None:
         print(show.exported(steps.export_labels(folder, export, format or "")))
+
+
+def step(name: str, /, *, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
+    """Do a step of your own, a winnow.stages.Stage, with the guarantees of Winnow's steps.
+
+    Args:
+        name: 'module:NAME', installed or in the current folder, or the name by which an installed package offers it.
+    """
+    from winnow.run.own_step import do_own_step
+
+    folder = RunFolder.open(run, trust)
+    print(show.result(do_own_step(folder, name, resume=resume), folder.path))
 
 
 def recipes() -> None:
