@@ -152,8 +152,11 @@ def _is_cut_off(root: Path) -> bool:
 
 
 def recover_all(run: Path) -> None:
-    """Put in order what steps were killed at; one that is at work is left alone, and one of your own, which puts itself in order. A run that can only be read is read as it is,
-    unless a commit was cut off in it: `RunError`."""
+    """Put in order what steps were killed at.
+
+    A step that is at work is left alone, and one of your own, which puts itself in order at its next start. A run that can
+    only be read is read as it is, unless a commit was cut off in it: `RunError`.
+    """
     for step in STAGES:
         root = run / STAGING / step
         left = root.with_name(f"{step}{DONE}").exists() or (root / "old").exists()
