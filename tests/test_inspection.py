@@ -312,7 +312,9 @@ def film(path: Path, seconds: int, bad: range, seed: int) -> Path:
     """A lossless video of cloth, a frame a second, damaged in the seconds `bad`."""
     rng = np.random.default_rng(seed)
     frames = [(damaged(rng)[0] if second in bad else cloth(rng)) for second in range(seconds)]
-    return write(path, [np.repeat(frame[..., None], 3, axis=2) for frame in frames], codec="ffv1", form="yuv444p", rate=1)
+    return write(
+        path, [np.repeat(frame[..., None], 3, axis=2) for frame in frames], codec="ffv1", form="yuv444p", rate=1
+    )
 
 
 def test_frames_of_a_video_are_cut_and_the_video_gets_segments(run: winnow.Run, tmp_path: Path):

@@ -24,7 +24,6 @@ from winnow.results import (
     WeightSearch,
 )
 from winnow.run.folder import RunFolder
-from winnow.run.recipe import choose_recipe
 from winnow.stages import STAGES
 
 if TYPE_CHECKING:
@@ -57,13 +56,7 @@ class Run:
         trust: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        if RunFolder.is_begun(path):
-            self.folder = RunFolder.open(path).of_recipe(recipe)
-        elif recipe:
-            chosen = choose_recipe(recipe, _by_section(options), from_scratch=from_scratch)
-            self.folder = RunFolder.create(path, chosen.recipe, chosen.name, why=chosen.why)
-        else:
-            self.folder = RunFolder.create(path)
+        self.folder = RunFolder.begun(path, recipe, given=_by_section(options), from_scratch=from_scratch)
         self.folder.trusted |= set(trust)
         self.set(**options)
 
@@ -106,6 +99,12 @@ class Run:
         """Learn a classifier from the labels; `head`, `folds`, ... may be given here; see `winnow.steps.classify.classify`."""
         with self.folder.trying(_by_section(options)):
             return self._do("classify", labels=_listed(labels))
+
+    def step(self, name: str, *, resume: bool = False) -> Any:
+        """Do a step of your own, 'module:NAME' or of an installed package, and return its result; see docs/extending.md."""
+        from winnow.run.own_step import do_own_step
+
+        return do_own_step(self.folder, name, resume=resume)
 
     def _do(self, step: str, *arguments: Any, **options: Any) -> Any:
         return STAGES[step](self.folder, *arguments, **options)

@@ -28,6 +28,7 @@ COMMANDS = {
     "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.",
     "label": "Label pictures on a page of this machine, and take labels to and from other tools.",
     "lambda": STAGES["weight"].summary,
+    "step": "Do a step of your own, a winnow.stages.Stage, with the guarantees of Winnow's steps.",
     "recipes": "List the recipes with what they cost and what to expect.",
     "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,21 +55,9 @@ def _given(**sections: Section | None) -> dict[str, dict[str, Any]]:
     }
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
 def _judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
     """The run with what the user gave for this call alone: what judges stores nothing."""
     return RunFolder.open(run, trust).with_options(_given(score=score, **sections))
-
-
-def _begun(run: Path, recipe: str, default: str = "") -> RunFolder:
-    """The run in a folder, or a new one of a recipe where there is none."""
-    if RunFolder.is_begun(run):
-        return RunFolder.open(run).of_recipe(recipe)
-    name = recipe or default
-    return RunFolder.create(run, load_recipe(name) if name else None, name)
 
 
 def run(
@@ -105,8 +94,8 @@ def run(
     given = _given(
         ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify, tune=tune
     )
-    if resume and RunFolder.is_begun(to):
-        folder = RunFolder.open(to).of_recipe(recipe)
+    if resume:
+        folder = RunFolder.begun(to, recipe, given=given, from_scratch=from_scratch)
     else:
         chosen = choose_recipe(recipe, given, from_scratch=from_scratch)
         folder = RunFolder.create(to, chosen.recipe, chosen.name, overwrite, chosen.why)
@@ -124,16 +113,18 @@ def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None
     """
     step = STAGES["ingest"]
 
-    folder = _begun(run, recipe)
+    folder = RunFolder.begun(run, recipe)
     folder.update(_given(ingest=options))
     print(show.ingest(step(folder, sources)))
 
 
-def train(*, run: RunPath, resume: Resume = False, model: Model = None, options: Train = None) -> None:
+def train(
+    *, run: RunPath, resume: Resume = False, model: Model = None, options: Train = None, trust: Trust = ()
+) -> None:
     """Train the model on normal pictures (a pretrained one is only loaded)."""
     step = STAGES["train"]
 
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(run, trust)
     folder.update(_given(model=model, train=options))
     print(show.train(step(folder, resume=resume)))
 
@@ -145,11 +136,11 @@ def encode(*, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
     print(show.encode(step(RunFolder.open(run, trust), resume=resume)))
 
 
-def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None) -> None:
+def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None, trust: Trust = ()) -> None:
     """Fit the scorer and set the threshold for a stated false-alarm rate."""
     step = STAGES["calibrate"]
 
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(run, trust)
     folder.update(_given(detect=options))
     print(show.calibrate(step(folder, resume=resume)))
 
@@ -360,9 +351,9 @@ def lambda_(
     """
     from winnow.steps.run import search_weight
 
-    folder = _begun(run, "", default="inspect-vae")
+    folder = RunFolder.begun(run, default="inspect-vae")
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
-    found = search_weight(folder, sources, weights=lambdas, tell=_say, **given)
+    found = search_weight(folder, sources, weights=lambdas, tell=partial(print, flush=True), **given)
     print(show.weight(found, folder.path))
 
 
@@ -393,12 +384,26 @@ def label(
     folder = RunFolder.open(run)
     named = [name for name in (classes or "").split(",") if name.strip()]
     if import_ is None and export is None:
-        steps.label(folder, classes=named, port=port, who=who or "", open_browser=open_, tell=_say)
+        steps.label(
+            folder, classes=named, port=port, who=who or "", open_browser=open_, tell=partial(print, flush=True)
+        )
         return
     if import_ is not None:
         print(show.imported(steps.import_labels(folder, import_, classes=named)))
     if export is not None:
         print(show.exported(steps.export_labels(folder, export, format or "")))
+
+
+def step(name: str, /, *, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
+    """Do a step of your own, a winnow.stages.Stage, with the guarantees of Winnow's steps.
+
+    Args:
+        name: 'module:NAME', installed or in the current folder, or the name by which an installed package offers it.
+    """
+    from winnow.run.own_step import do_own_step
+
+    folder = RunFolder.open(run, trust)
+    print(show.result(do_own_step(folder, name, resume=resume), folder.path))
 
 
 def recipes() -> None:

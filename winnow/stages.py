@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from winnow.results import Calibrated, Classified, Encoded, Ingested, Selected, Trained, WeightSearch
@@ -27,7 +28,8 @@ class Stage:
     first, `options` the sections of options that it depends on. `result` is the dataclass it returns and records. `wanted`
     says by the options whether `winnow run` does it; `keep` names what of a killed call the next one goes on with (`new`:
     what was staged; `scratch`), with --resume or (`goes_on`) always. A step that grows its folder `in_place` replaces
-    nothing. `reads_labels`: the labels that the sources came with count too.
+    nothing. `reads_labels`: the labels that the sources came with count too. `command` is what follows `winnow` on the command
+    line, where that is not the name.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Stage:
     goes_on: bool = False
     in_place: bool = False
     reads_labels: bool = False
+    command: str = ""
 
     @property
     def replaced(self) -> tuple[str, ...]:
@@ -135,10 +138,19 @@ STAGES: dict[str, Stage] = {
             WeightSearch,
             needs="ingest",
             places=("weight/weight.json", "weight/weight.png"),
+            command="lambda",
         ),
     )
 }
-"""By name, in the order of `winnow run`. A step of your own is one more entry, see docs/extending.md."""
+"""By name, in the order of `winnow run`. A step of one's own joins them while it is done, see `winnow.run.own_step`."""
+
+
+def command_of(step: str, run: str | Path) -> str:
+    """Return the command that does a step in a run folder."""
+    command = (
+        (STAGES[step].command or step) if step in STAGES else "step module:NAME"
+    )  # one of one's own is known in its call
+    return f"winnow {command} --run {run}"
 
 
 def stage_of(name: str) -> Stage:

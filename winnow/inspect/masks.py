@@ -15,7 +15,7 @@ def masks_in(folder: Path) -> dict[str, list[str]]:
     """Return the mask files below a folder by the stem of their names; `InputError` when there are none."""
     if not storage.is_folder(os.fspath(folder)):
         raise InputError(
-            f"--masks {folder} is not a folder.", "Give a folder of pictures named as those they belong to."
+            f"--masks {folder} is not a folder.", "Give a folder of masks with the names of their pictures."
         )
     found: dict[str, list[str]] = {}
     for entry in storage.listing(os.fspath(folder), lambda uri, why: None):
@@ -23,15 +23,15 @@ def masks_in(folder: Path) -> dict[str, list[str]]:
         if path.suffix.lower() in images.IMAGE_SUFFIXES:
             found.setdefault(path.stem.removesuffix("_mask"), []).append(entry.uri)
     if not found:
-        raise InputError(f"{folder} holds no masks.", "Give a folder of pictures named as those they belong to.")
+        raise InputError(f"{folder} holds no masks.", "Give a folder of masks with the names of their pictures.")
     return found
 
 
 def read_mask(known: dict[str, list[str]], source: str, size: tuple[int, ...]) -> np.ndarray:
-    """Return the mask (h, w) bool of a picture: what is brighter than half of the brightest; all good where it is black.
+    """Return the mask (h, w) bool of a picture: pixels brighter than half of the brightest are damaged; none in a black mask.
 
-    Of masks of the picture's name, as hole/000.png and stain/000.png, it is the one whose folders are called as the
-    picture's are. `InputError` when there is none of that name, or several that fit alike, or it has another size.
+    Of several masks of the picture's name, such as hole/000.png and stain/000.png, it is the one whose folders have the names
+    of the picture's. Raises `InputError` when there is none of that name, when several match equally, or when it has another size.
     """
     uri = _mask_of(known, source)
     try:
@@ -58,7 +58,7 @@ def _mask_of(known: dict[str, list[str]], source: str) -> str:
     if len(best) > 1:
         raise InputError(
             f"There are {len(best)} masks for {source}: {best[0]} and {best[1]}.",
-            "Leave one, or put them into folders called as those of their pictures.",
+            "Leave one, or put them into folders with the names of their pictures' folders.",
         )
     return best[0]
 

@@ -20,8 +20,8 @@ from winnow.errors import OptionError, RunError
 from winnow.files import read_json
 from winnow.learn.feed import PixelSource
 from winnow.models.contract import Model
-from winnow.models.registry import find_model, load_model
-from winnow.plugins import load
+from winnow.models.registry import MODELS, find_model, load_model
+from winnow.plugins import installed, load
 from winnow.results import Trained
 from winnow.run.folder import RunFolder
 from winnow.select.selectors import find_selector
@@ -35,9 +35,10 @@ REMEDIES = {
 
 
 def load_network(run: RunFolder) -> Model:
-    """The trained or pretrained network."""
+    """The trained or frozen network."""
     name = run.options.model.model
-    return load_model(run.folder("train"), own=find_model(name) if name in run.trusted else None)
+    own = find_model(name) if name not in MODELS and is_trusted(run, name) else None
+    return load_model(run.folder("train"), own=own)
 
 
 def load_auxiliary(run: RunFolder) -> dict[str, Model]:
@@ -48,7 +49,7 @@ def load_auxiliary(run: RunFolder) -> dict[str, Model]:
 
 def load_detector(run: RunFolder, mode: str = "full") -> Detector:
     """The fitted scorer of a mode with its threshold."""
-    own = {load(name, "scorer") for name in own_names(run.options.detect.scorer) if _is_trusted(run, name)}
+    own = {load(name, "scorer") for name in own_names(run.options.detect.scorer) if is_trusted(run, name)}
     return Detector.load(folder_of(run, "calibrate", mode), own=own)
 
 
@@ -79,7 +80,7 @@ def check_parts(run: RunFolder, *flags: str) -> None:
     names = {"model": options.model.model, "scorer": options.detect.scorer, "method": options.select.method}
     for flag in flags:
         own = own_names(names[flag]) if flag == "scorer" else [name for name in (names[flag],) if ":" in name]
-        if not all(_is_trusted(run, name) for name in own):
+        if not all(is_trusted(run, name) for name in own):
             raise OptionError(
                 f"{run.path} has the {flag} '{names[flag]}', which is not one of Winnow's.",
                 f"If you trust it, name it again: --{flag} {names[flag]}",
@@ -87,10 +88,13 @@ def check_parts(run: RunFolder, *flags: str) -> None:
         FIND[flag](names[flag])
 
 
-def _is_trusted(run: RunFolder, name: str) -> bool:
-    """Return whether this call named a part of one's own, alone or within a scorer such as 'fisher(my_module:MyScorer, knn)'."""
+def is_trusted(run: RunFolder, name: str) -> bool:
+    """Return whether a part that is not Winnow's may be loaded: this call named it, or an installed package offers it.
+
+    Named is also what stands within a scorer that was, such as 'fisher(my_module:MyScorer, knn)'.
+    """
     scorer = run.options.detect.scorer
-    return name in run.trusted or (scorer in run.trusted and name in own_names(scorer))
+    return name in run.trusted or (scorer in run.trusted and name in own_names(scorer)) or name in installed()
 
 
 def folder_of(run: RunFolder, step: str, mode: str) -> Path:

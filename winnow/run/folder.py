@@ -20,8 +20,9 @@ from winnow.options import Options, Recipe, load_recipe
 from winnow.results import as_json, from_json
 from winnow.run.begin import EARLY, check_free, clear, has_records
 from winnow.run.commit import RECORDS, STAGING, Staged, as_text, drop, locked, recover, recover_all, remove
+from winnow.run.recipe import choose_recipe
 from winnow.run.records import Artefact, Asked, Record, artefacts_of, versions
-from winnow.stages import STAGES
+from winnow.stages import STAGES, command_of
 
 Kind = TypeVar("Kind")
 
@@ -57,7 +58,10 @@ class RunFolder:
         with told(path):
             if path.is_dir():
                 check_free(path, overwrite)
-        return cls(path, Asked.of(recipe, name, why), is_new=True, overwrite=overwrite)
+        run = cls(path, Asked.of(recipe, name, why), is_new=True, overwrite=overwrite)
+        if recipe:
+            run._trust(recipe)
+        return run
 
     @classmethod
     def open(cls, path: str | Path, trust: Sequence[str] = ()) -> RunFolder:
@@ -75,20 +79,46 @@ class RunFolder:
         run.trusted |= set(trust)
         return run
 
+    @classmethod
+    def begun(
+        cls,
+        path: str | Path,
+        recipe: str = "",
+        default: str = "",
+        *,
+        given: dict[str, dict[str, Any]] | None = None,
+        from_scratch: bool = False,
+    ) -> RunFolder:
+        """Return the run in a folder, or a new one of a recipe, else of the `default` one, where there is none.
+
+        `given` are the user's options and `from_scratch` his wish, where a recipe leaves a choice (`choose_recipe`). Raises
+        `OptionError` for a recipe that is not known, and for another than the run was made with.
+        """
+        if cls.is_begun(path):
+            run = cls.open(path)
+            if recipe:
+                loaded = load_recipe(recipe)
+                if run.recipe not in (recipe, loaded.without_weights):
+                    raise OptionError(
+                        f"{path} was made with the recipe '{run.recipe}', not '{recipe}'.",
+                        "Choose another folder, or leave the recipe out.",
+                    )
+                run._trust(loaded)
+            return run
+        if not (recipe or default):
+            return cls.create(path)
+        chosen = choose_recipe(recipe or default, given or {}, from_scratch=from_scratch)
+        return cls.create(path, chosen.recipe, chosen.name, why=chosen.why)
+
     @staticmethod
     def is_begun(path: str | Path) -> bool:
         """Return whether a folder holds a run, finished or not, that can be gone on with."""
         path = Path(path)
         return (path / "run.json").exists() and (has_records(path) or (path / "run.json").stat().st_size > 0)
 
-    def of_recipe(self, name: str) -> RunFolder:
-        """Return this run; `OptionError` when it was made with another recipe than one that is named."""
-        if name and self.recipe not in (name, load_recipe(name).without_weights):
-            raise OptionError(
-                f"{self.path} was made with the recipe '{self.recipe}', not '{name}'.",
-                "Choose another folder, or leave the recipe out.",
-            )
-        return self
+    def _trust(self, recipe: Recipe) -> None:
+        """Count the parts of a recipe that this call names as named themselves."""
+        self.trusted |= _own_parts(recipe.options.model_dump())
 
     # ---- what was asked
 
@@ -110,7 +140,7 @@ class RunFolder:
     def update(self, given: dict[str, dict[str, Any]]) -> Options:
         """Take options that the user gave (section to option to value) and return the resolved ones; nothing is stored yet."""
         options = self.options.updated(given, "Command line")
-        self.trusted |= {value for values in given.values() for value in values.values() if _is_own(value)}
+        self.trusted |= _own_parts(given)
         self.given = {name: {**self.given.get(name, {}), **given.get(name, {})} for name in {**self.given, **given}}
         return options
 
@@ -156,13 +186,13 @@ class RunFolder:
         step: str = kind.step  # type: ignore[attr-defined]
         record = self.record(step)
         if record is None:
-            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: winnow {step} --run {self.path}")
+            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: {command_of(step, self.path)}")
         try:
             return from_json(kind, record.result)
         except ValidationError as error:
             raise Damaged(
                 f"{self.path / RECORDS / f'{step}.json'} holds no result of '{step}' ({error.errors()[0]['msg'].lower()}).",
-                f"Run the step again: winnow {step} --run {self.path}",
+                f"Run the step again: {command_of(step, self.path)}",
             ) from None
 
     def key(self, step: str) -> str:
@@ -199,7 +229,7 @@ class RunFolder:
             self.require(STAGES[step].needs)
         record = self.record(step)
         if record is None:
-            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: winnow {step} --run {self.path}")
+            raise RunError(f"{self.path}: the step '{step}' is not done.", f"Run: {command_of(step, self.path)}")
         if step == "ingest" and not self._is_whole(record):
             raise RunError(
                 f"{self.path}: the pool is not the one that 'ingest' finished.",
@@ -208,7 +238,7 @@ class RunFolder:
         if not self.fits(step):
             raise RunError(
                 f"{self.path}: what '{step}' wrote is older than the options or inputs of now.",
-                f"Run it again: winnow {step} --run {self.path}",
+                f"Run it again: {command_of(step, self.path)}",
             )
 
     # ---- a step at work
@@ -224,12 +254,14 @@ class RunFolder:
         stage = STAGES[step]
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         staging = self.path / STAGING
-        with told(self.path):
+        with told(self.path), self._nothing_left(made):
             if self.is_new:
                 check_free(self.path, self.overwrite, step)
             staging.mkdir(parents=True, exist_ok=True)
             with locked(staging / f"{step}.lock", f"The step '{step}' of {self.path}"):
                 recover(self.path, step)
+                for left in staging.glob(f".{step}.json.*.tmp"):
+                    left.unlink()
                 before = None if self.is_new else Asked.read(self.path / "run.json")
                 keep = stage.keep if resume or stage.goes_on else ()
                 try:
@@ -244,6 +276,16 @@ class RunFolder:
                 except Exception:
                     self._fail(step, before, made)
                     raise
+
+    @contextmanager
+    def _nothing_left(self, made: Sequence[Path]) -> Iterator[None]:
+        """Remove what was made for a new run where not even its lock could be written."""
+        try:
+            yield
+        except OSError:
+            if self.is_new:
+                self._take_back(None, made)
+            raise
 
     def _fail(self, step: str, before: Asked | None, made: Sequence[Path]) -> None:
         """Make all as it was before a step; what a later call could go on with stays, but for where the disk is full."""
@@ -356,6 +398,11 @@ def _hash(content: Any) -> str:
 
 def _names(given: dict[str, dict[str, Any]]) -> list[str]:
     return [f"{section}.{name}" for section, values in given.items() for name in values]
+
+
+def _own_parts(values: dict[str, dict[str, Any]]) -> set[str]:
+    """Return the parts of the user's own that options (section to option to value) name."""
+    return {value for given in values.values() for value in given.values() if _is_own(value)}
 
 
 def _is_own(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The table that `winnow predict` writes, whatever told the classes: a run or an exported file."""
+"""Write the table of `winnow predict`, for predictions of a run or of an exported file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Results of a call, written aside and put in place together: a folder holds those of one call, whole, or none.
 
-A call writes into a hidden folder beside its results and then, with `publish`, takes away what an earlier call left, puts
-the new files in place and, last, the one whose presence means "whole". What is not of Winnow is left alone.
+A call writes into a hidden subfolder and then, with `publish`, removes the files of an earlier call, puts the new ones in
+place and, last, the one whose presence means "whole". Files that are not Winnow's are left alone.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ EVALUATION = Kind("evaluation", "--to", r"scores\.csv|(histogram|roc)\.png", "ev
 class Results:
     """The results of one call, written into `aside` by the body of a `with` statement and put in place by `publish`.
 
-    Decoded pools stay aside when the call fails or is killed, so that the same call goes on after them; all else goes.
+    Decoded pools stay aside when the call fails or is killed, so that repeating the call goes on from there; all else goes.
     Entering raises `OptionError` when the folder cannot be made or written or is not one for results, `RunError` while
     another call is writing there; a full disk is a `RunError` too.
     """
@@ -126,7 +126,7 @@ class Results:
 
 
 def publish(*results: Results) -> None:
-    """Put the results of one call in place, those of its first folder last of all; to be called inside their `with`."""
+    """Put the results of one call in place, those of its first folder last of all; call it inside their `with`."""
     for one in results:
         one._withdraw()
     for one in reversed(results):

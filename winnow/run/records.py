@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from winnow.errors import Damaged, RunError
 from winnow.files import read_json, sha256
 from winnow.options import Options, Recipe
+from winnow.stages import command_of
 from winnow.version import __version__
 
 FORMAT = 2
@@ -86,7 +87,7 @@ class Record(_Kept):
     @classmethod
     def read(cls, path: Path) -> Record:
         """Return a step's record; `Damaged` when it is not what was written."""
-        return _read(cls, path, read_json(path), f"Run the step again: winnow {path.stem} --run {path.parent.parent}")
+        return _read(cls, path, read_json(path), f"Run the step again: {command_of(path.stem, path.parent.parent)}")
 
 
 Model = TypeVar("Model", bound=_Kept)

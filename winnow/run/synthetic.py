@@ -1,4 +1,4 @@
-"""How well each mode finds damage that nobody has seen yet: synthetic defects on held-out patches."""
+"""Measure how well each mode finds damage it has never seen: synthetic defects on held-out patches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST = 1000  # patches damaged
 
 
 class Examples(NamedTuple):
-    """Held-out patches (n, h, w, c) uint8 as they are and damaged, where (n, h, w), and the kind of damage (n,)."""
+    """Held-out patches (n, h, w, c) uint8 as they are and damaged, masks of the damage (n, h, w) and its kind (n,)."""
 
     clean: np.ndarray
     damaged: np.ndarray
@@ -40,7 +40,7 @@ def examples(run: RunFolder, most: int = MOST) -> Examples:
 def judge_synthetic(run: RunFolder, detectors: dict[str, Detector], folder: Path) -> dict[str, dict[str, float]]:
     """Return the AUROC of each mode on synthetic defects against the same patches undamaged, in all and by kind.
 
-    Keep the embeddings of the damaged patches by the whole network, for the report, in the folder of the calibration.
+    The whole network's embeddings of the damaged patches are saved in the folder of the calibration, for the report.
     """
     found = examples(run)
     rows, device = np.arange(len(found.clean)), run.options.train.device

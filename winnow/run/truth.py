@@ -1,4 +1,4 @@
-"""What is known of a run's pictures: the labels of its store, of files, of its sources, or the names of their folders."""
+"""The known classes of a run's pictures: labels of its store, of files or of its sources, or the names of their folders."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def truth_of(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> Tr
     Without these, those that its sources came with; without these, where the option `folders` is set, the names of the
     pictures' folders.
 
-    Raises `DataError` when there are none, `InputError` for files that name none of the run's items, and two labels of one.
+    Raises `DataError` when there are none, `InputError` for files with no item of the run and for two labels of one item.
     """
     if files:
         return _of_files(run, pool, files)
@@ -44,7 +44,11 @@ def truth_of(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> Tr
     if stored:
         known = set(pool.column("id"))
         gone = len(set(stored) - known)
-        notes = [f"{gone:,} labels are of items that the pool has no more."] if gone else []
+        notes = (
+            [f"{gone:,} {'label is' if gone == 1 else 'labels are'} of items that are no longer in the pool."]
+            if gone
+            else []
+        )
         found = {item: entry for item, entry in stored.items() if item in known}
         return Truth(
             {item: label for item, (label, _, _) in found.items()},

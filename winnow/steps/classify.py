@@ -109,8 +109,10 @@ def _fitted(
 
 def _known_method(run: RunFolder) -> SelectOptions:
     """The run's options of choosing; herding in the place of a method of one's own that was not named in this call."""
+    from winnow.run.artifacts import is_trusted
+
     options = run.options.select
-    known = options.method in SELECTORS or options.method in run.trusted
+    known = options.method in SELECTORS or is_trusted(run, options.method)
     return options if known else options.model_copy(update={"method": "herding"})
 
 

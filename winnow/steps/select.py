@@ -239,10 +239,8 @@ class Selection:
     def described(self) -> str:
         """Which embeddings are chosen by."""
         model, width = self.run.options.model, self.embeddings.vectors.shape[1]
-        name = (
-            f"pretrained {model.backbone}" if model.model == "pretrained" else f"{model.model} '{model.architecture}'"
-        )
-        return f"{name}, {width:,} dimensions"
+        details = {"pretrained": f"pretrained {model.backbone}", "autoencoder": f"autoencoder '{model.architecture}'"}
+        return f"{details.get(model.model, model.model)}, {width:,} dimensions"
 
     def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
         """Rows labelled already, in the run or in files; `InputError` when a file names none of the run's pictures."""
