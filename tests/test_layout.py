@@ -1,4 +1,4 @@
-"""Imports go one way, start-up imports nothing heavy, and the files stay small."""
+"""Imports go one way, in no circle, start-up imports nothing heavy, and the files stay small."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "winnow"
 LAYERS = [
-    {"errors", "options", "files", "progress", "plugins", "tables", ""},
+    {"errors", "version", "results", "options", "files", "tables", "embeddings", "plugins", "onnx", "progress"},
     {"data", "scale"},
+    {"pool", "objects", "synthetic"},
     {"models"},
     {"learn"},
+    {"metrics"},
     {"detect", "select", "label", "classify"},
-    {"report", "deploy"},
+    {"inspect", "report", "deploy"},
     {"run"},
-    {"show", "steps"},
+    {"steps", "show", "stages"},
     {"api", "commands", "cli"},
 ]
-FREE = {"check"}  # runs over the parts of every room
+APART = {"detect", "select", "label", "classify"}  # never import one another
+FREE = {"", "check", "recipes"}  # the face, and what runs over the parts of every room
+JOINED = {("classify", "select"), ("round", "select")}  # steps that go on with what another one made
 TORCH_FREE = (
     "winnow.pool.pool",
     "winnow.data.sources",
@@ -56,30 +60,77 @@ TORCH_FREE = (
 )
 
 
-def layer(room: str) -> int:
-    return next(number for number, rooms in enumerate(LAYERS) if room in rooms)
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imported(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "winnow":
-            parts = node.module.split(".")
-            names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imported(module: str) -> set[str]:
+    """The modules of Winnow that one imports anywhere in its text: at the top, in functions, for types."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            assert not node.level, f"{module} imports relatively"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in MODULES else node.module for name in names}
         elif isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("winnow.")}
-    return {name.replace("__version__", "") for name in names}
+            found |= {alias.name for alias in node.names}
+    return (found & MODULES.keys()) - {module}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_one_way(path: Path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if room in FREE or room == "__init__":
-        pytest.skip("names parts of every room")
-    peers = LAYERS[4] - {room}
-    for other in imported(path):
-        assert layer(other) <= layer(room), f"{path.name} in '{room}' imports '{other}', which stands above it"
-        assert room not in LAYERS[4] or other not in peers, f"'{room}' and '{other}' never import one another"
+IMPORTS = {module: imported(module) for module in MODULES}
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def layer(module: str) -> int:
+    return next(number for number, rooms in enumerate(LAYERS) if room(module) in rooms)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room(module) not in FREE])
+def test_imports_go_one_way(module: str):
+    for other in IMPORTS[module]:
+        if other == "winnow":
+            continue  # its public names, loaded when they are used
+        assert layer(other) <= layer(module), f"{module} imports {other}, which stands above it"
+        assert not (room(module) in APART and room(other) in APART - {room(module)}), f"{module} imports {other}"
+
+
+def circle(imports: dict[str, set[str]]) -> list[str]:
+    """Return a circle of imports, nothing when there is none, by depth-first search."""
+    done: set[str] = set()
+
+    def search(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for other in sorted(imports.get(module, ())):
+            if found := search(other, [*path, module]):
+                return found
+        done.add(module)
+        return []
+
+    return next((found for module in sorted(imports) if (found := search(module, []))), [])
+
+
+def test_no_import_goes_in_a_circle():
+    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": set()}) == ["a", "b", "c", "a"]
+    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+    assert circle(IMPORTS) == []
+
+
+def test_steps_are_joined_in_one_place():
+    """Only `winnow.steps.run` joins steps; the modules of the report are one step."""
+    for module in MODULES:
+        if room(module) == "steps" and module not in ("winnow.steps", "winnow.steps.run"):
+            own = module.split(".")[2]
+            others = {other.split(".")[2] for other in IMPORTS[module] if other.startswith("winnow.steps.")} - {own}
+            assert {(own, other) for other in others} <= JOINED, f"{module} imports {others}"
 
 
 @pytest.mark.parametrize("module", TORCH_FREE)
