@@ -25,6 +25,7 @@ from match_video import write_match
 SECONDS = 150
 CHOSEN, LABELLED = 60, 34
 CLASSES = ("open play", "set piece", "advert")
+SOURCE = "/videos/match-1.mp4"
 
 
 def main() -> None:
@@ -112,6 +113,8 @@ def show(page: Page, view: str, lane: str) -> None:
         page.click(".cell >> nth=20", modifiers=["Shift"])
     page.evaluate("document.activeElement.blur()")
     page.wait_for_timeout(1500)
+    source = page.locator("#facts dt:text-is('Source') + dd")
+    source.evaluate("(shown, path) => (shown.textContent = path)", SOURCE)  # not the temporary folder of this machine
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     deep = np.linspace(0, 60_000, 32 * 32).reshape(32, 32).astype(np.uint16)
     Image.fromarray(deep).save(folder / "pictures" / "clip0" / "deep.png")
     write_pictures(folder / "anomalous", 1, 5, lambda rng: rng.integers(0, 256, (32, 32, 3), dtype=np.uint8))
-    write(folder / "film.mp4", 240, lr=10, gop=35)
+    write(folder / "film.mp4", 240, rate=10, gop=35)
     return {"pictures": folder / "pictures", "anomalous": folder / "anomalous", "film": folder / "film.mp4"}
 
 

@@ -23,6 +23,7 @@ from winnow.label.catalogue import Catalogue
 from winnow.label.exchange import labels_of_files, take_over
 from winnow.label.formats import FORMATS, Record, read, write
 from winnow.label.store import Event, LabelStore
+from winnow.results import LabelsExported
 
 from conftest import winnow_command
 from labelling import NAMES, make_run
@@ -68,14 +69,14 @@ TARGETS = {"csv": "labels.csv", "imagefolder": "labelled", "label-studio": "task
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_goes_round(run: winnow.Run, tmp_path: Path, form: str):
     target = tmp_path / "out ä" / TARGETS[form]
-    assert run.export_labels(target, format=form) == {"path": str(target), "format": form, "labels": 6, "gone": 0}
+    assert run.export_labels(target, format=form) == LabelsExported(str(target), form, labels=6, gone=0)
     other = second(run, tmp_path / "other")
     result = other.import_labels(target, classes=CLASSES)
-    assert (result["new"], result["changed"], result["same"], result["notes"], result["unknown"]) == (6, 0, 0, 3, [])
+    assert (result.new, result.changed, result.same, result.notes, result.unknown) == (6, 0, 0, 3, [])
     assert state(other) == state(run)
     assert {who for _, who, _ in other.labels().values()} == {f"import {target.name}"}
     seq = store_seq(other)
-    assert other.import_labels(target)["same"] == 6
+    assert other.import_labels(target).same == 6
     assert store_seq(other) == seq  # what agrees adds nothing
 
 
@@ -103,7 +104,7 @@ def test_without_ids_the_sources_tell(run: winnow.Run, tmp_path: Path, form: str
             del annotation["item"]
         target.write_text(json.dumps(coco))
     other = second(run, tmp_path / "other")
-    assert other.import_labels(target, classes=CLASSES)["new"] == 6
+    assert other.import_labels(target, classes=CLASSES).new == 6
     assert {item: label for item, (label, _) in state(other).items()} == {
         item: label for item, (label, _) in state(run).items()
     }
@@ -242,7 +243,7 @@ def test_a_label_studio_export_of_uploads_and_local_files(run: winnow.Run, tmp_p
     ]))  # fmt: skip
     assert "plain.png" in names
     result = second(run, tmp_path / "other").import_labels(path, classes=CLASSES)
-    assert result["new"] == 2 and len(result["unknown"]) == 1 and "task 3" in result["unknown"][0]
+    assert result.new == 2 and len(result.unknown) == 1 and "task 3" in result.unknown[0]
     path.write_text(json.dumps([task("clip 1/plain.png", "staff", "customer")]))
     with pytest.raises(InputError, match="two labels"):
         run.import_labels(path)
@@ -262,7 +263,7 @@ def test_a_folder_without_a_table(run: winnow.Run, tmp_path: Path):
         (tmp_path / "given" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "given" / name).write_bytes(b"")
     result = run.import_labels(tmp_path / "given")
-    assert result["new"] == 1 and len(result["unknown"]) == 1
+    assert result.new == 1 and len(result.unknown) == 1
 
 
 def test_a_spreadsheets_csv(run: winnow.Run, tmp_path: Path):
@@ -270,13 +271,13 @@ def test_a_spreadsheets_csv(run: winnow.Run, tmp_path: Path):
         "﻿Path;Label;Extra\r\nclip 1/plain.png;staff;x\r\n;staff;\r\nclip 2/plain.png;;\r\n"
     )
     result = second(run, tmp_path / "other").import_labels(tmp_path / "in" / "list.csv", classes=CLASSES)
-    assert result["new"] == 1 and len(result["unknown"]) == 1
+    assert result.new == 1 and len(result.unknown) == 1
 
 
 def test_an_import_overwrites_nothing(run: winnow.Run, tmp_path: Path):
     item = run_items(run)[0]
     (tmp_path / "new.csv").write_text(f"id,label\n{item},customer\n")
-    assert run.import_labels(tmp_path / "new.csv")["changed"] == 1
+    assert run.import_labels(tmp_path / "new.csv").changed == 1
     assert run.labels()[item][:2] == ("customer", "import new.csv")
     with LabelStore.open(run.folder.path / "labels.sqlite") as store:
         last = store._connection.execute("SELECT uuid FROM events ORDER BY seq DESC").fetchone()[0]
@@ -343,12 +344,12 @@ def test_contradictions_and_unknown_classes_add_nothing(run: winnow.Run, tmp_pat
         assert store_seq(run) == seq
     (tmp_path / "new.csv").write_text(f"id,label\n{items[8]},staff\n{items[8]},staff\nnobody,staff\n")
     result = run.import_labels(tmp_path / "new.csv")
-    assert (result["new"], result["unknown"]) == (1, [f"line 4 of {tmp_path / 'new.csv'}"])
+    assert (result.new, result.unknown) == (1, [f"line 4 of {tmp_path / 'new.csv'}"])
 
 
 def test_label_files_are_matched_as_one_and_each_must_name_an_item(run: winnow.Run, tmp_path: Path):
     from winnow.pool.pool import Pool
-    from winnow.steps.label import catalogue_of
+    from winnow.run.labels import catalogue_of
 
     items, catalogue = run_items(run), catalogue_of(run.folder, Pool.open(run.folder.folder("ingest")))
     for name, rows in (("a", f"{items[1]},staff\nnobody,staff\n"), ("b", f"{items[1]},staff\n{items[2]},customer\n"),
@@ -413,7 +414,7 @@ def test_a_killed_export_leaves_no_half_folder(run: winnow.Run, tmp_path: Path):
         time.sleep(0.3)
         process.send_signal(signal.SIGKILL)
     assert not (tmp_path / "labelled").exists()
-    assert run.export_labels(tmp_path / "labelled")["labels"] == 6
+    assert run.export_labels(tmp_path / "labelled").labels == 6
 
 
 @pytest.mark.slow
@@ -433,7 +434,7 @@ def test_a_killed_import_goes_on_where_it_stopped(run: winnow.Run, tmp_path: Pat
         process.send_signal(signal.SIGKILL)
     assert 0 < len(state(other)) < 6
     result = other.import_labels(tmp_path / "labels.csv")
-    assert result["new"] and result["same"] and result["new"] + result["same"] == 6
+    assert result.new and result.same and result.new + result.same == 6
     assert state(other) == state(run)
     assert store_seq(other) == len(CLASSES) + 6 + 3  # each label and note once
 

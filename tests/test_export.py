@@ -195,11 +195,11 @@ def test_two_hundred_pictures_of_unusual_sizes(shop: Path) -> None:
 def test_again_the_same_bytes_and_one_output_alone(shop: Path, tmp_path: Path) -> None:
     run = run_of(shop)
     result = run.export(tmp_path / "größe 绿.onnx")
-    assert result["file"].read_bytes() == (shop / "run" / "export" / "model.onnx").read_bytes()
-    assert result["bytes"] == result["file"].stat().st_size and result["seconds"] > 0 and result["opset"] == 18
-    assert all(value < TOLERANCE for name, value in result["parity"].items() if name != "steps")
+    assert result.file.read_bytes() == (shop / "run" / "export" / "model.onnx").read_bytes()
+    assert result.bytes == result.file.stat().st_size and result.seconds > 0 and result.opset == 18
+    assert set(result.parity) == set(result.outputs) and max(result.parity.values()) < TOLERANCE
     alone = run.export(tmp_path / "alone.onnx", only="classifier")
-    assert alone["outputs"] == ["probabilities"] and alone["bytes"] < result["bytes"]
+    assert alone.outputs == ["probabilities"] and alone.bytes < result.bytes
     session = session_of(tmp_path / "alone.onnx")
     assert "threshold" not in session.get_modelmeta().custom_metadata_map
     assert "does not detect anomalous pictures" in alone["card"].read_text(encoding="utf-8")
@@ -296,8 +296,8 @@ def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_thresh
     run = winnow.Run(shutil.copytree(cloths.folder.path, tmp_path / "run"))
     run.classify(labels=labels, folds=2)
     result = run.set(mode="fast").export()
-    assert result["outputs"] == ["probabilities", "score", "p_value"] and result["mode"] == "fast"
-    session, pixels = session_of(result["file"]), pool.pixels(slice(0, 20))
+    assert result.outputs == ["probabilities", "score", "p_value"] and result.mode == "fast"
+    session, pixels = session_of(result.file), pool.pixels(slice(0, 20))
     probabilities, scores = session.run(["probabilities", "score"], {INPUT: pixels})
     np.testing.assert_allclose(
         probabilities, run.classifier.predict_proba(run.embeddings.vectors)[:20], rtol=1e-3, atol=1e-4
@@ -309,9 +309,9 @@ def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_thresh
     about = json.loads(session.get_modelmeta().custom_metadata_map["winnow"])
     assert about["picture_threshold"] == pytest.approx(by_picture(detector).threshold.value)
     assert about["ingest"]["patches"] is True and about["channels"] == 1
-    assert "most anomalous patch" in result["card"].read_text(encoding="utf-8")
+    assert "most anomalous patch" in result.card.read_text(encoding="utf-8")
     run.predict(pictures_of(pool), to=tmp_path / "own")
-    predict_onnx(result["file"], pictures_of(pool), to=tmp_path / "file")
+    predict_onnx(result.file, pictures_of(pool), to=tmp_path / "file")
     own, told = (
         (tmp_path / name / "predictions.csv").read_text(encoding="utf-8").splitlines() for name in ("own", "file")
     )
@@ -464,7 +464,7 @@ def test_a_picture_at_the_threshold_belongs_though_scores_are_float32() -> None:
 def test_a_match_by_its_decoder_at_other_sizes(finished_run: Path, tmp_path: Path) -> None:
     run = winnow.Run(finished_run)
     result = run.export(tmp_path / "match.onnx")
-    assert result["outputs"] == ["score", "p_value"] and result["parity"]["score"] < TOLERANCE
-    assert onnxruntime.InferenceSession(str(result["file"])).run(None, {INPUT: np.zeros((1, 1, 1, 3), np.uint8)})[
+    assert result.outputs == ["score", "p_value"] and result.parity["score"] < TOLERANCE
+    assert onnxruntime.InferenceSession(str(result.file)).run(None, {INPUT: np.zeros((1, 1, 1, 3), np.uint8)})[
         0
     ].shape == (1,)

@@ -155,7 +155,7 @@ def test_every_decision_scores_differently(run: winnow.Run, folder: Path, tmp_pa
     found = {}
     for mode in modes(copy.folder):
         result = copy.score(folder / "bad", to=tmp_path / mode, mode=mode)
-        assert result["mode"] == mode
+        assert result.mode == mode
         found[mode] = [row["score"] for row in table(tmp_path / mode / "scores.csv")]
     assert set(found) == {"full", "encoder", "fast"}
     assert len(set(map(tuple, found.values()))) == len(found)
@@ -166,11 +166,11 @@ def test_a_decision_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp
     with pytest.raises(RunError, match="ingest"):
         pretended.score(folder / "bad", mode="encoder")
     pretended.fit(folder / "good")
-    with pytest.raises(OptionError, match=r"no mode 'fast', only reconstruction, latent\.\n.*--fast"):
+    with pytest.raises(OptionError, match=r"no mode 'fast', only full, encoder\.\n.*--fast"):
         pretended.score(folder / "bad", mode="fast")
     with pytest.raises(OptionError, match="no mode 'eye'"):
         pretended.score(folder / "bad", mode="eye")
-    assert pretended.score(folder / "bad")["mode"] == "full"
+    assert pretended.score(folder / "bad").mode == "full"
     done = winnow_command("score", folder / "bad", "--run", tmp_path / "run", "--mode", "fast")
     assert done.returncode == 1 and "no mode 'fast'" in done.stderr
     assert winnow_command("score", folder / "bad", "--run", tmp_path / "run").returncode == 0
@@ -188,7 +188,7 @@ def test_the_report_keeps_decisions_apart(run: winnow.Run, folder: Path, tmp_pat
     assert "leaves it out" not in page and "hardest group" in page
     other.score(folder / "bad", mode="encoder")
     page = other.report().read_text(encoding="utf-8")
-    assert "The last winnow evaluate was by the mode fast; this report is of latent" in page
+    assert "The last winnow evaluate was by the mode fast; this report is of encoder" in page
     assert "hardest group" not in page
 
 
@@ -245,7 +245,7 @@ def test_a_decision_without_a_map_marks_whole_patches(run: winnow.Run, folder: P
 def test_overlapping_patches_find_the_damage_too(folder: Path, tmp_path: Path):
     overlapping = winnow.Run(tmp_path / "run", "inspect", **SMALL, stride=8).fit(folder / "good")
     result = overlapping.score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "map")
-    assert result["patches"] == 12 * 7 * 19
+    assert result.patches == 12 * 7 * 19
     defects = table(tmp_path / "out" / "defects.csv")
     for row in table(tmp_path / "out" / "scores.csv"):
         x, y, width, height = box_of(next(d for d in defects if d["source"] == row["source"]))
@@ -275,7 +275,7 @@ def test_exact_copies_are_both_listed(run: winnow.Run, folder: Path, tmp_path: P
     rows, defects = table(tmp_path / "out" / "scores.csv"), table(tmp_path / "out" / "defects.csv")
     assert [Path(row["source"]).name for row in rows] == ["a.png", "b.png"]
     assert rows[0]["id"] == rows[1]["id"] and rows[0]["score"] == rows[1]["score"] and rows[0]["belongs"] == "no"
-    assert (result["pictures"], result["patches"], result["defects"]) == (2, 80, len(defects))
+    assert (result.pictures, result.patches, result.defects) == (2, 80, len(defects))
     first, second = ([box_of(d) for d in defects if d["source"].endswith(name)] for name in ("a.png", "b.png"))
     assert first and first == second
     assert len(list((tmp_path / "map").glob("*.overlay.png"))) == 2
@@ -312,7 +312,9 @@ def film(path: Path, seconds: int, bad: range, seed: int) -> Path:
     """A lossless video of cloth, a frame a second, damaged in the seconds `bad`."""
     rng = np.random.default_rng(seed)
     frames = [(damaged(rng)[0] if second in bad else cloth(rng)) for second in range(seconds)]
-    return write(path, [np.repeat(frame[..., None], 3, axis=2) for frame in frames], codec="ffv1", form="yuv444p", lr=1)
+    return write(
+        path, [np.repeat(frame[..., None], 3, axis=2) for frame in frames], codec="ffv1", form="yuv444p", rate=1
+    )
 
 
 def test_frames_of_a_video_are_cut_and_the_video_gets_segments(run: winnow.Run, tmp_path: Path):
@@ -327,7 +329,7 @@ def test_frames_of_a_video_are_cut_and_the_video_gets_segments(run: winnow.Run, 
     assert {row["time"] for row in table(tmp_path / "out" / "defects.csv")} >= {
         f"{second}.000" for second in range(12, 20)
     }
-    out = [(part.start, part.end) for part in result["videos"][0]["segments"] if not part.belongs]
+    out = [(part.start, part.end) for part in result.videos[0].segments if not part.belongs]
     np.testing.assert_allclose(out, [(12, 20)], atol=1.01)
     assert (tmp_path / "map" / "00012-line-12.000.overlay.png").exists()
 
@@ -341,8 +343,8 @@ def test_grey_pictures_judged_by_colour_are_noted(tmp_path: Path):
             dye = np.stack([picture, picture // 2, picture // 3], axis=2) if colour else picture
             Image.fromarray(dye).save(tmp_path / name / f"{number}.png")
     dyed = winnow.Run(tmp_path / "run", "inspect", **{**SMALL, "iterations": 30, "grey": False}).fit(tmp_path / "dyed")
-    assert dyed.score(tmp_path / "dyed")["note"] == ""
-    assert "8 of 16 pictures are grey" in dyed.score([tmp_path / "dyed", tmp_path / "grey"])["note"]
+    assert dyed.score(tmp_path / "dyed").note == ""
+    assert "8 of 16 pictures are grey" in dyed.score([tmp_path / "dyed", tmp_path / "grey"]).note
     done = winnow_command("score", tmp_path / "grey", "--run", tmp_path / "run")
     assert done.returncode == 0 and "Note: 8 of 8 pictures are grey, while the run learnt from colour" in done.stdout
 
@@ -400,7 +402,7 @@ def test_pictures_of_one_roll_are_not_torn_apart(folder: Path, tmp_path: Path):
 
 
 def test_measures_with_masks_are_those_of_a_direct_computation(run: winnow.Run, folder: Path, tmp_path: Path):
-    found = run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=folder / "masks")["masks"]
+    found = run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=folder / "masks").masks
     patches = {}
     for name in ("new", "bad"):
         run.score(folder / name, to=tmp_path / name)
@@ -414,17 +416,17 @@ def test_measures_with_masks_are_those_of_a_direct_computation(run: winnow.Run, 
         elif pixels == 0:
             same.append(float(row["score"]))
     good = [float(row["score"]) for row in patches["new"]]
-    assert found["damaged_patches"] == len(torn)
-    assert found["auroc_good_pictures"] == pytest.approx(pairs_won(torn, good), abs=1e-4)
-    assert found["auroc_same_pictures"] == pytest.approx(pairs_won(torn, same), abs=1e-4)
+    assert found.damaged_patches == len(torn)
+    assert found.auroc_good_pictures == pytest.approx(pairs_won(torn, good), abs=1e-4)
+    assert found.auroc_same_pictures == pytest.approx(pairs_won(torn, same), abs=1e-4)
     maps, truths = [], []
     for path in [*sorted((folder / "new").iterdir()), *sorted((folder / "bad").iterdir())]:
         maps.append(map_figure(run, np.asarray(Image.open(path))))
         truths.append(true_mask(folder, str(path)) if path.parent.name == "bad" else np.zeros((HEIGHT, WIDTH), bool))
     hot, cold = (np.concatenate([m[t == side] for m, t in zip(maps, truths, strict=True)]) for side in (True, False))
-    assert found["pixel_auroc"] == pytest.approx(pairs_won(hot, cold), abs=1e-4)
-    assert found["aupro"] == pytest.approx(aupro(maps, truths), abs=1e-4)
-    assert 0.9 < found["pixel_auroc"] <= 1 and 0.8 < found["aupro"] <= 1
+    assert found.pixel_auroc == pytest.approx(pairs_won(hot, cold), abs=1e-4)
+    assert found.aupro == pytest.approx(aupro(maps, truths), abs=1e-4)
+    assert 0.9 < found.pixel_auroc <= 1 and 0.8 < found.aupro <= 1
 
 
 def pairs_won(high: object, low: object) -> float:
@@ -450,8 +452,8 @@ def test_masks_are_found_by_the_folders_of_their_pictures(run: winnow.Run, folde
             (tmp_path / part / kind).mkdir(parents=True)
         shutil.copy(folder / "bad" / f"bad {number:02d}.png", tmp_path / "test" / kind / "000.png")
         shutil.copy(next((folder / "masks").glob(f"bad {number:02d}*")), tmp_path / "truth" / kind / "000_mask.png")
-    found = run.evaluate(folder / "new", {"all of them": tmp_path / "test"}, masks=tmp_path / "truth")["masks"]
-    assert found["pixel_auroc"] > 0.95
+    found = run.evaluate(folder / "new", {"all of them": tmp_path / "test"}, masks=tmp_path / "truth").masks
+    assert found.pixel_auroc > 0.95
     (tmp_path / "truth" / "hole" / "000.png").write_bytes((tmp_path / "truth" / "hole" / "000_mask.png").read_bytes())
     with pytest.raises(InputError, match=r"There are 2 masks for .*hole.000\.png"):
         run.evaluate(folder / "new", {"all of them": tmp_path / "test"}, masks=tmp_path / "truth")

@@ -343,5 +343,5 @@ def test_a_file_whose_name_is_no_text_is_imported(run: Path):
     path.write_text(f"id,label\n{ids(run)[3]},staff\n")
     import winnow
 
-    assert winnow.Run(run).import_labels(path)["new"] == 1
+    assert winnow.Run(run).import_labels(path).new == 1
     assert winnow.Run(run).labels()[ids(run)[3]][1] == "import n??.csv"

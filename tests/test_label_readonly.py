@@ -118,7 +118,7 @@ def test_what_a_server_just_saved_is_read_beside_it(run: Path, tmp_path: Path):
     with Server(run, "--classes", "staff") as server:
         server.post("/api/events", {"events": [{"uuid": "e1", "item": item, "kind": "label", "value": "staff"}]})
         assert list(winnow.Run(run).labels()) == [item] and count_labels(run / "labels.sqlite") == 1
-        assert winnow.Run(run).export_labels(tmp_path / "out.csv")["labels"] == 1
+        assert winnow.Run(run).export_labels(tmp_path / "out.csv").labels == 1
         server.post("/api/events", {"events": [{"uuid": "e2", "item": item, "kind": "skip"}]})
         assert winnow.Run(run).labels() == {} and count_labels(run / "labels.sqlite") == 1
 

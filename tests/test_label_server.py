@@ -21,7 +21,7 @@ from winnow.errors import Damaged
 from winnow.label.store import LabelStore
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
-from winnow.steps.label import catalogue_of
+from winnow.run.labels import catalogue_of
 
 from conftest import winnow_command
 from labelling import NAMES, Server, make_run

@@ -13,7 +13,8 @@ from PIL import Image
 import winnow
 from winnow.label.store import Event
 from winnow.pool.pool import Pool
-from winnow.steps.label import LARGE, catalogue_of, open_store, pictures_of
+from winnow.run.labels import catalogue_of, open_store
+from winnow.steps.label import LARGE, pictures_of
 
 import videos
 from conftest import winnow_command
@@ -86,7 +87,7 @@ def test_labels_of_frames_go_round_from_python(run: winnow.Run, tmp_path: Path):
     assert {item: label for item, (label, _, _) in labels.items()} == {
         catalogue.ids[row]: "open" if row % 2 else "closed" for row in range(11)
     }
-    assert run.export_labels(tmp_path / "labelled")["labels"] == 11
+    assert run.export_labels(tmp_path / "labelled").labels == 11
     sizes = {Image.open(path).size for path in (tmp_path / "labelled").rglob("*.jpg")}
     assert sizes == {(640, 384), (2500, 1500)}
     for path in ("labelled", "labels.csv", "coco.json"):
@@ -95,7 +96,7 @@ def test_labels_of_frames_go_round_from_python(run: winnow.Run, tmp_path: Path):
         other = winnow.Run(
             shutil.copytree(run.folder.path, tmp_path / f"of {path}", ignore=shutil.ignore_patterns("labels.*"))
         )
-        assert other.import_labels(tmp_path / path, classes=["open", "closed"])["new"] == 11
+        assert other.import_labels(tmp_path / path, classes=["open", "closed"]).new == 11
         assert other.labels().keys() == labels.keys()
         assert all(other.labels()[item][0] == labels[item][0] for item in labels)
 
@@ -126,4 +127,4 @@ def test_labels_of_an_item_that_is_gone_are_kept(run: winnow.Run, tmp_path: Path
         )
     assert len(run.labels()) == 2
     result = run.export_labels(tmp_path / "labels.csv")
-    assert (result["labels"], result["gone"]) == (1, 1)
+    assert (result.labels, result.gone) == (1, 1)

@@ -9,7 +9,15 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from winnow.errors import DataError
-from winnow.metrics.detection import auroc, average_precision, bootstrap, evaluate, rates
+from winnow.metrics.detection import (
+    DetectionMetrics,
+    auroc,
+    average_precision,
+    bootstrap,
+    evaluate,
+    rates,
+)
+from winnow.results import as_json, from_json
 
 
 def made_up(seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -67,37 +75,37 @@ def test_frames_of_few_groups_make_wide_intervals() -> None:
 def test_evaluate_separates_anomalous_groups() -> None:
     scores, belongs, names, groups = made_up(3)
     result = evaluate(scores, belongs, names, 1.0, groups, repeats=50)
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
-    assert set(result["anomalous"]) == {"american", "other", "all"}
+    assert from_json(DetectionMetrics, json.loads(json.dumps(as_json(result), allow_nan=False))) == result
+    assert set(result.anomalous) == {"american", "other", "all"}
     for name in ("american", "other"):
         rows = belongs | (names == name)
-        part = result["anomalous"][name]
-        assert part["auroc"] == pytest.approx(roc_auc_score(~belongs[rows], scores[rows]))
-        assert part["detection_rate"] == pytest.approx((scores[names == name] > 1).mean())
-        assert (part["pictures"], part["groups"]) == (60, 6)
-        assert part["interval"]["auroc"][0] <= part["auroc"] <= part["interval"]["auroc"][1]
-    assert result["anomalous"]["all"]["pictures"] == 120
-    assert result["anomalous"]["all"]["auroc"] == pytest.approx(roc_auc_score(~belongs, scores))
-    assert result["false_alarm_rate"] == pytest.approx((scores[belongs] > 1).mean())
-    low, high = result["false_alarm_rate_interval"]
-    assert low <= result["false_alarm_rate"] <= high
+        part = result.anomalous[name]
+        assert part.auroc == pytest.approx(roc_auc_score(~belongs[rows], scores[rows]))
+        assert part.detection_rate == pytest.approx((scores[names == name] > 1).mean())
+        assert (part.pictures, part.groups) == (60, 6)
+        assert part.interval["auroc"][0] <= part.auroc <= part.interval["auroc"][1]
+    assert result.anomalous["all"].pictures == 120
+    assert result.anomalous["all"].auroc == pytest.approx(roc_auc_score(~belongs, scores))
+    assert result.false_alarm_rate == pytest.approx((scores[belongs] > 1).mean())
+    low, high = result.false_alarm_rate_interval
+    assert low <= result.false_alarm_rate <= high
 
 
 def test_evaluate_without_threshold_or_groups() -> None:
     scores, belongs, names, _ = made_up(4)
     result = evaluate(scores, belongs, names, None, repeats=20)
-    assert result["false_alarm_rate"] is None
-    assert result["anomalous"]["all"]["detection_rate"] is None
-    assert set(result["anomalous"]["all"]["interval"]) == {"auroc", "average_precision"}
+    assert result.false_alarm_rate is None
+    assert result.anomalous["all"].detection_rate is None
+    assert set(result.anomalous["all"].interval) == {"auroc", "average_precision"}
     lone = evaluate(scores, belongs, names, 1.0, np.where(belongs, "one", "two"), repeats=20)
-    assert lone["anomalous"]["all"]["interval"] is None
-    assert lone["false_alarm_rate_interval"] is None
-    json.dumps([result, lone], allow_nan=False)
+    assert lone.anomalous["all"].interval is None
+    assert lone.false_alarm_rate_interval is None
+    json.dumps([as_json(result), as_json(lone)], allow_nan=False)
 
 
 def test_a_anomalous_group_may_be_called_anything() -> None:
     result = evaluate([0, 1, 2, 3], [True, True, False, False], ["", "", "草地", "a'b"], 1.5, repeats=5)
-    assert set(result["anomalous"]) == {"草地", "a'b", "all"}
+    assert set(result.anomalous) == {"草地", "a'b", "all"}
     with pytest.raises(DataError, match="'all'"):
         evaluate([0, 1, 2], [True, True, False], ["", "", "all"], 1.5)
 

@@ -59,7 +59,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def film(path: Path, seed: int) -> Path:
     rng = np.random.default_rng(seed)
-    return write(path, [stripes(rng) for _ in range(8)], lr=4)
+    return write(path, [stripes(rng) for _ in range(8)], rate=4)
 
 
 @pytest.mark.parametrize("second", [[3, 1, 0, 2], [0, 3, 1], [2]], ids=str)
@@ -205,7 +205,7 @@ def test_two_calls_into_one_folder_at_once(run: winnow.Run, inputs: list[Path], 
         return real(*given, **more)
 
     monkeypatch.setattr(ingesting, "ingest", during)
-    assert run.score(inputs, to=tmp_path / "out")["pictures"] == 4
+    assert run.score(inputs, to=tmp_path / "out").pictures == 4
     assert refused
 
 
@@ -242,7 +242,7 @@ def test_predictions_come_in_order_and_replace_earlier_ones(made: Path, inputs: 
     labels.write_text("path,label\n" + "".join(f"{path},{label}\n" for path, label in rows))
     run = winnow.Run(tmp_path / "run")
     run.classify(labels=labels)
-    file = Path(run.export(tmp_path / "model.onnx")["file"])
+    file = Path(run.export(tmp_path / "model.onnx").file)
     for name, call in (
         ("own", lambda given, to: run.predict(given, to=to)),
         ("onnx", lambda given, to: predict_onnx(file, given, to=to)),

@@ -264,7 +264,7 @@ def pool_pixels(folder: Path) -> np.ndarray:
 def test_more_pictures_than_a_batch_keep_their_order(model: Path, pictures: Path, tmp_path: Path):
     result = predict_onnx(model, [pictures], to=tmp_path)
     scores = [1 - float(row["p_value"]) for row in table(tmp_path)]
-    assert result["pictures"] == len(scores) == 96
+    assert result.pictures == len(scores) == 96
     assert scores == pytest.approx(expected(pool_pixels(tmp_path))["score"], abs=1e-5)
 
 
@@ -281,8 +281,8 @@ def test_only_what_the_file_has_is_in_the_table(sources: Path, tmp_path: Path):
         file = write_exported(tmp_path / f"{name}.onnx", ingest=ingest, **has)
         result = predict_onnx(file, [sources / "film.mp4", sources / "white.png"], to=tmp_path / name)
         rows = table(tmp_path / name)
-        assert list(rows[0]) == columns and len(rows) == result["pictures"] == 9  # a frame each half second
-        assert ("classes" in result, "anomalous" in result) == (name == "classifier", name == "detector")
+        assert list(rows[0]) == columns and len(rows) == result.pictures == 9  # a frame each half second
+        assert (result.classes is not None, result.anomalous is not None) == (name == "classifier", name == "detector")
         assert ("red" in show.predict(result), "belong" in show.predict(result)) == (
             name == "classifier",
             name == "detector",
@@ -299,7 +299,7 @@ def test_patches_are_judged_as_pictures_or_each_by_its_class(tmp_path: Path):
         picture[:16, :16] += rng.integers(0, 9, (16, 16, 3), dtype=np.uint8) if "b" not in name else 0
         Image.fromarray(picture).save(tmp_path / "in" / f"{name}.png")
     file = write_exported(tmp_path / "whole.onnx", classes=None, threshold=0.3, ingest=ingest, picture_threshold=0.6)
-    assert predict_onnx(file, [tmp_path / "in"], to=tmp_path / "whole")["pictures"] == 4
+    assert predict_onnx(file, [tmp_path / "in"], to=tmp_path / "whole").pictures == 4
     rows = table(tmp_path / "whole")
     assert [Path(row["source"]).stem for row in rows] == ["a", "b", "c", "copy of b"]
     assert [row["belongs"] for row in rows] == [
@@ -314,7 +314,7 @@ def test_patches_are_judged_as_pictures_or_each_by_its_class(tmp_path: Path):
     ids = Pool.open(tmp_path / "whole" / "pool").column("id")
     assert {row["id"] for row in rows} == set(picture_of(ids)) and len(ids) == 24
     file = write_exported(tmp_path / "each.onnx", threshold=0.3, ingest=ingest, picture_threshold=0.6)
-    assert predict_onnx(file, [tmp_path / "in"], to=tmp_path / "each")["pictures"] == 24
+    assert predict_onnx(file, [tmp_path / "in"], to=tmp_path / "each").pictures == 24
     assert sum(row["belongs"] == "no" for row in table(tmp_path / "each")) == 2
 
 
@@ -339,7 +339,7 @@ def test_persons_are_found_by_the_detector_given_or_that_of_the_variable(tmp_pat
 
 def test_the_table_is_replaced_whole(model: Path, sources: Path, tmp_path: Path):
     predict_onnx(model, [sources / "red.png", sources / "blue.png"], to=tmp_path)
-    assert predict_onnx(model, [sources / "blue.png"], to=tmp_path)["pictures"] == 1
+    assert predict_onnx(model, [sources / "blue.png"], to=tmp_path).pictures == 1
     assert [row["class"] for row in table(tmp_path)] == ["blue"]
     before = (tmp_path / "predictions.csv").read_bytes()
     with pytest.raises(InputError, match="absent"):

@@ -233,7 +233,7 @@ def test_bad_input_is_refused_by_name(name: str) -> None:
         spoilt = {**NORMAL.losses, needed: np.full(200, np.nan)}
         with pytest.raises(DataError, match=f"'{needed}' holds 200 values that are not finite"):
             make_scorer(name).fit(Embeddings.of(NORMAL.vectors, losses=spoilt))
-    if scorer.reads_codes:
+    if scorer.reads_vectors:
         vectors = NORMAL.vectors.copy()
         vectors[2, 1] = np.inf
         with pytest.raises(DataError, match="'vectors' holds 1 values"):

@@ -19,10 +19,10 @@ from winnow.files import sha256
 from winnow.label.store import Event
 from winnow.pool.pool import Pool
 from winnow.report.selection import choice_map, flat_map, in_proportion
+from winnow.run.labels import catalogue_of, open_store
 from winnow.select.choose import AT_RANDOM, OF_CLUSTER
 from winnow.show import select as told
 from winnow.steps import select as step_file
-from winnow.steps.label import catalogue_of, open_store
 from winnow.steps.report.selection import selection_sections
 from winnow.steps.select import BEFORE, COLUMNS, OUTLIER_COLUMNS
 
@@ -62,7 +62,7 @@ def film_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (scenes[number // 12] + noise.normal(0, 6, scenes[0].shape)).clip(0, 255).astype(np.uint8)
         for number in range(240)
     ]
-    videos.write(folder / "film.mp4", frames, lr=4)
+    videos.write(folder / "film.mp4", frames, rate=4)
     return trained(folder / "run", folder / "film.mp4", every=0.5)
 
 

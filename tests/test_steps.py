@@ -25,7 +25,7 @@ def film(path: Path, seconds: int, breaks: list[tuple[float, float]], seed: int)
     """A video of stripes, with coloured blocks in the breaks; four frames a second."""
     rng = np.random.default_rng(seed)
     inside = [any(start <= number / 4 < end for start, end in breaks) for number in range(seconds * 4)]
-    return write(path, [blocks(rng) if anomalous else stripes(rng) for anomalous in inside], lr=4)
+    return write(path, [blocks(rng) if anomalous else stripes(rng) for anomalous in inside], rate=4)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def table(path: Path) -> list[dict[str, str]]:
 def test_a_video_is_cut_into_what_belongs_and_what_does_not(run: winnow.Run, tmp_path: Path):
     new = film(tmp_path / "neu, n° 1.mp4", 26, BREAKS, seed=9)
     result = run.score(new, to=tmp_path / "out")
-    found = [(part.start, part.end) for part in result["videos"][0]["segments"] if not part.belongs]
+    found = [(part.start, part.end) for part in result.videos[0].segments if not part.belongs]
     assert len(found) == 2
     np.testing.assert_allclose(found, BREAKS, atol=2.0)
     rows = table(tmp_path / "out" / "scores.csv")
@@ -107,7 +107,7 @@ def test_a_new_rate_computes_nothing_but_the_threshold(run: winnow.Run, tmp_path
     other = winnow.Run(path)
     strict, lax = (other.calibrate(false_alarm_rate=rate)["threshold"] for rate in (0.05, 0.3))
     assert strict > lax
-    assert other.score(film(tmp_path / "x.mp4", 4, [], 7))["pictures"] == 8
+    assert other.score(film(tmp_path / "x.mp4", 4, [], 7)).pictures == 8
 
 
 def test_dirt_among_the_runs_own_pictures_is_set_aside(tmp_path: Path):
@@ -121,7 +121,7 @@ def test_dirt_among_the_runs_own_pictures_is_set_aside(tmp_path: Path):
         result = dirty.evaluate(
             film(tmp_path / "good.mp4", 15, [], 8), {"blocks": film(tmp_path / "bad.mp4", 15, [(0.0, 15.0)], 9)}
         )
-        found[contamination] = result["anomalous"]["blocks"]["detection_rate"]
+        found[contamination] = result.anomalous["blocks"].detection_rate
     assert found[0.15] > 0.9 >= found[0.0]
 
 

@@ -21,6 +21,8 @@ from winnow.errors import DataError, InputError, OptionError, RunError
 from winnow.learn.encode import encode
 from winnow.models.registry import load_model
 from winnow.pool.pool import Pool
+from winnow.results import WeightSearch, WeightTrial
+from winnow.run.publish import read_result
 from winnow.run.split import split_of
 from winnow.steps.report.weight import weight_section
 from winnow.steps.weight import choose
@@ -64,8 +66,8 @@ def copy(run: winnow.Run, tmp_path: Path) -> winnow.Run:
     return winnow.Run(tmp_path / "run")
 
 
-def found(run: winnow.Run) -> dict:
-    return json.loads((run.folder.path / "weight" / "weight.json").read_text(encoding="utf-8"))
+def found(run: winnow.Run) -> WeightSearch:
+    return read_result(WeightSearch, run.folder.path / "weight" / "weight.json")
 
 
 def pairs_won(high: np.ndarray, low: np.ndarray) -> float:
@@ -76,14 +78,17 @@ def pairs_won(high: np.ndarray, low: np.ndarray) -> float:
 # ---- the choice
 
 
-def rows(both: list[float], real: list[float] | None = None) -> list[dict]:
+def rows(both: list[float], real: list[float] | None = None) -> list[WeightTrial]:
     weights = [0.0, 1e-6, 1e-5, 1e-4]
     return [
-        {
-            "weight": weight,
-            "synthetic": {"error": 0.5, "latent": 0.9, "both": score},
-            "real": None if real is None else {"error": 0.5, "latent": 0.5, "both": real[place]},
-        }
+        WeightTrial(
+            weight,
+            {"error": 0.5, "latent": 0.9, "both": score},
+            None if real is None else {"error": 0.5, "latent": 0.5, "both": real[place]},
+            steps=1,
+            active_units=None,
+            seconds=0.1,
+        )
         for place, (weight, score) in enumerate(zip(weights, both, strict=True))
     ]
 
@@ -99,14 +104,14 @@ def rows(both: list[float], real: list[float] | None = None) -> list[dict]:
 )
 def test_the_highest_is_chosen_and_of_equals_the_largest(both, chosen, words):
     result = choose(rows(both))
-    assert result["chosen"] == chosen and result["chosen_by_real"] is None
-    assert re.search(words, result["reason"]) and result["reason"].count(". ") == 0
+    assert result.weight == chosen and result.by_real is None
+    assert re.search(words, result.reason) and result.reason.count(". ") == 0
 
 
 def test_what_real_defects_would_choose_is_told_beside():
     result = choose(rows([0.8, 0.9, 0.85, 0.7], [0.7, 0.81, 0.85, 0.86]))
-    assert (result["chosen"], result["chosen_by_real"]) == (1e-6, 1e-4)
-    assert result["lost"] == pytest.approx(0.05)
+    assert (result.weight, result.by_real) == (1e-6, 1e-4)
+    assert result.lost == pytest.approx(0.05)
 
 
 # ---- the search
@@ -120,12 +125,12 @@ def test_each_weight_is_judged_as_a_direct_computation_says(run: winnow.Run, fol
     assert len(clean) < 2000
     torn, mask, _ = damage(clean, np.random.default_rng([0, 4]))
     torn = torn[mask.any(axis=(1, 2))]
-    assert result["synthetic_defects"] == len(torn) > 0.7 * len(clean)
+    assert result.synthetic_defects == len(torn) > 0.7 * len(clean)
     real = damaged_patches(folder)
-    assert result["real_defects"] == len(real)
-    assert result["measure"] == "top_local_error"  # as the run's scorer pools the error
-    assert [row["weight"] for row in result["trained"]] == list(TRIED)
-    for name, row in [*((f"{row['weight']:g}", row) for row in result["trained"]), ("sigma", result["sigma"])]:
+    assert result.real_defects == len(real)
+    assert result.loss == "top_local_error"  # as the run's scorer pools the error
+    assert [trial.weight for trial in result.trained] == list(TRIED)
+    for name, trial in [*((f"{trial.weight:g}", trial) for trial in result.trained), ("sigma", result.sigma)]:
         model = load_model(path / "weight" / name)
         losses = {
             part: encode(model, pixels).losses
@@ -134,11 +139,11 @@ def test_each_weight_is_judged_as_a_direct_computation_says(run: winnow.Run, fol
         for kind in ("synthetic", "real"):
             error, latent = (
                 [np.log(np.maximum(losses[part][measure], 1e-8)) for part in (kind, "clean")]
-                for measure in (result["measure"], "latent")
+                for measure in (result.loss, "latent")
             )
-            assert row[kind]["error"] == pytest.approx(pairs_won(*error), abs=1e-9)
-            assert row[kind]["latent"] == pytest.approx(pairs_won(*latent), abs=1e-9)
-            assert row[kind]["both"] == pytest.approx(
+            assert trial.on(kind)["error"] == pytest.approx(pairs_won(*error), abs=1e-9)
+            assert trial.on(kind)["latent"] == pytest.approx(pairs_won(*latent), abs=1e-9)
+            assert trial.on(kind)["both"] == pytest.approx(
                 pairs_won(standardised(losses, kind), standardised(losses, "clean")), abs=1e-9
             )
 
@@ -184,55 +189,55 @@ def test_finished_trainings_are_kept_and_others_are_added(copy: winnow.Run):
         path: path.stat().st_mtime_ns for path in (copy.folder.path / "weight").glob("*/checkpoints/last.safetensors")
     }
     result = copy.search_weight(lambdas=(1e-4, 1e-3))
-    assert [row["weight"] for row in result["trained"]] == [1e-4, 1e-3]
-    kept, same = result["trained"][0], before["trained"][1]
-    assert kept["synthetic"] == same["synthetic"] and kept["seconds"] == pytest.approx(same["seconds"], abs=0.5)
+    assert [trial.weight for trial in result.trained] == [1e-4, 1e-3]
+    kept, same = result.trained[0], before.trained[1]
+    assert kept.synthetic == same.synthetic and kept.seconds == pytest.approx(same.seconds, abs=0.5)
     assert {path: path.stat().st_mtime_ns for path in times} == times
-    assert result["sigma"]["synthetic"] == before["sigma"]["synthetic"] and result["real_defects"] is None
+    assert result.sigma.synthetic == before.sigma.synthetic and result.real_defects is None
 
 
 def test_other_iterations_train_anew(copy: winnow.Run):
     result = copy.search_weight(lambdas=TRIED[:2], iterations=40)
-    assert {row["steps"] for row in (*result["trained"], result["sigma"])} == {40} and result["iterations"] == 40
-    assert result["trained"][0]["synthetic"] != found_rows(TRIED[0], copy, 60)
+    assert {trial.steps for trial in (*result.trained, result.sigma)} == {40} and result.iterations == 40
+    assert result.trained[0].synthetic != found_rows(TRIED[0], copy, 60)
 
 
 def found_rows(weight: float, run: winnow.Run, iterations: int) -> dict:
-    return run.search_weight(lambdas=(weight, 1.0), iterations=iterations)["trained"][0]["synthetic"]
+    return run.search_weight(lambdas=(weight, 1.0), iterations=iterations).trained[0].synthetic
 
 
 def test_without_masks_pictures_are_compared_by_their_worst_patch(copy: winnow.Run, folder: Path):
     result = copy.search_weight(lambdas=TRIED[:2], defects=folder / "bad")
-    assert result["real_defects"] == 6
+    assert result.real_defects == 6
     pool, path = Pool.open(copy.folder.path / "pool"), copy.folder.path
     names = np.array([name.split("#")[0] for name in pool.column("id")])
     held = np.isin(split_of(copy.folder, pool).split, ("validate", "calibrate"))
     bad = Pool.open(path / "weight" / "defects")
     owners = np.array([name.split("#")[0] for name in bad.column("id")])
     model = load_model(path / "weight" / "0")
-    good, torn = (encode(model, source).losses[result["measure"]] for source in (pool, bad))
+    good, torn = (encode(model, source).losses[result.loss] for source in (pool, bad))
     worst = (
         [max(torn[owners == name]) for name in sorted(set(owners))],
         [max(good[names == name]) for name in sorted(set(names[held]))],
     )
-    assert result["trained"][0]["real"]["error"] == pytest.approx(pairs_won(np.array(worst[0]), np.array(worst[1])))
+    assert result.trained[0].on("real")["error"] == pytest.approx(pairs_won(np.array(worst[0]), np.array(worst[1])))
 
 
 def test_the_run_takes_the_weight_over_only_when_asked(copy: winnow.Run):
-    assert copy.search_weight(lambdas=TRIED)["used"] is False
+    assert copy.search_weight(lambdas=TRIED).used is False
     assert copy.folder.options.train.latent_weight == 1e-5
-    chosen = copy.search_weight(lambdas=TRIED, use=True)["chosen"]
+    chosen = copy.search_weight(lambdas=TRIED, use=True).chosen
     assert winnow.Run(copy.folder.path).folder.options.train.latent_weight == chosen
     assert copy.folder.set_by["train.latent_weight"] == "you"
 
 
 def test_the_report_has_a_section_of_it(copy: winnow.Run, folder: Path):
     section = weight_section(copy.folder)
-    assert section is not None and section.text[0] == found(copy)["reason"]
+    assert section is not None and section.text[0] == found(copy).reason
     assert "real defects would choose" in section.text[1] and "trained with 1e-05" in section.text[2]
     table = section.tables[0]
     assert [row[0] for row in table.rows] == ["0", "0.0001", "0.01", "sigma-VAE"] and len(table.columns) == 9
-    assert [table.rows[number][0] for number in table.marked] == [f"{found(copy)['chosen']:g}"]
+    assert [table.rows[number][0] for number in table.marked] == [f"{found(copy).chosen:g}"]
     assert section.figures[0].png.startswith(b"\x89PNG") and "--latent-weight" in section.commands[0]
     write_cloth(folder / "more", 2, seed=5)
     copy.ingest(folder / "more")
@@ -252,7 +257,7 @@ def test_the_command_begins_a_run_prints_a_table_and_a_reason(copy: winnow.Run, 
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines[5:9]] == ["0", "0.0001", "0.01", "sigma-VAE"]
     assert lines[0].startswith("1 of 4: weight 0: AUROC on synthetic defects error 0.")
-    assert found(copy)["reason"] in done.stdout and lines[-1].startswith("It is set; train: winnow train --run")
+    assert found(copy).reason in done.stdout and lines[-1].startswith("It is set; train: winnow train --run")
     assert (copy.folder.path / "weight" / "weight.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -269,14 +274,10 @@ def test_killed_and_called_again_it_ends_with_the_same(run: winnow.Run, folder: 
     assert not (path / "weight" / "weight.json").exists()
     done = winnow_command(*words)
     assert done.returncode == 0, done.stderr
-    whole, resumed = found(run), json.loads((path / "weight" / "weight.json").read_text())
-    for row, other in zip((*whole["trained"], whole["sigma"]), (*resumed["trained"], resumed["sigma"]), strict=True):
-        assert (row["weight"], row["synthetic"], row["active_units"]) == (
-            other["weight"],
-            other["synthetic"],
-            other["active_units"],
-        )
-    assert resumed["chosen"] == whole["chosen"]
+    whole, resumed = found(run), read_result(WeightSearch, path / "weight" / "weight.json")
+    for one, other in zip((*whole.trained, whole.sigma), (*resumed.trained, resumed.sigma), strict=True):
+        assert (one.weight, one.synthetic, one.active_units) == (other.weight, other.synthetic, other.active_units)
+    assert resumed.chosen == whole.chosen
 
 
 @pytest.mark.parametrize(

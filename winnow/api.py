@@ -8,9 +8,22 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from winnow.errors import OptionError, did_you_mean
 from winnow.options import Options
-from winnow.results import Calibrated, Classified, Encoded, Ingested, Selected, Trained
+from winnow.results import (
+    Calibrated,
+    Classified,
+    Encoded,
+    Evaluated,
+    Exported,
+    Ingested,
+    LabelsExported,
+    LabelsImported,
+    Predicted,
+    Scored,
+    Selected,
+    Trained,
+    WeightSearch,
+)
 from winnow.run.folder import RunFolder
-from winnow.run.recipe import choose_recipe
 from winnow.stages import STAGES
 
 if TYPE_CHECKING:
@@ -26,7 +39,7 @@ class Run:
 
         run = winnow.Run("runs/match", recipe="oneclass", every=0.5)
         run.fit(["match1.mp4", "frames/"])
-        run.score("new.mp4")["videos"]
+        run.score("new.mp4").videos
 
     A new folder is made when there is none; `recipe` and options then start from the recipe, later calls keep what
     the folder has. `from_scratch` trains a network though weights of a pretrained one are at hand (recipe oneclass). `trust`
@@ -43,13 +56,7 @@ class Run:
         trust: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        if RunFolder.is_begun(path):
-            self.folder = RunFolder.open(path).of_recipe(recipe)
-        elif recipe:
-            chosen = choose_recipe(recipe, _by_section(options), from_scratch=from_scratch)
-            self.folder = RunFolder.create(path, chosen.recipe, chosen.name, why=chosen.why)
-        else:
-            self.folder = RunFolder.create(path)
+        self.folder = RunFolder.begun(path, recipe, given=_by_section(options), from_scratch=from_scratch)
         self.folder.trusted |= set(trust)
         self.set(**options)
 
@@ -102,16 +109,16 @@ class Run:
     def _do(self, step: str, *arguments: Any, **options: Any) -> Any:
         return STAGES[step](self.folder, *arguments, **options)
 
-    def predict(self, sources: Sources, *, to: str | Path | None = None) -> dict[str, Any]:
-        """Tells the class of new pictures and videos; see `winnow.steps.predict.predict`."""
+    def predict(self, sources: Sources, *, to: str | Path | None = None) -> Predicted:
+        """Tell the class of new pictures and videos; see `winnow.steps.predict.predict`."""
         from winnow.steps.predict import predict
 
         return predict(self.folder, _listed(sources), to=_path(to))
 
     def export(
         self, to: str | Path | None = None, *, only: Literal["", "classifier", "anomaly-model"] = ""
-    ) -> dict[str, Any]:
-        """Writes classifier and detector as one ONNX file that gives the same results; see `winnow.steps.export.export`."""
+    ) -> Exported:
+        """Write classifier and anomaly model as one ONNX file that gives the same results; see `winnow.steps.export.export`."""
         from winnow.steps.export import export
 
         return export(self.folder, _path(to), only=only)
@@ -124,16 +131,16 @@ class Run:
 
     def score(
         self, sources: Sources, *, to: str | Path | None = None, heatmaps: str | Path | None = None, mode: str = ""
-    ) -> dict[str, Any]:
-        """Judges new pictures and videos; see `winnow.steps.score.score`."""
+    ) -> Scored:
+        """Judge new pictures and videos; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
         return score(self._judged_by(mode), _listed(sources), to=_path(to), heatmaps=_path(heatmaps))
 
     def evaluate(
         self, normal: Sources, anomalous: Mapping[str, Sources], *, masks: str | Path | None = None, mode: str = ""
-    ) -> dict[str, Any]:
-        """Measures the run where the truth is known; see `winnow.steps.evaluate.evaluate`."""
+    ) -> Evaluated:
+        """Measure the run where the truth is known; see `winnow.steps.evaluate.evaluate`."""
         from winnow.steps.evaluate import evaluate
 
         groups = {name: _listed(sources) for name, sources in anomalous.items()}
@@ -148,15 +155,15 @@ class Run:
         masks: str | Path | None = None,
         iterations: int | None = None,
         use: bool = False,
-    ) -> dict[str, Any]:
-        """Searches the weight of a VAE's latent loss; see `winnow.steps.weight.search_weight`."""
-        from winnow.steps.weight import WEIGHTS, search_weight
+    ) -> WeightSearch:
+        """Search the weight of a VAE's latent loss; see `winnow.steps.weight.search_weight`."""
+        from winnow.steps.run import search_weight
 
         given: dict[str, Any] = {"defects": defects, "masks": _path(masks), "iterations": iterations, "use": use}
-        return search_weight(self.folder, _listed(sources), weights=lambdas or WEIGHTS, **given)
+        return search_weight(self.folder, _listed(sources), weights=lambdas or None, **given)
 
     def _judged_by(self, mode: str) -> RunFolder:
-        """The run with another mode for one call."""
+        """Return the run with another mode for one call."""
         return self.folder.with_options({"score": {"mode": mode}} if mode else {})
 
     def report(self, to: str | Path | None = None) -> Path:
@@ -168,25 +175,25 @@ class Run:
     def label(
         self, classes: Sequence[str] = (), *, port: int = 8765, who: str = "", open_browser: bool = False
     ) -> None:
-        """Serves the labelling page on 127.0.0.1 until Ctrl-C; see `winnow.steps.label.label`."""
+        """Serve the labelling page on 127.0.0.1 until Ctrl-C; see `winnow.steps.label.label`."""
         from winnow.steps.label import label
 
         label(self.folder, classes=classes, port=port, who=who, open_browser=open_browser)
 
     def labels(self) -> dict[str, tuple[str, str, str]]:
-        """Label, who gave it and when (ISO, UTC) of every labelled item, by its id."""
-        from winnow.steps.label import labels
+        """Return label, who gave it and when (ISO, UTC) of every labelled item, by its id."""
+        from winnow.run.labels import labels
 
         return labels(self.folder)
 
-    def import_labels(self, path: str | Path, *, classes: Sequence[str] = ()) -> dict[str, Any]:
-        """Takes over labels of CSV, JSON (Label Studio, COCO) or a folder; see `winnow.steps.label.import_labels`."""
+    def import_labels(self, path: str | Path, *, classes: Sequence[str] = ()) -> LabelsImported:
+        """Take over labels of CSV, JSON (Label Studio, COCO) or a folder; see `winnow.steps.label.import_labels`."""
         from winnow.steps.label import import_labels
 
         return import_labels(self.folder, Path(path), classes=classes)
 
-    def export_labels(self, path: str | Path, *, format: str = "") -> dict[str, Any]:
-        """Writes the labels to a file or folder; see `winnow.steps.label.export_labels`."""
+    def export_labels(self, path: str | Path, *, format: str = "") -> LabelsExported:
+        """Write the labels to a file or folder; see `winnow.steps.label.export_labels`."""
         from winnow.steps.label import export_labels
 
         return export_labels(self.folder, Path(path), format)
@@ -201,7 +208,7 @@ class Run:
     @property
     def classifier(self) -> Classifier:
         """The run's `winnow.Classifier`, to predict embeddings with."""
-        from winnow.steps.predict import load_classifier
+        from winnow.run.artifacts import load_classifier
 
         return load_classifier(self.folder)
 

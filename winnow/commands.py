@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,21 +55,9 @@ def _given(**sections: Section | None) -> dict[str, dict[str, Any]]:
     }
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
 def _judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
     """The run with what the user gave for this call alone: what judges stores nothing."""
     return RunFolder.open(run, trust).with_options(_given(score=score, **sections))
-
-
-def _begun(run: Path, recipe: str, default: str = "") -> RunFolder:
-    """The run in a folder, or a new one of a recipe where there is none."""
-    if RunFolder.is_begun(run):
-        return RunFolder.open(run).of_recipe(recipe)
-    name = recipe or default
-    return RunFolder.create(run, load_recipe(name) if name else None, name)
 
 
 def run(
@@ -105,8 +94,8 @@ def run(
     given = _given(
         ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify, tune=tune
     )
-    if resume and RunFolder.is_begun(to):
-        folder = RunFolder.open(to).of_recipe(recipe)
+    if resume:
+        folder = RunFolder.begun(to, recipe, given=given, from_scratch=from_scratch)
     else:
         chosen = choose_recipe(recipe, given, from_scratch=from_scratch)
         folder = RunFolder.create(to, chosen.recipe, chosen.name, overwrite, chosen.why)
@@ -124,7 +113,7 @@ def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None
     """
     step = STAGES["ingest"]
 
-    folder = _begun(run, recipe)
+    folder = RunFolder.begun(run, recipe)
     folder.update(_given(ingest=options))
     print(show.ingest(step(folder, sources)))
 
@@ -360,11 +349,11 @@ def lambda_(
         iterations: Optimiser steps of each training [default: those of the run].
         use: Make the chosen weight the run's own; train it again then.
     """
-    from winnow.steps.weight import WEIGHTS, search_weight
+    from winnow.steps.run import search_weight
 
-    folder = _begun(run, "", default="inspection-vae")
+    folder = RunFolder.begun(run, default="inspect-vae")
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
-    found = search_weight(folder, sources, weights=WEIGHTS if lambdas is None else lambdas, tell=_say, **given)
+    found = search_weight(folder, sources, weights=lambdas, tell=partial(print, flush=True), **given)
     print(show.weight(found, folder.path))
 
 
@@ -395,7 +384,9 @@ def label(
     folder = RunFolder.open(run)
     named = [name for name in (classes or "").split(",") if name.strip()]
     if import_ is None and export is None:
-        steps.label(folder, classes=named, port=port, who=who or "", open_browser=open_, tell=_say)
+        steps.label(
+            folder, classes=named, port=port, who=who or "", open_browser=open_, tell=partial(print, flush=True)
+        )
         return
     if import_ is not None:
         print(show.imported(steps.import_labels(folder, import_, classes=named)))

@@ -311,6 +311,21 @@ class AnomalousGroup:
 
 
 @dataclass(frozen=True)
+class MaskMetrics:
+    """What masks of the true damage say, AUROCs None where there is nothing to tell apart.
+
+    `auroc_good_pictures`: so many `damaged_patches` against those of normal pictures, `auroc_same_pictures`: against good
+    ones of the same pictures; `pixel_auroc` and `aupro` of the anomaly maps of all pictures, None for a mode without a map.
+    """
+
+    damaged_patches: int
+    auroc_good_pictures: float | None
+    auroc_same_pictures: float | None
+    pixel_auroc: float | None
+    aupro: float | None
+
+
+@dataclass(frozen=True)
 class Evaluated:
     """What `evaluate` found: of so many normal `pictures` in `groups` the share flagged, and each anomalous group ("all": together).
 
@@ -330,7 +345,7 @@ class Evaluated:
     baseline: dict[str, float]
     seen_in_training: int
     folder: Path
-    masks: dict[str, float | None] | None = None
+    masks: MaskMetrics | None = None
 
 
 @dataclass(frozen=True)
@@ -346,28 +361,44 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file and its card: its `outputs`, how far onnxruntime is from the run (`parity` by output, relative), its size."""
+    """An exported file and its card: its `outputs`, and the `mode` that its anomaly model judges by (None without one).
+
+    `parity`: how far onnxruntime is from the run at most, by output, relatively; `stepped`: the share of values that lie on a
+    calibration score and stepped to the next rank.
+    """
 
     file: Path
     card: Path
     outputs: list[str]
     mode: str | None
     parity: dict[str, float]
+    stepped: float
     bytes: int
     seconds: float
     opset: int
 
 
+WEIGHT_SCORES = ("error", "latent", "both")
+"""What an autoencoder's weight of the latent loss is judged by: the error, the latent loss, and their standardised sum."""
+
+
 @dataclass(frozen=True)
 class WeightTrial:
-    """A weight of the latent loss: AUROC on `synthetic` and (None without) `real` defects by error, latent loss and both."""
+    """A weight of the latent loss: AUROC on `synthetic` and (None without) `real` defects by error, latent loss and both.
+
+    Trained for so many `steps` and `seconds`.
+    """
 
     weight: float
     synthetic: dict[str, float]
     real: dict[str, float] | None
-    validation_loss: float
+    steps: int
     active_units: int | None
     seconds: float
+
+    def on(self, kind: str) -> dict[str, float]:
+        """Return the AUROCs on 'synthetic' or 'real' defects, none where there were none."""
+        return self.synthetic if kind == "synthetic" else self.real or {}
 
 
 @dataclass(frozen=True)
@@ -375,7 +406,7 @@ class WeightSearch:
     """What the search for the weight of a VAE's latent loss found: the `chosen` weight and the `reason`.
 
     `chosen_by_real`: what real defects would choose, and how much AUROC on them the choice `lost` (None without any);
-    `trained` a trial a weight, `sigma` the sigma-VAE; `used`: the weight is now the run's.
+    `trained` a trial a weight, `sigma` the sigma-VAE; `loss` the loss that is called error; `used`: the weight is now the run's.
     """
 
     step: ClassVar[str] = "weight"
@@ -383,7 +414,7 @@ class WeightSearch:
     reason: str
     chosen_by_real: float | None
     lost: float | None
-    measure: str
+    loss: str
     iterations: int
     synthetic_defects: int
     real_defects: int | None
@@ -391,6 +422,20 @@ class WeightSearch:
     trained: list[WeightTrial]
     sigma: WeightTrial
     used: bool
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of defects that the weights were judged on."""
+        return ("synthetic",) if self.sigma.real is None else ("synthetic", "real")
+
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """AUROC over the weights, by each score on each kind of defect."""
+        return {
+            f"{score}, {kind}": [trial.on(kind)[score] for trial in self.trained]
+            for kind in self.kinds
+            for score in WEIGHT_SCORES
+        }
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
-from winnow.results import Calibrated, Classified, Encoded, Ingested, Selected, Trained
+from winnow.results import (
+    WEIGHT_SCORES,
+    Calibrated,
+    Classified,
+    Encoded,
+    Evaluated,
+    Exported,
+    Ingested,
+    LabelsExported,
+    LabelsImported,
+    Predicted,
+    Scored,
+    Selected,
+    Trained,
+    WeightSearch,
+)
 
 
 def count(number: int, noun: str) -> str:
@@ -144,109 +160,107 @@ def _between(interval: Any) -> str:
     return f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
 
 
-def predict(result: dict[str, Any]) -> str:
-    """How many of each class, and how many do not belong, where these are known."""
-    parts = (
-        [", ".join(f"{number:,} {name}" for name, number in result["classes"].items())] if "classes" in result else []
-    )
-    parts += [f"{result['anomalous']:,} do not belong"] if "anomalous" in result else []
-    parts += [f"{result['refused']:,} refused"] if result["refused"] else []
-    return f"{count(result['pictures'], 'picture')}: {'; '.join(parts)}. Results: {result['folder']}"
+def predict(result: Predicted) -> str:
+    """Return how many of each class, and how many do not belong, where these are known."""
+    parts = []
+    if result.classes is not None:
+        parts.append(", ".join(f"{number:,} {name}" for name, number in result.classes.items()))
+    if result.anomalous is not None:
+        parts.append(f"{result.anomalous:,} do not belong")
+    if result.refused:
+        parts.append(f"{result.refused:,} refused")
+    return f"{count(result.pictures, 'picture')}: {'; '.join(parts)}. Results: {result.folder}"
 
 
-def export(result: dict[str, Any]) -> str:
-    """What the file gives, how near to the run, and where it is."""
-    apart = max(value for name, value in result["parity"].items() if name != "steps")
+def export(result: Exported) -> str:
+    """Return what the file computes, how near to the run, and where it is."""
+    apart = max(result.parity.values())
     return (
-        f"Exported {', '.join(result['outputs'])} ({result['bytes'] / 1e6:.1f} MB); onnxruntime differs from the run by {apart:.1e} at "
-        f"most, relatively. File: {result['file']}, its card: {result['card']}"
+        f"Exported {', '.join(result.outputs)} ({result.bytes / 1e6:.1f} MB); onnxruntime differs from the run by {apart:.1e} at "
+        f"most, relatively. File: {result.file}, its card: {result.card}"
     )
 
 
-def score(result: dict[str, Any]) -> str:
-    """How much belongs, and the first segments of each video."""
+def score(result: Scored) -> str:
+    """Return how much belongs, and the first segments of each video."""
     lines = [
-        f"{result['belong']:,} of {result['pictures']:,} belong"
-        + (f"; {result['refused']:,} refused" if result["refused"] else "")
+        f"{result.belong:,} of {result.pictures:,} belong"
+        + (f"; {result.refused:,} refused" if result.refused else "")
         + (
-            f"; {count(result['defects'], 'defect')} in {count(result['patches'], 'patch')}"
-            if "defects" in result
+            f"; {count(result.defects, 'defect')} in {count(result.patches, 'patch')}"
+            if result.defects is not None and result.patches is not None
             else ""
         )
-        + f". Results: {result['folder']}"
+        + f". Results: {result.folder}"
     ]
-    if result.get("note"):
-        lines.append(f"  Note: {result['note']}")
-    for video in result["videos"]:
-        lines.append(f"{video['source']}:")
+    if result.note:
+        lines.append(f"  Note: {result.note}")
+    for video in result.videos:
+        lines.append(f"{video.source}:")
         lines += [
             f"  {part.start:9.1f} to {part.end:9.1f} s  {'in' if part.belongs else 'out':3}  mean score {part.score:.3g}"
-            for part in video["segments"][:20]
+            for part in video.segments[:20]
         ]
-        if len(video["segments"]) > 20:
-            lines.append(f"  ... and {len(video['segments']) - 20} more in segments.csv")
+        if len(video.segments) > 20:
+            lines.append(f"  ... and {len(video.segments) - 20} more in segments.csv")
     return "\n".join(lines)
 
 
-def evaluate(result: dict[str, Any]) -> str:
-    """A table of the anomalous groups: AUROC, average precision, rates at the threshold."""
+def evaluate(result: Evaluated) -> str:
+    """Return a table of the anomalous groups: AUROC, average precision, rates at the threshold."""
     lines = [
-        f"Scorer '{result['scorer']}', threshold {result['threshold']:.4g} for {result['false_alarms_asked']:.1%} false alarms: "
-        f"{result['false_alarm_rate']:.1%} of {result['pictures']:,} normal pictures flagged.",
+        f"Scorer '{result.scorer}', threshold {result.threshold:.4g} for {result.false_alarm_rate_asked:.1%} false alarms: "
+        f"{result.false_alarm_rate:.1%} of {result.pictures:,} normal pictures flagged.",
         f"{'anomalous group':24} {'pictures':>8} {'detected':>9} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",
     ]
-    for name, row in result["anomalous"].items():
+    for name, row in result.anomalous.items():
         lines.append(
-            f"{name[:24]:24} {row['pictures']:8,} {row['detection_rate']:9.1%} {row['auroc']:7.3f} {row['average_precision']:7.3f} "
-            + (f"{result['baseline'][name]:25.3f}" if name in result["baseline"] else f"{'-':>25}")
+            f"{name[:24]:24} {row.pictures:8,} {row.detection_rate:9.1%} {row.auroc:7.3f} {row.average_precision:7.3f} "
+            + (f"{result.baseline[name]:25.3f}" if name in result.baseline else f"{'-':>25}")
         )
-    for name, value in result.get("masks", {}).items():
+    for name, value in asdict(result.masks).items() if result.masks else ():
         lines.append(
-            f"  {name.replace('_', ' ')}: {'-' if value is None else format(value, '.3f' if name != 'damaged_patches' else ',')}"
+            f"  {name.replace('_', ' ')}: {'-' if value is None else format(value, ',' if isinstance(value, int) else '.3f')}"
         )
-    if result["seen_in_training"]:
+    if result.seen_in_training:
         lines.append(
-            f"  Note: {result['seen_in_training']:,} of the pictures given as belonging are in the run's own pool; their scores flatter."
+            f"  Note: {result.seen_in_training:,} of the pictures given as belonging are in the run's own pool; their scores flatter."
         )
-    return "\n".join([*lines, f"Results: {result['folder']}"])
+    return "\n".join([*lines, f"Results: {result.folder}"])
 
 
-def weight(result: dict[str, Any], run: Any) -> str:
-    """A table of the weights tried, the choice and its reason."""
-    kinds = [kind for kind in ("synthetic", "real") if result["sigma"][kind] is not None]
-    lines = [
-        f"{'weight':>10}"
-        + "".join(f"{f'{name}, {kind}':>19}" for kind in kinds for name in ("error", "latent", "both"))
-    ]
-    for name, row in [*((f"{row['weight']:g}", row) for row in result["trained"]), ("sigma-VAE", result["sigma"])]:
-        values = [row[kind][score] for kind in kinds for score in ("error", "latent", "both")]
+def weight(result: WeightSearch, run: Any) -> str:
+    """Return a table of the weights tried, the choice and its reason."""
+    lines = [f"{'weight':>10}" + "".join(f"{name:>19}" for name in result.curves)]
+    for name, trial in [*((f"{trial.weight:g}", trial) for trial in result.trained), ("sigma-VAE", result.sigma)]:
+        values = [trial.on(kind)[score] for kind in result.kinds for score in WEIGHT_SCORES]
         lines.append(f"{name:>10}" + "".join(f"{value:19.3f}" for value in values))
-    lines += ["AUROC of held-out patches against damaged ones.", result["reason"]]
-    if result["chosen_by_real"] is not None:
+    lines += ["AUROC of held-out patches against damaged ones.", result.reason]
+    if result.real_defects is not None:
         lines.append(
-            f"{count(result['real_defects'], 'real defect')} would choose {result['chosen_by_real']:g}; "
-            f"the choice by synthetic ones costs {result['lost']:.3f} of AUROC on them."
+            f"{count(result.real_defects, 'real defect')} would choose {result.chosen_by_real:g}; "
+            f"the choice by synthetic ones costs {result.lost:.3f} of AUROC on them."
         )
-    command = f"winnow train --run {run}" + ("" if result["used"] else f" --latent-weight {result['chosen']:g}")
-    return "\n".join([*lines, f"{'It is set; train' if result['used'] else 'Train with it'}: {command}"])
+    command = f"winnow train --run {run}" + ("" if result.used else f" --latent-weight {result.chosen:g}")
+    return "\n".join([*lines, f"{'It is set; train' if result.used else 'Train with it'}: {command}"])
 
 
-def imported(result: dict[str, Any]) -> str:
-    """What an import changed, and the first items it did not know."""
+def imported(result: LabelsImported) -> str:
+    """Return what an import changed, and the first items it did not know."""
     line = (
-        f"Imported {count(result['new'] + result['changed'], 'label')} of {result['file']}: {result['new']:,} new, "
-        f"{result['changed']:,} in place of an earlier one (which is kept in the log); {result['same']:,} were the same"
-        + (f"; {count(result['notes'], 'note')}" if result["notes"] else "")
+        f"Imported {count(result.new + result.changed, 'label')} of {result.file}: {result.new:,} new, "
+        f"{result.changed:,} in place of an earlier one (which is kept in the log); {result.same:,} were the same"
+        + (f"; {count(result.notes, 'note')}" if result.notes else "")
         + "."
     )
-    unknown = result["unknown"]
+    unknown = result.unknown
     if not unknown:
         return line
     more = " ..." * (len(unknown) > 3)
     return f"{line}\n  {count(len(unknown), 'item')} not of this run, or not told apart: {'; '.join(unknown[:3])}{more}"
 
 
-def exported(result: dict[str, Any]) -> str:
-    """How many labels went where."""
-    gone = f" {count(result['gone'], 'label')} of items that the pool has no more stayed out." if result["gone"] else ""
-    return f"Exported {count(result['labels'], 'label')} as {result['format']}: {result['path']}.{gone}"
+def exported(result: LabelsExported) -> str:
+    """Return how many labels went where."""
+    gone = f" {count(result.gone, 'label')} of items that the pool has no more stayed out." if result.gone else ""
+    return f"Exported {count(result.labels, 'label')} as {result.format}: {result.path}.{gone}"

@@ -147,7 +147,9 @@ STAGES: dict[str, Stage] = {
 
 def command_of(step: str, run: str | Path) -> str:
     """Return the command that does a step in a run folder."""
-    command = (STAGES[step].command or step) if step in STAGES else "step module:NAME"  # one of one's own is known in its call
+    command = (
+        (STAGES[step].command or step) if step in STAGES else "step module:NAME"
+    )  # one of one's own is known in its call
     return f"winnow {command} --run {run}"
 
 

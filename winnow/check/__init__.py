@@ -71,7 +71,7 @@ def check_scorer(make: Callable[[], Any]) -> None:
     require(chance > 0.9, f"{name}.score must be higher for what does not belong; here only {chance:.0%} were higher.")
     _check_state(scorer, name, new, scores)
     refuses(lambda: as_scorer(make()).fit(normal[:0]), f"{name}.fit on no pictures must raise a WinnowError")
-    if scorer.reads_codes:
+    if scorer.reads_vectors:
         spoilt = new.vectors.copy()
         spoilt[3, 2] = np.nan
         refuses(

@@ -1,4 +1,4 @@
-"""Opening the file of a video: nothing hangs, nothing else is read, and every refusal has its reason."""
+"""Open the file of a video: nothing hangs, no other file is read, and every refusal has its reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = (
 
 
 def broken() -> tuple[type[Exception], ...]:
-    """What PyAV raises for hostile bytes: its own errors, and Python's for streams, times and names it cannot make."""
+    """Return the errors that PyAV raises for hostile bytes: its own, and Python's for impossible streams, times and names."""
     import av
 
     return av.error.FFmpegError, LookupError, ValueError, ArithmeticError, RuntimeError
@@ -33,7 +33,7 @@ def broken() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """A video's file and the stream to be read, closed at the end; `Unreadable` (reason without the file's name)."""
+    """Yield a video's container and the stream to read, closed at the end; `Unreadable` (reason without the file's name)."""
     import av
     from av.stream import Discard, Disposition
 

@@ -1,4 +1,4 @@
-"""One picture from its bytes to pixels at the size wanted: quick, upright, and refused with a reason when it is broken.
+"""Decode one picture from its bytes to pixels at the size wanted: fast, upright, or refused with a reason when it is broken.
 
 JPEG is decoded at the smallest of its 1/1, 1/2, 1/4, 1/8 scales that is at least twice the size wanted, then every
 format is resized with Pillow's antialiased BILINEAR filter: 0.3 grey levels from decoding in full, while BOX is 2.4
@@ -109,7 +109,7 @@ def decode(
     white: float | None = None,
     pixel_limit: float = 200.0,
 ) -> np.ndarray:
-    """The picture in `data`, upright, as uint8 of shape (height, width, 3), or (height, width, 1) when `grey`.
+    """Return the picture in `data`, upright, as uint8 of shape (height, width, 3), or (height, width, 1) when `grey`.
 
     `size` is (height, width), None the picture's own. The first frame is taken, transparency is laid on white, colour
     profiles are ignored. `white` is the value shown as white in 16-bit, 32-bit and float pictures: 65535 for 16 bit
@@ -219,7 +219,7 @@ def _finish(
 
 
 def _orientation(picture: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) when there is none; a TIFF is turned by Pillow and no longer says one."""
+    """Return the EXIF orientation, 1 (upright) when there is none, as for a TIFF, which Pillow has already turned."""
     try:
         turn = picture.getexif().get(_ORIENTATION, 1)
     except Exception:  # broken EXIF says nothing of the pixels, which are fine
@@ -228,7 +228,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _flat(picture: Image.Image, white: float | None) -> Image.Image:
-    """The picture as "L", "RGB" or, of 16 bits and more, as "F" from 0 to 255; transparency laid on white."""
+    """Return the picture as "L", "RGB" or, for 16 bits and more, as "F" from 0 to 255, with transparency laid on white."""
     mode = picture.mode
     if mode in ("L", "RGB") and "transparency" not in picture.info:
         return picture

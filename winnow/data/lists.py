@@ -39,7 +39,7 @@ _SPLITS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One file a list names; `where` is its place in the list, `broken` why the row names none."""
+    """One file named in a list; `where` is its place in the list, `broken` the reason why a row names no file."""
 
     uri: str
     where: str
@@ -55,7 +55,7 @@ def split_name(text: str) -> str | None:
 
 
 def rows(uri: str) -> Iterator[Row]:
-    """The files a list names, relative paths as seen from the list's folder.
+    """Return the files named in a list; relative paths start at the list's folder.
 
     Raises `InputError` when the list is not UTF-8, not what its suffix says, lacks the column of paths, or holds a
     split that is not known.

@@ -1,4 +1,4 @@
-"""What the user's words stand for: folders, globs, files, lists, Hugging Face imagefolders and videos become sources."""
+"""Expand what the user names into sources: folders, globs, files, lists, Hugging Face imagefolders and videos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _REMOTE_THREADS = 32
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A picture or a video, where it is, what it belongs to, and the mark that tells whether it has changed.
+    """A picture or a video: its address, its group, and a mark that changes when its content may have.
 
     `kind` is "image" or "video"; `label` and `split` ("train", "validate", "calibrate", "test") may be "".
     """
@@ -38,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A file that was named or found and cannot be used, and why."""
+    """A file that was named or found and cannot be used, with the reason."""
 
     source: str
     reason: str
@@ -46,7 +46,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Expansion:
-    """Sources in a stable order and once each, what was refused, and how many files of folders were passed over."""
+    """Sources in a stable order and once each, refused files, and the number of other files in the folders."""
 
     sources: list[Source]
     refused: list[Refusal]
@@ -54,7 +54,7 @@ class Expansion:
 
 
 def expand(inputs: Sequence[str | Path]) -> Expansion:
-    """Every picture and video that `inputs` name: folders, globs, files, lists, imagefolders, local or on s3://, mixed.
+    """Return every picture and video that `inputs` name: folders, globs, files, lists, imagefolders, local or on s3://, mixed.
 
     A file named twice is kept where it was named first. Raises `InputError` for an input that is missing or stands for
     nothing, a list that cannot be read, a split that is not known. A missing file inside a list is only refused.
@@ -184,7 +184,7 @@ def _add_glob(found: _Found, uri: str, text: str) -> None:
 
 
 def _matches(pattern: str, refuse: storage.Refuse) -> Iterator[storage.Entry | str]:
-    """Files as entries and folders as strings."""
+    """Yield the matches of a pattern: files as entries and folders as strings."""
     if storage.is_remote(pattern) or "**" in pattern.split("/"):
         # `glob` follows links round and round below **, and knows no s3.
         segments = pattern.split("/")
@@ -211,7 +211,7 @@ def _matches(pattern: str, refuse: storage.Refuse) -> Iterator[storage.Entry | s
 
 
 def _fits(names: list[str], pattern: list[str]) -> bool:
-    """Whether a path, or a folder above it, fits the pattern."""
+    """Return whether a path, or a folder above it, matches the pattern."""
     if not pattern:
         return True
     if pattern[0] == "**":
@@ -235,7 +235,7 @@ def _add_list(found: _Found, uri: str) -> None:
 
 
 def _stats(named: list[Row]) -> Iterable[storage.Entry | str]:
-    """The entry of each row, or why there is none."""
+    """Return the entry of each row, or the reason why there is none."""
     if not any(storage.is_remote(row.uri) for row in named):
         return map(_entry_or_reason, named)
     with ThreadPoolExecutor(_REMOTE_THREADS) as pool:  # one after the other would wait for each answer

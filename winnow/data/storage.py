@@ -37,8 +37,8 @@ Refuse = Callable[[str, str], None]
 class Entry:
     """A file: its address, its size in bytes, and a mark that changes when its content may have.
 
-    Of a local file the mark is its size, times of modification and of change, inode and device; on s3 its ETag. It ends in
-    `UNSURE` where a second change need not show: the file system's clock is coarse, the file is being written just now, or
+    The mark of a local file is its size, times of modification and of change, inode and device; on s3 its ETag. It ends in
+    `UNSURE` where a second change might not show: the file system's clock is coarse, the file is being written just now, or
     a store on s3 gives no ETag.
     """
 
@@ -48,7 +48,7 @@ class Entry:
 
 
 def is_remote(uri: str) -> bool:
-    """Whether the address is of a store and not of this machine; `InputError` for a scheme that is not understood."""
+    """Return whether the address is on s3 rather than this machine; `InputError` for an unknown scheme."""
     if uri.startswith(S3):
         return True
     if _SCHEME.match(uri) and not os.path.exists(uri):
@@ -57,9 +57,9 @@ def is_remote(uri: str) -> bool:
 
 
 def resolve(base: str, relative: str) -> str:
-    """The address of `relative` as seen from the folder `base`; an absolute path or an s3:// address stands for itself.
+    """Return the address of `relative` from the folder `base`; an absolute path or an s3:// address is returned as it is.
 
-    Local addresses come out absolute and without `.` and `..`, so that one file has one address in every run.
+    Local addresses are absolute and without `.` and `..`, so that one file has one address in every run.
     """
     if is_remote(relative):
         return relative
@@ -70,7 +70,7 @@ def resolve(base: str, relative: str) -> str:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name can be written as UTF-8; one that Python made of other bytes, or of half a character, cannot."""
+    """Return whether a name can be written as UTF-8; one that Python made of other bytes, or of half a character, cannot."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -79,13 +79,13 @@ def is_text(name: str) -> bool:
 
 
 def parent(uri: str) -> str:
-    """The folder that holds a file."""
+    """Return the folder of a file."""
     folder, _, _ = uri.rstrip("/").rpartition("/")
     return folder or "/"
 
 
 def natural(text: str) -> tuple[list[str | int], ...]:
-    """A key that sorts frame2 before frame10, whatever the case, and the segments of a path one by one."""
+    """Return a key that sorts frame2 before frame10, ignoring case, and the segments of a path one by one."""
     return tuple(
         [int(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(segment))]
         for segment in text.casefold().split("/")
@@ -93,7 +93,7 @@ def natural(text: str) -> tuple[list[str | int], ...]:
 
 
 def is_folder(uri: str) -> bool:
-    """Whether the address is a folder; on s3, whether any key lies below it (a bucket is one even when it is empty)."""
+    """Return whether the address is a folder; on s3, whether any key lies below it (a bucket is one even when empty)."""
     if not is_remote(uri):
         return os.path.isdir(uri)
     bucket, key = _split(uri)
@@ -102,9 +102,9 @@ def is_folder(uri: str) -> bool:
 
 
 def stat(uri: str) -> Entry:
-    """Size and mark of one file; `Unreadable` when it is missing, a folder, a pipe, a socket or a device.
+    """Return the entry of one file; `Unreadable` when it is missing, a folder, a pipe, a socket or a device.
 
-    An `InputError` that is not `Unreadable` (no bucket, no credentials, no network) is not of this file alone.
+    An `InputError` that is not `Unreadable` (no bucket, no credentials, no network) concerns more than this file.
     """
     if not is_remote(uri):
         return _local_entry(uri)
@@ -114,10 +114,10 @@ def stat(uri: str) -> Entry:
 
 
 def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
-    """Every file below a folder, in natural order; hidden ones are left out, each real folder is read once.
+    """Yield every file below a folder, in natural order; hidden ones are left out, each real folder is read once.
 
-    What cannot be used (a broken link, a pipe, a folder without permission) goes to `refuse`; without one it is an
-    `InputError`.
+    A path that cannot be used (a broken link, a pipe, a folder without permission) is passed to `refuse`, and is an
+    `InputError` where there is none.
     """
     if not is_remote(uri):
         yield from _local_listing(uri, refuse or _raise)
@@ -134,7 +134,7 @@ def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
 
 
 def read(uri: str, limit: int) -> bytes:
-    """All bytes of a file; `Unreadable` when it cannot be read or holds more than `limit` bytes."""
+    """Return all bytes of a file; `Unreadable` when it cannot be read or holds more than `limit` bytes."""
     if is_remote(uri):
         bucket, key = _split(uri)
         with _named(uri, one=True):
@@ -162,7 +162,7 @@ def digest(uri: str) -> str:
 
 
 def open_binary(uri: str) -> BinaryIO:
-    """A seekable binary file, for video and parquet; `Unreadable` when it cannot be opened."""
+    """Open a seekable binary file, for video and parquet; `Unreadable` when it cannot be opened."""
     try:
         entry = stat(uri)
         if is_remote(uri):
@@ -213,7 +213,7 @@ def _entry(uri: str, status: os.stat_result) -> Entry:
 
 
 def _young(status: os.stat_result) -> bool:
-    """Whether the file was changed within the last tick, or in the future by the clock of another machine."""
+    """Return whether the file was changed within the last tick, or in the future by the clock of another machine."""
     return time.time_ns() - status.st_ctime_ns < _TICK
 
 
@@ -236,7 +236,7 @@ def _local_listing(folder: str, refuse: Refuse) -> Iterator[Entry]:
 
 
 def _inside(folder: str, refuse: Refuse, seen: set[tuple[int, int]]) -> list[os.DirEntry[str]]:
-    """What lies in a folder, last first; nothing when a link led to it before, so that circles of links end."""
+    """Return the entries of a folder, last first; none when it was read before, so that circles of links end."""
     try:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen:
@@ -308,7 +308,7 @@ def _remote_entry(bucket: str, meta: Any) -> Entry:
 
 
 class _named:
-    """Turns what obstore raises into errors that name the address: `Unreadable` when only `one` file is concerned."""
+    """Turns the errors of obstore into ours, which name the address: `Unreadable` when only `one` file is concerned."""
 
     def __init__(self, uri: str, one: bool = False) -> None:
         self.uri, self.one = uri, one
@@ -324,7 +324,7 @@ class _named:
 
 
 def _explain(uri: str, error: Exception) -> tuple[bool, str, str]:
-    """Whether the error is of this one key, what happened, and the remedy."""
+    """Return whether the error concerns this key alone, what happened, and the remedy."""
     text = str(error).partition("\n\nDebug source")[0]
     code = re.search(r"<Code>(\w+)</Code>", text)
     said = f" ({code[1]})" if code else ""
@@ -356,7 +356,7 @@ def _explain(uri: str, error: Exception) -> tuple[bool, str, str]:
 
 
 class _RemoteFile(io.RawIOBase):
-    """A key read by ranges; wrapped into a buffer by `open_binary`."""
+    """A key read by ranges; `open_binary` wraps it into a buffer."""
 
     def __init__(self, entry: Entry) -> None:
         super().__init__()

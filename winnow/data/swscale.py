@@ -1,4 +1,4 @@
-"""A decoded video frame to pixels: scaled inside swscale, upright."""
+"""Turn a decoded video frame into pixels: scaled inside swscale, upright."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 class Painter:
-    """Frames to uint8 (h, w, 3) or, when `grey`, (h, w, 1); `size` is (height, width) after turning, None the frame's own.
+    """Converts frames to uint8 (h, w, 3) or, when `grey`, (h, w, 1); `size` is (height, width) upright, None the frame's own.
 
-    Scaled by area averages, turned as the recording says, transparency laid on white. `Unreadable` for a frame of more
+    Frames are scaled by area averages, turned as the recording says, transparency laid on white. `Unreadable` for a frame of more
     than `pixel_limit` million pixels.
     """
 
@@ -54,7 +54,7 @@ class Painter:
 
 
 def _display_matrix(frame: VideoFrame) -> np.ndarray:
-    """How the picture is to be turned, as the nearest signed permutation (2, 2); phones record it beside the pixels."""
+    """Return how to turn the picture, as the nearest signed permutation (2, 2); phones record it with the pixels."""
     data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return np.eye(2)
@@ -65,7 +65,7 @@ def _display_matrix(frame: VideoFrame) -> np.ndarray:
 
 
 def _turned(image: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Moves the pixel at (x, y) to (a x + c y, b x + d y), the display matrix being ((a, b), (c, d))."""
+    """Move the pixel at (x, y) to (a x + c y, b x + d y), the display matrix being ((a, b), (c, d))."""
     (a, b), (c, d) = turn
     if a == 0:
         image = image.swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""Frames of a video at the size and the times wanted, decoded forward and scaled only where wanted."""
+"""Frames of a video at the size and the times wanted; only those wanted are scaled."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Frame:
 
 
 class _Doubt(Exception):
-    """The sparse reading may differ from a plain one: the video is damaged or unusual."""
+    """Sparse decoding may differ from plain decoding: the video is damaged or unusual."""
 
 
 def frames(
@@ -99,10 +99,10 @@ def frames(
     grey: bool = False,
     pixel_limit: float = 200.0,
 ) -> Iterator[Frame]:
-    """Yields, for k = 0, 1, 2, ..., the first frame whose presentation time is at least k * every seconds.
+    """Yield, for k = 0, 1, 2, ..., the first frame whose presentation time is at least k * every seconds.
 
-    `size` is (height, width) after rotation, `None` the video's own. A frame that is the first for several k comes
-    once; frames that share a millisecond are one. With `keyframes` every key frame is yielded and `every` is ignored.
+    `size` is (height, width) after rotation, `None` the video's own. A frame that is the first for several k is
+    yielded once; frames that share a millisecond are one. With `keyframes` every key frame is yielded and `every` is ignored.
     Memory is bounded whatever the length. Raises `Unreadable` (reason without the file's name) when nothing can be
     decoded or the pictures are larger than `pixel_limit` million pixels, `OptionError` when `every` is below 1 ms.
     """
@@ -127,9 +127,9 @@ def frames(
 
 
 def frame_at(uri: str, time: float, *, pixel_limit: float = 200.0) -> Frame:
-    """The frame nearest to a presentation time, at most 1 ms away, at the video's own size, upright, in colour.
+    """Return the frame nearest to a presentation time, at most 1 ms away, at the video's own size, upright, in colour.
 
-    Decoded from the key frame before it where the container tells where that is, else from the start. Raises
+    It is decoded from the key frame before it where the container has an index, else from the start. Raises
     `Unreadable` (reason without the file's name) when there is no such frame or it cannot be decoded.
     """
     for start in (time, time - MOST_REORDERED, None):
@@ -145,7 +145,7 @@ def frame_at(uri: str, time: float, *, pixel_limit: float = 200.0) -> Frame:
 
 
 def _sought(container: InputContainer, stream: VideoStream, clock: _Clock, start: float) -> bool:
-    """Whether reading now goes on at the last key frame before `start`."""
+    """Seek the last key frame before `start`; return whether that was possible."""
     indexed = container.format.name.startswith(SEEKABLE) and stream.codec_context.name in SKIPPABLE
     if not indexed or clock.base is None or start <= 0:
         return False
@@ -174,7 +174,7 @@ def _painted(paint: Painter, frame: VideoFrame) -> np.ndarray:
 
 
 class _Clock:
-    """Which frames are wanted: time is cut into slots of `step` seconds, and each slot's first frame is taken."""
+    """Decides which frames are wanted: time is cut into slots of `step` seconds, and each slot's first frame is taken."""
 
     def __init__(self, step: Fraction) -> None:
         self.step = step
@@ -193,7 +193,7 @@ class _Clock:
         return max(0, pts - (self.base or 0)) * self._up // self._down
 
     def take(self, pts: int) -> float | None:
-        """The time in seconds if the frame is the first of its slot and of its millisecond."""
+        """Return the time in seconds if the frame is the first of its slot and of its millisecond, else None."""
         slot = self.slot(pts)
         if slot <= self.taken:
             return None
@@ -209,9 +209,9 @@ class _Clock:
 def _sparse(
     container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool
 ) -> Iterator[tuple[VideoFrame, float]]:
-    """The wanted frames, leaving undecoded what they do not need.
+    """Yield the wanted frames, decoding only what they need.
 
-    The times in the packets tell before decoding which frames are wanted. Packets of frames nobody wants wait in
+    The times in the packets show before decoding which frames are wanted. Packets of unwanted frames wait in
     `held`: a wanted frame behind them needs them as references (their non-reference frames excepted), but when a key
     packet comes first they are dropped and the decoder starts afresh there. Leading pictures of an open GOP come
     before their key in time, so the jump is made only if they are unwanted too. `_Doubt` at anything unusual.
@@ -239,7 +239,7 @@ def _sparse(
 
 
 class _Reader:
-    """A decoder that checks that every frame it was fed for comes out, and nothing else."""
+    """A decoder that checks that it returns every frame it was fed packets for, and no other."""
 
     def __init__(self, stream: VideoStream, clock: _Clock, keyframes: bool) -> None:
         self.codec = stream.codec_context
@@ -254,7 +254,7 @@ class _Reader:
         self.skipping = False
 
     def wants(self, packet: Packet, pts: int) -> bool:
-        """Whether the packet's frame may be the first of its slot."""
+        """Return whether the packet's frame may be the first of its slot."""
         slot = self.clock.slot(pts)
         if packet.is_discard or (self.keyframes and not packet.is_keyframe) or slot <= self.clock.taken:
             return False
@@ -305,7 +305,7 @@ class _Reader:
 
 
 def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Packet, int]]:
-    """The stream's packets and their times; `_Doubt` at a read error, a missing time or times that run backwards."""
+    """Yield the stream's packets and their times; `_Doubt` at a read error, a missing time or times that run backwards."""
     previous = None
     try:
         for packet in container.demux(stream):
@@ -325,9 +325,9 @@ def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[
 def _forward(
     container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool
 ) -> Iterator[tuple[VideoFrame, float]]:
-    """The wanted frames, every packet decoded in turn; what is damaged is left out.
+    """Yield the wanted frames, decoding every packet in turn and leaving out damaged ones.
 
-    One thread a slice only: with frame threads, which frames survive an error would depend on their number.
+    Threads work on slices only: with frame threads, which frames survive an error would depend on their number.
     """
     codec = stream.codec_context
     codec.thread_type = "SLICE"
@@ -352,7 +352,7 @@ def _forward(
 
 
 class _Times:
-    """Presentation times, or decoding times where those run backwards less often (AVI, raw streams)."""
+    """The times of frames: presentation times, or decoding times where those run backwards less often (AVI, raw streams)."""
 
     def __init__(self) -> None:
         self.last = {"pts": -(1 << 63), "dts": -(1 << 63)}
@@ -367,7 +367,7 @@ class _Times:
 
 
 def _damaged_too(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    """Every frame that can be decoded, in order."""
+    """Yield every frame that can be decoded, in order."""
     failures = 0
     while failures < MOST_FAILURES:
         try:

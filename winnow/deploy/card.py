@@ -6,24 +6,25 @@ import json
 from typing import Any
 
 from winnow.deploy.runtime import INPUT
+from winnow.results import Classified, Exported, Mode
 
 
 def card(
     about: dict[str, Any],
-    result: dict[str, Any],
+    result: Exported,
     *,
     recipe: str,
     versions: dict[str, str],
-    measured: dict[str, Any] | None,
-    promised: dict[str, Any] | None,
+    measured: Classified | None,
+    promised: Mode | None,
 ) -> str:
     """Return the card in Markdown.
 
-    `about` is the file's metadata, `result` that of the export, `measured` and `promised` the run's records of its
-    classifier and of its threshold, None without them.
+    `about` is the file's metadata, `result` that of the export, `measured` and `promised` what the run found of its
+    classifier and promises of its threshold, None without them.
     """
     parts = [
-        f"# {result['file'].name}",
+        f"# {result.file.name}",
         f"Written by Winnow {about['version']}" + (f" from a run of the recipe `{recipe}`." if recipe else "."),
         *(_classifier(measured) if measured else []),
         *(_anomaly_model(about, promised) if promised else []),
@@ -34,42 +35,42 @@ def card(
         _parity(result),
         "Versions: "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + f"; ONNX opset {result['opset']}.",
+        + f"; ONNX opset {result.opset}.",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _classifier(measured: dict[str, Any]) -> list[str]:
+def _classifier(measured: Classified) -> list[str]:
     rows = [
-        f"| {_cell(name)} | {part['labels']:,} | {part['f1']:.3f} | {_range(part['interval'])} |"
-        for name, part in measured["classes"].items()
+        f"| {_cell(name)} | {part.labels:,} | {part.f1:.3f} | {_range(part.interval)} |"
+        for name, part in measured.classes.items()
     ]
     return [
         "## Which class",
-        f"{len(measured['classes'])} classes, learnt from {measured['labelled']:,} labels ({measured['origin']}). "
-        f"Macro F1 {measured['macro_f1']:.3f} ({_interval(measured['interval'])}), accuracy {measured['accuracy']:.3f}, measured on "
-        f"labelled pictures that the classifier had not seen: {measured['folds']} folds of {measured['groups']:,} groups. "
-        f"Probabilities are calibrated; they are off by {measured['calibration_error']:.3f} on average.",
+        f"{len(measured.classes)} classes, learnt from {measured.labelled:,} labels ({measured.origin}). "
+        f"Macro F1 {measured.macro_f1:.3f} ({_interval(measured.interval)}), accuracy {measured.accuracy:.3f}, measured on "
+        f"labelled pictures that the classifier had not seen: {measured.folds} folds of {measured.groups:,} groups. "
+        f"Probabilities are calibrated; they are off by {measured.calibration_error:.3f} on average.",
         "\n".join(["| class | labels | F1 | 95 % interval |", "|---|---|---|---|", *rows]),
     ]
 
 
-def _anomaly_model(about: dict[str, Any], promised: dict[str, Any]) -> list[str]:
-    whole = promised.get("pictures")
+def _anomaly_model(about: dict[str, Any], promised: Mode) -> list[str]:
+    whole = promised.whole
     lines = [
-        f"`score` is that of the scorer `{promised['scorer']}`, higher = more anomalous. A score above {about['threshold']:.6g} means "
-        f"that a {'patch' if whole else 'picture'} does not belong; {promised['false_alarm_rate']:.2%} false alarms are expected, by "
-        f"{promised['calibrated_on']:,} held-out normal ones. `p_value` is the share of these that are at least as anomalous."
+        f"`score` is that of the scorer `{promised.scorer}`, higher = more anomalous. A score above {about['threshold']:.6g} means "
+        f"that a {'patch' if whole else 'picture'} does not belong; {promised.promise.false_alarm_rate:.2%} false alarms are expected, by "
+        f"{promised.promise.calibrated_on:,} held-out normal ones. `p_value` is the share of these that are at least as anomalous."
     ]
     if whole:
         lines.append(
             f"A picture is as anomalous as its most anomalous patch; its threshold is {about['picture_threshold']:.6g}, for "
-            f"{whole['false_alarm_rate']:.2%} false alarms by {whole['calibrated_on']:,} held-out pictures."
+            f"{whole.false_alarm_rate:.2%} false alarms by {whole.calibrated_on:,} held-out pictures."
         )
     return ["## What belongs", *lines]
 
 
-def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
+def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
     height, width = about["size"]
     patches, kind = about["ingest"]["patches"], "grey" if about["channels"] == 1 else "RGB"
     shape = f"n, {height}, {width}" if patches else "n, height, width"
@@ -88,7 +89,7 @@ def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
         "## Input and outputs",
         f"Input `{INPUT}`: uint8 ({shape}, {about['channels']}), {kind}, values as decoded, 0 to 255, with EXIF orientation applied. "
         f"{people}{scaling}",
-        "\n".join(f"- `{name}`: {known[name]}" for name in result["outputs"]),
+        "\n".join(f"- `{name}`: {known[name]}" for name in result.outputs),
         "In the file's metadata: `winnow`, JSON with everything else that a program needs"
         + (", `classes`" if about["classes"] else "")
         + (", `threshold`" if about["threshold"] is not None else "")
@@ -96,8 +97,8 @@ def _inputs(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
     ]
 
 
-def _example(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
-    name, (height, width) = result["file"].name, about["size"]
+def _example(about: dict[str, Any], result: Exported) -> list[str]:
+    name, (height, width) = result.file.name, about["size"]
     crop = f".crop((0, 0, {width}, {height}))" if about["ingest"]["patches"] else ""
     lines = [
         "import json, sys",
@@ -119,12 +120,9 @@ def _example(about: dict[str, Any], result: dict[str, Any]) -> list[str]:
     return ["## Use", "\n".join(["```python", *lines, "```"])]
 
 
-def _limits(about: dict[str, Any], measured: dict[str, Any] | None, promised: dict[str, Any] | None) -> list[str]:
-    whole = (promised or {}).get("pictures") or {}
-    notes = [
-        *((measured or {}).get("notes", [])),
-        *(one for one in ((promised or {}).get("note"), whole.get("note")) if one),
-    ]
+def _limits(about: dict[str, Any], measured: Classified | None, promised: Mode | None) -> list[str]:
+    promises = [promised.promise, promised.whole] if promised else []
+    notes = [*(measured.notes if measured else []), *(promise.note for promise in promises if promise and promise.note)]
     if measured and not promised:
         notes.append("The file does not detect anomalous pictures: every picture gets one of its classes.")
     if measured and promised:
@@ -139,11 +137,11 @@ def _limits(about: dict[str, Any], measured: dict[str, Any] | None, promised: di
     return ["## Limits", "\n".join(f"- {note}" for note in notes)]
 
 
-def _parity(result: dict[str, Any]) -> str:
-    parity = dict(result["parity"])
-    steps = parity.pop("steps")
-    differences = ", ".join(f"`{name}` {value:.1e}" for name, value in parity.items())
-    stepped = f"; {steps:.2%} of the values lie on a calibration score and stepped to the next rank" if steps else ""
+def _parity(result: Exported) -> str:
+    differences = ", ".join(f"`{name}` {value:.1e}" for name, value in result.parity.items())
+    stepped = ""
+    if result.stepped:
+        stepped = f"; {result.stepped:.2%} of the values lie on a calibration score and stepped to the next rank"
     return f"Largest relative difference between onnxruntime and the run, on pictures of its pool and on noise: {differences}{stepped}."
 
 

@@ -8,8 +8,8 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,14 +30,32 @@ TOLERANCE = 1e-3  # measured: 3e-5 and less (docs/benchmarks.md)
 SAMPLE = 64  # pictures that the check looks at as they are, and a quarter of them in each other form
 
 
+@dataclass(frozen=True)
+class Parity:
+    """How far onnxruntime is from the run at most, by output, relatively, and the share of values that `stepped`."""
+
+    difference: dict[str, float]
+    stepped: float
+
+
+@dataclass(frozen=True)
+class Written:
+    """A written file: the result of `check`, its size in `bytes`, the `seconds` it took, and the opset."""
+
+    parity: Parity
+    bytes: int
+    seconds: float
+    opset: int
+
+
 def export(
     graph: Graph, to: Path, *, pixels: np.ndarray, metadata: Mapping[str, str], any_size: bool = True
-) -> dict[str, Any]:
+) -> Written:
     """Write `graph` to the file `to`, which it replaces only after it has passed `check` on `pixels` (n, h, w, c) uint8.
 
     Without `any_size` the file takes pictures of the network's size only. The same graph is written as the same bytes.
-    Returns `parity` (the result of `check`), `bytes`, `seconds` and `opset`. `MissingExtra` without onnx or onnxscript;
-    `ModelError` when torch cannot write the network, when it exceeds the size of an ONNX file, and when the check fails.
+    Raises `MissingExtra` without onnx or onnxscript, `ModelError` when torch cannot write the network, when it exceeds the
+    size of an ONNX file, and when the check fails.
     """
     started = time.perf_counter()
     _require()
@@ -51,7 +69,7 @@ def export(
     with replacing(to) as temporary:
         temporary.write_bytes(content)
         parity = check(temporary, graph, pixels, any_size=any_size)
-    return {"parity": parity, "bytes": len(content), "seconds": time.perf_counter() - started, "opset": OPSET}
+    return Written(parity, len(content), time.perf_counter() - started, OPSET)
 
 
 def _require() -> None:
@@ -97,14 +115,14 @@ def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> bytes
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True) -> dict[str, float]:
-    """Return the largest difference of each output of an ONNX file from the run's own, by torch and numpy, and `steps`.
+def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True) -> Parity:
+    """Return the largest difference of each output of an ONNX file from the run's own, by torch and numpy, and what stepped.
 
     On `pixels` (n, h, w, c) of the network's size, one, two and many at once, and on noise; with `any_size` also on
     larger and smaller pictures, scaled by `graph.resize`. Differences are relative: for scores to at least their standard
     deviation over the calibration, for probabilities and p-values to at least 0.01. `ModelError` when one is above
     `TOLERANCE`, unless it is a step: Fisher's sum and p-values are made of ranks, which step at every calibration
-    score. `steps` is the share of values that stepped as they would in the run with scorers off by a `TOLERANCE`.
+    score. Counted are the values that stepped as they would in the run with scorers off by a `TOLERANCE`.
     """
     session, found = session_of(path, remedy=REMEDY, cpu=True), dict.fromkeys(graph.outputs, 0.0)
     steps = values = 0
@@ -127,7 +145,7 @@ def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True
                 )
             found[name] = max(found[name], float(difference[~step].max(initial=0.0)))
             steps, values = steps + int(step.sum()), values + step.size
-    return {**found, "steps": steps / values}
+    return Parity(found, steps / values)
 
 
 def _samples(pixels: np.ndarray, any_size: bool) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""One network from bytes of any size to probabilities, score and p-value: what an exported file holds."""
+"""The network of an exported file: from pictures of any size to probabilities, score and p-value."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ HALF = 0.5 + 2**-12
 class Resize(nn.Module):
     """Scales pictures (n, h, w, c) uint8 to (n, height, width, c) as Pillow's BILINEAR does, within a grey level.
 
-    The triangle filter, widened by the factor of the reduction, as a matrix product across and another down, each rounded to
-    whole grey levels (Pillow, src/libImaging/Resample.c). Pictures of the right size come out as they are, to the bit.
+    It is the triangle filter, widened by the factor of the reduction, as a matrix product across and another down, each rounded
+    to whole grey levels (Pillow, src/libImaging/Resample.c). Pictures of the right size are unchanged, to the bit.
     """
 
     def __init__(self, size: Sequence[int]) -> None:
@@ -39,7 +39,7 @@ class Resize(nn.Module):
 
 
 def triangles(old: int, new: int) -> Tensor:
-    """Weights (new, old) float32 by which each new place is the mean of the old ones."""
+    """Return weights (new, old) float32 by which each new pixel is a mean of the old ones."""
     ratio = torch.scalar_tensor(old, dtype=torch.float64) / new
     middles = (torch.arange(new, dtype=torch.float64) + 0.5) * ratio
     places = torch.arange(old, dtype=torch.float64) + 0.5
@@ -48,16 +48,16 @@ def triangles(old: int, new: int) -> Tensor:
 
 
 def rounded(values: Tensor) -> Tensor:
-    """Whole grey levels; they need no clipping, for means lie between their parts."""
+    """Return whole grey levels; they need no clipping, as a mean is between its terms."""
     return (values + HALF).floor()
 
 
 class Graph(nn.Module):
-    """Pictures (n, h, w, c) uint8 in; of `outputs` those that there are, in this order, float32.
+    """Maps pictures (n, h, w, c) uint8 to its `outputs`, float32, in this order:
 
     `probabilities` (n, classes), where a `classifier` is given: from the embeddings of `classifier_network`, or, without one, of
-    `model`. `score` and `p_value` (n,), where a `detector` is given: from the measures that `model` and those that stand
-    `beside` it say; `decode=False` runs no decoder. `ModelError` for a scorer that has no twin.
+    `model`. `score` and `p_value` (n,), where a `detector` is given: from the outputs of `model` and of the `auxiliary` models;
+    `decode=False` runs no decoder. Raises `ModelError` for a scorer that has no twin.
     """
 
     def __init__(

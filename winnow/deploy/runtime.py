@@ -71,7 +71,7 @@ class Deployed:
         """Load a file of `winnow export` and run it once, so that its faults are reported now.
 
         `ModelError` when there is no such file, when it is no ONNX file or a damaged one, when Winnow did not write it or
-        wrote it in another format, or when its outputs are not those it promises; `MissingExtra` without onnxruntime.
+        wrote it in another format, or when its outputs are not those of its metadata; `MissingExtra` without onnxruntime.
         """
         path = Path(path)
         if not path.is_file():
@@ -110,7 +110,7 @@ class Deployed:
             raise ModelError(f"{self.path} cannot be run ({in_one_line(error)}).", REMEDY) from error
 
     def _promised(self) -> dict[str, np.ndarray]:
-        """Return the outputs for no picture at all; `ModelError` unless those for one are as the metadata promise."""
+        """Return the outputs for no picture at all; `ModelError` unless those for one are as in the metadata."""
         found = self._run(np.zeros((1, *self.size, self.channels), np.uint8))
         promised: dict[str, tuple[int, ...]] = {} if self.classes is None else {"probabilities": (1, len(self.classes))}
         promised |= {} if self.threshold is None else {"score": (1,), "p_value": (1,)}

@@ -1,6 +1,6 @@
-"""The scorers as layers that an ONNX file can hold: the same formulas, what was learnt as buffers.
+"""The scorers as layers that an ONNX file can hold: the same formulas, with what was learnt as buffers.
 
-Code of their own have only the k nearest neighbours and order statistics, for which ONNX has no search.
+Only the k nearest neighbours and order statistics have code of their own, because ONNX has no search.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from winnow.detect.combine import Combination
 from winnow.detect.detector import Detector
 from winnow.detect.registry import SCORERS
-from winnow.detect.scorer import Scorer, points_of
+from winnow.detect.scorer import Scorer, as_compared
 from winnow.detect.scorers.fisher import Fisher, LogP
 from winnow.detect.scorers.knn import Knn
 from winnow.detect.threshold import survival
@@ -25,7 +25,7 @@ from winnow.embeddings import Embeddings
 from winnow.errors import ModelError
 
 ModelOutput = Mapping[str, Tensor]
-"""`codes` (n, d) float32 and the measures (n,) of pictures, as `winnow.learn.encode.measures_of` names them."""
+"""`vectors` (n, d) float32 and the losses (n,) of pictures, under their names in `winnow.learn.encode.outputs_of`."""
 
 
 def twin_of(scorer: Scorer) -> nn.Module:
@@ -43,7 +43,7 @@ def twin_of(scorer: Scorer) -> nn.Module:
 
 
 class Fitted(nn.Module):
-    """Holds what was learnt, array by array, as buffers of the same names."""
+    """A module with what was learnt, array by array, as buffers of the same names."""
 
     def __init__(self, **arrays: Any) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Fitted(nn.Module):
 
 
 class FormulaModule(Fitted):
-    """A scorer whose own formula is run on tensors."""
+    """A scorer whose own formula runs on tensors."""
 
     def __init__(self, scorer: Scorer) -> None:
         arrays = {name: array for name, array in scorer.learned().items() if isinstance(array, np.ndarray)}
@@ -64,7 +64,7 @@ class FormulaModule(Fitted):
         self.scorer, self.names = scorer, tuple(arrays)
 
     def bound(self) -> Any:
-        """Return the scorer with the buffers for its arrays."""
+        """Return the scorer with the buffers in place of its arrays."""
         scorer = copy.copy(self.scorer)
         for name in self.names:
             setattr(scorer, name, getattr(self, name))
@@ -88,8 +88,8 @@ class CombinationModule(FormulaModule):
 class KnnModule(Fitted):
     """`Knn`: faiss cannot be exported, so the nearest are found by `topk`.
 
-    As there, by products of centred embeddings, and their true distances measured then: |a - b|^2 by products alone loses its
-    digits for embeddings that are far from the origin.
+    They are found by products of centred embeddings, as faiss does, and their distances then computed by differences: products
+    alone lose the digits of |a - b|^2 for embeddings far from the origin.
     """
 
     def __init__(self, scorer: Knn) -> None:
@@ -99,16 +99,16 @@ class KnnModule(Fitted):
         self.k, self.metric = min(scorer.k, len(bank)), scorer.metric
 
     def forward(self, losses: ModelOutput) -> Tensor:
-        centred = points_of(losses["vectors"], self.metric).float() - self.centre
+        centred = as_compared(losses["vectors"], self.metric).float() - self.centre
         nearest = (centred @ self.bank.T - self.halves).topk(self.k, dim=1).indices
         apart = centred[:, None] - self.bank[nearest]
         return apart.square().sum(dim=2).sqrt().mean(dim=1).double()
 
 
 class Order(Fitted):
-    """The place of values (n,) in ascending numbers, as `numpy.searchsorted` of the side 'left'.
+    """Finds the positions of values (n,) in ascending numbers, as `numpy.searchsorted` with side='left'.
 
-    Two comparisons with about sqrt(m) of m numbers each: their blocks by the last of each, then the block's own.
+    It compares twice with about sqrt(m) of the m numbers: with the last of each block, then with those of one block.
     """
 
     def __init__(self, ascending: np.ndarray) -> None:
@@ -118,7 +118,7 @@ class Order(Fitted):
         self.side = side
 
     def forward(self, values: Tensor) -> Tensor:
-        """Places (n,) int64."""
+        """Return the positions (n,) int64."""
         block = (self.blocks[:, -1] < values[:, None]).sum(dim=1).clamp_max(self.side - 1)
         return block * self.side + (self.blocks[block] < values[:, None]).sum(dim=1)
 

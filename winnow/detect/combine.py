@@ -1,4 +1,4 @@
-"""What the combinations of scorers share: components fitted fold by fold, their scores made comparable, and added."""
+"""The base of combinations of scorers: components fitted fold by fold, their scores made comparable and joined."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ FOLDS = 10
 
 
 class Combination(Scorer):
-    """Several scorers as one. A subclass writes `_defaults`, `_calibrate` and `join`.
+    """Several scorers as one. A subclass defines `_defaults`, `_calibrate` and `join`.
 
     `components` are unfitted scorers, or objects with `fit` and `score`; `fitted` the same after `fit`.
     """
 
     minimum = 4
-    reads_codes = True
+    reads_vectors = True
 
     def __init__(self, components: Sequence[Any] = ()) -> None:
         self.components = tuple(as_scorer(part) for part in components)
@@ -35,8 +35,8 @@ class Combination(Scorer):
     def _calibrate(self, held: np.ndarray, groups: np.ndarray, fold: np.ndarray) -> np.ndarray:
         """Learn how to make the components comparable from their held-out scores (n, components).
 
-        `groups` and `fold` (n,) are those of the pictures. Returns what `join` would give each picture (n,) had it been learnt
-        from the others.
+        `groups` and `fold` (n,) are those of the pictures. Returns the score (n,) that `join` would compute of each picture, had
+        it been learnt from the others.
         """
 
     @abstractmethod
@@ -51,7 +51,7 @@ class Combination(Scorer):
         self._learn(normal, folds_of(normal, FOLDS))
 
     def fit_held_out(self, normal: Embeddings | Any, fold: np.ndarray) -> np.ndarray:
-        """As in `Scorer`, but components are fitted again fold by fold only once."""
+        """Fit as `Scorer.fit_held_out` does, but fit the components again fold by fold only once."""
         normal = self._enough(normal)
         scores = self._learn(normal, fold)
         self.dimensions = normal.vectors.shape[1]
@@ -67,7 +67,7 @@ class Combination(Scorer):
         return total
 
     def reads(self) -> set[str]:
-        """Return the measures that its components read."""
+        """Return the losses that its components read."""
         return {name for part in self.fitted or self.components for name in part.reads()}
 
     def _score(self, embeddings: Embeddings) -> Any:
@@ -81,7 +81,7 @@ class Combination(Scorer):
         return {name: value for name, value in vars(self).items() if name not in ("components", "fitted")}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what was learnt, that of the components by their number: '0/bank'."""
+        """Return what was learnt, with the components' arrays under their numbers: '0/bank'."""
         parts = {
             f"{number}/{name}": array for number, part in enumerate(self.fitted) for name, array in part.state().items()
         }

@@ -1,4 +1,4 @@
-"""A scorer with its threshold: fitted on normals, calibrated on the same normals held out in turn, kept in a folder."""
+"""A scorer with its threshold: fitted on normals, calibrated on the same normals held out in turn, saved in a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FORMAT = 2
 
 
 class Detector:
-    """Tells what does not belong, at a stated false-alarm rate, after seeing only what does.
+    """Finds what does not belong, at a stated false-alarm rate, after seeing only what does.
 
         detector = Detector(false_alarm_rate=0.01).fit(normal)      # Embeddings, or (n, d) embeddings
         detector.score(new), detector.p_values(new), detector.predict(new)     # predict: True = belongs
@@ -30,8 +30,8 @@ class Detector:
     network has not seen are dealt into `folds` by whole groups, each fold scored by a scorer fitted without it; no group
     weighs more than the median one.
 
-    `contamination` is the share of the normals that may not belong: after a first fit so many of the most anomalous are set aside,
-    and all is fitted again without them. `ids` are those of the calibration pictures.
+    `contamination` is the share of the normals that may not belong: after a first fit that share, the most anomalous, is set
+    aside, and all is fitted again without it. `ids` are those of the calibration pictures.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class Detector:
         self.groups = self.ids = np.empty(0, dtype=object)
 
     def fit(self, normal: Embeddings | Any) -> Self:
-        """Fits the scorer on all normals and calibrates it on those not seen in training (on all, where all were seen).
+        """Fit the scorer on all normals and calibrate it on those not seen in training (on all, where all were seen).
 
-        Raises `DataError` when they are fewer than two, not finite or lack a measure the scorer needs.
+        Raises `DataError` when they are fewer than two, not finite or lack a loss that the scorer needs.
         """
         normal = normal if isinstance(normal, Embeddings) else Embeddings.of(normal)
         if len(normal) < 2:
@@ -85,8 +85,8 @@ class Detector:
         return self.scorer.fit_held_out(normal, folds_of(normal, self.folds, self.seed))
 
     def _clean(self, normal: Embeddings) -> np.ndarray:
-        """Rows that stay when the share `contamination` with the highest scores goes; of seen and unseen pictures separately,
-        because the network knows the seen ones better."""
+        """Return the rows that stay without the share `contamination` of highest scores, which is taken from seen and unseen
+        pictures separately, because the network knows the seen ones better."""
         scores = self._held_out(normal)
         scores = np.where(np.isnan(scores), self.scorer.score(normal), scores)
         stay = [
@@ -97,14 +97,14 @@ class Detector:
 
     @property
     def threshold(self) -> Threshold:
-        """The conformal threshold at this detector's false-alarm rate."""
+        """Return the conformal threshold at this detector's false-alarm rate."""
         self._require_fitted()
         return conformal(
             self.calibration, self.false_alarm_rate, self.confidence, groups=self.groups, weights=self.weights
         )
 
     def with_threshold(self, false_alarm_rate: float, confidence: float | None = None) -> Detector:
-        """The same fitted detector at another false-alarm rate; nothing is fitted again."""
+        """Return the same fitted detector at another false-alarm rate; nothing is fitted again."""
         other = copy.copy(self)
         other.false_alarm_rate, other.confidence = (
             false_alarm_rate,
@@ -113,19 +113,19 @@ class Detector:
         return other
 
     def score(self, embeddings: Embeddings | Any) -> np.ndarray:
-        """Scores (n,), higher = more anomalous, of `Embeddings` or (n, d) embeddings."""
+        """Return scores (n,), higher = more anomalous, of `Embeddings` or (n, d) embeddings."""
         self._require_fitted()
         return self.scorer.score(embeddings)
 
     def score_own(self, embeddings: Embeddings) -> np.ndarray:
-        """Scores (n,) of the pictures it was fitted on, those of the calibration as they were given there: held out."""
+        """Return scores (n,) of the pictures it was fitted on, for those of the calibration their held-out scores."""
         scores = self.score(embeddings)
         place = {str(name): row for row, name in enumerate(embeddings.ids)}
         scores[[place[str(name)] for name in self.ids]] = self.calibration
         return scores
 
     def p_values(self, embeddings: Embeddings | Any) -> np.ndarray:
-        """Conformal p-values (n,), small = anomalous, of `Embeddings`, (n, d) embeddings, or scores (n,) that `score` gave."""
+        """Return conformal p-values (n,), small = anomalous, of `Embeddings`, (n, d) embeddings, or scores (n,) from `score`."""
         self._require_fitted()
         scores = (
             embeddings
@@ -135,7 +135,7 @@ class Detector:
         return p_values(self.calibration, scores, self.weights)
 
     def predict(self, embeddings: Embeddings | Any) -> np.ndarray:
-        """Whether each picture belongs (n,) bool."""
+        """Return whether each picture belongs (n,) bool."""
         return self.score(embeddings) <= self.threshold.value
 
     def _require_fitted(self) -> None:
@@ -143,7 +143,7 @@ class Detector:
             raise DataError("This detector has not been fitted.", "Call fit(normal) first.")
 
     def save(self, folder: Path) -> None:
-        """Writes detector.npz and, last, detector.json with its SHA-256; nothing is pickled."""
+        """Write detector.npz and, last, detector.json with its SHA-256; nothing is pickled."""
         self._require_fitted()
         folder = Path(folder)
         arrays = {f"scorer/{name}": array for name, array in self.scorer.state().items()}
@@ -154,7 +154,7 @@ class Detector:
         if unsafe:
             raise DataError(
                 f"The state of the scorer '{self.scorer_name}' holds Python objects in '{unsafe[0]}'.",
-                "state() must give arrays of numbers or fixed-width strings.",
+                "Let state() return arrays of numbers or fixed-width strings.",
             )
         (folder / "detector.json").unlink(missing_ok=True)
         with replacing(folder / "detector.npz") as temporary, temporary.open("wb") as file:
@@ -174,9 +174,9 @@ class Detector:
 
     @classmethod
     def load(cls, folder: Path, *, own: type | Collection[type] = ()) -> Detector:
-        """Read what `save` wrote; one's own scorers must be given as the classes `own`, for no file may name code to run.
+        """Read what `save` wrote; one's own scorers must be passed as the classes `own`, because no file may name code to run.
 
-        `RunError` when absent or of a scorer that is not known, `Damaged` when changed on disk.
+        Raises `RunError` when it is missing or has an unknown scorer, `Damaged` when it was changed on disk.
         """
         folder = Path(folder)
         if not (folder / "detector.json").exists():

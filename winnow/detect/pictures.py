@@ -13,8 +13,8 @@ from winnow.pool.patches import picture_of
 
 
 def most_anomalous(pictures: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of patches (n,), by their pictures' names and their scores: the pictures (m,) in order of first appearance, the
-    highest score of each (m,), and the row of the picture each patch belongs to (n,)."""
+    """Return, for patches (n,) with their pictures' names and their scores, the pictures (m,) in order of first appearance,
+    the highest score of each (m,), and the row of the picture each patch belongs to (n,)."""
     names, first, member = np.unique(np.asarray(pictures).astype(str), return_index=True, return_inverse=True)
     order = np.argsort(first, kind="stable")
     place = np.empty(len(order), int)
@@ -26,16 +26,16 @@ def most_anomalous(pictures: Any, scores: Any) -> tuple[np.ndarray, np.ndarray, 
 
 
 def keys_of(items: dict[str, np.ndarray]) -> np.ndarray:
-    """What tells the pictures of patches apart (n,): source and id, because exact copies have the same id."""
+    """Return a key of the picture of each patch (n,): source and id, because exact copies have the same id."""
     return np.array(
         [f"{source}\n{name}" for source, name in zip(items["source"], picture_of(items["id"]), strict=True)]
     )
 
 
 def by_picture(detector: Detector) -> Detector:
-    """The same fitted detector, calibrated on pictures: its threshold keeps the false-alarm rate per picture.
+    """Return the same fitted detector, calibrated on pictures: its threshold keeps the false-alarm rate per picture.
 
-    Where pictures were not cut into patches nothing changes but the order.
+    Where pictures were not cut into patches only the order changes.
     """
     pictures, highest, member = most_anomalous(picture_of(detector.ids), detector.calibration)
     groups = np.empty(len(pictures), dtype=object)

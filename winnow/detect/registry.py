@@ -43,15 +43,15 @@ def make_scorer(text: str) -> Scorer:
     """Return an unfitted scorer: a name in `SCORERS` or of an installed plugin, or one's own 'module:Class', with options.
 
     Options and components follow in brackets: 'knn(k=3, metric=cosine)', 'fisher(error, knn)'. Raises `OptionError` when there
-    is no such scorer or option, or what is named is no scorer.
+    is no such scorer or option, or the name is not of a scorer.
     """
     return _build(parse(text), lambda name: plugins.find("scorer", name, SCORERS))
 
 
 def remake_scorer(text: str, own: Collection[type] = ()) -> Scorer | str:
-    """Return the unfitted scorer that a file names, or the name in it that may not be loaded: no file may name code to run.
+    """Return the unfitted scorer that a file names, or the name in it that may not be loaded, because no file may name code to run.
 
-    Known are those of `SCORERS`, the classes `own` and those of installed plugins.
+    The scorers of `SCORERS`, the classes `own` and those of installed plugins may be loaded.
     """
     given = {name_of(kind): kind for kind in own}
     offered = {entry.value for entry in plugins.installed().values()}
@@ -84,7 +84,7 @@ class Node:
 
 
 def parse(text: str) -> Node:
-    """Return a scorer's text taken apart; `OptionError` where it cannot be read."""
+    """Return a scorer's text as a tree; `OptionError` where it cannot be parsed."""
     tokens = TOKEN.findall(text)
     try:
         node = _node(tokens)
@@ -99,7 +99,7 @@ def parse(text: str) -> Node:
 
 
 def _node(tokens: list[str]) -> Node:
-    """Take a scorer from the front of the tokens; `IndexError` at what does not belong there."""
+    """Take a scorer from the front of the tokens; `IndexError` at an unexpected one."""
     node = Node(_word(tokens))
     if tokens[:1] != ["("]:
         return node
@@ -156,7 +156,7 @@ def _build(node: Node, find: Callable[[str], Any]) -> Scorer:
 
 
 def _value(word: str) -> bool | int | float | str:
-    """Return what an option's word says."""
+    """Return the value of an option's word."""
     if word in ("true", "false"):
         return word == "true"
     for kind in (int, float):

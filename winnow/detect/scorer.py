@@ -26,7 +26,7 @@ BLOCK = 4096
 """Rows that are scored at once: embeddings are widened to float64, which need not fit the memory for all of them."""
 METRICS = ("euclidean", "cosine")
 FLOOR = 1e-8
-"""Least loss or energy told from zero before a logarithm; pixel values are in [0, 1]."""
+"""Least loss or energy distinguished from zero before a logarithm; pixel values are in [0, 1]."""
 
 REMEDIES = {
     "reconstruction": "Use an autoencoder, or a scorer of embeddings: 'knn' or 'mahalanobis'.",
@@ -46,20 +46,20 @@ def name_of(kind: type) -> str:
 
 
 class Scorer(ABC):
-    """Fit on normals, score anything. A subclass writes `_fit` and `_score`; see `winnow/detect/scorers/`.
+    """A scorer: fitted on normals, it scores anything. A subclass defines `_fit` and `_score`; see `winnow/detect/scorers/`.
 
     Parameters of the constructor are kept under their own names, as in scikit-learn; every other attribute is what was
     learnt, and must be an array, a number or a string, because both together are what is saved. `_score` is one formula for
     the arrays of any library of the array API standard: numpy, torch, and through torch an exported ONNX file.
 
-    `name`: what options and messages call it. `needs`: the measures it reads; `takes`: those it reads too where they are
-    there, always or never for one fitted scorer; `reads_codes`: whether it reads embeddings. `minimum`: fewest normals.
+    `name`: its name in options and messages. `needs`: the losses it reads; `takes`: those that it also reads where there are
+    any, always or never for one fitted scorer; `reads_vectors`: whether it reads embeddings. `minimum`: fewest normals.
     """
 
     name: ClassVar[str] = ""
     takes: ClassVar[tuple[str, ...]] = ()
     minimum: ClassVar[int] = 2
-    reads_codes: ClassVar[bool] = False
+    reads_vectors: ClassVar[bool] = False
     dimensions: int = 0
 
     def __init_subclass__(cls) -> None:
@@ -67,7 +67,7 @@ class Scorer(ABC):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The measures it cannot do without."""
+        """Return the losses that it cannot do without."""
         return ()
 
     @abstractmethod
@@ -81,7 +81,7 @@ class Scorer(ABC):
     def fit(self, normal: Embeddings | Any) -> Self:
         """Learn what is normal from `Embeddings` or (n, d) embeddings.
 
-        Raises `DataError` when they are too few, not finite, or lack a measure.
+        Raises `DataError` when they are too few, not finite, or lack a loss.
         """
         normal = self._enough(normal)
         self._fit(normal[sample(np.arange(len(normal)))] if len(normal) > ROWS else normal)
@@ -114,7 +114,7 @@ class Scorer(ABC):
         )
 
     def reads(self) -> set[str]:
-        """Return the measures that a fitted scorer reads."""
+        """Return the losses that a fitted scorer reads."""
         return {*self.needs, *self.takes}
 
     def fit_held_out(self, normal: Embeddings, fold: np.ndarray) -> np.ndarray:
@@ -141,7 +141,7 @@ class Scorer(ABC):
         return f"{self.name}({', '.join(options)})" if options else self.name
 
     def learned(self) -> dict[str, Any]:
-        """Return all that is needed, beside `spec`, to score again: arrays, numbers and strings by name."""
+        """Return all that is needed, together with `spec`, to score again: arrays, numbers and strings by name."""
         plain = {name for name, value in parameters(self).items() if _is_plain(value)}
         return {name: value for name, value in vars(self).items() if name not in plain and value is not None}
 
@@ -160,12 +160,12 @@ class Scorer(ABC):
 
     def _checked(self, embeddings: Embeddings | Any) -> Embeddings:
         embeddings = embeddings if isinstance(embeddings, Embeddings) else Embeddings.of(embeddings)
-        columns = {name: self._measure(embeddings, name) for name in self.needs}
-        if self.reads_codes:
+        columns = {name: self._loss(embeddings, name) for name in self.needs}
+        if self.reads_vectors:
             columns["vectors"] = embeddings.vectors
         if embeddings.vectors.shape[1] == 0:
             raise DataError(
-                "The embeddings have no dimensions.", "Encode the pictures with a model that gives embeddings."
+                "The embeddings have no dimensions.", "Encode the pictures with a model that returns embeddings."
             )
         for name, values in columns.items():
             bad = sum(_not_finite(values[start : start + ROWS]) for start in range(0, len(values), ROWS))
@@ -185,7 +185,7 @@ class Scorer(ABC):
             )
         return normal
 
-    def _measure(self, embeddings: Embeddings, name: str) -> Any:
+    def _loss(self, embeddings: Embeddings, name: str) -> Any:
         if name not in embeddings.losses:
             has = ", ".join(sorted(embeddings.losses)) or "embeddings only"
             raise DataError(
@@ -198,11 +198,11 @@ class Scorer(ABC):
 class Own(Scorer):
     """Make a scorer of any object that has `fit(embeddings)` and `score(embeddings)`, as scikit-learn has them.
 
-    A copy of it is fitted, and the object itself left as it was. It needs the measures that its attribute `needs` names, or,
+    A copy of it is fitted, and the object itself left as it was. It needs the losses named in its attribute `needs` or,
     without one, those that the normals had.
     """
 
-    reads_codes = True
+    reads_vectors = True
 
     def __init__(self, part: Any) -> None:
         self.part = part
@@ -252,7 +252,7 @@ class Own(Scorer):
 
 
 def as_scorer(part: Any) -> Scorer:
-    """Return `part` if it is a `Scorer`, else what `Own` makes of it; `OptionError` when it has no `fit` and `score`."""
+    """Return `part` if it is a `Scorer`, else `Own` of it; `OptionError` when it has no `fit` and `score`."""
     if isinstance(part, Scorer):
         return part
     if isinstance(part, type) or not (callable(getattr(part, "fit", None)) and callable(getattr(part, "score", None))):
@@ -346,7 +346,7 @@ def log(values: Any) -> Any:
     return xp.log(xp.clip(xp.astype(values, xp.float64), FLOOR))
 
 
-def points_of(vectors: Any, metric: str) -> Any:
+def as_compared(vectors: Any, metric: str) -> Any:
     """Return embeddings (n, d) as a metric of `METRICS` compares them: for 'cosine' at length 1, float32."""
     from array_api_compat import array_namespace
 
@@ -355,7 +355,7 @@ def points_of(vectors: Any, metric: str) -> Any:
 
 
 def like(vectors: Any, array: Any) -> Any:
-    """Return what was learnt, `array`, in the library and on the device of `codes`."""
+    """Return what was learnt, `array`, in the library and on the device of `vectors`."""
     from array_api_compat import array_namespace, device
 
     return array_namespace(vectors).asarray(array, device=device(vectors))

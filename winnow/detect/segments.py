@@ -1,4 +1,4 @@
-"""From frames to segments: which stretches of a video belong, steady in time."""
+"""From frames to segments: the stretches of a video that belong, smoothed in time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def segments(
     hysteresis: float = 3.0,
     step: float = 1.0,
 ) -> list[Segment]:
-    """Segments of one video, in order, without gaps, alternately belonging and not.
+    """Return the segments of one video, in order, without gaps, alternately belonging and anomalous.
 
     `times`, `scores`, `p_values` (n,) are the frames', in any order and at any intervals. Where the p-values' running
     median over `smooth` seconds is at most `false_alarm_rate` (give `Threshold.level`) an anomalous segment begins; it ends
@@ -60,14 +60,14 @@ def segments(
 
 
 def smoothed(times: np.ndarray, values: np.ndarray, seconds: float) -> np.ndarray:
-    """The running median (n,): of values within half of `seconds` before and after each of `times` (n,), ascending."""
+    """Return the running median (n,): of values within half of `seconds` before and after each of `times` (n,), ascending."""
     first = np.searchsorted(times, times - seconds / 2 - 1e-9, side="left")
     last = np.searchsorted(times, times + seconds / 2 + 1e-9, side="right")
     return np.array([np.median(values[a:b]) for a, b in zip(first, last, strict=True)])
 
 
 def _hysteresis(p_values: np.ndarray, level: float, hysteresis: float) -> np.ndarray:
-    """Anomalous or not, frame by frame: on at `level`, off only above `hysteresis` times it (one half at most)."""
+    """Return whether each frame is anomalous (n,) bool: on at `level`, off only above `hysteresis` times it (one half at most)."""
     leave = max(level, min(hysteresis * level, 0.5))
     anomalous = np.empty(p_values.size, dtype=bool)
     now = False
@@ -78,9 +78,9 @@ def _hysteresis(p_values: np.ndarray, level: float, hysteresis: float) -> np.nda
 
 
 def _absorb_short(starts: np.ndarray, anomalous: np.ndarray, begin: np.ndarray, min_length: float) -> np.ndarray:
-    """First frames of the segments that remain when those that are too short join their neighbours.
+    """Return the first frames of the segments that remain when too short ones join their neighbours.
 
-    Writes the new state into `anomalous`. `begin` (frames + 1,) are the frames' start times and the video's end.
+    It writes the new state into `anomalous`. `begin` (frames + 1,) are the frames' start times and the video's end.
     """
     while len(starts) > 1:
         lengths = np.diff(np.append(begin[starts], begin[-1]))
@@ -107,7 +107,7 @@ def _check_options(false_alarm_rate: float, smooth: float, min_length: float, hy
 
 
 def ffconcat(path: str | Path, parts: Iterable[Segment]) -> str:
-    """An ffmpeg cut list of the parts that belong, for the concat demuxer (FFmpeg Formats Documentation, 3.5).
+    """Return an ffmpeg cut list of the parts that belong, for the concat demuxer (FFmpeg Formats Documentation, 3.5).
 
     `path` is the video as ffmpeg is to find it: absolute, or relative to the list's folder. To use it:
     `ffmpeg -safe 0 -f concat -i LIST -c copy OUT.mp4` (cuts at key frames; without `-c copy`, exactly).

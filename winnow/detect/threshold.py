@@ -1,4 +1,4 @@
-"""From scores to modes: conformal p-values, and a threshold whose false-alarm rate is promised.
+"""From scores to decisions: conformal p-values, and a threshold whose false-alarm rate is promised.
 
 Split conformal prediction (Bates et al., Testing for Outliers with Conformal p-values, arXiv 2104.08279, sections 2
 and 3). A promise is about pictures exchangeable with the calibration ones: held out from training, and of groups
@@ -20,11 +20,11 @@ _ROUNDING = 1e-9  # (n + 1)(1 - rate) is often a whole number that floating poin
 
 @dataclass(frozen=True)
 class Threshold:
-    """Scores above `value` are called anomalous; `achieved` is the false-alarm rate promised for that.
+    """A threshold: scores above `value` are called anomalous; `achieved` is the false-alarm rate promised for that.
 
     `false_alarm_rate` is the rate asked for; `achieved` is above it only when the `n` calibration scores are too few, which
     `note` then says. A score is above `value` exactly when its p-value is at most `level`. `groups` is the number of
-    groups the calibration scores come from (0: not known), `effective` how many equally weighted scores they amount to.
+    groups the calibration scores come from (0: unknown), `effective` how many equally weighted scores they amount to.
     """
 
     value: float
@@ -39,16 +39,16 @@ class Threshold:
 
 
 def group_weights(groups: Any) -> np.ndarray:
-    """Weights (n,) of pictures by their groups (n,): 1, but no group weighs more than the median group has pictures.
+    """Return weights (n,) of pictures by their groups (n,): 1, but no group weighs more than the median group has pictures.
 
-    Without it a long video decides the threshold alone, though it is one piece of evidence of what normal videos are.
+    Otherwise a long video would set the threshold alone, though it is a single example of a normal video.
     """
     _, member, sizes = np.unique(np.asarray(groups).astype(str), return_inverse=True, return_counts=True)
     return (np.minimum(sizes, np.median(sizes)) / sizes)[member] if len(member) else np.empty(0)
 
 
 def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
-    """Conformal p-values (m,) of `scores` (m,): the share of normals at least as anomalous, (1 + #{c >= s}) / (n + 1).
+    """Return conformal p-values (m,) of `scores` (m,): the share of normals at least as anomalous, (1 + #{c >= s}) / (n + 1).
 
     `calibration` (n,) are scores of held-out normals; with `weights` (n,) their share is weighted and n is Kish's
     effective number (sum w)^2 / sum w^2. Small = anomalous; never 0. `DataError` when there are no calibration scores or
@@ -62,9 +62,9 @@ def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
 def conformal(
     calibration: Any, false_alarm_rate: float, confidence: float = 0.0, *, groups: Any = None, weights: Any = None
 ) -> Threshold:
-    """The threshold that calls at most a share `false_alarm_rate` of new normals anomalous.
+    """Return the threshold that calls at most a share `false_alarm_rate` of new normals anomalous.
 
-    The k-th smallest of the n calibration scores: k = ceil((n + 1)(1 - rate)) keeps the rate on average over
+    It is the k-th smallest of the n calibration scores: k = ceil((n + 1)(1 - rate)) keeps the rate on average over
     calibration sets; with a `confidence`, such as 0.95, k is the smallest that keeps it in 95 % of calibration sets (the share of new
     normals above the k-th of n is Beta(n + 1 - k, k) distributed). `weights` (n,) as in `p_values`; `groups` (n,) are
     counted for the note. Too few scores give the largest score, the rate that can be promised, and a note.
@@ -109,7 +109,7 @@ def needed(false_alarm_rate: float, confidence: float = 0.0) -> int:
 
 
 def survival(calibration: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, float]:
-    """Sorted scores (n,), the weight from each place on (n + 1,), and the effective number, which is all the weight."""
+    """Return sorted scores (n,), the weight from each position on (n + 1,), and the effective number, which is the weight of all."""
     scores = _scores(calibration, "calibration scores")
     weights = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
     if weights.shape != scores.shape or not (np.isfinite(weights).all() and (weights > 0).all()):
@@ -121,7 +121,7 @@ def survival(calibration: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, fl
 
 
 def _promised(n: float, above: np.ndarray, confidence: float) -> np.ndarray:
-    """The false-alarm rate that a threshold with `above` of the n calibration scores above it can promise."""
+    """Return the false-alarm rate that a threshold with `above` of the n calibration scores above it can promise."""
     if not confidence:
         return (1 + above) / (n + 1)
     from scipy.special import betaincinv

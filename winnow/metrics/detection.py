@@ -6,12 +6,14 @@ anomalous ones that are. Average precision takes the anomaly as the positive cla
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from winnow.errors import DataError, OptionError
 from winnow.metrics.bootstrap import LEVEL, REPEATS, group_draws, interval
+from winnow.results import AnomalousGroup, Interval
 
 FLOOR = 1e-9  # the share of a bin in which a sample has no score, in `cross_entropy`
 
@@ -25,6 +27,11 @@ def auroc(scores: Any, belongs: Any) -> float:
 
     scores, belongs = _checked(scores, belongs)
     return float(roc_auc_score(~belongs, scores))
+
+
+def separation(normal: Any, anomalous: Any) -> float:
+    """Return the AUROC of anomalous scores (m,) against normal ones (n,), higher = more anomalous."""
+    return auroc(np.r_[normal, anomalous], np.r_[np.ones(len(normal), bool), np.zeros(len(anomalous), bool)])
 
 
 def average_precision(scores: Any, belongs: Any) -> float:
@@ -81,6 +88,21 @@ def _binned(scores: np.ndarray, bins: Any) -> tuple[np.ndarray, int]:
     return np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, len(edges) - 2), len(edges) - 1
 
 
+@dataclass(frozen=True)
+class DetectionMetrics:
+    """How so many normal `pictures` in `groups` are told from each anomalous group ("all": from all of them together).
+
+    `false_alarm_rate` and its 95 % interval are None without a `threshold`, the interval also with one group.
+    """
+
+    threshold: float | None
+    pictures: int
+    groups: int
+    false_alarm_rate: float | None
+    false_alarm_rate_interval: Interval | None
+    anomalous: dict[str, AnomalousGroup]
+
+
 def evaluate(
     scores: Any,
     belongs: Any,
@@ -90,15 +112,13 @@ def evaluate(
     *,
     repeats: int = REPEATS,
     seed: int = 0,
-) -> dict[str, Any]:
-    """Measure normal pictures against each anomalous group and against all of them, ready for JSON.
+) -> DetectionMetrics:
+    """Measure normal pictures against each anomalous group and against all of them.
 
     `scores` (n,); `belongs` (n,) bool; `anomaly_names` (n,) strings that name the anomalous group (ignored where the
     picture belongs); `groups` (n,) videos or folders, the units of the bootstrap (default: each picture its own).
-    Returns threshold, pictures, groups, false_alarm_rate with its interval, and `anomalous`: a name to auroc,
-    average_precision, detection_rate, pictures, groups and `interval` (95 %, a metric to [low, high]; null with fewer
-    than two groups on a side). Without a `threshold` the rates are null. The entry "all" holds all anomalous pictures
-    together. Raises the errors of `auroc`.
+    Intervals (95 %) are None with fewer than two groups on a side, rates without a `threshold`. The entry "all" holds all
+    anomalous pictures together. Raises the errors of `auroc`.
     """
     scores, belongs = _checked(scores, belongs)
     groups = np.arange(len(scores)).astype(str) if groups is None else np.asarray(groups).astype(str)
@@ -111,44 +131,35 @@ def evaluate(
     if "all" in names[~belongs]:
         raise DataError("An anomalous group is called 'all', which stands for all of them.", "Give it another name.")
     wanted = list(dict.fromkeys(names[~belongs].tolist()))
-    parts = {
-        name: _against(scores, belongs, belongs | (names == name), threshold, groups, repeats, seed) for name in wanted
-    }
-    everything = _against(scores, belongs, np.ones(len(scores), dtype=bool), threshold, groups, repeats, seed)
-    own = {
-        "threshold": threshold,
-        "pictures": int(belongs.sum()),
-        "groups": len(set(groups[belongs])),
-        "false_alarm_rate": everything["false_alarm_rate"],
-        "false_alarm_rate_interval": (everything["interval"] or {}).get("false_alarm_rate"),
-    }
-    parts["all"] = everything
-    for part in parts.values():
-        part.pop("false_alarm_rate")
-        (part["interval"] or {}).pop("false_alarm_rate", None)
-    return {**own, "anomalous": parts}
+    rows = {**{name: belongs | (names == name) for name in wanted}, "all": np.ones(len(scores), dtype=bool)}
+    parts, alarms = {}, None
+    for name, chosen in rows.items():  # "all" last: the interval of the false-alarm rate is that of it
+        parts[name], alarms = _against(scores[chosen], belongs[chosen], threshold, groups[chosen], repeats, seed)
+    return DetectionMetrics(
+        threshold=threshold,
+        pictures=int(belongs.sum()),
+        groups=len(set(groups[belongs])),
+        false_alarm_rate=None if threshold is None else rates(scores, belongs, threshold)[0],
+        false_alarm_rate_interval=alarms,
+        anomalous=parts,
+    )
 
 
 def _against(
-    scores: np.ndarray,
-    belongs: np.ndarray,
-    rows: np.ndarray,
-    threshold: float | None,
-    groups: np.ndarray,
-    repeats: int,
-    seed: int,
-) -> dict[str, Any]:
-    scores, belongs, groups = scores[rows], belongs[rows], groups[rows]
-    alarms, found = (None, None) if threshold is None else rates(scores, belongs, threshold)
-    return {
-        "auroc": auroc(scores, belongs),
-        "average_precision": average_precision(scores, belongs),
-        "false_alarm_rate": alarms,
-        "detection_rate": found,
-        "pictures": int((~belongs).sum()),
-        "groups": len(set(groups[~belongs])),
-        "interval": bootstrap(scores, belongs, threshold, groups, repeats=repeats, seed=seed),
-    }
+    scores: np.ndarray, belongs: np.ndarray, threshold: float | None, groups: np.ndarray, repeats: int, seed: int
+) -> tuple[AnomalousGroup, Interval | None]:
+    """Return how anomalous pictures are told from the normal ones, and the interval of the false-alarm rate."""
+    intervals = bootstrap(scores, belongs, threshold, groups, repeats=repeats, seed=seed)
+    alarms = intervals.pop("false_alarm_rate", None) if intervals else None
+    group = AnomalousGroup(
+        auroc=auroc(scores, belongs),
+        average_precision=average_precision(scores, belongs),
+        detection_rate=None if threshold is None else rates(scores, belongs, threshold)[1],
+        pictures=int((~belongs).sum()),
+        groups=len(set(groups[~belongs])),
+        interval=intervals,
+    )
+    return group, alarms
 
 
 def bootstrap(
@@ -160,7 +171,7 @@ def bootstrap(
     repeats: int = REPEATS,
     seed: int = 0,
     level: float = LEVEL,
-) -> dict[str, list[float]] | None:
+) -> dict[str, Interval] | None:
     """Return percentile intervals of the metrics over groups drawn with replacement (`winnow.metrics.bootstrap`).
 
     Normal and anomalous pictures are drawn separately. Without a `threshold`, AUROC and average precision only. None when a
@@ -181,7 +192,7 @@ def bootstrap(
     names = ("auroc", "average_precision", "false_alarm_rate", "detection_rate")[: 2 if flagged is None else 4]
     drawn = np.array([_weighted(row[ordered], belongs[ordered], flagged, last) for row in weights])
     low, high = interval(drawn, level)
-    return {name: [float(low[number]), float(high[number])] for number, name in enumerate(names)}
+    return {name: (float(low[place]), float(high[place])) for place, name in enumerate(names)}
 
 
 def _weighted(weights: np.ndarray, belongs: np.ndarray, flagged: np.ndarray | None, last: np.ndarray) -> list[float]:

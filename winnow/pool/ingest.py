@@ -1,4 +1,4 @@
-"""Pictures and videos into a pool, in parts that survive any interruption.
+"""Read pictures and videos into a pool, in parts that survive any interruption.
 
 The sources are cut into parts: up to 1024 pictures, or one video. A part is its pixels and, written last, its record
 `parts/00000.json`; an ingest that was killed finds the finished parts and cuts the rest exactly as it would have been
@@ -40,8 +40,8 @@ PART_CUT = (
 
 @dataclass(frozen=True)
 class IngestResult:
-    """What the pool holds after an ingest: pictures, videos, frames of them, patches that pictures and frames were cut
-    into, crops of the persons on them, how many of them show none, files refused, rows that are copies."""
+    """The contents of a pool after an ingest: pictures, videos, their frames, patches cut from pictures and frames, crops of
+    persons on them, pictures and frames without a person, files refused, rows that are copies."""
 
     pictures: int
     videos: int
@@ -64,10 +64,10 @@ def ingest(
     keep_others: bool = True,
     earlier: Path | None = None,
 ) -> IngestResult:
-    """Puts the pictures and the frames of the videos of `inputs` into the pool in `folder`, and says what it holds then.
+    """Read the pictures and the videos' frames of `inputs` into the pool in `folder`, and return what it holds then.
 
-    Goes on where a killed ingest stopped, adds what is new and redoes what changed; what is not among `inputs` stays
-    when `keep_others`. Without `keep_others` the rows are those of `inputs` in their order, as a new pool would have them;
+    It resumes a killed ingest, adds new sources and redoes changed ones; those not among `inputs` stay when
+    `keep_others`. Without `keep_others` the rows are those of `inputs` in their order, as a new pool would have them;
     parts that this pool or an `earlier` one holds with the same content are taken over. Files that cannot be read are
     listed in quarantine.csv. Raises `InputError` at the first of them with `on_error="stop"`, when more than `max_refused`
     of the files are refused, or when no picture is left; `OptionError` or `ModelError` when persons are wanted and there is
@@ -112,7 +112,7 @@ def _finder(options: IngestOptions) -> Finder | None:
 
 
 def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:
-    """The options that change pixels or rows; a pool holds pictures of one kind."""
+    """Return the options that change pixels or rows; all pictures of a pool share them."""
     key = {
         "size": list(options.size),
         "grey": options.grey,
@@ -135,7 +135,8 @@ def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:
 
 
 def _plan(sources: list[Source], covered: set[str], most: int) -> list[list[Source]]:
-    """The parts still to be made; a video ends a part of pictures even when it is done, so a resume cuts alike."""
+    """Return the sources of each part still to be made; a finished video still ends a part of pictures, so that a resumed
+    ingest cuts alike."""
     plan: list[list[Source]] = []
     pictures: list[Source] = []
     for source in sources:
@@ -155,9 +156,9 @@ def _plan(sources: list[Source], covered: set[str], most: int) -> list[list[Sour
 
 
 def _decode_all(folder: Path, parts: list[Part], options: IngestOptions, find: Finder | None) -> None:
-    """Makes the parts: the pictures of a part side by side, and videos side by side.
+    """Make the parts: the pictures of a part in parallel, and videos in parallel.
 
-    Finding persons takes longer than decoding, so threads that have no video of their own help to look at frames.
+    Finding persons takes longer than decoding, so threads without a video of their own help with the frames.
     """
     workers = cores(options.workers)
     videos = any(part.sources[0].kind == "video" for part in parts)
@@ -191,7 +192,7 @@ def _decode_all(folder: Path, parts: list[Part], options: IngestOptions, find: F
 
 
 def _in_order(firsts: dict[int, str], sources: list[Source]) -> list[int]:
-    """The numbers of the parts in the order of the sources; those that were not asked for this time come first."""
+    """Return the numbers of the parts in the order of the sources, first those without a source of this call."""
     place = {source.uri: place for place, source in enumerate(sources)}
     return sorted(firsts, key=lambda number: (place.get(firsts[number], -1), number))
 
@@ -199,7 +200,7 @@ def _in_order(firsts: dict[int, str], sources: list[Source]) -> list[int]:
 def _assemble(
     folder: Path, numbers: list[int], expansion: Expansion, asked: set[str], options: IngestOptions, key: dict[str, Any]
 ) -> dict[str, int]:
-    """Writes items.parquet, quarantine.csv and, last, pool.json; one part in memory at a time."""
+    """Write items.parquet, quarantine.csv and, last, pool.json, with one part in memory at a time."""
     refused = list(expansion.refused)
     lost = {refusal.source for refusal in refused}
     shards: list[dict[str, Any]] = []
@@ -265,7 +266,7 @@ def _batches(folder: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
 
 
 def _table(part: Part, seen: set[str], options: IngestOptions) -> pa.Table:
-    """The part's rows; of pictures that are the same to the byte the first is "ok" and the others are "copy"."""
+    """Return the part's rows; of pictures that are the same to the byte the first is "ok" and the others are "copy"."""
     status = []
     for name, *_ in part.rows:
         status.append("copy" if name in seen else "ok")
@@ -325,7 +326,7 @@ def _writing(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Holds the pool's lock, which the system lets go of when the process ends, however it ends."""
+    """Hold the pool's lock, which the system releases when the process ends, however it ends."""
     import fcntl
 
     with (folder / ".lock").open("w") as lock:

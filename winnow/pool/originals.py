@@ -1,4 +1,4 @@
-"""The original of an item of the pool, at full resolution: what a person looks at before he labels it."""
+"""The original of an item of the pool, at full resolution, as a person sees it before labelling it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from winnow.pool.patches import read_boxes
 
 
 def original(source: str, time: float | None, box: str | None, *, pixel_limit: float = 200.0) -> np.ndarray:
-    """The picture file, video frame, or part of either, that an item was made of: uint8 (h, w, 3).
+    """Return the picture file, video frame, or part of either, that an item was made of: uint8 (h, w, 3).
 
     `source`, `time` (seconds; None or NaN for a picture file) and `box` ("x,y,width,height" in its pixels; None for all of
-    it) are the item's columns. Raises `Unreadable`, with the file's name, when it cannot be read any more, holds no frame
-    at that time or does not reach as far as the box: it is not the file that was ingested.
+    it) are the item's columns. Raises `Unreadable`, with the file's name, when it can no longer be read, has no frame
+    at that time or is too small for the box: it is not the file that was ingested.
     """
     try:
         if time is None or math.isnan(time):

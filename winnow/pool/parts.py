@@ -27,7 +27,7 @@ LARGEST_FILE = 1 << 30  # bytes of a picture's file
 
 
 class _Blank(Unreadable):
-    """A picture or frame without a patch that is not blank."""
+    """Every patch of a picture or frame is blank."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Part:
 def make_pictures(
     part: Part, folder: Path, options: IngestOptions, find: Finder | None, workers: int, advance: Callable[..., None]
 ) -> Part:
-    """A part of pictures, its pixels written."""
+    """Return a part of pictures, with its pixels written."""
     with contextlib.closing(_pictures(part, options, find, workers, advance)) as pixels:
         part.shards = write_shards(folder, part.number, pixels, shape(options))
     return part
@@ -79,7 +79,7 @@ def make_pictures(
 def _pictures(
     part: Part, options: IngestOptions, find: Finder | None, workers: int, advance: Callable[..., None]
 ) -> Generator[np.ndarray, None, None]:
-    """The part's pixels in order; its rows and refusals are filled in on the way."""
+    """Yield the part's pixels in order, and fill in its rows and refusals."""
     decode = partial(_picture, options=options, find=find)
     with contextlib.closing(run_local(decode, part.sources, workers)) as decoded:
         for place, (digest, found) in enumerate(decoded):
@@ -95,7 +95,7 @@ def _pictures(
 
 @dataclass(frozen=True)
 class _Decoded:
-    """A picture's id and its pixels: the whole of it or, where it was cut, a piece a box and what is known of the whole."""
+    """A picture's id and pixels: of the whole picture, or of a piece for each box together with a row about the whole."""
 
     name: str
     pieces: Sequence[np.ndarray]
@@ -123,12 +123,12 @@ def _picture(source: Source, options: IngestOptions, find: Finder | None) -> tup
 
 
 def whole_size(options: IngestOptions) -> tuple[int, int] | None:
-    """The size pictures are decoded at: their own where they are to be cut."""
+    """Return the size pictures are decoded at: None, their own, where they are to be cut."""
     return None if options.patches or options.people else options.size
 
 
 def _cut(name: str, image: np.ndarray, options: IngestOptions, find: Finder | None) -> _Decoded:
-    """The picture with its patches or crops, where these are wanted; `Unreadable` when it has no patch."""
+    """Return the picture, cut into patches or crops where these are wanted; `Unreadable` when it has no patch."""
     if find:
         boxes, confidence = find(image)
         return _Decoded(name, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes), 0))
@@ -153,7 +153,7 @@ def _about(image: np.ndarray, pieces: int, blank: int) -> dict[str, Any]:
 
 
 def _rows_of(part: Part, place: int, time: float | None, found: _Decoded) -> Iterator[np.ndarray]:
-    """Notes a picture's row, or those of its pieces, and yields their pixels."""
+    """Add a picture's row, or those of its pieces, to the part, and yield their pixels."""
     if found.boxes is None:
         part.rows.append((found.name, place, time, None))
         yield from found.pieces
@@ -178,8 +178,8 @@ def make_video(
     advance: Callable[..., None],
     stopped: threading.Event,
 ) -> Part:
-    """A video's part, its frames cut by some threads; frames that are blank all over are left out, and the refusal of the
-    first is kept."""
+    """Return a video's part, its frames cut by several threads; blank frames are left out, and the refusal of the first is
+    kept."""
     uri = part.sources[0].uri
     part.digests = [_digest(uri)]  # before decoding: what is changed meanwhile must differ from it
     blank: list[str] = []
@@ -227,7 +227,7 @@ def make_video(
 
 
 def _digest(uri: str) -> str:
-    """Return a video's SHA-256, "" on s3, where its mark will do, and when it cannot be read, which decoding reports."""
+    """Return a video's SHA-256, "" on s3, where its mark suffices, and when it cannot be read, which decoding reports."""
     try:
         return "" if storage.is_remote(uri) else storage.digest(uri)
     except Unreadable:
@@ -235,26 +235,26 @@ def _digest(uri: str) -> str:
 
 
 def shape(options: IngestOptions) -> tuple[int, int, int]:
-    """Height, width and channels of what is kept."""
+    """Return height, width and channels of the pixels kept."""
     return (*options.size, 1 if options.grey else 3)
 
 
 def stop(refusal: Refusal) -> None:
-    """`InputError` for a refusal, where the user wants to stop at the first."""
+    """Raise `InputError` for a refusal, where the user wants to stop at the first."""
     raise InputError(said(refusal) + ".", "Repair or remove it, or go on without it with --on-error skip.")
 
 
 def said(refusal: Refusal) -> str:
-    """A refusal in one sentence, which names its file."""
+    """Return a refusal as one sentence, which names its file."""
     reason = refusal.reason.rstrip(".")
     return reason if refusal.source in reason else f"{refusal.source}: {reason}"
 
 
 def record(folder: Path, number: int) -> Path:
-    """Where a part's record is."""
+    """Return the path of a part's record."""
     return folder / "parts" / f"{number:05d}.json"
 
 
 def group_of(source: Source, options: IngestOptions) -> str:
-    """What stays together: patches of one picture, unless a list gave the picture a group of its own."""
+    """Return a picture's group: one of its own where it is cut into patches, unless a list gave it one."""
     return source.uri if options.patches and source.group == storage.parent(source.uri) else source.group

@@ -1,4 +1,4 @@
-"""Pictures of any size cut into patches, and what is known of patches put back in its place on the picture."""
+"""Pictures of any size cut into patches, and maps of patches joined to a map of the picture."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ DAMAGED_PIXELS = 15
 
 
 def grid(size: Sequence[int], patch: Sequence[int], stride: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Upper and left edges, (rows,) and (columns,), of the patches (h, w) that cover a picture of `size` (h, w).
+    """Return the upper and left edges, (rows,) and (columns,), of the patches (h, w) that cover a picture of `size` (h, w).
 
-    They lie `stride` pixels apart (0: side by side), the last ones flush with the border, so that no pixel is left out.
+    They are `stride` pixels apart (0: adjacent), the last ones flush with the border, so that no pixel is left out.
     Both are empty when the picture is smaller than a patch.
     """
     edges = []
@@ -30,7 +30,7 @@ def grid(size: Sequence[int], patch: Sequence[int], stride: int = 0) -> tuple[np
 def boxes_of(
     picture: np.ndarray, patch: Sequence[int], stride: int = 0, blank: float = 3.0, border: int = 0
 ) -> tuple[np.ndarray, int]:
-    """The patches of a picture (h, w, c) uint8 as boxes (n, 4) of x, y, width, height, and how many were dropped as blank.
+    """Return the patches of a picture (h, w, c) uint8 as boxes (n, 4) of x, y, width, height, and the number dropped as blank.
 
     A column or row of a patch is blank when its standard deviation is below `blank` grey levels (0: nothing is). A patch
     with more than 1/32 of its columns or rows blank is background and dropped, unless it lies between two that are not,
@@ -49,7 +49,7 @@ def boxes_of(
 
 
 def _near(dropped: np.ndarray, tops: np.ndarray, lefts: np.ndarray, patch: Sequence[int], border: int) -> np.ndarray:
-    """Which patches of a grid begin less than `border` pixels from the end of a dropped one."""
+    """Return which patches of a grid begin less than `border` pixels from the end of a dropped one."""
     found = np.zeros_like(dropped)
     for i, j in np.argwhere(dropped):
         rows = np.abs(tops - tops[i]) < patch[0] + border
@@ -59,7 +59,7 @@ def _near(dropped: np.ndarray, tops: np.ndarray, lefts: np.ndarray, patch: Seque
 
 
 def _blank(picture: np.ndarray, patch: Sequence[int], tops: np.ndarray, lefts: np.ndarray, level: float) -> np.ndarray:
-    """Which patches of a grid (rows, columns) are blank."""
+    """Return which patches of a grid (rows, columns) are blank."""
     height, width = patch
     if not len(tops):
         return np.zeros((0, 0), bool)
@@ -72,13 +72,13 @@ def _blank(picture: np.ndarray, patch: Sequence[int], tops: np.ndarray, lefts: n
 
 
 def _within(flags: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-    """How many of the flags (k, n) are set from each start on, over `length`: (k, starts)."""
+    """Return how many of the flags (k, n) are set within `length` of each start: (k, starts)."""
     total = np.pad(np.cumsum(flags, axis=1), ((0, 0), (1, 0)))
     return total[:, starts + length] - total[:, starts]
 
 
 def _enclosed(full: np.ndarray) -> np.ndarray:
-    """Places with full ones on both sides in their row, or in their column."""
+    """Return the places between two full ones in their row or in their column (rows, columns) bool."""
     found = np.zeros_like(full)
     for axis in (0, 1):
         before = np.logical_or.accumulate(full, axis=axis)
@@ -88,19 +88,19 @@ def _enclosed(full: np.ndarray) -> np.ndarray:
 
 
 def cut(picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The patches (n, h, w, ...) that `boxes` (n, 4) of one size cut from a picture (h, w, ...)."""
+    """Return the patches (n, h, w, ...) that `boxes` (n, 4) of one size cut from a picture (h, w, ...)."""
     return np.stack([picture[y : y + height, x : x + width] for x, y, width, height in boxes])
 
 
 def damaged_pixels(mask: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """How many pixels of a mask (h, w) bool lie inside each box (n,); from `DAMAGED_PIXELS` on a patch is damaged."""
+    """Return how many pixels of a mask (h, w) bool are in each box (n,); from `DAMAGED_PIXELS` on a patch is damaged."""
     return np.array([mask[y : y + height, x : x + width].sum() for x, y, width, height in boxes], int)
 
 
 def blend(maps: np.ndarray, boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
-    """A map (h, w) of the whole picture from maps (n, h, w) of its patches; 0 where there is no patch.
+    """Return a map (h, w) of the whole picture from maps (n, h, w) of its patches; 0 where there is no patch.
 
-    Where patches overlap, each counts by a tent that is highest at its middle, so that no edge of a patch shows.
+    Where patches overlap, each is weighted by a tent that is highest at its centre, so that no edge of a patch shows.
     """
     total, weight = np.zeros(tuple(size)), np.zeros(tuple(size))
     height, width = maps.shape[1:]
@@ -112,15 +112,15 @@ def blend(maps: np.ndarray, boxes: np.ndarray, size: Sequence[int]) -> np.ndarra
 
 
 def write_box(box: Sequence[int]) -> str:
-    """A box as ids have it: 'x,y,width,height'."""
+    """Return a box as text, 'x,y,width,height', as in ids."""
     return ",".join(map(str, box))
 
 
 def read_boxes(texts: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Boxes (n, 4) from 'x,y,width,height' each."""
+    """Return boxes (n, 4) from texts 'x,y,width,height'."""
     return np.array([[int(part) for part in text.split(",")] for text in texts], int).reshape(-1, 4)
 
 
 def picture_of(ids: Sequence[str] | np.ndarray) -> np.ndarray:
-    """The id of the picture (n,) that each patch was cut from; a picture that was not cut is its own."""
+    """Return the id of the picture (n,) that each patch was cut from, that of a whole picture itself."""
     return np.array([str(name).partition("#")[0] for name in ids], dtype=object)

@@ -1,4 +1,4 @@
-"""The pool: every picture once, at the model's size, as memory-mapped pixels beside a table of what is known of it."""
+"""The pool: every picture once, at the model's size, as memory-mapped pixels and a table of the items."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OPEN_SHARDS = 256  # memory maps held open at once: each keeps a file handle, an
 
 
 class Pool:
-    """A whole pool: `items` a table of n rows, `pixels(rows)` their pixels. Nothing is read into memory but the table.
+    """A finished pool: `items` is a table of n rows, `pixels(rows)` their pixels. Only the table is read into memory.
 
     `fingerprint` changes with the pictures, their order and their pixels, `table_fingerprint` with their groups, labels,
     splits and status.
@@ -71,9 +71,9 @@ class Pool:
 
     @classmethod
     def open(cls, folder: Path) -> Pool:
-        """Opens a pool that ingest finished; `RunError` when it is not whole, `Damaged` when a file has changed.
+        """Open a pool that ingest finished; `RunError` when it is not whole, `Damaged` when a file has changed.
 
-        The table is checked by its SHA-256, the pixels by their number of bytes; `verify` checks them whole.
+        The table is checked by its SHA-256, the pixels by their number of bytes; `verify` checks all of them.
         """
         folder = Path(folder)
         if not (folder / "pool.json").exists():
@@ -97,30 +97,30 @@ class Pool:
 
     @property
     def usable(self) -> np.ndarray:
-        """bool (n,): pictures to be used; exact copies of an earlier picture are not."""
+        """Return the pictures to use (n,) bool: all but exact copies of an earlier picture."""
         return self.column("status") == "ok"
 
     def column(self, name: str) -> np.ndarray:
-        """A column of the table: strings as objects (None where null), numbers as float64 (NaN where null)."""
+        """Return a column of the table: strings as objects (None where null), numbers as float64 (NaN where null)."""
         column = self.items.column(name)
         if pa.types.is_floating(column.type):
             return column.to_numpy(zero_copy_only=False)
         return np.array(column.to_pylist(), dtype=object)
 
     def rows_of(self, ids: Iterable[Any]) -> np.ndarray:
-        """The row of each id (m,); copies have their first one's. `KeyError` for an id that the pool does not have."""
+        """Return the row of each id (m,), for copies that of the first; `KeyError` for an id that is not in the pool."""
         known = self.column("id")
         first = {known[row]: row for row in range(len(self) - 1, -1, -1)}
         return np.array([first[str(name)] for name in ids], int)
 
     @property
     def pictures(self) -> pa.Table:
-        """A row for each picture whose patches or crops are in the pool, see `PICTURES`; none when pictures were not cut."""
+        """Return a row for each picture whose patches or crops are in the pool, see `PICTURES`; none where none were cut."""
         path = self.folder / "pictures.parquet"
         return pq.read_table(path) if path.exists() else PICTURES.empty_table()
 
     def pixels(self, rows: Any) -> np.ndarray:
-        """uint8 (n, h, w, c) of the given row numbers (or slice, or mask), in their order."""
+        """Return the pixels uint8 (n, h, w, c) of the given row numbers (or slice, or mask), in their order."""
         rows = np.arange(len(self))[rows]
         pixels = np.empty((len(rows), *self.size, self.channels), np.uint8)
         shards = np.searchsorted(self._starts, rows, side="right") - 1
@@ -130,7 +130,7 @@ class Pool:
         return pixels
 
     def verify(self) -> None:
-        """Raises `Damaged` unless every file is, to the byte, what was written."""
+        """Raise `Damaged` unless every file is, to the byte, what was written."""
         for shard in self._shards:
             verify(self.folder / shard["file"], shard["sha256"])
 
@@ -153,7 +153,7 @@ class Pool:
 def write_shards(
     folder: Path, number: int, images: Iterable[np.ndarray], shape: tuple[int, ...]
 ) -> list[dict[str, Any]]:
-    """Streams uint8 images of one shape into pixels-*.npy files of at most SHARD_ROWS rows; returns what they are."""
+    """Write uint8 images of one shape into pixels-*.npy files of at most SHARD_ROWS rows, and return the files' descriptions."""
     shards: list[dict[str, Any]] = []
     images = iter(images)
     for k in count():

@@ -1,4 +1,4 @@
-"""Which parts of a pool need not be made again: those whose sources, by their marks or their content, are as they were."""
+"""Find the parts of a pool that need not be made again: those whose sources are unchanged, by their marks or content."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ OWED = "again.json"
 def finished(
     folder: Path, sources: list[Source], key: dict[str, Any], workers: int
 ) -> tuple[dict[int, list[str]], list[Source]]:
-    """The addresses in every finished part that stays, by its number, and the sources to be done again unasked.
+    """Return the sources of every finished part that stays, by its number, and the sources to do again unasked.
 
-    A part is dropped when its pixels are not there or a source of it changed; its other sources are then done again.
+    A part is dropped when its pixels are missing or a source of it changed; its other sources are then done again.
     """
     asked = {source.uri: source for source in sources}
     kept: dict[int, list[str]] = {}
@@ -55,9 +55,9 @@ def finished(
 def taken_over(
     folder: Path, earlier: Path | None, plan: list[list[Source]], key: dict[str, Any], workers: int
 ) -> dict[int, list[str]]:
-    """The addresses in every part of the plan that need not be made, by its number; all that is not of the plan goes.
+    """Return the sources of every part of the plan that need not be made, by its number, and remove all others.
 
-    A part is taken over when it holds the same sources in the same order, of the same content, and its pixels are to the
+    A part is taken over when it has the same sources in the same order, with the same content, and its pixels are to the
     byte what was written; from the `earlier` pool by links, as the files of a pool are replaced and never changed.
     """
     (folder / "pool.json").unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def taken_over(
 
 
 def _parts(folder: Path) -> Iterator[Part]:
-    """The parts of a pool whose records can be read; the others are made again."""
+    """Return the parts of a pool whose records can be read; the others are made again."""
     for path in sorted((folder / "parts").glob("*.json")):
         part = _load(path)
         if part is not None and part.sources and path == record(folder, part.number):
@@ -99,7 +99,7 @@ def _files(folder: Path, part: Part) -> set[Path]:
 
 
 def _sweep(folder: Path, named: set[Path]) -> None:
-    """Removes what is left over: records, pixels and temporary files that no part in use names."""
+    """Remove records, pixels and temporary files that no part in use names."""
     patterns = ("parts/*.json", "pixels-*.npy", ".*.tmp", "parts/.*.tmp")
     for path in [path for pattern in patterns for path in folder.glob(pattern)]:
         if path not in named:
@@ -107,7 +107,7 @@ def _sweep(folder: Path, named: set[Path]) -> None:
 
 
 def _save_known(folder: Path, part: Part, asked: dict[str, Source]) -> None:
-    """Notes what is known of the part's sources now: another label or group, or another mark of the same content."""
+    """Save the part with its sources as they are now: another label or group, or another mark of the same content."""
     now = [asked.get(source.uri, source) for source in part.sources]
     if now != part.sources or not record(folder, part.number).exists():
         part.sources = now
@@ -115,7 +115,7 @@ def _save_known(folder: Path, part: Part, asked: dict[str, Source]) -> None:
 
 
 def _unchanged(part: Part, asked: dict[str, Source], workers: int) -> bool:
-    """Whether the part's sources are as they were read: by their marks or, where these leave a doubt, by their content."""
+    """Return whether the part's sources are unchanged: by their marks or, where these are unsure, by their content."""
     doubtful = [
         place
         for place, source in enumerate(part.sources)
@@ -134,7 +134,7 @@ def _same_content(part: Part, place: int) -> bool:
 
 
 def _link(earlier: Path, part: Part, folder: Path, number: int) -> None:
-    """Puts a part of another pool into this one under a number of its own; its record is still to be saved."""
+    """Link the pixels of another pool's part into this one under a new number; its record is not saved yet."""
     for place, shard in enumerate(part.shards):
         old, shard["file"] = earlier / shard["file"], shard_name(number, place)
         try:
@@ -146,12 +146,12 @@ def _link(earlier: Path, part: Part, folder: Path, number: int) -> None:
 
 
 def _owed(folder: Path) -> list[Source]:
-    """The sources of dropped parts that a killed run had still to do again."""
+    """Return the sources of dropped parts that a killed ingest had not done again yet."""
     return [Source(**source) for source in read_json(folder / OWED)] if (folder / OWED).exists() else []
 
 
 def _load(path: Path) -> Part | None:
-    """A part's record; nothing when it is damaged, so that the part is made again."""
+    """Return a part's record; None when it is damaged, so that the part is made again."""
     try:
         part = Part.load(path)
     except (Damaged, KeyError, TypeError, IndexError):

@@ -1,4 +1,5 @@
-"""Who trains, who chooses the checkpoint, who sets the threshold: by whole groups, because frames of one video are alike."""
+"""Split pictures into those that train, choose the checkpoint and set the threshold, by whole groups: frames of one video
+are alike."""
 
 from __future__ import annotations
 
@@ -21,16 +22,16 @@ FROM_TRAIN = "No pictures were given for '{}', so they were taken from those giv
 
 @dataclass(frozen=True)
 class Split:
-    """`split` (n,) of "train", "validate", "calibrate" or "test", and a plain sentence when it is less than it should be."""
+    """`split` (n,) of "train", "validate", "calibrate" or "test", and a `note` when the groups are too few for a good one."""
 
     split: np.ndarray
     note: str = ""
 
 
 def assign(groups: Any, seed: int, validate_share: float, calibrate_share: float, given: Any = None) -> Split:
-    """Divides n pictures by whole groups: about `calibrate_share` and `validate_share` of them, the rest to train.
+    """Split n pictures by whole groups: about `calibrate_share` and `validate_share` of them, the rest to train.
 
-    `groups` (n,) strings. What `given` (n,) names stays there ("" where nothing is given), "test" is left out of
+    `groups` (n,) strings. Pictures stay in the split named in `given` (n,) ("" where none is), "test" is left out of
     everything, and a split it names is not added to; only when nothing else is left are rows given as "train" divided.
     With fewer than 5 groups each is cut into blocks of neighbouring rows, and `.note` says so. The same for the same
     seed, and by whole groups for any order of the rows. Raises `DataError` for fewer than three pictures and for a
@@ -68,7 +69,7 @@ def assign(groups: Any, seed: int, validate_share: float, calibrate_share: float
 
 
 def folds(groups: Any, k: int, seed: int = 0) -> np.ndarray:
-    """Fold numbers 0 to k - 1 (n,): whole groups together, or blocks of neighbours when there are fewer than k groups.
+    """Return fold numbers 0 to k - 1 (n,): whole groups together, or blocks of neighbours when there are fewer than k groups.
 
     Each fold gets about n / k pictures as far as the groups allow. Raises `DataError` for fewer than k pictures.
     """
@@ -85,7 +86,7 @@ def folds(groups: Any, k: int, seed: int = 0) -> np.ndarray:
 
 
 def deal_out(sizes: np.ndarray, load: np.ndarray, seed: int) -> np.ndarray:
-    """Return a fold (m,) for each of m units of `sizes` rows: the largest first, each to the fold that holds least.
+    """Return a fold (m,) for each of m units of `sizes` rows: the largest first, each to the smallest fold.
 
     `load` (k,) rows are in the folds before; units of one size are dealt in an order drawn by the seed.
     """
@@ -111,7 +112,7 @@ def _given(given: Any, n: int) -> np.ndarray:
 
 
 def _units(groups: np.ndarray) -> tuple[np.ndarray, bool]:
-    """The number of each row's unit, which is never divided, and whether units are blocks of a group."""
+    """Return the number of each row's unit, which is never divided, and whether units are blocks of a group."""
     _, units = np.unique(groups, return_inverse=True)
     if units.max() + 1 >= FEWEST_GROUPS:
         return units, False
@@ -119,7 +120,7 @@ def _units(groups: np.ndarray) -> tuple[np.ndarray, bool]:
 
 
 def _blocks(units: np.ndarray, most: int) -> np.ndarray:
-    """Cuts each unit into contiguous blocks, about `most` blocks in all and never fewer where there are as many rows."""
+    """Cut each unit into contiguous blocks, about `most` blocks in all and never fewer where there are as many rows."""
     blocks, first = np.empty(len(units), int), 0
     for unit in range(units.max() + 1):
         rows = np.flatnonzero(units == unit)
@@ -130,9 +131,9 @@ def _blocks(units: np.ndarray, most: int) -> np.ndarray:
 
 
 def _divide(units: np.ndarray, wanted: dict[str, float], rng: np.random.Generator, to_train: int) -> np.ndarray:
-    """Fills each wanted split with whole units drawn at random that fit, then with one more if that comes closer.
+    """Fill each wanted split with randomly drawn whole units that fit, then with one more if that comes closer.
 
-    Every split gets at least one unit and `to_train` are left over.
+    Every split gets at least one unit, and `to_train` units are left over.
     """
     sizes = np.bincount(units)
     names = np.full(len(sizes), "train", dtype=object)

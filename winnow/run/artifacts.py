@@ -1,4 +1,4 @@
-"""The run's networks and detectors as they are on disk, and which of them a mode needs.
+"""The run's networks, detectors and classifier as they are on disk, and which of them a mode needs.
 
 No file may name code to run: a part of the user's own, 'module:Class', is loaded only when he named it in this call, as an
 option or by --trust.
@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from winnow.classify.classifier import Classifier
 from winnow.detect.detector import Detector
 from winnow.detect.registry import make_scorer, own_names
 from winnow.embeddings import Embeddings
-from winnow.errors import OptionError
+from winnow.errors import OptionError, RunError
+from winnow.files import read_json
 from winnow.learn.feed import PixelSource
 from winnow.models.contract import Model
 from winnow.models.registry import MODELS, find_model, load_model
@@ -49,6 +51,27 @@ def load_detector(run: RunFolder, mode: str = "full") -> Detector:
     """The fitted scorer of a mode with its threshold."""
     own = {load(name, "scorer") for name in own_names(run.options.detect.scorer) if is_trusted(run, name)}
     return Detector.load(folder_of(run, "calibrate", mode), own=own)
+
+
+def load_classifier(run: RunFolder) -> Classifier:
+    """Return the run's classifier; `RunError` when there is none, or when it was learnt from other embeddings than those of now."""
+    run.require("classify")
+    classifier = Classifier.load(run.folder("classify"))
+    vectors = read_json(run.folder("encode") / "embeddings.json")["sha256"]["vectors.npy"]
+    if read_json(run.folder("classify") / "classifier.json")["vectors_sha256"] != vectors:
+        raise RunError(
+            f"The classifier of {run.path} was learnt from other embeddings.",
+            f"Run it again: winnow classify --run {run.path}",
+        )
+    return classifier
+
+
+def network_of(run: RunFolder, classifier: Classifier) -> Model | None:
+    """Return the network whose embeddings the classifier reads, where it is not that of the run's mode.
+
+    That is a tuned one, or, because the fast mode has one of its own, the run's.
+    """
+    return load_network(run) if classifier.network is None and run.options.score.mode == "fast" else classifier.network
 
 
 def check_parts(run: RunFolder, *flags: str) -> None:

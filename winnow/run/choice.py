@@ -1,4 +1,4 @@
-"""What the choice of pictures is worth on the labels at hand: half of them chosen against half drawn at random, paired."""
+"""Measure the choice of pictures on the labels at hand: half of them chosen against half drawn at random, paired."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from winnow.select.choose import choose
 from winnow.select.geometry import whitened
 
 DRAWS = 10  # random halves: one would be mostly luck
-FEWEST = 2  # labels a class that a half has on average at least: of fewer, the difference would be luck too
-TOO_FEW = "The labels are too few to tell by halves of them what the choice of pictures is worth."
+FEWEST = 2  # labels that a half has on average for each class, at least: with fewer, the difference would be luck too
+TOO_FEW = "There are too few labels to compare halves of them, chosen and drawn at random."
 
 
 def worth_of_choice(
@@ -27,12 +27,12 @@ def worth_of_choice(
     weights: np.ndarray | None = None,
     draws: int = DRAWS,
 ) -> ChoiceWorth | None:
-    """Macro F1 that the classifier's head on embeddings reaches with half of its labels: `chosen` by the run's method (herding, where
-    that is 'random'), and drawn at `random`; the `rise` between them, and the standard `error` of that.
+    """Return the macro F1 of the classifier's head on embeddings with half of its labels: `chosen` by the run's method (herding,
+    where that is 'random'), and drawn at `random`; the `rise` between them, and the standard `error` of the rise.
 
     Halves are of the labels outside a fold and are judged on that fold, all by the same pictures and with the setting that was
-    tuned on all labels (of a fine-tuned classifier: the usual one). `weights` (n,) say how much each picture counts. None where
-    labels are too few for halves.
+    tuned on all labels (for a fine-tuned classifier: the default one). `weights` (n,) are the pictures' weights in the choice.
+    Returns None where labels are too few for halves.
     """
     cross_fitter, fold, seed = classifier.quick, classifier.held_out.fold, classifier.seed
     labelled, features = embeddings[cross_fitter.rows], whitened(embeddings.vectors)[cross_fitter.rows]
@@ -65,7 +65,7 @@ def worth_of_choice(
 
 
 def _tally(cross_fitter: CrossFitter, halves: dict[int, np.ndarray]) -> Tally:
-    """What heads say of each fold that have learnt from the labelled pictures at its places alone."""
+    """Return the tally of heads that learnt, for each fold, from the labelled pictures at its `halves` alone."""
     fold_targets = np.full((len(halves), len(cross_fitter.features)), -1)
     for number, places in halves.items():
         rows = cross_fitter.rows[places]
@@ -74,7 +74,7 @@ def _tally(cross_fitter: CrossFitter, halves: dict[int, np.ndarray]) -> Tally:
 
 
 def _compared(chosen: Tally, drawn: list[Tally], seed: int) -> dict[str, Any]:
-    """The rise from the mean of the drawn, with its standard error by a paired bootstrap over units, in numbers and words."""
+    """Return the rise from the mean of the drawn, with its standard error by a paired bootstrap over units, and in words."""
     random = float(np.mean([tally.macro_f1 for tally in drawn]))
     gain = chosen.macro_f1 - random
     repeats = chosen.drawn(seed).mean(axis=1) - np.mean([tally.drawn(seed).mean(axis=1) for tally in drawn], axis=0)

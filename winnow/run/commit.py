@@ -6,6 +6,7 @@
     R/.staging/STEP/record.json    the new record, written when all of `new` is on the disk
     R/.staging/STEP/moving/...     the old record and files, while they are moved here
     R/.staging/STEP/old/...        the same, when all of them are: from here on, what is in R is new
+    R/.staging/STEP.done           what is left of a commit, to be removed
 
 The rename of record.json to R/steps/STEP.json is the moment of the commit. Killed before it, the next call puts the old
 back, the record last; killed after it, only the staging is left to be removed.
@@ -24,10 +25,10 @@ from datetime import datetime
 from pathlib import Path
 
 from winnow.errors import RunError
-from winnow.files import sync, told, write_text
+from winnow.files import reason, sync, told, write_text
 from winnow.stages import STAGES
 
-STAGING, RECORDS = ".staging", "steps"
+STAGING, RECORDS, DONE = ".staging", "steps", ".done"
 
 
 @contextmanager
@@ -98,7 +99,7 @@ class Staged:
         except OSError:
             recover(self.run, self.step)
             raise
-        remove(self.root)
+        recover(self.run, self.step)
 
     def _swap(self) -> None:
         moving, old, records = self.root / "moving", self.root / "old", self.run / RECORDS
@@ -124,10 +125,11 @@ def drop(run: Path, step: str) -> None:
 
 
 def recover(run: Path, step: str) -> None:
-    """Put everything old back in its place where a commit was cut off before its moment; may itself be killed and called again."""
+    """Bring a commit to an end: put everything old back in its place where it was cut off before its moment, and remove what
+    is left of it after that. May itself be killed and called again."""
     root = run / STAGING / step
     moving, old = root / "moving", root / "old"
-    if old.exists() and (root / "record.json").exists():
+    if _is_cut_off(root) and old.exists():
         for place in STAGES[step].replaced:
             _move(run / place, root / "new" / place)
         os.rename(old, moving)
@@ -136,24 +138,40 @@ def recover(run: Path, step: str) -> None:
             _move(moving / path, run / path)
         sync(run)
         remove(moving)
+    done = root.with_name(f"{step}{DONE}")
+    if old.exists():
+        os.rename(
+            root, done
+        )  # or a kill in the midst of the removal would leave what looks like the beginning of a step
+    remove(done)
+
+
+def _is_cut_off(root: Path) -> bool:
+    """Return whether a commit was killed before its moment."""
+    return (root / "moving").exists() or ((root / "old").exists() and (root / "record.json").exists())
 
 
 def recover_all(run: Path) -> None:
-    """Put back what any step was cut off at; one that is at work is left alone, and one of one's own, which puts itself in order."""
-    for root in (run / STAGING).glob("*/"):
-        if root.name not in STAGES:
+    """Put in order what steps were killed at.
+
+    A step that is at work is left alone, and one of your own, which puts itself in order at its next start. A run that can
+    only be read is read as it is, unless a commit was cut off in it: `RunError`.
+    """
+    for step in STAGES:
+        root = run / STAGING / step
+        left = root.with_name(f"{step}{DONE}").exists() or (root / "old").exists()
+        if not (_is_cut_off(root) or (left and os.access(run / STAGING, os.W_OK))):
             continue
-        if (root / "moving").exists() or ((root / "old").exists() and (root / "record.json").exists()):
-            try:
-                with told(run), locked(run / STAGING / f"{root.name}.lock", root.name):
-                    recover(run, root.name)
-            except RunError as error:
-                if not isinstance(error.__cause__, OSError):
-                    continue  # its step is at work
-                raise RunError(
-                    f"{run} was left by a step '{root.name}' that was killed, and cannot be put in order ({error.__cause__.strerror}).",
-                    "Make it writable, or copy it to a folder that is.",
-                ) from error
+        try:
+            with told(run), locked(run / STAGING / f"{step}.lock", step):
+                recover(run, step)
+        except RunError as error:
+            if not isinstance(error.__cause__, OSError):
+                continue  # its step is at work
+            raise RunError(
+                f"{run} was left by a step '{step}' that was killed, and cannot be put in order ({reason(error.__cause__)}).",
+                "Make it writable, or copy it to a folder that is.",
+            ) from error
 
 
 def _move(path: Path, to: Path) -> None:

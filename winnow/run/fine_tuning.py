@@ -1,4 +1,4 @@
-"""What fine-tuning starts from, and the embeddings that a classifier reads."""
+"""The start of a fine-tuning, and the embeddings that a classifier reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAININGS = "trainings"
 
 
 def start(run: RunFolder, pool: Pool, embeddings: Embeddings, scratch: Path) -> tuple[FineTuning | None, np.ndarray]:
-    """The fine-tuning that the run's options ask for, None where they ask for none, and the embeddings (n, d) that it starts from.
+    """Return the fine-tuning that the run's options ask for, or None, and the embeddings (n, d) that it starts from.
 
     Those are the run's own where its network is the one to be tuned; else that network encodes the pool. Finished trainings
     are kept in the folder `trainings` of `scratch`. Raises `ModelError` as `Pretrained` does.
@@ -63,8 +63,8 @@ def start(run: RunFolder, pool: Pool, embeddings: Embeddings, scratch: Path) -> 
 
 
 def against_head(classifier: Classifier) -> Comparison | None:
-    """Macro F1 of a head on the embeddings by the folds that a fine-tuned classifier was measured by, its `rise` from there, and the
-    standard `error` of that; None for a classifier on embeddings."""
+    """Return the macro F1 of a head on the embeddings in the folds of a fine-tuned classifier, the classifier's `rise` above it, and
+    the standard `error` of the rise; None for a classifier on embeddings."""
     if classifier.tuning is None:
         return None
     head = classifier.quick
@@ -80,7 +80,7 @@ def against_head(classifier: Classifier) -> Comparison | None:
 def vectors_for(
     network: Model | None, pool: Pool, rows: np.ndarray, vectors: np.ndarray, device: str, quiet: bool = True
 ) -> np.ndarray:
-    """Return the embeddings (n, d) of some rows of a pool for a classifier: those of a `network`, or without one `vectors`."""
+    """Return the embeddings (n, d) of some rows of a pool from a classifier's `network`, or, without one, the `vectors`."""
     if network is None:
         return vectors
     from winnow.learn.encode import encode

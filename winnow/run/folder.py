@@ -20,6 +20,7 @@ from winnow.options import Options, Recipe, load_recipe
 from winnow.results import as_json, from_json
 from winnow.run.begin import EARLY, check_free, clear, has_records
 from winnow.run.commit import RECORDS, STAGING, Staged, as_text, drop, locked, recover, recover_all, remove
+from winnow.run.recipe import choose_recipe
 from winnow.run.records import Artefact, Asked, Record, artefacts_of, versions
 from winnow.stages import STAGES, command_of
 
@@ -78,27 +79,45 @@ class RunFolder:
         run.trusted |= set(trust)
         return run
 
+    @classmethod
+    def begun(
+        cls,
+        path: str | Path,
+        recipe: str = "",
+        default: str = "",
+        *,
+        given: dict[str, dict[str, Any]] | None = None,
+        from_scratch: bool = False,
+    ) -> RunFolder:
+        """Return the run in a folder, or a new one of a recipe, else of the `default` one, where there is none.
+
+        `given` are the user's options and `from_scratch` his wish, where a recipe leaves a choice (`choose_recipe`). Raises
+        `OptionError` for a recipe that is not known, and for another than the run was made with.
+        """
+        if cls.is_begun(path):
+            run = cls.open(path)
+            if recipe:
+                loaded = load_recipe(recipe)
+                if run.recipe not in (recipe, loaded.without_weights):
+                    raise OptionError(
+                        f"{path} was made with the recipe '{run.recipe}', not '{recipe}'.",
+                        "Choose another folder, or leave the recipe out.",
+                    )
+                run._trust(loaded)
+            return run
+        if not (recipe or default):
+            return cls.create(path)
+        chosen = choose_recipe(recipe or default, given or {}, from_scratch=from_scratch)
+        return cls.create(path, chosen.recipe, chosen.name, why=chosen.why)
+
     @staticmethod
     def is_begun(path: str | Path) -> bool:
         """Return whether a folder holds a run, finished or not, that can be gone on with."""
         path = Path(path)
         return (path / "run.json").exists() and (has_records(path) or (path / "run.json").stat().st_size > 0)
 
-    def of_recipe(self, name: str) -> RunFolder:
-        """Return this run, which may load what the recipe names; `OptionError` when it was made with another one."""
-        if not name:
-            return self
-        recipe = load_recipe(name)
-        if self.recipe not in (name, recipe.without_weights):
-            raise OptionError(
-                f"{self.path} was made with the recipe '{self.recipe}', not '{name}'.",
-                "Choose another folder, or leave the recipe out.",
-            )
-        self._trust(recipe)
-        return self
-
     def _trust(self, recipe: Recipe) -> None:
-        """Take the parts of a recipe that this call names for named themselves."""
+        """Count the parts of a recipe that this call names as named themselves."""
         self.trusted |= _own_parts(recipe.options.model_dump())
 
     # ---- what was asked
@@ -235,12 +254,14 @@ class RunFolder:
         stage = STAGES[step]
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         staging = self.path / STAGING
-        with told(self.path):
+        with told(self.path), self._nothing_left(made):
             if self.is_new:
                 check_free(self.path, self.overwrite, step)
             staging.mkdir(parents=True, exist_ok=True)
             with locked(staging / f"{step}.lock", f"The step '{step}' of {self.path}"):
                 recover(self.path, step)
+                for left in staging.glob(f".{step}.json.*.tmp"):
+                    left.unlink()
                 before = None if self.is_new else Asked.read(self.path / "run.json")
                 keep = stage.keep if resume or stage.goes_on else ()
                 try:
@@ -255,6 +276,16 @@ class RunFolder:
                 except Exception:
                     self._fail(step, before, made)
                     raise
+
+    @contextmanager
+    def _nothing_left(self, made: Sequence[Path]) -> Iterator[None]:
+        """Remove what was made for a new run where not even its lock could be written."""
+        try:
+            yield
+        except OSError:
+            if self.is_new:
+                self._take_back(None, made)
+            raise
 
     def _fail(self, step: str, before: Asked | None, made: Sequence[Path]) -> None:
         """Make all as it was before a step; what a later call could go on with stays, but for where the disk is full."""

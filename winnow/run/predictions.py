@@ -1,20 +1,20 @@
-"""The table that `winnow predict` writes, whatever told the classes: a run or an exported file."""
+"""Write the table of `winnow predict`, for predictions of a run or of an exported file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from winnow.files import write_json
-from winnow.steps.score import seconds
+from winnow.results import Predicted
+from winnow.run.judge import seconds
+from winnow.run.publish import Results, write_result
 from winnow.tables import write_table
 
 
 def write_predictions(
-    folder: Path,
+    results: Results,
     items: dict[str, np.ndarray],
     *,
     refused: int,
@@ -22,13 +22,14 @@ def write_predictions(
     probabilities: np.ndarray | None = None,
     p_values: np.ndarray | None = None,
     belongs: np.ndarray | None = None,
-) -> dict[str, Any]:
-    """Writes predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`), and, last, predictions.json, the counts.
+) -> Predicted:
+    """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`), and, last, predictions.json.
 
     Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
-    (n,) bool those of the same names; what is not given has no columns. Returns the counts.
+    (n,) bool those of the same names; what is not given has no columns.
     """
-    result: dict[str, Any] = {"pictures": len(items["id"])}
+    found: dict[str, int] | None = None
+    anomalous = None
     columns: list[tuple[str, Any]] = [
         ("id", items["id"]),
         ("source", items["source"]),
@@ -38,15 +39,15 @@ def write_predictions(
         best = probabilities.argmax(axis=1)
         columns += [("class", [classes[kind] for kind in best]), ("probability", _decimals(probabilities.max(axis=1)))]
         columns += [(f"p_{name}", _decimals(column)) for name, column in zip(classes, probabilities.T, strict=True)]
-        result["classes"] = {name: int((best == kind).sum()) for kind, name in enumerate(classes)}
+        found = {name: int((best == kind).sum()) for kind, name in enumerate(classes)}
     if p_values is not None and belongs is not None:
         columns += [("p_value", [f"{value:.6g}" for value in p_values])]
         columns += [("belongs", ["yes" if value else "no" for value in belongs])]
-        result["anomalous"] = int((~belongs).sum())
+        anomalous = int((~belongs).sum())
     header, values = zip(*columns, strict=True)
-    write_table(folder / "predictions.csv", header, zip(*values, strict=True))
-    result["refused"] = refused
-    write_json(folder / "predictions.json", result)
+    write_table(results.aside / "predictions.csv", header, zip(*values, strict=True))
+    result = Predicted(len(items["id"]), refused, results.folder, found, anomalous)
+    write_result(results.aside / "predictions.json", result)
     return result
 
 

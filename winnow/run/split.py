@@ -1,4 +1,4 @@
-"""Which pictures of a run train, validate and calibrate."""
+"""Split the pictures of a run into those that train, validate and calibrate."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PARTED = (
 
 
 def split_of(run: RunFolder, pool: Pool) -> Split:
-    """Which pictures train, validate and calibrate: whole groups, the same at every call for the same pool and seed.
+    """Return which pictures train, validate and calibrate: whole groups, the same at every call for the same pool and seed.
 
-    Of pictures that were cut into patches, whole pictures where the groups are too few: blocks would part their patches.
+    Pictures that were cut into patches stay whole where the groups are too few: blocks would separate their patches.
     """
     options, groups = run.options.train, pool.column("group")
     given = pool.column("split").copy()

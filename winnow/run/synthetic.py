@@ -1,4 +1,4 @@
-"""How well each mode finds damage that nobody has seen yet: synthetic defects on held-out patches."""
+"""Measure how well each mode finds damage it has never seen: synthetic defects on held-out patches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from winnow.detect.detector import Detector
-from winnow.metrics.detection import auroc
+from winnow.embeddings import spread
+from winnow.metrics.detection import separation
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_encoder, of_decision
 from winnow.run.folder import RunFolder
@@ -18,7 +19,7 @@ MOST = 1000  # patches damaged
 
 
 class Examples(NamedTuple):
-    """Held-out patches (n, h, w, c) uint8 as they are and damaged, where (n, h, w), and the kind of damage (n,)."""
+    """Held-out patches (n, h, w, c) uint8 as they are and damaged, masks of the damage (n, h, w) and its kind (n,)."""
 
     clean: np.ndarray
     damaged: np.ndarray
@@ -27,19 +28,19 @@ class Examples(NamedTuple):
 
 
 def examples(run: RunFolder, most: int = MOST) -> Examples:
-    """Patches kept from training, at most so many, each with a synthetic defect; the same for the same run."""
+    """Return patches kept from training, at most so many, each with a synthetic defect; the same for the same run."""
     from winnow.synthetic.defects import damage
 
     pool = Pool.open(run.folder("ingest"))
     held = np.flatnonzero(split_of(run, pool).split == "calibrate")
-    clean = pool.pixels(held[np.linspace(0, len(held) - 1, min(most, len(held))).astype(int)])
+    clean = pool.pixels(held[spread(len(held), most)])
     return Examples(clean, *damage(clean, np.random.default_rng([run.options.train.seed, 3])))
 
 
 def judge_synthetic(run: RunFolder, detectors: dict[str, Detector], folder: Path) -> dict[str, dict[str, float]]:
-    """AUROC of each mode on synthetic defects against the same patches undamaged, in all and by kind.
+    """Return the AUROC of each mode on synthetic defects against the same patches undamaged, in all and by kind.
 
-    Keep the embeddings of the damaged patches by the whole network, for the report, in the folder of the calibration.
+    The whole network's embeddings of the damaged patches are saved in the folder of the calibration, for the report.
     """
     found = examples(run)
     rows, device = np.arange(len(found.clean)), run.options.train.device
@@ -56,13 +57,8 @@ def judge_synthetic(run: RunFolder, detectors: dict[str, Detector], folder: Path
     return result
 
 
-def separation(good: np.ndarray, damaged: np.ndarray) -> float:
-    """AUROC of damaged scores (m,) against good ones (n,), higher = damaged."""
-    return auroc(np.r_[good, damaged], np.r_[np.ones(len(good), bool), np.zeros(len(damaged), bool)])
-
-
 def held_out_scores(detectors: dict[str, Detector]) -> dict[str, Any]:
-    """Calibration scores of each mode for the patches that all have, in one order."""
+    """Return the calibration scores of each mode for the patches that all have, in one order."""
     common = sorted(set.intersection(*(set(detector.ids.tolist()) for detector in detectors.values())))
     scores = {}
     for name, detector in detectors.items():

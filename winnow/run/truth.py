@@ -1,4 +1,4 @@
-"""What is known of a run's pictures: the labels of its store, of files, of its sources, or the names of their folders."""
+"""The known classes of a run's pictures: labels of its store, of files or of its sources, or the names of their folders."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ import numpy as np
 from winnow.errors import DataError, InputError
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
+from winnow.run.labels import catalogue_of, chosen_of, labels
 
 SHOWN = 3  # unknown items that a note names
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The class of each item known, by its id, where it is from, notes, and the order in which the labels were given, where
-    that is known: a text by id that sorts."""
+    """The class of each item known, by its id, where it is from, and notes.
+
+    `given`: the order in which the labels were given, where that is known: a text by id that sorts.
+    """
 
     labels: dict[str, str]
     origin: str
@@ -28,20 +31,24 @@ class Truth:
 
 
 def truth_of(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> Truth:
-    """The labels of `files` (see `winnow.label.formats`); without any, those of the run's store; without these, those that
-    its sources came with; without these, where the option `folders` is set, the names of the pictures' folders.
+    """Return the labels of `files` (see `winnow.label.formats`); without any, those of the run's store.
 
-    Raises `DataError` when there are none, `InputError` for files that name none of the run's items, and two labels of one.
+    Without these, those that its sources came with; without these, where the option `folders` is set, the names of the
+    pictures' folders.
+
+    Raises `DataError` when there are none, `InputError` for files with no item of the run and for two labels of one item.
     """
-    from winnow.steps.label import labels
-
     if files:
         return _of_files(run, pool, files)
     stored = labels(run)
     if stored:
         known = set(pool.column("id"))
         gone = len(set(stored) - known)
-        notes = [f"{gone:,} labels are of items that the pool has no more."] if gone else []
+        notes = (
+            [f"{gone:,} {'label is' if gone == 1 else 'labels are'} of items that are no longer in the pool."]
+            if gone
+            else []
+        )
         found = {item: entry for item, entry in stored.items() if item in known}
         return Truth(
             {item: label for item, (label, _, _) in found.items()},
@@ -63,12 +70,12 @@ def truth_of(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> Tr
 
 
 def of_sources(pool: Pool) -> dict[str, str]:
-    """The labels that the sources came with, by id."""
+    """Return the labels that the sources came with, by id."""
     return _agreed(pool, [label or "" for label in pool.column("label")])
 
 
 def _agreed(pool: Pool, labels: Sequence[str]) -> dict[str, str]:
-    """Labels by id, of what is used; `InputError` for copies of one picture with different labels."""
+    """Return labels by id, of what is used; `InputError` for copies of one picture with different labels."""
     found: dict[str, tuple[str, str]] = {}
     for item, source, label in zip(pool.column("id"), pool.column("source"), labels, strict=True):
         if not label:
@@ -84,7 +91,6 @@ def _agreed(pool: Pool, labels: Sequence[str]) -> dict[str, str]:
 
 def _of_files(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> Truth:
     from winnow.label.exchange import labels_of_files
-    from winnow.steps.label import catalogue_of
 
     found, unknown = labels_of_files([Path(path) for path in files], catalogue_of(run, pool), run.path)
     names = ", ".join(map(str, files))
@@ -101,9 +107,7 @@ def _of_files(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> Truth:
 
 
 def order_of(run: RunFolder, truth: Truth, ids: Sequence[str]) -> np.ndarray | None:
-    """Ranks (m,) of labelled items in the order in which they were chosen or, beyond the list, labelled; None if not known."""
-    from winnow.steps.label import chosen_of
-
+    """Return the ranks (m,) of labelled items in the order in which they were chosen or, beyond the list, labelled; None if not known."""
     ranks = {listed.id: listed.rank or 0 for listed in chosen_of(run)}
     if not (truth.given or any(item in ranks for item in ids)):
         return None

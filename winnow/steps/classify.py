@@ -20,10 +20,10 @@ from winnow.results import Classified, ClassScore, LearningCurve, PseudoLabels, 
 from winnow.run.choice import TOO_FEW, worth_of_choice
 from winnow.run.fine_tuning import against_head, start, vectors_for
 from winnow.run.folder import RunFolder, Working
+from winnow.run.judge import seconds
 from winnow.run.records import versions
 from winnow.run.truth import Truth, of_sources, order_of, truth_of
 from winnow.select.selectors import SELECTORS
-from winnow.steps.score import seconds
 from winnow.steps.select import by_anomaly
 from winnow.tables import read_table, write_table
 

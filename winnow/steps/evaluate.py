@@ -6,7 +6,6 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,15 +14,17 @@ from winnow.detect.registry import make_scorer
 from winnow.detect.scorer import Scorer
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
-from winnow.files import replacing, write_json
-from winnow.inspect.masks import against_masks, masks_in
+from winnow.files import replacing
+from winnow.inspect.masks import masks_in, read_mask
+from winnow.metrics.detection import DetectionMetrics, separation
 from winnow.metrics.detection import evaluate as measure
-from winnow.pool.patches import picture_of
+from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
 from winnow.pool.pool import Pool
+from winnow.results import Evaluated, MaskMetrics
+from winnow.run.artifacts import load_encoder
 from winnow.run.folder import RunFolder
-from winnow.run.results import EVALUATION, Results, publish
-from winnow.steps.inspect import whole
-from winnow.steps.score import Scored, judge, verdicts
+from winnow.run.judge import Judged, judge, locate, verdicts
+from winnow.run.publish import EVALUATION, Results, publish, write_result
 from winnow.tables import write_table
 
 
@@ -34,7 +35,7 @@ def evaluate(
     *,
     masks: Path | None = None,
     to: Path | None = None,
-) -> dict[str, Any]:
+) -> Evaluated:
     """Score normal pictures and groups of anomalous ones, and write evaluation.json, scores.csv and figures.
 
     Pictures cut into patches are judged as wholes; with a folder of `masks` their patches and pixels are measured too.
@@ -62,13 +63,13 @@ def evaluate(
             name: judge(run, {"belongs": normal, **anomalous}[name], pool, baseline, earlier=old / pool.name)
             for name, pool in pools.items()
         }
-        result = _write(run, parts, pools, known, results.aside)
+        result = _write(run, parts, pools, known, results)
         publish(results)
-    return {**result, "folder": results.folder}
+    return result
 
 
 def _pools(folder: Path, anomalous: Iterable[str]) -> dict[str, Path]:
-    """The folder of each group's pool, 'belongs' first; those of groups that a killed call left behind are removed."""
+    """Return the folder of each group's pool, 'belongs' first; those of groups that a killed call left behind are removed."""
     pools = {"belongs": folder / "belongs"}
     for name in anomalous:
         path = folder / f"anomalous-{_slug(name)}"
@@ -80,77 +81,137 @@ def _pools(folder: Path, anomalous: Iterable[str]) -> dict[str, Path]:
 
 
 def _write(
-    run: RunFolder, parts: dict[str, Scored], pools: dict[str, Path], masks: dict[str, list[str]] | None, folder: Path
-) -> dict[str, Any]:
-    """Measures the judged groups, writes their table, figures and numbers, and returns the numbers."""
-    groups = {name: whole(part) for name, part in parts.items()} if run.options.ingest.patches else parts
-    threshold = groups["belongs"].threshold.value
-    result: dict[str, Any] = {
-        "mode": groups["belongs"].mode,
-        "scorer": groups["belongs"].detector.scorer_name,
-        "threshold": threshold,
-        "false_alarm_rate_asked": run.options.detect.false_alarm_rate,
-        **_measured(groups, lambda scored: scored.scores, threshold),
-    }
-    has_baseline = "gradient" in groups["belongs"].others
-    sharpness = _measured(groups, lambda scored: scored.others["gradient"], None)["anomalous"] if has_baseline else {}
-    result["baseline"] = {name: part["auroc"] for name, part in sharpness.items()}
-    result["seen_in_training"] = _known(run, groups["belongs"])
-    if masks is not None:
-        result["masks"] = against_masks(run, parts, pools, masks, folder / "damaged")
+    run: RunFolder,
+    parts: dict[str, Judged],
+    pools: dict[str, Path],
+    masks: dict[str, list[str]] | None,
+    results: Results,
+) -> Evaluated:
+    """Measure the judged groups, and write their table, figures and metrics."""
+    groups = {name: part.whole() for name, part in parts.items()} if run.options.ingest.patches else parts
+    normal, folder = groups["belongs"], results.aside
+    threshold = normal.threshold.value
+    found = _measured(groups, {name: judged.scores for name, judged in groups.items()}, threshold)
+    assert found.false_alarm_rate is not None  # there is a threshold
+    baseline: dict[str, float] = {}
+    if "gradient" in normal.others:
+        sharpness = _measured(groups, {name: judged.others["gradient"] for name, judged in groups.items()}, None)
+        baseline = {name: part.auroc for name, part in sharpness.anomalous.items()}
+    result = Evaluated(
+        mode=normal.mode,
+        scorer=normal.detector.scorer_name,
+        threshold=threshold,
+        false_alarm_rate_asked=run.options.detect.false_alarm_rate,
+        false_alarm_rate=found.false_alarm_rate,
+        false_alarm_rate_interval=found.false_alarm_rate_interval,
+        pictures=found.pictures,
+        groups=found.groups,
+        anomalous=found.anomalous,
+        baseline=baseline,
+        seen_in_training=_known(run, normal),
+        folder=results.folder,
+        masks=None if masks is None else _against_masks(run, parts, pools, masks, folder / "damaged"),
+    )
     write_table(
         folder / "scores.csv",
         ("group", "id", "source", "score", "p_value", "belongs"),
         (
             (name, *row)
-            for name, scored in groups.items()
-            for row in zip(scored.items["id"], scored.items["source"], *verdicts(scored), strict=True)
+            for name, judged in groups.items()
+            for row in zip(judged.items["id"], judged.items["source"], *verdicts(judged), strict=True)
         ),
     )
     _draw(folder, groups, threshold)
-    write_json(folder / "evaluation.json", result)
+    write_result(folder / "evaluation.json", result)
     return result
 
 
 def _baseline(run: RunFolder) -> dict[str, Scorer]:
-    """Sharpness alone, where the mode encodes it."""
+    """Return sharpness alone, where the mode encodes it."""
     if run.options.score.mode != "full":
         return {}
     return {"gradient": make_scorer("gradient").fit(Embeddings.load(run.folder("encode")))}
 
 
-def _measured(groups: dict[str, Scored], pick: Any, threshold: float | None) -> dict[str, Any]:
-    names = [name for name in groups if name != "belongs"]
-    scores = np.concatenate([pick(groups[name]) for name in ("belongs", *names)])
-    belongs = np.concatenate([np.full(len(groups[name].scores), name == "belongs") for name in ("belongs", *names)])
-    kinds = np.concatenate(
-        [
-            np.full(len(groups[name].scores), "" if name == "belongs" else name, dtype=object)
-            for name in ("belongs", *names)
-        ]
+def _measured(groups: dict[str, Judged], scores: dict[str, np.ndarray], threshold: float | None) -> DetectionMetrics:
+    names = ["belongs", *(name for name in groups if name != "belongs")]
+    kinds = np.repeat(np.array(names, dtype=object), [len(scores[name]) for name in names])
+    units = np.concatenate([groups[name].items["group"] for name in names])
+    return measure(np.concatenate([scores[name] for name in names]), kinds == "belongs", kinds, threshold, units)
+
+
+def _against_masks(
+    run: RunFolder, parts: dict[str, Judged], pools: dict[str, Path], masks: dict[str, list[str]], folder: Path
+) -> MaskMetrics:
+    """Measure judged patches against the masks of `masks_in`, and pixels of anomaly maps where the mode has them.
+
+    A patch is damaged from 15 pixels of mask on and good without any. The embeddings of damaged patches by the whole network
+    go to `folder` for the report.
+    """
+    maps: list[np.ndarray] = []
+    truths: list[np.ndarray] = []
+    inside: dict[str, list[np.ndarray]] = {"damaged": [], "good": []}
+    network, embeddings = load_encoder(run, "full"), []
+    for name, part in parts.items():
+        pool = Pool.open(pools[name])
+        boxes, ends = read_boxes(pool.column("box")), np.cumsum(pool.pictures.column("patches").to_numpy())
+        for row, picture in locate(run, pool, part, np.arange(len(ends))):
+            size = picture.mask.shape
+            truth = np.zeros(size, bool) if name == "belongs" else read_mask(masks, picture.source, size)
+            patches = np.arange(ends[row - 1] if row else 0, ends[row])
+            if name != "belongs":
+                pixels, scores = damaged_pixels(truth, boxes[patches]), part.scores[patches]
+                hit = pixels >= DAMAGED_PIXELS
+                inside["damaged"].append(scores[hit])
+                embeddings.append(network.encode(pool, patches[hit], run.options.train.device))
+                inside["good"].append(scores[pixels == 0])
+            if picture.anomaly_map is not None:
+                maps.append(picture.anomaly_map.astype(np.float32))
+                truths.append(truth)
+    _join(embeddings).save(folder)
+    damaged, good = (np.concatenate(values) for values in inside.values())
+    return MaskMetrics(
+        len(damaged), _separation(parts["belongs"].scores, damaged), _separation(good, damaged), *_pixels(maps, truths)
     )
-    units = np.concatenate([groups[name].items["group"] for name in ("belongs", *names)])
-    return measure(scores, belongs, kinds, threshold, units)
 
 
-def _known(run: RunFolder, scored: Scored) -> int:
-    """How many of the pictures given as belonging are in the run's own pool: their scores flatter."""
+def _separation(good: np.ndarray, damaged: np.ndarray) -> float | None:
+    return separation(good, damaged) if len(good) and len(damaged) else None
+
+
+def _join(parts: list[Embeddings]) -> Embeddings:
+    """Return the embeddings of several pictures as one."""
+    losses = {name: np.concatenate([part.losses[name] for part in parts]) for name in parts[0].losses}
+    return Embeddings.of(np.concatenate([part.vectors for part in parts]), losses=losses)
+
+
+def _pixels(maps: list[np.ndarray], truths: list[np.ndarray]) -> tuple[float | None, float | None]:
+    """Return AUROC and AUPRO of the pixels of anomaly maps, None without any map or any damage."""
+    from winnow.metrics.pixels import aupro, pixel_auroc
+
+    if not maps or not any(truth.any() for truth in truths):
+        return None, None
+    return pixel_auroc(maps, truths), aupro(maps, truths)
+
+
+def _known(run: RunFolder, judged: Judged) -> int:
+    """Return how many of the pictures given as belonging are in the run's own pool: their scores flatter."""
     own = picture_of(Pool.open(run.folder("ingest")).column("id"))
-    return int(np.isin(scored.items["id"].astype(str), own.astype(str)).sum())
+    return int(np.isin(judged.items["id"].astype(str), own.astype(str)).sum())
 
 
 def _slug(name: str) -> str:
     return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "group"
 
 
-def _draw(folder: Path, groups: dict[str, Scored], threshold: float) -> None:
+def _draw(folder: Path, groups: dict[str, Judged], threshold: float) -> None:
     from winnow.report.figures import histograms, roc
 
     inside = groups["belongs"].scores
     figures = {
-        "histogram.png": histograms({name: scored.scores for name, scored in groups.items()}, threshold),
+        "histogram.png": histograms({name: judged.scores for name, judged in groups.items()}, threshold),
         "roc.png": roc(
-            {name: (inside, scored.scores) for name, scored in groups.items() if name != "belongs"}, threshold
+            {name: (inside, judged.scores) for name, judged in groups.items() if name != "belongs"}, threshold
         ),
     }
     for name, png in figures.items():

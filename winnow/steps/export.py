@@ -16,26 +16,26 @@ from winnow.deploy.graph import Graph
 from winnow.deploy.runtime import FORMAT
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
+from winnow.embeddings import spread
 from winnow.errors import OptionError, RunError
-from winnow.files import make_folder, read_json, write_text
+from winnow.files import make_folder, write_text
 from winnow.pool.pool import Pool
-from winnow.run.artifacts import check_mode, load_detector, load_encoder
+from winnow.results import Calibrated, Classified, Exported
+from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
 from winnow.run.folder import RunFolder
 from winnow.run.records import versions
-from winnow.steps.predict import load_classifier, network_of
 from winnow.version import __version__
 
 Only = Literal["", "classifier", "anomaly-model"]
 
 
-def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[str, Any]:
-    """Writes the run's classifier, if it has one, and its detector, that of its mode, to the ONNX file `to`.
+def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> Exported:
+    """Write the run's classifier, if it has one, and its detector, that of its mode, to the ONNX file `to`.
 
     By default `export/model.onnx` in the run folder; `only` one of the two. Beside it stands a model card, the same name
     with the ending .md. The file is written only when onnxruntime gives with it what the run gives on pictures of its pool
-    (`winnow.deploy.export.check`). Returns what `winnow.deploy.export.export` does, the file, the card and the outputs.
-    Raises `RunError` when the run is not calibrated or has no classifier though `only` that is wanted, `OptionError` for a
-    file that does not end in .onnx, `ModelError` for a scorer or network of one's own that cannot be written.
+    (`winnow.deploy.export.check`). Raises `RunError` when the run is not calibrated or has no classifier though `only` that is wanted,
+    `OptionError` for a file that does not end in .onnx, `ModelError` for a scorer or network of one's own that cannot be written.
     """
     to = to or run.path / "export" / "model.onnx"
     if to.suffix.lower() != ".onnx" or to.is_dir():
@@ -56,25 +56,28 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> dict[s
     about = about_file(run, graph.outputs, classifier, detector)
     pool = Pool.open(run.folder("ingest"))
     usable = np.flatnonzero(pool.usable)
-    rows = usable[np.linspace(0, len(usable) - 1, min(SAMPLE, len(usable))).astype(int)]
-    result = write(
-        graph, to, pixels=pool.pixels(rows), metadata=metadata_of(about), any_size=not options.ingest.patches
+    pixels = pool.pixels(usable[spread(len(usable), SAMPLE)])
+    written = write(graph, to, pixels=pixels, metadata=metadata_of(about), any_size=not options.ingest.patches)
+    result = Exported(
+        file=to,
+        card=to.with_suffix(".md"),
+        outputs=list(graph.outputs),
+        mode=mode if detector else None,
+        parity=written.parity.difference,
+        stepped=written.parity.stepped,
+        bytes=written.bytes,
+        seconds=written.seconds,
+        opset=written.opset,
     )
-    result |= {
-        "file": to,
-        "card": to.with_suffix(".md"),
-        "outputs": list(graph.outputs),
-        "mode": mode if detector else None,
-    }
-    measured = read_json(run.folder("classify") / "classifier.json")["measured"] if classifier else None
-    promised = run.result("calibrate")["modes"][mode] if detector else None
+    measured = run.result(Classified) if classifier else None
+    promised = run.result(Calibrated).modes[mode] if detector else None
     text = card(about, result, recipe=run.recipe, versions=versions(), measured=measured, promised=promised)
-    write_text(result["card"], text)
+    write_text(result.card, text)
     return result
 
 
 def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | None, str]:
-    """The classifier and the detector to write, and the mode whose network it is."""
+    """Return the classifier and the detector to write, and the mode whose network it is."""
     run.require("calibrate")
     if only not in ("", "classifier", "anomaly-model"):
         raise OptionError(
@@ -97,7 +100,7 @@ def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | N
 def about_file(
     run: RunFolder, outputs: tuple[str, ...], classifier: Classifier | None, detector: Detector | None
 ) -> dict[str, Any]:
-    """What the file says of itself: all that a program needs beside it."""
+    """Return what the file says of itself: all that a program needs beside it."""
     ingest = run.options.ingest
     threshold = detector.threshold if detector else None
     whole = by_picture(detector).threshold if detector and ingest.patches else None
@@ -115,12 +118,12 @@ def about_file(
 
 
 def metadata_of(about: dict[str, Any]) -> dict[str, str]:
-    """The same as texts under the keys of ONNX metadata; `classes` and `threshold` once more for programs that know no Winnow."""
+    """Return the same as texts under the keys of ONNX metadata; `classes` and `threshold` once more for programs that know no Winnow."""
     plain = {"classes": about["classes"], "threshold": about["threshold"]}
     return {"winnow": json.dumps(about)} | {key: json.dumps(value) for key, value in plain.items() if value is not None}
 
 
 def _up(value: float) -> float:
-    """The least float32 that is not below `value`: scores come as float32, and a picture at the threshold belongs."""
+    """Return the least float32 that is not below `value`: scores come as float32, and a picture at the threshold belongs."""
     near = np.float32(value)
     return float(near) if float(near) >= value else float(np.nextafter(near, np.float32(np.inf)))

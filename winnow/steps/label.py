@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import getpass
 import hashlib
 import io
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from winnow.errors import Damaged, DataError, OptionError, RunError, Unreadable
-from winnow.label.catalogue import Catalogue, Listed
-from winnow.label.store import LONGEST, LabelStore, check_who, class_name
+from winnow.errors import DataError, OptionError, Unreadable
+from winnow.label.catalogue import Catalogue
+from winnow.label.store import LONGEST, check_who, class_name
 from winnow.pool.patches import write_box
 from winnow.pool.pool import Pool
+from winnow.results import LabelsExported, LabelsImported
 from winnow.run.folder import RunFolder
+from winnow.run.labels import catalogue_of, open_store, read_store
 
 SMALL, LARGE = 160, 1280  # longest sides, in pixels, of the pictures that the page shows
 QUALITY, EXPORT_QUALITY = 90, 95
@@ -48,7 +47,7 @@ def label(
     who = who or _user()
     check_who(who)
     classes = [class_name(name) for name in classes]
-    with LabelStore.read(_store_path(run)) as before:
+    with read_store(run) as before:
         if not (classes or before.classes):
             raise OptionError(f"{run.path} has no classes to label with.", "Name them: --classes staff,customer")
     with contextlib.closing(listen(port)) as listening:
@@ -63,17 +62,10 @@ def label(
             serve(session, pictures_of(pool, catalogue, run), token, listening, tell=tell, open_browser=open_browser)
 
 
-def labels(run: RunFolder) -> dict[str, tuple[str, str, str]]:
-    """Return label, who gave it and when of every labelled item of a run, by its id; the run may be read-only."""
-    with LabelStore.read(_store_path(run)) as store:
-        return store.labels()
-
-
-def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) -> dict[str, Any]:
+def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) -> LabelsImported:
     """Take over the labels of a file or folder, see `winnow.label.formats`; `classes` are added to the run's first.
 
-    Nothing is written when one of them cannot be. Returns how many labels were new, changed an earlier one or agreed with it,
-    the notes, and the places of unknown items.
+    Nothing is written when one of them cannot be.
     """
     from winnow.label.exchange import planned, take_over
     from winnow.label.formats import read
@@ -81,10 +73,10 @@ def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) ->
     records = read(path)
     pool = Pool.open(run.folder("ingest"))
     catalogue = catalogue_of(run, pool)
-    with LabelStore.read(_store_path(run)) as before:
+    with read_store(run) as before:
         planned(before, catalogue, records, classes)  # what is wrong is told before a store is begun
     with open_store(run) as store:
-        return {"file": str(path), **take_over(store, catalogue, records, _importer(path), classes)}
+        return LabelsImported(str(path), **take_over(store, catalogue, records, _importer(path), classes))
 
 
 def _importer(path: Path) -> str:
@@ -93,11 +85,10 @@ def _importer(path: Path) -> str:
     return f"import {''.join(letter if letter.isprintable() else '?' for letter in name)}"[: LONGEST["who"]]
 
 
-def export_labels(run: RunFolder, path: Path, form: str = "") -> dict[str, Any]:
+def export_labels(run: RunFolder, path: Path, form: str = "") -> LabelsExported:
     """Write the run's labels as CSV, imagefolder, Label Studio's JSON or COCO; `DataError` when there are none.
 
-    The run may be read-only. The format is told by the name unless `form` is one of `winnow.label.formats.FORMATS`. Returns
-    how many were written.
+    The run may be read-only. The format follows from the name unless `form` is one of `winnow.label.formats.FORMATS`.
     """
     from winnow.label.exchange import records_of
     from winnow.label.formats import format_of, write
@@ -105,7 +96,7 @@ def export_labels(run: RunFolder, path: Path, form: str = "") -> dict[str, Any]:
     form = format_of(path, form)
     pool = Pool.open(run.folder("ingest"))
     catalogue = catalogue_of(run, pool)
-    with LabelStore.read(_store_path(run)) as store:
+    with read_store(run) as store:
         records, gone = records_of(store, catalogue)
     if not records:
         raise DataError(
@@ -114,26 +105,17 @@ def export_labels(run: RunFolder, path: Path, form: str = "") -> dict[str, Any]:
         )
     limit = run.options.ingest.pixel_limit
     write(path, records, form, lambda item: _file_of(pool, catalogue, catalogue.row(item), limit))
-    return {"path": str(path), "format": form, "labels": len(records), "gone": gone}
+    return LabelsExported(str(path), form, len(records), gone)
 
 
 def _file_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) -> tuple[bytes, str]:
-    """An item's picture as a file: the bytes of its own where that is all of it, else a JPEG."""
+    """Return an item's picture as a file: the bytes of its own where that is all of it, else a JPEG."""
     source = Path(catalogue.source(row))
     whole = catalogue.time(row) is None and catalogue.box(row) is None
     if whole and source.suffix.lower() in (".jpg", ".jpeg", ".png") and source.is_file():
         return source.read_bytes(), source.suffix.lower()
     pixels = pixels_of(pool, catalogue, row, pixel_limit)
     return _jpeg(pixels, max(pixels.shape), EXPORT_QUALITY), ".jpg"
-
-
-def open_store(run: RunFolder) -> LabelStore:
-    """The run's label store, begun when there is none."""
-    return LabelStore.open(_store_path(run))
-
-
-def _store_path(run: RunFolder) -> Path:
-    return run.path / "labels.sqlite"
 
 
 def _user() -> str:
@@ -143,40 +125,8 @@ def _user() -> str:
         return "me"
 
 
-def catalogue_of(run: RunFolder, pool: Pool) -> Catalogue:
-    """The pool's items with the lanes that a selection made."""
-    chosen = chosen_of(run)
-    odd = _lane(run, "outliers.csv", lambda row: Listed(row["id"], row["why"], score=_finite(row["p_value"])))
-    return Catalogue(pool.items, pool.usable, chosen, odd)
-
-
-def chosen_of(run: RunFolder) -> list[Listed]:
-    """Return what `winnow select` chose, nothing when it did not run; `Damaged` when its table is not what it writes."""
-    return _lane(run, "selection.csv", lambda row: Listed(row["id"], row["why"], rank=int(row["rank"])))
-
-
-def _lane(run: RunFolder, name: str, listed: Callable[[dict[str, str]], Listed]) -> list[Listed]:
-    """What a table that `winnow select` wrote lists, nothing when it did not; `Damaged` when it is not such a table."""
-    path = run.path / name
-    try:
-        table = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"), newline=""), strict=True)
-        return [listed(row) for row in table]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise RunError(f"{path} cannot be read ({reason}).", "Check it, or run winnow select again.") from error
-    except (UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"{path} is not what winnow select writes ({error}).", "Run winnow select again.") from error
-
-
-def _finite(text: str) -> float | None:
-    value = float(text) if text != "" else math.nan
-    return value if math.isfinite(value) else None
-
-
 def pictures_of(pool: Pool, catalogue: Catalogue, run: RunFolder) -> Callable[[int, bool], bytes]:
-    """What makes the JPEG of a row: of the original where that can still be read, else of the pool's pixels."""
+    """Return what makes the JPEG of a row: of the original where that can still be read, else of the pool's pixels."""
 
     def picture(row: int, large: bool) -> bytes:
         return _jpeg(pixels_of(pool, catalogue, row, run.options.ingest.pixel_limit), LARGE if large else SMALL)
@@ -185,7 +135,7 @@ def pictures_of(pool: Pool, catalogue: Catalogue, run: RunFolder) -> Callable[[i
 
 
 def pixels_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) -> np.ndarray:
-    """uint8 (h, w, 3 or 1) of an item at its own resolution, at the pool's where its source is gone."""
+    """Return the pixels (h, w, 3 or 1) uint8 of an item at its own resolution, at the pool's where its source is gone."""
     from winnow.pool.originals import original
 
     box = catalogue.box(row)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,22 +14,21 @@ from winnow.pool.ingest import ingest
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
+from winnow.results import Predicted
 from winnow.run.predictions import write_predictions
-from winnow.run.results import PREDICTIONS, Results, publish
+from winnow.run.publish import PREDICTIONS, Results, publish
 
 BATCH = 16  # more brings no speed on a processor and takes memory
 ITEMS = ("id", "source", "time")
 
 
-def predict_onnx(
-    file: str | Path, sources: Sequence[str | Path], *, to: Path, object_detector: str = ""
-) -> dict[str, Any]:
-    """Reads sources as the run of an exported file read its own, and writes predictions.csv and predictions.json into `to`.
+def predict_onnx(file: str | Path, sources: Sequence[str | Path], *, to: Path, object_detector: str = "") -> Predicted:
+    """Read sources as the run of an exported file read its own, and write predictions.csv and predictions.json into `to`.
 
     The columns are those of `winnow.steps.predict`: classes only when the file has a classifier, p-value and verdict only
-    when it has a detector. Where pictures were cut into patches and the file has no classes, a row is a whole picture,
-    judged by its most anomalous patch. `object_detector` finds the persons of a file that wants them. Returns the counts and the
-    folder. Raises what `Deployed.open` and `winnow.pool.ingest.ingest` raise.
+    when it has an anomaly model. Where pictures were cut into patches and the file has no classes, a row is a whole picture,
+    judged by its most anomalous patch. `object_detector` finds the persons of a file that wants them.
+    Raises what `Deployed.open` and `winnow.pool.ingest.ingest` raise.
     """
     model = Deployed.open(file)
     if object_detector and not model.ingest.people:
@@ -41,11 +39,11 @@ def predict_onnx(
     with Results(to, PREDICTIONS) as results:
         found = _write(model, sources, results, object_detector)
         publish(results)
-    return {**found, "folder": results.folder}
+    return found
 
 
-def _write(model: Deployed, sources: Sequence[str | Path], results: Results, object_detector: str) -> dict[str, Any]:
-    """Ingests sources and writes what the model says of them; returns the counts."""
+def _write(model: Deployed, sources: Sequence[str | Path], results: Results, object_detector: str) -> Predicted:
+    """Ingest sources and write what the model says of them."""
     options = model.ingest.model_copy(update={"object_detector": object_detector})
     where = results.aside / "pool"
     refused = ingest(sources, where, options, keep_others=False, earlier=results.folder / "pool").refused
@@ -56,7 +54,7 @@ def _write(model: Deployed, sources: Sequence[str | Path], results: Results, obj
         items, found = _whole(items, found)
         threshold = model.picture_threshold
     return write_predictions(
-        results.aside,
+        results,
         items,
         refused=refused,
         classes=model.classes or (),
@@ -67,7 +65,7 @@ def _write(model: Deployed, sources: Sequence[str | Path], results: Results, obj
 
 
 def _found(model: Deployed, pool: Pool) -> dict[str, np.ndarray]:
-    """The outputs for all of a pool, batch after batch."""
+    """Return the outputs for all of a pool, batch after batch."""
     parts: list[dict[str, np.ndarray]] = []
     with progress("predict", len(pool), "patches" if model.ingest.patches else "pictures") as advance:
         for start in range(0, len(pool), BATCH):
@@ -80,7 +78,7 @@ def _found(model: Deployed, pool: Pool) -> dict[str, np.ndarray]:
 def _whole(
     items: dict[str, np.ndarray], found: dict[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Items and outputs of pictures, each those of its most anomalous patch."""
+    """Return items and outputs of pictures, each those of its most anomalous patch."""
     _, highest, member = most_anomalous(keys_of(items), found["score"])
     worst = np.flatnonzero(found["score"] == highest[member])
     rows = worst[np.unique(member[worst], return_index=True)[1]]

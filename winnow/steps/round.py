@@ -11,9 +11,9 @@ from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.pool.pool import Pool
 from winnow.results import Selected
+from winnow.run.artifacts import load_classifier
 from winnow.run.fine_tuning import vectors_for
 from winnow.run.folder import RunFolder
-from winnow.steps.predict import load_classifier
 from winnow.steps.select import Selection, grow
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from winnow import show
 from winnow.data.sources import expand
+from winnow.results import WeightSearch
 from winnow.run.folder import RunFolder
 from winnow.stages import STAGES
 
@@ -33,3 +35,22 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
             given = (sources,) if stage.name == "ingest" else ()
             yield show.result(stage(folder, *given, resume=resume), folder.path)
     yield f"Report: {report(folder)}"
+
+
+def search_weight(
+    folder: RunFolder, sources: Sequence[str | Path], *, weights: Sequence[float] | None = None, **given: Any
+) -> WeightSearch:
+    """Search the weight of a VAE's latent loss (`winnow.steps.weight.search_weight`), after ingesting for a run without pool."""
+    from winnow.steps import weight
+    from winnow.steps.ingest import ingest
+
+    values = weight.check(
+        folder,
+        sources,
+        weights=weight.WEIGHTS if weights is None else weights,
+        defects=given.get("defects"),
+        masks=given.get("masks"),
+    )
+    if not folder.done("ingest"):
+        ingest(folder, sources or folder.asked.sources)
+    return weight.search_weight(folder, weights=values, **given)

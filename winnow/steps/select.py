@@ -245,7 +245,7 @@ class Selection:
     def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
         """Rows labelled already, in the run or in files; `InputError` when a file names none of the run's pictures."""
         from winnow.label.exchange import labels_of_files
-        from winnow.steps.label import catalogue_of, labels
+        from winnow.run.labels import catalogue_of, labels
 
         ids = set(labels(self.run))
         if also:

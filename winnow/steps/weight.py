@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,29 +14,29 @@ from winnow.data.sources import expand
 from winnow.detect.pictures import most_anomalous
 from winnow.detect.registry import make_scorer
 from winnow.detect.scorers.error import POOLS
-from winnow.embeddings import Embeddings
+from winnow.embeddings import Embeddings, spread
 from winnow.errors import DataError, Interrupted, OptionError, RunError
-from winnow.files import replacing, write_json
+from winnow.files import replacing
 from winnow.inspect.masks import masks_in, read_mask
+from winnow.metrics.detection import separation
 from winnow.models.contract import Model
 from winnow.options import TrainOptions
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
 from winnow.pool.pool import Pool
+from winnow.results import WEIGHT_SCORES, Ingested, Training, WeightSearch, WeightTrial
 from winnow.run.folder import RunFolder, absolute
+from winnow.run.publish import write_result
 from winnow.run.split import split_of
-from winnow.run.synthetic import separation
 
 WEIGHTS = (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 ALIKE = 0.002
 """AUROCs that differ by less are called equal: of 2,000 patches and as many damaged ones they are not known better."""
 MOST = 2000  # held-out patches that are damaged
 MOST_WHOLE = 20_000  # held-out patches, of whole pictures, that real defects without masks are set against
-SCORES = ("error", "latent", "both")
 
 
 def search_weight(
     run: RunFolder,
-    sources: Sequence[str | Path] = (),
     *,
     weights: Sequence[float] = WEIGHTS,
     defects: str | Path | None = None,
@@ -44,8 +44,8 @@ def search_weight(
     iterations: int | None = None,
     use: bool = False,
     tell: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
-    """Trains a VAE for each weight, and the sigma-VAE, which needs none, and chooses by synthetic defects.
+) -> WeightSearch:
+    """Train a VAE for each weight, and the sigma-VAE, which needs none, and choose by synthetic defects.
 
     Each is trained as the run's options say, from the same seed, into `weight/VALUE`, where finished ones are kept: killed
     and called again, it goes on. Judged are held-out patches against the same with synthetic defects, and against real
@@ -54,10 +54,34 @@ def search_weight(
 
     Chosen is the weight with the highest AUROC of both on synthetic defects; of those within 0.002 of it the largest,
     because so small a difference is chance, and a larger weight holds the embeddings closer to the prior that the latent loss
-    measures them against. Writes weight/weight.png and, last, weight/weight.json, and returns what is in it. Changes no
-    option unless `use`, and then `latent_weight` alone. `tell` is given a line as each training is judged.
-    Raises `OptionError` for weights or a run that make no sense, `InputError` for sources or masks, `DataError` when
-    there is no damaged patch.
+    measures them against. Writes weight/weight.png and, last, weight/weight.json, the result. Changes no option unless
+    `use`, and then `latent_weight` alone. Calls `tell` with a line as each training is judged.
+    Raises what `check` raises, and `DataError` when there is no damaged patch.
+    """
+    values = check(run, weights=weights, defects=defects, masks=masks)
+    run.require("ingest")
+    with run.trying({}), run.working("weight") as step:
+        result = replace(_searched(run, values, defects, masks, iterations, tell), used=use)
+        _draw(step.path("weight/weight.png"), result)
+        write_result(step.path("weight/weight.json"), result)
+        step.finish(result)
+        if use:
+            run.store({"train": {"latent_weight": result.chosen}})
+    return result
+
+
+def check(
+    run: RunFolder,
+    sources: Sequence[str | Path] = (),
+    *,
+    weights: Sequence[float] = WEIGHTS,
+    defects: str | Path | None = None,
+    masks: Path | None = None,
+) -> list[float]:
+    """Return the weights, each once and rising, when a search can begin with all that was given.
+
+    Raises `OptionError` for weights or a run that make no sense, and for `sources` that are not those of the run's pool;
+    `InputError` for sources or masks.
     """
     values = _checked(run, weights, masks, defects)
     for path in [sources, [defects]] if defects else [sources]:
@@ -65,16 +89,13 @@ def search_weight(
             expand(path)
     if masks is not None:
         masks_in(masks)
-    _pool_of(run, sources)
-    with run.trying({}), run.working("weight") as step:
-        result = _searched(run, values, defects, masks, iterations, tell)
-        result["used"] = use
-        _draw(step.path("weight/weight.png"), result)
-        write_json(step.path("weight/weight.json"), result)
-        step.finish({"chosen": result["chosen"], "used": use})
-        if use:
-            run.store({"train": {"latent_weight": result["chosen"]}})
-    return result
+    other = [str(source) for source in sources if absolute(source) not in run.asked.sources]
+    if other and run.done("ingest"):
+        raise OptionError(
+            f"{run.path} has its pictures already, and {other[0]} is not among its sources.",
+            f"Leave it out, or add it first: winnow ingest {other[0]} --run {run.path}",
+        )
+    return values
 
 
 def _searched(
@@ -84,61 +105,80 @@ def _searched(
     masks: Path | None,
     iterations: int | None,
     tell: Callable[[str], None],
-) -> dict[str, Any]:
+) -> WeightSearch:
     """Train and judge a VAE for each weight, and choose."""
     folder, pool = run.path / "weight", Pool.open(run.folder("ingest"))
-    judged = Judged.of(run, pool, defects, masks)
+    judged = TestPatches.of(run, pool, defects, masks)
     options = run.options.train.model_copy(update={"iterations": iterations} if iterations else {})
     plan = {_name(value): options.model_copy(update={"latent_weight": value}) for value in values}
     plan["sigma"] = options.model_copy(update={"loss": "sigma", "latent_weight": 1.0})
-    rows = {}
+    trials = {}
     for number, (name, chosen) in enumerate(plan.items(), start=1):
-        model, about = _trained(run, pool, chosen, folder / name)
-        rows[name] = {"weight": chosen.latent_weight, **about, **judged.by(model)}
-        tell(f"{number} of {len(plan)}: {_told(name, rows[name])}")
-    sigma = rows.pop("sigma")
-    return {
-        **choose(list(rows.values())),
-        "measure": make_scorer(judged.error).needs[0],
-        "iterations": options.iterations,
-        "synthetic_defects": len(judged.damaged),
-        "real_defects": None if defects is None else judged.count,
-        "fingerprint": run.result("ingest")["fingerprint"],
-        "trained": list(rows.values()),
-        "sigma": sigma,
-    }
+        model, training = _trained(run, pool, chosen, folder / name)
+        synthetic, real = judged.by(model)
+        trials[name] = WeightTrial(
+            chosen.latent_weight, synthetic, real, training.steps, training.active_units, training.seconds
+        )
+        tell(f"{number} of {len(plan)}: {_told(name, trials[name])}")
+    sigma = trials.pop("sigma")
+    trained = list(trials.values())
+    choice = choose(trained)
+    return WeightSearch(
+        chosen=choice.weight,
+        reason=choice.reason,
+        chosen_by_real=choice.by_real,
+        lost=choice.lost,
+        loss=make_scorer(judged.error).needs[0],
+        iterations=options.iterations,
+        synthetic_defects=len(judged.damaged),
+        real_defects=None if defects is None else judged.count,
+        fingerprint=run.result(Ingested).fingerprint,
+        trained=trained,
+        sigma=sigma,
+        used=False,
+    )
 
 
-def choose(trained: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The chosen weight and the reason in one sentence, from a row a weight (see `search_weight`).
+class Choice(NamedTuple):
+    """The chosen weight and why; which one real defects would choose, and how much AUROC on them the choice `lost`."""
 
-    With real defects also which weight they would choose, and how much AUROC the choice by synthetic ones lost.
-    """
-    chosen, best = _best(trained, "synthetic")
-    top, score = best["synthetic"]["both"], chosen["synthetic"]["both"]
+    weight: float
+    reason: str
+    by_real: float | None
+    lost: float | None
+
+
+def choose(trained: Sequence[WeightTrial]) -> Choice:
+    """Return the choice among trials, one a weight (see `search_weight`)."""
+    chosen, best = _best(trained, lambda trial: trial.synthetic["both"])
+    top, score = best.synthetic["both"], chosen.synthetic["both"]
     what = "AUROC of error and latent loss together on synthetic defects"
-    reason = f"Weight {_name(chosen['weight'])} has the highest {what}, {score:.3f}."
+    reason = f"Weight {_name(chosen.weight)} has the highest {what}, {score:.3f}."
     if chosen is not best:
         reason = (
-            f"Weight {_name(chosen['weight'])} is the largest of those within {ALIKE} of the highest {what} "
-            f"({score:.4f}; {top:.4f} at {_name(best['weight'])})."
+            f"Weight {_name(chosen.weight)} is the largest of those within {ALIKE} of the highest {what} "
+            f"({score:.4f}; {top:.4f} at {_name(best.weight)})."
         )
-    found = {"chosen": chosen["weight"], "reason": reason, "chosen_by_real": None, "lost": None}
-    if chosen["real"] is not None:
-        real, highest = _best(trained, "real")
-        found |= {"chosen_by_real": real["weight"], "lost": highest["real"]["both"] - chosen["real"]["both"]}
-    return found
+    if chosen.real is None:
+        return Choice(chosen.weight, reason, None, None)
+
+    def on_real(trial: WeightTrial) -> float:
+        assert trial.real is not None  # all trials are judged on the same defects
+        return trial.real["both"]
+
+    real, highest = _best(trained, on_real)
+    return Choice(chosen.weight, reason, real.weight, on_real(highest) - on_real(chosen))
 
 
-def _best(trained: Sequence[dict[str, Any]], kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The row to choose, and that of the highest AUROC."""
-    best = max(trained, key=lambda row: row[kind]["both"])
-    alike = [row for row in trained if best[kind]["both"] - row[kind]["both"] < ALIKE]
-    return max(alike, key=lambda row: row["weight"]), best
+def _best(trained: Sequence[WeightTrial], score: Callable[[WeightTrial], float]) -> tuple[WeightTrial, WeightTrial]:
+    """Return the trial to choose, and that of the highest AUROC."""
+    best = max(trained, key=score)
+    alike = [trial for trial in trained if score(best) - score(trial) < ALIKE]
+    return max(alike, key=lambda trial: trial.weight), best
 
 
 def _checked(run: RunFolder, weights: Sequence[float], masks: Path | None, defects: str | Path | None) -> list[float]:
-    """The weights, each once and rising."""
+    """Return the weights, each once and rising."""
     options = run.options
     if options.model.model != "autoencoder" or not options.model.variational:
         raise OptionError(
@@ -166,39 +206,24 @@ def _checked(run: RunFolder, weights: Sequence[float], masks: Path | None, defec
     return values
 
 
-def _pool_of(run: RunFolder, sources: Sequence[str | Path]) -> None:
-    """Ingests the sources of a run that has no pool yet."""
-    from winnow.steps.ingest import ingest
-
-    if not run.done("ingest"):
-        ingest(run, sources or run.asked.sources)
-    other = [str(source) for source in sources if absolute(source) not in run.asked.sources]
-    if other:
-        raise OptionError(
-            f"{run.path} has its pictures already, and {other[0]} is not among its sources.",
-            f"Leave it out, or add it first: winnow ingest {other[0]} --run {run.path}",
-        )
-
-
-def _trained(run: RunFolder, pool: Pool, options: TrainOptions, folder: Path) -> tuple[Model, dict[str, Any]]:
-    """A VAE trained with some options into a folder; one that was begun with others there is trained anew."""
+def _trained(run: RunFolder, pool: Pool, options: TrainOptions, folder: Path) -> tuple[Model, Training]:
+    """Return a VAE trained with some options into a folder; one that was begun with others there is trained anew."""
     from winnow.learn.train import train
     from winnow.models.registry import build
 
     split = split_of(run, pool).split
     rows = {name: np.flatnonzero(split == name) for name in ("train", "validate", "calibrate")}
 
-    def fit(resume: bool) -> tuple[Model, Any]:
+    def fit(resume: bool) -> tuple[Model, Training]:
         model = build(run.options.model, pool.size, pool.channels, seed=options.seed)
         return model, train(model, pool, rows, options, folder, resume=resume)
 
     try:
-        model, result = fit(resume=True)
+        return fit(resume=True)
     except RunError:
-        model, result = fit(resume=False)
+        return fit(resume=False)
     except Interrupted as error:
         raise Interrupted(error.message, "Go on with the same command: finished trainings are kept.") from None
-    return model, {"steps": result.steps, "seconds": result.seconds, "active_units": result.active_units}
 
 
 def error_like(scorer: str) -> str:
@@ -209,7 +234,7 @@ def error_like(scorer: str) -> str:
 
 
 @dataclass(frozen=True)
-class Judged:
+class TestPatches:
     """What each network is judged on: held-out patches, the same with synthetic defects, and real defects.
 
     `error` is the scorer of the network's own error. All pictures (n, h, w, c) uint8. Without masks `real` are all patches of
@@ -227,12 +252,12 @@ class Judged:
     count: int = 0
 
     @classmethod
-    def of(cls, run: RunFolder, pool: Pool, defects: str | Path | None, masks: Path | None) -> Judged:
-        """Reads and damages the patches, the same for the same run."""
+    def of(cls, run: RunFolder, pool: Pool, defects: str | Path | None, masks: Path | None) -> TestPatches:
+        """Read and damage the patches, the same for the same run."""
         from winnow.synthetic.defects import damage
 
         held = np.flatnonzero(np.isin(split_of(run, pool).split, ("validate", "calibrate")))
-        clean = pool.pixels(held[np.linspace(0, len(held) - 1, min(MOST, len(held))).astype(int)])
+        clean = pool.pixels(held[spread(len(held), MOST)])
         damaged, changed, _ = damage(clean, np.random.default_rng([run.options.train.seed, 4]))
         damaged = damaged[changed.any(axis=(1, 2))]  # some come out too faint to be seen
         error = error_like(run.options.detect.scorer)
@@ -249,22 +274,23 @@ class Judged:
         return cls(error, plain.device, clean, damaged, found.pixels(slice(None)), pool.pixels(whole), owners,
                    count=len(set(owners[1])))  # fmt: skip
 
-    def by(self, model: Model) -> dict[str, Any]:
-        """AUROC of the error, the latent loss and both, on synthetic and (else None) on real defects."""
+    def by(self, model: Model) -> tuple[dict[str, float], dict[str, float] | None]:
+        """Return the AUROC of the error, the latent loss and both, on synthetic and (else None) on real defects."""
         clean, damaged = self._encoded(model, self.clean), self._encoded(model, self.damaged)
-        found: dict[str, Any] = {"synthetic": {}, "real": None if self.real is None else {}}
+        synthetic: dict[str, float] = {}
+        real: dict[str, float] | None = None if self.real is None else {}
         others = [None if pixels is None else self._encoded(model, pixels) for pixels in (self.real, self.whole)]
-        for name, scorer in zip(SCORES, (self.error, "latent", "zsum(error, latent)"), strict=True):
+        for name, scorer in zip(WEIGHT_SCORES, (self.error, "latent", "zsum(error, latent)"), strict=True):
             fitted = make_scorer(scorer).fit(clean)
             good = fitted.score(clean)
-            found["synthetic"][name] = separation(good, fitted.score(damaged))
-            if others[0] is not None:
+            synthetic[name] = separation(good, fitted.score(damaged))
+            if real is not None and others[0] is not None:
                 bad = fitted.score(others[0])
                 if others[1] is not None and self.owners is not None:
                     good = most_anomalous(self.owners[0], fitted.score(others[1]))[1]
                     bad = most_anomalous(self.owners[1], bad)[1]
-                found["real"][name] = separation(good, bad)
-        return found
+                real[name] = separation(good, bad)
+        return synthetic, real
 
     def _encoded(self, model: Model, pixels: np.ndarray) -> Embeddings:
         from winnow.learn.encode import encode
@@ -280,7 +306,7 @@ def _read(run: RunFolder, defects: str | Path) -> Pool:
 
 
 def _torn(pool: Pool, masks: Path) -> np.ndarray:
-    """Rows of the patches that masks call damaged."""
+    """Return the rows of the patches that masks call damaged."""
     known, boxes, start = masks_in(masks), read_boxes(pool.column("box")), 0
     torn = np.zeros(len(pool), bool)
     for picture in pool.pictures.to_pylist():
@@ -297,32 +323,26 @@ def _torn(pool: Pool, masks: Path) -> np.ndarray:
 
 
 def _some(names: np.ndarray, most: int) -> np.ndarray:
-    """Names of pictures, evenly spread, that have at most about so many patches together."""
+    """Return names of pictures, evenly spread, that have at most about so many patches together."""
     known = np.array(list(dict.fromkeys(names)), dtype=object)
     wanted = max(1, int(len(known) * min(1.0, most / len(names))))
-    return known[np.linspace(0, len(known) - 1, wanted).astype(int)]
+    return known[spread(len(known), wanted)]
 
 
 def _name(weight: float) -> str:
-    """A weight as its folder is called: 0, 1e-05, 0.001."""
+    """Return a weight as its folder is called: 0, 1e-05, 0.001."""
     short = f"{weight:g}"
     return short if float(short) == weight else repr(weight)
 
 
-def _told(name: str, row: dict[str, Any]) -> str:
-    values = ", ".join(f"{part} {row['synthetic'][part]:.3f}" for part in SCORES)
+def _told(name: str, trial: WeightTrial) -> str:
+    values = ", ".join(f"{part} {value:.3f}" for part, value in trial.synthetic.items())
     return f"{'sigma-VAE' if name == 'sigma' else f'weight {name}'}: AUROC on synthetic defects {values}"
 
 
-def curves_of(result: dict[str, Any]) -> dict[str, list[float]]:
-    """The curves of a figure: AUROC over the weights, of each score on synthetic and on real defects."""
-    kinds = [kind for kind in ("synthetic", "real") if result["trained"][0][kind] is not None]
-    return {f"{name}, {kind}": [row[kind][name] for row in result["trained"]] for kind in kinds for name in SCORES}
-
-
-def _draw(path: Path, result: dict[str, Any]) -> None:
+def _draw(path: Path, result: WeightSearch) -> None:
     from winnow.report.inspection import weight_curve
 
-    png = weight_curve([row["weight"] for row in result["trained"]], curves_of(result), result["chosen"])
+    png = weight_curve([trial.weight for trial in result.trained], result.curves, result.chosen)
     with replacing(path) as temporary:
         temporary.write_bytes(png)

@@ -8,7 +8,7 @@ from winnow.detect.scorer import Scorer, log, one_of
 from winnow.embeddings import Embeddings
 
 POOLS = {"mean": "reconstruction", "top_pixels": "top_error", "top_windows": "top_local_error", "texture": "texture"}
-"""The measure that each value of `pool` reads."""
+"""The loss that each value of `pool` reads."""
 
 
 class Error(Scorer):
@@ -38,7 +38,7 @@ class Error(Scorer):
 def log_error(embeddings: Embeddings) -> Any:
     """Return the log reconstruction error (n,), averaged with that of the linear autoencoder where there is one.
 
-    The two err on different pictures; together they measured better than either (docs/benchmarks.md).
+    The two err on different pictures; together they did better than either (docs/benchmarks.md).
     """
     from array_api_compat import array_namespace
 

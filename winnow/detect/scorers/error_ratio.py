@@ -1,4 +1,4 @@
-"""The reconstruction error over what it would be anyway: simple pictures have small errors whatever they show."""
+"""The reconstruction error relative to the picture's complexity: simple pictures have small errors whatever they show."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ErrorOverVariance(Scorer):
 class ErrorOverBackground(Scorer):
     """Log error less the log error of a background model, trained on generic or unlabelled pictures.
 
-    What both models find hard says nothing (Ren et al., Likelihood Ratios for Out-of-Distribution Detection, 2019;
+    An error that both models make says nothing (Ren et al., Likelihood Ratios for Out-of-Distribution Detection, 2019;
     Schirrmeister et al. 2020).
     """
 

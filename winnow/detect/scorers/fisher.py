@@ -23,10 +23,10 @@ TAIL = 0.1
 class Fisher(Combination):
     """Sum of -log conformal p-values of several scorers: Fisher's method, calibrated again because they depend.
 
-    Without `components` every view that differs is taken. With a decoder its error seen in two or three ways; always the
-    nearest neighbours of the embeddings, by both metrics, or, without a decoder, the Mahalanobis distance by the cosine metric.
-    None is best everywhere (docs/log.md): the error over the variance knows simple pictures, the corrected errors textures and
-    contours, the neighbours what the code tells apart though it is rebuilt well.
+    The default `components` are scorers that see different things: with a decoder, its error in two or three forms; always
+    the nearest neighbours of the embeddings, by both metrics, or, without a decoder, the Mahalanobis distance by the cosine
+    metric. None is best everywhere (docs/log.md): the error over the variance suits simple pictures, the corrected errors
+    textures and contours, the neighbours anomalies that are rebuilt well but have other embeddings.
     """
 
     name = "fisher"
@@ -60,7 +60,7 @@ class Fisher(Combination):
 
 
 class LogP:
-    """-log of a score's conformal p-value among held-out normal scores, which goes on growing beyond the largest.
+    """-log of a score's conformal p-value among held-out normal scores, which keeps growing beyond the largest.
 
     Above u, the calibration scores' 90 % quantile, the p-value is P(above u) exp(-(score - u) / e), e the mean excess
     over u: the exponential tail (generalised Pareto of shape 0; Pickands 1975). Without it all scores beyond the
@@ -85,7 +85,7 @@ class LogP:
     def of_new(self, scores: Any, steps: Any = None, search: Callable[[Any], Any] | None = None) -> Any:
         """Return -log p (m,) of scores (m,) that are not among the calibration scores, in the library of their array.
 
-        An exported graph holds `steps` itself and has a `search` of its own, for ONNX has none.
+        An exported graph holds `steps` itself and has a `search` of its own, as ONNX has none.
         """
         from array_api_compat import array_namespace, device
 

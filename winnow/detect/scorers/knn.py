@@ -6,22 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from winnow.detect.scorer import METRICS, Scorer, like, one_of, points_of
+from winnow.detect.scorer import METRICS, Scorer, as_compared, like, one_of
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 
 
 class Knn(Scorer):
-    """Mean distance of the code to the `k` nearest normals, searched exactly (faiss, flat index).
+    """Mean distance of the embedding to those of the `k` nearest normals, searched exactly (faiss, flat index).
 
     `metric`: 'cosine' takes embeddings at length 1, whose squared Euclidean distances are twice the cosine distances. With fewer
-    normals than `k`, the mean is over all of them. Asked about the pictures it was fitted on, it finds them at distance 0;
+    normals than `k`, the mean is over all of them. Pictures it was fitted on are at distance 0 from themselves;
     held-out scores come from `fit_held_out`.
     """
 
     name = "knn"
     minimum = 1
-    reads_codes = True
+    reads_vectors = True
 
     def __init__(self, k: int = 5, metric: str = "euclidean") -> None:
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
@@ -29,19 +29,19 @@ class Knn(Scorer):
         self.k, self.metric = k, one_of(self.name, "metric", metric, METRICS)
 
     def _fit(self, normal: Embeddings) -> None:
-        self.bank = np.ascontiguousarray(points_of(normal.vectors, self.metric), dtype=np.float32)
+        self.bank = np.ascontiguousarray(as_compared(normal.vectors, self.metric), dtype=np.float32)
 
     def _score(self, embeddings: Embeddings) -> Any:
         import faiss
 
-        points = np.ascontiguousarray(points_of(np.asarray(embeddings.vectors), self.metric), dtype=np.float32)
+        vectors = np.ascontiguousarray(as_compared(np.asarray(embeddings.vectors), self.metric), dtype=np.float32)
         centre = self.bank.mean(axis=0)  # faiss expands |a - b|^2, which loses digits far from the origin
         index = faiss.IndexFlatL2(self.bank.shape[1])
         index.add(self.bank - centre)
-        scores = np.empty(len(points))
+        scores = np.empty(len(vectors))
         rows = max(1, 16_000_000 // (self.k * self.bank.shape[1]))
-        for start in range(0, len(points), rows):
-            part = points[start : start + rows]
+        for start in range(0, len(vectors), rows):
+            part = vectors[start : start + rows]
             nearest = index.search(part - centre, min(self.k, len(self.bank)))[1]
             scores[start : start + rows] = np.linalg.norm(part[:, None] - self.bank[nearest], axis=2).mean(axis=1)
         return like(embeddings.vectors, scores)

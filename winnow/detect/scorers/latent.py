@@ -1,4 +1,4 @@
-"""The latent loss: what the encoder does not place where it places normals does not belong."""
+"""The latent loss: a picture whose embedding is far from where the encoder puts normals does not belong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from winnow.embeddings import Embeddings
 
 
 class Latent(Scorer):
-    """Log KL divergence of the code's posterior from N(0, 1): needs no decoder (Soukup and Pinetz, latent mode)."""
+    """Log KL divergence of the embedding's posterior from N(0, 1): needs no decoder (Soukup and Pinetz, latent mode)."""
 
     name = "latent"
     needs = ("latent",)

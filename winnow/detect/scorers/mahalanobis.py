@@ -1,4 +1,4 @@
-"""The Mahalanobis distance of the code from the normals'."""
+"""The Mahalanobis distance of the embedding from the normals'."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from winnow.detect.scorer import METRICS, Scorer, like, one_of, points_of, sample, yes_or_no
+from winnow.detect.scorer import METRICS, Scorer, as_compared, like, one_of, sample, yes_or_no
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError
 
 TINY = 1e-12
-"""Least variance of a code: constant embeddings have no spread to measure distances with."""
+"""Least variance of a dimension: constant embeddings have no spread to measure distances with."""
 
 
 class Mahalanobis(Scorer):
-    """Squared Mahalanobis distance of the code from the normals', covariance shrunk (Ledoit and Wolf 2004).
+    """Squared Mahalanobis distance of the embedding from the normals', covariance shrunk (Ledoit and Wolf 2004).
 
-    `metric`: 'cosine' takes embeddings at length 1, for the length of a pretrained network's pooled features follows contrast and
-    sharpness more than what is shown. `relative`: less the distance to a background (Ren et al., arXiv 2106.09022), the
+    `metric`: 'cosine' takes embeddings at length 1, because the length of a pretrained network's pooled features follows contrast
+    and sharpness more than content. `relative`: less the distance to a background (Ren et al., arXiv 2106.09022), the
     isotropic Gaussian of the normals' mean and twice their largest variance in any direction: the widest directions then
     count half, the narrow ones nearly whole, and no picture becomes more normal by being further away. `background`: embeddings
     (m, d) of generic or unlabelled pictures, whose Gaussian takes the place of that one.
     """
 
     name = "mahalanobis"
-    reads_codes = True
+    reads_vectors = True
 
     def __init__(self, metric: str = "euclidean", relative: bool = False, background: Any = None) -> None:
         self.metric = one_of(self.name, "metric", metric, METRICS)
@@ -33,7 +33,7 @@ class Mahalanobis(Scorer):
         self.relative = yes_or_no(self.name, "relative", relative) or self.background is not None
 
     def _fit(self, normal: Embeddings) -> None:
-        self.mean, self.precision = shrunk_gaussian(points_of(normal.vectors, self.metric))
+        self.mean, self.precision = shrunk_gaussian(as_compared(normal.vectors, self.metric))
         if not self.relative:
             return
         if self.background is None:
@@ -46,14 +46,14 @@ class Mahalanobis(Scorer):
                 f"{count} x {dimensions} background embeddings do not fit embeddings of {normal.vectors.shape[1]} dimensions.",
                 "Give two or more finite embeddings of the same model.",
             )
-        chosen = points_of(self.background[sample(np.arange(count))], self.metric)
+        chosen = as_compared(self.background[sample(np.arange(count))], self.metric)
         self.background_mean, self.background_precision = shrunk_gaussian(chosen)
 
     def _score(self, embeddings: Embeddings) -> Any:
-        points = points_of(embeddings.vectors, self.metric)
-        distances = squared_distances(points, self.mean, self.precision)
+        vectors = as_compared(embeddings.vectors, self.metric)
+        distances = squared_distances(vectors, self.mean, self.precision)
         if self.relative:
-            distances = distances - squared_distances(points, self.background_mean, self.background_precision)
+            distances = distances - squared_distances(vectors, self.background_mean, self.background_precision)
         return distances
 
 

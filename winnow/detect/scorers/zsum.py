@@ -17,7 +17,7 @@ from winnow.embeddings import Embeddings
 class ZSum(Combination):
     """Sum of the components' scores, each less its mean and divided by its standard deviation over held-out normals.
 
-    Without `components`: error and latent loss, which only a variational autoencoder has both.
+    The default `components` are error and latent loss; only a variational autoencoder has both.
     """
 
     name = "zsum"

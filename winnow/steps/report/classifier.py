@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,18 @@ from winnow.report import classification as drawn
 from winnow.report import grids
 from winnow.report.html import Figure, Section, Table
 from winnow.run.folder import RunFolder
+from winnow.tables import read_table
 
 SHOWN = 10  # pictures of a sheet
 
 
 def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
-    """A section on the run's classifier, none when there is none that fits the embeddings of now."""
+    """Return a section on the run's classifier, none when there is none that fits the embeddings of now."""
     path = run.folder("classify") / "classifier.json"
     if not path.exists() or not run.fits("classify"):
         return []
     found = read_json(path)["measured"]
-    with (path.parent / "labelled.csv").open(encoding="utf-8", newline="") as file:
-        labelled = list(csv.DictReader(file))
+    labelled = read_table(path.parent / "labelled.csv")
     figures = [
         Figure("Confusion matrix", drawn.confusion_matrix(found["confusion"], list(found["classes"]))),
         Figure("Reliability curve", drawn.reliability_curve(found["reliability"], found["calibration_error"])),
@@ -83,7 +82,7 @@ def _pseudo(found: dict[str, Any]) -> list[Table]:
 
 
 def _sheets(pool: Pool, labelled: list[dict[str, str]]) -> list[Figure]:
-    """The pictures whose class is least sure, and those that are wrong with the greatest probability."""
+    """Return the pictures whose class is least sure, and those that are wrong with the greatest probability."""
     places = {name: place for place, name in reversed(list(enumerate(pool.column("id"))))}
     sure = np.array([float(row["probability"]) for row in labelled])
     wrong = np.array([row["label"] != row["class"] for row in labelled])

@@ -11,8 +11,10 @@ from winnow.metrics.detection import cross_entropy
 from winnow.pool.pool import Pool
 from winnow.report import inspection
 from winnow.report.html import Figure, Section, Table
+from winnow.results import Calibrated
 from winnow.run.artifacts import folder_of, load_detector, modes
 from winnow.run.folder import RunFolder
+from winnow.run.judge import most_anomalous_of
 from winnow.run.split import split_of
 from winnow.run.synthetic import examples, held_out_scores
 from winnow.steps.report.weight import weight_section
@@ -23,7 +25,7 @@ SHOWN = 6  # pictures of the last `winnow score`
 
 
 def inspection_sections(run: RunFolder) -> list[Section]:
-    """Sections of a run of patches; none for another run."""
+    """Return the sections of a run of patches; none for another run."""
     if not run.options.ingest.patches:
         return []
     search = weight_section(run)
@@ -31,8 +33,9 @@ def inspection_sections(run: RunFolder) -> list[Section]:
 
 
 def _decisions(run: RunFolder) -> Section:
-    """Speed, thresholds and agreement of the modes."""
-    found, speed = run.result("calibrate"), run.result("calibrate")["speed"]
+    """Return speed, thresholds and agreement of the modes."""
+    found = run.result(Calibrated)
+    speed = found.speed
     detectors = {name: load_detector(run, name) for name in modes(run)}
     scores = held_out_scores(detectors)
     rows = []
@@ -40,10 +43,11 @@ def _decisions(run: RunFolder) -> Section:
     first, *others = detectors
     alarms = {name: scores[name] > detector.threshold.value for name, detector in detectors.items()}
     for name in detectors:
-        about = found["modes"][name]
-        rows.append((name, about["scorer"], round(speed[name]), round(speed[name] / speed[first], 1),
-                     about["pictures"]["threshold"], f"{about['pictures']['false_alarm_rate']:.1%}",
-                     found["synthetic"][name]["all"], f"{(alarms[name] == alarms[first]).mean():.1%}"))  # fmt: skip
+        about = found.modes[name]
+        whole = about.whole or about.promise
+        rows.append((name, about.scorer, round(speed[name]), round(speed[name] / speed[first], 1),
+                     whole.threshold, f"{whole.false_alarm_rate:.1%}",
+                     found.synthetic[name]["all"], f"{(alarms[name] == alarms[first]).mean():.1%}"))  # fmt: skip
     for name in others:
         pair = [-np.log10(detectors[part].p_values(scores[part])) for part in (first, name)]
         limits = [-np.log10(detectors[part].threshold.level) for part in (first, name)]
@@ -67,7 +71,7 @@ def _decisions(run: RunFolder) -> Section:
 
 
 def _losses(run: RunFolder) -> Section:
-    """Histograms of the losses of training, validation and damaged patches, and their cross entropies."""
+    """Return histograms of the losses of training, validation and damaged patches, and their cross entropies."""
     own = Embeddings.load(run.folder("encode"))
     real = run.path / "evaluation" / "damaged"
     is_real = (real / "embeddings.json").exists()
@@ -96,7 +100,7 @@ def _losses(run: RunFolder) -> Section:
 
 
 def entropies(training: np.ndarray, validation: np.ndarray, damaged: np.ndarray) -> tuple[float, float, float]:
-    """H(T, V), H(T, D), H(V, D) of three samples of a loss on one axis of equal bins (Soukup & Pinetz 2018, Table I)."""
+    """Return H(T, V), H(T, D), H(V, D) of three samples of a loss on one axis of equal bins (Soukup & Pinetz 2018, Table I)."""
     whole = np.concatenate([training, validation, damaged])
     edges = np.linspace(whole.min(), max(whole.max(), whole.min() + 1e-12), BINS + 1)
     return (
@@ -107,13 +111,13 @@ def entropies(training: np.ndarray, validation: np.ndarray, damaged: np.ndarray)
 
 
 def _synthetic(run: RunFolder) -> Section:
-    """The synthetic defects, and how well each mode finds each kind."""
+    """Return the synthetic defects, and how well each mode finds each kind."""
     found = examples(run)
     chosen = [row for kind in sorted(set(found.kinds)) for row in np.flatnonzero(found.kinds == kind)[:SHEET]]
     png = inspection.defect_sheet(
         found.clean[chosen], found.damaged[chosen], found.masks[chosen], list(found.kinds[chosen])
     )
-    judged = run.result("calibrate")["synthetic"]
+    judged = run.result(Calibrated).synthetic
     kinds = ["all", *sorted(set(found.kinds))]
     table = Table(
         ("kind", *judged), [(kind, *(judged[name].get(kind) for name in judged)) for kind in kinds],
@@ -129,13 +133,11 @@ def _synthetic(run: RunFolder) -> Section:
 
 
 def _inspected(run: RunFolder) -> list[Section]:
-    """The most anomalous pictures of the last `winnow score` with their defects."""
-    from winnow.steps.inspect import worst_of
-
+    """Return the most anomalous pictures of the last `winnow score` with their defects."""
     if not (run.path / "scores" / "scores.json").exists():
         return []
     drawn = []
-    for picture, score in worst_of(run, run.path / "scores", SHOWN):
+    for picture, score in most_anomalous_of(run, run.path / "scores", SHOWN):
         anomaly_map = np.zeros(picture.mask.shape) if picture.anomaly_map is None else picture.anomaly_map.clip(0, 1)
         png = inspection.overlay(picture.pixels, anomaly_map, [defect[:4] for defect in picture.defects])
         title = f"{Path(picture.source).name}: score {score:.4g}, {len(picture.defects)} found"

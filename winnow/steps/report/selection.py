@@ -21,7 +21,7 @@ FIGURES = {
 
 
 def selection_sections(run: RunFolder) -> list[Section]:
-    """What the last `winnow select` chose; no section when there was none."""
+    """Return what the last `winnow select` chose; no section when there was none."""
     if not (run.path / "selection.json").exists():
         return []
     made = read_json(run.path / "selection.json")
@@ -58,7 +58,7 @@ def _summary(made: dict[str, Any]) -> str:
     left = made["left_out"]
     return (
         f"{count(made['chosen'], 'picture')} of {made['candidates']:,} by the method '{made['method']}', "
-        f"on the embeddings of {made['vectors']}. "
+        f"on the embeddings of {made['embeddings']}. "
         f"Left out: {count(left['duplicates'], 'duplicate')}, {count(left['outliers'], 'outlier')}, "
         f"{left['labelled']:,} labelled already."
     )

@@ -1,7 +1,7 @@
 """Results of a call, written aside and put in place together: a folder holds those of one call, whole, or none.
 
-A call writes into a hidden folder beside its results and then, with `publish`, takes away what an earlier call left, puts
-the new files in place and, last, the one whose presence means "whole". What is not of Winnow is left alone.
+A call writes into a hidden subfolder and then, with `publish`, removes the files of an earlier call, puts the new ones in
+place and, last, the one whose presence means "whole". Files that are not Winnow's are left alone.
 """
 
 from __future__ import annotations
@@ -14,16 +14,22 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
-from winnow.errors import OptionError, RunError
-from winnow.files import sync
+from pydantic import ValidationError
+
+from winnow.errors import Damaged, OptionError, RunError
+from winnow.files import read_json, sync, write_json
+from winnow.results import as_json, from_json
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a command leaves: the option that names the folder, a pattern of its files, the file written last ("" where
-    there is none), and its folders, each with a pattern of something that only Winnow puts there."""
+    """What a command leaves in a folder for results.
+
+    The option that names the folder, a pattern of its files, the file written last ("" where there is none), and its
+    folders, each with a pattern of something that only Winnow puts there.
+    """
 
     name: str
     option: str
@@ -43,7 +49,7 @@ EVALUATION = Kind("evaluation", "--to", r"scores\.csv|(histogram|roc)\.png", "ev
 class Results:
     """The results of one call, written into `aside` by the body of a `with` statement and put in place by `publish`.
 
-    Decoded pools stay aside when the call fails or is killed, so that the same call goes on after them; all else goes.
+    Decoded pools stay aside when the call fails or is killed, so that repeating the call goes on from there; all else goes.
     Entering raises `OptionError` when the folder cannot be made or written or is not one for results, `RunError` while
     another call is writing there; a full disk is a `RunError` too.
     """
@@ -89,7 +95,7 @@ class Results:
             ) from error
 
     def _is_ours(self, error: OSError) -> bool:
-        """Whether an error is of a file in the folder; that of a full disk names none."""
+        """Return whether an error is of a file in the folder; that of a full disk names none."""
         if error.filename is None:
             return bool(self.kind.last) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
         return Path(os.fsdecode(error.filename)).absolute().is_relative_to(self.folder.absolute())
@@ -100,13 +106,13 @@ class Results:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _withdraw(self) -> None:
-        """Takes the mark of wholeness away: from here on the folder holds no results."""
+        """Take the mark of wholeness away: from here on the folder holds no results."""
         if self.kind.last:
             (self.folder / self.kind.last).unlink(missing_ok=True)
             sync(self.folder)
 
     def _place(self) -> None:
-        """Puts the new in the place of the old, the mark of wholeness last."""
+        """Put the new in the place of the old, the mark of wholeness last."""
         for path in self.folder.iterdir():
             if re.fullmatch(self.kind.files, path.name):
                 path.unlink()
@@ -120,11 +126,38 @@ class Results:
 
 
 def publish(*results: Results) -> None:
-    """Put the results of one call in place, those of its first folder last of all; to be called inside their `with`."""
+    """Put the results of one call in place, those of its first folder last of all; call it inside their `with`."""
     for one in results:
         one._withdraw()
     for one in reversed(results):
         one._place()
+
+
+Result = TypeVar("Result")
+
+
+def write_result(path: Path, result: Any) -> None:
+    """Write the typed result of a call as JSON, but for the folder it is in, which may be moved."""
+    write_json(path, {name: value for name, value in as_json(result).items() if name != "folder"})
+
+
+def read_result(kind: type[Result], path: Path) -> Result:
+    """Return the result that `write_result` wrote; `Damaged` when the file is not one of that kind."""
+    content = read_json(path)
+    try:
+        return from_json(kind, {**content, "folder": path.parent})
+    except (ValidationError, TypeError) as error:
+        raise Damaged(
+            f"{path} is not what Winnow writes ({_first(error)}).",
+            "Restore it, or run the command that writes it again.",
+        ) from None
+
+
+def _first(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return "it is no object"
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
 
 
 def _check(folder: Path, kind: Kind) -> None:
@@ -138,13 +171,13 @@ def _check(folder: Path, kind: Kind) -> None:
 
 
 def _is_left_over(name: str, kind: Kind) -> bool:
-    """Whether a file was to become one of the kind's when its writer was killed."""
+    """Return whether a file was to become one of the kind's when its writer was killed."""
     left = re.fullmatch(r"\.(.+)\.[0-9a-z]+\.tmp", name)
     return left is not None and (left[1] == kind.last or re.fullmatch(kind.files, left[1]) is not None)
 
 
 def _locked(folder: Path) -> int:
-    """Makes a folder and locks it; the system lets go of the lock when the process ends, however it ends."""
+    """Make a folder and lock it; the system lets go of the lock when the process ends, however it ends."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)

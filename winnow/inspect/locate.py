@@ -1,0 +1,105 @@
+"""Judged patches put together to pictures: the defects, the mask and the anomaly map of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import binary_dilation, find_objects, label
+
+from winnow.models.contract import Model
+from winnow.pool.patches import blend, read_boxes
+from winnow.pool.pool import Pool
+
+NEAR = 4  # marked places that lie within this part (a quarter) of a patch's shorter side are one defect
+TINY = 1e-12
+GREY = 128  # shown where a patch was dropped as blank
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture put together from its patches.
+
+    Pixels (h, w, c); the anomaly map (h, w), 0 where it is as usual, 0.5 at the level that held-out pictures keep below
+    (None where the mode has none); the mask of its damaged places (h, w); its defects, each x, y, width, height and score.
+    """
+
+    name: str
+    source: str
+    pixels: np.ndarray
+    anomaly_map: np.ndarray | None
+    mask: np.ndarray
+    defects: list[tuple[int, int, int, int, float]]
+
+
+@dataclass(frozen=True)
+class AnomalyMaps:
+    """The anomaly maps of a network, scaled by their `usual` value and by the `level` that held-out pictures keep below."""
+
+    model: Model
+    usual: float
+    level: float
+
+    def of(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the maps (n, h, w) of patches (n, h, w, c) uint8: 0 where they are as usual, 0.5 at the level."""
+        from winnow.learn.encode import anomaly_maps
+
+        return (anomaly_maps(self.model, pixels) - self.usual) / max(2 * (self.level - self.usual), TINY)
+
+
+def located(
+    pool: Pool, scores: np.ndarray, limit: float, wanted: np.ndarray, maps: AnomalyMaps | None
+) -> Iterator[tuple[int, Picture]]:
+    """Yield the row and the `Picture` of each wanted picture of a pool of patches with scores (n,).
+
+    A patch is damaged when its score is above the limit of pictures; what is damaged in it are the places where the anomaly
+    map is above the level that held-out pictures keep below, all of it where there are no `maps`.
+    """
+    about = pool.pictures.to_pylist()
+    ends = np.cumsum([picture["patches"] for picture in about])
+    for row in wanted:
+        patches = np.arange(ends[row] - about[row]["patches"], ends[row])
+        yield int(row), _picture(pool, patches, scores[patches], limit, maps, about[row])
+
+
+def _picture(
+    pool: Pool, rows: np.ndarray, scores: np.ndarray, limit: float, maps: AnomalyMaps | None, about: dict[str, Any]
+) -> Picture:
+    size, pixels = (about["height"], about["width"]), pool.pixels(rows)
+    boxes = read_boxes(pool.column("box")[rows])
+    canvas = np.full((*size, pool.channels), GREY, np.uint8)
+    damaged = np.zeros(size, bool)
+    for patch, (x, y, width, height), found in zip(pixels, boxes, scores, strict=True):
+        canvas[y : y + height, x : x + width] = patch
+        damaged[y : y + height, x : x + width] |= found > limit
+    anomaly_map, mask = None, damaged
+    if maps is not None:
+        anomaly_map = blend(maps.of(pixels), boxes, size)
+        hot = damaged & (anomaly_map > 0.5)
+        regions, _ = label(damaged, np.ones((3, 3)))
+        lit = np.unique(regions[hot])
+        mask = hot | (damaged & ~np.isin(regions, lit))  # a region without a hot place is marked as a whole
+    return Picture(about["id"], about["source"], canvas, anomaly_map, mask, _defects(mask, boxes, scores))
+
+
+def _defects(mask: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[tuple[int, int, int, int, float]]:
+    """Return the blobs of a mask (h, w) as boxes, nearby ones together, each with the highest score of the patches it touches."""
+    found = []
+    if not mask.any():
+        return []
+    grow = max(1, int(boxes[0, 2:].min()) // NEAR // 2)
+    blobs = np.where(mask, label(binary_dilation(mask, np.ones((3, 3)), grow), np.ones((3, 3)))[0], 0)
+    for number, place in enumerate(find_objects(blobs), start=1):
+        if place is None:
+            continue
+        rows, columns = np.nonzero(blobs[place] == number)
+        y, x = place[0].start + rows.min(), place[1].start + columns.min()
+        height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+        touched = (
+            (boxes[:, 0] < x + width) & (boxes[:, 0] + boxes[:, 2] > x)
+            & (boxes[:, 1] < y + height) & (boxes[:, 1] + boxes[:, 3] > y)
+        )  # fmt: skip
+        found.append((int(x), int(y), width, height, float(scores[touched].max())))
+    return sorted(found, key=lambda defect: -defect[4])

@@ -1,0 +1,164 @@
+"""New pictures and frames judged by a run: their scores by the detector of a mode, by patch and by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from winnow.detect.detector import Detector
+from winnow.detect.pictures import by_picture, keys_of, most_anomalous
+from winnow.detect.scorer import Scorer
+from winnow.detect.threshold import Threshold
+from winnow.embeddings import Embeddings
+from winnow.files import read_json
+from winnow.pool.patches import picture_of
+from winnow.pool.pool import Pool
+from winnow.progress import progress
+from winnow.results import Calibrated
+from winnow.run.folder import RunFolder
+from winnow.tables import read_table
+
+if TYPE_CHECKING:
+    from winnow.inspect.locate import Picture
+
+CHUNK = 4096
+LONGEST = 150  # bytes of a source's name in that of its picture
+ITEMS = ("id", "source", "group", "time")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Scores of n pictures, frames or patches by the detector of a mode.
+
+    `items` are columns (n,) of the pool, `others` the scores of further scorers, `refused` how many files could not be read.
+    """
+
+    items: dict[str, np.ndarray]
+    scores: np.ndarray
+    others: dict[str, np.ndarray]
+    mode: str
+    detector: Detector
+    refused: int
+
+    @property
+    def threshold(self) -> Threshold:
+        """The threshold of the detector."""
+        return self.detector.threshold
+
+    @property
+    def p_values(self) -> np.ndarray:
+        """Conformal p-values (n,)."""
+        return self.detector.p_values(self.scores)
+
+    @property
+    def belongs(self) -> np.ndarray:
+        """Whether each belongs (n,)."""
+        return self.scores <= self.threshold.value
+
+    def whole(self) -> Judged:
+        """Return the scores of pictures from those of their patches, by a detector calibrated on pictures."""
+        keys = keys_of(self.items)
+        _, scores, member = most_anomalous(keys, self.scores)
+        first = np.unique(member, return_index=True)[1]
+        others = {name: most_anomalous(keys, values)[1] for name, values in self.others.items()}
+        items = {name: column[first] for name, column in self.items.items()}
+        items["id"] = picture_of(items["id"])
+        return replace(self, items=items, scores=scores, others=others, detector=by_picture(self.detector))
+
+
+def judge(
+    run: RunFolder,
+    sources: Sequence[str | Path],
+    folder: Path,
+    others: dict[str, Scorer] | None = None,
+    *,
+    earlier: Path | None = None,
+    look: Callable[[Pool, np.ndarray, Embeddings], None] = lambda pool, rows, embeddings: None,
+) -> Judged:
+    """Ingest sources into a pool in `folder` the way the run's own pictures were, and score its rows chunk by chunk.
+
+    The rows are those of the sources in their order; what an `earlier` pool holds of them is not decoded again.
+    By the run's mode; further scorers (`others`) can read only what that mode encodes.
+    `look` is shown each chunk in order: the pool, rows of it, their embeddings.
+    """
+    from winnow.pool.ingest import ingest
+    from winnow.run.artifacts import check_mode, load_detector, load_encoder
+
+    options = run.options
+    mode = options.score.mode
+    check_mode(run, mode)
+    detector = load_detector(run, mode)
+    encoder = load_encoder(run, mode, detector.scorer.reads())
+    refused = ingest(sources, folder, options.ingest, keep_others=False, earlier=earlier).refused
+    pool = Pool.open(folder)
+    scores = np.empty(len(pool))
+    extra = {name: np.empty(len(pool)) for name in others or {}}
+    with progress("score", len(pool), "patches" if options.ingest.patches else "pictures") as advance:
+        for start in range(0, len(pool), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(pool)))
+            embeddings = encoder.encode(pool, rows, options.train.device)
+            scores[rows] = detector.score(embeddings)
+            look(pool, rows, embeddings)
+            for name, scorer in (others or {}).items():
+                extra[name][rows] = scorer.score(embeddings)
+            advance(len(rows))
+    return Judged(_items(pool), scores, extra, mode, detector, refused)
+
+
+def locate(run: RunFolder, pool: Pool, judged: Judged, wanted: np.ndarray) -> Iterator[tuple[int, Picture]]:
+    """Yield the row and the `Picture` of each wanted picture of a pool of judged patches: what is damaged, and where."""
+    from winnow.inspect.locate import AnomalyMaps, located
+    from winnow.run.artifacts import load_encoder
+
+    known = run.result(Calibrated).modes[judged.mode]
+    maps = None
+    if known.map_level is not None and known.map_usual is not None:
+        maps = AnomalyMaps(load_encoder(run, judged.mode).model, known.map_usual, known.map_level)
+    limit = by_picture(judged.detector).threshold.value
+    yield from located(pool, judged.scores, limit, wanted, maps)
+
+
+def most_anomalous_of(run: RunFolder, folder: Path, most: int) -> Iterator[tuple[Picture, float]]:
+    """Yield the most anomalous pictures of a finished `winnow score` and their scores, from what it left in `folder`."""
+    from winnow.run.artifacts import load_detector
+
+    pool, mode = Pool.open(folder / "pool"), read_json(folder / "scores.json")["mode"]
+    scores = np.array([float(row["score"]) for row in read_table(folder / "patches.csv")])
+    judged = Judged(_items(pool), scores, {}, mode, load_detector(run, mode), 0)
+    pictures = judged.whole()
+    for row, picture in locate(run, pool, judged, np.argsort(-pictures.scores, kind="stable")[:most]):
+        yield picture, float(pictures.scores[row])
+
+
+def _items(pool: Pool) -> dict[str, np.ndarray]:
+    return {name: pool.column(name) for name in ITEMS}
+
+
+def verdicts(judged: Judged) -> tuple[list[str], list[str], list[str]]:
+    """Return score, p-value and verdict of each row, as tables have them."""
+    return (
+        [f"{value:.6g}" for value in judged.scores],
+        [f"{value:.6g}" for value in judged.p_values],
+        ["yes" if value else "no" for value in judged.belongs],
+    )
+
+
+def video_rows(items: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    """Return every video among the items with the rows of its frames."""
+    frames = np.flatnonzero(~np.isnan(items["time"].astype(float)))
+    names, first, which = np.unique(items["source"][frames].astype(str), return_index=True, return_inverse=True)
+    return [(str(names[i]), frames[which == i]) for i in np.argsort(first)]
+
+
+def seconds(time: float | None) -> str:
+    """Return a frame's time as tables have it; a picture has none."""
+    return "" if time is None or np.isnan(time) else f"{time:.3f}"
+
+
+def shortened(name: str) -> str:
+    """Return a source's name as names of its pictures have it: file systems take 255 bytes in all."""
+    return name.encode()[:LONGEST].decode(errors="ignore")

@@ -1,0 +1,114 @@
+"""The parts of the report on what a run was made from: its training, its sources, what was refused, its options."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.errors import Damaged
+from winnow.pool.pool import Pool
+from winnow.report import figures
+from winnow.report.html import Figure, Section, Table
+from winnow.results import Trained
+from winnow.run.folder import RunFolder
+from winnow.show import count
+from winnow.tables import read_table
+
+
+def training_section(run: RunFolder) -> Section:
+    """Return the training's losses and numbers."""
+    found = run.result(Trained)
+    if found.training is None:
+        return Section("Model", text=[f"A pretrained network of {found.parameters:,} parameters; nothing was trained."])
+    log = _log(run.folder("train") / "train.jsonl")
+    facts = [
+        (name.replace("_", " "), getattr(found.training, name))
+        for name in (
+            "parameters",
+            "steps",
+            "best_step",
+            "stopped_early",
+            "seconds",
+            "pictures_per_second",
+            "active_units",
+            "precision",
+            "device",
+        )
+    ]
+    return Section(
+        "Training",
+        figures=[Figure("Loss", figures.loss_curves(log))],
+        tables=[Table((), facts, title="Training in numbers")],
+    )
+
+
+def _log(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a training's log; `Damaged` when they are not what was written."""
+    try:
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{path} cannot be read ({error}).", "Restore it, or train again.") from error
+
+
+def sources_section(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
+    """Return the sources, and what each group was used for."""
+    sources = Table(("source",), [(source,) for source in run.asked.sources], title="Given")
+    counts: dict[str, Counter[str]] = {}
+    for group, part in zip(pool.column("group"), split, strict=True):
+        counts.setdefault(group, Counter())[part] += 1
+    parts = ("train", "validate", "calibrate", "test")
+    groups = Table(
+        ("group", *parts),
+        [(group, *(used[part] for part in parts)) for group, used in counts.items()][:500],
+        title=f"{count(len(counts), 'group')} and what each was used for",
+        folded=len(counts) > 12,
+    )
+    return Section("What it learnt from", tables=[sources, groups])
+
+
+def refused_section(run: RunFolder) -> Section:
+    """Return the files that could not be used, and why."""
+    refused = [(row["source"], row["reason"]) for row in read_table(run.folder("ingest") / "quarantine.csv")]
+    reasons = Counter(reason for _, reason in refused)
+    if not refused:
+        return Section("Quarantine")
+    return Section(
+        "Quarantine",
+        text=[f"{len(refused):,} files could not be used; pool/quarantine.csv lists all."],
+        tables=[
+            Table(("reason", "files"), reasons.most_common(20)),
+            Table(("file", "reason"), refused[:50], title="The first of them", folded=True),
+        ],
+    )
+
+
+def options_section(run: RunFolder) -> Section:
+    """Return every option with who set it, and the command that makes the run again."""
+    rows = [
+        (name, value, run.set_by.get(f"{section}.{name}", "default"))
+        for section, options in run.options.model_dump(mode="json").items()
+        for name, value in options.items()
+    ]
+    marked = [number for number, row in enumerate(rows) if row[2] != "default"]
+    command = f"winnow run {run.recipe or 'RECIPE'} {' '.join(run.asked.sources)} --to {run.path.name}" + "".join(
+        _flag(key.split(".")) + _value(run, key) for key, who in run.set_by.items() if who == "you"
+    )
+    return Section(
+        "Options, and how to make it again",
+        tables=[Table(("option", "value", "set by"), rows, marked=marked, folded=True)],
+        commands=[command],
+    )
+
+
+def _flag(key: list[str]) -> str:
+    return " --" + key[1].replace("_", "-")
+
+
+def _value(run: RunFolder, key: str) -> str:
+    section, name = key.split(".")
+    value = run.options.model_dump(mode="json")[section][name]
+    return "" if value is True else " " + (" ".join(map(str, value)) if isinstance(value, list) else str(value))
