@@ -42,6 +42,33 @@ def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], i
     return records, len(states) - len(rows)
 
 
+def check_options(
+    *,
+    importing: bool,
+    exporting: bool,
+    form: str | None,
+    port: int | None,
+    who: str | None,
+    open_browser: bool,
+    classes: Sequence[str],
+) -> None:
+    """Raise `OptionError` for options of `winnow label` that this call would ignore; None or empty where not given."""
+    if form and not exporting:
+        raise OptionError("--format is the format of an export.", "Add --export FILE, or leave --format out.")
+    if not (importing or exporting):
+        return
+    page = {"--port": port is not None, "--who": bool(who), "--open": open_browser}
+    given = [name for name, is_given in page.items() if is_given]
+    task = "--import" if importing else "--export"
+    if given:
+        raise OptionError(
+            f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} for the labelling page, which {task} does not open.",
+            f"Leave {'it' if len(given) == 1 else 'them'} out, or call winnow label again without {task}.",
+        )
+    if classes and not importing:
+        raise OptionError("--classes adds classes, and --export only writes labels.", "Leave --classes out.")
+
+
 @dataclass(frozen=True)
 class Import:
     """The events that an import adds to a store; how many labels are new, changed and the same, and how many notes there are;
