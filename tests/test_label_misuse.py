@@ -233,7 +233,7 @@ def test_a_place_where_nothing_is_exported_to(run: Path, name: str, capsys: pyte
     assert tree(run.parent) == before
 
 
-def foreign_database(run: Path) -> None:
+def other_database(run: Path) -> None:
     (run / "labels.sqlite").unlink()
     with sqlite3.connect(run / "labels.sqlite") as connection:
         connection.execute("CREATE TABLE shop (name)")
@@ -265,7 +265,7 @@ def holding(name: str, content: bytes) -> Callable[[Path], None]:
 STORES = {
     "a folder": (as_folder("labels.sqlite"), "cannot be read or written"),
     "text": (holding("labels.sqlite", b"not a database, but long enough to look like one " * 100), "damaged"),
-    "another program's": (foreign_database, "another program"),
+    "another program's": (other_database, "another program"),
     "of a newer version": (newer_format, "format 2"),
     "cut": (cut, "damaged"),
 }

@@ -1,4 +1,4 @@
-"""Pixel measures against slow obvious counting and scikit-learn; cross entropy against closed forms."""
+"""Pixel metrics against slow obvious counting and scikit-learn; cross entropy against closed forms."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_known_answers() -> None:
     mask[2:4, 2:4] = True
     assert aupro([mask * 1.0], [mask]) == pixel_auroc([mask * 1.0], [mask]) == 1
     assert aupro([1.0 - mask], [mask]) == pixel_auroc([1.0 - mask], [mask]) == 0
-    # all of one heat: the curve is the diagonal
+    # all of one score: the curve is the diagonal
     assert pixel_auroc([np.zeros((10, 10))], [mask]) == 0.5
     assert aupro([np.zeros((10, 10))], [mask]) == pytest.approx(0.15)
 

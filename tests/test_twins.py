@@ -42,7 +42,7 @@ TEXTS = (
 )  # fmt: skip
 NORMAL = obvious(200, 0, False)
 NEW = Embeddings.of(
-    # Usual ones, anomalous ones, embeddings far away in one direction, a code of zeros, one of the bank itself.
+    # Usual ones, anomalous ones, embeddings far away in one direction, an embedding of zeros, one of the bank itself.
     np.concatenate(
         [
             obvious(40, 1, False).vectors,
@@ -66,7 +66,7 @@ def tensors(embeddings: Embeddings) -> dict[str, torch.Tensor]:
 
 
 def as_float32(embeddings: Embeddings) -> Embeddings:
-    """What the numpy route gets: measures come from the network as float32."""
+    """The input of the numpy route: losses come from the network as float32."""
     return Embeddings.of(
         embeddings.vectors, losses={name: values.astype(np.float32) for name, values in embeddings.losses.items()}
     )
@@ -130,7 +130,7 @@ def test_log_p_and_p_values_step_where_they_step(sizes: list[int]) -> None:
 
 
 def labelled(classes: int, head: str) -> tuple[Classifier, np.ndarray]:
-    """A classifier fitted on embeddings of some classes, and other embeddings of them; a code of zeros among these."""
+    """A classifier fitted on embeddings of some classes, and other embeddings of them; an embedding of zeros among these."""
     rng = np.random.default_rng(classes)
     middles = rng.normal(size=(classes, 12)) * 2
     vectors = (np.repeat(middles, 12, axis=0) + rng.normal(size=(12 * classes, 12))).astype(np.float32)
