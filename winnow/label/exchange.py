@@ -16,7 +16,7 @@ from winnow.label.store import Event, LabelStore, State, class_name, malformed
 
 AT_ONCE = 5000  # events in a transaction of an import
 NEAR = 0.005  # seconds by which a time may be rounded: frames are further apart
-MATCHING = "Items are told by their id, else by source (or a unique file name) with time and box."
+MATCHING = "Items are matched by id, else by source (or a unique file name) with time and box."
 
 
 def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], int]:

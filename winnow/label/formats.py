@@ -28,7 +28,7 @@ PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 LARGEST = 2 << 30  # bytes of a file that is read
 
 Draw = Callable[[str], tuple[bytes, str]]
-"""The file of an item's picture, as bytes, and the suffix that tells its format."""
+"""The file of an item's picture, as bytes, and the suffix of its format."""
 
 
 @dataclass(frozen=True)

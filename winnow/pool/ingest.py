@@ -27,7 +27,7 @@ from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
 from winnow.pool.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop, whole_size
 from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, column_fingerprint, fingerprint
-from winnow.pool.resume import OWED, finished, taken_over
+from winnow.pool.resume import PENDING, finished, taken_over
 from winnow.progress import progress
 from winnow.scale.local import cores, run_local
 from winnow.tables import write_table
@@ -252,7 +252,7 @@ def _assemble(
         "shards": shards,
     }
     write_json(folder / "pool.json", {**about, "seal": seal(about)})
-    (folder / OWED).unlink(missing_ok=True)
+    (folder / PENDING).unlink(missing_ok=True)
     return {**totals, "refused": len(refused), "groups": len(groups)}
 
 

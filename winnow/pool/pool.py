@@ -182,7 +182,7 @@ def _write_npy(path: Path, images: Iterator[np.ndarray], shape: tuple[int, ...])
         file.seek(HEADER)
         for image in images:
             if image.shape != shape or image.dtype != np.uint8:
-                raise AssertionError(f"a decoder gave {image.dtype} {image.shape}, not uint8 {shape}")
+                raise AssertionError(f"a decoder returned {image.dtype} {image.shape}, not uint8 {shape}")
             file.write(image.tobytes())
             rows += 1
         about = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(rows, *shape)}, }}"
@@ -211,7 +211,7 @@ def column_fingerprint(batches: Iterable[pa.RecordBatch]) -> str:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    """Return what pool.json says; `RunError` when it is of another version, `Damaged` when it is not what was written."""
+    """Return the content of pool.json; `RunError` when it is of another version, `Damaged` when it is not what was written."""
     about = read_json(path)
     if isinstance(about, dict) and about.get("format") != FORMAT:
         raise RunError(
