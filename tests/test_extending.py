@@ -53,7 +53,9 @@ def here(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
     yield folder
-    for name in [name for name, module in sys.modules.items() if str(tmp_path) in (getattr(module, "__file__", "") or "")]:
+    for name in [
+        name for name, module in sys.modules.items() if str(tmp_path) in (getattr(module, "__file__", "") or "")
+    ]:
         del sys.modules[name]
 
 
@@ -107,7 +109,11 @@ def install(folder: Path, pyproject: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_examples_stay_short() -> None:
     assert len(FILES) == 7
-    long = {name: lines for name, text in FILES.items() if (lines := len(re.findall(r"^(?!#).*\S", text, re.MULTILINE))) >= 25}
+    long = {
+        name: lines
+        for name, text in FILES.items()
+        if (lines := len(re.findall(r"^(?!#).*\S", text, re.MULTILINE))) >= 25
+    }
     assert not long
 
 

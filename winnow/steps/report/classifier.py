@@ -52,10 +52,7 @@ def _by_class(found: Classified) -> Table:
 
 def _pseudo(found: Classified) -> list[Table]:
     pseudo = found.pseudo
-    rows = [
-        (number, part.added, part.rise, part.error, part.kept)
-        for number, part in enumerate(pseudo.rounds, 1)
-    ]
+    rows = [(number, part.added, part.rise, part.error, part.kept) for number, part in enumerate(pseudo.rounds, 1)]
     right = [
         (what, share.right, share.of, _interval(share.interval))
         for share, what in (
