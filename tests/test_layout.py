@@ -1,31 +1,17 @@
-"""Imports go one way, in no circle, start-up imports nothing heavy, and the files stay small."""
+"""Imports go one way, start-up imports nothing heavy, and the files stay small."""
 
 from __future__ import annotations
 
-import ast
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "winnow"
-LAYERS = [
-    {"errors", "version", "results", "options", "files", "tables", "embeddings", "plugins", "onnx", "progress"},
-    {"data", "scale"},
-    {"pool", "objects", "synthetic"},
-    {"models"},
-    {"learn"},
-    {"metrics"},
-    {"detect", "select", "label", "classify"},
-    {"inspect", "report", "deploy"},
-    {"run"},
-    {"steps", "show", "stages"},
-    {"api", "commands", "cli"},
-]
-APART = {"detect", "select", "label", "classify"}  # never import one another
-FREE = {"", "check", "recipes"}  # the face, and what runs over the parts of every room
-JOINED = {("classify", "select"), ("round", "select")}  # steps that go on with what another one made
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "winnow"
 TORCH_FREE = (
     "winnow.pool.pool",
     "winnow.data.sources",
@@ -60,77 +46,48 @@ TORCH_FREE = (
 )
 
 
-def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+@pytest.fixture(scope="module")
+def structure() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "structure.py")))
 
 
-MODULES = {module_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+def test_imports_go_in_no_circle(structure: SimpleNamespace):
+    graph = structure.arrows(structure.modules_of(ROOT))
+    assert structure.circles(graph) == []
+    assert structure.circles(structure.rooms(graph)) == []
 
 
-def imported(module: str) -> set[str]:
-    """The modules of Winnow that one imports anywhere in its text: at the top, in functions, for types."""
-    found = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            assert not node.level, f"{module} imports relatively"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            found |= {name if name in MODULES else node.module for name in names}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return (found & MODULES.keys()) - {module}
+def test_imports_go_one_way(structure: SimpleNamespace):
+    assert structure.back_arrows(structure.arrows(structure.modules_of(ROOT))) == []
 
 
-IMPORTS = {module: imported(module) for module in MODULES}
+def write_package(root: Path, **modules: str) -> Path:
+    """Write a package winnow of modules ROOM__NAME with their code, and return the checkout."""
+    for name, code in modules.items():
+        path = root / "winnow" / (name.replace("__", "/") + ".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code, encoding="utf-8")
+    return root
 
 
-def room(module: str) -> str:
-    return module.split(".")[1] if "." in module else ""
-
-
-def layer(module: str) -> int:
-    return next(number for number, rooms in enumerate(LAYERS) if room(module) in rooms)
-
-
-@pytest.mark.parametrize("module", [module for module in MODULES if room(module) not in FREE])
-def test_imports_go_one_way(module: str):
-    for other in IMPORTS[module]:
-        if other == "winnow":
-            continue  # its public names, loaded when they are used
-        assert layer(other) <= layer(module), f"{module} imports {other}, which stands above it"
-        assert not (room(module) in APART and room(other) in APART - {room(module)}), f"{module} imports {other}"
-
-
-def circle(imports: dict[str, set[str]]) -> list[str]:
-    """Return a circle of imports, nothing when there is none, by depth-first search."""
-    done: set[str] = set()
-
-    def search(module: str, path: list[str]) -> list[str]:
-        if module in path:
-            return [*path[path.index(module) :], module]
-        if module in done:
-            return []
-        for other in sorted(imports.get(module, ())):
-            if found := search(other, [*path, module]):
-                return found
-        done.add(module)
-        return []
-
-    return next((found for module in sorted(imports) if (found := search(module, []))), [])
-
-
-def test_no_import_goes_in_a_circle():
-    assert circle({"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": set()}) == ["a", "b", "c", "a"]
-    assert circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
-    assert circle(IMPORTS) == []
-
-
-def test_steps_are_joined_in_one_place():
-    """Only `winnow.steps.run` joins steps; the modules of the report are one step."""
-    for module in MODULES:
-        if room(module) == "steps" and module not in ("winnow.steps", "winnow.steps.run"):
-            own = module.split(".")[2]
-            others = {other.split(".")[2] for other in IMPORTS[module] if other.startswith("winnow.steps.")} - {own}
-            assert {(own, other) for other in others} <= JOINED, f"{module} imports {others}"
+def test_structure_finds_circles_and_back_arrows(structure: SimpleNamespace, tmp_path: Path):
+    inside = "def later():\n    from winnow.steps.score import score\n"
+    write_package(
+        tmp_path,
+        errors="",
+        steps__score="from winnow.run import judge\n",
+        run__judge=inside,
+        detect__knn="import winnow.errors\nfrom winnow.select import choose\n",
+        select__choose="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from winnow.errors import Damaged\n",
+    )
+    graph = structure.arrows(structure.modules_of(tmp_path))
+    assert graph["winnow.select.choose"] == {"winnow.errors"}
+    assert structure.circles(graph) == [["winnow.run.judge", "winnow.steps.score"]]
+    assert structure.circles(structure.rooms(graph)) == [["run", "steps"]]
+    assert structure.back_arrows(graph) == [
+        ("winnow.detect.knn", "winnow.select.choose"),
+        ("winnow.run.judge", "winnow.steps.score"),
+    ]
 
 
 @pytest.mark.parametrize("module", TORCH_FREE)
