@@ -143,8 +143,3 @@ def aitex(fabric: str) -> dict[str, list[Any]]:
     return {"train": good[:14], "validation": good[14:], "defect": defect, "mask": mask}
 
 
-def separation(inside: np.ndarray, anomalous: np.ndarray) -> float:
-    """AUROC of what belongs against the anomalous, scores higher for the anomalous."""
-    from winnow.metrics.detection import auroc
-
-    return auroc(np.r_[inside, anomalous], np.r_[np.ones(len(inside), bool), np.zeros(len(anomalous), bool)])

@@ -23,6 +23,7 @@ from selection import rows_of
 
 from winnow import Run
 from winnow.deploy.runtime import INPUT
+from winnow.embeddings import spread
 from winnow.onnx import session_of
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_detector, load_encoder
@@ -45,16 +46,16 @@ def main() -> None:
     speeds, parity = [], []
     for name, run in runs.items():
         done = run.export(given.to / f"{name.split(',')[0]}.onnx")
-        own, file = route(run), file_route(done["file"], done["outputs"])
+        own, file = route(run), file_route(done.file, done.outputs)
         pool = Pool.open(run.folder.folder("ingest"))
         speeds += [
             {"run": name, "batch_size": batch, **raced(own, file, pool.pixels(slice(0, batch)))} for batch in (1, 32)
         ]
         about = {
             "run": name,
-            "MB": done["bytes"] / 1e6,
-            "export, s": done["seconds"],
-            "check, score": f"{done['parity']['score']:.1e}",
+            "MB": done.bytes / 1e6,
+            "export, s": done.seconds,
+            "check, score": f"{done.parity['score']:.1e}",
         }
         parity.append(about | differences(run, pool, own, file))
     table(speeds, "Pictures (or patches) a second on one core")
@@ -146,7 +147,7 @@ def differences(run: Run, pool: Pool, own: Judge, file: Judge) -> dict[str, Any]
     """Differences of the file from the run on pictures as they are on disk: of probabilities absolute, of scores as shares of their
     spread over the calibration; and how many verdicts and classes are the same."""
     rows = np.flatnonzero(pool.usable)
-    rows = rows[np.linspace(0, len(rows) - 1, min(PICTURES, len(rows))).astype(int)]
+    rows = rows[spread(len(rows), PICTURES)]
     if run.folder.options.ingest.patches:
         whole = [pixels[None] for pixels in pool.pixels(rows)]
         scaled = np.concatenate(whole)

@@ -78,11 +78,12 @@ def bare(detector: Path, runs: int = 30) -> float:
 
 def sheet(folder: Path, path: Path) -> None:
     """Crops from all over a film, in its order, with their seconds and confidence."""
+    from winnow.embeddings import spread
     from winnow.pool.pool import Pool
     from winnow.report.grids import picture_grid
 
     pool = Pool.open(folder)
-    rows = np.linspace(0, len(pool) - 1, min(SHOWN, len(pool))).astype(int)
+    rows = spread(len(pool), SHOWN)
     captions = [f"{pool.column('time')[row]:.1f} s\n{pool.column('confidence')[row]:.2f}" for row in rows]
     path.write_bytes(picture_grid(pool.pixels(rows), captions, 12))
 

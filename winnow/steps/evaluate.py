@@ -133,9 +133,7 @@ def _baseline(run: RunFolder) -> dict[str, Scorer]:
     return {"gradient": make_scorer("gradient").fit(Embeddings.load(run.folder("encode")))}
 
 
-def _measured(
-    groups: dict[str, Judged], scores: dict[str, np.ndarray], threshold: float | None
-) -> DetectionMetrics:
+def _measured(groups: dict[str, Judged], scores: dict[str, np.ndarray], threshold: float | None) -> DetectionMetrics:
     names = ["belongs", *(name for name in groups if name != "belongs")]
     kinds = np.repeat(np.array(names, dtype=object), [len(scores[name]) for name in names])
     units = np.concatenate([groups[name].items["group"] for name in names])

@@ -51,7 +51,11 @@ def search_weight(
     from winnow.steps.ingest import ingest
 
     values = weight.check(
-        folder, sources, weights=weight.WEIGHTS if weights is None else weights, defects=given.get("defects"), masks=given.get("masks")
+        folder,
+        sources,
+        weights=weight.WEIGHTS if weights is None else weights,
+        defects=given.get("defects"),
+        masks=given.get("masks"),
     )
     if not folder.done("ingest"):
         ingest(folder, sources or folder.asked.sources)

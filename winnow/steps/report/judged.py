@@ -128,9 +128,7 @@ def video_sections(run: RunFolder, detector: Detector) -> list[Section]:
     for row in read_table(scored.folder / "scores.csv"):
         if row["time"]:
             frames.setdefault(row["source"], []).append((float(row["time"]), float(row["score"])))
-    spans = {
-        video.source: [(part.start, part.end, part.belongs) for part in video.segments] for video in scored.videos
-    }
+    spans = {video.source: [(part.start, part.end, part.belongs) for part in video.segments] for video in scored.videos}
     table = [
         (
             Path(video.source).name,

@@ -18,7 +18,12 @@ def weight_section(run: RunFolder) -> Section | None:
     if found.fingerprint != run.result("ingest").get("fingerprint"):
         return None
     rows = [
-        (name, *(trial.on(kind)[score] for kind in found.kinds for score in WEIGHT_SCORES), trial.active_units, trial.seconds)
+        (
+            name,
+            *(trial.on(kind)[score] for kind in found.kinds for score in WEIGHT_SCORES),
+            trial.active_units,
+            trial.seconds,
+        )
         for name, trial in [*((f"{trial.weight:g}", trial) for trial in found.trained), ("sigma-VAE", found.sigma)]
     ]
     columns = ("weight", *found.curves, "active units", "seconds")
