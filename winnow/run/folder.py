@@ -144,8 +144,9 @@ class RunFolder:
         return options
 
     def store(self, given: dict[str, dict[str, Any]]) -> None:
-        """Store options that a step at work has chosen for the run."""
+        """Store the options given, such as those that a step at work has chosen for the run."""
         self.update(given)
+        (self.path / STAGING).mkdir(exist_ok=True)
         self._store(self.asked, ())
 
     @contextmanager
