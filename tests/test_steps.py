@@ -110,7 +110,7 @@ def test_a_new_rate_computes_nothing_but_the_threshold(run: winnow.Run, tmp_path
     assert other.score(film(tmp_path / "x.mp4", 4, [], 7)).pictures == 8
 
 
-def test_dirt_among_the_runs_own_pictures_is_set_aside(tmp_path: Path):
+def test_contamination_among_the_runs_own_pictures_is_set_aside(tmp_path: Path):
     videos = [film(tmp_path / f"{number}.mp4", 30, [(10.0, 14.0)], number) for number in range(6)]
     options = {"size": (32, 32), "width": 8, "latent": 8, "iterations": 150, "every": 0.5, "false_alarm_rate": 0.05}
     found = {}
