@@ -173,12 +173,12 @@ class WeightSearch:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of defects that the weights were judged on."""
+        """Return the kinds of defects that the weights were judged on."""
         return ("synthetic",) if self.sigma.real is None else ("synthetic", "real")
 
     @property
     def curves(self) -> dict[str, list[float]]:
-        """AUROC over the weights, by each score on each kind of defect."""
+        """Return AUROC over the weights, by each score on each kind of defect."""
         return {
             f"{score}, {kind}": [trial.on(kind)[score] for trial in self.trained]
             for kind in self.kinds

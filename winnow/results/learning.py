@@ -117,7 +117,7 @@ class Calibrated:
 
     @property
     def full(self) -> Mode:
-        """The mode that every run has."""
+        """Return the mode that every run has."""
         return self.modes["full"]
 
 

@@ -123,12 +123,12 @@ class RunFolder:
 
     @property
     def recipe(self) -> str:
-        """The name of the recipe that the run was made with, nothing without one."""
+        """Return the name of the recipe that the run was made with, nothing without one."""
         return self.asked.recipe
 
     @property
     def options(self) -> Options:
-        """The resolved options, those given in this call among them."""
+        """Return the resolved options, those given in this call among them."""
         return self.asked.options.updated(self.given, "Command line")
 
     @property
@@ -224,7 +224,7 @@ class RunFolder:
         return all(path.is_file() and Artefact.of(path) == artefact for path, artefact in paths.items())
 
     def require(self, step: str) -> None:
-        """`RunError` unless the step, and all before it, are finished and still fit together."""
+        """Raise `RunError` unless the step, and all before it, are finished and still fit together."""
         if STAGES[step].needs:
             self.require(STAGES[step].needs)
         record = self.record(step)

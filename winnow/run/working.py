@@ -24,12 +24,12 @@ class Working:
 
     @property
     def folder(self) -> Path:
-        """Where the step writes its folder."""
+        """Return where the step writes its folder."""
         return self.staged.folder
 
     @property
     def scratch(self) -> Path:
-        """A folder that goes when the step is done."""
+        """Return a folder that goes when the step is done."""
         return self.staged.scratch
 
     def path(self, name: str) -> Path:
