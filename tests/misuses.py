@@ -33,7 +33,7 @@ ON_A_RUN = {
     "report": "report --run {run}",
     "score": "score {bad} --run {run} --to {out}",
     "evaluate": "evaluate --run {run} --normal {good} --anomalous b={bad} --to {out}",
-    "lambda": "lambda --run {run} --weights 0 1e-4 --iterations 2",
+    "lambda": "lambda --run {run} --lambdas 0 1e-4 --iterations 2",
     "label": "label --run {run} --export {out}/labels.csv",
     "import": "label --run {run} --import {plain}/../labels.csv",
 }

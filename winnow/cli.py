@@ -75,7 +75,16 @@ def _sentence(error: Exception) -> str:
     from winnow.options import explain
 
     cause = error if isinstance(error, ValidationError) else error.__cause__
-    return explain(cause) if isinstance(cause, ValidationError) else str(error)
+    if isinstance(cause, ValidationError):
+        return _line(explain(cause))
+    if isinstance(error, WinnowError):
+        return _line(error.message) + (f"\n  {_line(error.remedy)}" if error.remedy else "")
+    return _line(str(error))
+
+
+def _line(text: str) -> str:
+    """Return a text in one line of printable characters: a name in it may hold line breaks, or bytes that are not UTF-8."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 if __name__ == "__main__":

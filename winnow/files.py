@@ -111,9 +111,15 @@ def sha256(path: Path) -> str:
 
 def verify(path: Path, expected: str) -> None:
     """Raises `Damaged` unless the file's SHA-256 is the one recorded when it was written."""
-    if not path.exists():
-        raise RunError(f"{path} is missing.", "Run the step that writes it, or check the folder's name.")
-    if sha256(path) != expected:
+    try:
+        found = sha256(path)
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing.", "Run the step that writes it, or check the folder's name.") from None
+    except OSError as error:
+        raise Damaged(
+            f"{path} cannot be read ({reason(error)}).", "Correct that, or run the step that writes it again."
+        ) from error
+    if found != expected:
         raise Damaged(
             f"{path} is damaged: its SHA-256 is not the one recorded when it was written.",
             "Copy the file again from its origin, or run the step that writes it again.",

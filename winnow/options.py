@@ -124,7 +124,7 @@ class TrainOptions(Section):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Number format of the arithmetic.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
-    seed: int = Field(0, ge=0, description="Seed of every random choice.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random choice.")
 
 
 class DetectOptions(Section):

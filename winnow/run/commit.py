@@ -48,8 +48,10 @@ def locked(path: Path, what: str, wait: bool = False) -> Iterator[None]:
         file.truncate(0)
         file.write(f"{_command()}, process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S}")
         file.flush()
-        yield
-        file.truncate(0)
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def _command() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from winnow.run.folder import RunFolder
 if TYPE_CHECKING:
     from winnow.classify.fine_tuned import FineTuning
     from winnow.models.contract import Model
+    from winnow.models.pretrained import Pretrained
+    from winnow.options import Options
 
 TRAININGS = "trainings"
 
@@ -29,37 +32,48 @@ def start(run: RunFolder, pool: Pool, embeddings: Embeddings, scratch: Path) -> 
     are kept in the folder `trainings` of `scratch`. Raises `ModelError` as `Pretrained` does.
     """
     options = run.options
-    name = options.tune.fine_tune
-    if not name:
+    if not options.tune.fine_tune:
         return None, np.asarray(embeddings.vectors)
     from winnow.classify.fine_tuned import FineTuning
     from winnow.learn.encode import encode
     from winnow.learn.feed import Rows
-    from winnow.models.pretrained import TORCHVISION, Pretrained
     from winnow.run.artifacts import load_network
 
     rows, device = pool.rows_of(embeddings.ids), options.train.device
-    whole = TORCHVISION.get(name, "")
-    own = (
-        options.model.model == "pretrained"
-        and options.model.backbone == name
-        and (options.model.layer or whole) == whole
-    )
-    if own and options.tune.fine_tune_weights is None:
+    network: Model
+    if _is_own(options):
         network, vectors = load_network(run), np.asarray(embeddings.vectors)
     else:
-        try:
-            network = Pretrained(pool.size, pool.channels, name)
-            network.load_weights(options.tune.fine_tune_weights)
-        except ModelError as error:  # whose remedy names the options of a run's own network
-            remedy = error.remedy.replace("--weights", "--fine-tune-weights").replace("--backbone", "--fine-tune")
-            raise ModelError(error.message, remedy) from error
+        network = network_to_tune(options, pool.size, pool.channels)
         vectors = encode(network, pool, rows, device=device).vectors
     folder = scratch / TRAININGS
     folder.mkdir(parents=True, exist_ok=True)
     return FineTuning(
         network, Rows(pool, rows), options.tune, seed=options.train.seed, device=device, folder=folder
     ), vectors
+
+
+def _is_own(options: Options) -> bool:
+    """Return whether the network to fine-tune is the run's own, with its weights."""
+    from winnow.models.pretrained import TORCHVISION
+
+    model, whole = options.model, TORCHVISION.get(options.tune.fine_tune, "")
+    is_same = model.backbone == options.tune.fine_tune and (model.layer or whole) == whole
+    return model.model == "pretrained" and is_same and options.tune.fine_tune_weights is None
+
+
+def network_to_tune(options: Options, size: Sequence[int], channels: int, *, weights: bool = True) -> Pretrained:
+    """Return the network that fine-tuning starts from, with its `weights` if they are wanted; raises `ModelError` as `Pretrained` does."""
+    from winnow.models.pretrained import Pretrained
+
+    try:
+        network = Pretrained(size, channels, options.tune.fine_tune)
+        if weights:
+            network.load_weights(options.tune.fine_tune_weights)
+    except ModelError as error:  # whose remedy names the options of a run's own network
+        remedy = error.remedy.replace("--weights", "--fine-tune-weights").replace("--backbone", "--fine-tune")
+        raise ModelError(error.message, remedy) from error
+    return network
 
 
 def against_head(classifier: Classifier) -> Comparison | None:

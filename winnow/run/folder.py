@@ -52,9 +52,9 @@ class RunFolder:
         for a run that is there already, labels, and a folder of other things.
         """
         path = Path(path)
-        if path.exists() and not path.is_dir():
-            raise OptionError(f"--to {path} is a file, not a folder.", "Choose a new or an empty folder.")
         with told(path):
+            if path.exists() and not path.is_dir():
+                raise OptionError(f"--to {path} is a file, not a folder.", "Choose a new or an empty folder.")
             if path.is_dir():
                 check_free(path, overwrite)
         run = cls(path, Asked.of(recipe, name, why), is_new=True, overwrite=overwrite)
@@ -69,7 +69,7 @@ class RunFolder:
         What a step was killed at while it put new results in the place of old ones is put back first.
         """
         path = Path(path)
-        if not (path / "run.json").exists():
+        if not os.path.exists(path / "run.json"):  # which, unlike that of pathlib, takes names that are too long
             raise RunError(
                 f"{path} is not a run folder: it has no run.json.", "Make one: winnow run RECIPE SOURCES --to FOLDER"
             )
@@ -113,7 +113,7 @@ class RunFolder:
     def is_begun(path: str | Path) -> bool:
         """Return whether a folder holds a run, finished or not, that can be gone on with."""
         path = Path(path)
-        return (path / "run.json").exists() and (has_records(path) or (path / "run.json").stat().st_size > 0)
+        return os.path.exists(path / "run.json") and (has_records(path) or (path / "run.json").stat().st_size > 0)
 
     def _trust(self, recipe: Recipe) -> None:
         """Count the parts of a recipe that this call names as named themselves."""
@@ -323,7 +323,7 @@ class RunFolder:
         """Make run.json what it was but for what another process has changed since; remove a run that came to nothing."""
         if before is None:
             self.is_new = True
-            if not any((self.folder("ingest") / "parts").glob("*.json")):  # hours of decoding may be in them
+            if not any(self.folder("ingest").glob("pixels-*.npy")):  # hours of decoding may be in them
                 for name in EARLY:
                     remove(self.path / name)
                 for path in made:

@@ -60,9 +60,9 @@ class Results:
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
-        _check(self.folder, self.kind)
-        self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
         try:
+            _check(self.folder, self.kind)
+            self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
             self._lock = _locked(self.aside)
             self._keep_pools()
             for path in self.folder.iterdir():

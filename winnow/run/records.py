@@ -99,7 +99,8 @@ def _read(model: type[Model], path: Path, content: Any, remedy: str) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        raise Damaged(f"{path} is not what Winnow writes ({where}: {first['msg'].lower()}).", remedy) from None
+        value = f" {first['input']!r}"[:60] if isinstance(first["input"], str | int | float) else ""
+        raise Damaged(f"{path} is not what Winnow writes ({where}{value}: {first['msg'].lower()}).", remedy) from None
 
 
 def artefacts_of(root: Path) -> dict[str, Artefact]:

@@ -18,7 +18,7 @@ from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.embeddings import spread
 from winnow.errors import OptionError, RunError
-from winnow.files import make_folder, write_text
+from winnow.files import make_folder, told, write_text
 from winnow.pool.pool import Pool
 from winnow.results import Calibrated, Classified, Exported
 from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
@@ -38,7 +38,9 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> Export
     `OptionError` for a file that does not end in .onnx, `ModelError` for a scorer or network of one's own that cannot be written.
     """
     to = to or run.path / "export" / "model.onnx"
-    if to.suffix.lower() != ".onnx" or to.is_dir():
+    with told(to):
+        is_file = to.suffix.lower() == ".onnx" and not to.is_dir()
+    if not is_file:
         raise OptionError(f"--to {to} is not the name of an ONNX file.", "Give a name that ends in .onnx.")
     classifier, detector, mode = _wanted(run, only)
     make_folder(to.parent, "--to")

@@ -19,15 +19,19 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     Names of parts, the device, weights and sources are looked at first, before hours of work, and before a run is overwritten.
     """
     from winnow.run.artifacts import check_parts
+    from winnow.run.fine_tuning import network_to_tune
     from winnow.steps.report.page import report
     from winnow.steps.train import network_for
 
     check_parts(folder, "model", "scorer", "method")
     options = folder.options
+    channels = 1 if options.ingest.grey else 3
     sources = sources or folder.asked.sources
     expand(sources)
     if not (resume and folder.done("train")):
-        network_for(folder, options.ingest.size, 1 if options.ingest.grey else 3)
+        network_for(folder, options.ingest.size, channels)
+    if options.tune.fine_tune:
+        network_to_tune(options, options.ingest.size, channels, weights=options.classify.folders)
     if folder.asked.why:
         yield folder.asked.why
     for stage in STAGES.values():

@@ -61,8 +61,8 @@ def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
         expand([options.train.background])
     try:
         model = build(options.model, size, channels, seed=options.train.seed)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "alloc" not in str(error) and "overflow" not in str(error).lower():
+    except (MemoryError, RuntimeError, TypeError) as error:  # a TypeError for sizes beyond 64 bits
+        if not isinstance(error, MemoryError) and "alloc" not in str(error) and "overflow" not in str(error).lower():
             raise
         raise ModelError(
             f"A network with --latent {options.model.latent} and --width {options.model.width} does not fit into the memory.",
@@ -77,8 +77,8 @@ def _trained(run: RunFolder, pool: Pool, model: Model, step: Working, resume: bo
     """Train the network, and the auxiliary models, into the step's folder."""
     options, split, fast = run.options, split_of(run, pool), step.folder / "fast"
     rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
+    _auxiliary(run, pool, rows["train"], step)  # first: a background without pictures is told before hours of training
     result = fit(model, pool, rows, options.train, step.folder, resume=resume)
-    _auxiliary(run, pool, rows["train"], step)
     auxiliary = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
     return Trained(
         parameters=result.parameters,
