@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 import winnow
-from winnow.errors import InputError, OptionError, RunError
+from winnow.errors import Damaged, InputError, OptionError, RunError
+from winnow.results import Evaluated, Predicted, Scored
+from winnow.run.publish import read_result
 from winnow.steps.evaluate import evaluate
 from winnow.steps.predict_onnx import predict_onnx
 
@@ -296,3 +298,24 @@ def test_a_full_disk_leaves_the_earlier_results(run: winnow.Run, inputs: list[Pa
     assert not [name for name in after if name.endswith(".tmp")]
     run.score([tmp_path / "a.mp4", *inputs], to=tmp_path / "out")
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_what_a_call_returns_is_read_back_from_its_folder_wherever_that_is(
+    run: winnow.Run, made: Path, inputs: list[Path], tmp_path: Path
+):
+    scored = run.score([film(tmp_path / "a.mp4", 1), *inputs], to=tmp_path / "out")
+    assert scored.folder == tmp_path / "out" and scored.videos[0].segments
+    assert read_result(Scored, tmp_path / "out" / "scores.json") == scored
+    (tmp_path / "out").rename(tmp_path / "moved")
+    moved = read_result(Scored, tmp_path / "moved" / "scores.json")
+    assert moved.folder == tmp_path / "moved" and moved.videos == scored.videos
+    evaluated = evaluate(run.folder, [made / "good"], {"bad": [made / "bad"]}, to=tmp_path / "evaluation")
+    assert read_result(Evaluated, tmp_path / "evaluation" / "evaluation.json") == evaluated
+    assert set(evaluated.anomalous) == {"bad", "all"} and evaluated.anomalous["bad"].interval is not None
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"pictures": "many", "refused": 0}', "{"])
+def test_a_damaged_result_is_one_sentence(tmp_path: Path, content: str):
+    (tmp_path / "predictions.json").write_text(content)
+    with pytest.raises(Damaged, match=r"predictions\.json is not "):
+        read_result(Predicted, tmp_path / "predictions.json")
