@@ -59,7 +59,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def film(path: Path, seed: int) -> Path:
     rng = np.random.default_rng(seed)
-    return write(path, [stripes(rng) for _ in range(8)], lr=4)
+    return write(path, [stripes(rng) for _ in range(8)], rate=4)
 
 
 @pytest.mark.parametrize("second", [[3, 1, 0, 2], [0, 3, 1], [2]], ids=str)
