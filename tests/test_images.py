@@ -124,7 +124,7 @@ def photograph(width: int, height: int) -> Image.Image:
 
 
 @pytest.mark.parametrize("grey", [False, True])
-@pytest.mark.parametrize("fine_tune_rotate", [1, 6])
+@pytest.mark.parametrize("turn", [1, 6])
 @pytest.mark.parametrize("shape", [(1280, 720), (641, 479), (90, 70)])
 def test_the_quick_path_is_close_to_decoding_in_full(shape: tuple[int, int], turn: int, grey: bool):
     tags = Image.Exif()

@@ -83,7 +83,7 @@ def test_labels_are_read_and_exported_and_nothing_is_changed(run: Path, tmp_path
 
     def read() -> None:
         assert python(run) == [labels, labels, 3]
-        done = winnow_command("label", "--run", run, "--export", tmp_path / "out.csv", preexec_fn=unprivileged)
+        done = unprivileged_command("label", "--run", run, "--export", tmp_path / "out.csv")
         assert done.returncode == 0 and "Exported 3 labels" in done.stdout, done.stderr
 
     if writable:
@@ -123,12 +123,18 @@ def test_what_a_server_just_saved_is_read_beside_it(run: Path, tmp_path: Path):
         assert winnow.Run(run).labels() == {} and count_labels(run / "labels.sqlite") == 1
 
 
+def unprivileged_command(*words: object) -> subprocess.CompletedProcess[str]:
+    """Run the command `winnow` in a process of its own that keeps to the permissions of files."""
+    command = [sys.executable, "-m", "winnow.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, preexec_fn=unprivileged)
+
+
 def test_labelling_a_read_only_run_is_refused_in_a_sentence(run: Path, tmp_path: Path):
     (tmp_path / "new.csv").write_text(f"id,label\n{Pool.open(run / 'pool').column('id')[0]},staff\n")
     before = tree(run)
     with read_only(run):
         for words in (("--port", "0"), ("--import", tmp_path / "new.csv")):
-            done = winnow_command("label", "--run", run, "--classes", "staff", *words, preexec_fn=unprivileged)
+            done = unprivileged_command("label", "--run", run, "--classes", "staff", *words)
             assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
             assert "permission" in done.stderr.lower()
     assert tree(run) == before
