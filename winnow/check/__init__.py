@@ -77,9 +77,7 @@ def check_scorer(make: Callable[[], Any]) -> None:
         refuses(
             lambda: scorer.score(spoilt), f"{name}.score of embeddings that are not a number must raise a WinnowError"
         )
-        refuses(
-            lambda: scorer.score(new.vectors[:, :-1]), f"{name}.score of fewer dimensions must raise a WinnowError"
-        )
+        refuses(lambda: scorer.score(new.vectors[:, :-1]), f"{name}.score of fewer dimensions must raise a WinnowError")
 
 
 def _check_per_picture(scorer: Scorer, name: str, new: Embeddings, scores: np.ndarray) -> None:
@@ -247,9 +245,7 @@ def check_classifier(make: Callable[[], Any]) -> None:
     require(classifier.fit(vectors, labels, groups) is classifier, f"{name}.fit must return the classifier itself.")
     untouched = all(np.array_equal(one, other) for one, other in zip(given, (vectors, labels, groups), strict=True))
     require(untouched, f"{name}.fit must not change what it is given.")
-    require(
-        sorted(classifier.classes) == ["one", "three", "two"], f"{name}.classes must be the classes of the labels."
-    )
+    require(sorted(classifier.classes) == ["one", "three", "two"], f"{name}.classes must be the classes of the labels.")
     chance = classifier.predict_proba(new)
     require(chance.shape == (90, 3), f"{name}.predict_proba must be of shape (90, 3), not {chance.shape}.")
     sound = bool(np.isfinite(chance).all() and (chance >= 0).all()) and np.allclose(chance.sum(axis=1), 1)
