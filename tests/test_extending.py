@@ -146,7 +146,7 @@ def test_a_recipe_counts_as_named_where_a_run_is_gone_on_with(here: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert winnow.Run("runs/mine", recipe="my_recipe.toml").calibrate().full.scorer == "my_scorer:Farthest(power=2)"
     (here / "my_recipe.toml").write_text(FILES["my_recipe.toml"].replace("my_network:Narrow", "autoencoder"))
-    run = RunFolder.open("runs/mine").of_recipe("my_recipe.toml")  # the file does not name the network any more
+    run = RunFolder.begun("runs/mine", "my_recipe.toml")  # the file does not name the network any more
     assert "my_network:Narrow" not in run.trusted and "my_scorer:Farthest(power=2)" in run.trusted
 
 

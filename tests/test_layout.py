@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import ast
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "winnow"
-LAYERS = [
-    {"errors", "options", "files", "progress", "plugins", "tables", ""},
-    {"data", "scale"},
-    {"models"},
-    {"learn"},
-    {"detect", "select", "label", "classify"},
-    {"report", "deploy"},
-    {"run"},
-    {"show", "steps"},
-    {"api", "commands", "cli"},
-]
-FREE = {"check"}  # runs over the parts of every room
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "winnow"
 TORCH_FREE = (
     "winnow.pool.pool",
     "winnow.data.sources",
@@ -56,30 +46,48 @@ TORCH_FREE = (
 )
 
 
-def layer(room: str) -> int:
-    return next(number for number, rooms in enumerate(LAYERS) if room in rooms)
+@pytest.fixture(scope="module")
+def structure() -> SimpleNamespace:
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "scripts" / "structure.py")))
 
 
-def imported(path: Path) -> set[str]:
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "winnow":
-            parts = node.module.split(".")
-            names |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
-        elif isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("winnow.")}
-    return {name.replace("__version__", "") for name in names}
+def test_imports_go_in_no_circle(structure: SimpleNamespace):
+    graph = structure.arrows(structure.modules_of(ROOT))
+    assert structure.circles(graph) == []
+    assert structure.circles(structure.rooms(graph)) == []
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_go_one_way(path: Path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if room in FREE or room == "__init__":
-        pytest.skip("names parts of every room")
-    peers = LAYERS[4] - {room}
-    for other in imported(path):
-        assert layer(other) <= layer(room), f"{path.name} in '{room}' imports '{other}', which stands above it"
-        assert room not in LAYERS[4] or other not in peers, f"'{room}' and '{other}' never import one another"
+def test_imports_go_one_way(structure: SimpleNamespace):
+    assert structure.back_arrows(structure.arrows(structure.modules_of(ROOT))) == []
+
+
+def write_package(root: Path, **modules: str) -> Path:
+    """Write a package winnow of modules ROOM__NAME with their code, and return the checkout."""
+    for name, code in modules.items():
+        path = root / "winnow" / (name.replace("__", "/") + ".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(code, encoding="utf-8")
+    return root
+
+
+def test_structure_finds_circles_and_back_arrows(structure: SimpleNamespace, tmp_path: Path):
+    inside = "def later():\n    from winnow.steps.score import score\n"
+    write_package(
+        tmp_path,
+        errors="",
+        steps__score="from winnow.run import judge\n",
+        run__judge=inside,
+        detect__knn="import winnow.errors\nfrom winnow.select import choose\n",
+        select__choose="from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from winnow.errors import Damaged\n",
+    )
+    graph = structure.arrows(structure.modules_of(tmp_path))
+    assert graph["winnow.select.choose"] == {"winnow.errors"}
+    assert structure.circles(graph) == [["winnow.run.judge", "winnow.steps.score"]]
+    assert structure.circles(structure.rooms(graph)) == [["run", "steps"]]
+    assert structure.back_arrows(graph) == [
+        ("winnow.detect.knn", "winnow.select.choose"),
+        ("winnow.run.judge", "winnow.steps.score"),
+    ]
 
 
 @pytest.mark.parametrize("module", TORCH_FREE)

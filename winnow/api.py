@@ -200,21 +200,21 @@ class Run:
 
     @property
     def embeddings(self) -> Embeddings:
-        """The embeddings and losses of the pool, as `winnow.Embeddings`."""
+        """Return the embeddings and losses of the pool, as `winnow.Embeddings`."""
         from winnow.embeddings import Embeddings
 
         return Embeddings.load(self.folder.folder("encode"))
 
     @property
     def classifier(self) -> Classifier:
-        """The run's `winnow.Classifier`, to predict embeddings with."""
+        """Return the run's `winnow.Classifier`, to predict embeddings with."""
         from winnow.run.artifacts import load_classifier
 
         return load_classifier(self.folder)
 
     @property
     def detector(self) -> Detector:
-        """The calibrated `winnow.Detector`."""
+        """Return the calibrated `winnow.Detector`."""
         from winnow.run.artifacts import load_detector
 
         return load_detector(self.folder)

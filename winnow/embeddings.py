@@ -64,7 +64,7 @@ class Embeddings:
         return len(self.vectors)
 
     def __getitem__(self, rows: Any) -> Embeddings:
-        """The embeddings of some rows (a slice, a mask or row numbers)."""
+        """Return the embeddings of some rows (a slice, a mask or row numbers)."""
         return replace(
             self,
             vectors=self.vectors[rows],
@@ -75,7 +75,7 @@ class Embeddings:
         )
 
     def loss(self, name: str) -> np.ndarray:
-        """One measure (n,); `DataError` when this model has none of that name or a value is not finite."""
+        """Return one loss or image statistic (n,); `DataError` when this model has none of that name or a value is not finite."""
         if name not in self.losses:
             raise DataError(
                 f"These embeddings have no '{name}', only {', '.join(sorted(self.losses)) or 'vectors'}.",

@@ -104,7 +104,7 @@ def read_json(path: Path) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -121,5 +121,5 @@ def verify(path: Path, expected: str) -> None:
 
 
 def seal(content: dict[str, Any]) -> str:
-    """A hash of JSON content, kept in it under another name, so that a change by hand is seen."""
+    """Return a hash of JSON content, kept in it under another name, so that a change by hand is seen."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

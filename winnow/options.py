@@ -295,7 +295,7 @@ class Options(BaseModel):
 
 
 def explain(error: ValidationError) -> str:
-    """The first thing pydantic found wrong, in one sentence with the option's name and the user's value."""
+    """Return the first thing pydantic found wrong, in one sentence with the option's name and the user's value."""
     first = error.errors()[0]
     name = "--" + str(first["loc"][0] if first["loc"] else "option").replace("_", "-")
     return f"{name} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
@@ -317,7 +317,7 @@ class Recipe(BaseModel):
 
 
 def recipe_names() -> list[str]:
-    """The recipes that come with Winnow."""
+    """Return the recipes that come with Winnow."""
     folder = resources.files("winnow") / "recipes"
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 

@@ -25,12 +25,12 @@ from winnow.results import (
 
 
 def count(number: int, noun: str) -> str:
-    """1 video, 1,200 videos, 2 patches."""
+    """Return a number with its noun: 1 video, 1,200 videos, 2 patches."""
     return f"{number:,} {noun if number == 1 else plural(noun)}"
 
 
 def plural(noun: str) -> str:
-    """videos, patches."""
+    """Return the plural: videos, patches."""
     return noun + ("es" if noun.endswith("ch") else "s")
 
 

@@ -48,7 +48,7 @@ class Stage:
 
     @property
     def replaced(self) -> tuple[str, ...]:
-        """What a finished step puts in the place of the old."""
+        """Return what a finished step puts in the place of the old."""
         return () if self.in_place else self.places
 
     def __call__(self, run: Any, *arguments: Any, **options: Any) -> Any:

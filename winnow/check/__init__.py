@@ -111,7 +111,7 @@ def _check_state(scorer: Scorer, name: str, new: Embeddings, scores: np.ndarray)
 
 
 def _classes(scorer: Scorer) -> list[type]:
-    """The classes that a scorer and its components are made of."""
+    """Return the classes that a scorer and its components are made of."""
     from winnow.detect.combine import Combination
     from winnow.detect.scorer import Own
 

@@ -32,7 +32,7 @@ class Head(ABC):
 
     @abstractmethod
     def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
-        """Learn; a class without a picture is never predicted."""
+        """Learn from what has a class; a class without a picture is never predicted."""
 
     @abstractmethod
     def logits(self, features: np.ndarray) -> np.ndarray:

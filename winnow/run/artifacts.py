@@ -35,20 +35,20 @@ REMEDIES = {
 
 
 def load_network(run: RunFolder) -> Model:
-    """The trained or frozen network."""
+    """Return the trained or frozen network."""
     name = run.options.model.model
     own = find_model(name) if name not in MODELS and is_trusted(run, name) else None
     return load_model(run.folder("train"), own=own)
 
 
 def load_auxiliary(run: RunFolder) -> dict[str, Model]:
-    """The linear autoencoders beside the network, by the name of the measure each gives; a pretrained one has none."""
+    """Return the linear autoencoders beside the network, by the name of the loss each adds; a frozen network has none."""
     folders = [run.folder("train") / name for name in AUXILIARY]
     return {folder.name: load_model(folder) for folder in folders if folder.exists()}
 
 
 def load_detector(run: RunFolder, mode: str = "full") -> Detector:
-    """The fitted scorer of a mode with its threshold."""
+    """Return the fitted scorer of a mode with its threshold."""
     own = {load(name, "scorer") for name in own_names(run.options.detect.scorer) if is_trusted(run, name)}
     return Detector.load(folder_of(run, "calibrate", mode), own=own)
 
@@ -75,7 +75,7 @@ def network_of(run: RunFolder, classifier: Classifier) -> Model | None:
 
 
 def check_parts(run: RunFolder, *flags: str) -> None:
-    """`OptionError` when the run's 'model', 'scorer' or 'method' is not known, or is one's own that was not named in this call."""
+    """Raise `OptionError` when the run's 'model', 'scorer' or 'method' is not known, or is one's own that was not named in this call."""
     options = run.options
     names = {"model": options.model.model, "scorer": options.detect.scorer, "method": options.select.method}
     for flag in flags:
@@ -98,7 +98,7 @@ def is_trusted(run: RunFolder, name: str) -> bool:
 
 
 def folder_of(run: RunFolder, step: str, mode: str) -> Path:
-    """Where a step keeps what belongs to a mode: its own folder, below it for the others than 'full'."""
+    """Return where a step keeps what belongs to a mode: its own folder for the full one, below it for the others."""
     return of_decision(run.folder(step), mode)
 
 
@@ -108,7 +108,7 @@ def of_decision(folder: Path, mode: str) -> Path:
 
 
 def modes(run: RunFolder) -> tuple[str, ...]:
-    """The modes that the run's networks allow, 'full' first."""
+    """Return the modes that the run's networks allow, 'full' first."""
     fast = ("fast",) if (run.folder("train") / "fast" / "model.json").exists() else ()
     return ("full", *(("encoder",) if run.result(Trained).training else ()), *fast)
 
@@ -130,7 +130,7 @@ class ModeEncoder:
 
 
 def check_mode(run: RunFolder, mode: str) -> None:
-    """`OptionError` when the run does not have the mode, `RunError` when it is not calibrated."""
+    """Raise `OptionError` when the run does not have the mode, `RunError` when it is not calibrated."""
     run.require("calibrate")
     if mode not in modes(run):
         raise OptionError(
@@ -140,7 +140,7 @@ def check_mode(run: RunFolder, mode: str) -> None:
 
 
 def load_encoder(run: RunFolder, mode: str, reads: Collection[str] = ()) -> ModeEncoder:
-    """What a mode of `modes` runs; beside the network only the companions whose measures are read."""
+    """Return what a mode of `modes` runs; with only those auxiliary models whose losses are read."""
     if mode == "fast":
         return ModeEncoder(load_model(run.folder("train") / "fast"), {}, decode=False, maps=True)
     whole, model = mode == "full", load_network(run)

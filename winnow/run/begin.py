@@ -18,7 +18,7 @@ OWN = EARLY | {place.split("/")[0] for stage in STAGES.values() for place in sta
 
 
 def check_free(path: Path, overwrite: bool, step: str = "") -> None:
-    """`RunError` unless a run may be begun in a folder: an empty one, one without a finished step, or one to overwrite.
+    """Raise `RunError` unless a run may be begun in a folder: an empty one, one without a finished step, or one to overwrite.
 
     What is written there now by another step than the caller's own is a `RunError` too.
     """

@@ -86,7 +86,7 @@ class Staged:
 
     @property
     def folder(self) -> Path:
-        """The staged folder of a step that has one folder."""
+        """Return the staged folder of a step that has one folder."""
         (name,) = STAGES[self.step].places
         return self.new / name
 
@@ -194,7 +194,7 @@ def _sync_all(folder: Path) -> None:
 
 
 def at_work(run: Path, but: str = "") -> None:
-    """`RunError` when a step `but` one is writing the run."""
+    """Raise `RunError` when a step `but` one is writing the run."""
     for path in (run / STAGING).glob("*.lock"):
         if path.stem not in (but, "run"):
             with locked(path, f"The step '{path.stem}' of {run}"):

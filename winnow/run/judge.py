@@ -46,7 +46,7 @@ class Judged:
 
     @property
     def threshold(self) -> Threshold:
-        """The threshold of the detector."""
+        """Return the threshold of the detector."""
         return self.detector.threshold
 
     @property
@@ -56,7 +56,7 @@ class Judged:
 
     @property
     def belongs(self) -> np.ndarray:
-        """Whether each belongs (n,)."""
+        """Return whether each belongs (n,)."""
         return self.scores <= self.threshold.value
 
     def whole(self) -> Judged:

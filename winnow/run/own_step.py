@@ -62,7 +62,7 @@ def find_own_step(name: str) -> Stage:
 
 
 def _check_place(name: str, place: str) -> None:
-    """`OptionError` unless a place lies in the run folder and is none of Winnow's own."""
+    """Raise `OptionError` unless a place lies in the run folder and is none of Winnow's own."""
     parts = PurePosixPath(place).parts
     if not parts or parts[0] in OWN or parts[0].startswith((".", "/")) or ".." in parts:
         raise OptionError(

@@ -19,10 +19,11 @@ from winnow.pool.pool import Pool
 from winnow.results import Classified, ClassScore, LearningCurve, PseudoLabels, PseudoRound, Share, as_json
 from winnow.run.choice import TOO_FEW, worth_of_choice
 from winnow.run.fine_tuning import against_head, start, vectors_for
-from winnow.run.folder import RunFolder, Working
+from winnow.run.folder import RunFolder
 from winnow.run.judge import seconds
 from winnow.run.records import versions
 from winnow.run.truth import Truth, of_sources, order_of, truth_of
+from winnow.run.working import Working
 from winnow.select.selectors import SELECTORS
 from winnow.steps.select import by_anomaly
 from winnow.tables import read_table, write_table
@@ -93,7 +94,7 @@ def _learnt(
 def _fitted(
     run: RunFolder, pool: Pool, embeddings: Embeddings, known: np.ndarray, anomalous: np.ndarray, scratch: Path
 ) -> Classifier:
-    """The classifier that the run's options ask for, from the labels `known` (n,) of its embeddings."""
+    """Return the classifier that the run's options ask for, from the labels `known` (n,) of its embeddings."""
     options = run.options.classify
     tuning, vectors = start(run, pool, embeddings, scratch)
     classifier = Classifier(
@@ -108,7 +109,7 @@ def _fitted(
 
 
 def _known_method(run: RunFolder) -> SelectOptions:
-    """The run's options of choosing; herding in the place of a method of one's own that was not named in this call."""
+    """Return the run's options of choosing; herding in the place of a method of one's own that was not named in this call."""
     from winnow.run.artifacts import is_trusted
 
     options = run.options.select
@@ -117,7 +118,7 @@ def _known_method(run: RunFolder) -> SelectOptions:
 
 
 def _seen_by_detector(run: RunFolder, embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray | None]:
-    """Which pictures the one-class score calls anomalous (n,), those of the calibration as they were held out; and how much each
+    """Return which pictures the one-class score calls anomalous (n,), those of the calibration as they were held out; and how much each
     counts (n,) where pictures are chosen by that score."""
     from winnow.run.artifacts import load_detector
 

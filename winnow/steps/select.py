@@ -18,8 +18,9 @@ from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
 from winnow.results import LeftOut, Selected, as_json
 from winnow.run.commit import STAGING
-from winnow.run.folder import RunFolder, Working
+from winnow.run.folder import RunFolder
 from winnow.run.records import versions
+from winnow.run.working import Working
 from winnow.select.choose import Choice, available, choose, kinds
 from winnow.select.duplicates import distinct
 from winnow.select.geometry import nearest, whitened
@@ -226,7 +227,7 @@ class Selection:
         return np.array([self.row_of[row["id"]] for row in table], int)
 
     def identity(self) -> dict[str, Any]:
-        """What a list depends on: another list is begun when it changes."""
+        """Return what a list depends on: another list is begun when it changes."""
         embeddings = read_json(self.run.folder("encode") / "embeddings.json")["sha256"]
         return {
             "options": self.run.options.select.model_dump(mode="json", exclude={"number"}),
@@ -237,7 +238,7 @@ class Selection:
         }
 
     def described(self) -> str:
-        """Which embeddings are chosen by."""
+        """Return which embeddings are chosen by."""
         model, width = self.run.options.model, self.embeddings.vectors.shape[1]
         details = {"pretrained": f"pretrained {model.backbone}", "autoencoder": f"autoencoder '{model.architecture}'"}
         return f"{details.get(model.model, model.model)}, {width:,} dimensions"
@@ -255,7 +256,7 @@ class Selection:
         return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
 
     def choose(self, asked: int, before: Sequence[Row], labelled: np.ndarray) -> tuple[list[Row], list[str]]:
-        """The rows that the table of `asked` rows lacks, and notes; what was set aside comes last, where nothing else is left."""
+        """Return the rows that the table of `asked` rows lacks, and notes; what was set aside comes last, where nothing else is left."""
         options = self.run.options.select
         start = np.union1d(self.rows(before), labelled)
         number, left = max(0, asked - len(before)), self._available(self.everything, start)
@@ -321,7 +322,7 @@ class Selection:
         }
 
     def outlier_table(self) -> list[Row]:
-        """The table of the outliers."""
+        """Return the table of the outliers."""
         return [
             {
                 **self._about(row),
@@ -345,7 +346,7 @@ class Selection:
 
 
 def by_anomaly(p_values: np.ndarray) -> np.ndarray:
-    """How much each picture counts (n,) for the method 'anomalous'."""
+    """Return how much each picture counts (n,) for the method 'anomalous'."""
     return -np.log(np.maximum(p_values, LEAST_P_VALUE))
 
 
