@@ -144,9 +144,9 @@ def test_a_recipe_counts_as_named_where_a_run_is_gone_on_with(here: Path) -> Non
     shutil.rmtree(here / "runs" / "mine" / "embeddings")
     done = winnow_command(*words, "--resume")
     assert done.returncode == 0, done.stderr
-    assert winnow.Run("runs/mine", recipe="my_recipe.toml").calibrate().full.scorer == "my_scorer:Farthest"
+    assert winnow.Run("runs/mine", recipe="my_recipe.toml").calibrate().full.scorer == "my_scorer:Farthest(power=2)"
     (here / "my_recipe.toml").write_text(FILES["my_recipe.toml"].replace("my_network:Narrow", "autoencoder"))
-    run = RunFolder.open("runs/mine").of_recipe("my_recipe.toml")  # the file does not name the network any more
+    run = RunFolder.begun("runs/mine", "my_recipe.toml")  # the file does not name the network any more
     assert "my_network:Narrow" not in run.trusted and "my_scorer:Farthest(power=2)" in run.trusted
 
 
@@ -290,7 +290,7 @@ def test_a_step_of_ones_own_killed_in_its_commit_disturbs_no_other_command(here:
     assert (run / "softest.txt").read_text() == text and not moving.exists()
 
 
-def test_a_network_of_ones_own_is_named_when_it_is_not_trusted(here: Path) -> None:
+def test_in_python_parts_are_trusted_by_an_argument(here: Path) -> None:
     run = winnow.Run("runs/mine", recipe="my_recipe.toml").fit("good")
     assert run.score("new").pictures == 4
     with pytest.raises(OptionError, match="--method my_selector:sharpest"):

@@ -105,6 +105,8 @@ def test_a_run_with_ones_own_scorer_needs_it_named_in_this_call(here: Path) -> N
     run = RunFolder.create(here / "run", load_recipe("oneclass-from-scratch"), "match")
     run.update({"detect": {"scorer": text}})
     check_parts(run, "scorer")
+    with run.working("ingest"):  # which stores the options
+        pass
     run.folder("calibrate").mkdir()
     detector = Detector(text).fit(CODES)
     detector.save(run.folder("calibrate"))

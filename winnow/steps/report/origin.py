@@ -23,7 +23,7 @@ def training_section(run: RunFolder) -> Section:
     """Return the training's losses and numbers."""
     found = run.result(Trained)
     if found.training is None:
-        return Section("Model", text=[f"A pretrained network of {found.parameters:,} parameters; nothing was trained."])
+        return Section("Model", text=[f"A frozen network of {found.parameters:,} parameters; nothing was trained."])
     log = _log(run.folder("train") / "train.jsonl")
     facts = [
         (name.replace("_", " "), getattr(found.training, name))

@@ -91,7 +91,7 @@ def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
     how = (
         f"Trained on {trained.split['train']:,} of"
         if trained.training
-        else "Without training, by a pretrained network, learnt from"
+        else "Without training, by a frozen network, learnt from"
     )
     return (
         f"{how} {count(len(pool), noun)}{of} in {count(len(set(pool.column('group'))), 'group')}. "
