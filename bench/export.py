@@ -47,16 +47,16 @@ def main() -> None:
     speeds, parity = [], []
     for name, run in runs.items():
         done = run.export(given.to / f"{name.split(',')[0]}.onnx")
-        own, file = route(run), file_route(done["file"], done["outputs"])
+        own, file = route(run), file_route(done.file, done.outputs)
         pool = Pool.open(run.folder.folder("ingest"))
         speeds += [
             {"run": name, "batch_size": batch, **raced(own, file, pool.pixels(slice(0, batch)))} for batch in (1, 32)
         ]
         about = {
             "run": name,
-            "MB": done["bytes"] / 1e6,
-            "export, s": done["seconds"],
-            "check, score": f"{done['parity']['score']:.1e}",
+            "MB": done.bytes / 1e6,
+            "export, s": done.seconds,
+            "check, score": f"{done.parity['score']:.1e}",
         }
         parity.append(about | differences(run, pool, own, file))
     table(speeds, "Pictures (or patches) a second on one core")

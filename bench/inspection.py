@@ -92,7 +92,7 @@ def speed(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dic
     for fabric in fabrics:
         for seed in range(seeds):
             run = trained(folder / f"inspection-{fabric}-{seed}", "inspect", fabric, seed, quick)
-            found = run.calibrate()["speed"]
+            found = run.calibrate().speed
             rows.append({"fabric": fabric, "seed": seed, **found, "fast / full": found["fast"] / found["full"]})
     table(rows, "Patches/s")
     return rows
@@ -114,14 +114,14 @@ def judged(run: Run, fabric: str, mode: str) -> dict[str, float]:
     result: dict[str, float] = {}
     for name, defect in (("", strips["defect"]), (", odd strips", strips["defect"][1::2])):
         found = run.evaluate(strips["validation"], {"defects": defect}, masks=masks, mode=mode)
-        result[f"good strips{name}"] = found["masks"]["auroc_good_pictures"]
-        result[f"same strips{name}"] = found["masks"]["auroc_same_pictures"]
+        assert found.masks is not None
+        result[f"good strips{name}"] = found.masks.auroc_good_pictures
+        result[f"same strips{name}"] = found.masks.auroc_same_pictures
         if not name:
-            result["pictures"] = found["anomalous"]["defects"]["auroc"]
-            result["good accepted"] = 1 - found["false_alarm_rate"]
-            result["defective accepted"] = 1 - found["anomalous"]["defects"]["detection_rate"]
-            for key, measure in (("pixels", "pixel_auroc"), ("AUPRO", "aupro")):
-                value = found["masks"][measure]
+            result["pictures"] = found.anomalous["defects"].auroc
+            result["good accepted"] = 1 - found.false_alarm_rate
+            result["defective accepted"] = 1 - found.anomalous["defects"].detection_rate
+            for key, value in (("pixels", found.masks.pixel_auroc), ("AUPRO", found.masks.aupro)):
                 result[key] = float("nan") if value is None else value
     return result
 
@@ -222,13 +222,11 @@ def weights(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[d
             run = Run(folder / f"lambda-{fabric}-{seed}", "inspect-vae", seed=seed, border=0)
             found = run.search_weight(strips["train"], defects=strips["defect"][0].parent, masks=strips["mask"][0].parent,
                                       iterations=200 if quick else None)  # fmt: skip
-            for row in (*found["trained"], found["sigma"]):
-                name = "sigma-VAE" if row is found["sigma"] else f"{row['weight']:g}"
-                figures = {
-                    f"{score}, {kind}": row[kind][score] for kind in ("synthetic", "real") for score in row[kind]
-                }
+            for trial in (*found.trained, found.sigma):
+                name = "sigma-VAE" if trial is found.sigma else f"{trial.weight:g}"
+                figures = {f"{score}, {kind}": value for kind in found.kinds for score, value in trial.on(kind).items()}
                 rows.append({"fabric": fabric, "seed": seed, "weight": name, **figures})
-            choice = f"chosen {found['chosen']:g}, by the real {found['chosen_by_real']:g}, lost {found['lost']:.3f}"
+            choice = f"chosen {found.chosen:g}, by the real {found.chosen_by_real:g}, lost {found.lost:.3f}"
             rows.append({"fabric": fabric, "seed": seed, "weight": choice})
             print(f"fabric {fabric}, seed {seed}: {choice}", file=sys.stderr, flush=True)
     table(rows, "The weight of the latent loss: AUROC on synthetic and on real defects")
@@ -241,7 +239,7 @@ WINNOW = """
 import json, resource, sys, time
 from pathlib import Path
 from winnow import Run
-from winnow.steps.score import judge
+from winnow.run.judge import judge
 root, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 mode = options.pop("mode")
 run = Run(root / "run", "inspect", blank=0.0, **options)

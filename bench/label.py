@@ -78,17 +78,17 @@ def catalogue_of(n: int) -> Catalogue:
 
 def serve_rows(n: int, path: Path, tell: Connection) -> None:
     """Run the server's process: report the seconds of its start and its address."""
-    from winnow.label.server import Desk, listen, serve
+    from winnow.label.server import LabelSession, listen, serve
 
     started = time.perf_counter()
     catalogue = catalogue_of(n)
     listed = time.perf_counter()
     store = LabelStore.open(path)
-    desk = Desk("bench", store, catalogue)
-    desk.follow()
+    session = LabelSession("bench", store, catalogue)
+    session.follow()
     ready = time.perf_counter()
     tell.send({"items made up and listed, s": listed - started, "store, s": ready - listed})
-    serve(desk, lambda row, large: b"", TOKEN, listen(0), tell=lambda line: tell.send(line))
+    serve(session, lambda row, large: b"", TOKEN, listen(0), tell=lambda line: tell.send(line))
 
 
 class Line:
