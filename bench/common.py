@@ -141,10 +141,3 @@ def aitex(fabric: str) -> dict[str, list[Any]]:
     defect = sorted((root / "defect" / name).glob("*.jpg"))
     mask = [root / "mask" / name / f"{path.stem}.png" for path in defect]
     return {"train": good[:14], "validation": good[14:], "defect": defect, "mask": mask}
-
-
-def separation(inside: np.ndarray, anomalous: np.ndarray) -> float:
-    """Return the AUROC of normal against anomalous pictures, scores higher for the anomalous."""
-    from winnow.metrics.detection import auroc
-
-    return auroc(np.r_[inside, anomalous], np.r_[np.ones(len(inside), bool), np.zeros(len(anomalous), bool)])

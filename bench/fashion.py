@@ -21,13 +21,14 @@ from winnow import Detector, Embeddings
 from winnow.errors import DataError
 from winnow.learn.encode import encode
 from winnow.learn.train import train
+from winnow.metrics.detection import separation
 from winnow.models.auxiliary import Linear
 from winnow.models.registry import build
 from winnow.options import Options
 from winnow.pool.splits import assign
 from winnow.synthetic.scenes import generic_pictures
 
-from common import SCORERS, arguments, finish, mean_deviation, need, separation, table
+from common import SCORERS, arguments, finish, mean_deviation, need, table
 
 MODELS = {"AE": False, "VAE": True}
 

@@ -23,11 +23,12 @@ from sklearn.decomposition import PCA
 from winnow import Detector, Embeddings, Run
 from winnow.errors import DataError
 from winnow.learn.encode import encode
+from winnow.metrics.detection import separation
 from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_auxiliary, load_network
 
-from common import SCORERS, arguments, finish, football_lists, mean_deviation, need, separation, table
+from common import SCORERS, arguments, finish, football_lists, mean_deviation, need, table
 
 ANOMALOUS = ("american", "sports")
 MODELS = {

@@ -31,13 +31,14 @@ from sklearn.decomposition import PCA
 from winnow import Run
 from winnow.embeddings import spread
 from winnow.inspect.masks import masks_in, read_mask
+from winnow.metrics.detection import separation
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, read_boxes
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_encoder, modes
 from winnow.run.split import split_of
 from winnow.steps.report.inspection import entropies
 
-from common import aitex, arguments, finish, mean_deviation, need, separation, table
+from common import aitex, arguments, finish, mean_deviation, need, table
 
 FABRICS = ("03", "01")
 PEER = str(Path(__file__).with_name("anomalib_peer.py"))
@@ -92,7 +93,7 @@ def speed(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dic
     for fabric in fabrics:
         for seed in range(seeds):
             run = trained(folder / f"inspection-{fabric}-{seed}", "inspect", fabric, seed, quick)
-            found = run.calibrate().speed
+            found = run.calibrate()["speed"]
             rows.append({"fabric": fabric, "seed": seed, **found, "fast / full": found["fast"] / found["full"]})
     table(rows, "Patches/s")
     return rows
@@ -114,7 +115,6 @@ def judged(run: Run, fabric: str, mode: str) -> dict[str, float]:
     result: dict[str, float] = {}
     for name, defect in (("", strips["defect"]), (", odd strips", strips["defect"][1::2])):
         found = run.evaluate(strips["validation"], {"defects": defect}, masks=masks, mode=mode)
-        assert found.masks is not None
         result[f"good strips{name}"] = found.masks.auroc_good_pictures
         result[f"same strips{name}"] = found.masks.auroc_same_pictures
         if not name:

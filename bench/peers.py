@@ -23,8 +23,9 @@ import numpy as np
 from PIL import Image
 
 from winnow import Run
+from winnow.metrics.detection import separation
 
-from common import arguments, finish, football_lists, need, separation, table
+from common import arguments, finish, football_lists, need, table
 
 PYOD = """
 import json, sys, time, warnings

@@ -7,7 +7,6 @@ python scripts/demo.py [--to runs/demo]
 from __future__ import annotations
 
 import argparse
-import csv
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from winnow import show
 from winnow.data.video import frames
 from winnow.steps.predict_onnx import predict_onnx
 from winnow.steps.run import run as run_steps
+from winnow.tables import read_table, write_table
 
 from match_video import write_match
 
@@ -56,16 +56,14 @@ def classify(
     """Label chosen frames of the first match as a person would, learn from them, and predict the second by the exported file."""
     to = run.folder.path
     run.select(LABELS, outliers=0)  # here the adverts are no junk but a class
-    with (to / "selection.csv").open(encoding="utf-8", newline="") as file:
-        chosen = [(row["id"], _kind(float(row["time"]), adverts)) for row in csv.DictReader(file)]
-    with (to / "labels.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("id", "label"), *chosen])
+    chosen = [(row["id"], _kind(float(row["time"]), adverts)) for row in read_table(to / "selection.csv")]
+    write_table(to / "labels.csv", ("id", "label"), chosen)
     run.import_labels(to / "labels.csv", classes=["match", "advert"])
     print(show.classify(run.classify(), to))
     print(show.export(run.export(to / "demo.onnx")))
     predict_onnx(to / "demo.onnx", [video], to=to / "predicted")
-    with (to / "predicted" / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        right = [row["class"] == _kind(float(row["time"]), breaks) for row in csv.DictReader(file)]
+    rows = read_table(to / "predicted" / "predictions.csv")
+    right = [row["class"] == _kind(float(row["time"]), breaks) for row in rows]
     print(
         f"The file alone, without torch: {sum(right)} of {len(right)} frames of the second match are classified correctly."
     )
@@ -81,16 +79,15 @@ def write_stills(video: Path, breaks: list[tuple[float, float]], to: Path) -> No
 
 def compare(folder: Path, breaks: list[tuple[float, float]]) -> None:
     """Print rates by frame and by segment against the breaks that were drawn."""
-    with (folder / "scores.csv").open(encoding="utf-8") as file:
-        rows = [(float(row["time"]), row["belongs"] == "yes") for row in csv.DictReader(file)]
+    rows = [(float(row["time"]), row["belongs"] == "yes") for row in read_table(folder / "scores.csv")]
     match = [not belongs for time_, belongs in rows if not _in(time_, breaks)]
     advert = [not belongs for time_, belongs in rows if _in(time_, breaks)]
     print(
         f"\nFrames: detection rate {sum(advert) / len(advert):.3f} (of {len(advert)} advert frames), "
         f"false-alarm rate {sum(match) / len(match):.3f} (of {len(match)} match frames)."
     )
-    with (folder / "segments.csv").open(encoding="utf-8") as file:
-        found = [(float(row["start"]), float(row["end"])) for row in csv.DictReader(file) if row["verdict"] == "out"]
+    segments = read_table(folder / "segments.csv")
+    found = [(float(row["start"]), float(row["end"])) for row in segments if row["verdict"] == "out"]
     print(f"{'true break':>22}    found")
     for start, end in breaks:
         near = [part for part in found if part[0] < end and part[1] > start]

@@ -25,7 +25,7 @@ LAYERS = (
     "inspect report deploy",
     "run",
     "show steps",
-    "api commands check",
+    "api arguments commands check",
     "cli winnow",
 )
 """The rooms from the lowest layer to the highest: a room imports from its own and from lower layers; see docs/architecture.md."""

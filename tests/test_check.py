@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from winnow.check import ContractError, check_model, check_scorer
+from winnow.check import ContractError, check_head, check_model, check_runner, check_scorer
+from winnow.classify.heads import HEADS, Head, NearestMean
 from winnow.detect.registry import SCORERS
 from winnow.detect.scorers.fisher import Fisher
 from winnow.detect.scorers.knn import Knn
@@ -20,6 +21,7 @@ from winnow.errors import DataError
 from winnow.models.contract import Model, ModelOutput
 from winnow.models.registry import MODELS, build
 from winnow.options import ModelOptions
+from winnow.scale.local import run_local
 
 
 @pytest.mark.parametrize("name", sorted(SCORERS))
@@ -317,3 +319,84 @@ def test_a_broken_model_is_found(name: str) -> None:
 def test_the_error_is_an_assertion_and_no_user_error() -> None:
     assert issubclass(ContractError, AssertionError)
     assert not issubclass(ContractError, DataError)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_our_heads_keep_the_contract(name: str) -> None:
+    check_head(HEADS[name])
+
+
+class RemembersClasses(NearestMean):
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Any:
+        before = getattr(self, "bias", np.full(classes, -np.inf))
+        super().fit(features, target, classes)
+        self.bias = np.maximum(self.bias, before)
+        return self
+
+
+class NeverSaysNo(NearestMean):
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(super().logits(features))
+
+
+class LooksAtNeighbours(NearestMean):
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        return super().logits(features - features.mean(axis=0)) if len(features) > 1 else super().logits(features)
+
+
+class SavesNothing(NearestMean):
+    def state(self) -> dict[str, np.ndarray]:
+        return {"means": self.means * 0, "bias": self.bias}
+
+
+BROKEN_HEADS: dict[type[Head], str] = {
+    RemembersClasses: "must forget what was learnt before",
+    NeverSaysNo: "class without a picture must be -inf",
+    LooksAtNeighbours: "must not depend on the others",
+    SavesNothing: "restored from its state",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_HEADS, ids=lambda kind: kind.__name__)
+def test_a_broken_head_is_found(broken: type[Head]) -> None:
+    check_head(NearestMean)
+    with pytest.raises(ContractError, match=BROKEN_HEADS[broken]):
+        check_head(broken)
+
+
+def test_our_runner_keeps_the_contract() -> None:
+    check_runner(run_local)
+
+
+def as_they_end(function: Callable[[Any], Any], items: Any, workers: int) -> list[Any]:
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    with ThreadPoolExecutor(workers) as pool:
+        return [future.result() for future in as_completed([pool.submit(function, item) for item in items])]
+
+
+def without_errors(function: Callable[[Any], Any], items: Any, workers: int) -> list[Any]:
+    found = []
+    for item in items:
+        try:
+            found.append(function(item))
+        except ValueError:
+            continue
+    return found
+
+
+def one_too_few(function: Callable[[Any], Any], items: Any, workers: int) -> list[Any]:
+    return [function(item) for item in list(items)[: 12 if workers == 1 else 11]]
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (as_they_end, "in the order of the items"),
+        (without_errors, "with 1 worker, but nothing was raised"),
+        (one_too_few, "all items .* with 2 workers"),
+    ],
+)
+def test_a_broken_runner_is_found(broken: Callable[..., Any], words: str) -> None:
+    with pytest.raises(ContractError, match=words):
+        check_runner(broken)

@@ -383,7 +383,7 @@ def test_copies_with_two_labels_are_told(made: Path, weights: Path, tmp_path: Pa
         encoded(tmp_path / "run", tmp_path / "in", weights).classify(folders=True)
 
 
-def test_a_classifier_of_other_codes_is_refused(run: winnow.Run, made: Path, tmp_path: Path):
+def test_a_classifier_of_other_embeddings_is_refused(run: winnow.Run, made: Path, tmp_path: Path):
     run.classify(labels=labels_file(tmp_path / "labels.csv", run))
     clips(tmp_path / "more", 1, 3, seed=9)
     run.ingest([made / "in", tmp_path / "more"])

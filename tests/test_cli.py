@@ -45,7 +45,9 @@ def test_one_command_makes_the_whole_run(finished_run: Path):
     assert {path.stem for path in (finished_run / "steps").iterdir()} == {"ingest", "train", "encode", "calibrate"}
 
 
-def test_score_tells_the_foreign_from_what_belongs(finished_run: Path, pictures: Path, anomalous: Path, tmp_path: Path):
+def test_score_tells_anomalies_from_normal_pictures(
+    finished_run: Path, pictures: Path, anomalous: Path, tmp_path: Path
+):
     done = winnow_command("score", pictures, anomalous, "--run", finished_run, "--to", tmp_path)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "scores.csv").open(encoding="utf-8") as file:

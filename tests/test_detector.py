@@ -53,7 +53,7 @@ class Counting(First):
 @pytest.mark.parametrize(
     "name", [*SCORERS, "knn(metric=cosine)", "mahalanobis(metric=cosine)", "mahalanobis(relative=true)"]
 )
-def test_false_alarms_are_near_those_asked_for_and_the_foreign_is_found(name: str) -> None:
+def test_false_alarms_are_close_to_those_asked_for_and_anomalies_are_found(name: str) -> None:
     detector = Detector(name, false_alarm_rate=0.05).fit(NORMAL)
     assert 1 - detector.predict(NEW).mean() == pytest.approx(0.05, abs=0.045)
     assert detector.threshold.achieved <= 0.05

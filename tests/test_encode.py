@@ -57,6 +57,34 @@ def test_the_batch_size_changes_nothing(batch_size):
         np.testing.assert_allclose(parts.loss(name), values, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("fit", "most"), [(40, 32), (20, 16), (5, 5), (0, 1)])
+def test_a_batch_is_bounded_by_bytes(monkeypatch, fit, most):
+    model, lengths = network(), []
+    whole = encode(model, PICTURES, device="cpu")
+    monkeypatch.setattr("winnow.learn.encode.BYTES", fit * 4 * PICTURES[0].size)
+    model.register_forward_pre_hook(lambda _, given: lengths.append(len(given[0])))
+    parts = encode(model, PICTURES, device="cpu")
+    assert max(lengths) == most
+    compare = np.testing.assert_array_equal if fit >= 16 else np.testing.assert_allclose
+    compare(parts.vectors, whole.vectors, **({} if fit >= 16 else {"rtol": 1e-4, "atol": 1e-6}))
+    for name, values in whole.losses.items():
+        compare(parts.loss(name), values, **({} if fit >= 16 else {"rtol": 1e-5}))
+
+
+def test_the_batch_of_usual_pictures_is_not_bounded():
+    from winnow.learn.encode import _batch_and_block
+
+    for size, expected in (
+        ((64, 64), (64, 16)),
+        ((1024, 1024), (64, 16)),
+        ((2048, 2048), (16, 16)),
+        ((4096, 4096), (5, 5)),
+    ):
+        source = Table()
+        source.size = size
+        assert _batch_and_block(64, source) == expected
+
+
 def test_neighbours_and_order_change_nothing():
     model = network()
     whole, few = encode(model, PICTURES, device="cpu"), encode(model, PICTURES, [30, 2, 2], device="cpu")
@@ -64,7 +92,7 @@ def test_neighbours_and_order_change_nothing():
     np.testing.assert_allclose(few.loss("top_error"), whole.loss("top_error")[[30, 2, 2]], rtol=1e-5)
 
 
-def test_a_pool_gives_ids_and_groups_and_is_read_in_batches():
+def test_a_pool_has_ids_and_groups_and_is_read_in_batches():
     pool, rows = Table(), np.array([5, 1, 36])
     found = encode(network(), pool, rows, device="cpu", batch_size=16, seen=np.array([True, False, True]))
     assert list(found.ids) == ["id 5", "id 1", "id 36"]
@@ -86,14 +114,14 @@ def test_an_auxiliary_model_adds_its_reconstruction():
     assert found.vectors.shape == (37, 5)
 
 
-def test_no_pictures_are_no_encodings():
+def test_no_pictures_have_no_embeddings():
     found = encode(network(), PICTURES, np.arange(0), device="cpu")
     assert found.vectors.shape == (0, 5)
     assert found.loss("latent").shape == (0,)
 
 
 class Broken(Model):
-    """Model whose embedding of white pictures is not finite, and that has no reconstruction."""
+    """A model whose embedding of white pictures is not finite, without a reconstruction."""
 
     size, channels = (17, 14), 3
 

@@ -1,4 +1,4 @@
-"""Labels to and from other tools: every format goes round, what contradicts or is unknown is told, nothing is overwritten."""
+"""Labels to and from other tools: every format goes round, contradictions and unknown items are reported, nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import winnow
 from winnow.data.sources import expand
 from winnow.errors import DataError, InputError, OptionError
 from winnow.label.catalogue import Catalogue
-from winnow.label.exchange import labels_of_files, take_over
+from winnow.label.exchange import check_options, labels_of_files, take_over
 from winnow.label.formats import FORMATS, Record, read, write
 from winnow.label.store import Event, LabelStore
 from winnow.results import LabelsExported
@@ -312,7 +312,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_cannot_be_read_is_told(tmp_path: Path, name: str):
+def test_an_unreadable_file_is_reported(tmp_path: Path, name: str):
     content, said = BROKEN[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=said) as caught:
@@ -381,8 +381,8 @@ def test_where_an_export_cannot_go(run: winnow.Run, tmp_path: Path):
         (tmp_path / "x.json", "", "two formats"),
         (tmp_path / "x.doc", "", "no known format"),
         (tmp_path / "x.csv", "yolo", "no format 'yolo'"),
-        (tmp_path / "file" / "x.csv", "", "cannot be written"),
-        (tmp_path / "file" / "x", "", "cannot be written"),
+        (tmp_path / "file" / "x.csv", "", "Nothing can be written in"),
+        (tmp_path / "file" / "x", "", "Nothing can be written in"),
     ):
         with pytest.raises(OptionError, match=said):
             run.export_labels(path, format=form)
@@ -437,6 +437,45 @@ def test_a_killed_import_goes_on_where_it_stopped(run: winnow.Run, tmp_path: Pat
     assert result.new and result.same and result.new + result.same == 6
     assert state(other) == state(run)
     assert store_seq(other) == len(CLASSES) + 6 + 3  # each label and note once
+
+
+IGNORED = {
+    "format without export": ({"form": "coco"}, "--format is the format of an export"),
+    "format of an import": ({"form": "coco", "importing": True}, "--format is the format of an export"),
+    "port": ({"port": 8765, "importing": True}, "--port is for the labelling page, which --import does not open"),
+    "port 0": ({"port": 0, "exporting": True}, "--port is for the labelling page, which --export does not open"),
+    "who and open": (
+        {"who": "me", "open_browser": True, "importing": True},
+        "--who and --open are for the labelling page",
+    ),
+    "classes": ({"classes": ["staff"], "exporting": True}, "--classes adds classes, and --export only writes labels"),
+}
+NOTHING = {
+    "importing": False,
+    "exporting": False,
+    "form": None,
+    "port": None,
+    "who": None,
+    "open_browser": False,
+    "classes": [],
+}
+
+
+@pytest.mark.parametrize("name", IGNORED)
+def test_options_that_would_be_ignored_are_refused(name: str):
+    given, message = IGNORED[name]
+    with pytest.raises(OptionError, match=message):
+        check_options(**(NOTHING | given))
+
+
+@pytest.mark.parametrize("given", [
+    {"port": 0, "who": "me", "open_browser": True, "classes": ["staff"]},
+    {"importing": True, "classes": ["staff"]},
+    {"exporting": True, "form": "coco"},
+    {"importing": True, "exporting": True, "form": "csv", "classes": ["staff"]},
+])  # fmt: skip
+def test_options_that_are_used_are_not_refused(given: dict[str, object]):
+    check_options(**(NOTHING | given))
 
 
 def test_the_command(run: winnow.Run, tmp_path: Path):

@@ -378,6 +378,7 @@ def test_killed_between_trainings_it_goes_on_to_the_same_bits(
     weights = run.classifier.network.state_dict()
     shutil.rmtree(run.folder.path)
     again = winnow.Run(shutil.copytree(made[0], run.folder.path)).set(**QUICK)
+    again.folder.store({})
     done = subprocess.run([sys.executable, "-c", KILLED, run.folder.path, made[1]], check=False)
     assert done.returncode == -signal.SIGKILL
     kept = {

@@ -26,7 +26,7 @@ def test_there_are_enough_of_them_and_each_has_a_name_of_its_own():
 
 
 @pytest.mark.parametrize("size", [None, (24, 32)], ids=["full", "small"])
-@pytest.mark.parametrize("outliers", ODD, ids=lambda odd: odd.name)
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: odd.name)
 def test_oddities(odd: Oddity, size: tuple[int, int] | None):
     if odd.refused:
         with pytest.raises(Unreadable) as caught:

@@ -74,7 +74,7 @@ def run(folder: Path) -> winnow.Run:
 
 @pytest.fixture(scope="module")
 def scored(run: winnow.Run, folder: Path) -> Path:
-    """What `score` wrote of new good and of damaged pictures, anomaly maps in the folder 'heat'."""
+    """What `score` wrote of new good and of damaged pictures, overlays in the folder 'map'."""
     run.score([folder / "new", folder / "bad"], to=folder / "out", heatmaps=folder / "out" / "map")
     return folder / "out"
 
@@ -149,7 +149,7 @@ def test_false_alarms_are_those_of_pictures_not_of_patches(run: winnow.Run, scor
     assert sum(float(row["score"]) > by_patch for row in rows) > most
 
 
-def test_every_decision_scores_differently(run: winnow.Run, folder: Path, tmp_path: Path):
+def test_every_mode_scores_differently(run: winnow.Run, folder: Path, tmp_path: Path):
     shutil.copytree(run.folder.path, tmp_path / "run")
     copy = winnow.Run(tmp_path / "run")
     found = {}
@@ -161,7 +161,7 @@ def test_every_decision_scores_differently(run: winnow.Run, folder: Path, tmp_pa
     assert len(set(map(tuple, found.values()))) == len(found)
 
 
-def test_a_decision_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp_path: Path):
+def test_a_mode_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp_path: Path):
     pretended = winnow.Run(tmp_path / "run", "inspect", **{**SMALL, "iterations": 10})
     with pytest.raises(RunError, match="ingest"):
         pretended.score(folder / "bad", mode="encoder")
@@ -179,7 +179,7 @@ def test_a_decision_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp
 # ---- where the damage is
 
 
-def test_the_report_keeps_decisions_apart(run: winnow.Run, folder: Path, tmp_path: Path):
+def test_the_report_keeps_modes_apart(run: winnow.Run, folder: Path, tmp_path: Path):
     shutil.copytree(folder / "run", tmp_path / "run")
     other = winnow.Run(tmp_path / "run")
     other.evaluate(folder / "new", {"damaged": [folder / "bad"]}, mode="fast")
@@ -210,7 +210,7 @@ def test_the_boxes_lie_on_the_damage_and_on_nothing_that_belongs(scored: Path, f
         assert float(found[0]["score"]) == float(row["score"]) == max(float(d["score"]) for d in found)
 
 
-def test_heat_maps_have_the_pictures_size_and_name(scored: Path, folder: Path):
+def test_overlays_have_the_size_and_name_of_their_pictures(scored: Path, folder: Path):
     anomaly_map, defects = scored / "map", table(scored / "defects.csv")
     rows = table(scored / "scores.csv")
     names = {f"{number:05d}-{Path(row['source']).stem}" for number, row in enumerate(rows)}
@@ -232,7 +232,7 @@ def test_heat_maps_have_the_pictures_size_and_name(scored: Path, folder: Path):
             assert (marked & mask).sum() > 0.5 * mask.sum()
 
 
-def test_a_decision_without_a_map_marks_whole_patches(run: winnow.Run, folder: Path, tmp_path: Path):
+def test_a_mode_without_a_map_marks_whole_patches(run: winnow.Run, folder: Path, tmp_path: Path):
     shutil.copytree(run.folder.path, tmp_path / "run")
     winnow.Run(tmp_path / "run").score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "map", mode="encoder")
     assert not list((tmp_path / "map").glob("*.map.png")) and len(list((tmp_path / "map").glob("*.overlay.png"))) == 12
@@ -298,7 +298,7 @@ def test_scoring_again_replaces_what_was_there(run: winnow.Run, folder: Path, tm
     assert (tmp_path / "map" / "00000-bad 03.map.png").read_bytes() == anomaly_map
 
 
-def test_a_long_name_is_cut_in_that_of_its_heat_map(run: winnow.Run, folder: Path, tmp_path: Path):
+def test_a_long_name_is_cut_in_that_of_its_overlay(run: winnow.Run, folder: Path, tmp_path: Path):
     name = "é" * 120 + ".png"
     (tmp_path / "in").mkdir()
     shutil.copy(folder / "bad" / "bad 00.png", tmp_path / "in" / name)
@@ -401,7 +401,7 @@ def test_pictures_of_one_roll_are_not_torn_apart(folder: Path, tmp_path: Path):
 # ---- masks
 
 
-def test_measures_with_masks_are_those_of_a_direct_computation(run: winnow.Run, folder: Path, tmp_path: Path):
+def test_metrics_with_masks_are_those_of_a_direct_computation(run: winnow.Run, folder: Path, tmp_path: Path):
     found = run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=folder / "masks").masks
     patches = {}
     for name in ("new", "bad"):

@@ -210,8 +210,8 @@ EXPORTS = {
     "a folder for a table": (csv_folder, "out.csv", (), "a folder already"),
     "a folder for JSON": (full, "out", ("--format", "coco"), "a folder already"),
     "a file for a folder": (taken("out"), "out", (), "a file already"),
-    "below a file": (taken("out"), "out/labels.csv", (), "cannot be written"),
-    "a folder below a file": (taken("out"), "out/labels", (), "cannot be written"),
+    "below a file": (taken("out"), "out/labels.csv", (), "Nothing can be written in"),
+    "a folder below a file": (taken("out"), "out/labels", (), "Nothing can be written in"),
     "a name that is too long": (unchanged, "n" * 300 + ".csv", (), "too long"),
     "a folder whose name is too long": (unchanged, "n" * 300, (), "too long"),
     "JSON of two formats": (unchanged, "out.json", (), "two formats"),
@@ -233,7 +233,7 @@ def test_a_place_where_nothing_is_exported_to(run: Path, name: str, capsys: pyte
     assert tree(run.parent) == before
 
 
-def foreign_database(run: Path) -> None:
+def other_database(run: Path) -> None:
     (run / "labels.sqlite").unlink()
     with sqlite3.connect(run / "labels.sqlite") as connection:
         connection.execute("CREATE TABLE shop (name)")
@@ -265,7 +265,7 @@ def holding(name: str, content: bytes) -> Callable[[Path], None]:
 STORES = {
     "a folder": (as_folder("labels.sqlite"), "cannot be read or written"),
     "text": (holding("labels.sqlite", b"not a database, but long enough to look like one " * 100), "damaged"),
-    "another program's": (foreign_database, "another program"),
+    "another program's": (other_database, "another program"),
     "of a newer version": (newer_format, "format 2"),
     "cut": (cut, "damaged"),
 }

@@ -218,7 +218,7 @@ def test_a_writer_waits_for_another(store: LabelStore):
         assert store.add("ann", events(("label", "staff"))).saved == ["x-0"]
 
 
-def test_a_foreign_database_is_left_as_it_is(tmp_path: Path):
+def test_a_other_database_is_left_as_it_is(tmp_path: Path):
     path = tmp_path / "labels.sqlite"
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE shop (name)")

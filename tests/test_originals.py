@@ -99,7 +99,7 @@ def test_originals_of_pictures_frames_and_patches(tmp_path):
     assert np.array_equal(original(sources[0], None, pool.column("box")[7]), picture[y : y + height, x : x + width])
 
 
-def test_what_cannot_be_given_is_told_with_the_name_of_the_file(tmp_path):
+def test_an_original_that_cannot_be_read_is_reported_with_its_name(tmp_path):
     path = tmp_path / "päd.png"
     Image.new("L", (40, 30)).save(path)
     assert original(str(path), None, "30,20,10,10").shape == (10, 10, 3)

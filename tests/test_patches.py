@@ -70,7 +70,7 @@ def test_blank_margins_are_dropped_and_holes_are_kept():
 
 
 @pytest.mark.parametrize(("border", "first"), [(0, 48), (1, 64), (16, 64), (17, 80)])
-def test_a_border_drops_what_is_near_a_blank_patch(border, first):
+def test_a_border_drops_patches_close_to_a_blank_one(border, first):
     picture = cloth(64, 160)[..., None]
     picture[:, :40] = 250
     boxes, blank = boxes_of(picture, (16, 16), border=border)
@@ -103,7 +103,7 @@ def test_mask_pixels_are_counted_a_box():
     }
 
 
-def test_blending_gives_back_what_agrees_and_is_smooth_where_patches_do_not():
+def test_blending_keeps_values_that_agree_and_is_smooth_where_they_do_not():
     whole = np.add.outer(np.arange(48.0), np.arange(80.0))
     boxes = boxes_of(cloth(48, 80)[..., None], (16, 16), 8)[0]
     assert np.allclose(blend(cut(whole, boxes), boxes, (48, 80)), whole)
@@ -207,7 +207,7 @@ def test_an_interrupted_ingest_of_patches_ends_with_the_same_pool(folder, tmp_pa
     assert one.fingerprint == other.fingerprint and one.items == other.items and one.pictures == other.pictures
 
 
-def test_blank_frames_are_left_out_and_told(tmp_path):
+def test_blank_frames_are_left_out_and_reported(tmp_path):
     """Between two rolls the camera sees nothing: the frames after it must not be lost."""
     frames = [
         np.full((48, 64, 3), 90, np.uint8) if second in (2, 3) else picture(second, 48, 64) for second in range(6)

@@ -94,7 +94,7 @@ def test_known_answers() -> None:
     mask[2:4, 2:4] = True
     assert aupro([mask * 1.0], [mask]) == pixel_auroc([mask * 1.0], [mask]) == 1
     assert aupro([1.0 - mask], [mask]) == pixel_auroc([1.0 - mask], [mask]) == 0
-    # all of one value: the curve is the diagonal
+    # all of one score: the curve is the diagonal
     assert pixel_auroc([np.zeros((10, 10))], [mask]) == 0.5
     assert aupro([np.zeros((10, 10))], [mask]) == pytest.approx(0.15)
 

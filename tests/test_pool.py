@@ -353,8 +353,11 @@ def test_what_is_changed_while_it_is_written_is_read_again(bitmaps, tmp_path, mo
 # ---- what a pool is to be used for
 
 
-@pytest.mark.parametrize(("name", "value"), [("split", "test"), ("group", "other"), ("label", "other")])
-def test_the_fingerprint_of_the_table_changes_with_it(bitmaps, tmp_path, name, value):
+@pytest.mark.parametrize(
+    ("name", "value", "changes"),
+    [("split", "test", "table"), ("group", "other", "table"), ("label", "other", "label")],
+)
+def test_each_fingerprint_changes_with_its_columns_alone(bitmaps, tmp_path, name, value, changes):
     listed, held = tmp_path / "list.csv", {"split": "train", "group": "g", "label": "x"}
 
     def pool_of(known: dict[str, str]) -> Pool:
@@ -367,7 +370,9 @@ def test_the_fingerprint_of_the_table_changes_with_it(bitmaps, tmp_path, name, v
     first, second, third = pool_of(held), pool_of(held | {name: value}), pool_of(held)
     assert set(second.column(name)) == {value}
     assert first.fingerprint == second.fingerprint
-    assert first.table_fingerprint == third.table_fingerprint != second.table_fingerprint
+    for kind in ("table", "label"):
+        one, other, again = (getattr(pool, f"{kind}_fingerprint") for pool in (first, second, third))
+        assert one == again and (one != other) == (kind == changes)
 
 
 # ---- in the order of the call
@@ -635,7 +640,7 @@ def test_a_full_disk_and_then_more_room(mixed, tmp_path):
     pool = tmp_path / "pool"
     done = subprocess.run([sys.executable, "-c", code, str(mixed), str(pool)], capture_output=True, text=True)
     assert done.stderr == ""
-    assert f"{pool} cannot be written" in done.stdout
+    assert f"{pool}/pixels-00000.npy cannot be written" in done.stdout
     assert "Free disk space" in done.stdout
     assert ingest([mixed], pool, IngestOptions(size=(48, 64))).pictures == 11
 

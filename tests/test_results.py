@@ -258,7 +258,7 @@ def test_predictions_come_in_order_and_replace_earlier_ones(made: Path, inputs: 
         assert table(out / "predictions.csv") == before[::-1]
 
 
-def test_heat_maps_change_with_the_results(tmp_path: Path):
+def test_overlays_change_with_the_results(tmp_path: Path):
     write_cloth(tmp_path / "good", 12)
     write_damaged(tmp_path / "bad", tmp_path / "masks", 3)
     run = winnow.Run(tmp_path / "run", "inspect", **TINY | {"batch_size": 16, "fast": 0}).fit(tmp_path / "good")

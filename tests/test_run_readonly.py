@@ -66,7 +66,7 @@ def test_what_judges_leaves_the_run_as_it_is(words: tuple[str, ...], base: Path,
     assert any((tmp_path / "out").iterdir())
 
 
-def test_a_decision_or_an_option_given_once_is_not_that_of_later_calls(base: Path, tmp_path: Path):
+def test_a_mode_or_an_option_given_once_is_not_that_of_later_calls(base: Path, tmp_path: Path):
     path = Path(shutil.copytree(base / "run", tmp_path / "run"))
     asked = (path / "run.json").read_bytes()
     for words in (["--mode", "encoder"], ["--smooth", "9"], []):

@@ -32,7 +32,7 @@ CODES = (
 
 
 def with_seen(seen: np.ndarray, **changes: np.ndarray) -> Embeddings:
-    """NORMAL with some rows seen in training, and some measures changed."""
+    """NORMAL with some rows seen in training, and some losses changed."""
     return Embeddings.of(NORMAL.vectors, losses={**NORMAL.losses, **changes}, seen=seen)
 
 
@@ -191,7 +191,7 @@ def test_knn_of_duplicates_are_at_distance_zero() -> None:
 
 
 @pytest.mark.parametrize("name", CODES)
-def test_constant_codes_do_not_crash(name: str) -> None:
+def test_constant_embeddings_do_not_crash(name: str) -> None:
     scorer = make_scorer(name).fit(np.full((30, 4), 7.0))
     scores = scorer.score(np.array([[7.0, 7, 7, 7], [8.0, 7, 7, 7]]))
     assert np.isfinite(scores).all()
@@ -401,7 +401,7 @@ def components(scorer: Fisher) -> list[str]:
     return [part.spec() for part in scorer.fitted]
 
 
-def test_fisher_takes_what_the_encodings_have() -> None:
+def test_fisher_takes_the_components_that_the_embeddings_allow() -> None:
     corrected, cosine, euclidean = (
         "variance_corrected(background=false)",
         "knn(k=5, metric=cosine)",

@@ -307,7 +307,7 @@ def test_a_file_of_strangers_is_told(run: winnow.Run, tmp_path: Path):
     assert not (run.folder.path / "selection.csv").exists()
 
 
-def test_junk_goes_to_the_odd_lane(junk_run: Path, tmp_path: Path):
+def test_junk_is_listed_as_outliers(junk_run: Path, tmp_path: Path):
     run = copied(junk_run, tmp_path / "run")
     result = run.select(20, duplicate_distance=0)
     rows = rows_of(run, "outliers.csv")
@@ -341,7 +341,7 @@ def test_random_is_of_all_pictures(junk_run: Path, tmp_path: Path):
     assert np.mean([ids_of(run).index(name) for name in ids_of(run, "outliers.csv")]) < 95
 
 
-def test_foreign_goes_by_the_one_class_score(junk_run: Path, tmp_path: Path):
+def test_anomalous_goes_by_the_anomaly_score(junk_run: Path, tmp_path: Path):
     places = {}
     for method in ("herding", "anomalous"):
         run = copied(junk_run, tmp_path / method)

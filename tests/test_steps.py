@@ -110,7 +110,7 @@ def test_a_new_rate_computes_nothing_but_the_threshold(run: winnow.Run, tmp_path
     assert other.score(film(tmp_path / "x.mp4", 4, [], 7)).pictures == 8
 
 
-def test_dirt_among_the_runs_own_pictures_is_set_aside(tmp_path: Path):
+def test_contamination_among_the_runs_own_pictures_is_set_aside(tmp_path: Path):
     videos = [film(tmp_path / f"{number}.mp4", 30, [(10.0, 14.0)], number) for number in range(6)]
     options = {"size": (32, 32), "width": 8, "latent": 8, "iterations": 150, "every": 0.5, "false_alarm_rate": 0.05}
     found = {}
@@ -143,7 +143,7 @@ def test_the_pieces_alone_on_plain_numbers():
         (lambda run, path: run.evaluate(path, {"all": path}), OptionError, "all"),
         (lambda run, path: run.set(iteration=3), OptionError, "iterations"),
         (lambda run, path: winnow.Run(path / "new").train(), RunError, "ingest"),
-        (lambda run, path: winnow.Run(run.folder.path, "oneclass"), OptionError, "vectors"),
+        (lambda run, path: winnow.Run(run.folder.path, "oneclass"), OptionError, "oneclass-from-scratch"),
     ],
 )
 def test_a_wrong_call_says_what_to_do(call, error, words, run: winnow.Run, tmp_path: Path):
@@ -178,7 +178,7 @@ def test_run_json_says_who_set_what(run: winnow.Run):
     content = json.loads((run.folder.path / "run.json").read_text(encoding="utf-8"))
     assert content["set_by"] == {
         "ingest.size": "you",
-        "train.flip": "recipe",
+        "train.hflip": "recipe",
         "model.width": "you",
         "model.latent": "you",
         "train.iterations": "you",

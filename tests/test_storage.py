@@ -25,7 +25,7 @@ from winnow.errors import InputError, MissingExtra, Unreadable
 # ---- this machine
 
 
-def test_read_gives_all_bytes_up_to_the_limit(tmp_path: Path):
+def test_read_returns_all_bytes_up_to_the_limit(tmp_path: Path):
     path = tmp_path / "é 1.bin"
     path.write_bytes(b"0123456789")
     assert storage.read(str(path), 10) == b"0123456789"
@@ -357,7 +357,7 @@ def test_s3_larger_files_than_the_limit_are_refused(bucket: str):
         storage.read(f"{bucket}/match/film.mp4", 100)
 
 
-def test_s3_wrong_credentials_are_told(bucket: str, server: str):
+def test_s3_wrong_credentials_are_reported(bucket: str, server: str):
     import requests
 
     requests.post(f"{server}/moto-api/reset-auth", data="0", timeout=10)
@@ -371,7 +371,9 @@ def test_s3_wrong_credentials_are_told(bucket: str, server: str):
     assert storage.read(f"{bucket}/folder/1.jpg", 10) == b"1"
 
 
-def test_s3_no_server_and_no_https_are_told_and_a_corrected_setting_works(bucket: str, monkeypatch: pytest.MonkeyPatch):
+def test_s3_no_server_and_no_https_are_reported_and_a_corrected_setting_works(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+):
     right = os.environ["AWS_ENDPOINT_URL"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(InputError, match="does not answer") as caught:

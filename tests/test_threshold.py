@@ -53,7 +53,7 @@ def test_too_few_normals_say_what_can_be_promised() -> None:
     assert "299" in confident.note
 
 
-def test_few_groups_are_told_even_when_pictures_are_many() -> None:
+def test_few_groups_are_noted_even_when_pictures_are_many() -> None:
     few = conformal(np.arange(1000), 0.01, groups=np.arange(1000) // 250)
     assert "4 groups" in few.note
     assert few.achieved <= 0.01
@@ -117,7 +117,7 @@ def test_no_group_weighs_more_than_the_median_one() -> None:
     assert group_weights([]).shape == (0,)
 
 
-def test_a_long_odd_group_does_not_set_the_threshold_alone() -> None:
+def test_a_long_unusual_group_does_not_set_the_threshold_alone() -> None:
     rng = np.random.default_rng(6)
     groups = np.repeat(np.arange(31), [600] + [20] * 30)
     scores = rng.normal(size=1200) + np.where(groups == 0, 5.0, 0.0)
@@ -162,5 +162,5 @@ def test_bad_scores_are_refused() -> None:
         p_values([1.0, 2.0], [1.0], weights=[1.0, 0.0])
 
 
-def test_infinite_scores_are_foreign() -> None:
+def test_infinite_scores_are_anomalous() -> None:
     assert p_values([1.0, 2.0, 3.0], [np.inf, -np.inf]).tolist() == [0.25, 1.0]

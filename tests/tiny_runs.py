@@ -41,7 +41,7 @@ PATCHED = (
     PLAIN.replace("number = 6", "number = 0")
     .replace("size = [32, 32]", "size = [16, 16]\npatches = true\nblank = 0.0")
     .replace("check_every = 2", "check_every = 2\nfast = 2")
-    .replace("[select]", '[detect]\nscorer = "places"\n\n[select]')
+    .replace("[select]", '[detect]\nscorer = "fisher(error(pool=top_windows), error(pool=texture))"\n\n[select]')
 )
 
 

@@ -9,55 +9,30 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter, validators
 
 from winnow import show
+from winnow.arguments import (
+    Classify,
+    Detect,
+    Files,
+    Ingest,
+    Model,
+    Resume,
+    RunPath,
+    Score,
+    Segments,
+    Select,
+    Train,
+    Trust,
+    Tune,
+    given_options,
+    judging,
+)
 from winnow.errors import OptionError
 from winnow.options import (
-    ClassifyOptions,
-    DetectOptions,
-    IngestOptions,
-    ModelOptions,
-    ScoreOptions,
-    Section,
-    SegmentOptions,
-    SelectOptions,
-    TrainOptions,
-    TuneOptions,
     load_recipe,
     recipe_names,
 )
 from winnow.run.folder import RunFolder
 from winnow.stages import STAGES
-
-RunPath = Annotated[Path, Parameter(name="--run", help="The run folder.")]
-Resume = Annotated[
-    bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")
-]
-Trust = Annotated[
-    tuple[str, ...], Parameter(name="--trust", help="A part of your own, 'module:Class', that the run may load.")
-]
-Files = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
-Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]
-Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
-Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
-Detect = Annotated[DetectOptions | None, Parameter(name="*", group="Decision")]
-Score = Annotated[ScoreOptions | None, Parameter(name="*", group="What decides")]
-Select = Annotated[SelectOptions | None, Parameter(name="*", group="Choice of pictures to label")]
-Classify = Annotated[ClassifyOptions | None, Parameter(name="*", group="Classifier")]
-Tune = Annotated[TuneOptions | None, Parameter(name="*", group="Fine-tuning")]
-Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments of a video")]
-
-
-def _given(**sections: Section | None) -> dict[str, dict[str, Any]]:
-    """Only what the user gave, as section to option to value."""
-    return {
-        name: section.model_dump(mode="json", include=section.model_fields_set)
-        for name, section in sections.items()
-        if section is not None and section.model_fields_set
-    }
-
-
-def _judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
-    """The run with what the user gave for this call alone: what judges stores nothing."""
-    return RunFolder.open(run, trust).with_options(_given(score=score, **sections))
 
 
 def run(
@@ -91,7 +66,7 @@ def run(
 
     if resume and overwrite:
         raise OptionError("--resume and --overwrite do not go together.", "Leave one of them out.")
-    given = _given(
+    given = given_options(
         ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify, tune=tune
     )
     if resume:
@@ -114,7 +89,7 @@ def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None
     step = STAGES["ingest"]
 
     folder = RunFolder.begun(run, recipe)
-    folder.update(_given(ingest=options))
+    folder.update(given_options(ingest=options))
     print(show.ingest(step(folder, sources)))
 
 
@@ -125,7 +100,7 @@ def train(
     step = STAGES["train"]
 
     folder = RunFolder.open(run, trust)
-    folder.update(_given(model=model, train=options))
+    folder.update(given_options(model=model, train=options))
     print(show.train(step(folder, resume=resume)))
 
 
@@ -141,7 +116,7 @@ def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None, t
     step = STAGES["calibrate"]
 
     folder = RunFolder.open(run, trust)
-    folder.update(_given(detect=options))
+    folder.update(given_options(detect=options))
     print(show.calibrate(step(folder, resume=resume)))
 
 
@@ -162,7 +137,7 @@ def select(
     step = STAGES["select"]
 
     folder = RunFolder.open(run, trust)
-    folder.update(_given(select=options))
+    folder.update(given_options(select=options))
     print(show.select(step(folder, n, also=also or []), folder.path))
 
 
@@ -183,7 +158,7 @@ def classify(
     from winnow.steps.report.page import report as write_report
 
     folder = RunFolder.open(run, trust)
-    folder.update(_given(classify=options, tune=tune))
+    folder.update(given_options(classify=options, tune=tune))
     print(show.classify(step(folder, labels=labels or []), folder.path))
     print(f"Report: {write_report(folder)}")
 
@@ -210,12 +185,12 @@ def predict(
         from winnow.steps.predict import predict as step
 
         _idle("--run", "--object-detector", object_detector)
-        print(show.predict(step(_judging(run, trust, options), sources, to=to)))
+        print(show.predict(step(judging(run, trust, options), sources, to=to)))
     elif onnx is not None and run is None:
         from winnow.steps.predict_onnx import predict_onnx
 
         _idle("--onnx", "--trust", trust)
-        _idle("--onnx", "--mode", _given(score=options))
+        _idle("--onnx", "--mode", given_options(score=options))
         print(show.predict(predict_onnx(onnx, sources, to=to or Path("predictions"), object_detector=object_detector)))
     else:
         raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
@@ -242,7 +217,7 @@ def export(
     """
     from winnow.steps.export import export as step
 
-    print(show.export(step(_judging(run, trust, options), to, only=only or "")))
+    print(show.export(step(judging(run, trust, options), to, only=only or "")))
 
 
 def round(
@@ -272,7 +247,7 @@ def report(*, run: RunPath, to: Path | None = None, options: Score = None, trust
     """
     from winnow.steps.report.page import report as step
 
-    print(f"Report: {step(_judging(run, trust, options), to)}")
+    print(f"Report: {step(judging(run, trust, options), to)}")
 
 
 def score(
@@ -293,7 +268,7 @@ def score(
     """
     from winnow.steps.score import score as step
 
-    folder = _judging(run, trust, options, segments=segments)
+    folder = judging(run, trust, options, segments=segments)
     print(show.score(step(folder, sources, to=to, heatmaps=heatmaps)))
 
 
@@ -326,7 +301,7 @@ def evaluate(
                 "Give, for example: --anomalous adverts=clips/adverts",
             )
         groups.setdefault(name, []).append(source)
-    folder = _judging(run, trust, options)
+    folder = judging(run, trust, options)
     print(show.evaluate(step(folder, normal, groups, masks=masks, to=to)))
 
 

@@ -6,7 +6,8 @@
     │   └── Unreadable    one picture or video is broken; ingest lists it in quarantine.csv and goes on
     ├── DataError         the pictures or numbers are not enough, or not finite
     ├── RunError          the run folder is not in the state the step needs
-    │   └── Damaged       a file of the run folder is not what was written
+    │   ├── Damaged       a file of the run folder is not what was written
+    │   └── StoreLost     the open label store was moved, deleted or replaced (winnow/label/database.py)
     ├── ModelError        a model, its weights or its name do not fit
     ├── TrainingError     training cannot go on (not a number, ...)
     ├── Interrupted       the user stopped it; what was done is saved

@@ -114,7 +114,7 @@ def decode(
     `size` is (height, width), None the picture's own. The first frame is taken, transparency is laid on white, colour
     profiles are ignored. `white` is the value shown as white in 16-bit, 32-bit and float pictures: 65535 for 16 bit
     when None; for the others the first of 1, 255 and 65535 that no value exceeds. `pixel_limit`, in million pixels, is
-    checked before decoding. Raises `Unreadable` with the reason alone; any bytes give an array or `Unreadable`.
+    checked before decoding. Raises `Unreadable` with the reason alone; any bytes result in an array or `Unreadable`.
     """
     if not data:
         raise Unreadable("the file is empty")
@@ -222,7 +222,7 @@ def _orientation(picture: Image.Image) -> int:
     """Return the EXIF orientation, 1 (upright) when there is none, as for a TIFF, which Pillow has already turned."""
     try:
         turn = picture.getexif().get(_ORIENTATION, 1)
-    except Exception:  # broken EXIF says nothing of the pixels, which are fine
+    except Exception:  # the pixels of a picture with broken EXIF are fine
         return 1
     return turn if isinstance(turn, int) and turn in _UPRIGHT else 1
 
@@ -247,7 +247,7 @@ def _flat(picture: Image.Image, white: float | None) -> Image.Image:
         turned = ImageCms.profileToProfile(
             picture, ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), outputMode="RGB"
         )
-        assert turned is not None  # only in-place conversion gives None
+        assert turned is not None  # only in-place conversion returns None
         return turned
     return picture.convert("RGB")
 
@@ -281,5 +281,5 @@ def _reason(error: Exception) -> str:
         return "the file is truncated"
     if any(word in known for word in ("unsupported", "unknown pixel mode", "not supported", "unknown compression")):
         return f"it is a variety of its format that is not read ({said})"
-    # Some of what Pillow says is but the number of a tag.
+    # Some messages of Pillow are only the number of a tag.
     return "the file is damaged or truncated" + (f" ({said})" if re.search("[A-Za-z]{3}", said) else "")

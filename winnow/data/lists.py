@@ -57,7 +57,7 @@ def split_name(text: str) -> str | None:
 def rows(uri: str) -> Iterator[Row]:
     """Return the files named in a list; relative paths start at the list's folder.
 
-    Raises `InputError` when the list is not UTF-8, not what its suffix says, lacks the column of paths, or holds a
+    Raises `InputError` when the list is not UTF-8, not of the format of its suffix, lacks the column of paths, or holds a
     split that is not known.
     """
     folder = storage.parent(uri)

@@ -56,7 +56,7 @@ class Expansion:
 def expand(inputs: Sequence[str | Path]) -> Expansion:
     """Return every picture and video that `inputs` name: folders, globs, files, lists, imagefolders, local or on s3://, mixed.
 
-    A file named twice is kept where it was named first. Raises `InputError` for an input that is missing or stands for
+    A file named twice is kept where it was named first. Raises `InputError` for an input that is missing or names
     nothing, a list that cannot be read, a split that is not known. A missing file inside a list is only refused.
     """
     if isinstance(inputs, str | Path):

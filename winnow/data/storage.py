@@ -39,7 +39,7 @@ class Entry:
 
     The mark of a local file is its size, times of modification and of change, inode and device; on s3 its ETag. It ends in
     `UNSURE` where a second change might not show: the file system's clock is coarse, the file is being written just now, or
-    a store on s3 gives no ETag.
+    a store on s3 has no ETag.
     """
 
     uri: str
@@ -178,7 +178,7 @@ def _check_size(uri: str, size: int, limit: int) -> None:
 
 
 def _raise(uri: str, reason: str) -> None:
-    raise InputError(reason, "Remove it, or give the files one by one.")
+    raise InputError(reason, "Remove it, or name the files one by one.")
 
 
 # ---- this machine
@@ -203,7 +203,7 @@ def _entry(uri: str, status: os.stat_result) -> Entry:
     if modes.S_ISDIR(status.st_mode):
         raise Unreadable(f"{uri} is a folder, not a file.", "Give a file.")
     if not modes.S_ISREG(status.st_mode):
-        raise Unreadable(f"{uri} is a pipe, a socket or a device, not a file.", "Save what it gives to a file first.")
+        raise Unreadable(f"{uri} is a pipe, a socket or a device, not a file.", "Save its output to a file first.")
     if _young(status):  # another change could still get the same times: wait until it cannot
         time.sleep(_TICK / 1e9)
         status = os.stat(uri)
@@ -374,7 +374,7 @@ class _RemoteFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._entry.size}[whence]
         if start + offset < 0:
-            raise OSError("A place before the start of the file was asked for.")
+            raise OSError("The position is before the start of the file.")
         self._at = start + offset
         return self._at
 

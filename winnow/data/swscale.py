@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Painter:
     """Converts frames to uint8 (h, w, 3) or, when `grey`, (h, w, 1); `size` is (height, width) upright, None the frame's own.
 
-    Frames are scaled by area averages, turned as the recording says, transparency laid on white. `Unreadable` for a frame of more
+    Frames are scaled by area averages, turned as recorded, with transparency laid on white. `Unreadable` for a frame of more
     than `pixel_limit` million pixels.
     """
 

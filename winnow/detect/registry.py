@@ -132,7 +132,7 @@ def _build(node: Node, find: Callable[[str], Any]) -> Scorer:
             f"'{node.name}' is not a scorer.", "Make it a class with fit(embeddings) and score(embeddings) -> (n,)."
         )
     given: dict[str, Any] = {name: _value(word) for name, word in node.options.items()}
-    # A parameter whose default is None takes an array or another object, which no text can give.
+    # A parameter whose default is None takes an array or another object, which no text can express.
     signature = inspect.signature(kind)
     known = [name for name, each in signature.parameters.items() if name != "components" and each.default is not None]
     for name in given:

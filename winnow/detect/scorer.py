@@ -19,7 +19,7 @@ from winnow.errors import DataError, OptionError, did_you_mean
 from winnow.pool.patches import picture_of
 
 ROWS = 20_000
-"""Most normals a scorer learns from, and most it is calibrated on; of more, so many are drawn with a fixed seed."""
+"""Most normals a scorer learns from, and most it is calibrated on; of more, that many are drawn with a fixed seed."""
 PATCHES = 200_000
 """Most patches it is calibrated on, those of whole pictures; a picture is judged by its most anomalous patch."""
 BLOCK = 4096
@@ -172,7 +172,7 @@ class Scorer(ABC):
             if bad:
                 raise DataError(
                     f"'{name}' holds {bad} values that are not finite.",
-                    "Look for a model that diverged in training, or pictures that give NaN; leave those out.",
+                    "Look for a model that diverged in training, or pictures with NaN; leave those out.",
                 )
         return embeddings
 

@@ -26,7 +26,7 @@ def segments(
     """Return the segments of one video, in order, without gaps, alternately belonging and anomalous.
 
     `times`, `scores`, `p_values` (n,) are the frames', in any order and at any intervals. Where the p-values' running
-    median over `smooth` seconds is at most `false_alarm_rate` (give `Threshold.level`) an anomalous segment begins; it ends
+    median over `smooth` seconds is at most `false_alarm_rate` (use `Threshold.level`) an anomalous segment begins; it ends
     only above `hysteresis` times that. Then segments shorter than `min_length` seconds join their neighbours, the
     shortest first. A frame lasts until the next one, the last as long as the typical one (`step` seconds when it is the
     only one). `DataError` when a value is not finite or the lengths differ, `OptionError` for options out of range.

@@ -67,7 +67,7 @@ def conformal(
     It is the k-th smallest of the n calibration scores: k = ceil((n + 1)(1 - rate)) keeps the rate on average over
     calibration sets; with a `confidence`, such as 0.95, k is the smallest that keeps it in 95 % of calibration sets (the share of new
     normals above the k-th of n is Beta(n + 1 - k, k) distributed). `weights` (n,) as in `p_values`; `groups` (n,) are
-    counted for the note. Too few scores give the largest score, the rate that can be promised, and a note.
+    counted for the note. With too few scores it is the largest, with the rate that can be promised and a note.
     `OptionError` when the rate is not between 0 and 1; `DataError` when there are no scores or one is not a number.
     """
     if not 0 < false_alarm_rate < 1:
@@ -138,7 +138,7 @@ def _note(
         origin += f" (unequal ones, worth {effective:.0f} pictures)"
     if too_few:
         return (
-            f"{_percent(asked)} false alarms {manner} were asked for, but {origin} can promise no less than "
+            f"{_percent(asked)} false alarms {manner} were requested, but {origin} can promise no less than "
             f"{_percent(achieved)}; {needed(asked, confidence)} or more are needed."
         )
     if 0 < groups < min(n, needed(asked, confidence)):
@@ -175,6 +175,6 @@ def _scores(values: Any, what: str, empty: bool = False) -> np.ndarray:
     if np.isnan(array).any():
         raise DataError(
             f"{int(np.isnan(array).sum())} of {len(array)} {what} are not a number.",
-            "Look for pictures or weights that give NaN; scores must be finite.",
+            "Look for pictures or weights with NaN; scores must be finite.",
         )
     return array

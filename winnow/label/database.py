@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from winnow.errors import Damaged, RunError
 
-APPLICATION = 0x57_4E_4F_57  # "WNOW", by which SQLite's header tells whose file it is
+APPLICATION = 0x57_4E_4F_57  # "WNOW", by which SQLite's header identifies the program of a file
 VERSION = 1
 WAIT = 30.0  # seconds for another process that is writing
 LOST = (

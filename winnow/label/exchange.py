@@ -16,7 +16,7 @@ from winnow.label.store import Event, LabelStore, State, class_name, malformed
 
 AT_ONCE = 5000  # events in a transaction of an import
 NEAR = 0.005  # seconds by which a time may be rounded: frames are further apart
-MATCHING = "Items are told by their id, else by source (or a unique file name) with time and box."
+MATCHING = "Items are matched by id, else by source (or a unique file name) with time and box."
 
 
 def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], int]:
@@ -40,6 +40,33 @@ def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], i
             )
         )
     return records, len(states) - len(rows)
+
+
+def check_options(
+    *,
+    importing: bool,
+    exporting: bool,
+    form: str | None,
+    port: int | None,
+    who: str | None,
+    open_browser: bool,
+    classes: Sequence[str],
+) -> None:
+    """Raise `OptionError` for options of `winnow label` that this call would ignore; None or empty where not given."""
+    if form and not exporting:
+        raise OptionError("--format is the format of an export.", "Add --export FILE, or leave --format out.")
+    if not (importing or exporting):
+        return
+    page = {"--port": port is not None, "--who": bool(who), "--open": open_browser}
+    given = [name for name, is_given in page.items() if is_given]
+    task = "--import" if importing else "--export"
+    if given:
+        raise OptionError(
+            f"{' and '.join(given)} {'is' if len(given) == 1 else 'are'} for the labelling page, which {task} does not open.",
+            f"Leave {'it' if len(given) == 1 else 'them'} out, or call winnow label again without {task}.",
+        )
+    if classes and not importing:
+        raise OptionError("--classes adds classes, and --export only writes labels.", "Leave --classes out.")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import posixpath
@@ -18,8 +17,9 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from winnow.errors import InputError, OptionError
-from winnow.files import replacing, write_json, write_text
+from winnow.files import make_folder, told, write_json
 from winnow.label.store import class_name
+from winnow.tables import parse, write_table
 
 FORMATS = ("csv", "imagefolder", "label-studio", "coco")
 COLUMNS = ("id", "source", "time", "box", "label", "who", "at", "note")
@@ -28,7 +28,7 @@ PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 LARGEST = 2 << 30  # bytes of a file that is read
 
 Draw = Callable[[str], tuple[bytes, str]]
-"""The file of an item's picture, as bytes, and the suffix that tells its format."""
+"""The file of an item's picture, as bytes, and the suffix of its format."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Record:
     where: str = ""
 
     def row(self) -> dict[str, str]:
-        """Return the record as a row of CSV."""
+        """Return the record's values, as text, by the names in `COLUMNS`."""
         time = "" if self.time is None else repr(self.time)
         box = "" if self.box is None else ",".join(map(str, self.box))
         return dict(
@@ -73,21 +73,19 @@ def write(path: Path, records: Sequence[Record], form: str, draw: Draw) -> None:
     """Write labels in a format of `FORMATS`, whole or not at all; `draw` makes the pictures of an imagefolder.
 
     Raises `OptionError` for a folder that exists and is not empty, for a file in place of a folder or the reverse, and for
-    a place that cannot be written.
+    a place where nothing can be written; `RunError` when writing fails all the same, as on a full disk.
     """
     is_folder = os.path.isdir(path)  # unlike pathlib's, no error for a name that is too long: writing reports that
     if is_folder != (form == "imagefolder") and os.path.exists(path):
         raise OptionError(f"{path} is {'a folder' if is_folder else 'a file'} already.", "Choose another name.")
-    try:
-        if form == "csv":
-            write_text(path, _csv_text(COLUMNS, [record.row() for record in records]))
-        elif form == "imagefolder":
+    make_folder(path.parent, "--export")
+    if form == "csv":
+        write_table(path, COLUMNS, (tuple(record.row().values()) for record in records))
+    elif form == "imagefolder":
+        with told(path, "Choose another place: --export ..."):
             _write_folder(path, records, draw)
-        else:
-            write_json(path, _tasks(records) if form == "label-studio" else _coco(records))
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OptionError(f"{path} cannot be written ({reason}).", "Choose another place.") from error
+    else:
+        write_json(path, _tasks(records) if form == "label-studio" else _coco(records))
 
 
 def read(path: Path) -> list[Record]:
@@ -119,38 +117,26 @@ def read(path: Path) -> list[Record]:
 # ---- CSV
 
 
-def _csv_text(columns: Sequence[str], rows: Sequence[dict[str, str]]) -> str:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
-
-
 def _read_csv(path: Path) -> Iterator[Record]:
-    text = _text(path)
-    head = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
+    lines = parse(_text(path))
     try:
-        names = [name.strip().lower() for name in reader.fieldnames or []]
-        reader.fieldnames = names
+        names = [name.strip().lower() for name in next(lines, (0, []))[1]]
         if "label" not in names or not {"id", *SOURCE_COLUMNS} & set(names):
             raise InputError(
                 f"{path} lacks a column 'label', or one of id, {', '.join(SOURCE_COLUMNS)}.",
                 f"Its columns are: {', '.join(names) or 'none'}.",
             )
-        for cells in reader:
-            where = f"line {reader.line_num} of {path}"
-            given = {name: cells.get(name) or "" for name in (*COLUMNS, *SOURCE_COLUMNS)}
+        for line, cells in lines:
+            where = f"line {line} of {path}"
+            found = dict(zip(names, cells, strict=False))  # other tools leave out empty cells at the end of a line
+            given = {name: found.get(name, "") for name in (*COLUMNS, *SOURCE_COLUMNS)}
             if given["label"].strip():
                 yield _record(
                     where, given["label"], next((given[name] for name in SOURCE_COLUMNS if given[name]), ""), path.parent,
                     id=given["id"], time=given["time"], box=given["box"].split(",") if given["box"] else None, note=given["note"],
                 )  # fmt: skip
     except csv.Error as error:
-        raise InputError(
-            f"{path} is not a CSV table (line {reader.line_num}: {error}).", "Check that line's quotes."
-        ) from error
+        raise InputError(f"{path} is not a CSV table ({error}).", "Check that line's quotes.") from error
 
 
 def _text(path: Path) -> str:
@@ -210,7 +196,6 @@ def _resolved(source: str, folder: Path) -> str:
 def _write_folder(path: Path, records: Sequence[Record], draw: Draw) -> None:
     if path.exists() and any(path.iterdir()):
         raise OptionError(f"{path} is not empty.", "Choose a new folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
     making = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         rows = []
@@ -220,9 +205,8 @@ def _write_folder(path: Path, records: Sequence[Record], draw: Draw) -> None:
             name = f"{record.label}/{number:06d} {stem}{suffix}"
             (making / record.label).mkdir(parents=True, exist_ok=True)
             (making / name).write_bytes(data)
-            rows.append({"file_name": name, **record.row()})
-        with replacing(making / "metadata.csv") as temporary:
-            temporary.write_text(_csv_text(("file_name", *COLUMNS), rows), encoding="utf-8")
+            rows.append((name, *record.row().values()))
+        write_table(making / "metadata.csv", ("file_name", *COLUMNS), rows)
         if path.exists():
             path.rmdir()
         making.replace(path)

@@ -97,7 +97,7 @@ class Guard:
             if scope["method"] == "POST":
                 kinds = [kind.partition(b";")[0].strip().lower() for kind in given(b"content-type")]
                 if kinds != [b"application/json"]:
-                    return 415, "A POST must be application/json.", "Send JSON and say so in Content-Type."
+                    return 415, "A POST must be application/json.", "Send JSON, with Content-Type: application/json."
         return None
 
 

@@ -20,6 +20,7 @@ from winnow.progress import progress
 # Matrix kernels take pictures in blocks of 16 and round an incomplete block differently; batches are padded to whole
 # blocks, so that a picture's numbers do not depend on how many others came with it.
 BLOCK = 16
+BYTES = 1 << 30  # most of a batch of pictures in float32; blocks are smaller where 16 pictures have more
 
 
 def encode(
@@ -43,7 +44,7 @@ def encode(
     output remains. `ids` and `groups` default to the pool's. Always in float32, so that a score does not depend on the
     device's preferred format.
     A value does not depend on `batch_size` or on the rest of its batch: measured on x86 CPUs not by a bit, elsewhere by
-    rounding at most (relative 1e-5).
+    rounding at most (relative 1e-5). Batches of large pictures are smaller, so that they stay within `BYTES`.
     Raises `DataError` for pictures of another size, or a picture whose numbers are not finite.
     """
     hold_memory()
@@ -58,11 +59,12 @@ def encode(
         _check_size(one, source)
     vectors: np.ndarray | None = None
     losses: dict[str, np.ndarray] = {}
+    batch_size, block = _batch_and_block(batch_size, source)
     bar = nullcontext(_silent) if quiet else progress("encode", len(rows), "pictures")
     with torch.inference_mode(), repeatable(), bar as advance:
         for start in range(0, max(len(rows), 1), batch_size):
             chosen = rows[start : start + batch_size]
-            padded = np.pad(chosen, (0, -len(chosen) % BLOCK), mode="edge") if len(chosen) else chosen
+            padded = np.pad(chosen, (0, -len(chosen) % block), mode="edge") if len(chosen) else chosen
             images = to_images(torch.from_numpy(source.pixels(padded)).to(target))
             found = dict(outputs_of(model, others, images, decode))
             values = found.pop("vectors")[: len(chosen)].float().cpu().numpy()
@@ -108,6 +110,13 @@ def pixel_statistics(images: Tensor) -> dict[str, Tensor]:
     return {"variance": centred.square().mean(dim=(1, 2, 3)), "gradient": 0.5 * (across + down)}
 
 
+def _batch_and_block(batch_size: int, source: PixelSource) -> tuple[int, int]:
+    """Return how many pictures to encode at once, and to a multiple of how many batches are padded."""
+    most = max(1, BYTES // (4 * source.channels * source.size[0] * source.size[1]))
+    block = min(BLOCK, most)
+    return min(batch_size, most // block * block), block
+
+
 def _silent(count: int = 1, note: str = "") -> None:
     """Show nothing: the caller shows the progress."""
 
@@ -140,6 +149,7 @@ def _check_finite(vectors: np.ndarray, losses: dict[str, np.ndarray], ids: Seque
 
 def anomaly_maps(model: Model, pixels: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Return anomaly maps (n, h, w) float32 of pictures (n, h, w, c) uint8; `ModelError` when the model has none."""
+    batch_size, _ = _batch_and_block(batch_size, as_source(pixels))
     target = next(iter(model.state_dict().values())).device  # fitted models have no parameters
     with torch.inference_mode(), repeatable():
         maps = [

@@ -26,8 +26,8 @@ from winnow.files import replacing, seal, sha256, write_json
 from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
 from winnow.pool.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop, whole_size
-from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, fingerprint, table_fingerprint
-from winnow.pool.resume import OWED, finished, taken_over
+from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, column_fingerprint, fingerprint
+from winnow.pool.resume import PENDING, finished, taken_over
 from winnow.progress import progress
 from winnow.scale.local import cores, run_local
 from winnow.tables import write_table
@@ -245,13 +245,14 @@ def _assemble(
         "options": key,
         **totals,
         "fingerprint": fingerprint(options.size, shape(options)[2], _ids(folder), shards),
-        "table_fingerprint": table_fingerprint(_batches(folder, USED)),
+        "table_fingerprint": column_fingerprint(_batches(folder, USED)),
+        "label_fingerprint": column_fingerprint(_batches(folder, ("label",))),
         "items_sha256": sha256(folder / "items.parquet"),
         "pictures_sha256": pictures_sha256,
         "shards": shards,
     }
     write_json(folder / "pool.json", {**about, "seal": seal(about)})
-    (folder / OWED).unlink(missing_ok=True)
+    (folder / PENDING).unlink(missing_ok=True)
     return {**totals, "refused": len(refused), "groups": len(groups)}
 
 

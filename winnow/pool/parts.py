@@ -256,5 +256,5 @@ def record(folder: Path, number: int) -> Path:
 
 
 def group_of(source: Source, options: IngestOptions) -> str:
-    """Return a picture's group: one of its own where it is cut into patches, unless a list gave it one."""
+    """Return a picture's group: one of its own where it is cut into patches, unless a list names one."""
     return source.uri if options.patches and source.group == storage.parent(source.uri) else source.group

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from winnow.errors import Damaged, RunError
 from winnow.files import read_json, replacing, seal, sha256, verify
 
-FORMAT = 2
+FORMAT = 3
 ITEMS = pa.schema(
     [
         ("id", pa.string()),
@@ -43,19 +43,20 @@ PICTURES = pa.schema(
         ("colour", pa.bool_()),
     ]
 )
-"""What is known of the pictures that patches, or crops of persons, were cut from (pictures.parquet)."""
-USED = ("group", "label", "split", "status")
+"""The columns of pictures.parquet: the pictures that patches, or crops of persons, were cut from."""
+USED = ("group", "split", "status")
+"""The columns of `ITEMS` that decide what each picture is used for."""
 SHARD_ROWS = 8192
 HEADER = 128  # bytes of a .npy header, the same for every number of rows, so that it can be written last
-AGAIN = "Run ingest again on the same inputs: it makes the missing pictures anew."
+AGAIN = "Run ingest again on the same inputs: it restores the missing pictures."
 OPEN_SHARDS = 256  # memory maps held open at once: each keeps a file handle, and 1024 is a common limit
 
 
 class Pool:
     """A finished pool: `items` is a table of n rows, `pixels(rows)` their pixels. Only the table is read into memory.
 
-    `fingerprint` changes with the pictures, their order and their pixels, `table_fingerprint` with their groups, labels,
-    splits and status.
+    `fingerprint` changes with the pictures, their order and their pixels, `table_fingerprint` with their groups, splits and
+    status, `label_fingerprint` with the labels that the sources came with.
     """
 
     def __init__(self, folder: Path, about: dict[str, Any], items: pa.Table) -> None:
@@ -65,6 +66,7 @@ class Pool:
         self.channels: int = about["channels"]
         self.fingerprint: str = about["fingerprint"]
         self.table_fingerprint: str = about["table_fingerprint"]
+        self.label_fingerprint: str = about["label_fingerprint"]
         self._shards: list[dict[str, Any]] = about["shards"]
         self._starts = np.cumsum([0] + [shard["rows"] for shard in self._shards])
         self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
@@ -180,7 +182,7 @@ def _write_npy(path: Path, images: Iterator[np.ndarray], shape: tuple[int, ...])
         file.seek(HEADER)
         for image in images:
             if image.shape != shape or image.dtype != np.uint8:
-                raise AssertionError(f"a decoder gave {image.dtype} {image.shape}, not uint8 {shape}")
+                raise AssertionError(f"a decoder returned {image.dtype} {image.shape}, not uint8 {shape}")
             file.write(image.tobytes())
             rows += 1
         about = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(rows, *shape)}, }}"
@@ -192,24 +194,24 @@ def _write_npy(path: Path, images: Iterator[np.ndarray], shape: tuple[int, ...])
 
 
 def fingerprint(size: tuple[int, int], channels: int, ids: Any, shards: list[dict[str, Any]]) -> str:
-    """What embeddings of this pool depend on, as a hash: the pictures, their order and their pixels; not labels or groups."""
+    """Return a hash of all that embeddings of a pool depend on: the pictures, their order and their pixels."""
     digest = hashlib.sha256(f"{size} {channels}\n".encode())
     for part in chain(ids, (shard["sha256"] for shard in shards)):
         digest.update(part.encode() + b"\n")
     return digest.hexdigest()[:32]
 
 
-def table_fingerprint(batches: Iterable[pa.RecordBatch]) -> str:
-    """Return a hash of the columns of `ITEMS` that decide how pictures are used: group, label, split and status."""
+def column_fingerprint(batches: Iterable[pa.RecordBatch]) -> str:
+    """Return a hash of the values in some columns of a pool's table."""
     digest = hashlib.sha256()
     for batch in batches:
-        for row in zip(*(batch.column(name).to_pylist() for name in USED), strict=True):
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()[:32]
 
 
 def _about(path: Path) -> dict[str, Any]:
-    """Return what pool.json says; `RunError` when it is of another version, `Damaged` when it is not what was written."""
+    """Return the content of pool.json; `RunError` when it is of another version, `Damaged` when it is not what was written."""
     about = read_json(path)
     if isinstance(about, dict) and about.get("format") != FORMAT:
         raise RunError(

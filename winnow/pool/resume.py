@@ -20,7 +20,7 @@ from winnow.pool.parts import Part, record
 from winnow.pool.pool import shard_name
 from winnow.scale.local import run_local
 
-OWED = "again.json"
+PENDING = "again.json"
 """In a pool's folder, the sources of dropped parts that are still to be done again."""
 
 
@@ -33,7 +33,7 @@ def finished(
     """
     asked = {source.uri: source for source in sources}
     kept: dict[int, list[str]] = {}
-    again = {source.uri: source for source in _owed(folder)}
+    again = {source.uri: source for source in _pending(folder)}
     named: set[Path] = set()
     for part in _parts(folder):
         _check_key(folder, part.key, key)
@@ -45,11 +45,11 @@ def finished(
         kept[part.number] = [source.uri for source in part.sources]
         named |= _files(folder, part)
     covered = {uri for uris in kept.values() for uri in uris}
-    owed = [source for source in again.values() if source.uri not in asked and source.uri not in covered]
-    if owed:
-        write_json(folder / OWED, [asdict(source) for source in owed])
+    pending = [source for source in again.values() if source.uri not in asked and source.uri not in covered]
+    if pending:
+        write_json(folder / PENDING, [asdict(source) for source in pending])
     _sweep(folder, named)
-    return kept, owed
+    return kept, pending
 
 
 def taken_over(
@@ -61,7 +61,7 @@ def taken_over(
     byte what was written; from the `earlier` pool by links, as the files of a pool are replaced and never changed.
     """
     (folder / "pool.json").unlink(missing_ok=True)
-    (folder / OWED).unlink(missing_ok=True)
+    (folder / PENDING).unlink(missing_ok=True)
     asked = {source.uri: source for todo in plan for source in todo}
     wanted = {tuple(source.uri for source in todo) for todo in plan}
     found: dict[tuple[str, ...], tuple[Path, Part]] = {}
@@ -145,9 +145,9 @@ def _link(earlier: Path, part: Part, folder: Path, number: int) -> None:
     part.number = number
 
 
-def _owed(folder: Path) -> list[Source]:
+def _pending(folder: Path) -> list[Source]:
     """Return the sources of dropped parts that a killed ingest had not done again yet."""
-    return [Source(**source) for source in read_json(folder / OWED)] if (folder / OWED).exists() else []
+    return [Source(**source) for source in read_json(folder / PENDING)] if (folder / PENDING).exists() else []
 
 
 def _load(path: Path) -> Part | None:

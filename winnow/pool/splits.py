@@ -33,7 +33,7 @@ def assign(groups: Any, seed: int, validate_share: float, calibrate_share: float
 
     `groups` (n,) strings. Pictures stay in the split named in `given` (n,) ("" where none is), "test" is left out of
     everything, and a split it names is not added to; only when nothing else is left are rows given as "train" divided.
-    With fewer than 5 groups each is cut into blocks of neighbouring rows, and `.note` says so. The same for the same
+    With fewer than 5 groups each is cut into blocks of neighbouring rows, and `.note` says so. The result is the same for the same
     seed, and by whole groups for any order of the rows. Raises `DataError` for fewer than three pictures and for a
     name in `given` that is not a split.
     """
@@ -77,7 +77,7 @@ def folds(groups: Any, k: int, seed: int = 0) -> np.ndarray:
     if k < 2 or len(groups) < k:
         raise DataError(
             f"{len(groups)} pictures cannot be divided into {k} folds.",
-            "Ask for at least 2 folds and give at least as many pictures.",
+            "Use at least 2 folds, and at least as many pictures.",
         )
     _, units = np.unique(groups, return_inverse=True)
     if units.max() + 1 < k:

@@ -80,7 +80,7 @@ def _compared(chosen: Tally, drawn: list[Tally], seed: int) -> dict[str, Any]:
     repeats = chosen.drawn(seed).mean(axis=1) - np.mean([tally.drawn(seed).mean(axis=1) for tally in drawn], axis=0)
     error = float(repeats.std())
     says = (
-        f"On embeddings, half of the labels gave macro F1 {chosen.macro_f1:.3f} when they were chosen, {random:.3f} when drawn at random: "
-        f"{verdict('choosing', gain, error)}."
+        f"On embeddings, half of the labels reach macro F1 {chosen.macro_f1:.3f} when chosen, {random:.3f} when drawn at "
+        f"random: {verdict('choosing', gain, error)}."
     )
     return {"chosen": chosen.macro_f1, "random": random, "rise": gain, "error": error, "says": says}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +15,12 @@ from pydantic import ValidationError
 from winnow.errors import Damaged, Interrupted, OptionError, RunError
 from winnow.files import told, write_json
 from winnow.options import Options, Recipe, load_recipe
-from winnow.results import as_json, from_json
+from winnow.results import from_json
 from winnow.run.begin import EARLY, check_free, clear, has_records
-from winnow.run.commit import RECORDS, STAGING, Staged, as_text, drop, locked, recover, recover_all, remove
+from winnow.run.commit import RECORDS, STAGING, Staged, drop, locked, recover, recover_all, remove
 from winnow.run.recipe import choose_recipe
-from winnow.run.records import Artefact, Asked, Record, artefacts_of, versions
+from winnow.run.records import Artefact, Asked, Record
+from winnow.run.working import Working
 from winnow.stages import STAGES, command_of
 
 Kind = TypeVar("Kind")
@@ -145,8 +144,9 @@ class RunFolder:
         return options
 
     def store(self, given: dict[str, dict[str, Any]]) -> None:
-        """Store options that a step at work has chosen for the run."""
+        """Store the options given, such as those that a step at work has chosen for the run."""
         self.update(given)
+        (self.path / STAGING).mkdir(exist_ok=True)
         self._store(self.asked, ())
 
     @contextmanager
@@ -268,7 +268,13 @@ class RunFolder:
                     if self.is_new:
                         clear(self.path, step)
                     self._store(before or self.asked, sources)
-                    work = Working(self, Staged(self.path, step, self.key(stage.needs) if stage.needs else "", keep))
+                    staged = Staged(self.path, step, self.key(stage.needs) if stage.needs else "", keep)
+                    # The key of an ingest is made of its own result, which has no record yet.
+                    work = Working(
+                        self.path,
+                        staged,
+                        lambda result: self._key(step, result) if step == "ingest" else self.key(step),
+                    )
                     yield work
                     work.commit()
                 except Interrupted:
@@ -341,55 +347,6 @@ class RunFolder:
             )
             if self.asked != now:
                 write_json(self.path / "run.json", self.asked.model_dump(mode="json"))
-
-
-class Working:
-    """A step at work: where it writes, and what it found."""
-
-    def __init__(self, run: RunFolder, staged: Staged) -> None:
-        self.run, self.staged = run, staged
-        self.started = time.perf_counter()
-        self.found: tuple[dict[str, Any], Sequence[Path]] | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where the step writes its folder."""
-        return self.staged.folder
-
-    @property
-    def scratch(self) -> Path:
-        """A folder that goes when the step is done."""
-        return self.staged.scratch
-
-    def path(self, name: str) -> Path:
-        """Return where the step writes a file of the run."""
-        return self.staged.path(name)
-
-    def finish(self, result: Any, *, also: Sequence[Path] = ()) -> None:
-        """Say what the step found, a dataclass; `also` are files of the run, not staged, that it vouches for."""
-        self.found = json.loads(json.dumps(as_json(result), default=str)), also
-
-    def commit(self) -> None:
-        """Write the record, and put all that was staged in its place."""
-        if self.found is None:  # there was nothing to do
-            remove(self.staged.root)
-            return
-        result, also = self.found
-        step = self.staged.step
-        artefacts = {
-            **artefacts_of(self.staged.new),
-            **{path.relative_to(self.run.path).as_posix(): Artefact.of(path) for path in also},
-        }
-        record = Record(
-            key=self.run._key(step, result) if step == "ingest" else self.run.key(step),
-            result=result,
-            versions=versions(),
-            seconds=round(time.perf_counter() - self.started, 2),
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            artefacts=artefacts,
-        )
-        self.staged.record = as_text(record.model_dump(mode="json"))
-        self.staged.commit()
 
 
 def _hash(content: Any) -> str:

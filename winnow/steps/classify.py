@@ -19,10 +19,11 @@ from winnow.pool.pool import Pool
 from winnow.results import Classified, ClassScore, LearningCurve, PseudoLabels, PseudoRound, Share, as_json
 from winnow.run.choice import TOO_FEW, worth_of_choice
 from winnow.run.fine_tuning import against_head, start, vectors_for
-from winnow.run.folder import RunFolder, Working
+from winnow.run.folder import RunFolder
 from winnow.run.judge import seconds
 from winnow.run.records import versions
 from winnow.run.truth import Truth, of_sources, order_of, truth_of
+from winnow.run.working import Working
 from winnow.select.selectors import SELECTORS
 from winnow.steps.select import by_anomaly
 from winnow.tables import read_table, write_table

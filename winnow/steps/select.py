@@ -18,8 +18,9 @@ from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
 from winnow.results import LeftOut, Selected, as_json
 from winnow.run.commit import STAGING
-from winnow.run.folder import RunFolder, Working
+from winnow.run.folder import RunFolder
 from winnow.run.records import versions
+from winnow.run.working import Working
 from winnow.select.choose import Choice, available, choose, kinds
 from winnow.select.duplicates import distinct
 from winnow.select.geometry import nearest, whitened

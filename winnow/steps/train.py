@@ -20,8 +20,9 @@ from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
 from winnow.results import Trained
 from winnow.run.artifacts import check_parts
-from winnow.run.folder import RunFolder, Working
+from winnow.run.folder import RunFolder
 from winnow.run.split import split_of
+from winnow.run.working import Working
 from winnow.synthetic.scenes import generic_pictures
 
 GENERIC = 500

@@ -84,9 +84,9 @@ def check(
     `InputError` for sources or masks.
     """
     values = _checked(run, weights, masks, defects)
-    for path in [sources, [defects]] if defects else [sources]:
-        if path:
-            expand(path)
+    for given in (sources if not run.done("ingest") else (), [defects] if defects else ()):
+        if given:
+            expand(given)
     if masks is not None:
         masks_in(masks)
     other = [str(source) for source in sources if absolute(source) not in run.asked.sources]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from winnow.files import read_json
 from winnow.pool.pool import Pool
 from winnow.report import classification as drawn
 from winnow.report import grids
 from winnow.report.html import Figure, Section, Table
+from winnow.results import Classified, Interval
 from winnow.run.folder import RunFolder
 from winnow.tables import read_table
 
@@ -19,53 +17,49 @@ SHOWN = 10  # pictures of a sheet
 
 def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
     """Return a section on the run's classifier, none when there is none that fits the embeddings of now."""
-    path = run.folder("classify") / "classifier.json"
-    if not path.exists() or not run.fits("classify"):
+    if not run.fits("classify"):
         return []
-    found = read_json(path)["measured"]
-    labelled = read_table(path.parent / "labelled.csv")
+    found = run.result(Classified)
+    labelled = read_table(run.folder("classify") / "labelled.csv")
     figures = [
-        Figure("Confusion matrix", drawn.confusion_matrix(found["confusion"], list(found["classes"]))),
-        Figure("Reliability curve", drawn.reliability_curve(found["reliability"], found["calibration_error"])),
-        Figure("Learning curve", drawn.label_curve(found["curve"]["points"])),
+        Figure("Confusion matrix", drawn.confusion_matrix(found.confusion, list(found.classes))),
+        Figure("Reliability curve", drawn.reliability_curve(found.reliability, found.calibration_error)),
+        Figure("Learning curve", drawn.label_curve(found.curve.points)),
         *_sheets(pool, labelled),
     ]
-    compared = [found[name]["says"] for name in ("beside", "choice") if found[name]]
-    return [Section("Classifier", text=[_summary(found), found["curve"]["says"], *compared, *found["notes"]], figures=figures,
+    compared = [part.says for part in (found.against_head, found.choice) if part]
+    return [Section("Classifier", text=[_summary(found), found.curve.says, *compared, *found.notes], figures=figures,
                     tables=[_by_class(found), *_pseudo(found)])]  # fmt: skip
 
 
-def _summary(found: dict[str, Any]) -> str:
+def _summary(found: Classified) -> str:
     return (
-        f"{found['by']}, from {found['labelled']:,} labels ({found['origin']}): macro F1 {found['macro_f1']:.3f}"
-        f"{_interval(found['interval'], ' (95 % interval ', ')')}, accuracy {found['accuracy']:.3f}. "
-        f"Every picture was judged by a head that had not seen its fold, in {found['folds']:,} folds of {found['groups']:,} groups; "
+        f"{found.by}, from {found.labelled:,} labels ({found.origin}): macro F1 {found.macro_f1:.3f}"
+        f"{_interval(found.interval, ' (95 % interval ', ')')}, accuracy {found.accuracy:.3f}. "
+        f"Every picture was judged by a head that had not seen its fold, in {found.folds:,} folds of {found.groups:,} groups; "
         "intervals by bootstrap over groups."
     )
 
 
-def _interval(interval: list[float] | None, before: str = "", after: str = "") -> str:
+def _interval(interval: Interval | None, before: str = "", after: str = "") -> str:
     return f"{before}{interval[0]:.3f} to {interval[1]:.3f}{after}" if interval else ""
 
 
-def _by_class(found: dict[str, Any]) -> Table:
-    rows = [(name, part["labels"], part["f1"], _interval(part["interval"])) for name, part in found["classes"].items()]
+def _by_class(found: Classified) -> Table:
+    rows = [(name, part.labels, part.f1, _interval(part.interval)) for name, part in found.classes.items()]
     return Table(("class", "labels", "F1", "95 % interval"), rows, title="By class", folded=len(rows) > 30)
 
 
-def _pseudo(found: dict[str, Any]) -> list[Table]:
-    pseudo = found["pseudo"]
-    rows = [
-        (number, part["added"], part["rise"], part["error"], part["kept"])
-        for number, part in enumerate(pseudo["rounds"], 1)
-    ]
+def _pseudo(found: Classified) -> list[Table]:
+    pseudo = found.pseudo
+    rows = [(number, part.added, part.rise, part.error, part.kept) for number, part in enumerate(pseudo.rounds, 1)]
     right = [
-        (what, pseudo[name]["right"], pseudo[name]["of"], _interval(pseudo[name]["interval"]))
-        for name, what in (
-            ("known", "by the sources' own labels"),
-            ("audited", "by the audit of the classifier before"),
+        (what, share.right, share.of, _interval(share.interval))
+        for share, what in (
+            (pseudo.known, "by the sources' own labels"),
+            (pseudo.audited, "by the audit of the classifier before"),
         )
-        if pseudo[name]
+        if share
     ]
     return [
         Table(

@@ -57,7 +57,7 @@ def _decisions(run: RunFolder) -> Section:
         drawn.append(Figure(f"{first} and {name} on held-out patches", png))
     columns = ("mode", "scorer", "patches/s", "speed", "threshold", "false alarms", "AUROC", "agrees")
     return Section(
-        "Decisions",
+        "Modes",
         text=[
             "The same question answered in several ways: with the whole network, with its encoder alone, and by the small network "
             "trained to see damage.",

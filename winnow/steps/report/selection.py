@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from winnow.files import read_json
 from winnow.report.html import Figure, Section, Table
+from winnow.results import Selected
 from winnow.run.folder import RunFolder
 from winnow.show import count
 
@@ -22,10 +20,10 @@ FIGURES = {
 
 def selection_sections(run: RunFolder) -> list[Section]:
     """Return what the last `winnow select` chose; no section when there was none."""
-    if not (run.path / "selection.json").exists():
+    if run.record("select") is None:
         return []
-    made = read_json(run.path / "selection.json")
-    text = [_summary(made), MEANING, *made["notes"]]
+    made = run.result(Selected)
+    text = [_summary(made), MEANING, *made.notes]
     if not run.fits("select"):
         text.append(
             "The choice was made before the run's options, pictures or detector were last changed; winnow select makes another."
@@ -36,7 +34,7 @@ def selection_sections(run: RunFolder) -> list[Section]:
     ]
     kinds = Table(
         ("kind", "pictures", "chosen", "share of the kind"),
-        [(kind, pictures, chosen, f"{chosen / pictures:.1%}") for kind, (pictures, chosen) in made["kinds"].items()],
+        [(kind, pictures, chosen, f"{chosen / pictures:.1%}") for kind, (pictures, chosen) in made.kinds.items()],
         title="Chosen of each kind",
         caption="A kind is a coarse cluster of the embeddings; it has no meaning beyond the pictures in it.",
     )
@@ -48,17 +46,17 @@ def selection_sections(run: RunFolder) -> list[Section]:
             tables=[kinds],
             commands=[
                 f"winnow label --run {run.path.name} --classes ...",
-                f"winnow select --run {run.path.name} -n {2 * made['chosen']}",
+                f"winnow select --run {run.path.name} -n {2 * made.chosen}",
             ],
         )
     ]
 
 
-def _summary(made: dict[str, Any]) -> str:
-    left = made["left_out"]
+def _summary(made: Selected) -> str:
+    left = made.left_out
     return (
-        f"{count(made['chosen'], 'picture')} of {made['candidates']:,} by the method '{made['method']}', "
-        f"on the embeddings of {made['vectors']}. "
-        f"Left out: {count(left['duplicates'], 'duplicate')}, {count(left['outliers'], 'outlier')}, "
-        f"{left['labelled']:,} labelled already."
+        f"{count(made.chosen, 'picture')} of {made.candidates:,} by the method '{made.method}', "
+        f"on the embeddings of {made.embeddings}. "
+        f"Left out: {count(left.duplicates, 'duplicate')}, {count(left.outliers, 'outlier')}, "
+        f"{left.labelled:,} labelled already."
     )

@@ -4,6 +4,8 @@
     check_model(my_model)           # a winnow.models.contract.Model
     check_selector(my_selector)     # a function (embeddings, n, rng, *, start, weights) -> rows
     check_classifier(MyClassifier)  # a class or a function that makes an unfitted classifier
+    check_head(MyHead)              # a winnow.classify.heads.Head, or a function that makes one
+    check_runner(my_runner)         # a function (function, items, workers) -> results in the order of the items
 
 Each returns None or raises `ContractError` with the sentence of the contract that is broken.
 """
@@ -15,25 +17,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from winnow.check.head import check_head
+from winnow.check.rules import ContractError, refuses, require
+from winnow.check.runner import check_runner
 from winnow.embeddings import Embeddings
-from winnow.errors import WinnowError
 
 if TYPE_CHECKING:
     from winnow.detect.scorer import Scorer
     from winnow.models.contract import Model
     from winnow.select.selectors import Selector
 
+__all__ = [
+    "ContractError",
+    "check_classifier",
+    "check_head",
+    "check_model",
+    "check_runner",
+    "check_scorer",
+    "check_selector",
+]
+
 TOLERANCE = 1e-3
 """Relative difference between a batch and a single picture that the order of float32 sums may cause."""
-
-
-class ContractError(AssertionError):
-    """A part breaks its contract; the message states the rule and what was seen."""
-
-
-def _require(kept: bool, sentence: str) -> None:
-    if not kept:
-        raise ContractError(sentence)
 
 
 def check_scorer(make: Callable[[], Any]) -> None:
@@ -46,47 +51,45 @@ def check_scorer(make: Callable[[], Any]) -> None:
 
     scorer = as_scorer(make())
     name = type(scorer.part if isinstance(scorer, Own) else scorer).__name__
-    _refuses(lambda: scorer.score(new), f"{name}.score before fit must raise a WinnowError that says so")
+    refuses(lambda: scorer.score(new), f"{name}.score before fit must raise a WinnowError that says so")
     before = _copy(normal)
-    _require(scorer.fit(normal) is scorer, f"{name}.fit must return the scorer itself.")
-    _require(_same(before, normal), f"{name}.fit must not change the embeddings it is given.")
+    require(scorer.fit(normal) is scorer, f"{name}.fit must return the scorer itself.")
+    require(_same(before, normal), f"{name}.fit must not change the embeddings it is given.")
     before = _copy(new)
     scores = scorer.score(new)
-    _require(_same(before, new), f"{name}.score must not change the embeddings it is given.")
+    require(_same(before, new), f"{name}.score must not change the embeddings it is given.")
     shape = getattr(scores, "shape", type(scores).__name__)
-    _require(shape == (len(new),), f"{name}.score must return one score a picture, shape ({len(new)},), not {shape}.")
-    _require(bool(np.isfinite(scores).all()), f"{name}.score must be finite for finite embeddings.")
-    _require(scorer.score(new[:0]).shape == (0,), f"{name}.score of no pictures must be an array of shape (0,).")
+    require(shape == (len(new),), f"{name}.score must return one score a picture, shape ({len(new)},), not {shape}.")
+    require(bool(np.isfinite(scores).all()), f"{name}.score must be finite for finite embeddings.")
+    require(scorer.score(new[:0]).shape == (0,), f"{name}.score of no pictures must be an array of shape (0,).")
     _check_per_picture(scorer, name, new, scores)
-    _require(
+    require(
         np.array_equal(as_scorer(make()).fit(normal).score(new), scores),
         f"{name} must learn the same from the same normals.",
     )
     chance = (np.searchsorted(np.sort(scores), scorer.score(anomalous)) / len(scores)).mean()
-    _require(chance > 0.9, f"{name}.score must be higher for what does not belong; here only {chance:.0%} were higher.")
+    require(chance > 0.9, f"{name}.score must be higher for what does not belong; here only {chance:.0%} were higher.")
     _check_state(scorer, name, new, scores)
-    _refuses(lambda: as_scorer(make()).fit(normal[:0]), f"{name}.fit on no pictures must raise a WinnowError")
+    refuses(lambda: as_scorer(make()).fit(normal[:0]), f"{name}.fit on no pictures must raise a WinnowError")
     if scorer.reads_vectors:
         spoilt = new.vectors.copy()
         spoilt[3, 2] = np.nan
-        _refuses(
+        refuses(
             lambda: scorer.score(spoilt), f"{name}.score of embeddings that are not a number must raise a WinnowError"
         )
-        _refuses(
-            lambda: scorer.score(new.vectors[:, :-1]), f"{name}.score of fewer dimensions must raise a WinnowError"
-        )
+        refuses(lambda: scorer.score(new.vectors[:, :-1]), f"{name}.score of fewer dimensions must raise a WinnowError")
 
 
 def _check_per_picture(scorer: Scorer, name: str, new: Embeddings, scores: np.ndarray) -> None:
     near = TOLERANCE * float(np.abs(scores).max())
-    _require(np.array_equal(scorer.score(new), scores), f"{name}.score must give the same scores when asked again.")
+    require(np.array_equal(scorer.score(new), scores), f"{name}.score must give the same scores when asked again.")
     alone = np.concatenate([scorer.score(new[row : row + 1]) for row in range(len(new))])
-    _require(
+    require(
         np.allclose(alone, scores, rtol=TOLERANCE, atol=near),
         f"{name}.score of a picture must not depend on the others beside it.",
     )
     order = np.random.default_rng(3).permutation(len(new))
-    _require(
+    require(
         np.allclose(scorer.score(new[order]), scores[order], rtol=TOLERANCE, atol=near),
         f"{name}.score must give each picture its own score in whatever order they come.",
     )
@@ -97,11 +100,11 @@ def _check_state(scorer: Scorer, name: str, new: Embeddings, scores: np.ndarray)
 
     state, spec = scorer.state(), scorer.spec()
     plain = all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in state.values())
-    _require(plain, f"What {name} learns must be arrays of numbers, numbers or strings, so that it can be saved.")
+    require(plain, f"What {name} learns must be arrays of numbers, numbers or strings, so that it can be saved.")
     restored = remake_scorer(spec, own=_classes(scorer))
     assert not isinstance(restored, str)
     restored.restore({key: array.copy() for key, array in state.items()})
-    _require(
+    require(
         np.array_equal(restored.score(new), scores),
         f"{name} made again from its options and from what it learnt must score as the scorer it came from.",
     )
@@ -137,16 +140,6 @@ def obvious(n: int, seed: int, anomalous: bool) -> Embeddings:
         "gradient": 0.01 * np.exp(0.2 * rng.normal(size=n) + 3 * anomalous),
     }
     return Embeddings.of(vectors, losses=losses)
-
-
-def _refuses(call: Callable[[], Any], sentence: str) -> None:
-    try:
-        call()
-    except WinnowError:
-        return
-    except Exception as error:
-        raise ContractError(f"{sentence}, not {type(error).__name__} ({error}).") from error
-    raise ContractError(f"{sentence}, but nothing was raised.")
 
 
 def _copy(embeddings: Embeddings) -> Embeddings:
@@ -205,14 +198,14 @@ def _check_rows(select: Selector, name: str, embeddings: Embeddings, n: int, sta
         rows = select(embeddings, n, np.random.default_rng(0), start=start)
     except Exception as error:
         raise ContractError(f"{name} must return {n} rows {where}, not {type(error).__name__} ({error}).") from error
-    _require(
+    require(
         isinstance(rows, np.ndarray) and (rows.dtype.kind in "iu" or not rows.size),
         f"{name} must return an array of whole numbers {where}.",
     )
-    _require(rows.shape == (n,), f"{name} must return exactly {n} rows {where}, not an array of shape {rows.shape}.")
-    _require(bool(((rows >= 0) & (rows < len(embeddings))).all()), f"{name} must return existing rows {where}.")
-    _require(len(np.unique(rows)) == n, f"{name} must return no row twice {where}.")
-    _require(not np.isin(rows, start).any(), f"{name} must return no row of start {where}.")
+    require(rows.shape == (n,), f"{name} must return exactly {n} rows {where}, not an array of shape {rows.shape}.")
+    require(bool(((rows >= 0) & (rows < len(embeddings))).all()), f"{name} must return existing rows {where}.")
+    require(len(np.unique(rows)) == n, f"{name} must return no row twice {where}.")
+    require(not np.isin(rows, start).any(), f"{name} must return no row of start {where}.")
 
 
 def _check_side_effects(select: Selector, name: str, embeddings: Embeddings) -> None:
@@ -223,11 +216,11 @@ def _check_side_effects(select: Selector, name: str, embeddings: Embeddings) -> 
     rows = select(embeddings, 9, np.random.default_rng(5), start=start, weights=weights)
     untouched = _same_state(state, np.random.get_state())  # noqa: NPY002
     np.random.set_state(state)  # noqa: NPY002
-    _require(untouched, f"{name} must draw from the rng that it is given, not from numpy's global state.")
+    require(untouched, f"{name} must draw from the rng that it is given, not from numpy's global state.")
     unchanged = _same(before, embeddings) and np.array_equal(given, weights) and np.array_equal(start, [3, 20])
-    _require(unchanged, f"{name} must not change the embeddings, start or weights that it is given.")
+    require(unchanged, f"{name} must not change the embeddings, start or weights that it is given.")
     again = select(embeddings, 9, np.random.default_rng(5), start=start, weights=weights)
-    _require(np.array_equal(rows, again), f"{name} must return the same rows for the same rng.")
+    require(np.array_equal(rows, again), f"{name} must return the same rows for the same rng.")
 
 
 def _same_state(one: Any, other: Any) -> bool:
@@ -245,46 +238,44 @@ def check_classifier(make: Callable[[], Any]) -> None:
     groups = np.arange(300) // 10
     classifier = make()
     name = type(classifier).__name__
-    _refuses(
+    refuses(
         lambda: classifier.predict_proba(new), f"{name}.predict_proba before fit must raise a WinnowError that says so"
     )
     given = vectors.copy(), labels.copy(), groups.copy()
-    _require(classifier.fit(vectors, labels, groups) is classifier, f"{name}.fit must return the classifier itself.")
+    require(classifier.fit(vectors, labels, groups) is classifier, f"{name}.fit must return the classifier itself.")
     untouched = all(np.array_equal(one, other) for one, other in zip(given, (vectors, labels, groups), strict=True))
-    _require(untouched, f"{name}.fit must not change what it is given.")
-    _require(
-        sorted(classifier.classes) == ["one", "three", "two"], f"{name}.classes must be the classes of the labels."
-    )
+    require(untouched, f"{name}.fit must not change what it is given.")
+    require(sorted(classifier.classes) == ["one", "three", "two"], f"{name}.classes must be the classes of the labels.")
     chance = classifier.predict_proba(new)
-    _require(chance.shape == (90, 3), f"{name}.predict_proba must be of shape (90, 3), not {chance.shape}.")
+    require(chance.shape == (90, 3), f"{name}.predict_proba must be of shape (90, 3), not {chance.shape}.")
     sound = bool(np.isfinite(chance).all() and (chance >= 0).all()) and np.allclose(chance.sum(axis=1), 1)
-    _require(sound, f"{name}.predict_proba must return probabilities that add up to 1.")
+    require(sound, f"{name}.predict_proba must return probabilities that add up to 1.")
     said = classifier.predict(new)
     best = np.asarray(classifier.classes)[chance.argmax(axis=1)]
-    _require(np.array_equal(said, best), f"{name}.predict must return the most probable class.")
+    require(np.array_equal(said, best), f"{name}.predict must return the most probable class.")
     right = float((said == np.array(["one", "two", "three"], object)[expected]).mean())
-    _require(right > 0.9, f"{name} must learn three classes that lie far apart; here {right:.0%} were right.")
+    require(right > 0.9, f"{name} must learn three classes that lie far apart; here {right:.0%} were right.")
     alone = np.concatenate([classifier.predict_proba(new[row : row + 1]) for row in range(len(new))])
-    _require(np.allclose(alone, chance, atol=TOLERANCE), f"{name}.predict_proba must not depend on the other pictures.")
-    _require(
+    require(np.allclose(alone, chance, atol=TOLERANCE), f"{name}.predict_proba must not depend on the other pictures.")
+    require(
         classifier.predict_proba(new[:0]).shape == (0, 3),
         f"{name}.predict_proba of no pictures must be of shape (0, 3).",
     )
     again = make().fit(vectors, labels, groups).predict_proba(new)
-    _require(np.array_equal(again, chance), f"{name} must learn the same from the same labels.")
-    _refuses(
+    require(np.array_equal(again, chance), f"{name} must learn the same from the same labels.")
+    refuses(
         lambda: make().fit(vectors, np.full(300, "", object), groups),
         f"{name}.fit without a label must raise a WinnowError",
     )
-    _refuses(
+    refuses(
         lambda: make().fit(vectors, np.full(300, "one", object), groups),
         f"{name}.fit on one class must raise a WinnowError",
     )
-    _refuses(
+    refuses(
         lambda: classifier.predict_proba(new[:, :-1]),
         f"{name}.predict_proba of fewer dimensions must raise a WinnowError",
     )
-    _refuses(
+    refuses(
         lambda: classifier.predict_proba(new * np.nan),
         f"{name}.predict_proba of embeddings that are not finite must raise a WinnowError",
     )
@@ -325,35 +316,35 @@ def _check_model(model: Model) -> None:
     images = images.to(device)
     before = images.clone()
     full = model(images)
-    _require(torch.equal(images, before), f"{name}.forward must not change the pictures it is given.")
+    require(torch.equal(images, before), f"{name}.forward must not change the pictures it is given.")
     losses = {field: value for field, value in full._asdict().items() if value is not None}
-    _require(
+    require(
         full.vectors.ndim == 2 and len(full.vectors) == 6,
         f"{name}.forward must return embeddings of shape (6, d), not {tuple(full.vectors.shape)}.",
     )
     for field, value in losses.items():
         if field != "vectors":
-            _require(
+            require(
                 tuple(value.shape) == (6,),
                 f"{name}.forward must return '{field}' of shape (6,), one per picture, not {tuple(value.shape)}.",
             )
-            _require(bool((value >= 0).all()), f"{name}.forward must return no negative '{field}'.")
-        _require(bool(torch.isfinite(value).all()), f"{name}.forward must return finite '{field}'.")
+            require(bool((value >= 0).all()), f"{name}.forward must return no negative '{field}'.")
+        require(bool(torch.isfinite(value).all()), f"{name}.forward must return finite '{field}'.")
     _check_repeats(model, name, images, losses)
     fast = model(images, decode=False)
-    _require(
+    require(
         _close(fast.vectors, full.vectors),
         f"{name}.forward(decode=False) must return the same embeddings as with the decoder.",
     )
     if full.reconstruction is not None:
         rebuilt = model.rebuild(images)
-        _require(
+        require(
             rebuilt.shape == images.shape,
             f"{name}.rebuild must return pictures of the shape it was given, not {tuple(rebuilt.shape)}.",
         )
     twin = type(model)(size=model.size, channels=model.channels, **model.config())
     shapes = [{key: tuple(value.shape) for key, value in part.state_dict().items()} for part in (model, twin)]
-    _require(
+    require(
         shapes[0] == shapes[1],
         f"{name}(size, channels, **config()) must build a network with the same weights' shapes.",
     )
@@ -367,15 +358,15 @@ def _check_repeats(model: Model, name: str, images: Any, losses: dict[str, Any])
     order = torch.tensor([4, 2, 0, 5, 1, 3], device=images.device)
     shuffled = model(images[order])._asdict()
     for field, value in losses.items():
-        _require(
+        require(
             _close(again[field], value),
             f"{name}.forward must return the same '{field}' when called again without noise.",
         )
         single = torch.cat([one[field] for one in alone])
-        _require(
+        require(
             _close(single, value), f"'{field}' of a picture by {name}.forward must not depend on the other pictures."
         )
-        _require(
+        require(
             _close(shuffled[field], value[order]),
             f"{name}.forward must return each picture's own '{field}' in whatever order they come.",
         )

@@ -1,0 +1,54 @@
+"""What the commands share: their parameters, and the options that the user gave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from winnow.options import (
+    ClassifyOptions,
+    DetectOptions,
+    IngestOptions,
+    ModelOptions,
+    ScoreOptions,
+    Section,
+    SegmentOptions,
+    SelectOptions,
+    TrainOptions,
+    TuneOptions,
+)
+from winnow.run.folder import RunFolder
+
+RunPath = Annotated[Path, Parameter(name="--run", help="The run folder.")]
+Resume = Annotated[
+    bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")
+]
+Trust = Annotated[
+    tuple[str, ...], Parameter(name="--trust", help="A part of your own, 'module:Class', that the run may load.")
+]
+Files = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
+Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]
+Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
+Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
+Detect = Annotated[DetectOptions | None, Parameter(name="*", group="Anomaly score and threshold")]
+Score = Annotated[ScoreOptions | None, Parameter(name="*", group="Mode")]
+Select = Annotated[SelectOptions | None, Parameter(name="*", group="Choice of pictures to label")]
+Classify = Annotated[ClassifyOptions | None, Parameter(name="*", group="Classifier")]
+Tune = Annotated[TuneOptions | None, Parameter(name="*", group="Fine-tuning")]
+Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments of a video")]
+
+
+def given_options(**sections: Section | None) -> dict[str, dict[str, Any]]:
+    """Return what the user gave, as section to option to value."""
+    return {
+        name: section.model_dump(mode="json", include=section.model_fields_set)
+        for name, section in sections.items()
+        if section is not None and section.model_fields_set
+    }
+
+
+def judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
+    """Return the run with what the user gave for this call alone: judging stores nothing."""
+    return RunFolder.open(run, trust).with_options(given_options(score=score, **sections))

@@ -1,0 +1,208 @@
+"""What the steps that judge return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from winnow.results.learning import Interval
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment of a video, `start` to `end` in seconds: whether it belongs, and the mean score of its frames."""
+
+    start: float
+    end: float
+    belongs: bool
+    score: float
+
+
+@dataclass(frozen=True)
+class VideoScored:
+    """A video and its segments."""
+
+    source: str
+    segments: list[Segment]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What `score` found: of so many `pictures` how many `belong` at the `threshold` of a `mode`; files `refused`.
+
+    `patches` and `defects` are None where pictures are not cut into patches. The tables are in `folder`.
+    """
+
+    mode: str
+    pictures: int
+    belong: int
+    refused: int
+    threshold: float
+    folder: Path
+    patches: int | None = None
+    defects: int | None = None
+    note: str = ""
+    videos: list[VideoScored] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class AnomalousGroup:
+    """How a group of anomalous pictures is told from normal ones; `interval` has a 95 % interval a metric (None with one group)."""
+
+    auroc: float
+    average_precision: float
+    detection_rate: float | None
+    pictures: int
+    groups: int
+    interval: dict[str, Interval] | None
+
+
+@dataclass(frozen=True)
+class MaskMetrics:
+    """What masks of the true damage say, AUROCs None where there is nothing to tell apart.
+
+    `auroc_good_pictures`: so many `damaged_patches` against those of normal pictures, `auroc_same_pictures`: against good
+    ones of the same pictures; `pixel_auroc` and `aupro` of the anomaly maps of all pictures, None for a mode without a map.
+    """
+
+    damaged_patches: int
+    auroc_good_pictures: float | None
+    auroc_same_pictures: float | None
+    pixel_auroc: float | None
+    aupro: float | None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What `evaluate` found: of so many normal `pictures` in `groups` the share flagged, and each anomalous group ("all": together).
+
+    `baseline` is the AUROC of sharpness alone by group, `seen_in_training` how many of the normal pictures are the run's own;
+    `masks` what masks of the true damage say (None without). Tables and figures are in `folder`.
+    """
+
+    mode: str
+    scorer: str
+    threshold: float
+    false_alarm_rate_asked: float
+    false_alarm_rate: float
+    false_alarm_rate_interval: Interval | None
+    pictures: int
+    groups: int
+    anomalous: dict[str, AnomalousGroup]
+    baseline: dict[str, float]
+    seen_in_training: int
+    folder: Path
+    masks: MaskMetrics | None = None
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What `predict` found: of so many `pictures` how many of each class and how many anomalous (None where that is not known)."""
+
+    pictures: int
+    refused: int
+    folder: Path
+    classes: dict[str, int] | None = None
+    anomalous: int | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file and its card: its `outputs`, and the `mode` that its anomaly model judges by (None without one).
+
+    `parity`: how far onnxruntime is from the run at most, by output, relatively; `stepped`: the share of values that lie on a
+    calibration score and stepped to the next rank.
+    """
+
+    file: Path
+    card: Path
+    outputs: list[str]
+    mode: str | None
+    parity: dict[str, float]
+    stepped: float
+    bytes: int
+    seconds: float
+    opset: int
+
+
+WEIGHT_SCORES = ("error", "latent", "both")
+"""What an autoencoder's weight of the latent loss is judged by: the error, the latent loss, and their standardised sum."""
+
+
+@dataclass(frozen=True)
+class WeightTrial:
+    """A weight of the latent loss: AUROC on `synthetic` and (None without) `real` defects by error, latent loss and both.
+
+    Trained for so many `steps` and `seconds`.
+    """
+
+    weight: float
+    synthetic: dict[str, float]
+    real: dict[str, float] | None
+    steps: int
+    active_units: int | None
+    seconds: float
+
+    def on(self, kind: str) -> dict[str, float]:
+        """Return the AUROCs on 'synthetic' or 'real' defects, none where there were none."""
+        return self.synthetic if kind == "synthetic" else self.real or {}
+
+
+@dataclass(frozen=True)
+class WeightSearch:
+    """What the search for the weight of a VAE's latent loss found: the `chosen` weight and the `reason`.
+
+    `chosen_by_real`: what real defects would choose, and how much AUROC on them the choice `lost` (None without any);
+    `trained` a trial a weight, `sigma` the sigma-VAE; `loss` the loss that is called error; `used`: the weight is now the run's.
+    """
+
+    step: ClassVar[str] = "weight"
+    chosen: float
+    reason: str
+    chosen_by_real: float | None
+    lost: float | None
+    loss: str
+    iterations: int
+    synthetic_defects: int
+    real_defects: int | None
+    fingerprint: str
+    trained: list[WeightTrial]
+    sigma: WeightTrial
+    used: bool
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of defects that the weights were judged on."""
+        return ("synthetic",) if self.sigma.real is None else ("synthetic", "real")
+
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """AUROC over the weights, by each score on each kind of defect."""
+        return {
+            f"{score}, {kind}": [trial.on(kind)[score] for trial in self.trained]
+            for kind in self.kinds
+            for score in WEIGHT_SCORES
+        }
+
+
+@dataclass(frozen=True)
+class LabelsImported:
+    """What an import of labels changed: new ones, changed ones, the same ones, notes; places of items that are not the run's."""
+
+    file: str
+    new: int
+    changed: int
+    same: int
+    notes: int
+    unknown: list[str]
+
+
+@dataclass(frozen=True)
+class LabelsExported:
+    """An export of labels: how many went where, in which format; `gone`: labels of items that the pool has no more."""
+
+    path: str
+    format: str
+    labels: int
+    gone: int
