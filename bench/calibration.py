@@ -84,7 +84,7 @@ def vectors(folder: Path, name: str, pictures: list[tuple[Path, str]], size: tup
     """Return frozen MobileNetV2 embeddings of a list of pictures with their groups."""
     run = Run(
         folder / f"embeddings-{name}",
-        "vectors",
+        "oneclass",
         weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"),
         size=size,
     )

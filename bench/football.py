@@ -65,7 +65,8 @@ def measure(name: str, options: dict, lists: dict[str, Path], folder: Path, seed
     for seed in seeds:
         run = Run(folder / f"{name.replace(' ', '-')}-{seed}", **options, seed=seed)
         run.ingest([str(lists["train"])])
-        seconds = run.train(resume=True).get("seconds", 0.0)
+        training = run.train(resume=True).training
+        seconds = training.seconds if training else 0.0
         run.encode()
         test = encode_lists(run, {key: path for key, path in lists.items() if key != "train"}, folder)
         for scorer in SCORERS:

@@ -27,7 +27,7 @@ from scipy.stats import t as student
 
 import winnow
 from winnow.detect.detector import Detector
-from winnow.embeddings import Embeddings, unit
+from winnow.embeddings import Embeddings, unit_length
 from winnow.learn.encode import encode
 from winnow.pool.pool import Pool
 from winnow.run.artifacts import load_network
@@ -170,7 +170,7 @@ def peers(
 ) -> dict[str, dict[int, np.ndarray]]:
     """Return the choices of other tools from the same embeddings, of length 1, in their own environment."""
     with tempfile.TemporaryDirectory() as folder:
-        vectors = unit(part.vectors)
+        vectors = unit_length(part.vectors)
         np.save(Path(folder) / "vectors.npy", vectors)
         script = str(Path(__file__).parent / "selection_peers.py")
         words = [f"{folder}/vectors.npy", str(seed), ",".join(names), ",".join(map(str, budgets)), f"{folder}/rows.npz"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import runpy
 import subprocess
 import sys
@@ -9,6 +10,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from winnow.options import recipe_names
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "winnow"
@@ -59,6 +62,41 @@ def test_imports_go_in_no_circle(structure: SimpleNamespace):
 
 def test_imports_go_one_way(structure: SimpleNamespace):
     assert structure.back_arrows(structure.arrows(structure.modules_of(ROOT))) == []
+
+
+OUTSIDE = sorted([*(ROOT / "bench").glob("*.py"), *(ROOT / "scripts").glob("*.py")])
+
+
+def defined(path: Path) -> set[str]:
+    """Return the names that a module defines or imports, and its neighbours in the folder."""
+    names = {other.stem for other in path.parent.iterdir()}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            names.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: path.name)
+def test_what_benchmarks_and_scripts_import_is_there(path: Path, structure: SimpleNamespace):
+    modules = structure.modules_of(ROOT)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "winnow":
+            assert node.module in modules, f"{path.name} imports {node.module}"
+            missing = {alias.name for alias in node.names} - defined(modules[node.module])
+            assert not missing, f"{path.name} imports {missing} from {node.module}"
+
+
+@pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: path.name)
+def test_recipes_of_benchmarks_and_scripts_exist(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Run":
+            for given in node.args[1:2]:
+                if isinstance(given, ast.Constant):
+                    assert given.value in recipe_names()
 
 
 def write_package(root: Path, **modules: str) -> Path:
