@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from winnow.errors import DataError, RunError
-from winnow.files import read_json, replacing, sha256, verify, write_json
+from winnow.errors import DataError
+from winnow.files import read_sealed, replacing, write_sealed
 
 
 @dataclass(frozen=True)
@@ -104,25 +104,15 @@ class Embeddings:
                 ),
                 temporary,
             )
-        write_json(
-            folder / "embeddings.json",
-            {
-                **about,
-                "pictures": len(self),
-                "dimensions": self.vectors.shape[1],
-                "sha256": {path.name: sha256(path) for path in (vectors, losses)},
-            },
-        )
+        whole = {**about, "pictures": len(self), "dimensions": self.vectors.shape[1]}
+        write_sealed(folder / "embeddings.json", whole, (vectors.name, losses.name))
 
     @classmethod
     def load(cls, folder: Path) -> Embeddings:
-        """Reads what `save` wrote, embeddings memory-mapped; `RunError` when absent, `Damaged` when changed on disk."""
+        """Read what `save` wrote, embeddings memory-mapped; `RunError` when absent, `Damaged` when changed on disk."""
         import pyarrow.parquet as pq
 
-        if not (folder / "embeddings.json").exists():
-            raise RunError(f"{folder} holds no finished embeddings.", "Run: winnow encode --run RUN")
-        for name, expected in read_json(folder / "embeddings.json")["sha256"].items():
-            verify(folder / name, expected)
+        read_sealed(folder / "embeddings.json", "embeddings", "Run: winnow encode --run RUN")
         table = pq.read_table(folder / "losses.parquet")
         columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
         ids, groups, seen = columns.pop("id"), columns.pop("group"), columns.pop("seen")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,18 +77,18 @@ def sync(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text atomically."""
+    """Write UTF-8 text atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes readable JSON atomically; the last write of a step, because its existence means "whole"."""
+    """Write readable JSON atomically; the last write of a step, because its existence means "whole"."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON; `RunError` when the file is missing, `Damaged` when it is not JSON."""
+    """Read JSON; `RunError` when the file is missing, `Damaged` when it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -110,7 +110,7 @@ def sha256(path: Path) -> str:
 
 
 def verify(path: Path, expected: str) -> None:
-    """Raises `Damaged` unless the file's SHA-256 is the one recorded when it was written."""
+    """Raise `Damaged` unless the file's SHA-256 is the one recorded when it was written."""
     try:
         found = sha256(path)
     except FileNotFoundError:
@@ -124,6 +124,31 @@ def verify(path: Path, expected: str) -> None:
             f"{path} is damaged: its SHA-256 is not the one recorded when it was written.",
             "Copy the file again from its origin, or run the step that writes it again.",
         )
+
+
+def write_sealed(path: Path, content: dict[str, Any], files: Iterable[str] = ()) -> None:
+    """Write the JSON file by which a folder is whole, last: the content, the SHA-256 of `files` beside it, and a seal."""
+    whole = {**content, "sha256": {name: sha256(path.parent / name) for name in files}}
+    whole = json.loads(json.dumps(whole, default=str))
+    write_json(path, {**whole, "seal": seal(whole)})
+
+
+def read_sealed(path: Path, what: str, again: str, version: int | None = None) -> dict[str, Any]:
+    """Read what `write_sealed` wrote, the files beside it checked; `what` names it and `again` says how it is made again.
+
+    Raises `RunError` when it is not there or of another format than `version`, `Damaged` when a byte of it has changed.
+    """
+    if not path.exists():
+        raise RunError(f"{path.parent} holds no finished {what}.", again)
+    content = read_json(path)
+    found = content.get("format") if isinstance(content, dict) else None
+    if version is not None and found is not None and found != version:
+        raise RunError(f"{path.parent} holds a {what} of format {found}, and this version reads {version}.", again)
+    if not isinstance(content, dict) or content.pop("seal", "") != seal(content):
+        raise Damaged(f"{path} is not what was written.", again)
+    for name, expected in content["sha256"].items():
+        verify(path.parent / name, expected)
+    return dict(content)
 
 
 def seal(content: dict[str, Any]) -> str:

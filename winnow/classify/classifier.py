@@ -14,8 +14,8 @@ from winnow.classify.cross_fit import CrossFit, CrossFitter, HeldOut, probabilit
 from winnow.classify.folds import deal, leaks
 from winnow.classify.heads import HEADS
 from winnow.embeddings import finite, unit_length
-from winnow.errors import Damaged, DataError, OptionError, RunError, did_you_mean
-from winnow.files import read_json, replacing, seal, sha256, verify, write_json
+from winnow.errors import DataError, OptionError, did_you_mean
+from winnow.files import read_sealed, replacing, write_sealed
 from winnow.metrics.classification import rise
 
 if TYPE_CHECKING:
@@ -209,24 +209,14 @@ class Classifier:
             "classes": self.classes.tolist(),
             "notes": list(self.notes),
             **about,
-            "sha256": {name: sha256(folder / name) for name in files},
         }
-        write_json(folder / "classifier.json", {**content, "seal": seal(content)})
+        write_sealed(folder / "classifier.json", content, files)
 
     @classmethod
     def load(cls, folder: Path) -> Classifier:
         """Read what `save` wrote, to predict with; `RunError` when absent, `Damaged` when changed on disk."""
         folder = Path(folder)
-        again = "Run: winnow classify --run RUN"
-        if not (folder / "classifier.json").exists():
-            raise RunError(f"{folder} holds no finished classifier.", again)
-        about = read_json(folder / "classifier.json")
-        if not isinstance(about, dict) or about.pop("seal", "") != seal(about):
-            raise Damaged(f"{folder / 'classifier.json'} is not what was written.", again)
-        if about["format"] != FORMAT:
-            raise RunError(f"{folder} holds a classifier of format {about['format']}.", again)
-        for name, value in about["sha256"].items():
-            verify(folder / name, value)
+        about = read_sealed(folder / "classifier.json", "classifier", "Run: winnow classify --run RUN", FORMAT)
         with np.load(folder / "classifier.npz", allow_pickle=False) as file:
             arrays = dict(file)
         classifier = cls(about["head"])

@@ -14,9 +14,9 @@ from winnow.detect.scorer import as_scorer, folds_of
 from winnow.detect.threshold import Threshold, conformal, group_weights, p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, DataError, OptionError, RunError
-from winnow.files import read_json, replacing, seal, sha256, verify, write_json
+from winnow.files import read_sealed, replacing, write_sealed
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Detector:
@@ -168,9 +168,8 @@ class Detector:
             "contamination": self.contamination,
             "folds": self.folds,
             "seed": self.seed,
-            "sha256": {"detector.npz": sha256(folder / "detector.npz")},
         }
-        write_json(folder / "detector.json", {**content, "seal": seal(content)})
+        write_sealed(folder / "detector.json", content, ["detector.npz"])
 
     @classmethod
     def load(cls, folder: Path, *, own: type | Collection[type] = ()) -> Detector:
@@ -179,14 +178,7 @@ class Detector:
         Raises `RunError` when it is missing or has an unknown scorer, `Damaged` when it was changed on disk.
         """
         folder = Path(folder)
-        if not (folder / "detector.json").exists():
-            raise RunError(f"{folder} holds no finished detector.", "Run: winnow calibrate --run RUN")
-        about = read_json(folder / "detector.json")
-        if not isinstance(about, dict) or about.pop("seal", "") != seal(about):
-            raise Damaged(f"{folder / 'detector.json'} is not what was written.", "Run: winnow calibrate --run RUN")
-        if about["format"] != FORMAT:
-            raise RunError(f"{folder} holds a detector of format {about['format']}.", "Run: winnow calibrate --run RUN")
-        verify(folder / "detector.npz", about["sha256"]["detector.npz"])
+        about = read_sealed(folder / "detector.json", "detector", "Run: winnow calibrate --run RUN", FORMAT)
         scorer = remake_scorer(about["spec"], [own] if isinstance(own, type) else own)
         if isinstance(scorer, str):
             raise RunError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -15,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from winnow.errors import Damaged, ModelError, OptionError, RunError
-from winnow.files import read_json, replacing, seal, sha256, verify, write_json
+from winnow.errors import ModelError, OptionError
+from winnow.files import read_sealed, replacing, write_sealed
 from winnow.models.contract import Model
 from winnow.options import ModelOptions
 from winnow.plugins import find
@@ -71,10 +70,8 @@ def save_model(model: Model, folder: Path, **about: Any) -> None:
         "channels": model.channels,
         "parameters": sum(value.numel() for value in model.parameters()),
         "about": about,
-        "sha256": sha256(weights),
     }
-    content = json.loads(json.dumps(content, default=str))
-    write_json(folder / "model.json", {**content, "seal": seal(content)})
+    write_sealed(folder / "model.json", content, [weights.name])
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
@@ -93,10 +90,7 @@ def load_model(folder: Path, own: type[Model] | None = None) -> Model:
     A model of a class outside `MODELS` and `AUXILIARY` needs that class as `own`. Raises `RunError` when there is no
     model, `Damaged` when a byte of it has changed, `ModelError` when it names a class that is not known or not given.
     """
-    if not (folder / "model.json").exists():
-        raise RunError(f"{folder} holds no finished model.", "Run: winnow train --run RUN")
     content = describe_model(folder)
-    verify(folder / "model.safetensors", content["sha256"])
     name = content["class"]
     if own is not None and name == _name_of(own):
         found = own
@@ -120,14 +114,11 @@ def load_model(folder: Path, own: type[Model] | None = None) -> Model:
 
 
 def describe_model(folder: Path) -> dict[str, Any]:
-    """Read model.json (class, config, size, channels, parameters, about, sha256); `Damaged` when it was changed."""
-    content = read_json(folder / "model.json")
-    if not isinstance(content, dict) or content.pop("seal", "") != seal(content):
-        raise Damaged(
-            f"{folder / 'model.json'} is damaged: it is not what was written.",
-            "Copy the folder again from its origin, or train again.",
-        )
-    return dict(content)
+    """Read model.json (class, config, size, channels, parameters, about, sha256), the weights checked.
+
+    Raises `RunError` when there is no model, `Damaged` when a byte of it has changed.
+    """
+    return read_sealed(folder / "model.json", "model", "Run: winnow train --run RUN")
 
 
 def _name_of(found: type[Model]) -> str:

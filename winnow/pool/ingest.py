@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from winnow.data.sources import Expansion, Refusal, Source, expand
 from winnow.errors import InputError, OptionError, RunError
-from winnow.files import replacing, seal, sha256, write_json
+from winnow.files import replacing, write_sealed
 from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
 from winnow.pool.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop, whole_size
@@ -232,12 +232,12 @@ def _assemble(
         )
     if not seen:
         raise InputError("No picture was found in the inputs.", "Give pictures, videos, or folders or lists of them.")
-    pictures_sha256 = ""
+    files = ["items.parquet"]
     (folder / "pictures.parquet").unlink(missing_ok=True)
     if not whole_size(options):
         with replacing(folder / "pictures.parquet") as temporary:
             pq.write_table(pa.Table.from_pylist(cut, schema=PICTURES), temporary)
-        pictures_sha256 = sha256(folder / "pictures.parquet")
+        files.append("pictures.parquet")
     about = {
         "format": FORMAT,
         "size": list(options.size),
@@ -247,11 +247,9 @@ def _assemble(
         "fingerprint": fingerprint(options.size, shape(options)[2], _ids(folder), shards),
         "table_fingerprint": column_fingerprint(_batches(folder, USED)),
         "label_fingerprint": column_fingerprint(_batches(folder, ("label",))),
-        "items_sha256": sha256(folder / "items.parquet"),
-        "pictures_sha256": pictures_sha256,
         "shards": shards,
     }
-    write_json(folder / "pool.json", {**about, "seal": seal(about)})
+    write_sealed(folder / "pool.json", about, files)
     (folder / PENDING).unlink(missing_ok=True)
     return {**totals, "refused": len(refused), "groups": len(groups)}
 

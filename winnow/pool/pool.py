@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.errors import Damaged, RunError
-from winnow.files import read_json, replacing, seal, sha256, verify
+from winnow.files import read_sealed, replacing, sha256, verify
 
-FORMAT = 3
+FORMAT = 4
 ITEMS = pa.schema(
     [
         ("id", pa.string()),
@@ -84,10 +84,7 @@ class Pool:
                 f"{folder} {'holds an ingest that was not finished' if begun else 'holds no pictures'}.",
                 "Run ingest again: it goes on where it stopped." if begun else "Run ingest first.",
             )
-        about = _about(folder / "pool.json")
-        verify(folder / "items.parquet", about["items_sha256"])
-        if about["pictures_sha256"]:
-            verify(folder / "pictures.parquet", about["pictures_sha256"])
+        about = read_sealed(folder / "pool.json", "pool", AGAIN, FORMAT)
         for shard in about["shards"]:
             path = folder / shard["file"]
             if not path.exists() or path.stat().st_size != shard["bytes"]:
@@ -208,16 +205,3 @@ def column_fingerprint(batches: Iterable[pa.RecordBatch]) -> str:
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             digest.update(json.dumps(row).encode() + b"\n")
     return digest.hexdigest()[:32]
-
-
-def _about(path: Path) -> dict[str, Any]:
-    """Return the content of pool.json; `RunError` when it is of another version, `Damaged` when it is not what was written."""
-    about = read_json(path)
-    if isinstance(about, dict) and about.get("format") != FORMAT:
-        raise RunError(
-            f"{path.parent} was written in format {about.get('format')}, this version reads {FORMAT}.",
-            "Ingest the pictures again into a new folder.",
-        )
-    if not isinstance(about, dict) or about.pop("seal", "") != seal(about):
-        raise Damaged(f"{path} is not what was written.", AGAIN)
-    return about

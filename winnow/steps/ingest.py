@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,9 +9,6 @@ from pathlib import Path
 from winnow.pool.pool import Pool
 from winnow.results import Ingested
 from winnow.run.folder import RunFolder, absolute
-
-USED = ("group", "split", "status")
-"""The columns that decide what each picture is used for."""
 
 
 def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Ingested:
@@ -31,8 +26,8 @@ def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
         pool = Pool.open(folder)
         found = Ingested(
             fingerprint=pool.fingerprint,
-            table_fingerprint=_hash_of(pool, *USED),
-            label_fingerprint=_hash_of(pool, "label"),
+            table_fingerprint=pool.table_fingerprint,
+            label_fingerprint=pool.label_fingerprint,
             **asdict(result),
         )
         if not (resume and run.done("ingest") and _same(run.result(Ingested), found)):
@@ -43,9 +38,3 @@ def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
 def _same(one: Ingested, other: Ingested) -> bool:
     names = ("fingerprint", "table_fingerprint", "label_fingerprint")
     return all(getattr(one, name) == getattr(other, name) for name in names)
-
-
-def _hash_of(pool: Pool, *columns: str) -> str:
-    """Return a hash of some columns of the pool's table."""
-    rows = zip(*(pool.column(name).tolist() for name in columns), strict=True)
-    return hashlib.sha256(json.dumps(list(rows)).encode()).hexdigest()[:16]
