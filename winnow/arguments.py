@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from winnow.errors import OptionError
 from winnow.options import (
     ClassifyOptions,
     DetectOptions,
@@ -52,3 +53,9 @@ def given_options(**sections: Section | None) -> dict[str, dict[str, Any]]:
 def judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
     """Return the run with what the user gave for this call alone: judging stores nothing."""
     return RunFolder.open(run, trust).with_options(given_options(score=score, **sections))
+
+
+def refuse_idle(chosen: str, flag: str, value: Any) -> None:
+    """Raise `OptionError` when an option was given that has nothing to do with the chosen one."""
+    if value:
+        raise OptionError(f"{flag} has nothing to do with {chosen}.", f"Leave {flag} out.")

@@ -25,6 +25,7 @@ from winnow.arguments import (
     Tune,
     given_options,
     judging,
+    refuse_idle,
 )
 from winnow.errors import OptionError
 from winnow.options import (
@@ -184,21 +185,16 @@ def predict(
     if run is not None and onnx is None:
         from winnow.steps.predict import predict as step
 
-        _idle("--run", "--object-detector", object_detector)
+        refuse_idle("--run", "--object-detector", object_detector)
         print(show.predict(step(judging(run, trust, options), sources, to=to)))
     elif onnx is not None and run is None:
         from winnow.steps.predict_onnx import predict_onnx
 
-        _idle("--onnx", "--trust", trust)
-        _idle("--onnx", "--mode", given_options(score=options))
+        refuse_idle("--onnx", "--trust", trust)
+        refuse_idle("--onnx", "--mode", given_options(score=options))
         print(show.predict(predict_onnx(onnx, sources, to=to or Path("predictions"), object_detector=object_detector)))
     else:
         raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
-
-
-def _idle(chosen: str, flag: str, value: Any) -> None:
-    if value:
-        raise OptionError(f"{flag} has nothing to do with {chosen}.", f"Leave {flag} out.")
 
 
 def export(
@@ -336,7 +332,7 @@ def label(
     *,
     run: RunPath,
     classes: str | None = None,
-    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8765,
+    port: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None,
     who: str | None = None,
     open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
     import_: Annotated[Path | None, Parameter(name="--import")] = None,
@@ -347,22 +343,23 @@ def label(
 
     Args:
         classes: Names of the classes, with commas between; those the run has already are kept.
-        port: Port on 127.0.0.1; when it is taken, the next free one (0: any free one).
+        port: Port on 127.0.0.1; when it is taken, the next free one (0: any free one) [default: 8765].
         who: Your name, kept with every label [default: that of your account].
         open_: Open the page in the browser.
         import_: Labels to take over instead: .csv, .json (Label Studio, COCO) or a folder with a folder for each class.
         export: File (.csv, .json) or folder to write the labels to instead.
         format: Format of the export [default: csv for .csv, imagefolder for a folder].
     """
+    from winnow.label.exchange import check_options
     from winnow.steps import label as steps
 
     folder = RunFolder.open(run)
     named = [name for name in (classes or "").split(",") if name.strip()]
+    given: dict[str, Any] = {"port": port, "who": who, "open_browser": open_, "classes": named}
+    check_options(importing=import_ is not None, exporting=export is not None, form=format, **given)
     if import_ is None and export is None:
-        steps.label(
-            folder, classes=named, port=port, who=who or "", open_browser=open_, tell=partial(print, flush=True)
-        )
-        return
+        page = {**given, "port": 8765 if port is None else port, "who": who or ""}
+        return steps.label(folder, tell=partial(print, flush=True), **page)
     if import_ is not None:
         print(show.imported(steps.import_labels(folder, import_, classes=named)))
     if export is not None:

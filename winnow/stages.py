@@ -151,8 +151,3 @@ def command_of(step: str, run: str | Path) -> str:
         (STAGES[step].command or step) if step in STAGES else "step module:NAME"
     )  # one of one's own is known in its call
     return f"winnow {command} --run {run}"
-
-
-def stage_of(name: str) -> Stage:
-    """Return the step of a name; `KeyError` when there is none."""
-    return STAGES[name]
