@@ -77,8 +77,8 @@ def main() -> None:
     flat = flattened(lists, given.to / "flat.npz")
     rows = []
     for name, options in {
-        "winnow match (AE)": {"recipe": "oneclass-from-scratch"},
-        "winnow embeddings (MobileNetV2)": {"recipe": "oneclass", "weights": weights},
+        "winnow oneclass-from-scratch (AE)": {"recipe": "oneclass-from-scratch"},
+        "winnow oneclass (MobileNetV2)": {"recipe": "oneclass", "weights": weights},
     }.items():
         rows.append({"who": name, **winnow_row(given.to / name.split()[1], lists, options, given.quick)})
     for name, (code, words) in PEERS.items():
