@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 import winnow
 from winnow import cli
-from winnow.errors import Damaged, OptionError, RunError, WinnowError
+from winnow.errors import Damaged, DataError, OptionError, RunError, WinnowError
 from winnow.learn.checkpoint import read_checkpoint, write_checkpoint
 from winnow.run.folder import RunFolder
 
@@ -88,7 +88,7 @@ def test_options_of_a_failed_call_are_forgotten_by_the_object_too(base: Path, ru
     for call in (
         lambda: run.calibrate(scorer="neighbors"),
         lambda: run.select(400),
-        lambda: run.classify(labels=tmp_path / "absent.csv", head="mean"),
+        lambda: run.classify(labels=tmp_path / "absent.csv", head="nearest_mean"),
     ):
         with pytest.raises(WinnowError):
             call()
@@ -449,3 +449,27 @@ def test_a_pool_that_is_not_the_recorded_one_is_told_of(base: Path, run: winnow.
         run.score(base / "bad", to=tmp_path / "out")
     run.ingest(more)
     assert run.folder.done("ingest") and not run.folder.fits("train")
+
+
+# ---- from Python
+
+
+def test_the_public_names_are_listed_before_they_are_loaded():
+    code = "import winnow, sys; print(*dir(winnow)); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert {"Run", "Detector", "Classifier", "choose"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["held_out", "learning_curve", "pseudo_rows"])
+def test_a_classifier_that_has_not_been_fitted_says_so(name: str, base: Path, run: winnow.Run):
+    def ask(classifier: winnow.Classifier) -> None:
+        found = getattr(classifier, name)
+        if callable(found):
+            found()
+
+    with pytest.raises(DataError, match="has not been fitted"):
+        ask(winnow.Classifier())
+    run.classify(labels=base / "labels.csv", head="nearest_mean")
+    with pytest.raises(DataError, match="loaded"):
+        ask(run.classifier)
+    assert not hasattr(winnow.Classifier(), "no_such_thing")

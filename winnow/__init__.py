@@ -25,6 +25,11 @@ _PUBLIC = {
 __all__ = ["Classifier", "Deployed", "Detector", "Embeddings", "Run", "__version__", "choose"]
 
 
+def __dir__() -> list[str]:
+    """List the public names, those not loaded yet among them."""
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """Loads public names on first use, so that `import winnow` costs nothing."""
     if name in _PUBLIC:
@@ -32,7 +37,3 @@ def __getattr__(name: str) -> Any:
 
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'winnow' has no attribute '{name}'")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from winnow.detect.detector import Detector
     from winnow.embeddings import Embeddings
 
+
 Sources = str | Path | Sequence[str | Path]
 
 

@@ -23,6 +23,17 @@ if TYPE_CHECKING:
     from winnow.models.contract import Model
 
 FORMAT = 1
+FITTED = (
+    "held_out",
+    "cross_fitter",
+    "quick",
+    "pseudo_rows",
+    "pseudo_target",
+    "fitted",
+    "centre",
+    "temperature",
+    "head_name",
+)
 NETWORK = "network"  # the folder of a tuned network
 FEWEST = 3  # labels of a class below which only the nearest class mean is learnt
 # Standard errors by which F1 must rise with pseudo-labels: with one, chance alone kept rounds that did harm (docs/log.md).
@@ -91,6 +102,17 @@ class Classifier:
         self.classes = np.empty(0, object)
         self.notes: tuple[str, ...] = ()
         self.done: tuple[Round, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        """Say of what only fitting finds that it has not been found, as `DataError`."""
+        if name not in FITTED:
+            raise AttributeError(f"'{type(self).__name__}' has no '{name}'")
+        if len(self.classes):
+            raise DataError(
+                f"A loaded classifier predicts; it has no '{name}'.",
+                "Call fit(embeddings, labels), or read classifier.json.",
+            )
+        raise DataError("This classifier has not been fitted.", "Call fit(embeddings, labels) first.")
 
     def fit(self, vectors: Any, labels: Any, groups: Any = None, *, anomalous: Any = None) -> Self:
         """Learn from the labelled among n embeddings in order of time; `groups` (n,), by default each picture its own.
