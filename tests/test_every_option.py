@@ -13,6 +13,7 @@ from winnow.detect.segments import segments
 from winnow.errors import InputError, OptionError
 from winnow.files import sha256
 from winnow.options import Options
+from winnow.results import Ingested
 
 from conftest import stripes, write_pictures
 from videos import write
@@ -68,9 +69,9 @@ RUNS: dict[str, tuple[object, dict[str, object]]] = {
 ELSEWHERE = {
     "border": "tests/test_patches.py: a border drops what is near a blank patch",
     "people": "tests/test_people.py: persons become items",
-    "detector": "tests/test_people.py: a detector that is missing or wrong is told, and known by its content",
+    "object_detector": "tests/test_people.py: a detector that is missing or wrong is told, and known by its content",
     "objects": "tests/test_people.py: margin, confidence and objects say what is kept",
-    "confidence": "tests/test_people.py: margin, confidence and objects say what is kept",
+    "box_confidence": "tests/test_people.py: margin, confidence and objects say what is kept",
     "margin": "tests/test_people.py: margin, confidence and objects say what is kept",
     "model": "test_a_pretrained_model_and_its_options",
     "backbone": "test_a_pretrained_model_and_its_options",
@@ -88,7 +89,7 @@ ELSEWHERE = {
     "pick": "tests/test_select_step.py: every option changes the choice",
     "per_group": "tests/test_select_step.py: every option changes the choice",
     "random_share": "tests/test_select_step.py: every option changes the choice",
-    "duplicates": "tests/test_select_step.py: every option changes the choice",
+    "duplicate_distance": "tests/test_select_step.py: every option changes the choice",
     "outliers": "tests/test_select_step.py: every option changes the choice",
     "duplicate_seconds": "tests/test_select_step.py: seconds of a video change the choice",
     "head": "tests/test_classify.py: every option changes something",
@@ -142,10 +143,10 @@ def outcome(folder: Path, sources: dict[str, Path], **options: object) -> tuple[
     )
     return (
         *weights,
-        run.folder.result("ingest")["fingerprint"],
-        trained["steps"],
-        found["threshold"],
-        found["calibrated_on"],
+        run.folder.result(Ingested).fingerprint,
+        trained.training and trained.training.steps,
+        found.full.promise.threshold,
+        found.full.promise.calibrated_on,
         run.embeddings.losses["reconstruction"].tolist(),
         len((folder / "model" / "train.jsonl").read_text().splitlines()),
     )
@@ -198,8 +199,8 @@ def test_limits_refuse(sources: dict[str, Path], tmp_path: Path):
     Image.new("RGB", (2000, 1000)).save(tmp_path / "large.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     inputs = [sources["pictures"], tmp_path / "large.png", tmp_path / "broken.png"]
-    assert winnow.Run(tmp_path / "a", "").ingest(inputs)["refused"] == 1
-    assert winnow.Run(tmp_path / "b", "", pixel_limit=1.0).ingest(inputs)["refused"] == 2
+    assert winnow.Run(tmp_path / "a", "").ingest(inputs).refused == 1
+    assert winnow.Run(tmp_path / "b", "", pixel_limit=1.0).ingest(inputs).refused == 2
     with pytest.raises(InputError, match=r"broken\.png"):
         winnow.Run(tmp_path / "c", "", on_error="stop").ingest(inputs)
     with pytest.raises(InputError, match="1 of 39"):

@@ -23,7 +23,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("disk")
     run = small_run(folder)
     run.select(4)
-    run.classify(labels=folder / "labels.csv", head="mean")
+    run.classify(labels=folder / "labels.csv", head="nearest_mean")
     run.score(folder / "bad")
     run.evaluate(folder / "good", {"bad": folder / "bad"})
     run.predict(folder / "bad")
@@ -49,7 +49,7 @@ STEPS: dict[str, Callable[[winnow.Run, Path], object]] = {
     "calibrate": lambda run, base: run.calibrate(false_alarm_rate=0.1),
     "select": lambda run, base: run.select(9),
     "round": lambda run, base: run.round(2),
-    "classify": lambda run, base: run.classify(labels=base / "labels.csv", head="neighbours"),
+    "classify": lambda run, base: run.classify(labels=base / "labels.csv", head="knn"),
 }
 JUDGING: dict[str, Callable[[winnow.Run, Path], object]] = {
     "score": lambda run, base: run.score(base / "good"),

@@ -20,6 +20,7 @@ import winnow
 from winnow import cli
 from winnow.errors import Damaged, DataError, OptionError, RunError, WinnowError
 from winnow.learn.checkpoint import read_checkpoint, write_checkpoint
+from winnow.results import Ingested, Promise
 from winnow.run.folder import RunFolder
 
 from conftest import write_pictures
@@ -186,7 +187,7 @@ def test_overwrite_checks_before_it_deletes(base: Path, run: winnow.Run, tmp_pat
         ("encode", "embeddings/embeddings.json"),
         ("encode", "embeddings/vectors.npy"),
         ("calibrate", "detector/detector.json"),
-        ("calibrate", "detector/latent/detector.npz"),
+        ("calibrate", "detector/encoder/detector.npz"),
         ("ingest", "pool/pool.json"),
     ],
 )
@@ -228,7 +229,7 @@ def test_a_group_or_a_split_that_changed_leads_to_a_new_training(base: Path, tmp
     assert (run.folder.path / "model" / "model.safetensors").read_bytes() == weights
     assert results(run.folder.path)["train"] == before["train"]
     run_all(run, write(lambda at: halves[(at + 1) % 2], first[1], first[2]))
-    assert run.folder.result("ingest")["fingerprint"] == before["ingest"]["fingerprint"]
+    assert run.folder.result(Ingested).fingerprint == before["ingest"]["fingerprint"]
     assert (run.folder.path / "model" / "model.safetensors").read_bytes() != weights
     seen = dict(zip(run.embeddings.ids, run.embeddings.seen, strict=True))
     assert sum(seen.values()) == 16
@@ -271,7 +272,7 @@ def test_two_steps_at_once_lose_nothing_and_the_same_step_is_told_who_holds_it(b
         other.folder.update({"select": {"outliers": 0.0}})
         with other.folder.working("classify") as step:
             step.folder.mkdir()
-            step.finish({"macro_f1": 1.0})
+            step.finish(Promise(1.0, 0.01, 99, ""))
         with pytest.raises(RunError, match=rf"process {os.getpid()}, since 2"):
             winnow.Run(path).calibrate(false_alarm_rate=0.3)
     assert winnow.Run(path).folder.options.detect.false_alarm_rate == 0.2
@@ -292,12 +293,12 @@ def test_options_that_another_call_stored_meanwhile_are_not_taken_back(run: winn
     with pytest.raises(ZeroDivisionError):
         fail()
     now = winnow.Run(path).folder
-    assert (now.options.select.near, now.options.detect.false_alarm_rate) == (0.4, 0.01)
-    assert "detect.false_alarm_rate" not in now.set_by and now.set_by["select.near"] == "you"
+    assert (now.options.select.duplicate_distance, now.options.detect.false_alarm_rate) == (0.4, 0.01)
+    assert "detect.false_alarm_rate" not in now.set_by and now.set_by["select.duplicate_distance"] == "you"
 
 
 def test_many_writers_of_options_lose_none(base: Path, run: winnow.Run):
-    names = ("duplicates", "duplicate_seconds", "outliers", "random_share")
+    names = ("duplicate_distance", "duplicate_seconds", "outliers", "random_share")
 
     def write(name: str) -> None:
         folder = winnow.Run(run.folder.path).folder

@@ -29,7 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         small_run(folder)
         run = winnow.Run(shutil.copytree(folder / "run", folder / "chosen"))
         run.select(5, duplicate_distance=0.0, outliers=0.0)
-        run.classify(labels=folder / "labels.csv", head="mean")
+        run.classify(labels=folder / "labels.csv", head="nearest_mean")
     return folder
 
 
@@ -90,10 +90,10 @@ STEPS: dict[str, tuple[str, Callable[[winnow.Run, Path, bool], object], int]] = 
         3,
     ),
     "round": ("chosen", lambda run, base, again: run.round(3), 1),
-    "classify": ("run", lambda run, base, again: run.classify(labels=base / "labels.csv", head="mean"), 3),
+    "classify": ("run", lambda run, base, again: run.classify(labels=base / "labels.csv", head="nearest_mean"), 3),
     "classify again": (
         "chosen",
-        lambda run, base, again: run.classify(labels=base / "labels.csv", head="neighbours"),
+        lambda run, base, again: run.classify(labels=base / "labels.csv", head="knn"),
         4,
     ),
 }

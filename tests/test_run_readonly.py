@@ -23,7 +23,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readonly")
     run = small_run(folder)
     run.select(4)
-    run.classify(labels=folder / "labels.csv", head="mean")
+    run.classify(labels=folder / "labels.csv", head="nearest_mean")
     return folder
 
 
