@@ -87,17 +87,17 @@ def check(
     `InputError` for sources or masks.
     """
     values = _checked(run, weights, masks, defects)
-    for path in [sources, [defects]] if defects else [sources]:
-        if path:
-            expand(path)
-    if masks is not None:
-        masks_in(masks)
     other = [str(source) for source in sources if absolute(source) not in run.asked.sources]
     if other and run.done("ingest"):
         raise OptionError(
             f"{run.path} has its pictures already, and {other[0]} is not among its sources.",
             f"Leave it out, or add it first: winnow ingest {other[0]} --run {run.path}",
         )
+    for path in [sources, [defects]] if defects else [sources]:
+        if path:
+            expand(path)
+    if masks is not None:
+        masks_in(masks)
     return values
 
 
