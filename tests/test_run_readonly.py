@@ -25,7 +25,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readonly")
     run = small_run(folder)
     run.select(4)
-    run.classify(labels=folder / "labels.csv", head="mean")
+    run.classify(labels=folder / "labels.csv", head="nearest_mean")
     return folder
 
 
@@ -74,7 +74,7 @@ def test_a_decision_or_an_option_given_once_is_not_that_of_later_calls(base: Pat
     for words in (["--mode", "encoder"], ["--smooth", "9"], []):
         assert command("score", base / "bad", "--run", path, "--to", tmp_path / "out", *words) == 0
         mode = json.loads((tmp_path / "out" / "scores.json").read_text())["mode"]
-        assert mode == ("latent" if "latent" in words else "reconstruction")
+        assert mode == ("encoder" if "encoder" in words else "full")
     run = winnow.Run(path)
     assert run.score(base / "bad", to=tmp_path / "out", mode="encoder").mode == "encoder"
     assert run.score(base / "bad", to=tmp_path / "out").mode == "full"
@@ -97,7 +97,7 @@ def test_where_nothing_can_be_written_another_place_is_asked_for(base: Path, tmp
     """As nobody, whom permissions bind."""
     path = Path(shutil.copytree(base / "run", tmp_path / "run"))
     nobody = (
-        "import os, sys, tempfile, winnow.cli\nfrom winnow.steps import score, evaluate, predict, report, export, classify\n"
+        "import encodings.cp437, os, sys, tempfile, winnow.cli\nfrom winnow.steps import score, evaluate, predict, report, export, classify\n"
         "os.environ['HOME'] = tempfile.mkdtemp()\nos.chmod(os.environ['HOME'], 0o777)\nos.setgid(65534); os.setuid(65534)\n"
         "for words in [line.split('|') for line in sys.argv[1:]]:\n"
         "    try: winnow.cli.main(words)\n    except SystemExit: pass\n"
