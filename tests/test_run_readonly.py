@@ -97,7 +97,7 @@ def test_where_nothing_can_be_written_another_place_is_asked_for(base: Path, tmp
     """As nobody, whom permissions bind."""
     path = Path(shutil.copytree(base / "run", tmp_path / "run"))
     nobody = (
-        "import encodings.cp437, os, sys, tempfile, winnow.cli\nfrom winnow.steps import score, evaluate, predict, report, export, classify\n"
+        "import os, sys, tempfile, winnow.cli\nfrom winnow.steps import score, evaluate, predict, report, export, classify\n"
         "os.environ['HOME'] = tempfile.mkdtemp()\nos.chmod(os.environ['HOME'], 0o777)\nos.setgid(65534); os.setuid(65534)\n"
         "for words in [line.split('|') for line in sys.argv[1:]]:\n"
         "    try: winnow.cli.main(words)\n    except SystemExit: pass\n"
