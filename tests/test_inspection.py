@@ -168,7 +168,7 @@ def test_a_mode_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp_pat
     pretended.fit(folder / "good")
     with pytest.raises(OptionError, match=r"no mode 'fast', only full, encoder\.\n.*--fast"):
         pretended.score(folder / "bad", mode="fast")
-    with pytest.raises(OptionError, match="no mode 'eye'"):
+    with pytest.raises(OptionError, match="--mode 'eye'"):
         pretended.score(folder / "bad", mode="eye")
     assert pretended.score(folder / "bad").mode == "full"
     done = winnow_command("score", folder / "bad", "--run", tmp_path / "run", "--mode", "fast")
@@ -184,10 +184,10 @@ def test_the_report_keeps_modes_apart(run: winnow.Run, folder: Path, tmp_path: P
     other = winnow.Run(tmp_path / "run")
     other.evaluate(folder / "new", {"damaged": [folder / "bad"]}, mode="fast")
     other.score(folder / "bad", mode="fast")
-    page = other.report().read_text(encoding="utf-8")
+    page = other.set(mode="fast").report().read_text(encoding="utf-8")
     assert "leaves it out" not in page and "hardest group" in page
     other.score(folder / "bad", mode="encoder")
-    page = other.report().read_text(encoding="utf-8")
+    page = other.set(mode="encoder").report().read_text(encoding="utf-8")
     assert "The last winnow evaluate was by the mode fast; this report is of encoder" in page
     assert "hardest group" not in page
 

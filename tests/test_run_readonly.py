@@ -72,7 +72,7 @@ def test_a_mode_or_an_option_given_once_is_not_that_of_later_calls(base: Path, t
     for words in (["--mode", "encoder"], ["--smooth", "9"], []):
         assert command("score", base / "bad", "--run", path, "--to", tmp_path / "out", *words) == 0
         mode = json.loads((tmp_path / "out" / "scores.json").read_text())["mode"]
-        assert mode == ("latent" if "latent" in words else "reconstruction")
+        assert mode == ("encoder" if "encoder" in words else "full")
     run = winnow.Run(path)
     assert run.score(base / "bad", to=tmp_path / "out", mode="encoder").mode == "encoder"
     assert run.score(base / "bad", to=tmp_path / "out").mode == "full"

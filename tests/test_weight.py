@@ -263,7 +263,7 @@ def test_the_command_begins_a_run_prints_a_table_and_a_reason(copy: winnow.Run, 
 
 def test_killed_and_called_again_it_ends_with_the_same(run: winnow.Run, folder: Path, tmp_path: Path):
     path, words = tmp_path / "killed", ["lambda", str(folder / "good"), "--run", "", "--lambdas", "0", "1e-4", "1e-2"]
-    winnow.Run(path, "inspect-vae", **SMALL).ingest(folder / "good")
+    winnow.Run(path, "inspect-vae", **SMALL).ingest(folder / "good")  # options are stored when a step begins
     words[3] = str(path)
     process = subprocess.Popen([sys.executable, "-m", "winnow.cli", *words], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60

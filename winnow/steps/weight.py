@@ -84,17 +84,17 @@ def check(
     `InputError` for sources or masks.
     """
     values = _checked(run, weights, masks, defects)
-    for given in (sources if not run.done("ingest") else (), [defects] if defects else ()):
-        if given:
-            expand(given)
-    if masks is not None:
-        masks_in(masks)
     other = [str(source) for source in sources if absolute(source) not in run.asked.sources]
     if other and run.done("ingest"):
         raise OptionError(
             f"{run.path} has its pictures already, and {other[0]} is not among its sources.",
             f"Leave it out, or add it first: winnow ingest {other[0]} --run {run.path}",
         )
+    for path in [sources, [defects]] if defects else [sources]:
+        if path:
+            expand(path)
+    if masks is not None:
+        masks_in(masks)
     return values
 
 
