@@ -20,6 +20,7 @@ from winnow.errors import DataError, InputError, OptionError, RunError
 from winnow.label.store import Event
 from winnow.pool.pool import Pool
 from winnow.report.classification import confusion_matrix, label_curve, reliability_curve
+from winnow.results import Classified
 from winnow.run.choice import TOO_FEW
 from winnow.run.labels import catalogue_of, open_store
 from winnow.show import classify as told
@@ -112,11 +113,9 @@ def labels_file(path: Path, run: winnow.Run, every: int = 5, wrong: int = 0) -> 
 
 def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_path: Path):
     result = run.classify(labels=labels_file(tmp_path / "labels.csv", run))
-    assert result["labelled"] == 24 and result["by"] == "'logistic' on the embeddings" and result["macro_f1"] > 0.9
-    assert result["folds"] == 5 and result["groups"] == 6
-    assert len(result["notes"]) <= 1 and all(
-        "near-identical" in note for note in result["notes"]
-    )  # stripes are much alike
+    assert result.labelled == 24 and result.by == "'logistic' on the embeddings" and result.macro_f1 > 0.9
+    assert result.folds == 5 and result.groups == 6
+    assert len(result.notes) <= 1 and all("near-identical" in note for note in result.notes)  # stripes are much alike
     folder = run.folder.path / "classifier"
     written = ["audit.csv", "classifier.json", "classifier.npz", "labelled.csv", "pseudo.csv"]
     assert sorted(path.name for path in folder.iterdir()) == written
@@ -127,20 +126,19 @@ def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_
     for row in rows:
         confusion[names.index(row["label"]), names.index(row["class"])] += 1
         assert float(row["probability"]) == pytest.approx(max(float(row[f"p_{name}"]) for name in names), abs=1e-4)
-    assert confusion.tolist() == result["confusion"]
+    assert confusion.tolist() == result.confusion
     assert len({(row["group"], row["fold"]) for row in rows}) == 6
     assert (
-        json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["measured"]["macro_f1"]
-        == result["macro_f1"]
+        json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["measured"]["macro_f1"] == result.macro_f1
     )
     says = told(result, run.folder.path)
     assert "macro F1" in says and "stripes" in says and "more labels" in says
-    assert result["choice"]["method"] == "herding" and result["choice"]["says"] in says and "drawn at random" in says
+    assert result.choice.method == "herding" and result.choice.says in says and "drawn at random" in says
 
 
 def test_too_few_labels_for_halves_are_told(run: winnow.Run, tmp_path: Path):
     result = run.classify(labels=labels_file(tmp_path / "labels.csv", run, every=15))
-    assert result["choice"] is None and TOO_FEW in result["notes"] and TOO_FEW in told(result, run.folder.path)
+    assert result.choice is None and TOO_FEW in result.notes and TOO_FEW in told(result, run.folder.path)
 
 
 def test_the_saved_classifier_has_learnt_from_every_label(run: winnow.Run, tmp_path: Path):
@@ -169,8 +167,8 @@ def test_labels_of_the_store_and_of_the_sources(run: winnow.Run, weights: Path, 
         )
         store.add("ann", [Event("gone", "of before", "label", "stripes")])
     result = run.classify()
-    assert (result["origin"], result["labelled"]) == ("the run's labels", 40) and result["curve"]["in_order"]
-    assert "1 label is of items that are no longer in the pool" in result["notes"][0]
+    assert (result.origin, result.labelled) == ("the run's labels", 40) and result.curve.in_order
+    assert "1 label is of items that are no longer in the pool" in result.notes[0]
 
     listed = tmp_path / "list.csv"
     rows = [(source, "clip" + str(place % 4), kind_of(source)) for place, source in enumerate(sources_of(run))]
@@ -178,11 +176,7 @@ def test_labels_of_the_store_and_of_the_sources(run: winnow.Run, weights: Path, 
         csv.writer(file).writerows([("path", "group", "label"), *rows])
     other = encoded(tmp_path / "listed", listed, weights)
     result = other.classify()
-    assert (
-        result["origin"].startswith("the labels that the sources")
-        and result["labelled"] == 120
-        and result["groups"] == 4
-    )
+    assert result.origin.startswith("the labels that the sources") and result.labelled == 120 and result.groups == 4
 
 
 def test_the_recipe_transfer_takes_folders_as_classes(made: Path, tmp_path: Path):
@@ -217,7 +211,7 @@ def test_without_the_option_folders_are_no_classes(run: winnow.Run):
     with pytest.raises(DataError, match="has no labels") as caught:
         run.classify()
     assert "--folders" in caught.value.remedy
-    assert run.classify(folders=True)["origin"] == "the names of the pictures' folders"
+    assert run.classify(folders=True).origin == "the names of the pictures' folders"
 
 
 def test_predictions_of_new_pictures(run: winnow.Run, made: Path, tmp_path: Path):
@@ -261,7 +255,7 @@ def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
     run.classify(labels=labels)
     result = run.round(12, also=labels)
     rows = table(run.folder.path / "selection.csv")
-    assert rows[:8] == before and len(rows) == result["chosen"] == 20 and result["kept"] == 8
+    assert rows[:8] == before and len(rows) == result.chosen == 20 and result.kept == 8
     assert {row["method"] for row in rows[8:]} == {"round"} and [row["rank"] for row in rows] == [
         str(rank) for rank in range(1, 21)
     ]
@@ -273,8 +267,7 @@ def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
     assert np.mean([entropy[row["id"]] for row in rows[8:]]) > np.mean(list(entropy.values()))
     again = run.select(24)  # the list goes on with its own method
     assert (
-        again["kept"] == 20
-        and [row["method"] for row in table(run.folder.path / "selection.csv")][20:] == ["herding"] * 4
+        again.kept == 20 and [row["method"] for row in table(run.folder.path / "selection.csv")][20:] == ["herding"] * 4
     )
     with pytest.raises(OptionError, match="0 is no number"):
         run.round(0)
@@ -294,18 +287,18 @@ def test_pseudo_labels_are_listed_audited_and_measured(
     labels = labels_file(tmp_path / "labels.csv", run)
     result = run.classify(labels=labels, pseudo=20, rounds=2)
     rows = table(run.folder.path / "classifier" / "pseudo.csv")
-    assert len(rows) == sum(result["pseudo"]["added"].values()) == 40
+    assert len(rows) == sum(result.pseudo.added.values()) == 40
     assert not {row["id"] for row in rows} & {
         row["id"] for row in table(run.folder.path / "classifier" / "labelled.csv")
     }
     drawn = table(run.folder.path / "classifier" / "audit.csv")
-    assert len(drawn) == 40 == result["pseudo"]["audit"] and result["pseudo"]["known"] is None
+    assert len(drawn) == 40 == result.pseudo.audit and result.pseudo.known is None
     with (tmp_path / "checked.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([("id", "label"), *((row["id"], kind_of(row["source"])) for row in drawn[:30])])
     result = run.classify(labels=[labels, tmp_path / "checked.csv"])
-    assert result["labelled"] == 54 and result["pseudo"]["audited"]["of"] == 30
-    assert result["pseudo"]["audited"]["right"] == sum(kind_of(row["source"]) == row["class"] for row in drawn[:30])
+    assert result.labelled == 54 and result.pseudo.audited.of == 30
+    assert result.pseudo.audited.right == sum(kind_of(row["source"]) == row["class"] for row in drawn[:30])
     assert "of 30 pseudo-labels that were checked" in told(result, "r").lower()
 
 
@@ -363,7 +356,7 @@ def test_labels_that_are_wrong_are_told(name: str, run: winnow.Run, tmp_path: Pa
 def test_some_unknown_labels_are_noted(run: winnow.Run, tmp_path: Path):
     labels = labels_file(tmp_path / "labels.csv", run)
     labels.write_text(labels.read_text(encoding="utf-8") + "gone.png,stripes\n", encoding="utf-8")
-    assert "1 labels are of items that the run does not have" in run.classify(labels=labels)["notes"][0]
+    assert "1 labels are of items that the run does not have" in run.classify(labels=labels).notes[0]
     with pytest.raises(InputError, match="There is no"):
         run.classify(labels=tmp_path / "absent.csv")
     for name, data in {"empty.csv": b"", "half.csv": b"source,la", "binary.csv": b"\xff\xfe\x00\x01"}.items():
@@ -417,9 +410,9 @@ def test_killed_at_any_write_the_run_is_as_before(at: int, run: winnow.Run, tmp_
     done = subprocess.run([sys.executable, "-c", KILLED, run.folder.path, other, str(at)], check=False)
     assert done.returncode == -signal.SIGKILL
     after = winnow.Run(run.folder.path)
-    assert len(after.classifier.classes) == 2 and after.folder.result("classify") == first
+    assert len(after.classifier.classes) == 2 and after.folder.result(Classified) == first
     assert after.report().exists()
-    assert after.classify(labels=labels)["macro_f1"] == first["macro_f1"]
+    assert after.classify(labels=labels).macro_f1 == first.macro_f1
     assert len(after.classifier.classes) == 2
 
 
@@ -434,7 +427,7 @@ def test_a_method_named_in_the_run_folder_alone_is_not_imported(
     path.write_text(json.dumps(content), encoding="utf-8")
     again = winnow.Run(run.folder.path)
     result = again.classify(labels=labels_file(tmp_path / "labels.csv", run))
-    assert result["choice"]["method"] == "herding" and "hostile" not in sys.modules
+    assert result.choice.method == "herding" and "hostile" not in sys.modules
     with pytest.raises(SystemExit, match="imported"):
         winnow.Run(run.folder.path, trust=["hostile:choose"]).classify(labels=tmp_path / "labels.csv")
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from winnow.files import sha256
 from winnow.label.store import Event
 from winnow.pool.pool import Pool
 from winnow.report.selection import choice_map, flat_map, in_proportion
+from winnow.results import LeftOut, Selected
 from winnow.run.labels import catalogue_of, open_store
 from winnow.select.choose import AT_RANDOM, OF_CLUSTER
 from winnow.show import select as told
@@ -109,14 +111,14 @@ def test_the_list_and_what_lies_beside_it(run: winnow.Run):
     assert list(rows[0]) == list(COLUMNS)
     assert [row["rank"] for row in rows] == [str(rank) for rank in range(1, 13)]
     assert len(set(ids_of(run))) == 12 and {row["method"] for row in rows} == {"herding"}
-    assert sum(int(row["stands_for"]) for row in rows) == result["candidates"]
+    assert sum(int(row["stands_for"]) for row in rows) == result.candidates
     assert all(Path(row["source"]).exists() and row["time"] == "" and row["why"] for row in rows)
-    assert {int(row["cluster"]) for row in rows} <= {int(kind) for kind in result["kinds"]}
-    assert sum(pictures for pictures, _ in result["kinds"].values()) == 96
-    assert sum(chosen for _, chosen in result["kinds"].values()) == 12
+    assert {int(row["cluster"]) for row in rows} <= {int(kind) for kind in result.kinds}
+    assert sum(pictures for pictures, _ in result.kinds.values()) == 96
+    assert sum(chosen for _, chosen in result.kinds.values()) == 12
     for name in ("selection.png", "selection-map.png"):
         assert Image.open(run.folder.path / name).size[0] == 1800
-    assert result["chosen"] == result["asked"] == 12 and result["kept"] == 0
+    assert result.chosen == result.asked == 12 and result.kept == 0
     assert "Chose 12 pictures" in told(result, "r") and "32 dimensions" not in told(result, "r")
 
 
@@ -144,7 +146,7 @@ OPTIONS: dict[str, tuple[object, dict[str, object]]] = {
     "pick": ("random", {"method": "kmeans"}),
     "per_group": (2, {}),
     "random_share": (0.5, {}),
-    "duplicates": (0.05, {}),
+    "duplicate_distance": (0.05, {}),
     "outliers": (0.5, {}),
 }
 
@@ -153,8 +155,8 @@ OPTIONS: dict[str, tuple[object, dict[str, object]]] = {
 def test_every_option_changes_the_choice(name: str, run: winnow.Run, finished_run: Path, tmp_path: Path):
     value, auxiliary = OPTIONS[name]
     other = copied(finished_run, tmp_path / "other")
-    run.select(14, **{"duplicates": 0, **auxiliary})
-    result = other.select(14, **{"duplicates": 0, **auxiliary, name: value})
+    run.select(14, **{"duplicate_distance": 0, **auxiliary})
+    result = other.select(14, **{"duplicate_distance": 0, **auxiliary, name: value})
     assert ids_of(run) != ids_of(other)
     if name == "per_group":
         assert max(np.unique([row["group"] for row in rows_of(other)], return_counts=True)[1]) == 2
@@ -162,8 +164,11 @@ def test_every_option_changes_the_choice(name: str, run: winnow.Run, finished_ru
         assert [row["why"] for row in rows_of(other)].count(AT_RANDOM) == 7
     if name == "pick":
         assert rows_of(other)[0]["why"] == OF_CLUSTER != rows_of(run)[0]["why"]
-    if name in ("duplicates", "outliers"):
-        assert result["left_out"][name] > run.folder.result("select")["left_out"][name]
+    before = run.folder.result(Selected).left_out
+    if name == "duplicate_distance":
+        assert result.left_out.duplicates > before.duplicates
+    if name == "outliers":
+        assert result.left_out.outliers > before.outliers
 
 
 def test_seconds_of_a_video_change_the_choice(film_run: Path, tmp_path: Path):
@@ -171,7 +176,7 @@ def test_seconds_of_a_video_change_the_choice(film_run: Path, tmp_path: Path):
     for seconds in (0.0, 1.5):
         run = copied(film_run, tmp_path / str(seconds))
         results[seconds] = (
-            run.select(15, duplicate_distance=0.001, duplicate_seconds=seconds)["left_out"]["duplicates"],
+            run.select(15, duplicate_distance=0.001, duplicate_seconds=seconds).left_out.duplicates,
             ids_of(run),
         )
     assert results[0.0][0] < results[1.5][0]
@@ -180,10 +185,10 @@ def test_seconds_of_a_video_change_the_choice(film_run: Path, tmp_path: Path):
 
 
 def test_number_changes_the_choice_and_stays_with_the_run(run: winnow.Run):
-    assert run.select(5)["chosen"] == 5
-    assert run.select(number=9)["chosen"] == 9
+    assert run.select(5).chosen == 5
+    assert run.select(number=9).chosen == 9
     assert run.folder.options.select.number == 9
-    assert run.select()["chosen"] == 9
+    assert run.select().chosen == 9
 
 
 @pytest.mark.parametrize("method", ["herding", "typiclust", "random"])
@@ -192,14 +197,14 @@ def test_more_extends_the_list_byte_for_byte_and_fewer_leaves_it(run: winnow.Run
     run.select(10, method=method, random_share=0.2, per_group=6, duplicate_distance=0.02)
     ten = table.read_bytes()
     result = run.select(25)
-    assert (result["chosen"], result["kept"]) == (25, 10)
+    assert (result.chosen, result.kept) == (25, 10)
     assert table.read_bytes().startswith(ten) and len(set(ids_of(run))) == 25
     assert max(np.unique([row["group"] for row in rows_of(run)], return_counts=True)[1]) <= 6
     whole = table.read_bytes()
     result = run.select(4)
-    assert (result["asked"], result["chosen"]) == (4, 25) and "its first 4" in told(result, "r")
+    assert (result.asked, result.chosen) == (4, 25) and "its first 4" in told(result, "r")
     assert table.read_bytes() == whole
-    assert run.select(25)["notes"] == [] and table.read_bytes() == whole
+    assert run.select(25).notes == [] and table.read_bytes() == whole
     assert not (run.folder.path / BEFORE).exists()
 
 
@@ -208,7 +213,7 @@ def test_resume_leaves_a_finished_choice(run: winnow.Run):
     before = (run.folder.path / "selection.json").stat().st_mtime_ns
     assert step_file.select(run.folder, resume=True) == result
     assert (run.folder.path / "selection.json").stat().st_mtime_ns == before
-    assert step_file.select(run.folder, 11, resume=True)["chosen"] == 11
+    assert step_file.select(run.folder, 11, resume=True).chosen == 11
 
 
 def test_a_list_grown_is_the_list_asked_for_at_once(run: winnow.Run, finished_run: Path, tmp_path: Path):
@@ -223,29 +228,29 @@ def test_other_options_begin_a_new_list_and_say_so(run: winnow.Run):
     run.select(10, duplicate_distance=0)
     old = (run.folder.path / "selection.csv").read_bytes()
     result = run.select(10, method="k-center", duplicate_distance=0.001)
-    assert result["kept"] == 0
-    assert result["notes"] == [
+    assert result.kept == 0
+    assert result.notes == [
         f"A new list: the one before was made with another --method, another --duplicate-distance; it is kept in {BEFORE}."
     ]
-    assert result["notes"][0] in told(result, "r")
+    assert result.notes[0] in told(result, "r")
     assert (run.folder.path / BEFORE).read_bytes() == old
     run.set(seed=3)
     for step in ("train", "encode", "calibrate"):  # as if they had been done with this seed, and had come out the same
         path = run.folder.path / "steps" / f"{step}.json"
         record = json.loads(path.read_text(encoding="utf-8"))
         path.write_text(json.dumps({**record, "key": run.folder.key(step)}), encoding="utf-8")
-    assert "another seed" in run.select(10)["notes"][0]
+    assert "another seed" in run.select(10).notes[0]
 
 
 def test_a_calibration_of_the_same_scores_keeps_the_list_and_another_scorer_does_not(run: winnow.Run):
     run.select(10)
     run.calibrate(false_alarm_rate=0.05)
-    assert run.select(12)["kept"] == 10
+    assert run.select(12).kept == 10
     run.calibrate(scorer="error(pool=top_pixels)")
-    assert "another detector" in run.select(12)["notes"][0]
+    assert "another detector" in run.select(12).notes[0]
 
 
-def test_codes_that_changed_begin_a_new_list(run: winnow.Run, pictures: Path, tmp_path: Path):
+def test_embeddings_that_changed_begin_a_new_list(run: winnow.Run, pictures: Path, tmp_path: Path):
     run.select(10)
     Image.fromarray(stripes(np.random.default_rng(99))).save(tmp_path / "new.png")
     run.ingest([pictures, tmp_path / "new.png"])
@@ -254,7 +259,7 @@ def test_codes_that_changed_begin_a_new_list(run: winnow.Run, pictures: Path, tm
     run.train()
     run.encode()
     run.calibrate()
-    assert "other embeddings" in run.select(12)["notes"][0]
+    assert "other embeddings" in run.select(12).notes[0]
 
 
 def test_what_the_run_has_labels_for_is_not_chosen(run: winnow.Run):
@@ -265,7 +270,7 @@ def test_what_the_run_has_labels_for_is_not_chosen(run: winnow.Run):
         store.add_classes("ann", ["a"])
         store.add("ann", [Event(f"e{number}", name, "label", "a") for number, name in enumerate(labelled)], catalogue)
     result = run.select(20, duplicate_distance=0, outliers=0)  # a new list: 24 are left
-    assert result["left_out"]["labelled"] == 72
+    assert result.left_out.labelled == 72
     assert not set(ids_of(run)) & set(labelled)
     with pytest.raises(
         DataError, match="25 pictures were asked for; 20 are chosen, and only 4 more are not labelled yet"
@@ -291,7 +296,7 @@ def test_labels_given_elsewhere_count_as_labelled(run: winnow.Run, finished_run:
     ):
         other = copied(finished_run, tmp_path / "other")
         result = other.select(30, also=files, duplicate_distance=0, outliers=0)
-        assert result["left_out"]["labelled"] == len(labelled)
+        assert result.left_out.labelled == len(labelled)
         assert not set(ids_of(other)) & {row["id"] for row in labelled}
         shutil.rmtree(tmp_path / "other")
     done = winnow_command("select", "--run", run.folder.path, "-n", "50", "--also", by_id, by_path)
@@ -316,14 +321,14 @@ def test_junk_is_listed_as_outliers(junk_run: Path, tmp_path: Path):
     assert len(junk) >= 4 and len(rows) - len(junk) <= 5
     assert all(row["source"].endswith("junk.png") for row in rows[: len(junk)])  # most anomalous first
     assert not [row for row in rows_of(run) if row["source"].endswith("junk.png")]
-    assert result["left_out"]["outliers"] == len(rows) and (run.folder.path / "outliers.png").exists()
+    assert result.left_out.outliers == len(rows) and (run.folder.path / "outliers.png").exists()
 
 
-def test_the_odd_and_near_come_last_where_no_others_are_left(junk_run: Path, tmp_path: Path):
+def test_outliers_and_duplicates_come_last_where_no_others_are_left(junk_run: Path, tmp_path: Path):
     run = copied(junk_run, tmp_path / "run")
-    usual = 101 - sum(run.select(10)["left_out"].values())
+    usual = 101 - sum(asdict(run.select(10).left_out).values())
     result = run.select(101)
-    assert result["notes"] == [f"The last {101 - usual} are odd or near-duplicates: no others were left."]
+    assert result.notes == [f"The last {101 - usual} are outliers or duplicates: no others were left."]
     assert not set(ids_of(run)[:usual]) & set(ids_of(run, "outliers.csv")) and set(ids_of(run, "outliers.csv")) <= set(
         ids_of(run)[usual:]
     )
@@ -334,9 +339,9 @@ def test_random_is_of_all_pictures(junk_run: Path, tmp_path: Path):
     run = copied(junk_run, tmp_path / "run")
     result = run.select(101, method="random")
     assert (
-        result["candidates"] == 101
-        and result["left_out"] == {"duplicates": 0, "outliers": 0, "labelled": 0}
-        and result["notes"] == []
+        result.candidates == 101
+        and result.left_out == LeftOut(duplicates=0, outliers=0, labelled=0)
+        and result.notes == []
     )
     assert np.mean([ids_of(run).index(name) for name in ids_of(run, "outliers.csv")]) < 95
 
@@ -387,7 +392,7 @@ def test_a_kill_between_any_two_files_loses_no_list(run: winnow.Run, finished_ru
         path = other.folder.path
         kept = [(path / name).read_bytes() for name in ("selection.csv", BEFORE) if (path / name).exists()]
         assert any(content.startswith(old) for content in kept)
-        assert winnow.Run(path).select(20, **change)["chosen"] == 20
+        assert winnow.Run(path).select(20, **change).chosen == 20
         assert (path / "selection.csv").read_bytes() == expected
         assert not change or (path / BEFORE).read_bytes() == old
         made = json.loads((path / "selection.json").read_text())
@@ -399,7 +404,7 @@ def test_a_first_call_that_was_killed_is_begun_again(run: winnow.Run, tmp_path: 
     number = 0
     while killed(other := copied(run.folder.path, tmp_path / str(number)), number, number=6):
         assert not (other.folder.path / "selection.json").exists() or len(ids_of(other)) == 6
-        assert winnow.Run(other.folder.path).select(6)["chosen"] == len(ids_of(other)) == 6
+        assert winnow.Run(other.folder.path).select(6).chosen == len(ids_of(other)) == 6
         number += 1
     assert number >= 6
 
@@ -419,7 +424,7 @@ def test_a_list_that_was_changed_is_told(run: winnow.Run, spoil):
         run.select(12)
     assert "remove selection.json" in str(error.value)
     (run.folder.path / "selection.json").unlink()
-    assert run.select(12)["kept"] == 0
+    assert run.select(12).kept == 0
 
 
 def test_options_that_are_wrong(run: winnow.Run):
@@ -467,7 +472,7 @@ def test_a_method_of_ones_own_must_be_named_in_the_call(
     with pytest.raises(OptionError, match="not one of Winnow's") as error:
         again.select(5)
     assert "--method their_methods:last" in str(error.value) and not (tmp_path / "ran").exists()
-    assert again.select(5, method="their_methods:last")["chosen"] == 5
+    assert again.select(5, method="their_methods:last").chosen == 5
     assert rows_of(again)[0]["why"] == "chosen by your own method" and (tmp_path / "ran").exists()
 
 
@@ -493,7 +498,7 @@ def test_the_section_of_the_report(run: winnow.Run):
     (section,) = selection_sections(run.folder)
     assert [figure.title[:9] for figure in section.figures][:2] == ["The first", "Where the"]
     assert section.tables[0].rows == [
-        (kind, *counts, f"{counts[1] / counts[0]:.1%}") for kind, counts in result["kinds"].items()
+        (kind, *counts, f"{counts[1] / counts[0]:.1%}") for kind, counts in result.kinds.items()
     ]
     assert "12 pictures of" in section.text[0] and "last changed" not in " ".join(section.text)
     assert section.commands[0].startswith("winnow label --run run")

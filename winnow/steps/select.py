@@ -200,7 +200,7 @@ class Selection:
         self._set_aside(run.options.select)
 
     def _set_aside(self, options: SelectOptions) -> None:
-        """Parts the odd and the near-duplicates from the candidates."""
+        """Part the outliers and the near-duplicates from the candidates."""
         self.outliers = outliers_of(self.scores, options.outliers)
         usual = np.setdiff1d(self.everything, self.outliers)
         self.features = whitened(self.embeddings.vectors, usual)
@@ -273,7 +273,7 @@ class Selection:
             if not count:
                 continue
             if candidates is not self.candidates:
-                notes.append(f"The last {count:,} are odd or near-duplicates: no others were left.")
+                notes.append(f"The last {count:,} are outliers or duplicates: no others were left.")
             found = self._chosen(count, candidates, start, len(before) + len(rows))
             rows += self._table(found, len(before) + len(rows) + 1)
             start = np.union1d(start, found.rows)
