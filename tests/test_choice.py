@@ -21,12 +21,12 @@ KINDS = np.array(["staff", "kunde ä", "dog"], object)
 
 
 def fitted(
-    fold_targets: float = 1.0, labelled: int = 90, n: int = 240, head: str = "logistic", seed: int = 0
+    distance: float = 1.0, labelled: int = 90, n: int = 240, head: str = "logistic", seed: int = 0
 ) -> tuple[Classifier, Embeddings]:
     """Return a classifier of three drawn classes in twelve groups, and all embeddings."""
     rng = np.random.default_rng(seed)
     truth, groups = rng.integers(0, 3, n), np.repeat(np.arange(12), n // 12).astype(str).astype(object)
-    vectors = (np.eye(3, 8)[truth] * fold_targets + rng.normal(size=(n, 8)) * 0.5 + 2).astype(np.float32)
+    vectors = (np.eye(3, 8)[truth] * distance + rng.normal(size=(n, 8)) * 0.5 + 2).astype(np.float32)
     labels = np.full(n, "", object)
     rows = rng.permutation(n)[:labelled]
     labels[rows] = KINDS[truth[rows]]
@@ -72,25 +72,23 @@ def test_it_is_what_scikit_learn_says_of_the_same_halves():
     drawn = [
         {number: rows[rng.permutation(rest)[: len(rest) // 2]] for number, rest in rests.items()} for _ in range(3)
     ]
-    assert found["chosen"] == pytest.approx(by_hand(classifier, embeddings, chosen), abs=1e-9)
-    assert found["random"] == pytest.approx(
-        np.mean([by_hand(classifier, embeddings, half) for half in drawn]), abs=1e-9
-    )
-    assert found["rise"] == pytest.approx(found["chosen"] - found["random"], abs=1e-12)
-    assert found["labels"] == 36 and found["draws"] == 3 and found["method"] == "herding"
+    assert found.chosen == pytest.approx(by_hand(classifier, embeddings, chosen), abs=1e-9)
+    assert found.random == pytest.approx(np.mean([by_hand(classifier, embeddings, half) for half in drawn]), abs=1e-9)
+    assert found.rise == pytest.approx(found.chosen - found.random, abs=1e-12)
+    assert found.labels == 36 and found.draws == 3 and found.method == "herding"
 
 
 def test_classes_that_any_half_tells_apart_show_no_difference():
-    found = worth_of_choice(*fitted(fold_targets=30), SelectOptions())
-    assert (found["chosen"], found["random"], found["rise"], found["error"]) == (1, 1, 0, 0)
-    assert "no difference can be told" in found["says"]
+    found = worth_of_choice(*fitted(distance=30), SelectOptions())
+    assert (found.chosen, found.random, found.rise, found.error) == (1, 1, 0, 0)
+    assert "no difference can be told" in found.says
 
 
 def test_a_method_that_leaves_a_class_out_is_seen_to_cost():
-    classifier, embeddings = fitted(fold_targets=30, labelled=120)
+    classifier, embeddings = fitted(distance=30, labelled=120)
     found = worth_of_choice(classifier, embeddings, SelectOptions(method="test_choice:lowest"))
-    assert found["chosen"] < 0.7 and found["random"] == 1 and "choosing costs" in found["says"]
-    assert -found["rise"] > 2 * found["error"] > 0
+    assert found.chosen < 0.7 and found.random == 1 and "choosing costs" in found.says
+    assert -found.rise > 2 * found.error > 0
 
 
 def test_a_choice_is_seen_to_pay_where_classes_are_rare_and_compact():
@@ -100,28 +98,28 @@ def test_a_choice_is_seen_to_pay_where_classes_are_rare_and_compact():
     vectors = (np.eye(21)[truth] * 5 + rng.normal(size=(len(truth), 21)) * 0.2).astype(np.float32)
     classifier = Classifier("nearest_mean").fit(vectors, truth)
     found = worth_of_choice(classifier, Embeddings.of(vectors), SelectOptions())
-    assert found["rise"] > 2 * found["error"] and "choosing pays" in found["says"]
+    assert found.rise > 2 * found.error and "choosing pays" in found.says
 
 
 def test_the_error_shrinks_with_the_labels():
-    few, many = (worth_of_choice(*fitted(labelled=m, n=m + 24), SelectOptions(), draws=3)["error"] for m in (72, 720))
+    few, many = (worth_of_choice(*fitted(labelled=m, n=m + 24), SelectOptions(), draws=3).error for m in (72, 720))
     assert 0 < many < 0.6 * few
 
 
 def test_the_method_of_the_run_chooses():
-    classifier, embeddings = fitted(fold_targets=0.6)
+    classifier, embeddings = fitted(distance=0.6)
     found = {
         method: worth_of_choice(classifier, embeddings, SelectOptions(method=method), draws=2)
         for method in ("herding", "random", "kmeans", "typiclust", "k-center", "test_choice:first_rows")
     }
     assert found["random"] == found["herding"]  # drawn against drawn would show nothing
-    assert len({part["chosen"] for part in found.values()}) >= 4
-    assert len({part["random"] for part in found.values()}) == 1  # all are compared with the same halves
+    assert len({part.chosen for part in found.values()}) >= 4
+    assert len({part.random for part in found.values()}) == 1  # all are compared with the same halves
     weights = np.where(embeddings.vectors[:, 0] > 2, 100.0, 0.01)
     heavy = worth_of_choice(classifier, embeddings, SelectOptions(method="anomalous"), weights, draws=2)
-    assert heavy["chosen"] != found["herding"]["chosen"]
+    assert heavy.chosen != found["herding"].chosen
     by_chance = worth_of_choice(classifier, embeddings, SelectOptions(method="kmeans", pick="random"), draws=2)
-    assert by_chance["chosen"] != found["kmeans"]["chosen"]
+    assert by_chance.chosen != found["kmeans"].chosen
     with pytest.raises(OptionError, match="herdng"):
         worth_of_choice(classifier, embeddings, SelectOptions(method="herdng"))
 
@@ -131,11 +129,11 @@ def test_every_head_is_measured_and_predicts_as_before(head: str):
     classifier, embeddings = fitted(head=head)
     before = classifier.predict_proba(embeddings.vectors)
     first, again = (worth_of_choice(classifier, embeddings, SelectOptions(), draws=2) for _ in range(2))
-    assert first == again and 0.3 < first["chosen"] <= 1
+    assert first == again and 0.3 < first.chosen <= 1
     assert np.array_equal(classifier.predict_proba(embeddings.vectors), before)
 
 
 def test_labels_too_few_for_halves_are_left_out():
     enough = worth_of_choice(*fitted(labelled=21, seed=2), SelectOptions(), draws=1)
-    assert enough is not None and enough["labels"] in (7, 8)
+    assert enough is not None and enough.labels in (7, 8)
     assert worth_of_choice(*fitted(labelled=12, seed=2, head="nearest_mean"), SelectOptions()) is None

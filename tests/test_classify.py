@@ -23,10 +23,10 @@ from winnow.errors import Damaged, DataError, OptionError, RunError
 from winnow.metrics.classification import Tally, calibration_error, f1_of, reliability, rise, verdict, wilson
 
 
-def drawn(n: int = 300, classes: int = 3, fold_targets: float = 3.0, seed: int = 0, groups: int = 12):
+def drawn(n: int = 300, classes: int = 3, distance: float = 3.0, seed: int = 0, groups: int = 12):
     """Return embeddings in 16 dimensions, each class about a centre of its own, each group a little shifted; class numbers; groups."""
     rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).normal(size=(classes, 16)) * fold_targets / 2
+    centres = np.random.default_rng(99).normal(size=(classes, 16)) * distance / 2
     truth, group = rng.integers(0, classes, n), np.sort(rng.integers(0, groups, n))
     aside = np.random.default_rng(98).normal(size=(groups, 16)) * 0.3
     vectors = centres[truth] + aside[group] + rng.normal(size=(n, 16)) + 5
@@ -244,11 +244,11 @@ def test_a_split_that_leaks_is_noted():
     assert leaks(twice, np.append(truth, truth[:7]), fold) == 14
     assert leaks(features, truth, np.arange(60) % 5) == 0
     assert leaks(features[:2], truth[:2], np.array([0, 1])) == 0
-    for fold_targets, found in (
+    for distance, found in (
         (1e-2, 0),
         (2e-4, 2),
     ):  # of three classes no two pictures tell the usual distance: rounding alone is near
-        close = unit_length(np.array([[1, 0, 0], [1, fold_targets, 0], [0, 0, 1]], np.float32))
+        close = unit_length(np.array([[1, 0, 0], [1, distance, 0], [0, 0, 1]], np.float32))
         assert leaks(close.astype(np.float64), np.arange(3), np.arange(3)) == found
     doubled = np.vstack([vectors, vectors])
     note = Classifier().fit(doubled, np.tile(NAMES[truth], 2)).notes[-1]
@@ -325,7 +325,7 @@ def test_labels_that_are_all_predicted_correctly_make_no_certainty(labels: int, 
 
 def test_metrics_are_of_heads_that_have_not_seen_the_picture():
     """By hand: the same folds, a head fitted without each."""
-    vectors, truth, groups = drawn(fold_targets=1.0)
+    vectors, truth, groups = drawn(distance=1.0)
     labels = few(truth, 20)
     held = Classifier("nearest_mean").fit(vectors, labels, groups).held_out
     features, rows = unit_length(vectors - vectors.mean(axis=0)), np.flatnonzero(labels != "")
@@ -473,7 +473,7 @@ def test_pseudo_labels_of_one_class_alone_are_no_harm():
 
 
 def test_classes_without_pseudo_labels_are_named():
-    vectors, truth, groups = drawn(classes=2, fold_targets=8)
+    vectors, truth, groups = drawn(classes=2, distance=8)
     labels = NAMES[truth]
     labels[np.flatnonzero(truth == 0)[:20]] = ""  # the others are of one class
     for hidden, named in (([], True), (np.flatnonzero(truth == 1)[:20], False)):
@@ -486,7 +486,7 @@ def test_classes_without_pseudo_labels_are_named():
 
 
 def test_every_option_changes_something():
-    vectors, truth, groups = drawn(fold_targets=1.2)
+    vectors, truth, groups = drawn(distance=1.2)
     labels = few(truth, 8)
     base = Classifier().fit(vectors, labels, groups)
     assert np.array_equal(base.predict_proba(vectors), Classifier().fit(vectors, labels, groups).predict_proba(vectors))
@@ -511,7 +511,7 @@ def test_numbers_are_labels_too():
 
 @pytest.mark.parametrize("name", HEADS)
 def test_measuring_leaves_what_was_learnt(name: str):
-    vectors, truth, groups = drawn(fold_targets=1.0)
+    vectors, truth, groups = drawn(distance=1.0)
     classifier = Classifier(name).fit(vectors, few(truth, 8), groups)
     before = classifier.predict_proba(vectors)
     classifier.learning_curve()
@@ -520,7 +520,7 @@ def test_measuring_leaves_what_was_learnt(name: str):
 
 
 def test_the_learning_curve_ends_where_the_classifier_is():
-    vectors, truth, groups = drawn(fold_targets=1.5)
+    vectors, truth, groups = drawn(distance=1.5)
     classifier = Classifier().fit(vectors, few(truth, 20), groups)
     curve = classifier.learning_curve()
     assert [count for count, _ in curve] == [15, 30, 45, 60]

@@ -25,6 +25,7 @@ from winnow.pool.ingest import ingest
 from winnow.pool.originals import original
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
+from winnow.results import Ingested
 
 from conftest import winnow_command
 from tiny_detectors import BLUE, RED, write_fastestdet, write_other, write_yolox
@@ -325,8 +326,8 @@ def test_doctor_tries_the_detector(detector, folder):
 
 
 def test_one_crop_is_called_one():
-    numbers = dict.fromkeys(("refused", "copies", "skipped", "patches", "empty"), 0)
-    said = show.ingest({**numbers, "pictures": 1, "frames": 0, "videos": 0, "groups": 1, "seconds": 0.0, "crops": 1})
+    numbers = dict.fromkeys(("videos", "frames", "patches", "empty", "refused", "copies", "skipped"), 0)
+    said = show.ingest(Ingested("", "", "", pictures=1, crops=1, groups=1, seconds=0.0, **numbers))
     assert said.endswith("Found 1 crop.")
 
 

@@ -124,9 +124,9 @@ def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:
     if find:
         key |= {
             "people": True,
-            "detector": find.identity,
+            "object_detector": find.identity,
             "objects": options.objects,
-            "confidence": options.box_confidence,
+            "box_confidence": options.box_confidence,
             "margin": options.margin,
         }
     return (
