@@ -184,6 +184,7 @@ def _check_key(folder: Path, held: dict[str, Any], wanted: dict[str, Any]) -> No
 def _flag(name: str, value: Any) -> str:
     if name == "size":
         return f"--size {value[0]} {value[1]}"
+    flag = name.replace("_", "-")
     if isinstance(value, bool) or name == "people":
-        return f"--{'' if value else 'no-'}{name}"
-    return f"--{name} {'(default)' if value is None else value}"
+        return f"--{'' if value else 'no-'}{flag}"
+    return f"--{flag} {'(default)' if value is None else value}"
