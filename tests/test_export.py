@@ -33,6 +33,7 @@ from winnow.models.contract import Model, ModelOutput
 from winnow.models.pretrained import Pretrained
 from winnow.onnx import session_of
 from winnow.pool.pool import Pool
+from winnow.results import Classified
 from winnow.run.artifacts import load_detector, load_encoder, load_network
 from winnow.steps.export import _up
 from winnow.steps.predict_onnx import predict_onnx
@@ -207,9 +208,9 @@ def test_again_the_same_bytes_and_one_output_alone(shop: Path, tmp_path: Path) -
 
 def test_the_card_says_what_was_measured_and_its_example_runs(shop: Path, tmp_path: Path) -> None:
     run, card = run_of(shop), (shop / "run" / "export" / "model.md").read_text(encoding="utf-8")
-    measured = run.folder.result("classify")
-    for fact in (f"{measured['macro_f1']:.3f}", f"{measured['labelled']:,} labels", "größe 绿", f"{run.detector.threshold.value:.6g}",
-                 "onnxruntime", *measured["notes"], run.folder.record("train").versions["torch"]):  # fmt: skip
+    measured = run.folder.result(Classified)
+    for fact in (f"{measured.macro_f1:.3f}", f"{measured.labelled:,} labels", "größe 绿", f"{run.detector.threshold.value:.6g}",
+                 "onnxruntime", *measured.notes, run.folder.record("train").versions["torch"]):  # fmt: skip
         assert fact in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)
     assert code and len(code[1].splitlines()) <= 11

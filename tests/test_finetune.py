@@ -28,6 +28,7 @@ from winnow.learn.finetune import FRESH, _Batches, _schedule, augmented
 from winnow.models.pretrained import Pretrained
 from winnow.options import TuneOptions
 from winnow.pool.pool import Pool
+from winnow.results import Classified
 
 from conftest import blocks, stripes, winnow_command
 
@@ -304,13 +305,13 @@ def run(made: tuple[Path, Path, Path], tmp_path: Path) -> winnow.Run:
 
 def test_a_run_is_fine_tuned_predicts_and_goes_on(run: winnow.Run, made: tuple[Path, Path, Path], tmp_path: Path):
     result = run.classify(labels=made[1], **QUICK)
-    assert result["by"] == "fine-tuned squeezenet1_1" and result["macro_f1"] > 0.9 and result["folds"] == 2
-    assert [count for count, _ in result["curve"]["points"]] == [16, 32]
+    assert result.by == "fine-tuned squeezenet1_1" and result.macro_f1 > 0.9 and result.folds == 2
+    assert [count for count, _ in result.curve.points] == [16, 32]
     plain = winnow.Run(shutil.copytree(run.folder.path, tmp_path / "plain")).classify(
         labels=made[1], fine_tune="", head="logistic"
     )
-    assert plain["beside"] is None and result["beside"]["vectors"] == pytest.approx(plain["macro_f1"], abs=0.04)
-    assert result["beside"]["rise"] == pytest.approx(result["macro_f1"] - result["beside"]["vectors"])
+    assert plain.against_head is None and result.against_head.other == pytest.approx(plain.macro_f1, abs=0.04)
+    assert result.against_head.rise == pytest.approx(result.macro_f1 - result.against_head.other)
     assert "By the same folds a head on the embeddings" in show.classify(result, run.folder.path)
     folder = run.folder.path
     assert not (folder / "classifier" / "trainings").exists()
@@ -348,7 +349,7 @@ def test_other_weights_than_the_runs_own_start_elsewhere(
     torch.manual_seed(1)
     save_file(squeezenet1_1(weights=None).state_dict(), tmp_path / "other.safetensors")
     own = run.classify(labels=made[1], **QUICK)
-    assert own["macro_f1"] != pytest.approx(0)
+    assert own.macro_f1 != pytest.approx(0)
     vectors = encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).vectors
     run.classify(labels=made[1], **QUICK, fine_tune_weights=made[2])
     assert np.array_equal(encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).vectors, vectors)
@@ -396,7 +397,7 @@ def test_killed_between_trainings_it_goes_on_to_the_same_bits(
     ).stdout
     assert output.strip() == "3"  # five in all: two folds, all labels, and the curve's two
     again = winnow.Run(run.folder.path)
-    assert again.folder.result("classify")["macro_f1"] == first["macro_f1"]
+    assert again.folder.result(Classified).macro_f1 == first.macro_f1
     assert all(torch.equal(value, weights[name]) for name, value in again.classifier.network.state_dict().items())
 
 

@@ -18,6 +18,7 @@ from winnow.errors import InputError, OptionError, RunError
 from winnow.learn.encode import anomaly_maps
 from winnow.metrics.pixels import aupro
 from winnow.pool.pool import Pool
+from winnow.results import Calibrated
 from winnow.run.artifacts import load_network, modes
 from winnow.run.split import split_of
 
@@ -130,9 +131,9 @@ def test_the_threshold_is_the_quantile_of_held_out_pictures(run: winnow.Run, sco
     assert set(held) == kept_aside and len(held) == 15
     place = math.ceil((len(held) + 1) * (1 - RATE) - 1e-9)
     threshold = sorted(held.values())[place - 1]
-    found = run.folder.result("calibrate")["pictures"]
-    assert (found["threshold"], found["calibrated_on"]) == (threshold, 15)
-    assert found["false_alarm_rate"] == pytest.approx((16 - place) / 16)
+    found = run.folder.result(Calibrated).full.whole
+    assert (found.threshold, found.calibrated_on) == (threshold, 15)
+    assert found.false_alarm_rate == pytest.approx((16 - place) / 16)
     for row in table(scored / "scores.csv"):
         assert row["belongs"] == ("yes" if float(row["score"]) <= threshold else "no")
         p = (1 + sum(value >= float(row["score"]) for value in held.values())) / 16
@@ -145,7 +146,7 @@ def test_false_alarms_are_those_of_pictures_not_of_patches(run: winnow.Run, scor
     n, k = 15, math.ceil(16 * (1 - RATE) - 1e-9)
     most = betabinom.ppf(0.999, len(rows), n + 1 - k, k)
     assert sum(row["belongs"] == "no" for row in rows) <= most
-    by_patch = run.folder.result("calibrate")["threshold"]
+    by_patch = run.folder.result(Calibrated).full.promise.threshold
     assert sum(float(row["score"]) > by_patch for row in rows) > most
 
 
@@ -237,7 +238,7 @@ def test_a_mode_without_a_map_marks_whole_patches(run: winnow.Run, folder: Path,
     winnow.Run(tmp_path / "run").score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "map", mode="encoder")
     assert not list((tmp_path / "map").glob("*.map.png")) and len(list((tmp_path / "map").glob("*.overlay.png"))) == 12
     patches = table(tmp_path / "out" / "patches.csv")
-    limit = winnow.Run(tmp_path / "run").folder.result("calibrate")["modes"]["encoder"]["pictures"]["threshold"]
+    limit = winnow.Run(tmp_path / "run").folder.result(Calibrated).modes["encoder"].whole.threshold
     marked = sum(np.asarray(Image.open(path)).sum() for path in (tmp_path / "map").glob("*.mask.png"))
     assert marked == 256 * sum(float(row["score"]) > limit for row in patches)
 
@@ -388,14 +389,14 @@ def test_pictures_of_one_roll_are_not_torn_apart(folder: Path, tmp_path: Path):
     rolled = winnow.Run(tmp_path / "run", "inspect", **{**SMALL, "iterations": 30})
     rolled.ingest(tmp_path / "list.csv")
     assert set(Pool.open(tmp_path / "run" / "pool").column("group")) == {"roll 7"}
-    assert "pictures of the same group" in rolled.train()["warnings"][0]
+    assert "pictures of the same group" in rolled.train().warnings[0]
     rolled.encode()
     found = rolled.calibrate()
     pool = Pool.open(tmp_path / "run" / "pool")
     pictures = np.array([name.split("#")[0] for name in pool.column("id")])
     split = split_of(rolled.folder, pool).split
     assert all(len(set(split[pictures == name])) == 1 for name in set(pictures))
-    assert found["pictures"]["calibrated_on"] == len(set(pictures[split == "calibrate"]))
+    assert found.full.whole.calibrated_on == len(set(pictures[split == "calibrate"]))
 
 
 # ---- masks

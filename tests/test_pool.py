@@ -499,7 +499,7 @@ def test_what_pool_json_does_not_say(mixed, tmp_path, content):
         with pytest.raises(RunError, match=r"pool"):
             Pool.open(tmp_path / "pool")
     about.write_text('{"format": 1}')
-    with pytest.raises(RunError, match="was written in format 1"):
+    with pytest.raises(RunError, match="of format 1"):
         Pool.open(tmp_path / "pool")
 
 

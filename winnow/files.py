@@ -141,11 +141,16 @@ def read_sealed(path: Path, what: str, again: str, version: int | None = None) -
     if not path.exists():
         raise RunError(f"{path.parent} holds no finished {what}.", again)
     content = read_json(path)
-    found = content.get("format") if isinstance(content, dict) else None
+    broken = Damaged(f"{path} is not what was written.", again)
+    if not isinstance(content, dict):
+        raise broken
+    mark, found = content.pop("seal", None), content.get("format")
+    if mark is not None and mark != seal(content):
+        raise broken
     if version is not None and found is not None and found != version:
         raise RunError(f"{path.parent} holds a {what} of format {found}, and this version reads {version}.", again)
-    if not isinstance(content, dict) or content.pop("seal", "") != seal(content):
-        raise Damaged(f"{path} is not what was written.", again)
+    if mark is None:
+        raise broken
     for name, expected in content["sha256"].items():
         verify(path.parent / name, expected)
     return dict(content)
