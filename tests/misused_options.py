@@ -186,7 +186,8 @@ WRONG = [  # what `winnow run` is given, and what the sentence must name
     ("--workers -1", "workers"),
     ("--on-error ask", "on-error"), ("--patches --size 64 64", "64x64"), ("--people --box-confidence 1", "confidence"),
     ("--model pretrained --backbone nosuchnet", "nosuchnet"), ("--model pretrained --backbone ''", "backbone"),
-    ("--model pretrained --fast 5", "fast|weights"), ("--iteration 3", "iterations"), ("--no-such-option", "no-such-option"),
+    ("--model pretrained --fast 5", "fast|weights"), ("--validate-share 0.4 --calibrate-share 0.6", "validate-share.*calibrate-share"),
+    ("--iteration 3", "iterations"), ("--no-such-option", "no-such-option"),
     ("--size", "size"), ("--background nofolder", "nofolder"), ("--architecture football --size 8 8", "size|8x8|football"),
     ("--fine-tune nosuchnet", "nosuchnet"),
 ]  # fmt: skip

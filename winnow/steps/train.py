@@ -57,6 +57,12 @@ def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
     """
     options = run.options
     choose_device(options.train.device)
+    if options.train.validate_share + options.train.calibrate_share >= 1:
+        raise OptionError(
+            f"--validate-share {options.train.validate_share} and --calibrate-share {options.train.calibrate_share} "
+            "leave no picture to train on.",
+            "Let them add up to less than 1.",
+        )
     if options.train.background != "generic":
         expand([options.train.background])
     try:
