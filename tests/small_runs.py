@@ -71,11 +71,16 @@ def content(folder: Path) -> dict[str, str]:
 
 def results(folder: Path) -> dict[str, Any]:
     """Return the results in the records of a run, without what is measured by the clock."""
-    timed = ("seconds", "pictures_per_second", "speed")
-    found = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))["result"]
+    return {
+        path.stem: _untimed(json.loads(path.read_text(encoding="utf-8"))["result"])
         for path in sorted((folder / "steps").iterdir())
     }
-    return {
-        step: {name: value for name, value in result.items() if name not in timed} for step, result in found.items()
-    }
+
+
+def _untimed(value: Any) -> Any:
+    timed = ("seconds", "pictures_per_second", "speed")
+    return (
+        {name: _untimed(part) for name, part in value.items() if name not in timed}
+        if isinstance(value, dict)
+        else value
+    )

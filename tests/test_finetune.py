@@ -327,7 +327,7 @@ def test_a_run_is_fine_tuned_predicts_and_goes_on(run: winnow.Run, made: tuple[P
         np.mean([(row["class"] == "blocks") == (int(Path(source).stem) % 2 == 1) for source, row in said.items()])
         > 0.95
     )
-    assert run.round(3, also=made[1])["chosen"] == 3
+    assert run.round(3, also=made[1]).chosen == 3
     for only in ("", "classifier"):  # beside the run's own network, and alone
         run.export(tmp_path / f"{only or 'all'}.onnx", only=only)
         told = winnow.Deployed.open(tmp_path / f"{only or 'all'}.onnx")(pool.pixels(np.arange(len(pool))))[

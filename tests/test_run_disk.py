@@ -132,5 +132,5 @@ def test_a_new_run_on_a_full_disk_is_not_begun(base: Path, tmp_path: Path):
     with no_file_above(0), pytest.raises(RunError, match="cannot be written"):
         winnow.Run(tmp_path / "deep" / "new", **OPTIONS).ingest(base / "good")
     assert not (tmp_path / "deep").exists()
-    assert winnow.Run(tmp_path / "deep" / "new", **OPTIONS).ingest(base / "good")["pictures"] == 32
+    assert winnow.Run(tmp_path / "deep" / "new", **OPTIONS).ingest(base / "good").pictures == 32
     assert tree(tmp_path / "deep" / "new")

@@ -133,7 +133,7 @@ def test_a_new_run_that_is_killed_anywhere_can_be_begun_again(base: Path, tmp_pa
             break
         kills += 1
         again = winnow.Run(path, size=(32, 32))
-        assert again.ingest(base / "good")["pictures"] == 32
+        assert again.ingest(base / "good").pictures == 32
         assert again.folder.done("ingest")
         shutil.rmtree(path)
     assert kills > 10
@@ -152,7 +152,7 @@ def test_the_command_run_goes_on_or_begins_again_where_its_first_step_was_killed
             "train": TrainOptions(iterations=2, check_every=2, device="cpu"),
         }
         command(
-            "match",
+            "oneclass-from-scratch",
             str(base / "good"),
             to=tmp_path / "new",
             resume=resume,

@@ -260,7 +260,9 @@ def test_typiclust_makes_500_clusters_at_most(monkeypatch: pytest.MonkeyPatch):
 def test_how_typical_is_by_the_20_nearest_of_the_whole_cluster():
     features = blobs(300)
     distances = np.sort(np.square(features[:, None].astype(np.float64) - features[None]).sum(axis=2), axis=1)
-    assert np.allclose(selectors._crowdedness(features, RNG(0)), distances[:, 1:21].mean(axis=1), rtol=1e-3, atol=1e-3)
+    assert np.allclose(
+        selectors._mean_distance(features, RNG(0)), distances[:, 1:21].mean(axis=1), rtol=1e-3, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(("n", "clusters"), [(10, 4096), (2000, 8000), (9000, 20_000)])

@@ -105,7 +105,7 @@ def test_a_new_rate_computes_nothing_but_the_threshold(run: winnow.Run, tmp_path
     path = tmp_path / "copy"
     shutil.copytree(run.folder.path, path)
     other = winnow.Run(path)
-    strict, lax = (other.calibrate(false_alarm_rate=rate)["threshold"] for rate in (0.05, 0.3))
+    strict, lax = (other.calibrate(false_alarm_rate=rate).full.promise.threshold for rate in (0.05, 0.3))
     assert strict > lax
     assert other.score(film(tmp_path / "x.mp4", 4, [], 7)).pictures == 8
 
@@ -143,7 +143,7 @@ def test_the_pieces_alone_on_plain_numbers():
         (lambda run, path: run.evaluate(path, {"all": path}), OptionError, "all"),
         (lambda run, path: run.set(iteration=3), OptionError, "iterations"),
         (lambda run, path: winnow.Run(path / "new").train(), RunError, "ingest"),
-        (lambda run, path: winnow.Run(run.folder.path, "oneclass"), OptionError, "oneclass-from-scratch"),
+        (lambda run, path: winnow.Run(run.folder.path, "inspect"), OptionError, "oneclass-from-scratch"),
     ],
 )
 def test_a_wrong_call_says_what_to_do(call, error, words, run: winnow.Run, tmp_path: Path):

@@ -79,7 +79,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
     try:
         save_file(tensors, path, metadata)
     except SafetensorError as error:  # it holds the number of the system's error in its text alone
-        code = re.search(r"code: (\d+)", str(error))
+        code = re.search(r"(?:code:|os error) (\d+)", str(error))  # the wording differs by version
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number), os.fspath(path)) from error
 

@@ -39,7 +39,7 @@ def overlay(picture: Any, anomaly_map: Any, boxes: Sequence[Box] = (), mask: Any
     image = Image.fromarray(mixed.astype(np.uint8))
     line = max(1, round(min(shown.shape[:2]) / 128))
     if mask is not None:
-        image.paste(TRUTH, mask=_outline(_flat(mask, shown.shape[:2], "mask").astype(bool), line))
+        image.paste(TRUTH, mask=_outline(_flat(mask, shown.shape[:2], "A mask").astype(bool), line))
     draw = ImageDraw.Draw(image)
     for box in boxes:
         _frame(draw, box, line, image.size)
@@ -58,20 +58,20 @@ def map_png(anomaly_map: Any) -> bytes:
 
 def mask_png(mask: Any) -> bytes:
     """Draw a mask (h, w), true or nonzero = damaged, as PNG of one bit per pixel: white where damaged."""
-    return _png(Image.fromarray(_flat(mask, None, "mask").astype(bool)))
+    return _png(Image.fromarray(_flat(mask, None, "A mask").astype(bool)))
 
 
 def _flat(array: Any, shape: tuple[int, ...] | None, name: str) -> np.ndarray:
     array = np.asarray(array)
     if array.ndim != 2 or 0 in array.shape or (shape is not None and array.shape != shape):
         wanted = "(height, width)" if shape is None else f"{shape}, as the picture is"
-        raise DataError(f"A {name} has shape {array.shape}.", f"Give it as {wanted}.")
+        raise DataError(f"{name} has shape {array.shape}.", f"Give it as {wanted}.")
     return array
 
 
 def _levels(anomaly_map: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """Return an anomaly map as uint8 (h, w), 255 the highest."""
-    anomaly_map = np.nan_to_num(_flat(anomaly_map, shape, "anomaly map").astype(np.float32), nan=0.0)
+    anomaly_map = np.nan_to_num(_flat(anomaly_map, shape, "An anomaly map").astype(np.float32), nan=0.0)
     return np.rint(np.clip(anomaly_map, 0, 1) * 255).astype(np.uint8)
 
 

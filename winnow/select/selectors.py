@@ -162,7 +162,7 @@ def find_selector(name: str, pick: str = "nearest") -> Selector:
     """Return a selector by its name in `SELECTORS`, or your own as 'module:name'; `OptionError` when there is none."""
     if name == "kmeans":
         return partial(kmeans, pick=pick)
-    found: Selector = find("method", name, SELECTORS)
+    found: Selector = find("selection method", name, SELECTORS)
     if not callable(found):
         raise OptionError(
             f"The method '{name}' cannot be called.", "Give a function (embeddings, n, rng, *, start, weights) -> rows."
