@@ -133,7 +133,7 @@ class RunFolder:
 
     @property
     def set_by(self) -> dict[str, str]:
-        """Who set each option that is not a default: 'recipe' or 'you', by 'section.name'."""
+        """Return who set each option that is not a default: 'recipe' or 'you', by 'section.name'."""
         return {**self.asked.set_by, **dict.fromkeys(_names(self.given), "you")}
 
     def update(self, given: dict[str, dict[str, Any]]) -> Options:
