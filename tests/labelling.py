@@ -125,7 +125,8 @@ class Tab:
         self.seen()
 
     def seen(self) -> str:
-        """The name of the picture that is shown, when it is."""
+        """The name of the picture that is shown, when it is and no earlier command is still under way."""
+        self.page.wait_for_selector("#app[aria-busy=false]")
         self.page.wait_for_selector("#stage[data-seen]")
         return self.page.inner_text("#name")
 

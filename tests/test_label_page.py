@@ -7,6 +7,7 @@ import csv
 import re
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,12 @@ def context(chromium: playwright.Browser) -> Iterator[playwright.BrowserContext]
     assert {re.match(r"(blob:)?http://127\.0\.0\.1:\d+/", url) is not None for url in asked} == {True}
 
 
+def late(route: playwright.Route) -> None:
+    """Answers half a second later."""
+    time.sleep(0.5)
+    route.continue_()
+
+
 def test_a_hundred_labels_by_keys_with_undo_reload_and_a_killed_server(run: Path, context: playwright.BrowserContext):
     meant, keys = {}, {"1": "staff", "2": "customer", "3": "nobody", "s": "(skipped)"}
     with Server(run, *CLASSES) as server:
@@ -110,8 +117,11 @@ def test_a_hundred_labels_by_keys_with_undo_reload_and_a_killed_server(run: Path
         give(10)
         tab.saved()
         tab.page.reload()
-        tab.press("Control+z")  # also what was done before the reload
+        tab.seen()
+        tab.page.route("**/api/items/*", late)
+        tab.press("Control+z")  # also what was done before the reload, however slow the server
         assert tab.seen() == list(meant)[-1]
+        tab.page.unroute("**/api/items/*", late)
         del meant[list(meant)[-1]]
         give(10)
         server.stop(signal.SIGKILL)

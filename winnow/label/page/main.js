@@ -18,6 +18,7 @@ class Page {
   view = "one";
   #going = false; // whether the next picture is being fetched
   #stalled = false; // whether that failed because the server could not be reached
+  #acting = 0; // commands that are not shown yet
 
   constructor(server, state) {
     const outbox = new Outbox(server, state.home);
@@ -26,7 +27,7 @@ class Page {
     Object.assign(this, { server, outbox, session });
     this.one = new One(session, pictures);
     this.grid = new Grid(session, pictures, (at) => this.#openOne(at));
-    this.bars = new Bars(session, outbox, server, (changes) => this.#try(session.choose(changes)));
+    this.bars = new Bars(session, outbox, server, (changes) => this.#act(session.choose(changes)));
     this.help = new Help();
     this.naming = new Naming(session, (name) => this.decide("label", name));
     this.#listen();
@@ -37,7 +38,7 @@ class Page {
     byId("app").hidden = false;
     document.title = `${this.session.run} – Winnow`;
     this.outbox.send();
-    await this.#try(this.session.choose());
+    await this.#act(this.session.choose());
     this.#poll();
   }
 
@@ -55,7 +56,7 @@ class Page {
 
   async #goOn() {
     this.#going = true;
-    this.#stalled = !(await this.#try(this.session.goOn()));
+    this.#stalled = !(await this.#act(this.session.goOn()));
     this.#going = false;
   }
 
@@ -71,7 +72,7 @@ class Page {
     server.addEventListener("reachable", () => this.#reached());
     document.addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("visibilitychange", () => this.#look());
-    addEventListener("resize", () => this.view === "grid" && this.#try(this.grid.show()));
+    addEventListener("resize", () => this.view === "grid" && this.#act(this.grid.show()));
   }
 
   #buttons() {
@@ -80,7 +81,7 @@ class Page {
       if (button) this.decide("label", button.value);
     });
     byId("skip").addEventListener("click", () => this.decide("skip"));
-    byId("undo").addEventListener("click", () => this.#try(this.session.undo()));
+    byId("undo").addEventListener("click", () => this.#act(this.session.undo()));
     byId("add").addEventListener("click", () => this.naming.open(true));
     byId("find").addEventListener("click", () => this.naming.open(false));
     byId("views").append(...Object.entries(VIEWS).map(([view, title]) => {
@@ -106,22 +107,22 @@ class Page {
 
   #command({ key, ctrlKey }) {
     const { session, grid } = this;
-    if (ctrlKey && key === "z") return () => this.#try(session.undo());
+    if (ctrlKey && key === "z") return () => this.#act(session.undo());
     const common = {
       s: () => this.decide("skip"),
-      u: () => this.#try(session.undo()),
+      u: () => this.#act(session.undo()),
       g: () => this.#turnTo(this.view === "one" ? "grid" : "one"),
       l: () => this.#nextLane(),
       "/": () => this.naming.open(false),
       "+": () => this.naming.open(true),
       "?": () => this.help.open(),
     };
-    const turn = (way) => () => this.#try(grid.turn(way));
+    const turn = (way) => () => this.#act(grid.turn(way));
     const views = {
       one: {
         n: () => session.item && this.one.note(),
-        ArrowLeft: () => this.#try(session.goTo(session.at - 1)),
-        ArrowRight: () => this.#try(session.goTo(session.at + 1)),
+        ArrowLeft: () => this.#act(session.goTo(session.at - 1)),
+        ArrowRight: () => this.#act(session.goTo(session.at + 1)),
       },
       grid: {
         a: () => grid.selectAll(),
@@ -141,13 +142,13 @@ class Page {
 
   #openOne(at) {
     this.view = "one";
-    this.#try(this.session.goTo(at));
+    this.#act(this.session.goTo(at));
   }
 
   #nextLane() {
     const names = this.session.lanes.filter((lane) => lane.total).map((lane) => lane.name);
     const next = names[(names.indexOf(this.session.filter.lane) + 1) % names.length];
-    this.#try(this.session.choose({ ...NO_FILTER, lane: next }));
+    this.#act(this.session.choose({ ...NO_FILTER, lane: next }));
   }
 
   #show() {
@@ -159,7 +160,7 @@ class Page {
     for (const button of byId("views").children) button.ariaPressed = String(button.dataset.view === view);
     this.#showBars();
     if (view === "one") this.one.show();
-    else if (!empty) this.#try(this.grid.show(this.grid.startOf(session.at)));
+    else if (!empty) this.#act(this.grid.show(this.grid.startOf(session.at)));
     if (empty && session.end) this.#done();
   }
 
@@ -186,7 +187,7 @@ class Page {
     byId("done-text").textContent = !seen ? "" : session.items.some(isOpen) ? "Some pictures in this list are still open." : "Every picture in this list is labelled or skipped.";
     byId("done-ways").replaceChildren(...ways.map(([title, changes]) => {
       const button = make("button", {}, title);
-      button.addEventListener("click", () => this.#try(session.choose(changes)));
+      button.addEventListener("click", () => this.#act(session.choose(changes)));
       return button;
     }));
   }
@@ -198,6 +199,18 @@ class Page {
   }
 
   // ---- the server
+
+  /** Does what the person asked for; the page is marked as busy until it shows the result. */
+  async #act(promise) {
+    this.#acting += 1;
+    byId("app").ariaBusy = "true";
+    try {
+      return await this.#try(promise);
+    } finally {
+      this.#acting -= 1;
+      byId("app").ariaBusy = String(this.#acting > 0);
+    }
+  }
 
   async #try(promise) {
     try {
@@ -232,7 +245,7 @@ class Page {
     this.#trouble();
     if (!this.server.reachable || this.server.refusal) return;
     if (this.#stalled) this.#goOn();
-    else if (!this.session.items.length && !this.session.end) this.#try(this.session.choose());
+    else if (!this.session.items.length && !this.session.end) this.#act(this.session.choose());
     else if (this.view === "one" || document.querySelector(".cell.missing")) this.#show();
   }
 
