@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import winnow
+from winnow import cli
 
 from conftest import blocks, stripes, write_pictures
 
@@ -33,6 +34,23 @@ def small_run(base: Path) -> winnow.Run:
     run.calibrate()
     write_labels(base / "labels.csv", run)
     return run
+
+
+def judged_run(base: Path) -> winnow.Run:
+    """Make a small run that has chosen and classified too."""
+    run = small_run(base)
+    run.select(4)
+    run.classify(labels=base / "labels.csv", head="nearest_mean")
+    return run
+
+
+def command(*words: object) -> int:
+    """Run the command `winnow` in this process; return its status."""
+    try:
+        cli.main([str(word) for word in words])
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 def write_labels(path: Path, run: winnow.Run, every: int = 2) -> Path:

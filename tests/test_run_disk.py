@@ -15,15 +15,13 @@ import pytest
 import winnow
 from winnow.errors import RunError
 
-from small_runs import OPTIONS, content, results, small_run, tree
+from small_runs import OPTIONS, content, judged_run, results, tree
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("disk")
-    run = small_run(folder)
-    run.select(4)
-    run.classify(labels=folder / "labels.csv", head="nearest_mean")
+    run = judged_run(folder)
     run.score(folder / "bad")
     run.evaluate(folder / "good", {"bad": folder / "bad"})
     run.predict(folder / "bad")

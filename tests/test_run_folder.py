@@ -17,14 +17,13 @@ import pytest
 from safetensors import safe_open
 
 import winnow
-from winnow import cli
 from winnow.errors import Damaged, DataError, OptionError, RunError, WinnowError
 from winnow.learn.checkpoint import read_checkpoint, write_checkpoint
 from winnow.results import Ingested, Promise
 from winnow.run.folder import RunFolder
 
 from conftest import write_pictures
-from small_runs import FLAGS, OPTIONS, content, listed, results, small_run, tree
+from small_runs import FLAGS, OPTIONS, command, content, listed, results, small_run, tree
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +36,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(base: Path, tmp_path: Path) -> winnow.Run:
     return winnow.Run(Path(shutil.copytree(base / "run", tmp_path / "run")))
-
-
-def command(*words: object) -> int:
-    try:
-        cli.main([str(word) for word in words])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 # ---- what is refused

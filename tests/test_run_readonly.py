@@ -12,18 +12,15 @@ from pathlib import Path
 import pytest
 
 import winnow
-from winnow import cli
 
 from conftest import winnow_command
-from small_runs import small_run, tree
+from small_runs import command, judged_run, tree
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readonly")
-    run = small_run(folder)
-    run.select(4)
-    run.classify(labels=folder / "labels.csv", head="nearest_mean")
+    judged_run(folder)
     return folder
 
 
@@ -36,14 +33,6 @@ def run(base: Path, tmp_path: Path) -> Iterator[Path]:
     yield path
     for entry in (path, *path.rglob("*")):
         entry.chmod(entry.stat().st_mode | stat.S_IWUSR)
-
-
-def command(*words: object) -> int:
-    try:
-        cli.main([str(word) for word in words])
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize(

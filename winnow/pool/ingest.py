@@ -11,7 +11,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import count, groupby
 from pathlib import Path
@@ -26,9 +25,10 @@ from winnow.files import replacing, write_sealed
 from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
 from winnow.pool.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop, whole_size
-from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, column_fingerprint, fingerprint
+from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, Pool, column_fingerprint, fingerprint
 from winnow.pool.resume import PENDING, finished, taken_over
 from winnow.progress import progress
+from winnow.results import Ingested
 from winnow.scale.local import cores, run_local
 from winnow.tables import write_table
 
@@ -38,24 +38,6 @@ PART_CUT = (
 )
 
 
-@dataclass(frozen=True)
-class IngestResult:
-    """The contents of a pool after an ingest: pictures, videos, their frames, patches cut from pictures and frames, crops of
-    persons on them, pictures and frames without a person, files refused, rows that are copies."""
-
-    pictures: int
-    videos: int
-    frames: int
-    patches: int
-    crops: int
-    empty: int
-    refused: int
-    copies: int
-    skipped: int
-    seconds: float
-    groups: int
-
-
 def ingest(
     inputs: Sequence[str | Path],
     folder: Path,
@@ -63,7 +45,7 @@ def ingest(
     *,
     keep_others: bool = True,
     earlier: Path | None = None,
-) -> IngestResult:
+) -> Ingested:
     """Read the pictures and the videos' frames of `inputs` into the pool in `folder`, and return what it holds then.
 
     It resumes a killed ingest, adds new sources and redoes changed ones; those not among `inputs` stay when
@@ -99,7 +81,15 @@ def ingest(
         totals = _assemble(
             folder, _in_order(firsts, sources), expansion, {source.uri for source in sources}, options, key
         )
-    return IngestResult(**totals, skipped=expansion.skipped, seconds=time.monotonic() - started)
+    pool = Pool.open(folder)
+    return Ingested(
+        fingerprint=pool.fingerprint,
+        table_fingerprint=pool.table_fingerprint,
+        label_fingerprint=pool.label_fingerprint,
+        **totals,
+        skipped=expansion.skipped,
+        seconds=time.monotonic() - started,
+    )
 
 
 # ---- what is there and what is to do

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-from winnow.pool.pool import Pool
 from winnow.results import Ingested
 from winnow.run.folder import RunFolder, absolute
 
@@ -22,14 +20,7 @@ def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
 
     folder = run.folder("ingest")
     with run.working("ingest", sources=[absolute(source) for source in sources]) as step:
-        result = read(sources, folder, run.options.ingest)
-        pool = Pool.open(folder)
-        found = Ingested(
-            fingerprint=pool.fingerprint,
-            table_fingerprint=pool.table_fingerprint,
-            label_fingerprint=pool.label_fingerprint,
-            **asdict(result),
-        )
+        found = read(sources, folder, run.options.ingest)
         if not (resume and run.done("ingest") and _same(run.result(Ingested), found)):
             step.finish(found, also=[folder / "pool.json"])
     return run.result(Ingested)
