@@ -1,16 +1,23 @@
-"""P5: nothing leaves the machine. The whole pipeline runs while every attempt to open a connection is an error."""
+"""P5: nothing leaves the machine: no library asks for a name, opens a connection or keeps a device id for later.
+
+The pipeline runs in a network of its own, which sees what is beneath Python as well; where that cannot be had, every attempt
+of Python's own to open a connection is an error.
+"""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from conftest import SMALL
-from exported import write_exported
 from labelling import Server, make_run
+from lonely import alone
+from tiny_detectors import BLUE, write_yolox
 
 pytestmark = pytest.mark.slow
 
@@ -37,20 +44,106 @@ def test_the_guard_works():
     assert "opened a connection" in done.stderr
 
 
-def test_the_whole_pipeline_opens_no_connection(pictures: Path, anomalous: Path, tmp_path: Path):
-    for words in (
-        ["run", "oneclass-from-scratch", pictures, "--to", tmp_path / "run", *SMALL],
-        ["score", anomalous, "--run", tmp_path / "run"],
-        ["evaluate", "--run", tmp_path / "run", "--normal", pictures, "--anomalous", f"blocks={anomalous}"],
-        ["doctor"],
-    ):
-        done = guarded(*words)
-        assert done.returncode == 0, done.stderr
+PIPELINE = """
+import json, sys
+from winnow.cli import main
+for words in json.loads(sys.argv[1]):
+    main(words)
+"""
+NOTHING = {"names": [], "Ip.OutNoRoutes": 0, "Tcp.ActiveOpens": 0}
+TINY = (
+    "--size",
+    "24",
+    "24",
+    "--width",
+    "4",
+    "--latent",
+    "4",
+    "--iterations",
+    "4",
+    "--check-every",
+    "2",
+    "--device",
+    "cpu",
+)
 
 
-def test_an_exported_file_opens_no_connection(pictures: Path, tmp_path: Path):
-    done = guarded("predict", pictures, "--onnx", write_exported(tmp_path / "a.onnx"), "--to", tmp_path / "out")
-    assert done.returncode == 0 and "96 pictures" in done.stdout, done.stderr
+def persons(folder: Path, detector: Path) -> list[list[str]]:
+    """Draw persons into a folder and return the commands of the whole pipeline on them."""
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        scene = rng.integers(0, 30, (64, 64, 3), dtype=np.uint8)
+        scene[16:24, 8 + number : 16 + number] = BLUE
+        (folder / "abc"[number % 3]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene).save(folder / "abc"[number % 3] / f"{number}.png")
+    run, to = folder.parent / "run", folder.parent / "model.onnx"
+    commands: list[tuple[object, ...]] = [
+        (
+            "run",
+            "oneclass-from-scratch",
+            folder,
+            "--to",
+            run,
+            *TINY,
+            "--people",
+            "--object-detector",
+            detector,
+            "-n",
+            4,
+        ),
+        ("classify", "--run", run, "--folders", "--folds", 2),
+        ("score", folder / "a", "--run", run),
+        ("evaluate", "--run", run, "--normal", folder / "a", "--anomalous", f"b={folder / 'b'}"),
+        ("predict", folder / "a", "--run", run),
+        ("export", "--run", run, "--to", to),
+        ("predict", folder / "a", "--onnx", to, "--object-detector", detector, "--to", folder.parent / "out"),
+        ("doctor",),
+    ]
+    return [["--number" if word == "-n" else str(word) for word in words] for words in commands]
+
+
+def test_nothing_leaves_a_network_of_its_own_in_the_whole_pipeline(tmp_path: Path):
+    commands = persons(tmp_path / "pictures", write_yolox(tmp_path / "yolox.onnx"))
+    done, asked = alone(tmp_path, PIPELINE, json.dumps(commands))
+    assert done.returncode == 0, done.stderr
+    assert asked == NOTHING
+    assert not (tmp_path / "home" / ".cache" / "Microsoft").exists()
+
+
+@pytest.mark.parametrize("also", ["import onnxruntime", "import timm, torch.onnx, onnxscript, onnxruntime"])
+def test_what_a_program_imports_after_winnow_reports_nothing(also: str, tmp_path: Path):
+    done, asked = alone(tmp_path, f"import winnow; {also}; print('imported')")
+    assert done.stdout.strip() == "imported", done.stderr
+    assert asked == NOTHING
+    assert not (tmp_path / "home" / ".cache" / "Microsoft").exists()  # device id and queue of onnxruntime
+
+
+def test_the_network_of_its_own_sees_names_and_connections(tmp_path: Path):
+    code = """
+import socket
+try:
+    socket.create_connection(("example.org", 9), 1)
+except OSError:
+    pass
+socket.socket().connect_ex(("192.0.2.1", 9))
+"""
+    asked = alone(tmp_path, code)[1]
+    assert set(asked["names"]) == {"example.org"}
+    assert asked["Tcp.ActiveOpens"] == 1 and asked["Ip.OutNoRoutes"] >= 1
+
+
+@pytest.mark.parametrize("given", ["0", None])
+def test_a_choice_of_the_users_stays(given: str | None):
+    code = "import os; os.environ.pop('ORT_DISABLE_TELEMETRY', 0)\n"
+    code += f"os.environ.update({ {} if given is None else {'ORT_DISABLE_TELEMETRY': given} })\n"
+    code += "import winnow; print(os.environ['ORT_DISABLE_TELEMETRY'], os.environ['HF_HUB_DISABLE_TELEMETRY'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [given or "1", "1"]
+
+
+def test_the_pipeline_opens_no_connection_of_pythons(pictures: Path, tmp_path: Path):
+    done = guarded("run", "oneclass-from-scratch", pictures, "--to", tmp_path / "run", *TINY)
+    assert done.returncode == 0, done.stderr
 
 
 def test_labelling_opens_no_connection(tmp_path: Path):

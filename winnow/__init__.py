@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from winnow.version import __version__
+
+# Libraries that report home unless told not to before their import, whoever imports them (torch.onnx, timm): the import
+# of onnxruntime alone writes a device id into the home folder and queues an event. What the user has set stays.
+for _name in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
+    os.environ.setdefault(_name, "1")
 
 if TYPE_CHECKING:
     from winnow.api import Run

@@ -1,8 +1,7 @@
-"""The one way to onnxruntime: imported with its telemetry off, a session for a file or its bytes."""
+"""The one way to onnxruntime: a session for a file or its bytes. `winnow/__init__.py` has turned its telemetry off."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ from winnow.errors import MissingExtra, ModelError, in_one_line
 
 
 def import_onnxruntime() -> Any:
-    """Import onnxruntime with its telemetry off; `MissingExtra` when it is not installed."""
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # the import alone queues an event, before any call can stop it
+    """Import onnxruntime; `MissingExtra` when it is not installed."""
     try:
         import onnxruntime
     except ModuleNotFoundError:
         raise MissingExtra("Reading an ONNX file", "runtime", "onnxruntime") from None
-    onnxruntime.disable_telemetry_events()
+    onnxruntime.disable_telemetry_events()  # of one that a program had imported before it imported winnow
     return onnxruntime
 
 

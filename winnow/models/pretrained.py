@@ -132,21 +132,12 @@ def _torchvision(name: str) -> nn.Module:
 
 
 def _timm(name: str, pretrained: bool = False) -> nn.Module:
-    timm = _import_timm()
+    import timm
+
     if not timm.is_model(name):
         known = [*TORCHVISION, *timm.list_models()]
         raise ModelError(f"There is no backbone '{name}'.", did_you_mean(name, known) if len(name) < 60 else "")
     return timm.create_model(name, pretrained=pretrained, num_classes=0)
-
-
-def _import_timm() -> Any:
-    import os
-
-    # timm reads the hub's settings when it is imported; nothing of a user's run may be reported home.
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    import timm
-
-    return timm
 
 
 def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
@@ -205,7 +196,9 @@ def _place(backbone: str) -> _Place:
         from torchvision.models import get_model_weights
 
         return _of_url(get_model_weights(backbone).DEFAULT.url)
-    about = _import_timm().get_pretrained_cfg(backbone)
+    import timm
+
+    about: Any = timm.get_pretrained_cfg(backbone)
     if about is None or not about.has_weights:
         raise ModelError(
             f"timm has no weights for '{backbone}'.",
