@@ -200,6 +200,71 @@ def test_input_that_is_wrong():
         winnow.choose(CODES, 1, "herdin")
 
 
+def weighted(*first: object) -> np.ndarray:
+    """Return a weight of 1 for every picture, but for the first ones."""
+    return np.array([*first, *[1.0] * (200 - len(first))], dtype=object)
+
+
+@pytest.mark.parametrize("method", SELECTORS)
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    {
+        "NaN": (weighted(np.nan), "1 of 200 weights are negative or not finite, the first in row 0"),
+        "infinite": (weighted(1, np.inf), "1 of 200 weights are negative or not finite, the first in row 1"),
+        "negative": (weighted(1, 1, -0.5, -1), "2 of 200 weights are negative or not finite, the first in row 2"),
+        "missing": (weighted(None), "weights are negative or not finite"),
+        "too large": (np.full(200, 1e300), "weights are negative or not finite"),
+        "too large together": (np.full(200, 1e37), "The sum of 200 weights is not finite"),
+        "text": (weighted("much"), "'weights' holds what is no number"),
+        "a table": (np.ones((200, 2)), "'weights' has shape"),
+    }.values(),
+    ids=["NaN", "infinite", "negative", "missing", "too large", "too large together", "text", "a table"],
+)
+def test_weights_that_are_none_are_refused(method: str, weights: np.ndarray, told: str):
+    with pytest.raises(DataError, match=told):  # with one NaN, herding never ended
+        winnow.choose(CODES, 5, method, weights=weights)
+
+
+@pytest.mark.parametrize("weights", [weighted(np.nan), weighted(-1), weighted(np.inf)], ids=["NaN", "negative", "inf"])
+def test_herding_alone_refuses_such_weights_too(weights: np.ndarray):
+    with pytest.raises(DataError, match="weights are negative or not finite"):
+        herding(Embeddings.of(CODES), 5, RNG(0), weights=weights)
+
+
+def test_weights_that_are_all_zero_are_all_alike():
+    for zeros in (np.zeros(200), np.where(np.arange(200) == 7, 1.0, 0.0)):
+        start = np.flatnonzero(zeros)  # what counts is labelled already
+        alike = winnow.choose(CODES, 20, start=start)
+        assert np.array_equal(winnow.choose(CODES, 20, start=start, weights=zeros).rows, alike.rows)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, 3e38])
+@pytest.mark.parametrize("method", SELECTORS)
+def test_embeddings_that_are_not_finite_or_too_large_are_refused(method: str, value: float):
+    wrong = CODES.astype(np.float32)
+    wrong[3, 2] = value
+    for given in ({"embeddings": wrong}, {"embeddings": CODES, "features": wrong}):
+        with pytest.raises(DataError, match=r"1 of 200 embeddings are (not finite|too large), the first in row 3"):
+            winnow.choose(n=5, method=method, **given)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"n": 1.5}, {"n": float("nan")}, {"n": "5"}, {"per_group": 0.5}, {"random_share": float("nan")}],
+    ids=repr,
+)
+def test_numbers_that_are_no_numbers_are_refused(wrong: dict[str, object]):
+    with pytest.raises(OptionError, match="whole numbers"):
+        winnow.choose(CODES, **{"n": 5, **wrong})
+
+
+@pytest.mark.parametrize("name", ["start", "candidates"])
+def test_rows_that_are_no_rows_are_refused(name: str):
+    for wrong in ([0.5], ["a"], [True, False]):
+        with pytest.raises(DataError, match=f"'{name}' holds what is no row number"):
+            winnow.choose(CODES, 1, **{name: wrong})
+
+
 def test_equal_embeddings_and_tiny_pools():
     for method in SELECTORS:
         assert sorted(winnow.choose(np.ones((30, 4)), 30, method).rows) == list(range(30))

@@ -540,7 +540,10 @@ BAD = [
     ({"labels": ["a", "b"]}, r"'labels' has shape \(2,\); with 6 embeddings"),
     ({"labels": ["a", "a", "b", "b", "", ""], "groups": ["x"]}, "'groups' has shape"),
     ({"labels": ["a", "a", "b", "b", "", ""], "anomalous": [True]}, "'anomalous' has shape"),
-    ({"vectors": np.full((6, 2), np.nan), "labels": ["a", "a", "b", "b", "", ""]}, "6 of 6 embeddings are not finite"),
+    (
+        {"vectors": np.full((6, 2), np.nan), "labels": ["a", "a", "b", "b", "", ""]},
+        "6 of 6 embeddings are not finite",
+    ),
     ({"vectors": np.zeros(6), "labels": ["a"] * 6}, "must be a"),
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from winnow.errors import DataError
 from winnow.select.outliers import outliers_of
 
 RNG = np.random.default_rng
@@ -42,3 +43,8 @@ def test_without_spread_nothing_is_an_outlier(scores: np.ndarray):
 
 def test_there_are_no_outliers_when_none_are_wanted():
     assert outliers_of(np.append(np.arange(10.0), 1e9), 0).tolist() == []
+
+
+def test_a_score_that_is_no_number_does_not_hide_the_outliers():
+    with pytest.raises(DataError, match="1 of 9 anomaly scores are not numbers"):
+        outliers_of(np.array([1.0, 2, 3, 4, 5, 6, np.nan, 100, 50]), 3)

@@ -11,6 +11,8 @@ import numpy as np
 from winnow.errors import DataError
 from winnow.files import read_sealed, replacing, write_sealed
 
+LONGEST = float(np.finfo(np.float32).max) / 8  # squared length; that of a distance is at most four times as large
+
 
 @dataclass(frozen=True)
 class Embeddings:
@@ -120,14 +122,21 @@ class Embeddings:
 
 
 def finite(vectors: Any) -> np.ndarray:
-    """Embeddings (n, d) as contiguous float32; `DataError` for another shape, and for what is not finite, by its first row."""
-    vectors = np.ascontiguousarray(vectors, np.float32)
+    """Return embeddings (n, d) as contiguous float32; `DataError` for another shape, and by its first row for what is not finite.
+
+    Nor may an embedding be so long that the square of a distance to it is not finite: the library that searches for
+    neighbours ends the process then.
+    """
+    with np.errstate(over="ignore"):
+        vectors = np.ascontiguousarray(vectors, np.float32)
     if vectors.ndim != 2:
         raise DataError(f"Embeddings must be a (pictures, dimensions) array, not of shape {vectors.shape}.")
-    wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        wrong = np.flatnonzero(~(np.einsum("nd,nd->n", vectors, vectors) < LONGEST))
     if len(wrong):
+        what = "too large" if np.isfinite(vectors[wrong]).all() else "not finite"
         raise DataError(
-            f"{len(wrong):,} of {len(vectors):,} embeddings are not finite, the first in row {wrong[0]}.",
+            f"{len(wrong):,} of {len(vectors):,} embeddings are {what}, the first in row {wrong[0]}.",
             "Encode again, or leave those pictures out.",
         )
     return vectors

@@ -10,7 +10,7 @@ import numpy as np
 
 from winnow.embeddings import Embeddings, finite
 from winnow.errors import DataError, OptionError
-from winnow.select.geometry import k_means, nearest, whitened
+from winnow.select.geometry import k_means, nearest, weights_of, whitened
 from winnow.select.selectors import SPACES, Selector, at_random, find_selector
 
 WHY = {
@@ -60,35 +60,42 @@ def choose(
     Only rows `candidates` (all by default) are chosen, and none of `start`, which are labelled already. `features`: the
     embeddings `whitened`, where the caller has them already. `per_group`: at most so many of one group, those of `start`
     counted. `random_share`: this share is drawn at random from all rows but `start`, candidates or not, evenly spread
-    through the list. `weights` (m,): how much each picture counts. The same seed returns the same choice.
-    Raises `DataError` when there are fewer than n pictures to choose from, for embeddings that are not finite and for a
-    method of your own that breaks its contract; `OptionError` for an unknown method or numbers out of range.
+    through the list. `weights` (m,): how much each picture counts, 0 or more; where all are 0, all count alike. The same
+    seed returns the same choice.
+    Raises `DataError` when there are fewer than n pictures to choose from, for embeddings or weights that are not finite,
+    weights below 0, and a method of your own that breaks its contract; `OptionError` for an unknown method or numbers out of
+    range.
     """
     embeddings = embeddings if isinstance(embeddings, Embeddings) else Embeddings.of(embeddings)
-    if n < 0 or per_group < 0 or not 0 <= random_share < 1:
+    whole = all(isinstance(number, int | np.integer) for number in (n, per_group))
+    if not whole or n < 0 or per_group < 0 or not 0 <= random_share < 1:
         raise OptionError(
-            f"n is {n}, per_group {per_group}, random_share {random_share}.", "Give 0 or more, and a share below 1."
+            f"n is {n}, per_group {per_group}, random_share {random_share}.",
+            "Give whole numbers of 0 or more, and a share below 1.",
         )
     rng = np.random.default_rng(seed)
     select = find_selector(method, pick) if isinstance(method, str) else method
-    start = np.unique(np.asarray(start, int))
-    rows = np.setdiff1d(np.arange(len(embeddings)) if candidates is None else np.asarray(candidates, int), start)
-    _require_rows(len(embeddings), start, rows, weights)
+    start = _existing("start", start, len(embeddings))
+    everything = np.arange(len(embeddings))
+    rows = np.setdiff1d(
+        everything if candidates is None else _existing("candidates", candidates, len(everything)), start
+    )
+    weights = None if weights is None else weights_of(weights, len(embeddings))
     _require_enough(n, rows, start, embeddings.groups, per_group)
-    features = whitened(embeddings.vectors, rows) if features is None else features
+    features = whitened(embeddings.vectors, rows) if features is None else finite(features)
     space = SPACES.get(method, finite) if isinstance(method, str) else finite
     vectors = features if space is whitened else space(embeddings.vectors)
     lot = _Lot(replace(embeddings, vectors=vectors), start, weights, per_group)
     # The fraction is rounded at random: a list that grows by a few at a time keeps its share all the same.
     count = int(n * random_share + rng.random()) if random_share else 0
-    drawn = lot.take(at_random, np.setdiff1d(np.arange(len(embeddings)), start), count, rng)
+    drawn = lot.take(at_random, np.setdiff1d(everything, start), count, rng)
     chosen = lot.take(select, np.setdiff1d(rows, drawn), n - count, rng)
     order = _interleaved(chosen, drawn)
     reason = _reason(method, pick)
     why = [AT_RANDOM if row in set(drawn.tolist()) else reason for row in order]
-    everything = np.append(start, order).astype(int)
-    cell = nearest(features[rows], features[everything])[0] if n else np.empty(0, int)
-    stands_for = np.bincount(cell, minlength=len(everything))[len(start) :]
+    taken = np.append(start, order).astype(int)
+    cell = nearest(features[rows], features[taken])[0] if n else np.empty(0, int)
+    stands_for = np.bincount(cell, minlength=len(taken))[len(start) :]
     return Choice(order, why, np.maximum(stands_for, 1), kinds(features)[order])
 
 
@@ -154,15 +161,14 @@ def _interleaved(chosen: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     return np.append(chosen, drawn)[np.argsort(positions, kind="stable")].astype(int)
 
 
-def _require_rows(m: int, start: np.ndarray, candidates: np.ndarray, weights: np.ndarray | None) -> None:
-    """Raise a `DataError` unless the rows are among m, with a weight of each."""
-    for name, rows in (("start", start), ("candidates", candidates)):
-        if len(rows) and not 0 <= rows.min() <= rows.max() < m:
-            raise DataError(
-                f"'{name}' has rows from {rows.min()} to {rows.max()} of {m:,} pictures.", "Count them from 0."
-            )
-    if weights is not None and np.shape(weights) != (m,):
-        raise DataError(f"'weights' has shape {np.shape(weights)}; with {m:,} pictures it must have shape ({m},).")
+def _existing(name: str, rows: Sequence[int] | np.ndarray, m: int) -> np.ndarray:
+    """Return row numbers, each once and in order; a `DataError` unless all are whole numbers of m rows."""
+    rows = np.asarray(rows)
+    if rows.size and rows.dtype.kind not in "iu":
+        raise DataError(f"'{name}' holds what is no row number.", "Give whole numbers, counted from 0.")
+    if rows.size and not 0 <= rows.min() <= rows.max() < m:
+        raise DataError(f"'{name}' has rows from {rows.min()} to {rows.max()} of {m:,} pictures.", "Count them from 0.")
+    return np.unique(rows).astype(int)
 
 
 def available(rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> int:

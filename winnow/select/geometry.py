@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from winnow.embeddings import finite, spread, unit_length
+from winnow.errors import DataError
 
 BLOCK = 1024  # rows of a block of distances: 80 MB of float32 against 20,000 others
 COMPONENTS = 128
@@ -39,6 +40,31 @@ def whitened(vectors: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     deviations = np.sqrt(np.maximum(variances, 0))
     kept = deviations > max(SMALL * deviations.max(initial=0), TINY)
     return unit_length((directions - centre) @ (axes[:, kept] / deviations[kept])[:, ::-1].astype(np.float32))
+
+
+def weights_of(weights: Any, n: int) -> np.ndarray:
+    """Return how much each of n pictures counts as (n,) float32, 1 where nothing was given.
+
+    `DataError` for another shape, for what is no number, negative or not finite: a search by such gains would not end.
+    """
+    if weights is None:
+        return np.ones(n, np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            counts = np.asarray(weights, np.float32)
+    except (TypeError, ValueError):
+        raise DataError("'weights' holds what is no number.", "Give a number of 0 or more per picture.") from None
+    if counts.shape != (n,):
+        raise DataError(f"'weights' has shape {counts.shape}; with {n:,} pictures it must have shape ({n},).")
+    wrong = np.flatnonzero(~(np.isfinite(counts) & (counts >= 0)))
+    told = ""
+    if len(wrong):
+        told = f"{len(wrong):,} of {n:,} weights are negative or not finite, the first in row {wrong[0]}."
+    elif counts.sum(dtype=np.float64) > np.finfo(np.float32).max:
+        told = f"The sum of {n:,} weights is not finite."
+    if told:
+        raise DataError(told, "Give a number of 0 or more per picture.")
+    return counts
 
 
 def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from winnow.embeddings import Embeddings, finite
-from winnow.select.geometry import BLOCK, k_means, nearest, squared_distances
+from winnow.select.geometry import BLOCK, k_means, nearest, squared_distances, weights_of
 
 WIDTH = 0.5
 """Width of the kernel, where two random pictures are about 1.41 apart; chosen on pools, not on test pictures (docs/log.md)."""
@@ -32,9 +32,11 @@ def herding(
     picture with the weight of all in it.
     """
     features, start = finite(embeddings.vectors), np.asarray(start, int)
-    counts = np.ones(len(features), np.float32) if weights is None else np.asarray(weights, np.float32)
+    counts = weights_of(weights, len(features))
     rows = np.setdiff1d(np.arange(len(features)), start)
     free, counts = (features[rows], counts[rows]) if len(start) else (features, counts)
+    if not counts.any():  # those that count are chosen already: among the others all are equal
+        counts = np.ones_like(counts)
     if len(rows) > MOST:
         central, counts = _micro_clusters(free, min(MOST, max(MICRO_CLUSTERS, MICRO_SHARE * n)), counts, rng)
         rows, free = rows[central], free[central]

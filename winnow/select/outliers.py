@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from winnow.errors import DataError
+
 MAD_TO_STD = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
 
 
@@ -11,7 +13,12 @@ def outliers_of(scores: np.ndarray, limit: float) -> np.ndarray:
     """Return rows whose anomaly score (n,) lies more than `limit` robust standard deviations above the median (0: none).
 
     The most anomalous come first. Median and deviation do not move with a few per cent of junk, as a quantile would.
+    `DataError` for a score that is no number: beside it there would be no median, and no outlier.
     """
+    if np.isnan(scores).any():
+        raise DataError(
+            f"{int(np.isnan(scores).sum()):,} of {len(scores):,} anomaly scores are not numbers.", "Calibrate again."
+        )
     if not limit or not len(scores):
         return np.empty(0, int)
     middle = np.median(scores)
