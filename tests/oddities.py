@@ -343,6 +343,16 @@ def tiffs() -> list[Oddity]:
     ]
 
 
+def film(scans: int) -> bytes:
+    """What a phone puts behind the JPEG of a motion photo: a video, whose bytes can look like the start of a scan."""
+    return b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + b"\xff\xda\x9b\0\x11\xd3" * scans
+
+
+def pgm(values: np.ndarray, largest: int) -> bytes:
+    """A PGM of 16 bits whose header says which value is white."""
+    return b"P5\n# a comment\n%d %d\n%d\n" % (*values.shape[::-1], largest) + values.astype(">u2").tobytes()
+
+
 def others() -> list[Oddity]:
     clear = card("RGBA")
     clear.putalpha(Image.fromarray(quarters([[255, 0], [255, 255]])))
@@ -355,6 +365,10 @@ def others() -> list[Oddity]:
         Oddity("lossy.webp", saved(card(), "WEBP", quality=95), CARD, tolerance=6),
         Oddity("clear.webp", saved(clear, "WEBP", lossless=True), holes, tolerance=0),
         Oddity("animated.webp", saved(card(), "WEBP", lossless=True, **other), CARD, tolerance=0),
+        Oddity("motion.jpg", saved(card(), "JPEG") + film(200), CARD, tolerance=12),
+        Oddity("motion-progressive.jpg", saved(card(), "JPEG", progressive=True) + film(200), CARD, tolerance=12),
+        Oddity("motion-zeros.jpg", saved(card(), "JPEG") + film(3) + bytes(5000), CARD, tolerance=12),
+        Oddity("motion-cut.jpg", saved(card(), "JPEG") + film(200)[:900], CARD, tolerance=12),
         Oddity("plain.avif", saved(card(), "AVIF", quality=95), CARD, tolerance=4),
         Oddity("clear.avif", saved(clear, "AVIF", quality=95), holes, tolerance=4),
         Oddity(
@@ -370,6 +384,22 @@ def others() -> list[Oddity]:
             tolerance=0,
         ),
         Oddity("top-down.bmp", bytes(down), CARD, tolerance=0),
+        Oddity("plain.jp2", saved(card(), "JPEG2000"), CARD, tolerance=0),
+        Oddity("stream.j2k", saved(card(), "JPEG2000", no_jp2=True), CARD, tolerance=0),
+        Oddity("deep.jp2", saved(Image.fromarray(greys(65535, np.uint16)), "JPEG2000"), shown(GREYS)),
+        Oddity("plain.ppm", saved(card(), "PPM"), CARD, tolerance=0),
+        Oddity("grey.pgm", saved(Image.fromarray(greys(255, np.uint8)), "PPM"), shown(GREYS), tolerance=0),
+        Oddity("12-bit.pgm", pgm(greys(4095, np.uint16), 4095), shown(GREYS)),
+        Oddity("12-bit-said.pgm", pgm(greys(4095, np.uint16), 4095), shown(GREYS), options={"white": 4095.0}),
+        Oddity("12-bit-in-16.pgm", pgm(greys(4095, np.uint16), 65535), shown(GREYS), options={"white": 4095.0}),
+        Oddity("plain.pfm", saved(card("L").convert("F"), "PPM"), shown([[88, 113], [67, 210]])),
+        Oddity("plain.tga", saved(card(), "TGA"), CARD, tolerance=0),
+        Oddity("packed.tga", saved(card(), "TGA", compression="tga_rle"), CARD, tolerance=0),
+        Oddity("palette.tga", saved(card().quantize(8), "TGA"), CARD, tolerance=1),
+        Oddity("plain.pcx", saved(card(), "PCX"), CARD, tolerance=0),
+        Oddity("plain.sgi", saved(card(), "SGI"), CARD, tolerance=0),
+        Oddity("plain.qoi", saved(card(), "QOI"), CARD, tolerance=0),
+        Oddity("plain.dds", saved(card(), "DDS"), CARD, tolerance=0),
         Oddity("32-bit.bmp", saved(card("RGBA"), "BMP"), CARD),
         Oddity("still.gif", saved(paletted, "GIF"), CARD, tolerance=1),
         Oddity(
@@ -385,7 +415,6 @@ def others() -> list[Oddity]:
 
 
 def not_pictures() -> list[Oddity]:
-    boxes = b"\0\0\0\x18ftyp%s\0\0\0\0%smif1"
     named = {
         "empty.jpg": (b"", "empty"),
         "one-byte.jpg": (b"\xff", "not a picture"),
@@ -400,9 +429,12 @@ def not_pictures() -> list[Oddity]:
         "packed.jpg": (b"\x1f\x8b\x08" + bytes(40), "gzip"),
         "print.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n", "PostScript"),
         "layers.jpg": (b"8BPS\0\1" + bytes(40), "Photoshop"),
-        "phone.jpg": (boxes % (b"heic", b"heic"), "HEIC"),
         "film.jpg": (b"\0\0\0\x18ftypisom\0\0\0\0isomavc1", "video"),
-        "jp2.jpg": (b"\0\0\0\x0cjP  \r\n\x87\n", "2000"),
+        "jp2.jpg": (b"\0\0\0\x0cjP  \r\n\x87\n", "truncated"),
+        "cr3.jpg": (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "raw picture of a camera"),
+        "fuji.jpg": (b"FUJIFILMCCD-RAW 0201FF", "raw picture of a camera"),
+        "x-ray.jpg": (bytes(128) + b"DICM" + bytes(40), "DICOM"),
+        "colour.pfm": (b"PF\n2 2\n-1.0\n" + bytes(48), "PFM"),
         "jxl.jpg": (b"\xff\x0a" + bytes(range(40)), "XL"),
         "icon.png": (b"\0\0\1\0\1\0" + bytes(40), "icon"),
         "lfs.jpg": (b"version https://git-lfs.github.com/spec/v1\noid", "LFS"),
@@ -430,6 +462,12 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain.gif": ("GIF", {}),
     "plain.bmp": ("BMP", {}),
     "plain.avif": ("AVIF", {}),
+    "plain.jp2": ("JPEG2000", {}),
+    "plain.ppm": ("PPM", {}),
+    "plain.tga": ("TGA", {}),
+    "packed.tga": ("TGA", {"compression": "tga_rle"}),
+    "plain.pcx": ("PCX", {}),
+    "plain.sgi": ("SGI", {}),
 }
 
 
@@ -512,5 +550,6 @@ def bombs() -> list[Oddity]:
         ),
         Oddity("words.png", png((64, 48), 8, 2, rows, text), refused="too large"),
         Oddity("profile.png", png((64, 48), 8, 2, rows, profile), refused="too large"),
+        Oddity("endless.pgm", b"P5 " + b" " * 5000 + b"4 4 255\n" + bytes(16), refused="not a picture"),
         Oddity("scans.jpg", slow[:last] + slow[last:-2] * 200 + b"\xff\xd9", refused="scans"),
     ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
-from winnow.data.images import IMAGE_SUFFIXES, decode
+from winnow.data import formats
+from winnow.data.formats import IMAGE_SUFFIXES
+from winnow.data.images import decode, pages
 from winnow.errors import Unreadable
 
 from oddities import FORMATS, Oddity, busy, card, greys, oddities, saved, tiff
@@ -160,13 +163,106 @@ def test_more_pixels_than_pillow_allows_are_read_when_the_limit_allows_them():
 
 def test_pillow_is_not_told_to_read_other_formats_or_larger_ones():
     before = Image.MAX_IMAGE_PIXELS
-    ghost = saved(card(), "EPS")
-    with pytest.raises(Unreadable, match="PostScript"):
-        decode(ghost, None)
-    for kind in ("PPM", "ICO", "TGA", "JPEG2000", "PCX"):
-        with pytest.raises(Unreadable, match="not a picture"):
-            decode(saved(card(), kind), None)
+    for kind, named in (("EPS", "PostScript"), ("ICO", "icon"), ("ICNS", "icon"), ("XBM", "not a picture")):
+        with pytest.raises(Unreadable, match=named):
+            decode(saved(card("1" if kind == "XBM" else "RGB"), kind), None)
     assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_heic_picture_is_read_upright_and_refused_with_the_remedy_without_its_library(monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    tags = Image.Exif()
+    tags[274] = 6
+    file = io.BytesIO()
+    heif.from_pillow(card()).save(file, quality=95, exif=tags.tobytes())
+    pixels = decode(file.getvalue(), None)
+    assert pixels.shape == (64, 48, 3)
+    right = np.asarray(card().transpose(Image.Transpose.ROTATE_270), dtype=float)
+    assert np.abs(pixels - right)[10:20, 10:20].max() <= 8
+    for share in (30, 60, 95):
+        with pytest.raises(Unreadable, match="truncated"):
+            decode(file.getvalue()[: len(file.getvalue()) * share // 100], None)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    formats._loaded.cache_clear()
+    with pytest.raises(Unreadable, match=r"HEIC picture, which needs: pip install 'winnow-vision\[heif\]'"):
+        decode(file.getvalue(), None)
+    formats._loaded.cache_clear()
+
+
+def test_only_heic_loads_the_library_for_it_and_only_a_format_met_its_reader():
+    program = """
+import sys; sys.path.insert(0, "tests")
+from oddities import card, saved
+from winnow.data.images import decode
+decode(saved(card(), "PNG"), None)
+assert "pillow_heif" not in sys.modules and "PIL.AvifImagePlugin" not in sys.modules
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="needs ffmpeg")
+@pytest.mark.parametrize("white", [None, 4095.0])
+def test_jpeg_2000_of_12_bits_comes_out_as_its_header_says(tmp_path, white):
+    path, values = tmp_path / "a.jp2", gradient(4095, np.uint16)
+    words = (
+        "ffmpeg -v error -f rawvideo -pix_fmt gray12le -s 60x40 -i - -c:v libopenjpeg -compression_level 0 -f image2 -y"
+    )
+    made = subprocess.run([*words.split(), str(path)], input=values.astype("<u2").tobytes(), check=False)
+    if made.returncode:
+        pytest.skip("ffmpeg without openjpeg")
+    right = np.linspace(0, 255, 40 * 60).reshape(40, 60)
+    assert np.abs(decode(path.read_bytes(), None, white=white)[..., 0] - right).max() <= 1
+
+
+def frames_of(count: int, side: int = 20) -> list[Image.Image]:
+    return [Image.fromarray(np.full((side + number, 30, 3), 40 * number, np.uint8)) for number in range(count)]
+
+
+def test_every_page_of_a_tiff_is_read_and_those_that_are_copies_of_others_are_not():
+    first, *others = frames_of(4)
+    data = saved(first, "TIFF", save_all=True, append_images=others)
+    read = list(pages(data, None))
+    assert [(number, pixels.shape[0], pixels[0, 0, 0]) for number, pixels in read] == [
+        (1, 20, 0), (2, 21, 40), (3, 22, 80), (4, 23, 120)
+    ]  # fmt: skip
+    assert np.array_equal(decode(data, None, page=3), read[2][1])
+    assert np.array_equal(decode(data, None), read[0][1])
+    with pytest.raises(Unreadable, match="it has no page 5"):
+        decode(data, None, page=5)
+    cut = list(pages(data[:-2000], None))
+    assert [number for number, _ in cut] == [1, 2, 3, 4]
+    assert cut[3][1] == "the file is truncated"
+    assert [number for number, _ in pages(saved(first, "TIFF"), None)] == [None]
+
+    smaller = TiffImagePlugin.ImageFileDirectory_v2()
+    smaller[254] = 1
+    file = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(file) as writer:
+        for page, tags in ((first, {}), (first.resize((8, 8)), smaller), (others[0], {})):
+            page.save(writer, "TIFF", tiffinfo=tags)
+            writer.newFrame()
+    assert [(number, pixels.shape[0]) for number, pixels in pages(file.getvalue(), None)] == [(1, 20), (3, 21)]
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "PNG", "AVIF", "GIF"])
+def test_every_frame_of_an_animated_picture_is_read(kind: str):
+    shades = [Image.fromarray(np.full((20, 30, 3), 60 * number, np.uint8)) for number in range(4)]
+    exact = {"WEBP": {"lossless": True}, "AVIF": {"quality": 95}}.get(kind, {})
+    data = saved(shades[0], kind, save_all=True, append_images=shades[1:], **exact)
+    read = list(pages(data, (10, 10)))
+    assert [number for number, _ in read] == [1, 2, 3, 4]
+    assert np.abs(np.array([pixels[5, 5, 0] for _, pixels in read]) - [0.0, 60, 120, 180]).max() <= 2
+    assert np.array_equal(decode(data, (10, 10), page=3), read[2][1])
+
+
+def test_the_raw_file_of_a_camera_is_refused_and_not_its_preview_read():
+    small, raw = TiffImagePlugin.ImageFileDirectory_v2(), TiffImagePlugin.ImageFileDirectory_v2()
+    small[254], small[330] = 1, 8
+    raw[50706] = b"\1\4\0\0"
+    for tags in (small, raw):
+        with pytest.raises(Unreadable, match="raw picture of a camera, which is not read: convert it"):
+            decode(saved(card(), "TIFF", tiffinfo=tags), None)
 
 
 def test_nothing_is_written_to_the_terminal():

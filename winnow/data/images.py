@@ -13,44 +13,32 @@ import io
 import logging
 import re
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
     Image,
     ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
+    PpmImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
     _imaging,
 )
 
+from winnow.data.formats import CONVERT, RAW, reader_of
 from winnow.errors import Unreadable
-
-IMAGE_SUFFIXES = frozenset(
-    (
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".png",
-        ".apng",
-        ".webp",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".avif",
-        ".avifs",
-    )
-)
-"""Suffixes, in lower case, of the files read as pictures when they are found in a folder."""
 
 _OVERSIZE = 2
 _MOST_SCANS = 100
+MOST_PAGES = 10_000
+# Markers of a JPEG, without the stuffed zeros and restarts within a scan, and those that no length follows.
+_MARKER = re.compile(b"\xff[\x01-\xcf\xd8-\xfe]")
+_SCAN, _END, _BARE = 0xDA, 0xD9, (0x01, 0xD8)
+# Tags of TIFF, and what those say of a page.
+_KIND, _SMALLER, _MASK, _OLD_KIND, _OLD_SMALLER = 254, 1, 4, 255, 2
+_SUB_FILES, _DNG = 330, 50706
 _TILE = (322, 323)
 _PHOTOMETRIC, _MIN_IS_WHITE = 262, 0
 _ORIENTATION = 274
@@ -63,34 +51,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-# The reader is chosen by content and called directly: `Image.open` would try formats that run other programs, and its
-# own pixel limit is a setting of the whole process.
-_SIGNATURES: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
-    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
-    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (b"GIF87a", GifImagePlugin.GifImageFile),
-    (b"GIF89a", GifImagePlugin.GifImageFile),
-    (b"II*\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0*", TiffImagePlugin.TiffImageFile),
-    (b"II+\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0+", TiffImagePlugin.TiffImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
-)
-_OTHERS = (
-    (b"%PDF", "a PDF document"),
-    (b"PK\x03\x04", "a zip archive or office document"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"%!PS", "a PostScript file"),
-    (b"8BPS", "a Photoshop file"),
-    (b"\0\0\0\x0cjP", "a JPEG 2000 picture"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
-    (b"\xff\x0a", "a JPEG XL picture"),
-    (b"\0\0\0\x0cJXL", "a JPEG XL picture"),
-    (b"\0\0\x01\0", "an icon"),
-    (b"SIMPLE", "a FITS file"),
-    (b"version https://git-lfs", "a Git LFS pointer (run git lfs pull)"),
-)
 
 # Broken metadata is common and harmless: Pillow's remarks on it, and libtiff's own, would fill the user's terminal.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -108,58 +68,133 @@ def decode(
     grey: bool = False,
     white: float | None = None,
     pixel_limit: float = 200.0,
+    page: int | None = None,
 ) -> np.ndarray:
     """Return the picture in `data`, upright, as uint8 of shape (height, width, 3), or (height, width, 1) when `grey`.
 
-    `size` is (height, width), None the picture's own. The first frame is taken, transparency is laid on white, colour
-    profiles are ignored. `white` is the value shown as white in 16-bit, 32-bit and float pictures: 65535 for 16 bit
-    when None; for the others the first of 1, 255 and 65535 that no value exceeds. `pixel_limit`, in million pixels, is
-    checked before decoding. Raises `Unreadable` with the reason alone; any bytes result in an array or `Unreadable`.
+    `size` is (height, width), None the picture's own. Of a file of several pages or frames it is the `page`, counted from 1,
+    the first when None. Transparency is laid on white, colour profiles are ignored. `white` is the value shown as white in
+    16-bit, 32-bit and float pictures: 65535 for 16 bit when None, or what the file itself says; for the others the first of
+    1, 255 and 65535 that no value exceeds. `pixel_limit`, in million pixels, is checked before decoding. Raises
+    `Unreadable` with the reason alone; any bytes result in an array or `Unreadable`.
     """
-    if not data:
-        raise Unreadable("the file is empty")
-    reader = _reader(data)
+    with _sayable():
+        picture = _opened(data)
+        if page is not None and page > 1:
+            try:
+                picture.seek(page - 1)
+            except EOFError:
+                raise Unreadable(f"it has no page {page}") from None
+        return _read(picture, data, size, grey, white, pixel_limit)
+
+
+def pages(
+    data: bytes,
+    size: tuple[int, int] | None,
+    *,
+    grey: bool = False,
+    white: float | None = None,
+    pixel_limit: float = 200.0,
+) -> Iterator[tuple[int | None, np.ndarray | str]]:
+    """Yield every page of a file, or frame of an animation, with its number for `decode`: pixels, or the reason for none.
+
+    The number is None for a file of one page. Pages that a TIFF marks as smaller copies or as masks of others are left out.
+    Raises `Unreadable` as `decode` does when the file cannot be read at all.
+    """
+    with _sayable():
+        picture = _opened(data)
+        numbers, broken = _pages_of(picture)
+    several = len(numbers) + bool(broken) > 1
+    for number in numbers:
+        try:
+            with _sayable():
+                picture.seek(number - 1) if several else None
+                pixels = _read(picture, data, size, grey, white, pixel_limit)
+        except Unreadable as error:
+            if not several:
+                raise
+            yield number, error.message
+        else:
+            yield number if several else None, pixels
+    if broken:
+        yield numbers[-1] + 1, broken
+
+
+@contextlib.contextmanager
+def _sayable() -> Iterator[None]:
+    """Turn whatever Pillow raises for hostile bytes, a dozen kinds with IndexError and MemoryError among them, into a reason."""
     try:
-        picture = reader(io.BytesIO(data))
-        _check_pixels(picture, pixel_limit)
-        if reader is JpegImagePlugin.JpegImageFile:
-            _check_jpeg(data)
-            return _decode_jpeg(picture, size, grey)
-        picture.load()
-        turn = _orientation(picture)
-        flat = _flat(picture, white)
-        return _finish(flat, size, turn, grey, None)
+        yield
     except Unreadable:
         raise
-    except Exception as error:  # Pillow raises a dozen kinds for hostile bytes, IndexError and MemoryError among them
+    except Exception as error:
         raise Unreadable(_reason(error)) from error
 
 
-def _reader(data: bytes) -> type[ImageFile.ImageFile]:
-    for signature, reader in _SIGNATURES:
-        if data.startswith(signature):
-            return reader
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        if int.from_bytes(data[4:8], "little") > len(data) - 8:
-            raise Unreadable("the file is truncated")
-        return WebPImagePlugin.WebPImageFile
-    if data[4:8] == b"ftyp":
-        brands = data[8 : max(12, min(int.from_bytes(data[:4], "big"), 256))]
-        if b"avif" in brands or b"avis" in brands:
-            return AvifImagePlugin.AvifImageFile
-        kind = "a HEIC picture" if any(brand in brands for brand in (b"heic", b"heix", b"mif1")) else "a video"
-        raise Unreadable(f"it is {kind}, not a picture of a format that is read")
-    start = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
-        raise Unreadable("it is a web page (HTML), not a picture")
-    if start.startswith((b"<?xml", b"<svg")):
-        raise Unreadable("it is an XML or SVG file, not a picture of pixels")
-    for signature, kind in _OTHERS:
-        if data.startswith(signature):
-            raise Unreadable(f"it is {kind}, not a picture of a format that is read")
-    if not data.strip(b"\0"):
-        raise Unreadable("the file holds only zeros, it was never written in full")
-    raise Unreadable("it is not a picture (JPEG, PNG, WebP, BMP, TIFF, AVIF and GIF are read)")
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    if not data:
+        raise Unreadable("the file is empty")
+    reader = reader_of(data)
+    if reader is WebPImagePlugin.WebPImageFile and int.from_bytes(data[4:8], "little") > len(data) - 8:
+        raise Unreadable("the file is truncated")
+    picture = reader(io.BytesIO(data))
+    if isinstance(picture, TiffImagePlugin.TiffImageFile) and _is_raw(picture, data):
+        raise Unreadable(f"it is {RAW}, which {CONVERT}")
+    return picture
+
+
+def _is_raw(picture: TiffImagePlugin.TiffImageFile, data: bytes) -> bool:
+    """Return whether a TIFF is a camera's raw file: what can be read of it is a small preview."""
+    tags = picture.tag_v2
+    return data[8:10] == b"CR" or _DNG in tags or (_reduced(picture) and _SUB_FILES in tags)
+
+
+def _reduced(picture: TiffImagePlugin.TiffImageFile) -> bool:
+    """Return whether a TIFF's page is a smaller copy or the mask of another one."""
+    kind, old = picture.tag_v2.get(_KIND, 0), picture.tag_v2.get(_OLD_KIND, 0)
+    return bool(isinstance(kind, int) and kind & (_SMALLER | _MASK)) or old == _OLD_SMALLER
+
+
+def _pages_of(picture: ImageFile.ImageFile) -> tuple[list[int], str]:
+    """Return the numbers of the pages, and why what follows them cannot be read ("" where nothing follows)."""
+    if not isinstance(picture, TiffImagePlugin.TiffImageFile):
+        count = getattr(picture, "n_frames", 1)
+        if count > MOST_PAGES:
+            raise Unreadable(f"it has {count:,} pages or frames, more than {MOST_PAGES:,}")
+        return list(range(1, count + 1)), ""
+    whole, number, broken = [], 0, ""
+    while True:
+        try:
+            picture.seek(number)
+        except EOFError:
+            break
+        except Exception as error:
+            broken = f"what follows page {number}: {_reason(error)}"
+            break
+        number += 1
+        if not _reduced(picture):
+            whole.append(number)
+        if number > MOST_PAGES:
+            raise Unreadable(f"it has more than {MOST_PAGES:,} pages")
+    return whole or [1], broken
+
+
+def _read(
+    picture: ImageFile.ImageFile,
+    data: bytes,
+    size: tuple[int, int] | None,
+    grey: bool,
+    white: float | None,
+    pixel_limit: float,
+) -> np.ndarray:
+    """Return the pixels of the page that the picture is at."""
+    _check_pixels(picture, pixel_limit)
+    if isinstance(picture, JpegImagePlugin.JpegImageFile):
+        _check_jpeg(data)
+        return _decode_jpeg(picture, size, grey)
+    scale = _scale(picture, data)
+    picture.load()
+    return _finish(_flat(picture, white, scale), size, _orientation(picture), grey, None)
 
 
 def _check_pixels(picture: ImageFile.ImageFile, pixel_limit: float) -> None:
@@ -177,11 +212,24 @@ def _check_pixels(picture: ImageFile.ImageFile, pixel_limit: float) -> None:
 
 
 def _check_jpeg(data: bytes) -> None:
-    # Each scan of a progressive JPEG goes over all pixels, so a small file could keep a processor busy for an hour.
-    if data.count(b"\xff\xda") > _MOST_SCANS:
-        raise Unreadable(f"it is a JPEG of more than {_MOST_SCANS} scans")
+    """Raise `Unreadable` for a JPEG of many scans and for one that has no end.
+
+    What follows the end of the picture is nothing of the decoder's: the film of a phone's motion photo, a second picture.
+    """
+    scans, place = 0, 2
+    while marker := _MARKER.search(data, place):
+        kind, place = data[marker.start() + 1], marker.end()
+        if kind == _END:
+            return
+        if kind == _SCAN:
+            scans += 1
+        # Each scan of a progressive JPEG goes over all pixels, so a small file could keep a processor busy for an hour.
+        if scans > _MOST_SCANS:
+            raise Unreadable(f"it is a JPEG of more than {_MOST_SCANS} scans")
+        if kind not in _BARE:
+            place += int.from_bytes(data[place : place + 2], "big")
     # A download that stopped in a file made at its full size: the decoder takes the zeros for a grey area.
-    if data.endswith(b"\0" * 64) and b"\xff\xd9" not in data[data.rfind(b"\xff\xda") :]:
+    if data.endswith(b"\0" * 64):
         raise Unreadable("the file is truncated: it ends in zeros")
 
 
@@ -193,7 +241,7 @@ def _decode_jpeg(picture: ImageFile.ImageFile, size: tuple[int, int] | None, gre
         drafted = picture.draft("L" if grey else "RGB", (width * _OVERSIZE, height * _OVERSIZE))
         box = drafted[1] if drafted else None
     picture.load()
-    return _finish(_flat(picture, None), size, turn, grey, box)
+    return _finish(_flat(picture), size, turn, grey, box)
 
 
 def _finish(
@@ -227,13 +275,15 @@ def _orientation(picture: Image.Image) -> int:
     return turn if isinstance(turn, int) and turn in _UPRIGHT else 1
 
 
-def _flat(picture: Image.Image, white: float | None) -> Image.Image:
+def _flat(
+    picture: Image.Image, white: float | None = None, scale: tuple[float, float | None] = (1.0, None)
+) -> Image.Image:
     """Return the picture as "L", "RGB" or, for 16 bits and more, as "F" from 0 to 255, with transparency laid on white."""
     mode = picture.mode
     if mode in ("L", "RGB") and "transparency" not in picture.info:
         return picture
     if mode in ("I", "F") or mode.startswith("I;16"):
-        return _deep(picture, white)
+        return _deep(picture, white, scale)
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         below = Image.new("RGB", layer.size, "white")
@@ -252,22 +302,39 @@ def _flat(picture: Image.Image, white: float | None) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _deep(picture: Image.Image, white: float | None) -> Image.Image:
+def _deep(picture: Image.Image, white: float | None, scale: tuple[float, float | None]) -> Image.Image:
     values = np.asarray(picture).astype(np.float32)
     if not np.isfinite(values).all():
         raise Unreadable("it holds values that are not numbers or infinite")
-    sixteen = picture.mode.startswith("I;16") or isinstance(picture, PngImagePlugin.PngImageFile)
+    values *= scale[0]
     if white is None:
-        largest = float(values.max())
-        white = 65535.0 if sixteen else next((limit for limit in (1.0, 255.0, 65535.0) if largest <= limit), None)
+        most = float(values.max())
+        white = scale[1] or next((limit for limit in (1.0, 255.0, 65535.0) if most <= limit), None)
         if white is None:
-            raise Unreadable(f"its values reach {largest:g}, more than 65535: say which value is white (--white)")
+            raise Unreadable(f"its values reach {most:g}, more than 65535: say which value is white (--white)")
     # Pillow turns "0 is white" round for 8 bits and fewer only.
     if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.tag_v2.get(_PHOTOMETRIC) == _MIN_IS_WHITE:
         values = white - values
     np.clip(values, 0, white, out=values)
     values *= 255.0 / white
     return Image.fromarray(values)
+
+
+def _scale(picture: ImageFile.ImageFile, data: bytes) -> tuple[float, float | None]:
+    """Return what 1 of Pillow's values is in the file, and the file's own white; None where that is not known.
+
+    Pillow stretches PNM and JPEG 2000 to 16 bits, whatever they have.
+    """
+    if isinstance(picture, PpmImagePlugin.PpmImageFile) and picture.mode == "I":
+        said = picture.tile[0].args  # the mode, and the largest value unless that is 65535
+        largest = float(said[1]) if isinstance(said, tuple) and len(said) > 1 else 65535.0
+        return largest / 65535, largest
+    if picture.format == "JPEG2000" and picture.mode.startswith("I;16"):
+        start = data.find(b"\xff\x4f\xff\x51")
+        bits = (data[start + 42] & 127) + 1
+        return 2.0 ** (bits - 16), 2.0**bits - 1
+    sixteen = picture.mode.startswith("I;16") or isinstance(picture, PngImagePlugin.PngImageFile)
+    return 1.0, 65535.0 if sixteen else None
 
 
 def _reason(error: Exception) -> str:
@@ -277,7 +344,7 @@ def _reason(error: Exception) -> str:
         return "it does not fit into memory"
     if isinstance(error, Image.DecompressionBombError) or "decompressed data too large" in known:
         return f"it would grow too large when decompressed ({said})"
-    if any(word in known for word in ("truncated", "end of data", "not enough", "bytes but only got")):
+    if any(word in known for word in ("truncated", "end of data", "not enough", "bytes but only got", "end of file")):
         return "the file is truncated"
     if any(word in known for word in ("unsupported", "unknown pixel mode", "not supported", "unknown compression")):
         return f"it is a variety of its format that is not read ({said})"

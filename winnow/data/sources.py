@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from winnow.data import storage
-from winnow.data.images import IMAGE_SUFFIXES
+from winnow.data.formats import IMAGE_SUFFIXES
 from winnow.data.lists import LIST_SUFFIXES, METADATA, Row, rows, split_name
 from winnow.data.video import VIDEO_SUFFIXES
 from winnow.errors import InputError, Unreadable

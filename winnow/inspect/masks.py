@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from winnow.data import images, storage
+from winnow.data.formats import IMAGE_SUFFIXES
 from winnow.errors import InputError, Unreadable
 
 
@@ -20,7 +21,7 @@ def masks_in(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for entry in storage.listing(os.fspath(folder), lambda uri, why: None):
         path = Path(entry.uri)
-        if path.suffix.lower() in images.IMAGE_SUFFIXES:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
             found.setdefault(path.stem.removesuffix("_mask"), []).append(entry.uri)
     if not found:
         raise InputError(f"{folder} holds no masks.", "Give a folder of masks with the names of their pictures.")
