@@ -228,6 +228,7 @@ def test_the_card_says_what_was_measured_and_its_example_runs(shop: Path, tmp_pa
     assert ("anomalous" in done.stdout) == (told.anomalous == 1)
 
 
+OLD = b"an earlier file\n\x06winnow\x12"
 KILLED = """
 import os, sys, winnow
 def stop(*args): os.kill(os.getpid(), 9)
@@ -238,10 +239,10 @@ run.export(sys.argv[2], only="classifier")
 
 
 def test_killed_in_between_the_old_file_stays(shop: Path, tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"old")
+    (tmp_path / "model.onnx").write_bytes(OLD)
     done = subprocess.run([sys.executable, "-c", KILLED, shop / "run", tmp_path / "model.onnx"], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert (tmp_path / "model.onnx").read_bytes() == b"old"
+    assert (tmp_path / "model.onnx").read_bytes() == OLD
     assert not (tmp_path / "model.md").exists()
 
 
@@ -360,14 +361,14 @@ class Choosy(Noisy):
 def test_a_network_that_does_not_give_the_same_is_refused_and_nothing_written(
     kind: type[Model], message: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"old")
+    (tmp_path / "model.onnx").write_bytes(OLD)
     pixels = drawn(20)
     with pytest.raises(ModelError, match=message):
         export(
             graph_of(kind(SIZE, 3), pixels, scorer="mahalanobis"), tmp_path / "model.onnx", pixels=pixels, metadata={}
         )
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
-    assert (tmp_path / "model.onnx").read_bytes() == b"old"
+    assert (tmp_path / "model.onnx").read_bytes() == OLD
 
 
 def test_the_check_sees_a_changed_weight_another_threshold_and_a_changed_head(shop: Path) -> None:

@@ -215,7 +215,7 @@ def test_overlays_have_the_size_and_name_of_their_pictures(scored: Path, folder:
     anomaly_map, defects = scored / "map", table(scored / "defects.csv")
     rows = table(scored / "scores.csv")
     names = {f"{number:05d}-{Path(row['source']).stem}" for number, row in enumerate(rows)}
-    assert {path.name for path in anomaly_map.iterdir()} == {
+    assert {path.name for path in anomaly_map.glob("*.png")} == {
         f"{n}.{kind}.png" for n in names for kind in ("map", "mask", "overlay")
     }
     for number, row in enumerate(rows):
@@ -295,7 +295,7 @@ def test_scoring_again_replaces_what_was_there(run: winnow.Run, folder: Path, tm
     run.score(one, **places)
     assert {name: table(tmp_path / "out" / name) for name in before} == before
     kept = {f"00000-bad 03.{kind}.png" for kind in ("map", "mask", "overlay")}
-    assert {path.name for path in (tmp_path / "map").iterdir()} == {*kept, "my notes.png"}
+    assert {path.name for path in (tmp_path / "map").glob("*.png")} == {*kept, "my notes.png"}
     assert (tmp_path / "map" / "00000-bad 03.map.png").read_bytes() == anomaly_map
 
 
@@ -304,7 +304,7 @@ def test_a_long_name_is_cut_in_that_of_its_overlay(run: winnow.Run, folder: Path
     (tmp_path / "in").mkdir()
     shutil.copy(folder / "bad" / "bad 00.png", tmp_path / "in" / name)
     run.score(tmp_path / "in", to=tmp_path / "out", heatmaps=tmp_path / "map")
-    assert {path.name for path in (tmp_path / "map").iterdir()} == {
+    assert {path.name for path in (tmp_path / "map").glob("*.png")} == {
         f"00000-{'é' * 75}.{kind}.png" for kind in ("map", "mask", "overlay")
     }
 

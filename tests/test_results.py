@@ -16,6 +16,7 @@ from PIL import Image
 import winnow
 from winnow.errors import Damaged, InputError, OptionError, RunError
 from winnow.results import Evaluated, Predicted, Scored
+from winnow.run.manifest import NAME, files_in, read_manifest
 from winnow.run.publish import read_result
 from winnow.steps.evaluate import evaluate
 from winnow.steps.predict_onnx import predict_onnx
@@ -24,6 +25,7 @@ from cloth import write_cloth, write_damaged
 from conftest import blocks, stripes, write_pictures
 from videos import write
 
+SCORED = {"scores.csv", "segments.csv", "scores.json", "results.json"}
 TINY = {"size": (16, 16), "width": 4, "latent": 4, "iterations": 20, "check_every": 10, "false_alarm_rate": 0.1}
 
 
@@ -95,11 +97,10 @@ def test_files_of_an_earlier_call_go_and_those_of_others_stay(run: winnow.Run, i
     run.score([film(tmp_path / "a.mp4", 1), film(tmp_path / "b.mp4", 2)], to=out)
     for name in ("notes.txt", "video-of-me.png", "more.csv"):
         (out / name).write_text("mine")
-    for name in (".scores.csv.0a1b2c3d.tmp", "patches.csv", "defects.csv"):
-        (out / name).write_text("left by a call that was killed")
+    (out / ".results.json.0a1b2c3d.tmp").write_text("left by a call that was killed")
     run.score(inputs, to=out)
     mine = {"notes.txt", "video-of-me.png", "more.csv"}
-    assert {path.name for path in out.iterdir()} == {"scores.csv", "segments.csv", "scores.json", "pool", *mine}
+    assert {path.name for path in out.iterdir()} == {*SCORED, "pool", *mine}
     assert table(out / "segments.csv") == []
 
 
@@ -148,7 +149,8 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
 
 def shown(folder: Path) -> dict[str, bytes]:
     """What a user reads of a folder of results."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".csv", ".json", ".ffconcat")}
+    read = (".csv", ".json", ".ffconcat")
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in read and path != folder / NAME}
 
 
 def test_killed_anywhere_a_folder_holds_one_calls_results_or_none(run: winnow.Run, inputs: list[Path], tmp_path: Path):
@@ -173,9 +175,11 @@ def test_killed_anywhere_a_folder_holds_one_calls_results_or_none(run: winnow.Ru
             assert found == (old if seen[-1] == "old" else wanted), place
         else:
             assert found.items() <= old.items() or found.items() <= wanted.items(), place
+        claimed = read_manifest(folder)[1]
+        assert {name for name in files_in(folder) if not name.startswith(".")} <= set(claimed), place
         run.score(inputs[:2], to=folder)
         assert shown(folder) == wanted, place
-        assert {path.name for path in folder.iterdir()} == {*wanted, "pool"}
+        assert {path.name for path in folder.iterdir()} == {*wanted, NAME, "pool"}
         shutil.rmtree(folder)
         if done:
             break
@@ -188,7 +192,7 @@ def test_a_folder_that_is_not_for_results(run: winnow.Run, inputs: list[Path], t
     (tmp_path / "mine" / "pool" / "0.png").write_bytes(inputs[0].read_bytes())
     before = contents(made / "run"), contents(tmp_path / "mine")
     for folder, words in ((tmp_path / "file", "no folder that can be written"), (tmp_path / "file" / "out", "no folder"),
-                          (made / "run", "is a run folder"), (tmp_path / "mine", "pool was not written by Winnow")):  # fmt: skip
+                          (made / "run", "is a run folder"), (tmp_path / "mine", "mine is not empty")):  # fmt: skip
         with pytest.raises(OptionError, match=words):
             run.score(inputs, to=folder)
     assert (contents(made / "run"), contents(tmp_path / "mine")) == before
@@ -254,7 +258,7 @@ def test_predictions_come_in_order_and_replace_earlier_ones(made: Path, inputs: 
         before = table(out / "predictions.csv")
         call(inputs[::-1], out)
         assert table(out / "predictions.csv") == before[::-1]
-        assert {path.name for path in out.iterdir()} == {"predictions.csv", "predictions.json", "pool"}
+        assert {path.name for path in out.iterdir()} == {"predictions.csv", "predictions.json", NAME, "pool"}
         with pytest.raises(InputError):
             call([tmp_path / "absent"], out)
         assert table(out / "predictions.csv") == before[::-1]
@@ -276,7 +280,11 @@ def test_overlays_change_with_the_results(tmp_path: Path):
     after = contents(tmp_path / "out")
     assert {name: after[name] for name in before} == before
     run.score(bad[2:], **places)
-    assert {path.name.split("-")[0] for path in (tmp_path / "out" / "map").iterdir()} == {"00000", "mine.overlay.png"}
+    assert {path.name.split("-")[0] for path in (tmp_path / "out" / "map").iterdir()} == {
+        "00000",
+        "mine.overlay.png",
+        NAME,
+    }
     assert not list((tmp_path / "out").glob(".*"))
 
 

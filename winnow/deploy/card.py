@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from winnow.deploy.runtime import INPUT
 from winnow.results import Classified, Exported, Mode
+
+MARK, TAIL = b"\n\x06winnow\x12", 1 << 20  # the key of the metadata, which protocol buffers write after the graph
 
 
 def card(
@@ -38,6 +41,21 @@ def card(
         + f"; ONNX opset {result.opset}.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def is_card(file: Path) -> bool:
+    """Return whether the card of an exported file, existing or not, is there and is one that `card` wrote."""
+    path, head = file.with_suffix(".md"), f"# {file.name}\n\nWritten by Winnow ".encode()
+    return path.is_file() and path.open("rb").read(len(head)) == head
+
+
+def is_exported(file: Path) -> bool:
+    """Return whether a file is one that `winnow export` wrote: by what it says of itself, or, when it is damaged, by its card."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - TAIL))
+        return MARK in stream.read() or is_card(file)
 
 
 def _classifier(measured: Classified) -> list[str]:

@@ -78,6 +78,8 @@ def write(path: Path, records: Sequence[Record], form: str, draw: Draw) -> None:
     is_folder = os.path.isdir(path)  # unlike pathlib's, no error for a name that is too long: writing reports that
     if is_folder != (form == "imagefolder") and os.path.exists(path):
         raise OptionError(f"{path} is {'a folder' if is_folder else 'a file'} already.", "Choose another name.")
+    if form != "imagefolder" and os.path.lexists(path):  # it may hold labels that somebody corrected
+        raise OptionError(f"{path} exists already.", "Choose another name, or remove it.")
     make_folder(path.parent, "--export")
     if form == "csv":
         write_table(path, COLUMNS, (tuple(record.row().values()) for record in records))

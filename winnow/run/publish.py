@@ -1,7 +1,8 @@
 """Results of a call, written aside and put in place together: a folder holds those of one call, whole, or none.
 
 A call writes into a hidden subfolder and then, with `publish`, removes the files of an earlier call, puts the new ones in
-place and, last, the one whose presence means "whole". Files that are not Winnow's are left alone.
+place and, last, the one whose presence means "whole". What is removed is what the folder's manifest, results.json, says
+that Winnow wrote there; a folder is new, empty or has a manifest, and files of anyone else's in it are left alone.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import fcntl
 import os
 import re
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,53 +22,73 @@ from pydantic import ValidationError
 from winnow.errors import Damaged, OptionError, RunError
 from winnow.files import read_json, sync, write_json
 from winnow.results import as_json, from_json
+from winnow.run.manifest import NAME, check_place, files_in, read_manifest, write_manifest
 
 
 @dataclass(frozen=True)
 class Kind:
     """What a command leaves in a folder for results.
 
-    The option that names the folder, a pattern of its files, the file written last ("" where there is none), and its
-    folders, each with a pattern of something that only Winnow puts there.
+    The command, the option that names the folder, a pattern of the names that its files can have, the file written last (""
+    where there is none), and its folders; `place` is where in a run folder it may be, the default place.
     """
 
-    name: str
+    command: str
     option: str
+    place: str
     files: str
     last: str = ""
-    folders: dict[str, str] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
+
+    @property
+    def aside(self) -> str:
+        """Return the name of the folder for results that are not finished."""
+        return f".{self.command.replace(' --', '-')}.next"
+
+    def takes(self, name: str) -> bool:
+        """Return whether a file or folder of results can have a name."""
+        return name in (self.last, NAME, *self.folders) or re.fullmatch(self.files, name, re.DOTALL) is not None
 
 
-SCORES = Kind("scores", "--to", r"(scores|segments|patches|defects)\.csv|video-\d{3,}-.*\.(png|ffconcat)", "scores.json",
-              {"pool": "parts"})  # fmt: skip
-HEATMAPS = Kind("heatmaps", "--heatmaps", r"\d{5,}-.*\.(overlay|mask|map)\.png")
-PREDICTIONS = Kind("predictions", "--to", r"predictions\.csv", "predictions.json", {"pool": "parts"})
-EVALUATION = Kind("evaluation", "--to", r"scores\.csv|(histogram|roc)\.png", "evaluation.json",
-                  {"pools": "*/parts", "damaged": "*.npy"})  # fmt: skip
+SCORES = Kind("score", "--to", "scores", r"(scores|segments|patches|defects)\.csv|video-\d{3,}-.*\.(png|ffconcat)",
+              "scores.json", ("pool",))  # fmt: skip
+HEATMAPS = Kind("score --heatmaps", "--heatmaps", "scores", r"\d{5,}-.*\.(overlay|mask|map)\.png")
+PREDICTIONS = Kind("predict", "--to", "predictions", r"predictions\.csv", "predictions.json", ("pool",))
+EVALUATION = Kind("evaluate", "--to", "evaluation", r"scores\.csv|(histogram|roc)\.png", "evaluation.json",
+                  ("pools", "damaged"))  # fmt: skip
+ASIDE = re.compile(r"\..+\.next")
 
 
 class Results:
     """The results of one call, written into `aside` by the body of a `with` statement and put in place by `publish`.
 
-    Decoded pools stay aside when the call fails or is killed, so that repeating the call goes on from there; all else goes.
-    Entering raises `OptionError` when the folder cannot be made or written or is not one for results, `RunError` while
-    another call is writing there; a full disk is a `RunError` too.
+    `run` is the run folder whose results they are, None without one. Decoded pools stay aside when the call fails or is
+    killed, so that repeating the call goes on from there; all else goes. Entering raises `OptionError` when the folder cannot
+    be made or written, or holds what Winnow did not write; `RunError` while another call is writing there; a full disk is a
+    `RunError` too.
     """
 
-    def __init__(self, folder: str | Path, kind: Kind) -> None:
-        self.folder, self.kind = Path(folder), kind
-        self.aside = self.folder / f".{kind.name}.next"
+    def __init__(self, folder: str | Path, kind: Kind, run: Path | None) -> None:
+        self.folder, self.kind, self.run = Path(folder), kind, run
+        self.aside = self.folder / kind.aside
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
         try:
-            _check(self.folder, self.kind)
+            check_place(self.folder, self.kind.option, self.run, (self.kind.place,))
+            if not self.aside.is_dir():  # nobody is writing there, who might move files while they are looked at
+                _check(self.folder, self.kind)
             self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
             self._lock = _locked(self.aside)
-            self._keep_pools()
-            for path in self.folder.iterdir():
-                if _is_left_over(path.name, self.kind):
+            try:
+                _check(self.folder, self.kind)
+                write_manifest(self.aside, self.kind.command, ())  # by which the next call knows it for ours
+                self._keep_pools()
+                for path in self.folder.glob(f".{NAME}.*.tmp"):
                     path.unlink()
+            except BaseException:
+                os.close(self._lock)
+                raise
         except OSError as error:
             raise OptionError(
                 f"{self.kind.option} {self.folder} is no folder that can be written ({_why(error)}).",
@@ -102,35 +123,45 @@ class Results:
 
     def _keep_pools(self) -> None:
         for path in self.aside.iterdir():
-            if path.name not in ("pool", "pools"):
+            if path.name not in ("pool", "pools", NAME):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    def _withdraw(self) -> None:
-        """Take the mark of wholeness away: from here on the folder holds no results."""
+    def _withdraw(self) -> list[str]:
+        """Take the mark of wholeness away: from here on the folder holds no results; return the files of the earlier call.
+
+        The manifest then names the old files and the new: wherever a kill comes, the next call may remove what is there.
+        """
+        old = _earlier(self.folder, self.kind)
+        write_manifest(self.folder, self.kind.command, [*old, *files_in(self.aside)])
         if self.kind.last:
             (self.folder / self.kind.last).unlink(missing_ok=True)
             sync(self.folder)
+        return old
 
-    def _place(self) -> None:
+    def _place(self, old: list[str]) -> None:
         """Put the new in the place of the old, the mark of wholeness last."""
-        for path in self.folder.iterdir():
-            if re.fullmatch(self.kind.files, path.name):
-                path.unlink()
+        new = files_in(self.aside)
+        for name in old:
+            if "/" not in name and name != NAME:
+                (self.folder / name).unlink(missing_ok=True)
         for name in self.kind.folders:
             if (self.folder / name).exists():
                 (self.folder / name).rename(self.aside / f"old {name}")
-        new = [path for path in self.aside.iterdir() if not path.name.startswith("old ")]
-        for path in sorted(new, key=lambda path: path.name == self.kind.last):
-            path.rename(self.folder / path.name)
+        names = {name.split("/")[0] for name in new} - {NAME, self.kind.last}
+        for name in sorted(names):
+            (self.aside / name).rename(self.folder / name)
         sync(self.folder)
+        write_manifest(self.folder, self.kind.command, new)
+        if self.kind.last:
+            (self.aside / self.kind.last).rename(self.folder / self.kind.last)
+            sync(self.folder)
 
 
 def publish(*results: Results) -> None:
     """Put the results of one call in place, those of its first folder last of all; call it inside their `with`."""
-    for one in results:
-        one._withdraw()
-    for one in reversed(results):
-        one._place()
+    old = [one._withdraw() for one in results]
+    for one, files in reversed(list(zip(results, old, strict=True))):
+        one._place(files)
 
 
 Result = TypeVar("Result")
@@ -161,19 +192,42 @@ def _first(error: ValidationError | TypeError) -> str:
 
 
 def _check(folder: Path, kind: Kind) -> None:
-    if (folder / "run.json").exists():
-        raise OptionError(f"{kind.option} {folder} is a run folder.", "Give a folder for the results alone.")
-    for name, pattern in kind.folders.items():
-        path = folder / name
-        if path.exists() and not (path.is_dir() and (any(path.glob(pattern)) or not any(path.iterdir()))):
-            raise OptionError(f"{path} was not written by Winnow and would be replaced.",
+    """Raise `OptionError` unless a folder is new, empty or of earlier results of the same command, and none of them would be in the
+    place of anyone else's file."""
+    remedy = f"Give a new or an empty folder with {kind.option}."
+    names = [path.name for path in folder.iterdir()] if folder.exists() else []
+    try:
+        manifest = read_manifest(folder)
+        begun = [read_manifest(folder / name) for name in names if ASIDE.fullmatch(name)]
+    except Damaged as error:
+        raise OptionError(error.message, remedy) from error
+    ours = manifest is not None or all(name.startswith(".") or (folder / name / NAME).exists() for name in names)
+    if not ours:
+        raise OptionError(f"{kind.option} {folder} is not empty, and what is in it was not written by Winnow.", remedy)
+    for found in (manifest, *begun):
+        if found and found[0] != kind.command:
+            raise OptionError(f"{kind.option} {folder} holds results of winnow {found[0]}.", remedy)
+    aside = folder / kind.aside
+    new = aside.is_dir() and all(path.name.startswith(f".{NAME}.") for path in aside.iterdir())
+    if aside.exists() and not (new or (aside / NAME).exists()):
+        raise OptionError(f"{aside} was not written by Winnow and would be replaced.", remedy)
+    _earlier(folder, kind)
+
+
+def _earlier(folder: Path, kind: Kind) -> list[str]:
+    """Return the files that an earlier call wrote into a folder; `OptionError` when another file could be replaced by new ones."""
+    manifest = read_manifest(folder)
+    files = manifest[1] if manifest else []
+    for path in folder.iterdir() if folder.exists() else ():
+        if not kind.takes(path.name) or path.name in files:
+            continue
+        is_folder = path.name in kind.folders and path.is_dir() and not path.is_symlink()
+        inside = [f"{path.name}/{name}" for name in files_in(path)] if is_folder else [path.name]
+        foreign = sorted(set(inside) - set(files))
+        if foreign:
+            raise OptionError(f"{folder / foreign[0]} was not written by Winnow and could be replaced.",
                               f"Give another folder with {kind.option}, or rename it.")  # fmt: skip
-
-
-def _is_left_over(name: str, kind: Kind) -> bool:
-    """Return whether a file was to become one of the kind's when its writer was killed."""
-    left = re.fullmatch(r"\.(.+)\.[0-9a-z]+\.tmp", name)
-    return left is not None and (left[1] == kind.last or re.fullmatch(kind.files, left[1]) is not None)
+    return files
 
 
 def _locked(folder: Path) -> int:

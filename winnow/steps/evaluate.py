@@ -56,7 +56,7 @@ def evaluate(
     for sources in (normal, *anomalous.values()):  # before hours of scoring
         expand(sources)
     known = None if masks is None else masks_in(masks)
-    with Results(to or run.path / "evaluation", EVALUATION) as results:
+    with Results(to or run.path / "evaluation", EVALUATION, run.path) as results:
         pools = _pools(results.aside / "pools", anomalous)
         baseline, old = _baseline(run), results.folder / "pools"
         parts = {

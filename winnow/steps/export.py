@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from winnow.classify.classifier import Classifier
-from winnow.deploy.card import card
+from winnow.deploy.card import card, is_card, is_exported
 from winnow.deploy.export import SAMPLE
 from winnow.deploy.export import export as write
 from winnow.deploy.graph import Graph
@@ -23,6 +23,7 @@ from winnow.pool.pool import Pool
 from winnow.results import Calibrated, Classified, Exported
 from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
 from winnow.run.folder import RunFolder
+from winnow.run.manifest import check_place, check_replaced
 from winnow.run.records import versions
 from winnow.version import __version__
 
@@ -42,6 +43,10 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> Export
         is_file = to.suffix.lower() == ".onnx" and not to.is_dir()
     if not is_file:
         raise OptionError(f"--to {to} is not the name of an ONNX file.", "Give a name that ends in .onnx.")
+    check_place(to, "--to", run.path, ("export",))
+    with told(to):
+        check_replaced(to, "--to", is_exported(to))
+        check_replaced(to.with_suffix(".md"), "--to", is_card(to))
     classifier, detector, mode = _wanted(run, only)
     make_folder(to.parent, "--to")
     options = run.options

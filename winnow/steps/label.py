@@ -19,6 +19,7 @@ from winnow.pool.pool import Pool
 from winnow.results import LabelsExported, LabelsImported
 from winnow.run.folder import RunFolder
 from winnow.run.labels import catalogue_of, open_store, read_store
+from winnow.run.manifest import check_place
 
 SMALL, LARGE = 160, 1280  # longest sides, in pixels, of the pictures that the page shows
 QUALITY, EXPORT_QUALITY = 90, 95
@@ -94,6 +95,7 @@ def export_labels(run: RunFolder, path: Path, form: str = "") -> LabelsExported:
     from winnow.label.formats import format_of, write
 
     form = format_of(path, form)
+    check_place(path, "--export", run.path, ())
     pool = Pool.open(run.folder("ingest"))
     catalogue = catalogue_of(run, pool)
     with read_store(run) as store:

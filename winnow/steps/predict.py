@@ -35,7 +35,7 @@ def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = 
         )
 
     names = classifier.classes.tolist()
-    with Results(to or run.path / "predictions", PREDICTIONS) as results:
+    with Results(to or run.path / "predictions", PREDICTIONS, run.path) as results:
         judged = judge(run, sources, results.aside / "pool", earlier=results.folder / "pool", look=look)
         found = write_predictions(
             results,

@@ -36,7 +36,7 @@ def predict_onnx(file: str | Path, sources: Sequence[str | Path], *, to: Path, o
             f"{file} looks at whole pictures; --object-detector would find nothing in them.",
             "Leave --object-detector out.",
         )
-    with Results(to, PREDICTIONS) as results:
+    with Results(to, PREDICTIONS, None) as results:
         found = _write(model, sources, results, object_detector)
         publish(results)
     return found

@@ -42,8 +42,8 @@ def score(
             "Make one: winnow run inspect SOURCES --to RUN",
         )
     with contextlib.ExitStack() as stack:
-        results = stack.enter_context(Results(to or run.path / "scores", SCORES))
-        drawn = [] if heatmaps is None else [stack.enter_context(Results(heatmaps, HEATMAPS))]
+        results = stack.enter_context(Results(to or run.path / "scores", SCORES, run.path))
+        drawn = [] if heatmaps is None else [stack.enter_context(Results(heatmaps, HEATMAPS, run.path))]
         judged = judge(run, sources, results.aside / "pool", earlier=results.folder / "pool")
         scored = _write(run, judged, results, drawn[0].aside if drawn else None)
         publish(results, *drawn)

@@ -11,12 +11,13 @@ from winnow.detect.pictures import by_picture
 from winnow.detect.threshold import manner_of
 from winnow.embeddings import Embeddings, spread
 from winnow.errors import OptionError
-from winnow.files import make_folder, write_text
+from winnow.files import make_folder, told, write_text
 from winnow.pool.pool import Pool
 from winnow.report import grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, render
 from winnow.results import Evaluated, Trained
 from winnow.run.folder import RunFolder
+from winnow.run.manifest import check_place, check_replaced
 from winnow.run.split import split_of
 from winnow.show import count
 from winnow.steps.report.classifier import classifier_sections
@@ -32,6 +33,8 @@ from winnow.steps.report.origin import options_section, refused_section, sources
 from winnow.steps.report.selection import selection_sections
 from winnow.version import __version__
 
+MARK, HEAD = b'<meta name="generator" content="Winnow">', 1 << 14
+
 
 def report(run: RunFolder, to: Path | None = None) -> Path:
     """Write the file `to`, by default the run's report.html, from what the steps left, and return its path.
@@ -44,6 +47,9 @@ def report(run: RunFolder, to: Path | None = None) -> Path:
     path = to or run.path / "report.html"
     if path.is_dir():
         raise OptionError(f"--to {path} is a folder.", "Give the name of a file: --to report.html")
+    if to is not None:
+        check_place(to, "--to", run.path, ("report.html",))
+        check_replaced(to, "--to", _is_report(to))
     make_folder(path.parent, "--to")
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
     detector, split = load_detector(run, run.options.score.mode), split_of(run, pool).split
@@ -76,6 +82,12 @@ def report(run: RunFolder, to: Path | None = None) -> Path:
     )
     write_text(path, render(page))
     return path
+
+
+def _is_report(path: Path) -> bool:
+    """Return whether a file is a report of Winnow's."""
+    with told(path):
+        return path.is_file() and MARK in path.open("rb").read(HEAD)
 
 
 def _versions(run: RunFolder) -> dict[str, str]:
