@@ -180,13 +180,13 @@ def test_pictures_are_made_once_kept_within_bounds_and_forgotten_when_they_fail(
     made: list[tuple[int, bool]] = []
     lock = threading.Lock()
 
-    def make(row: int, large: bool) -> bytes:
+    def make(row: int, large: bool) -> tuple[bytes, str]:
         with lock:
             made.append((row, large))
         time.sleep(0.02)
         if row == 99:
             raise Unreadable("gone")
-        return bytes(100)
+        return bytes(100), "same"
 
     async def go() -> None:
         pictures = Pictures(make, most=1000)
@@ -201,7 +201,7 @@ def test_pictures_are_made_once_kept_within_bounds_and_forgotten_when_they_fail(
         assert len(made) == 11
         await pictures.get(1, True)
         assert len(made) == 12
-        assert pictures._bytes == 1000 == sum(map(len, pictures._kept.values()))
+        assert pictures._bytes == 1000 == sum(len(jpeg) for jpeg, _ in pictures._kept.values())
         for _ in range(2):
             with pytest.raises(Unreadable):
                 await pictures.get(99, False)

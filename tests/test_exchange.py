@@ -10,20 +10,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
 import winnow
 from winnow.data.sources import expand
-from winnow.errors import DataError, InputError, OptionError
-from winnow.label.catalogue import Catalogue
-from winnow.label.exchange import check_options, labels_of_files, take_over
-from winnow.label.formats import FORMATS, Record, read, write
+from winnow.errors import DataError, InputError, OptionError, Unreadable
+from winnow.label.exchange import check_options, labels_of_files
+from winnow.label.formats import FORMATS, read, write
+from winnow.label.records import Record
 from winnow.label.store import Event, LabelStore
 from winnow.results import LabelsExported
+from winnow.show import exported
 
 from conftest import winnow_command
 from labelling import NAMES, make_run
@@ -137,10 +138,14 @@ def test_an_imagefolder_is_what_others_read(run: winnow.Run, tmp_path: Path):
 def test_label_studio_and_coco_are_of_the_form_their_tools_write(run: winnow.Run, tmp_path: Path):
     run.export_labels(tmp_path / "tasks.json", format="label-studio")
     task = json.loads((tmp_path / "tasks.json").read_text())[0]
-    assert task["data"]["image"].startswith("/") and task["data"]["id"]
-    assert task["annotations"][0]["result"] == [
-        {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": ["staff"]}}
-    ]
+    assert task["data"]["id"]
+    (result,) = task["annotations"][0]["result"]
+    assert result.pop("id") and result == {
+        "from_name": "label",
+        "to_name": "image",
+        "type": "choices",
+        "value": {"choices": ["staff"]},
+    }
     run.export_labels(tmp_path / "coco.json", format="coco")
     coco = json.loads((tmp_path / "coco.json").read_text())
     assert sorted(entry["id"] for entry in coco["categories"]) == [1, 2, 3, 4]
@@ -148,52 +153,50 @@ def test_label_studio_and_coco_are_of_the_form_their_tools_write(run: winnow.Run
     assert {entry["image_id"] for entry in coco["annotations"]} == {entry["id"] for entry in coco["images"]}
 
 
+def test_coco_is_accepted_by_its_own_tools(run: winnow.Run, tmp_path: Path):
+    """Loads an export, looks up by class and area, makes masks, and evaluates it against itself."""
+    coco = pytest.importorskip("pycocotools.coco")
+    evaluation = pytest.importorskip("pycocotools.cocoeval")
+    run.export_labels(tmp_path / "coco.json", format="coco")
+    given = coco.COCO(str(tmp_path / "coco.json"))
+    assert (
+        sorted(given.getCatIds(catNms=["staff"])) == [1]
+        and len(given.getAnnIds(areaRng=[48 * 48 - 1, 48 * 48 + 1])) == 6
+    )
+    for image in given.loadImgs(given.getImgIds()):
+        assert Image.open(image["file_name"]).size == (image["width"], image["height"]) == (48, 48)
+    assert all(given.annToMask(entry).sum() == 48 * 48 for entry in given.loadAnns(given.getAnnIds()))
+    boxes = [{**entry, "score": 1.0} for entry in given.loadAnns(given.getAnnIds())]
+    judged = evaluation.COCOeval(given, given.loadRes(boxes), "bbox")
+    judged.evaluate(), judged.accumulate(), judged.summarize()
+    assert judged.stats[0] == pytest.approx(1.0)
+
+
+def test_label_studio_is_given_its_own_addresses_of_local_files(
+    run: winnow.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for root in ("/", str(tmp_path)):
+        monkeypatch.setenv("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", root)
+        run.export_labels(tmp_path / f"tasks {len(root)}.json", format="label-studio")
+        tasks = json.loads((tmp_path / f"tasks {len(root)}.json").read_text())
+        for task in tasks:
+            address = urlsplit(task["data"]["image"])
+            # What Label Studio does with it: the file below its root that `d` names.
+            assert address.path == "/data/local-files/" and not address.fragment
+            assert Path(root, *parse_qs(address.query)["d"]) == Path(task["data"]["source"])
+        for task in tasks:
+            task["data"] = {"image": task["data"]["image"]}  # as a project of one's own gives it back
+        (tmp_path / "elsewhere").mkdir(exist_ok=True)
+        (tmp_path / "elsewhere" / "back.json").write_text(json.dumps(tasks))
+        other = second(run, tmp_path / f"other {len(root)}")
+        assert other.import_labels(tmp_path / "elsewhere" / "back.json", classes=CLASSES).matched == "6 by path"
+    monkeypatch.setenv("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", str(tmp_path / "other 1"))
+    with pytest.raises(OptionError, match="does not lie below"):
+        run.export_labels(tmp_path / "x.json", format="label-studio")
+    assert not (tmp_path / "x.json").exists()
+
+
 # ---- frames and boxes
-
-
-def crops() -> Catalogue:
-    """Two frames of a video with two persons each, one of another, one picture."""
-    rows = [
-        ("v@1#1", "/v/shop.mp4", 1.0, "0,0,10,20"), ("v@1#2", "/v/shop.mp4", 1.0, "30,0,10,20"),
-        ("v@2#1", "/v/shop.mp4", 2.04, "0,0,10,20"), ("w@1", "/w/shop.mp4", 1.0, None), ("p", "/p/a, b.jpg", None, None),
-    ]  # fmt: skip
-    names, sources, times, boxes = zip(*rows, strict=True)
-    table = {
-        "id": names,
-        "source": sources,
-        "group": sources,
-        "time": pa.array(times, pa.float64()),
-        "box": pa.array(boxes),
-    }
-    table["confidence"] = pa.nulls(len(rows), pa.float64())
-    return Catalogue(pa.table(table))
-
-
-@pytest.mark.parametrize(
-    ("record", "item"),
-    [
-        (Record("a", id="v@1#2"), "v@1#2"),
-        (Record("a", id="gone", source="/p/a, b.jpg"), "p"),
-        (Record("a", source="/elsewhere/a, b.jpg"), "p"),  # the only file of that name
-        (Record("a", source="/v/shop.mp4", time=1.0, box=(30, 0, 10, 20)), "v@1#2"),
-        (Record("a", source="/v/shop.mp4", time=2.041), "v@2#1"),
-        (Record("a", source="/v/shop.mp4", time=1.0), None),  # which of two
-        (Record("a", source="/v/shop.mp4", time=1.0, box=(1, 0, 10, 20)), None),
-        (Record("a", source="/v/shop.mp4", time=1.5), None),
-        (Record("a", source="/elsewhere/shop.mp4", time=1.0, box=(30, 0, 10, 20)), None),  # two files of that name
-        (Record("a", source="/w/shop.mp4"), "w@1"),
-        (Record("a", source="/p/a, b.jpg", box=(0, 0, 5, 5)), None),  # a part is not the whole
-    ],
-)
-def test_a_record_finds_its_item_or_none(tmp_path: Path, record: Record, item: str | None):
-    with LabelStore.open(tmp_path / "labels.sqlite") as store:
-        store.add_classes("eve", ["a"])
-        if item is None:
-            with pytest.raises(InputError, match="No item of the run"):
-                take_over(store, crops(), [record], "import x")
-        else:
-            take_over(store, crops(), [record], "import x")
-        assert list(store.labels()) == ([] if item is None else [item])
 
 
 @pytest.mark.parametrize("form", ["csv", "label-studio", "coco"])
@@ -205,7 +208,7 @@ def test_times_and_boxes_go_round(tmp_path: Path, form: str):
         Record("a", "p", "/p/a, b.jpg"),
     ]
     path = tmp_path / TARGETS[form]
-    write(path, records, form, lambda item: (b"", ""))
+    write(path, records, form, lambda item: (b"", ""), lambda item: (48, 64))
     back = read(path)
     assert [(r.label, r.id, r.source, r.time, r.box, r.note) for r in back] == [
         (r.label, r.id, r.source, r.time, r.box, r.note) for r in records
@@ -259,9 +262,10 @@ def test_a_folder_without_a_table(run: winnow.Run, tmp_path: Path):
     lone = tmp_path / "in" / "clip 0" / "lone.png"
     Image.fromarray(np.random.default_rng(9).integers(0, 256, (48, 48, 3), np.uint8)).save(lone)
     run.ingest([str(lone)])
-    for name in ("staff/lone.png", "customer/plain.png", "customer/readme.txt", "loose.png"):
+    for name, content in (("staff/lone.png", lone.read_bytes()), ("customer/plain.png", b"another"),
+                          ("customer/readme.txt", b""), ("loose.png", b"")):  # fmt: skip
         (tmp_path / "given" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "given" / name).write_bytes(b"")
+        (tmp_path / "given" / name).write_bytes(content)
     result = run.import_labels(tmp_path / "given")
     assert result.new == 1 and len(result.unknown) == 1
 
@@ -285,6 +289,18 @@ def test_an_import_overwrites_nothing(run: winnow.Run, tmp_path: Path):
     assert run.labels()[item][:2] == ("staff", "ann")
 
 
+@pytest.mark.parametrize("note", ["n" * 2001, "\u0958" * 1001], ids=["long", "longer once composed"])
+def test_one_note_that_cannot_be_kept_stops_the_whole_import_and_its_line_is_named(
+    run: winnow.Run, tmp_path: Path, note: str
+):
+    items, seq = run_items(run), store_seq(run)
+    rows = [f"{item},boss,{note if number == 3 else 'fine'}\n" for number, item in enumerate(items)]
+    (tmp_path / "new.csv").write_text("id,label,note\n" + "".join(rows), encoding="utf-8")
+    with pytest.raises(InputError, match=r"line 5 of .*more than 2000 characters"):
+        run.import_labels(tmp_path / "new.csv", classes=["boss"])
+    assert store_seq(run) == seq
+
+
 BROKEN = {
     "empty.csv": (b"", "lacks a column"),
     "head.csv": (b"id,label\n", "no label"),
@@ -296,7 +312,7 @@ BROKEN = {
     "time.csv": (b"id,label,time\nx,staff,soon\n", "Line 2 of"),
     "box.csv": (b'id,label,box\nx,staff,"1,2,3"\n', "four numbers"),
     "endless.csv": (b'id,label,box\nx,staff,"1,2,3,inf"\n', "Line 2 of"),
-    "class.csv": (b"id,label\nx,a/b\n", "slash"),
+    "class.csv": (b"id,label\nx,a\x01b\n", "control character"),
     "cut.json": (b'[{"data"', "not JSON"),
     "deep.json": (b"[" * 100_000, "not JSON"),
     "empty.json": (b"[]", "no label"),
@@ -344,22 +360,27 @@ def test_contradictions_and_unknown_classes_add_nothing(run: winnow.Run, tmp_pat
         assert store_seq(run) == seq
     (tmp_path / "new.csv").write_text(f"id,label\n{items[8]},staff\n{items[8]},staff\nnobody,staff\n")
     result = run.import_labels(tmp_path / "new.csv")
-    assert (result.new, result.unknown) == (1, [f"line 4 of {tmp_path / 'new.csv'}"])
+    assert (result.new, result.unknown) == (1, [f"line 4 of {tmp_path / 'new.csv'}: its id is unknown"])
 
 
 def test_label_files_are_matched_as_one_and_each_must_name_an_item(run: winnow.Run, tmp_path: Path):
+    from winnow.pool.originals import Originals
     from winnow.pool.pool import Pool
     from winnow.run.labels import catalogue_of
 
-    items, catalogue = run_items(run), catalogue_of(run.folder, Pool.open(run.folder.folder("ingest")))
+    pool = Pool.open(run.folder.folder("ingest"))
+    items, catalogue = run_items(run), catalogue_of(run.folder, pool)
+    originals = Originals(pool, run.folder.options.ingest)
     for name, rows in (("a", f"{items[1]},staff\nnobody,staff\n"), ("b", f"{items[1]},staff\n{items[2]},customer\n"),
                        ("against", f"{items[1]},customer\n"), ("strangers", "nobody,staff\n")):  # fmt: skip
         (tmp_path / f"{name}.csv").write_text("id,label\n" + rows)
 
     def match(*names: str) -> tuple[dict[str, str], list[str]]:
         paths = [tmp_path / f"{name}.csv" for name in names]
-        found, unknown = labels_of_files(paths, catalogue, run.folder.path)
-        return {item: record.label for item, record in found.items()}, [record.where for record in unknown]
+        about = labels_of_files(paths, catalogue, originals, run.folder.path)
+        return {item: record.label for item, record in about.found.items()}, [
+            record.where for record, _ in about.unknown
+        ]
 
     assert match("a", "b") == ({items[1]: "staff", items[2]: "customer"}, [f"line 3 of {tmp_path / 'a.csv'}"])
     with pytest.raises(
@@ -392,11 +413,29 @@ def test_where_an_export_cannot_go(run: winnow.Run, tmp_path: Path):
     assert second(run, tmp_path / "third").labels() == {}
 
 
-def test_a_source_that_is_gone_is_exported_from_the_pool(run: winnow.Run, tmp_path: Path):
-    shutil.rmtree(tmp_path / "in")
-    run.export_labels(tmp_path / "labelled")
-    found = sorted((tmp_path / "labelled").rglob("*.jpg"))
-    assert len(found) == 6 and Image.open(found[0]).size == (32, 32)
+@pytest.mark.parametrize("harm", ["gone", "renumbered"])
+@pytest.mark.parametrize("form", ["imagefolder", "coco"])
+def test_originals_that_are_gone_or_others_are_exported_only_from_the_pool_and_by_name(
+    run: winnow.Run, tmp_path: Path, form: str, harm: str
+):
+    first, second_ = sorted((tmp_path / "in").rglob("*.png"))[:2]
+    shutil.copy(second_, tmp_path / "spare")
+    first.unlink() if harm == "gone" else (tmp_path / "spare").rename(first)
+    target = tmp_path / "new folder" / TARGETS[form]
+    with pytest.raises(Unreadable, match=r"does not exist" if harm == "gone" else "content has changed") as caught:
+        run.export_labels(target, format=form)
+    assert first.name in str(caught.value) and "--from-pool" in caught.value.remedy and not target.exists()
+    done = run.export_labels(target, format=form, from_pool=True)
+    assert (done.labels, done.from_pool) == (6, 1) and "1 picture, whose originals are missing or changed" in exported(
+        done
+    )
+    if form == "imagefolder":
+        sizes = sorted(Image.open(path).size for path in target.rglob("*.*") if path.suffix != ".csv")
+        assert sizes == [(32, 32), *[(48, 48)] * 5]
+    for form in ("csv", "label-studio"):  # they need no picture, so the labels can always be had
+        assert run.export_labels(tmp_path / f"{form}.x", format=form).labels == 6
+        with pytest.raises(OptionError, match="--from-pool is for pictures"):
+            run.export_labels(tmp_path / "y", format=form, from_pool=True)
 
 
 @pytest.mark.slow
@@ -404,8 +443,8 @@ def test_a_killed_export_leaves_no_half_folder(run: winnow.Run, tmp_path: Path):
     slow = (
         "import sys, time, winnow.steps.label as steps\n"
         "from winnow.run.folder import RunFolder\nfrom pathlib import Path\n"
-        "made = steps._file_of\n"
-        "steps._file_of = lambda *a: (time.sleep(0.2), print('one', flush=True), made(*a))[-1]\n"
+        "made = steps._Pictures.file\n"
+        "steps._Pictures.file = lambda *a: (time.sleep(0.2), print('one', flush=True), made(*a))[-1]\n"
         "steps.export_labels(RunFolder.open(sys.argv[1]), Path(sys.argv[2]))\n"
     )
     words = [sys.executable, "-c", slow, str(run.folder.path), str(tmp_path / "labelled")]
@@ -442,6 +481,7 @@ def test_a_killed_import_goes_on_where_it_stopped(run: winnow.Run, tmp_path: Pat
 IGNORED = {
     "format without export": ({"form": "coco"}, "--format is the format of an export"),
     "format of an import": ({"form": "coco", "importing": True}, "--format is the format of an export"),
+    "pictures of no export": ({"from_pool": True, "importing": True}, "--from-pool is for the pictures of an export"),
     "port": ({"port": 8765, "importing": True}, "--port is for the labelling page, which --import does not open"),
     "port 0": ({"port": 0, "exporting": True}, "--port is for the labelling page, which --export does not open"),
     "who and open": (
@@ -458,6 +498,7 @@ NOTHING = {
     "who": None,
     "open_browser": False,
     "classes": [],
+    "from_pool": False,
 }
 
 
@@ -471,7 +512,7 @@ def test_options_that_would_be_ignored_are_refused(name: str):
 @pytest.mark.parametrize("given", [
     {"port": 0, "who": "me", "open_browser": True, "classes": ["staff"]},
     {"importing": True, "classes": ["staff"]},
-    {"exporting": True, "form": "coco"},
+    {"exporting": True, "form": "coco", "from_pool": True},
     {"importing": True, "exporting": True, "form": "csv", "classes": ["staff"]},
 ])  # fmt: skip
 def test_options_that_are_used_are_not_refused(given: dict[str, object]):

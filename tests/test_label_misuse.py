@@ -120,7 +120,7 @@ FILES = {
     "an open quote": ("labels.csv", text('id,label\n"{3},staff\n'), "not a CSV"),
     "an endless field": ("labels.csv", text('id,label\n{3},"' + "n" * 200_000 + '"\n'), "not a CSV"),
     "another class": ("labels.csv", text("id,label\n{3},boss\n"), "does not have: boss"),
-    "a class with a slash": ("labels.csv", text("id,label\n{3},a/b\n"), "slash"),
+    "a class with a control character": ("labels.csv", text("id,label\n{3},a\tb\n"), "control character"),
     "two labels of one": ("labels.csv", text("id,label\n{3},staff\n{3},customer\n"), "two labels"),
     "nobody": ("labels.csv", text("id,label\nnobody,staff\n"), "line 2"),
     "a time that is none": ("labels.csv", text("id,label,time\n{3},staff,soon\n"), "Line 2"),
@@ -292,7 +292,8 @@ def test_a_broken_store(run: Path, name: str, command: str):
 SERVED = {
     "no class": (lambda run: (run / "labels.sqlite").unlink(), (), "no classes"),
     "only commas": (lambda run: (run / "labels.sqlite").unlink(), ("--classes", " , "), "no classes"),
-    "a class with a slash": (unchanged, ("--classes", "new,a/b"), "slash"),
+    "a class with a control character": (unchanged, ("--classes", "new,a\tb"), "control character"),
+    "a quoted class that does not end": (unchanged, ("--classes", 'new,"a, b'), "not a list of names"),
     "a name that is too long": (unchanged, ("--classes", "new", "--who", "n" * 200), "100 characters"),
     "a port that is none": (unchanged, ("--port", "70000"), "65535"),
     "a port that is no number": (unchanged, ("--port", "many"), "port"),

@@ -18,7 +18,7 @@ from PIL import Image
 from winnow.pool.pool import Pool
 
 from conftest import blocks, stripes, winnow_command
-from labelling import Server, Tab, events, labels
+from labelling import Server, Tab, events, labels, make_run
 
 playwright = pytest.importorskip("playwright.sync_api")
 expect = playwright.expect
@@ -335,12 +335,12 @@ def test_notes_new_classes_and_finding_one_among_many(run: Path, context: playwr
         page.keyboard.type("ss 12")
         page.keyboard.press("Enter")
         tab.press("+")
-        page.keyboard.type("bad/name")
+        page.fill("#naming-text", "bad\u202ename")
         page.keyboard.press("Enter")
-        tab.said("slash")
-        page.fill("#naming-text", "<i>Gäste</i>".replace("/", "⁄"))
+        tab.said("control character")
+        page.fill("#naming-text", '<i>Gäste, "N/A"</i>')
         page.keyboard.press("Enter")
-        expect(page.locator("#classes .title").last).to_have_text("<i>Gäste<⁄i>")
+        expect(page.locator("#classes .title").last).to_have_text('<i>Gäste, "N/A"</i>')
         second = tab.press("/")[0]
         page.keyboard.type("gäste")
         page.keyboard.press("Enter")
@@ -349,8 +349,30 @@ def test_notes_new_classes_and_finding_one_among_many(run: Path, context: playwr
         fourth = tab.seen()
         page.click("#classes .class >> nth=11")
         tab.saved()
-        expected = {name: "class 12", second: "<i>Gäste<⁄i>", third: "class 9", fourth: "class 11"}
+        expected = {name: "class 12", second: '<i>Gäste, "N/A"</i>', third: "class 9", fourth: "class 11"}
         assert labels(run) == expected
+        page.select_option("#by-class", '<i>Gäste, "N/A"</i>')
+        expect(page.locator("#name")).to_have_text(second)
+
+
+def test_a_picture_whose_file_has_changed_is_said_to_be_the_runs_own(
+    tmp_path: Path, context: playwright.BrowserContext
+):
+    run = make_run(tmp_path, ("a.png", "b.png"), groups=1)
+    Image.fromarray(blocks(np.random.default_rng(5))).save(tmp_path / "in" / "clip 0" / "a.png")
+    with Server(run, *CLASSES) as server:
+        tab = Tab(context, server)
+        remark = tab.page.locator("#remark")
+        expect(tab.page.locator(".thumb[data-original=changed]")).to_have_count(1)
+        assert tab.seen() == "a.png"
+        expect(remark).to_contain_text("The file has changed since it was ingested")
+        tab.press("ArrowRight")
+        assert tab.seen() == "b.png"
+        expect(remark).to_be_hidden()
+        tab.press("g")
+        expect(tab.page.locator(".cell[data-original=changed]")).to_have_attribute(
+            "title", re.compile("a.png: The file has changed")
+        )
 
 
 def test_names_of_files_stay_text(run: Path, context: playwright.BrowserContext):

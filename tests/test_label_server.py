@@ -427,7 +427,7 @@ def test_errors_of_the_command(run: Path, tmp_path: Path):
     bare = make_run(tmp_path)
     for words, said in (
         ((), "no classes"),
-        (("--classes", "a/b"), "slash"),
+        (("--classes", "a\tb"), "control character"),
         (("--classes", "a", "--who", "n" * 200), "100 characters"),
         (("--classes", "a", "--port", "70000"), "65535"),
         (("--export", tmp_path / "out.csv"), "no labels to export"),

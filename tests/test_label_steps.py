@@ -7,6 +7,7 @@ import io
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -39,7 +40,8 @@ def run(made: Path, tmp_path: Path) -> winnow.Run:
 def opened(run: winnow.Run):
     pool = Pool.open(run.folder.folder("ingest"))
     catalogue = catalogue_of(run.folder, pool)
-    return catalogue, pictures_of(pool, catalogue, run.folder)
+    picture = pictures_of(pool, run.folder)
+    return catalogue, lambda row, large: picture(row, large)[0]
 
 
 def jpeg(data: bytes) -> Image.Image:
@@ -49,8 +51,6 @@ def jpeg(data: bytes) -> Image.Image:
 
 
 def test_frames_come_from_the_video_at_full_size(run: winnow.Run):
-    import numpy as np
-
     catalogue, picture = opened(run)
     frames = [row for row in range(len(catalogue)) if catalogue.time(row) is not None]
     assert len(frames) == 10
@@ -73,6 +73,23 @@ def test_large_pictures_are_bounded_and_gone_ones_come_from_the_pool(run: winnow
         assert jpeg(picture(site, True)).size == (16, 16)
     finally:
         hidden.rename(made / "in" / "site.jpg")
+
+
+def test_a_file_renumbered_after_the_ingest_is_not_shown_in_the_place_of_another(tmp_path: Path):
+    for number in range(4):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(videos.picture(number, 48, 80)).save(tmp_path / "in" / f"{number}.png")
+    run = winnow.Run(tmp_path / "run", size=(48, 80))
+    run.ingest(tmp_path / "in")
+    for number in range(4):  # each but the last now holds the next one's picture
+        (tmp_path / "in" / f"{number}.png").rename(tmp_path / "in" / f"{number - 1}.png")
+    said: list[str] = []
+    picture = pictures_of(Pool.open(run.folder.folder("ingest")), run.folder, said.append)
+    for row in range(4):
+        for large in (True, False):
+            data, original = picture(row, large)
+            assert (videos.number_of(np.asarray(jpeg(data))), original) == (row, "changed" if row < 3 else "missing")
+    assert len(said) == 1 and "0.png: it is not the file that was ingested" in said[0]
 
 
 def test_labels_of_frames_go_round_from_python(run: winnow.Run, tmp_path: Path):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import math
 
 import numpy as np
 import pytest
 from PIL import Image
 from test_video import KINDS
 
-from winnow.data import video
+from winnow.data import storage, video
 from winnow.errors import Unreadable
 from winnow.options import IngestOptions
 from winnow.pool.ingest import ingest
-from winnow.pool.originals import original
+from winnow.pool.originals import Changed, Originals, part
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
 
@@ -77,44 +76,113 @@ def test_damaged_videos_give_the_frame_or_the_reason(tmp_path):
             video.frame_at(str(tmp_path / "b.mp4"), 0.0)
 
 
+def opened(folder, sources, **options) -> tuple[Pool, Originals]:
+    options = IngestOptions(size=(16, 16), **options)
+    ingest(sources, folder, options)
+    pool = Pool.open(folder)
+    return pool, Originals(pool, options)
+
+
 def test_originals_of_pictures_frames_and_patches(tmp_path):
     picture = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    Image.fromarray(picture).save(tmp_path / "Bär #1.png")
-    film = videos.write(tmp_path / "film.mp4", 60, gop=12)
-    ingest([tmp_path / "Bär #1.png", film], tmp_path / "whole", IngestOptions(size=(16, 16), every=0.4))
-    pool = Pool.open(tmp_path / "whole")
-    sources, times, boxes = (pool.column(name) for name in ("source", "time", "box"))
-    assert math.isnan(times[0])
-    assert np.array_equal(original(sources[0], times[0], boxes[0]), picture)
-    assert np.array_equal(original(sources[0], None, None), picture)
-    for source, time, box in zip(sources[1:], times[1:], boxes[1:], strict=True):
-        found = original(source, time, box)
-        assert found.shape == (96, 160, 3) and videos.number_of(found) == round(time * 25)
-    ingest([tmp_path / "Bär #1.png", film], tmp_path / "cut", IngestOptions(size=(16, 16), patches=True, blank=0))
-    pool = Pool.open(tmp_path / "cut")
+    named, film = tmp_path / "Bär #1.png", videos.write(tmp_path / "film.mp4", 60, gop=12)
+    Image.fromarray(picture).save(named)
+    pool, originals = opened(tmp_path / "whole", [named, film], every=0.4)
+    assert np.array_equal(originals.pixels(0), picture)
+    assert originals.file(0) == named.read_bytes() and originals.size(0) == (50, 70)
+    for row in range(1, len(pool)):
+        found = originals.pixels(row)
+        assert found.shape == (96, 160, 3) and videos.number_of(found) == round(pool.column("time")[row] * 25)
+        assert originals.size(row) == (96, 160)
+    pool, originals = opened(tmp_path / "cut", [named, film], patches=True, blank=0)
     for row in (0, 7, len(pool) - 1):
-        found = original(*(pool.column(name)[row] for name in ("source", "time", "box")))
-        assert np.array_equal(found, pool.pixels([row])[0])
+        assert np.array_equal(originals.pixels(row), pool.pixels([row])[0])
+        assert originals.size(row) == ((50, 70) if row < 12 else (96, 160))
     x, y, width, height = read_boxes([pool.column("box")[7]])[0]
-    assert np.array_equal(original(sources[0], None, pool.column("box")[7]), picture[y : y + height, x : x + width])
+    assert np.array_equal(originals.pixels(7), picture[y : y + height, x : x + width])
+
+
+def test_sizes_are_those_of_the_upright_picture(tmp_path):
+    for name, format_ in (("a.jpg", "JPEG"), ("b.png", "PNG"), ("c.webp", "WEBP"), ("d.tif", "TIFF")):
+        exif = Image.Exif()
+        exif[274] = 6  # lies on its side
+        Image.fromarray(videos.picture(3, 40, 60)).save(tmp_path / name, format_, exif=exif)
+    pool, originals = opened(tmp_path / "pool", [tmp_path])
+    for row in range(len(pool)):
+        assert originals.size(row) == originals.pixels(row).shape[:2] == (60, 40)
+
+
+def test_an_original_is_read_as_the_ingest_read_it(tmp_path):
+    Image.fromarray(np.full((20, 20), 4095, np.uint16)).save(tmp_path / "deep.png")
+    _, originals = opened(tmp_path / "pool", [tmp_path / "deep.png"], white=4095.0)
+    assert (originals.pixels(0) == 255).all()
 
 
 def test_an_original_that_cannot_be_read_is_reported_with_its_name(tmp_path):
-    path = tmp_path / "päd.png"
-    Image.new("L", (40, 30)).save(path)
-    assert original(str(path), None, "30,20,10,10").shape == (10, 10, 3)
+    path, film = tmp_path / "päd.png", videos.write(tmp_path / "f.mp4", 25)
+    Image.fromarray(videos.picture(1, 30, 40)).save(path)
+    pool, originals = opened(tmp_path / "pool", [path, film])
+    limited = Originals(pool, IngestOptions(pixel_limit=0.001))
+    for row, said in ((0, r"päd\.png.*more than the limit"), (1, r"f\.mp4.*above the limit")):
+        with pytest.raises(Unreadable, match=said):
+            limited.pixels(row)
+    path.unlink(), film.unlink()
+    for row, name in ((0, r"päd\.png"), (1, r"f\.mp4")):
+        for read in (originals.pixels, originals.file, originals.size)[:: 2 if row else 1]:
+            with pytest.raises(Unreadable, match=name) as caught:
+                read(row)
+            assert caught.value.remedy and not isinstance(caught.value, Changed)
+    path.mkdir()
+    with pytest.raises(Unreadable, match=r"päd\.png"):
+        originals.pixels(0)
+
+
+def test_a_part_that_the_picture_does_not_hold():
+    whole = np.zeros((30, 40, 3), np.uint8)
+    assert part(whole, "30,20,10,10").shape == (10, 10, 3)
     for box in ("31,20,10,10", "0,0,40,31", "-1,0,5,5", "0,0,0,5", "a,b", "", "1,2,3", "1,2,3,4,5"):
-        with pytest.raises(Unreadable, match=r"päd\.png"):
-            original(str(path), None, box)
-    with pytest.raises(Unreadable, match=r"päd\.png.*more than the limit"):
-        original(str(path), None, None, pixel_limit=0.001)
-    film = videos.write(tmp_path / "f.mp4", 25)
-    with pytest.raises(Unreadable, match=r"f\.mp4.*above the limit"):
-        original(str(film), 0.0, None, pixel_limit=0.001)
-    with pytest.raises(Unreadable, match=r"f\.mp4: it has no frame at 5\.000 s\."):
-        original(str(film), 5.0, None)
-    for missing in (tmp_path / "gone.png", tmp_path):
-        with pytest.raises(Unreadable, match=missing.name):
-            original(str(missing), None, None)
-    with pytest.raises(Unreadable, match="gone"):
-        original(str(tmp_path / "gone.mp4"), 1.0, None)
+        with pytest.raises(Unreadable):
+            part(whole, box)
+
+
+# ---- files that are others by now
+
+
+def film_of(path, first: int):
+    return videos.write(path, [videos.picture(first + number) for number in range(50)], rate=10, gop=10)
+
+
+def test_another_file_under_the_name_of_the_one_ingested_is_never_shown(tmp_path):
+    for number in range(4):
+        Image.fromarray(videos.picture(number, 40, 60)).save(tmp_path / f"{number}.png")
+    film_of(tmp_path / "a.mp4", 0), film_of(tmp_path / "b.mp4", 100)
+    pool, originals = opened(tmp_path / "pool", [tmp_path])
+    spare = tmp_path / "spare"
+    for one, other in (("0.png", "1.png"), ("a.mp4", "b.mp4")):  # exchanged, which keeps sizes and times of change
+        (tmp_path / one).rename(spare)
+        (tmp_path / other).rename(tmp_path / one)
+        spare.rename(tmp_path / other)
+    Image.fromarray(videos.picture(50, 40, 60)).save(tmp_path / "2.png")
+    for row, source in enumerate(pool.column("source")):
+        if source.endswith("3.png"):
+            assert videos.number_of(originals.pixels(row)) == 3
+            continue
+        for read in (originals.pixels, originals.size):
+            with pytest.raises(Changed, match="it is not the file that was ingested"):
+                read(row)
+
+
+def test_a_copy_of_a_video_with_other_times_is_the_same_and_is_hashed_once(tmp_path, monkeypatch):
+    film = film_of(tmp_path / "a.mp4", 0)
+    pool, originals = opened(tmp_path / "pool", [film])
+    content = film.read_bytes()
+    film.unlink()
+    film.write_bytes(content)
+    taken = []
+    digest = storage.digest
+    monkeypatch.setattr(storage, "digest", lambda uri: (taken.append(uri), digest(uri))[1])
+    assert [videos.number_of(originals.pixels(row)) for row in range(len(pool))] == [0, 10, 20, 30, 40]
+    assert len(taken) == 1
+    film_of(film, 7)  # overwritten while the page is open
+    with pytest.raises(Changed):
+        originals.pixels(0)

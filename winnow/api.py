@@ -193,11 +193,11 @@ class Run:
 
         return import_labels(self.folder, Path(path), classes=classes)
 
-    def export_labels(self, path: str | Path, *, format: str = "") -> LabelsExported:
+    def export_labels(self, path: str | Path, *, format: str = "", from_pool: bool = False) -> LabelsExported:
         """Write the labels to a file or folder; see `winnow.steps.label.export_labels`."""
         from winnow.steps.label import export_labels
 
-        return export_labels(self.folder, Path(path), format)
+        return export_labels(self.folder, Path(path), format, from_pool=from_pool)
 
     @property
     def embeddings(self) -> Embeddings:

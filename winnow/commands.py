@@ -28,10 +28,7 @@ from winnow.arguments import (
     refuse_idle,
 )
 from winnow.errors import OptionError
-from winnow.options import (
-    load_recipe,
-    recipe_names,
-)
+from winnow.options import load_recipe, recipe_names
 from winnow.run.folder import RunFolder
 from winnow.stages import STAGES
 
@@ -338,32 +335,37 @@ def label(
     import_: Annotated[Path | None, Parameter(name="--import")] = None,
     export: Path | None = None,
     format: Literal["csv", "imagefolder", "label-studio", "coco"] | None = None,
+    from_pool: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Label pictures on a page of this machine, and take labels to and from other tools.
 
     Args:
-        classes: Names of the classes, with commas between; those the run has already are kept.
+        classes: Names of the classes, with commas between ("in quotes" where a name holds one); those the run has already are kept.
         port: Port on 127.0.0.1; when it is taken, the next free one (0: any free one) [default: 8765].
         who: Your name, kept with every label [default: that of your account].
         open_: Open the page in the browser.
         import_: Labels to take over instead: .csv, .json (Label Studio, COCO) or a folder with a folder for each class.
         export: File (.csv, .json) or folder to write the labels to instead.
         format: Format of the export [default: csv for .csv, imagefolder for a folder].
+        from_pool: Export the run's own small copies of pictures whose originals are missing or have changed [default: refuse].
     """
+    from winnow.label.classes import class_list
     from winnow.label.exchange import check_options
     from winnow.steps import label as steps
 
     folder = RunFolder.open(run)
-    named = [name for name in (classes or "").split(",") if name.strip()]
+    named = class_list(classes or "")
     given: dict[str, Any] = {"port": port, "who": who, "open_browser": open_, "classes": named}
-    check_options(importing=import_ is not None, exporting=export is not None, form=format, **given)
+    check_options(
+        importing=import_ is not None, exporting=export is not None, form=format, from_pool=from_pool, **given
+    )
     if import_ is None and export is None:
         page = {**given, "port": 8765 if port is None else port, "who": who or ""}
         return steps.label(folder, tell=partial(print, flush=True), **page)
     if import_ is not None:
         print(show.imported(steps.import_labels(folder, import_, classes=named)))
     if export is not None:
-        print(show.exported(steps.export_labels(folder, export, format or "")))
+        print(show.exported(steps.export_labels(folder, export, format or "", from_pool=from_pool)))
 
 
 def step(name: str, /, *, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:

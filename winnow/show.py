@@ -251,16 +251,21 @@ def imported(result: LabelsImported) -> str:
         f"Imported {count(result.new + result.changed, 'label')} of {result.file}: {result.new:,} new, "
         f"{result.changed:,} in place of an earlier one (which is kept in the log); {result.same:,} were the same"
         + (f"; {count(result.notes, 'note')}" if result.notes else "")
-        + "."
+        + f".\n  Matched: {result.matched}."
     )
     unknown = result.unknown
     if not unknown:
         return line
     more = " ..." * (len(unknown) > 3)
-    return f"{line}\n  {count(len(unknown), 'item')} not of this run, or not told apart: {'; '.join(unknown[:3])}{more}"
+    return f"{line}\n  {count(len(unknown), 'label')} left out, without an item of this run: {'; '.join(unknown[:3])}{more}"
 
 
 def exported(result: LabelsExported) -> str:
     """Return how many labels went where."""
     gone = f" {count(result.gone, 'label')} of items that the pool has no more stayed out." if result.gone else ""
-    return f"Exported {count(result.labels, 'label')} as {result.format}: {result.path}.{gone}"
+    pool = (
+        f" {count(result.from_pool, 'picture')}, whose originals are missing or changed, at the run's own size."
+        if result.from_pool
+        else ""
+    )
+    return f"Exported {count(result.labels, 'label')} as {result.format}: {result.path}.{gone}{pool}"

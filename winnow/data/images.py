@@ -131,6 +131,20 @@ def _sayable() -> Iterator[None]:
         raise Unreadable(_reason(error)) from error
 
 
+def size_of(data: bytes, *, white: float | None = None, pixel_limit: float = 200.0) -> tuple[int, int]:
+    """Return height and width, upright, of the picture that `decode` makes of `data`, of JPEG and PNG by the header alone.
+
+    Raises what `decode` raises.
+    """
+    with _sayable():
+        picture = _opened(data)
+        if isinstance(picture, JpegImagePlugin.JpegImageFile | PngImagePlugin.PngImageFile):
+            width, height = picture.size
+            return (height, width) if _orientation(picture) < 5 else (width, height)
+    height, width = decode(data, None, white=white, pixel_limit=pixel_limit).shape[:2]
+    return height, width
+
+
 def _opened(data: bytes) -> ImageFile.ImageFile:
     if not data:
         raise Unreadable("the file is empty")

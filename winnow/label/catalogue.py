@@ -227,11 +227,11 @@ class Catalogue:
         return [other for _, other in nearest.values()]
 
     def rows_of_source(self) -> dict[str, list[int]]:
-        """Return the usable rows of every source."""
+        """Return the rows of every source; those of an exact copy have the ids of the picture that is used."""
         found: dict[str, list[int]] = {}
         names = self._sources.to_pylist()
-        for row in self.lanes["all"].rows.tolist():
-            found.setdefault(names[self._source[row]], []).append(row)
+        for row, source in enumerate(self._source.tolist()):
+            found.setdefault(names[source], []).append(row)
         return found
 
 

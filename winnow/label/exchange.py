@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import posixpath
+import unicodedata
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,14 @@ from typing import Any
 
 from winnow.errors import InputError, OptionError
 from winnow.label.catalogue import Catalogue
-from winnow.label.formats import Record, read
+from winnow.label.classes import as_option
+from winnow.label.formats import read
+from winnow.label.matching import MATCHING, Matched, matched
+from winnow.label.records import Record
 from winnow.label.store import Event, LabelStore, State, class_name, malformed
+from winnow.pool.originals import Originals
 
 AT_ONCE = 5000  # events in a transaction of an import
-NEAR = 0.005  # seconds by which a time may be rounded: frames are further apart
-MATCHING = "Items are matched by id, else by source (or a unique file name) with time and box."
 
 
 def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], int]:
@@ -51,10 +53,13 @@ def check_options(
     who: str | None,
     open_browser: bool,
     classes: Sequence[str],
+    from_pool: bool,
 ) -> None:
     """Raise `OptionError` for options of `winnow label` that this call would ignore; None or empty where not given."""
     if form and not exporting:
         raise OptionError("--format is the format of an export.", "Add --export FILE, or leave --format out.")
+    if from_pool and not exporting:
+        raise OptionError("--from-pool is for the pictures of an export.", "Add --export FOLDER, or leave it out.")
     if not (importing or exporting):
         return
     page = {"--port": port is not None, "--who": bool(who), "--open": open_browser}
@@ -72,14 +77,20 @@ def check_options(
 @dataclass(frozen=True)
 class Import:
     """The events that an import adds to a store; how many labels are new, changed and the same, and how many notes there are;
-    and where in the files the records of unknown items are."""
+    and which items the records are about."""
 
     events: list[Event]
     counts: dict[str, int]
-    unknown: list[str]
+    matched: Matched
 
 
-def planned(store: LabelStore, catalogue: Catalogue, records: Sequence[Record], classes: Sequence[str] = ()) -> Import:
+def planned(
+    store: LabelStore,
+    catalogue: Catalogue,
+    originals: Originals,
+    records: Sequence[Record],
+    classes: Sequence[str] = (),
+) -> Import:
     """Return what importing records would add to a store, once `classes` are added to it; nothing is written.
 
     Raises `InputError` for two labels of one item, for a note that cannot be kept and when no item is known, `OptionError`
@@ -89,99 +100,63 @@ def planned(store: LabelStore, catalogue: Catalogue, records: Sequence[Record], 
     if strange:
         raise OptionError(
             f"The labels hold classes that the run does not have: {', '.join(strange)}.",
-            f"Correct them, or add them: --classes '{','.join(strange)}'",
+            f"Correct them, or add them: {as_option(strange)}",
         )
-    found, unknown = matched(records, catalogue)
-    if not found:
-        raise InputError(f"No item of the run is the one in {unknown[0].where}, nor any other there.", MATCHING)
+    about = matched(records, catalogue, originals)
+    if not about.found:
+        first, reason = about.unknown[0]
+        raise InputError(f"No item of the run is the one in {first.where} ({reason}), nor any other there.", MATCHING)
     counts = {"new": 0, "changed": 0, "same": 0, "notes": 0}
     events, states = [], store.states()
-    for item, record in found.items():
-        state = states.get(item, State())
+    for item, record in about.found.items():
+        state, note = states.get(item, State()), unicodedata.normalize("NFC", record.note)
         kind = "same" if state.label == record.label else "new" if state.label is None else "changed"
         counts[kind] += 1
         added = [] if kind == "same" else [Event(str(uuid.uuid4()), item, "label", record.label)]
-        if record.note and state.note != record.note:
+        if note and state.note != note:
             counts["notes"] += 1
-            added.append(Event(str(uuid.uuid4()), item, "note", record.note))
+            added.append(Event(str(uuid.uuid4()), item, "note", note))
         for reason in filter(None, map(malformed, added)):
             raise InputError(
                 f"What {record.where} holds cannot be kept: {reason}", "Correct it there, and import again."
             )
         events += added
-    return Import(events, counts, [record.where for record in unknown])
+    return Import(events, counts, about)
 
 
 def take_over(
-    store: LabelStore, catalogue: Catalogue, records: Sequence[Record], who: str, classes: Sequence[str] = ()
+    store: LabelStore,
+    catalogue: Catalogue,
+    originals: Originals,
+    records: Sequence[Record],
+    who: str,
+    classes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Add `classes`, labels and notes as events of `who`; a label that the item already has adds nothing.
 
-    Returns how many were new, changed and the same, how many notes there were, and where the unknown items are. Nothing is
-    added when `planned` raises.
+    Returns how many were new, changed and the same, how many notes there were, how the items were found, and where and why
+    some were not. Nothing is added when `planned` raises.
     """
-    plan = planned(store, catalogue, records, classes)
+    plan = planned(store, catalogue, originals, records, classes)
     store.add_classes(who, classes)
     for start in range(0, len(plan.events), AT_ONCE):
         refused = store.add(who, plan.events[start : start + AT_ONCE], catalogue).refused
         if refused:
             raise InputError(f"A label or note cannot be kept: {refused[0][1]}", "Correct it, and import again.")
-    return {**plan.counts, "unknown": plan.unknown}
+    unknown = [f"{record.where}: {reason}" for record, reason in plan.matched.unknown]
+    return {**plan.counts, "matched": plan.matched.says, "unknown": unknown}
 
 
-def labels_of_files(paths: Sequence[Path], catalogue: Catalogue, run: Path) -> tuple[dict[str, Record], list[Record]]:
-    """Return the record of each item named in label files, and the records that match no item.
+def labels_of_files(paths: Sequence[Path], catalogue: Catalogue, originals: Originals, run: Path) -> Matched:
+    """Return which items the records of label files are about.
 
     Raises `InputError` for a file that cannot be read or names no item of the run, and for two labels of an item, in one
     file or in two.
     """
     records = {path: read(path) for path in paths}
-    found, unknown = matched([record for own in records.values() for record in own], catalogue)
-    nowhere = set(unknown)
+    about = matched([record for own in records.values() for record in own], catalogue, originals)
+    nowhere = dict(about.unknown)
     for path, own in records.items():
-        if nowhere.issuperset(own):
-            raise InputError(f"{path} names no item of {run}.", MATCHING)
-    return found, unknown
-
-
-def matched(records: Sequence[Record], catalogue: Catalogue) -> tuple[dict[str, Record], list[Record]]:
-    """Return the record of each item found, and the records that match none.
-
-    Raises `InputError` when two records of an item differ in their label.
-    """
-    by_source: dict[str, list[int]] = {}
-    by_name: dict[str, list[str]] = {}
-    if any(record.id not in catalogue for record in records):
-        by_source = catalogue.rows_of_source()
-        for source in by_source:
-            by_name.setdefault(posixpath.basename(source), []).append(source)
-    found: dict[str, Record] = {}
-    unknown = []
-    for record in records:
-        item = record.id if record.id in catalogue else _by_place(record, catalogue, by_source, by_name)
-        if item is None:
-            unknown.append(record)
-        elif item in found and found[item].label != record.label:
-            raise InputError(
-                f"One item has two labels: '{found[item].label}' in {found[item].where}, '{record.label}' in {record.where}.",
-                "Decide which is right, and import again.",
-            )
-        else:
-            found[item] = record
-    return found, unknown
-
-
-def _by_place(
-    record: Record, catalogue: Catalogue, by_source: dict[str, list[int]], by_name: dict[str, list[str]]
-) -> str | None:
-    """Return the one item with a record's source, time and box; an unknown source is found by its file name where that is
-    unique."""
-    rows = by_source.get(record.source, [])
-    named = by_name.get(posixpath.basename(record.source), [])
-    if not rows and len(named) == 1:
-        rows = by_source[named[0]]
-    if record.time is not None:
-        rows = [row for row in rows if abs((catalogue.time(row) or 0.0) - record.time) <= NEAR]
-    if record.box is not None:
-        rows = [row for row in rows if catalogue.box(row) == list(record.box)]
-    return catalogue.ids[rows[0]] if len(rows) == 1 else None
+        if nowhere.keys() >= set(own):
+            raise InputError(f"{path} names no item of {run}: {nowhere[own[0]]}.", MATCHING)
+    return about

@@ -38,8 +38,11 @@ KEYS = "1234567890"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Of the page's files; the system's own table may call a script plain text, which browsers then refuse."""
 
-Picture = Callable[[int, bool], bytes]
-"""JPEG bytes of a row's picture, large or small; `WinnowError` when there is none."""
+ORIGINAL = "Winnow-Original"
+"""Header of a picture: "same" as was ingested, or why the pool's own pixels are shown: "changed" or "missing"."""
+
+Picture = Callable[[int, bool], tuple[bytes, str]]
+"""JPEG bytes of a row's picture, large or small, and what `ORIGINAL` says of it; `WinnowError` when there is none."""
 
 
 class LabelSession:
@@ -95,12 +98,12 @@ class Pictures:
     def __init__(self, make: Picture, most: int = PICTURES) -> None:
         self._make, self._most = make, most
         self._threads = ThreadPoolExecutor(os.cpu_count(), "picture")
-        self._coming: dict[tuple[int, bool], asyncio.Task[bytes]] = {}
-        self._kept: OrderedDict[tuple[int, bool], bytes] = OrderedDict()
+        self._coming: dict[tuple[int, bool], asyncio.Task[tuple[bytes, str]]] = {}
+        self._kept: OrderedDict[tuple[int, bool], tuple[bytes, str]] = OrderedDict()
         self._bytes = 0
 
-    async def get(self, row: int, large: bool) -> bytes:
-        """Return the JPEG of a row; raise what making it raises."""
+    async def get(self, row: int, large: bool) -> tuple[bytes, str]:
+        """Return the JPEG of a row and how it stands with its original; raise what making it raises."""
         key = (row, large)
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -109,16 +112,16 @@ class Pictures:
             self._coming[key] = asyncio.create_task(self._made(key))
         return await asyncio.shield(self._coming[key])
 
-    async def _made(self, key: tuple[int, bool]) -> bytes:
+    async def _made(self, key: tuple[int, bool]) -> tuple[bytes, str]:
         try:
-            jpeg = await asyncio.get_running_loop().run_in_executor(self._threads, self._make, *key)
+            made = await asyncio.get_running_loop().run_in_executor(self._threads, self._make, *key)
         finally:
             del self._coming[key]
-        self._kept[key] = jpeg
-        self._bytes += len(jpeg)
+        self._kept[key] = made
+        self._bytes += len(made[0])
         while self._bytes > self._most:
-            self._bytes -= len(self._kept.popitem(last=False)[1])
-        return jpeg
+            self._bytes -= len(self._kept.popitem(last=False)[1][0])
+        return made
 
     def close(self) -> None:
         """Stop the threads, without starting the pictures still queued."""
@@ -222,7 +225,8 @@ def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -
     async def picture(row: int, size: Literal["small", "large"] = "large") -> Response:
         # Never kept by the browser: in another run, or after more was ingested, the same address is another picture.
         store.check()  # without the store the run is gone: a picture from memory would look as if all were well
-        return Response(await pictures.get(known(row), size == "large"), media_type="image/jpeg")
+        jpeg, original = await pictures.get(known(row), size == "large")
+        return Response(jpeg, media_type="image/jpeg", headers={ORIGINAL: original})
 
 
 def _take_events(app: FastAPI, session: LabelSession) -> None:

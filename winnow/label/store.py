@@ -18,6 +18,8 @@ from winnow.label.database import OpenFiles, connect, read_copy, sqlite_errors
 COLUMNS = "seq, uuid, who, at, received, item, kind, value"
 DECIDE = ("label", "skip", "clear")
 KINDS = (*DECIDE, "note", "undo")
+SEEN = "\u00a0\u200c\u200d\u202f\u3000"
+"""Spaces and joiners that are no control characters: names in Persian, Hindi or of symbols need them."""
 LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000}
 
 
@@ -287,13 +289,13 @@ def _after(state: State, kind: str, value: str, who: str, received: str) -> Stat
 
 
 def class_name(text: str) -> str:
-    """Return a class's name as it is kept: trimmed, accents composed; `OptionError` when it cannot be the name of a folder."""
+    """Return a class's name as it is kept: trimmed, accents composed; `OptionError` when it is no line of text."""
     name = unicodedata.normalize("NFC", text.strip())
     reason = _not_text(name, LONGEST["class"]) or ("is empty" if not name else "")
-    if not reason and (name.startswith(".") or set(name) & set("/\\") or not name.isprintable()):
-        reason = "begins with a dot, or holds a slash or a control character"
+    if not reason and not all(letter.isprintable() or letter in SEEN for letter in name):
+        reason = "holds a control character"
     if reason:
-        raise OptionError(f"The class {text[:50]!r} {reason}.", "Give a short name that could be that of a folder.")
+        raise OptionError(f"The class {text[:50]!r} {reason}.", "Give a short name, on one line.")
     return name
 
 

@@ -1,37 +1,140 @@
-"""The original of an item of the pool, at full resolution, as a person sees it before labelling it."""
+"""The originals of a pool's items, at full resolution, as a person sees them: each is checked to be what was ingested."""
 
 from __future__ import annotations
 
-import math
+import hashlib
+import re
+import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 from winnow.data import images, storage, video
 from winnow.data.sources import Refusal
 from winnow.errors import Unreadable
-from winnow.pool.parts import LARGEST_FILE, said
+from winnow.options import IngestOptions
+from winnow.pool.parts import LARGEST_FILE, Part, said
 from winnow.pool.patches import read_boxes
+from winnow.pool.pool import Pool
+
+_CONTENT = re.compile(r"[0-9a-f]{16}(?![0-9a-zA-Z])")
+Read = TypeVar("Read")
 
 
-def original(source: str, time: float | None, box: str | None, *, pixel_limit: float = 200.0) -> np.ndarray:
-    """Return the picture file, video frame, or part of either, that an item was made of: uint8 (h, w, 3).
+class Changed(Unreadable):
+    """What is at an item's address now is another file than the one that was ingested."""
 
-    `source`, `time` (seconds; None or NaN for a picture file) and `box` ("x,y,width,height" in its pixels; None for all of
-    it) are the item's columns. Raises `Unreadable`, with the file's name, when it can no longer be read, has no frame
-    at that time or is too small for the box: it is not the file that was ingested.
+
+def content_of(item: str) -> str:
+    """Return the part of an item's id that is the hash of a picture file's content, "" where there is none."""
+    found = _CONTENT.match(item)
+    return found[0] if found else ""
+
+
+def content_in(data: bytes) -> str:
+    """Return the hash by which ids name the content of a picture file."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+class Originals:
+    """The files that a pool's items were made of, read as the ingest read them.
+
+    A picture file is known by the hash in its item's id, a video by its mark or, where that is another now, by its SHA-256,
+    taken once a mark. Every method raises `Unreadable`, with the file's name, for what can no longer be read, and `Changed`
+    for what is another file by now: renumbered, overwritten or edited. Safe to call from several threads.
     """
-    try:
-        if time is None or math.isnan(time):
-            whole = images.decode(storage.read(source, LARGEST_FILE), None, pixel_limit=pixel_limit)
-        else:
-            whole = video.frame_at(source, time, pixel_limit=pixel_limit).image
-        return whole if box is None else _part(whole, box)
-    except Unreadable as error:
-        message = said(Refusal(source, error.message)) + "."
-        raise Unreadable(message, error.remedy or "Put the file back as it was ingested.") from error
+
+    def __init__(self, pool: Pool, options: IngestOptions) -> None:
+        self._pool, self._options = pool, options
+        self._lock = threading.Lock()
+        self._recorded: dict[str, tuple[str, str]] | None = None
+        self._same: dict[tuple[str, str], bool] = {}
+        self._of_videos: dict[str, tuple[int, int]] = {}
+
+    def file(self, row: int) -> bytes:
+        """Return the picture file that an item was made of, or is a part of."""
+        return self._named(row, self._file)
+
+    def pixels(self, row: int) -> np.ndarray:
+        """Return the picture, video frame, or part of either, that an item was made of: uint8 (h, w, 3)."""
+        return self._named(row, self._pixels)
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Return height and width of the whole picture or frame that an item is, or is a part of."""
+        return self._named(row, self._size)
+
+    def check(self, source: str) -> None:
+        """Raise `Changed` unless a source is, by its mark or its content, what was ingested from that address."""
+        mark, digest = self._known().get(source, ("", ""))
+        now = storage.stat(source).mark
+        if now == mark and (storage.is_remote(source) or not now.endswith(storage.UNSURE)):
+            return
+        if (source, now) not in self._same:
+            known = bool(digest) and not storage.is_remote(source)
+            self._same[source, now] = known and storage.digest(source) == digest
+        if not self._same[source, now]:
+            raise _changed()
+
+    def video_with(self, digest: str) -> list[str]:
+        """Return the addresses from which a video of this SHA-256 was ingested."""
+        return [source for source, (_, known) in self._known().items() if known == digest]
+
+    def _named(self, row: int, read: Callable[[int, str], Read]) -> Read:
+        source = str(self._value("source", row))
+        try:
+            return read(row, source)
+        except Unreadable as error:
+            message = said(Refusal(source, error.message)) + "."
+            kind = Changed if isinstance(error, Changed) else Unreadable
+            raise kind(message, error.remedy or "Put the file back as it was ingested.") from error
+
+    def _file(self, row: int, source: str) -> bytes:
+        data = storage.read(source, LARGEST_FILE)
+        if content_of(str(self._value("id", row))) != content_in(data):
+            raise _changed()
+        return data
+
+    def _whole(self, row: int, source: str) -> np.ndarray:
+        time, limit = self._value("time", row), self._options.pixel_limit
+        if time is None:
+            return images.decode(self._file(row, source), None, white=self._options.white, pixel_limit=limit)
+        self.check(source)
+        return video.frame_at(source, float(time), pixel_limit=limit).image
+
+    def _pixels(self, row: int, source: str) -> np.ndarray:
+        whole, box = self._whole(row, source), self._value("box", row)
+        return whole if box is None else part(whole, str(box))
+
+    def _size(self, row: int, source: str) -> tuple[int, int]:
+        if self._value("time", row) is None:
+            options = self._options
+            return images.size_of(self._file(row, source), white=options.white, pixel_limit=options.pixel_limit)
+        self.check(source)
+        if source not in self._of_videos:
+            height, width = self._whole(row, source).shape[:2]
+            self._of_videos[source] = height, width
+        return self._of_videos[source]
+
+    def _value(self, column: str, row: int) -> str | float | None:
+        value: str | float | None = self._pool.items.column(column)[row].as_py()
+        return value
+
+    def _known(self) -> dict[str, tuple[str, str]]:
+        """Return mark and SHA-256 of every source at the time of the ingest; read once, and only where they are needed."""
+        with self._lock:
+            if self._recorded is None:
+                records = map(Part.load, sorted((self._pool.folder / "parts").glob("*.json")))
+                self._recorded = {
+                    source.uri: (source.mark, digest)
+                    for record in records
+                    for source, digest in zip(record.sources, record.digests, strict=True)
+                }
+            return self._recorded
 
 
-def _part(whole: np.ndarray, box: str) -> np.ndarray:
+def part(whole: np.ndarray, box: str) -> np.ndarray:
+    """Return the part of a picture (h, w, c) in a box "x,y,width,height"; `Unreadable` when the picture does not hold it."""
     height, width = whole.shape[:2]
     try:
         x, y, wide, high = read_boxes([box])[0]
@@ -40,3 +143,7 @@ def _part(whole: np.ndarray, box: str) -> np.ndarray:
     if min(x, y) < 0 or min(wide, high) < 1 or x + wide > width or y + high > height:
         raise Unreadable(f"it has {width}x{height} pixels, which do not hold the box {box}")
     return whole[y : y + high, x : x + wide]
+
+
+def _changed() -> Changed:
+    return Changed("it is not the file that was ingested, its content has changed since")

@@ -188,21 +188,29 @@ class WeightSearch:
 
 @dataclass(frozen=True)
 class LabelsImported:
-    """What an import of labels changed: new ones, changed ones, the same ones, notes; places of items that are not the run's."""
+    """What an import of labels changed: new ones, changed ones, the same ones, notes.
+
+    `matched` says how many items were found by what, `unknown` where labels without an item of the run are, and why.
+    """
 
     file: str
     new: int
     changed: int
     same: int
     notes: int
+    matched: str
     unknown: list[str]
 
 
 @dataclass(frozen=True)
 class LabelsExported:
-    """An export of labels: how many went where, in which format; `gone`: labels of items that the pool has no more."""
+    """An export of labels: how many went where, in which format; `gone`: labels of items that the pool has no more.
+
+    `from_pool`: how many pictures are the pool's, as their originals are missing or changed.
+    """
 
     path: str
     format: str
     labels: int
     gone: int
+    from_pool: int = 0

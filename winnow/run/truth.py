@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from winnow.errors import DataError, InputError
+from winnow.label.records import Record
+from winnow.label.store import State
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
-from winnow.run.labels import catalogue_of, chosen_of, labels
+from winnow.run.labels import catalogue_of, chosen_of, labels, read_store
 
 SHOWN = 3  # unknown items that a note names
 
@@ -31,76 +33,117 @@ class Truth:
 
 
 def truth_of(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> Truth:
-    """Return the labels of `files` (see `winnow.label.formats`); without any, those of the run's store.
+    """Return the labels of `files` (see `winnow.label.formats`); without any, those that the sources came with and the run's own.
 
-    Without these, those that its sources came with; without these, where the option `folders` is set, the names of the
-    pictures' folders.
+    These are joined item by item, and what a person said last of an item counts: a label in the place of another, or none where it
+    was skipped or cleared. Where the sources came without labels and the option `folders` is set, the names of the pictures'
+    folders take their place.
 
     Raises `DataError` when there are none, `InputError` for files with no item of the run and for two labels of one item.
     """
     if files:
         return _of_files(run, pool, files)
-    stored = labels(run)
-    if stored:
-        known = set(pool.column("id"))
-        gone = len(set(stored) - known)
-        notes = (
-            [f"{gone:,} {'label is' if gone == 1 else 'labels are'} of items that are no longer in the pool."]
-            if gone
-            else []
+    with read_store(run) as store:
+        said = {item: state for item, state in store.states().items() if state.by}
+    known = set(pool.column("id"))
+    own = {item: state for item, state in said.items() if state.label is not None and item in known}
+    gone = sum(state.label is not None and item not in known for item, state in said.items())
+    notes = (
+        [f"{gone:,} {'label is' if gone == 1 else 'labels are'} of items that are no longer in the pool."]
+        if gone
+        else []
+    )
+    base, whence = _of_sources_or_folders(run, pool, said)
+    joined = {item: label for item, label in base.items() if item not in said}
+    joined |= {item: state.label or "" for item, state in own.items()}
+    if not joined:
+        raise DataError(
+            f"{run.path} has no labels.",
+            f"Label some: winnow label --run {run.path} --classes ..., or give them: --labels FILE; "
+            "where each class has a folder: --folders",
         )
-        found = {item: entry for item, entry in stored.items() if item in known}
-        return Truth(
-            {item: label for item, (label, _, _) in found.items()},
-            "the run's labels",
-            notes,
-            {item: at for item, (_, _, at) in found.items()},
-        )
-    own = of_sources(pool)
-    if own:
-        return Truth(own, "the labels that the sources came with")
+    if not base:
+        return Truth(joined, "the run's labels", notes, {item: state.at for item, state in own.items()})
+    if not said.keys() & base.keys() and not own:
+        return Truth(joined, whence, notes)
+    return Truth(joined, _joined(base, whence, said, own), notes)
+
+
+def _of_sources_or_folders(run: RunFolder, pool: Pool, said: Container[str]) -> tuple[dict[str, str], str]:
+    """Return the labels that nobody gave in the run, by id, and where they are from; contradictions that a person `said` the
+    last word on are settled."""
+    own = [label or "" for label in pool.column("label")]
+    if any(own):
+        return _agreed(pool, own, said), "the labels that the sources came with"
     if run.options.classify.folders:
         folders = [posixpath.basename(posixpath.dirname(source)) for source in pool.column("source")]
-        return Truth(_agreed(pool, folders), "the names of the pictures' folders")
-    raise DataError(
-        f"{run.path} has no labels.",
-        f"Label some: winnow label --run {run.path} --classes ..., or give them: --labels FILE; "
-        "where each class has a folder: --folders",
+        return _agreed(pool, folders, said), "the names of the pictures' folders"
+    return {}, ""
+
+
+def _joined(base: Mapping[str, str], whence: str, said: Mapping[str, State], own: Mapping[str, State]) -> str:
+    """Return how many labels are of which kind, in words."""
+    replaced = sum(base.get(item, state.label) != state.label for item, state in own.items())
+    dropped = sum(item in base for item, state in said.items() if state.label is None)
+    return (
+        f"{sum(item not in said for item in base):,} of {whence}, {len(own):,} of the run's labels"
+        + (f", {replaced:,} of these in the place of another" if replaced else "")
+        + (f"; {dropped:,} left out as skipped or cleared" if dropped else "")
     )
 
 
 def of_sources(pool: Pool) -> dict[str, str]:
-    """Return the labels that the sources came with, by id."""
-    return _agreed(pool, [label or "" for label in pool.column("label")])
+    """Return the labels that the sources came with, by id, but for copies of one picture that have different ones."""
+    found: dict[str, set[str]] = {}
+    for item, label in zip(pool.column("id"), pool.column("label"), strict=True):
+        if label:
+            found.setdefault(item, set()).add(label)
+    return {item: labels.pop() for item, labels in found.items() if len(labels) == 1}
 
 
-def _agreed(pool: Pool, labels: Sequence[str]) -> dict[str, str]:
-    """Return labels by id, of what is used; `InputError` for copies of one picture with different labels."""
+def _agreed(pool: Pool, labels: Sequence[str], settled: Container[str]) -> dict[str, str]:
+    """Return labels by id, of what is used; `InputError` for copies of one picture with different labels, unless it is `settled`."""
     found: dict[str, tuple[str, str]] = {}
     for item, source, label in zip(pool.column("id"), pool.column("source"), labels, strict=True):
         if not label:
             continue
         known = found.setdefault(item, (label, source))
-        if known[0] != label:
+        if known[0] != label and item not in settled:
             raise InputError(
                 f"One picture has two labels: '{known[0]}' as {known[1]}, '{label}' as {source}.",
-                "Decide which is right, remove the other, and ingest again.",
+                "Decide which is right: label it in the run, or remove the other and ingest again.",
             )
     return {item: label for item, (label, _) in found.items()}
 
 
-def _of_files(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> Truth:
-    from winnow.label.exchange import labels_of_files
+def records_in(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> tuple[dict[str, Record], list[str]]:
+    """Return the record of each item that label files name, and notes on how the items were found and which were not.
 
-    found, unknown = labels_of_files([Path(path) for path in files], catalogue_of(run, pool), run.path)
-    names = ", ".join(map(str, files))
-    notes = []
-    if unknown:
-        places = "; ".join(record.where for record in unknown[:SHOWN])
+    Raises `InputError` for a file with no item of the run and for two labels of one item.
+    """
+    from winnow.label.exchange import labels_of_files
+    from winnow.pool.originals import Originals
+
+    originals = Originals(pool, run.options.ingest)
+    about = labels_of_files([Path(path) for path in files], catalogue_of(run, pool), originals, run.path)
+    notes = [f"Labels of {', '.join(map(str, files))}: {about.says}."]
+    if about.unknown:
+        places = "; ".join(f"{record.where}: {reason}" for record, reason in about.unknown[:SHOWN])
         notes.append(
-            f"{len(unknown):,} labels are of items that the run does not have: {places}{' ...' * (len(unknown) > SHOWN)}"
+            f"{len(about.unknown):,} labels are left out, without an item of the run: {places}{' ...' * (len(about.unknown) > SHOWN)}"
         )
+    return about.found, notes
+
+
+def _of_files(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> Truth:
+    found, notes = records_in(run, pool, files)
+    own = {item for item, label in zip(pool.column("id"), pool.column("label"), strict=True) if label} | set(
+        labels(run)
+    )
+    if own:
+        notes.append(f"{len(own):,} labels of the run itself are not used: --labels takes their place.")
     at = {item: record.at for item, record in found.items() if record.at}
+    names = ", ".join(map(str, files))
     return Truth(
         {item: record.label for item, record in found.items()}, names, notes, at if len(at) == len(found) else {}
     )

@@ -6,15 +6,19 @@ import contextlib
 import getpass
 import hashlib
 import io
+import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from winnow.errors import DataError, OptionError, Unreadable
-from winnow.label.catalogue import Catalogue
 from winnow.label.store import LONGEST, check_who, class_name
-from winnow.pool.patches import write_box
+from winnow.options import IngestOptions
+from winnow.pool.originals import Changed, Originals, content_of
+from winnow.pool.patches import picture_of, read_boxes
 from winnow.pool.pool import Pool
 from winnow.results import LabelsExported, LabelsImported
 from winnow.run.folder import RunFolder
@@ -23,6 +27,8 @@ from winnow.run.manifest import check_place
 
 SMALL, LARGE = 160, 1280  # longest sides, in pixels, of the pictures that the page shows
 QUALITY, EXPORT_QUALITY = 90, 95
+
+Read = TypeVar("Read")
 
 
 def label(
@@ -60,7 +66,7 @@ def label(
             store.add_classes(who, classes)
             home = hashlib.sha256(token.encode()).hexdigest()[:16]
             session = LabelSession(run.path.resolve().name, store, catalogue, who, home)
-            serve(session, pictures_of(pool, catalogue, run), token, listening, tell=tell, open_browser=open_browser)
+            serve(session, pictures_of(pool, run, tell), token, listening, tell=tell, open_browser=open_browser)
 
 
 def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) -> LabelsImported:
@@ -74,10 +80,11 @@ def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) ->
     records = read(path)
     pool = Pool.open(run.folder("ingest"))
     catalogue = catalogue_of(run, pool)
+    originals = Originals(pool, run.options.ingest)
     with read_store(run) as before:
-        planned(before, catalogue, records, classes)  # what is wrong is told before a store is begun
+        planned(before, catalogue, originals, records, classes)  # what is wrong is told before a store is begun
     with open_store(run) as store:
-        return LabelsImported(str(path), **take_over(store, catalogue, records, _importer(path), classes))
+        return LabelsImported(str(path), **take_over(store, catalogue, originals, records, _importer(path), classes))
 
 
 def _importer(path: Path) -> str:
@@ -86,15 +93,19 @@ def _importer(path: Path) -> str:
     return f"import {''.join(letter if letter.isprintable() else '?' for letter in name)}"[: LONGEST["who"]]
 
 
-def export_labels(run: RunFolder, path: Path, form: str = "") -> LabelsExported:
+def export_labels(run: RunFolder, path: Path, form: str = "", *, from_pool: bool = False) -> LabelsExported:
     """Write the run's labels as CSV, imagefolder, Label Studio's JSON or COCO; `DataError` when there are none.
 
-    The run may be read-only. The format follows from the name unless `form` is one of `winnow.label.formats.FORMATS`.
+    The run may be read-only. The format follows from the name unless `form` is one of `winnow.label.formats.FORMATS`. An imagefolder
+    and COCO need the originals: `Unreadable` when one is missing or has changed, unless the pool's pictures are wanted
+    in their place (`from_pool`).
     """
     from winnow.label.exchange import records_of
-    from winnow.label.formats import format_of, write
+    from winnow.label.formats import WITH_PICTURES, format_of, write
 
     form = format_of(path, form)
+    if from_pool and form not in WITH_PICTURES:
+        raise OptionError(f"--from-pool is for pictures, and the format {form} holds none.", "Leave it out.")
     check_place(path, "--export", run.path, ())
     pool = Pool.open(run.folder("ingest"))
     catalogue = catalogue_of(run, pool)
@@ -105,19 +116,63 @@ def export_labels(run: RunFolder, path: Path, form: str = "") -> LabelsExported:
             f"{run.path} has no labels to export.",
             f"Label first: winnow label --run {run.path} --classes staff,customer",
         )
-    limit = run.options.ingest.pixel_limit
-    write(path, records, form, lambda item: _file_of(pool, catalogue, catalogue.row(item), limit))
-    return LabelsExported(str(path), form, len(records), gone)
+    pictures = _Pictures(pool, run.options.ingest, from_pool)
+    write(
+        path,
+        records,
+        form,
+        draw=lambda item: pictures.file(catalogue.row(item)),
+        size=lambda item: pictures.size(catalogue.row(item)),
+    )
+    return LabelsExported(str(path), form, len(records), gone, len(pictures.taken))
 
 
-def _file_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) -> tuple[bytes, str]:
-    """Return an item's picture as a file: the bytes of its own where that is all of it, else a JPEG."""
-    source = Path(catalogue.source(row))
-    whole = catalogue.time(row) is None and catalogue.box(row) is None
-    if whole and source.suffix.lower() in (".jpg", ".jpeg", ".png") and source.is_file():
-        return source.read_bytes(), source.suffix.lower()
-    pixels = pixels_of(pool, catalogue, row, pixel_limit)
-    return _jpeg(pixels, max(pixels.shape), EXPORT_QUALITY), ".jpg"
+class _Pictures:
+    """The pictures of an export: the originals or, where these are missing or changed and `from_pool` says so, the pool's."""
+
+    def __init__(self, pool: Pool, options: IngestOptions, from_pool: bool) -> None:
+        self._pool, self._options, self._from_pool = pool, options, from_pool
+        self._originals = Originals(pool, options)
+        self.taken: set[int] = set()
+
+    def file(self, row: int) -> tuple[bytes, str]:
+        """Return an item's picture as a file: the bytes of its own where that is all of it, else a JPEG."""
+        value = self._pool.items.slice(row, 1).to_pylist()[0]
+        suffix = Path(value["source"]).suffix.lower()
+        # Of a PNG that is deeper than others expect, what the run takes for white is shown as white.
+        copied = suffix in (".jpg", ".jpeg") or (suffix == ".png" and self._options.white is None)
+        if copied and value["id"] == content_of(value["id"]):  # all of its file
+            data = self._or_none(row, self._originals.file)
+            if data is not None:
+                return data, suffix
+        pixels = self._or_none(row, self._originals.pixels)
+        pixels = pool_pixels(self._pool, row) if pixels is None else pixels
+        return _jpeg(pixels, max(pixels.shape), EXPORT_QUALITY), ".jpg"
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Return height and width of the whole picture or frame of an item."""
+        if self._cut:
+            return self._cut[picture_of([self._pool.items.column("id")[row].as_py()])[0]]
+        size = self._or_none(row, self._originals.size)
+        return self._pool.size if size is None else size
+
+    @cached_property
+    def _cut(self) -> dict[str, tuple[int, int]]:
+        """Height and width of the pictures that the pool's items were cut from, by their ids; none where they are whole."""
+        return {about["id"]: (about["height"], about["width"]) for about in self._pool.pictures.to_pylist()}
+
+    def _or_none(self, row: int, read: Callable[[int], Read]) -> Read | None:
+        try:
+            return read(row)
+        except Unreadable as error:
+            if not self._from_pool:
+                raise Unreadable(
+                    error.message,
+                    "Put the file back as it was ingested, or export the run's own small pictures of what is missing or "
+                    "has changed: --from-pool",
+                ) from error
+            self.taken.add(row)
+            return None
 
 
 def _user() -> str:
@@ -127,26 +182,45 @@ def _user() -> str:
         return "me"
 
 
-def pictures_of(pool: Pool, catalogue: Catalogue, run: RunFolder) -> Callable[[int, bool], bytes]:
-    """Return what makes the JPEG of a row: of the original where that can still be read, else of the pool's pixels."""
+def pictures_of(
+    pool: Pool, run: RunFolder, tell: Callable[[str], None] = print
+) -> Callable[[int, bool], tuple[bytes, str]]:
+    """Return what makes the JPEG of a row, and says "same" where it is made of the original.
 
-    def picture(row: int, large: bool) -> bytes:
-        return _jpeg(pixels_of(pool, catalogue, row, run.options.ingest.pixel_limit), LARGE if large else SMALL)
+    Where that is "missing", or has "changed" since it was ingested, it is made of the pool's pixels; `tell` is called at the
+    first that has changed.
+    """
+    originals = Originals(pool, run.options.ingest)
+    told = threading.Event()
+
+    def picture(row: int, large: bool) -> tuple[bytes, str]:
+        state = "same"
+        try:
+            pixels = originals.pixels(row)
+        except Unreadable as error:
+            state = "changed" if isinstance(error, Changed) else "missing"
+            pixels = pool_pixels(pool, row)
+            if state == "changed" and not told.is_set():
+                told.set()
+                tell(f"Note: {error.message} The page shows the run's own small pictures of such files, and says so.")
+        return _jpeg(pixels, LARGE if large else SMALL), state
 
     return picture
 
 
-def pixels_of(pool: Pool, catalogue: Catalogue, row: int, pixel_limit: float) -> np.ndarray:
-    """Return the pixels (h, w, 3 or 1) uint8 of an item at its own resolution, at the pool's where its source is gone."""
-    from winnow.pool.originals import original
+def pool_pixels(pool: Pool, row: int) -> np.ndarray:
+    """Return the pool's pixels (h, w, 3 or 1) uint8 of an item, those of a crop or patch in its own proportions."""
+    pixels = pool.pixels([row])[0]
+    box = pool.items.column("box")[row].as_py()
+    if box is None:
+        return pixels
+    from PIL import Image
 
-    box = catalogue.box(row)
-    try:
-        return original(
-            catalogue.source(row), catalogue.time(row), None if box is None else write_box(box), pixel_limit=pixel_limit
-        )
-    except Unreadable:
-        return pool.pixels([row])[0]
+    _, _, width, height = read_boxes([box])[0]
+    longest = max(pixels.shape[:2])
+    wide, high = (max(1, round(longest * side / max(width, height))) for side in (width, height))
+    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).resize((wide, high))
+    return np.asarray(image).reshape(high, wide, -1)
 
 
 def _jpeg(pixels: np.ndarray, longest: int, quality: int = QUALITY) -> bytes:

@@ -125,7 +125,7 @@ def _grown(
             str(name): (int((kind == name).sum()), int((kind[selection.rows(table)] == name).sum()))
             for name in np.unique(kind)
         },
-        notes=notes,
+        notes=[*selection.notes, *notes],
         grown_from=made.get("sha256", ""),
     )
     text = _text(COLUMNS, table)
@@ -185,6 +185,7 @@ class Selection:
 
         self.run, self.pool = run, Pool.open(run.folder("ingest"))
         self.embeddings = Embeddings.load(run.folder("encode"))
+        self.notes: list[str] = []
         self.row_of = {str(name): row for row, name in enumerate(self.embeddings.ids)}
         self.places = self.pool.rows_of(self.embeddings.ids)
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
@@ -245,14 +246,13 @@ class Selection:
 
     def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
         """Rows labelled already, in the run or in files; `InputError` when a file names none of the run's pictures."""
-        from winnow.label.exchange import labels_of_files
-        from winnow.run.labels import catalogue_of, labels
+        from winnow.run.labels import labels
+        from winnow.run.truth import records_in
 
         ids = set(labels(self.run))
         if also:
-            ids |= set(
-                labels_of_files([Path(path) for path in also], catalogue_of(self.run, self.pool), self.run.path)[0]
-            )
+            found, self.notes = records_in(self.run, self.pool, also)
+            ids |= set(found)
         return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
 
     def choose(self, asked: int, before: Sequence[Row], labelled: np.ndarray) -> tuple[list[Row], list[str]]:

@@ -2,6 +2,7 @@
 
 import { byId, count, make } from "./dom.js";
 import { mark } from "./one.js";
+import { remark } from "./pictures.js";
 
 export class Grid {
   start = 0; // of the page in the queue
@@ -110,7 +111,12 @@ export class Grid {
   #cell(item, number) {
     const picture = make("img", { alt: "", draggable: false });
     const cell = make("button", { className: "cell", item, title: item.name, ariaLabel: item.name, dataset: { number } }, picture);
-    this.pictures.get(item.row, "small").then((url) => (picture.src = url), () => cell.classList.add("missing"));
+    const fill = ({ url, original }) => {
+      picture.src = url;
+      cell.dataset.original = original;
+      cell.title = [item.name, remark(original)].filter(Boolean).join(": ");
+    };
+    this.pictures.get(item.row, "small").then(fill, () => cell.classList.add("missing"));
     return cell;
   }
 

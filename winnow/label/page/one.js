@@ -1,6 +1,7 @@
 // One large picture, its neighbours in time below it and its details at the side.
 
 import { byId, clock, colourOf, count, make } from "./dom.js";
+import { remark } from "./pictures.js";
 
 const AHEAD = 6; // pictures fetched before they are wanted
 const LARGEST = 6; // times a picture is enlarged at most
@@ -62,10 +63,13 @@ export class One {
     picture.removeAttribute("src");
     picture.alt = item.name;
     wait.textContent = "";
+    byId("remark").textContent = "";
     const slow = setTimeout(() => this.#row === item.row && !this.seen && (wait.textContent = "Loading the picture …"), 200);
     try {
-      const url = await this.pictures.get(item.row, "large");
-      if (this.#row === item.row) picture.src = url;
+      const { url, original } = await this.pictures.get(item.row, "large");
+      if (this.#row !== item.row) return;
+      byId("remark").textContent = remark(original);
+      picture.src = url;
     } catch (error) {
       clearTimeout(slow);
       if (this.#row === item.row) wait.textContent = `The picture cannot be shown: ${error.message}`;
@@ -94,8 +98,14 @@ export class One {
     thumb.ariaLabel = `${item.name} ${when}`;
     if (current) thumb.ariaCurrent = "true";
     else thumb.addEventListener("click", () => this.session.visit(item.row).catch((error) => this.session.tell(error.message)));
-    this.pictures.get(item.row, "small").then((url) => (picture.src = url), () => {});
+    this.pictures.get(item.row, "small").then(({ url, original }) => this.#fill(thumb, picture, url, original), () => {});
     return mark(thumb, item, this.session);
+  }
+
+  #fill(thumb, picture, url, original) {
+    picture.src = url;
+    thumb.dataset.original = original;
+    thumb.title = [thumb.item.name, remark(original)].filter(Boolean).join(": ");
   }
 
   #noteKey(event) {

@@ -40,8 +40,10 @@ export class Server extends EventTarget {
     return this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) }, (answer) => answer.json());
   }
 
+  /** Returns a row's picture, and how it stands with the file it was ingested from: "same", "changed" or "missing". */
   picture(row, size) {
-    return this.#ask(`pictures/${row}?size=${size}`, {}, (answer) => answer.blob());
+    const read = async (answer) => ({ blob: await answer.blob(), original: answer.headers.get("Winnow-Original") });
+    return this.#ask(`pictures/${row}?size=${size}`, {}, read);
   }
 
   async #ask(path, options, read) {

@@ -1,0 +1,218 @@
+"""Find the items that the records of a label file are about: by content, then by address, then by the end of the path."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from winnow.data import storage
+from winnow.errors import InputError, Unreadable
+from winnow.label.catalogue import Catalogue
+from winnow.label.records import Record
+from winnow.pool.originals import Changed, Originals, content_of
+
+NEAR = 0.005  # seconds by which a time may be rounded: frames are further apart
+MATCHING = (
+    "Items are matched by id, else by the content of the file that is named, else by its path (or a unique end of it), "
+    "with time and box."
+)
+GUESSES = ("path", "name")
+"""The ways that look at a path alone; it may be another picture with such a path."""
+SAID = {
+    "id": "by id",
+    "content": "by content",
+    "address": "by path",
+    "path": "by the end of the path",
+    "name": "by file name alone",
+}
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The record of each item found, how many were found in which way (`SAID`), and the records without an item.
+
+    `unknown` has the reason with each of them, `guess` the first pair of paths that were taken for one another.
+    """
+
+    found: dict[str, Record] = field(default_factory=dict)
+    how: dict[str, int] = field(default_factory=dict)
+    unknown: list[tuple[Record, str]] = field(default_factory=list)
+    guess: str = ""
+
+    @property
+    def says(self) -> str:
+        """Return how the items were found, such as "30 by id, 2 by the end of the path (a/x.png as b/a/x.png)"."""
+        ways = [f"{self.how[way]:,} {said}" for way, said in SAID.items() if self.how.get(way)]
+        return ", ".join(ways) + (f" ({self.guess})" if self.guess else "")
+
+
+@dataclass(frozen=True)
+class _Match:
+    """What was found for a record: rows of the catalogue and the way, or no row and the reason."""
+
+    rows: list[int]
+    way: str
+
+
+def matched(records: Sequence[Record], catalogue: Catalogue, originals: Originals) -> Matched:
+    """Return which items records are about.
+
+    Raises `InputError` when two records of an item differ in their label.
+    """
+    finder = _Finder(catalogue, originals)
+    items = [finder.item(record) for record in records]
+    ambiguous = _taken_twice(records, items, catalogue)
+    found: dict[str, Record] = {}
+    ways: Counter[str] = Counter()
+    unknown: list[tuple[Record, str]] = []
+    guess = ""
+    for record, match in zip(records, items, strict=True):
+        if not match.rows:
+            unknown.append((record, match.way))
+            continue
+        if match.way in GUESSES and catalogue.source(match.rows[0]) in ambiguous:
+            unknown.append((record, "two files of these names could be the one that the run has"))
+            continue
+        item = catalogue.ids[match.rows[0]]
+        if item in found and found[item].label != record.label:
+            raise InputError(
+                f"One item has two labels: '{found[item].label}' in {found[item].where}, '{record.label}' in {record.where}.",
+                "Decide which is right, and import again.",
+            )
+        if item not in found:
+            ways[match.way] += 1
+            if match.way in GUESSES and not guess:
+                guess = f"{record.written or record.source} as {catalogue.source(match.rows[0])}"
+        found[item] = record
+    return Matched(found, dict(ways), unknown, guess)
+
+
+def _taken_twice(records: Sequence[Record], items: Sequence[_Match], catalogue: Catalogue) -> set[str]:
+    """Return the sources of the run that two different files of the records were taken for, one of them by its path alone."""
+    files: dict[str, set[str]] = {}
+    for record, match in zip(records, items, strict=True):
+        if match.rows and record.source:
+            source = catalogue.source(match.rows[0])
+            sure = match.way not in (*GUESSES, "id")
+            files.setdefault(source, set()).add(source if sure else record.source)
+    return {source for source, named in files.items() if len(named) > 1}
+
+
+class _Finder:
+    """Finds the item of a record; what it looks up is indexed once, where it is needed."""
+
+    def __init__(self, catalogue: Catalogue, originals: Originals) -> None:
+        self._catalogue, self._originals = catalogue, originals
+        self._of_file: dict[str, list[int]] = {}
+
+    @cached_property
+    def _by_source(self) -> dict[str, list[int]]:
+        return self._catalogue.rows_of_source()
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for source in self._by_source:
+            found.setdefault(posixpath.basename(source), []).append(source)
+        return found
+
+    @cached_property
+    def _by_content(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for row, item in enumerate(self._catalogue.ids):
+            if content := content_of(item):
+                found.setdefault(content, []).append(row)
+        return found
+
+    def item(self, record: Record) -> _Match:
+        """Return the one row that a record is about; of exact copies that of the first."""
+        if record.id in self._catalogue:
+            return _Match([self._catalogue.row(record.id)], "id")
+        content = content_of(record.id)
+        if content:
+            rows = self._by_content.get(content, [])
+            match = _Match(rows, "content" if rows else "by its id it is a picture that the run does not have")
+        else:
+            match = self._by_file(record)
+        return self._narrowed(match, record) if match.rows else match
+
+    def _by_file(self, record: Record) -> _Match:
+        if not record.source:
+            return _Match([], "its id is unknown")
+        rows = self._by_source.get(record.source)
+        if rows:
+            if self._has_changed(record.source):
+                return _Match([], "its file has changed since it was ingested")
+            return _Match(rows, "address")
+        if "://" not in record.source and os.path.isfile(record.source):
+            try:
+                rows = self._with_content(record.source)
+            except Unreadable:
+                return _Match([], "its file cannot be read")
+            return _Match(rows, "content" if rows else "no picture of the run has the content of its file")
+        return self._by_path(record)
+
+    def _has_changed(self, source: str) -> bool:
+        """Return whether there is another file at a source's address now; one that is gone, or on s3, is taken as unchanged."""
+        if "://" in source:  # an import needs no network
+            return False
+        try:
+            self._originals.check(source)
+        except Changed:
+            return True
+        except Unreadable:
+            return False
+        return False
+
+    def _with_content(self, path: str) -> list[int]:
+        """Return the rows of the picture or video that a file on this machine is a copy of."""
+        if path not in self._of_file:
+            digest = storage.digest(path)
+            videos = [row for source in self._originals.video_with(digest) for row in self._by_source.get(source, [])]
+            self._of_file[path] = self._by_content.get(digest[:16]) or videos
+        return self._of_file[path]
+
+    def _by_path(self, record: Record) -> _Match:
+        """Return the rows of the sources whose paths share the longest end with a record's.
+
+        A file name alone is not enough where the record names a folder: that of the run is another.
+        """
+        parts = _parts(record.written or record.source)
+        named = {source: _alike(parts, _parts(source)) for source in self._by_name.get(parts[-1] if parts else "", [])}
+        longest = max(named.values(), default=0)
+        if not longest:
+            return _Match([], "the run has no file of its name")
+        if longest == 1 and len(parts) > 1:
+            return _Match([], "the run has a file of its name in another folder")
+        rows = [row for source, alike in named.items() if alike == longest for row in self._by_source[source]]
+        return _Match(rows, "name" if len(parts) == 1 else "path")
+
+    def _narrowed(self, match: _Match, record: Record) -> _Match:
+        """Return the one row at a record's time and box."""
+        rows, catalogue = match.rows, self._catalogue
+        if record.time is not None:
+            rows = [row for row in rows if abs((catalogue.time(row) or 0.0) - record.time) <= NEAR]
+        if record.box is not None:
+            rows = [row for row in rows if catalogue.box(row) == list(record.box)]
+        if not rows:
+            return _Match([], "the run has nothing at its time and box")
+        items = {catalogue.ids[row] for row in rows if catalogue.ids[row] in catalogue}
+        if len(items) != 1:
+            return _Match([], "several items of the run could be meant" if items else "the run does not use it")
+        return replace(match, rows=[catalogue.row(items.pop())])
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names of a path, whichever system wrote it; those that only lead elsewhere are left out."""
+    return [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")]
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many names two paths have in common, counted from the last."""
+    pairs = zip(reversed(one), reversed(other), strict=False)
+    return next((count for count, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
