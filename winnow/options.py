@@ -54,6 +54,16 @@ class IngestOptions(Section):
         0.1, ge=0, le=2, description="What a crop shows round its box, as a share of the box's sides."
     )
     every: float = Field(1.0, ge=0.001, description="Seconds between the frames taken from a video.")
+    only: tuple[str, ...] = Field(
+        (),
+        description="Read only folders of this name, such as good or train/good, or rows of a list with this label; may be given "
+        "several times.",
+    )
+    keep_anomalous: bool = Field(
+        False,
+        description="Read folders named as what does not belong (bad, ng, defect, rejected, ...) too, as classes; otherwise they are "
+        "left out.",
+    )
     keyframes: bool = Field(False, description="Take a video's key frames only (fastest; ignores --every).")
     white: float | None = Field(
         None,

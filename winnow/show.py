@@ -67,6 +67,7 @@ def ingest(found: Ingested) -> str:
         )
         if number
     ]
+    lines += [f"  Note: {note}" for note in found.notes]
     return "\n".join([*lines, *(["  " + "; ".join(left_out) + "."] if left_out else [])])
 
 
@@ -169,7 +170,8 @@ def predict(result: Predicted) -> str:
         parts.append(f"{result.anomalous:,} do not belong")
     if result.refused:
         parts.append(f"{result.refused:,} refused")
-    return f"{count(result.pictures, 'picture')}: {'; '.join(parts)}. Results: {result.folder}"
+    line = f"{count(result.pictures, 'picture')}: {'; '.join(parts)}. Results: {result.folder}"
+    return "\n".join([line, *(f"  Note: {note}" for note in result.notes)])
 
 
 def export(result: Exported) -> str:
@@ -226,6 +228,7 @@ def evaluate(result: Evaluated) -> str:
         lines.append(
             f"  Note: {result.seen_in_training:,} of the pictures given as belonging are in the run's own pool; their scores flatter."
         )
+    lines += [f"  Note: {note}" for note in result.notes]
     return "\n".join([*lines, f"Results: {result.folder}"])
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from winnow.data import storage
+from winnow.data.folder_names import SPLIT_NAMES, split_name
 from winnow.errors import InputError, did_you_mean
 from winnow.tables import parse
 
@@ -19,22 +20,6 @@ METADATA = frozenset(("metadata.csv", "metadata.jsonl"))
 
 _PATH, _LABEL = ("path", "file_name", "source", "image"), ("label", "class")
 _LIMIT = 2 << 30
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validate",
-    "valid": "validate",
-    "validation": "validate",
-    "dev": "validate",
-    "validate": "validate",
-    "calibrate": "calibrate",
-    "calibration": "calibrate",
-    "calib": "calibrate",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +32,6 @@ class Row:
     label: str = ""
     split: str = ""
     broken: str = ""
-
-
-def split_name(text: str) -> str | None:
-    """ "train", "validate", "calibrate" or "test" for any of their usual names, else None."""
-    return _SPLITS.get(text.strip().lower())
 
 
 def rows(uri: str) -> Iterator[Row]:
@@ -90,7 +70,7 @@ def _row(uri: str, folder: str, number: int, values: dict[str, Any]) -> Row:
     if split is None:
         raise InputError(
             f"{where[0].upper()}{where[1:]} has the split {given!r}.",
-            f"Use train, validate, calibrate or test. {did_you_mean(given, list(_SPLITS))}",
+            f"Use train, validate, calibrate or test. {did_you_mean(given, list(SPLIT_NAMES))}",
         )
     label = next((cells[name] for name in _LABEL if cells.get(name)), "")
     return Row(storage.resolve(folder, path), where, cells.get("group", ""), label, split)

@@ -5,20 +5,29 @@ from __future__ import annotations
 import glob
 import os
 import posixpath
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import numpy as np
+
 from winnow.data import storage
 from winnow.data.formats import IMAGE_SUFFIXES
-from winnow.data.lists import LIST_SUFFIXES, METADATA, Row, rows, split_name
+from winnow.data.images import decode
+from winnow.data.layout_notes import note_of, refuse_doubt
+from winnow.data.layouts import Described, Placed, Reading, read_layout
+from winnow.data.lists import LIST_SUFFIXES, METADATA, Row, rows
+from winnow.data.own_folders import above, marks_above, own_folders
 from winnow.data.video import VIDEO_SUFFIXES
 from winnow.errors import InputError, Unreadable
 
 _WILD = frozenset("*?[")
 _REMOTE_THREADS = 32
+MASK_LEVELS = 8  # grey levels of a mask; a photograph has more, even of one colour alone
+LARGEST_MASK = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +55,31 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Expansion:
-    """Sources in a stable order and once each, refused files, and the number of other files in the folders."""
+    """Sources in a stable order and once each, refused files, the number of other files in the folders, and what was recognised
+    of the folders, in sentences; the addresses of the files that were left out by that."""
 
     sources: list[Source]
     refused: list[Refusal]
     skipped: int
+    notes: list[str] = field(default_factory=list)
+    left_out: frozenset[str] = frozenset()
 
 
-def expand(inputs: Sequence[str | Path]) -> Expansion:
+def expand(inputs: Sequence[str | Path], reading: Reading | None = None) -> Expansion:
     """Return every picture and video that `inputs` name: folders, globs, files, lists, imagefolders, local or on s3://, mixed.
 
-    A file named twice is kept where it was named first. Raises `InputError` for an input that is missing or names
-    nothing, a list that cannot be read, a split that is not known. A missing file inside a list is only refused.
+    `reading` says what of the folders and lists is read, by default everything but masks. A file named twice is kept where it
+    was named first. Raises `InputError` for an input that is missing or names nothing, a list that cannot be read, a split
+    that is not known, and folders of which it is not clear what is meant (`winnow.data.layouts`). A missing file inside a
+    list is only refused.
     """
     if isinstance(inputs, str | Path):
         inputs = [inputs]
     if not inputs:
         raise InputError("No input was given.", "Name folders, files, lists or globs of pictures and videos.")
-    found = _Found()
-    for given in inputs:
-        text = os.fspath(given)
+    given = [os.fspath(one) for one in inputs]
+    found = _Found(_roots(given))
+    for text in given:
         if not text:
             raise InputError("An input is an empty name.", "Name a folder, a file, a list or a glob.")
         before = found.count
@@ -76,55 +90,143 @@ def expand(inputs: Sequence[str | Path]) -> Expansion:
                 f"{text} holds no picture or video{passed}.",
                 "Check the path. Files without a known suffix have to be named one by one or in a list.",
             )
-    return Expansion(list(found.sources.values()), list(found.refused.values()), found.skipped)
+    notes = found.settle(reading or Reading())
+    left_out = frozenset(one.entry.uri for one in found.named) - found.sources.keys()
+    return Expansion(list(found.sources.values()), list(found.refused.values()), found.skipped, notes, left_out)
+
+
+def _roots(given: Sequence[str]) -> dict[str, str]:
+    """Return the folder above of each folder that is named beside others of it, as a shell writes `parts/*`: its name counts."""
+    folders = [_address(text) for text in given if text and not storage.is_remote(text)]
+    above = Counter(storage.parent(uri) for uri in dict.fromkeys(folders) if os.path.isdir(uri))
+    return {uri: storage.parent(uri) for uri in folders if above[storage.parent(uri)] > 1}
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A file, where it was named, and its name below the root that its folders are read from."""
+
+    entry: storage.Entry
+    row: Row | None = None
+    root: str = ""
+    name: str = ""
 
 
 @dataclass
 class _Found:
+    roots: dict[str, str]
+    named: list[_Named] = field(default_factory=list)
+    tables: set[str] = field(default_factory=set)
     sources: dict[str, Source] = field(default_factory=dict)
     refused: dict[str, Refusal] = field(default_factory=dict)
     passed: set[str] = field(default_factory=set)
+    own: dict[str, set[str]] = field(default_factory=dict)
     count: int = 0
 
     @property
     def skipped(self) -> int:
         return len(self.passed)
 
-    def take(self, entry: storage.Entry, row: Row | None = None, label: str = "", split: str = "") -> None:
+    def add(self, entry: storage.Entry, row: Row | None = None, root: str = "", name: str = "") -> None:
+        """Add a file: of a folder (`root`) with its path below it, of a list (`root`) with its row, or by itself."""
         self.count += 1
-        uri = entry.uri
-        if not storage.is_text(uri):
-            self.refuse(uri, "the bytes of its name are not UTF-8: rename it")
-            return
-        kind = "video" if _suffix(uri) in VIDEO_SUFFIXES else "image"
-        group = (row.group if row else "") or (uri if kind == "video" else storage.parent(uri))
-        label, split = (row.label if row else "") or label, (row.split if row else "") or split
-        self.sources.setdefault(uri, Source(uri, kind, group, label, split, entry.mark))
+        if storage.is_text(entry.uri):
+            self.named.append(_Named(entry, row, root, name or entry.uri[len(root.rstrip("/")) + 1 :]))
+        else:
+            self.refuse(entry.uri, "the bytes of its name are not UTF-8: rename it")
+
+    def without_own(self, root: str, entries: Sequence[storage.Entry]) -> list[storage.Entry]:
+        """Return the files that are not in runs and results of Winnow below `root`; what these draw is counted."""
+        own = own_folders(entries)
+        own.pop(root, None)
+        kept = []
+        for entry in entries:
+            place = above(entry.uri, own)
+            if not place:
+                kept.append(entry)
+            elif _suffix(entry.uri) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+                self.count += 1
+                self.own.setdefault(f"{place} ({own[place]})", set()).add(entry.uri)
+        return kept
 
     def refuse(self, uri: str, reason: str) -> None:
         self.count += 1
         shown = uri.encode("utf-8", "backslashreplace").decode()
         self.refused.setdefault(shown, Refusal(shown, reason.encode("utf-8", "backslashreplace").decode()))
 
+    def settle(self, reading: Reading) -> list[str]:
+        """Take the files that are read, and return what is said of the folders."""
+        inside: dict[str, list[_Named]] = {}
+        for one in self.named:
+            inside.setdefault(one.root, []).append(one)
+        placed: dict[tuple[str, str], Placed] = {}
+        notes = [
+            f"{place}: {len(drawn):,} pictures that Winnow drew are left out." for place, drawn in self.own.items()
+        ]
+        for root, files in inside.items():
+            if root:
+                found = self._layout(root, files, reading)
+                placed |= {(root, file.name): file for file in found}
+                notes.append(note_of(root, found, reading))
+        for one in self.named:
+            place = placed.get((one.root, one.name))
+            if place is None or not place.out:
+                self._take(one, place)
+        return [note for note in notes if note]
+
+    def _layout(self, root: str, files: Sequence[_Named], reading: Reading) -> list[Placed]:
+        uris = {one.name: one.entry.uri for one in files}
+        rows = {one.name: Described(one.row.label, one.row.split) for one in files if one.row}
+        if reading.only and _suffix(root) in LIST_SUFFIXES and not any(row.label for row in rows.values()):
+            reading = replace(reading, only=())  # a list without labels names its files one by one
+        found = read_layout(
+            root,
+            list(uris),
+            reading,
+            described=rows,
+            tables=root in self.tables,
+            is_mask=lambda name: _is_mask(uris[name]),
+        )
+        refuse_doubt(root, found, reading)
+        return found
+
+    def _take(self, one: _Named, place: Placed | None) -> None:
+        uri, row = one.entry.uri, one.row
+        kind = "video" if _suffix(uri) in VIDEO_SUFFIXES else "image"
+        group = (row.group if row else "") or (uri if kind == "video" else storage.parent(uri))
+        label, split = (place.label, place.split) if place else ("", "")
+        self.sources.setdefault(uri, Source(uri, kind, group, label, split, one.entry.mark))
+
+
+def _is_mask(uri: str) -> bool:
+    """Return whether a picture has so few grey levels that it was drawn: a mask, not a photograph."""
+    try:
+        return len(np.unique(decode(storage.read(uri, LARGEST_MASK), None, grey=True))) <= MASK_LEVELS
+    except Unreadable:
+        return False
+
 
 def _suffix(uri: str) -> str:
     return posixpath.splitext(uri)[1].lower()
 
 
+def _address(text: str) -> str:
+    return text if storage.is_remote(text) else os.path.abspath(os.path.expanduser(text))
+
+
 def _add(found: _Found, text: str) -> None:
-    remote = storage.is_remote(text)
-    uri = text if remote else os.path.abspath(os.path.expanduser(text))
+    remote, uri = storage.is_remote(text), _address(text)
     suffix = _suffix(uri)
     # On s3 a folder is found by asking for a listing, so names that look like files are taken for files first.
     looks_like_file = remote and suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES | LIST_SUFFIXES and not uri.endswith("/")
     if not looks_like_file and storage.is_folder(uri):
-        _add_folder(found, uri)
+        _add_folder(found, uri, found.roots.get(uri, uri))
     elif _WILD & set(text) and (remote or not os.path.lexists(uri)):
         _add_glob(found, uri, text)
     elif suffix in LIST_SUFFIXES:
         _add_list(found, uri)
     else:
-        found.take(_stat(uri))
+        found.add(_stat(uri))
 
 
 def _stat(uri: str) -> storage.Entry:
@@ -137,27 +239,28 @@ def _stat(uri: str) -> storage.Entry:
 # ---- folders
 
 
-def _add_folder(found: _Found, folder: str) -> None:
-    entries = list(storage.listing(folder, found.refuse))
-    start = len(folder.rstrip("/")) + 1
+def _add_folder(found: _Found, folder: str, root: str) -> None:
+    """Add the files of a folder, whose layout is read from `root` on down: itself or a folder above."""
+    listed = list(storage.listing(folder, found.refuse))
+    if own_folders([entry for entry in listed if storage.parent(entry.uri) == folder.rstrip("/")]) and root == folder:
+        raise InputError(
+            f"{folder} is a run or results of Winnow, not a folder of pictures.",
+            "Name the folder of the pictures, or single files.",
+        )
+    entries = found.without_own(root, listed)
     tables = [entry.uri for entry in entries if posixpath.basename(entry.uri) in METADATA]
     described: dict[str, Row] = {}
     for table in tables:
+        found.tables.add(root)
         for row in rows(table):
             described.setdefault(row.uri, row)
-    tops = {entry.uri[start:].split("/")[0] for entry in entries if "/" in entry.uri[start:]}
-    # A folder called "test" alone may be anybody's; beside "train" or a table of metadata it is a split.
-    split_folders = bool(tables) or any(split_name(top) == "train" for top in tops)
     for entry in entries:
         if entry.uri in tables:
             continue
-        if entry.uri not in described and _suffix(entry.uri) not in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+        if entry.uri in described or _suffix(entry.uri) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+            found.add(entry, described.pop(entry.uri, None), root)
+        else:
             found.passed.add(entry.uri)
-            continue
-        folders = entry.uri[start:].split("/")[:-1]
-        split = split_name(folders[0]) or "" if split_folders and folders else ""
-        label = folders[1] if split and len(folders) > 1 else ""
-        found.take(entry, described.pop(entry.uri, None), label, split)
     for row in described.values():
         found.refuse(row.uri, f"{row.uri} is named in {row.where} and does not exist.")
 
@@ -169,45 +272,51 @@ def _add_glob(found: _Found, uri: str, text: str) -> None:
     pattern_suffix = _suffix(uri)
     named = bool(pattern_suffix) and not _WILD & set(pattern_suffix)
     matched = False
-    for match in _matches(uri, found.refuse):
+    segments = uri.split("/")
+    root = "/".join(segments[: _first_wild(segments)]) or "/"
+    for match in _matches(found, uri, root):
         matched = True
         if isinstance(match, str):
-            _add_folder(found, match)
+            _add_folder(found, match, root)
         elif named and _suffix(match.uri) in LIST_SUFFIXES:
             _add_list(found, match.uri)
         elif named or _suffix(match.uri) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            found.take(match)
+            found.add(match, root=root)
         else:
             found.passed.add(match.uri)
     if not matched:
         raise InputError(f"{text} matches no file.", "Check the pattern; ** stands for folders of any depth.")
 
 
-def _matches(pattern: str, refuse: storage.Refuse) -> Iterator[storage.Entry | str]:
-    """Yield the matches of a pattern: files as entries and folders as strings."""
+def _first_wild(segments: Sequence[str]) -> int:
+    return next(place for place, segment in enumerate(segments) if _WILD & set(segment))
+
+
+def _matches(found: _Found, pattern: str, root: str) -> Iterator[storage.Entry | str]:
+    """Yield the matches of a pattern below `root`: files as entries and folders as strings."""
     if storage.is_remote(pattern) or "**" in pattern.split("/"):
         # `glob` follows links round and round below **, and knows no s3.
         segments = pattern.split("/")
-        first = next(place for place, segment in enumerate(segments) if _WILD & set(segment))
-        base = "/".join(segments[:first]) or "/"
+        first = _first_wild(segments)
         if storage.is_remote(pattern) and first < 3:
             raise InputError(f"{pattern} has a wildcard in the bucket's name.", "Name one bucket.")
-        if storage.is_folder(base):
+        if storage.is_folder(root):
 
             def fits(uri: str) -> bool:
                 return _fits(uri.split("/")[first:], segments[first:])
 
-            yield from (
-                entry
-                for entry in storage.listing(base, lambda uri, why: refuse(uri, why) if fits(uri) else None)
-                if fits(entry.uri)
-            )
+            entries = list(storage.listing(root, lambda uri, why: found.refuse(uri, why) if fits(uri) else None))
+            yield from (entry for entry in found.without_own(root, entries) if fits(entry.uri))
         return
+    matches: list[storage.Entry | str] = []
     for path in sorted(glob.glob(pattern), key=lambda path: (storage.natural(path), path)):
         try:
-            yield path if os.path.isdir(path) else storage.stat(path)
+            matches.append(path if os.path.isdir(path) else storage.stat(path))
         except Unreadable as error:
-            refuse(path, error.message)
+            found.refuse(path, error.message)
+    files = [match for match in matches if isinstance(match, storage.Entry)]
+    kept = set(found.without_own(root, [*files, *map(storage.stat, marks_above(files, root))]))
+    yield from (match for match in matches if isinstance(match, str) or match in kept)
 
 
 def _fits(names: list[str], pattern: list[str]) -> bool:
@@ -227,11 +336,11 @@ def _add_list(found: _Found, uri: str) -> None:
     named = list(rows(uri))
     if not named:
         raise InputError(f"{uri} names no file.", "Write one path a line, or a column 'path'.")
-    for row, entry in zip(named, _stats(named), strict=True):
+    for number, (row, entry) in enumerate(zip(named, _stats(named), strict=True)):
         if isinstance(entry, str):
             found.refuse(row.uri, entry)
         else:
-            found.take(entry, row)
+            found.add(entry, row, uri, str(number))
 
 
 def _stats(named: list[Row]) -> Iterable[storage.Entry | str]:

@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.data.layouts import Reading
 from winnow.data.sources import Expansion, Refusal, Source, expand
 from winnow.errors import InputError, OptionError, RunError
 from winnow.files import replacing, write_sealed
@@ -43,13 +44,15 @@ def ingest(
     folder: Path,
     options: IngestOptions,
     *,
+    reading: Reading | None = None,
     keep_others: bool = True,
     earlier: Path | None = None,
 ) -> Ingested:
     """Read the pictures and the videos' frames of `inputs` into the pool in `folder`, and return what it holds then.
 
-    It resumes a killed ingest, adds new sources and redoes changed ones; those not among `inputs` stay when
-    `keep_others`. Without `keep_others` the rows are those of `inputs` in their order, as a new pool would have them;
+    `reading` says what of folders and lists is read, by default everything but masks. It resumes a killed ingest, adds new
+    sources and redoes changed ones; those not among `inputs` stay when `keep_others`, but for what is left out now. Without
+    `keep_others` the rows are those of `inputs` in their order, as a new pool would have them;
     parts that this pool or an `earlier` one holds with the same content are taken over. Files that cannot be read are
     listed in quarantine.csv. Raises `InputError` at the first of them with `on_error="stop"`, when more than `max_refused`
     of the files are refused, or when no picture is left; `OptionError` or `ModelError` when persons are wanted and there is
@@ -59,7 +62,7 @@ def ingest(
     started = time.monotonic()
     folder = Path(folder)
     find = _finder(options)
-    expansion = expand(inputs)
+    expansion = expand(inputs, reading)
     if options.on_error == "stop" and expansion.refused:
         stop(expansion.refused[0])
     sources = expansion.sources
@@ -67,7 +70,7 @@ def ingest(
     with _writing(folder), _alone(folder):
         most = PART_PICTURES if whole_size(options) else PART_CUT
         if keep_others:
-            kept, again = finished(folder, sources, key, cores(options.workers))
+            kept, again = finished(folder, sources, expansion.left_out, key, cores(options.workers))
             sources = again + sources
         else:
             kept = taken_over(folder, earlier, _plan(sources, set(), most), key, cores(options.workers))
@@ -88,6 +91,7 @@ def ingest(
         label_fingerprint=pool.label_fingerprint,
         **totals,
         skipped=expansion.skipped,
+        notes=expansion.notes,
         seconds=time.monotonic() - started,
     )
 

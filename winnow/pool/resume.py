@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import count
@@ -25,11 +25,12 @@ PENDING = "again.json"
 
 
 def finished(
-    folder: Path, sources: list[Source], key: dict[str, Any], workers: int
+    folder: Path, sources: list[Source], left_out: Collection[str], key: dict[str, Any], workers: int
 ) -> tuple[dict[int, list[str]], list[Source]]:
     """Return the sources of every finished part that stays, by its number, and the sources to do again unasked.
 
-    A part is dropped when its pixels are missing or a source of it changed; its other sources are then done again.
+    A part is dropped when its pixels are missing, or a source of it changed or is left out now; its other sources are then
+    done again.
     """
     asked = {source.uri: source for source in sources}
     kept: dict[int, list[str]] = {}
@@ -38,14 +39,16 @@ def finished(
     for part in _parts(folder):
         _check_key(folder, part.key, key)
         (folder / "pool.json").unlink(missing_ok=True)  # from here on the pool is not whole until it is assembled
-        if not _pixels_there(folder, part) or not _unchanged(part, asked, workers):
-            again |= {source.uri: source for source in part.sources if source.uri not in asked}
+        stays = [source for source in part.sources if source.uri not in left_out]
+        if len(stays) < len(part.sources) or not _pixels_there(folder, part) or not _unchanged(part, asked, workers):
+            again |= {source.uri: source for source in stays if source.uri not in asked}
             continue
         _save_known(folder, part, asked)
         kept[part.number] = [source.uri for source in part.sources]
         named |= _files(folder, part)
     covered = {uri for uris in kept.values() for uri in uris}
-    pending = [source for source in again.values() if source.uri not in asked and source.uri not in covered]
+    done = asked.keys() | covered | set(left_out)
+    pending = [source for source in again.values() if source.uri not in done]
     if pending:
         write_json(folder / PENDING, [asdict(source) for source in pending])
     _sweep(folder, named)

@@ -78,7 +78,8 @@ class Evaluated:
     """What `evaluate` found: of so many normal `pictures` in `groups` the share flagged, and each anomalous group ("all": together).
 
     `baseline` is the AUROC of sharpness alone by group, `seen_in_training` how many of the normal pictures are the run's own;
-    `masks` what masks of the true damage say (None without). Tables and figures are in `folder`.
+    `masks` what masks of the true damage say (None without); `notes` what was recognised of the folders given. Tables and
+    figures are in `folder`.
     """
 
     mode: str
@@ -94,17 +95,20 @@ class Evaluated:
     seen_in_training: int
     folder: Path
     masks: MaskMetrics | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What `predict` found: of so many `pictures` how many of each class and how many anomalous (None where that is not known)."""
+    """What `predict` found: of so many `pictures` how many of each class and how many anomalous (None where that is not known);
+    `notes` say what was recognised of the folders given."""
 
     pictures: int
     refused: int
     folder: Path
     classes: dict[str, int] | None = None
     anomalous: int | None = None
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ class Ingested:
 
     `pictures`, `videos` and `frames` of them, `patches` and `crops` that they were cut into, `empty` ones that show no object;
     `refused` files, `copies` of other pictures, `skipped` other files; `groups`. `fingerprint` changes with pictures and
-    pixels, `table_fingerprint` with groups, splits and status, `label_fingerprint` with the labels of the sources.
+    pixels, `table_fingerprint` with groups, splits and status, `label_fingerprint` with the labels of the sources;
+    `notes` say what was recognised of the folders.
     """
 
     step: ClassVar[str] = "ingest"
@@ -33,6 +34,7 @@ class Ingested:
     skipped: int
     seconds: float
     groups: int
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from winnow.data.layouts import Reading
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture, keys_of, most_anomalous
 from winnow.detect.scorer import Scorer
@@ -34,7 +35,8 @@ ITEMS = ("id", "source", "group", "time")
 class Judged:
     """Scores of n pictures, frames or patches by the detector of a mode.
 
-    `items` are columns (n,) of the pool, `others` the scores of further scorers, `refused` how many files could not be read.
+    `items` are columns (n,) of the pool, `others` the scores of further scorers, `refused` how many files could not be read,
+    `notes` what was recognised of the folders.
     """
 
     items: dict[str, np.ndarray]
@@ -43,6 +45,7 @@ class Judged:
     mode: str
     detector: Detector
     refused: int
+    notes: list[str] = field(default_factory=list)
 
     @property
     def threshold(self) -> Threshold:
@@ -76,12 +79,14 @@ def judge(
     folder: Path,
     others: dict[str, Scorer] | None = None,
     *,
+    reading: Reading | None = None,
     earlier: Path | None = None,
     look: Callable[[Pool, np.ndarray, Embeddings], None] = lambda pool, rows, embeddings: None,
 ) -> Judged:
     """Ingest sources into a pool in `folder` the way the run's own pictures were, and score its rows chunk by chunk.
 
-    The rows are those of the sources in their order; what an `earlier` pool holds of them is not decoded again.
+    The rows are those of the sources, of which `reading` says what is read, in their order; what an `earlier` pool holds of
+    them is not decoded again.
     By the run's mode; further scorers (`others`) can read only what that mode encodes.
     `look` is shown each chunk in order: the pool, rows of it, their embeddings.
     """
@@ -93,7 +98,7 @@ def judge(
     check_mode(run, mode)
     detector = load_detector(run, mode)
     encoder = load_encoder(run, mode, detector.scorer.reads())
-    refused = ingest(sources, folder, options.ingest, keep_others=False, earlier=earlier).refused
+    found = ingest(sources, folder, options.ingest, reading=reading, keep_others=False, earlier=earlier)
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
     extra = {name: np.empty(len(pool)) for name in others or {}}
@@ -106,7 +111,7 @@ def judge(
             for name, scorer in (others or {}).items():
                 extra[name][rows] = scorer.score(embeddings)
             advance(len(rows))
-    return Judged(_items(pool), scores, extra, mode, detector, refused)
+    return Judged(_items(pool), scores, extra, mode, detector, found.refused, found.notes)
 
 
 def locate(run: RunFolder, pool: Pool, judged: Judged, wanted: np.ndarray) -> Iterator[tuple[int, Picture]]:

@@ -18,6 +18,7 @@ def write_predictions(
     items: dict[str, np.ndarray],
     *,
     refused: int,
+    notes: Sequence[str] = (),
     classes: Sequence[str] = (),
     probabilities: np.ndarray | None = None,
     p_values: np.ndarray | None = None,
@@ -46,7 +47,7 @@ def write_predictions(
         anomalous = int((~belongs).sum())
     header, values = zip(*columns, strict=True)
     write_table(results.aside / "predictions.csv", header, zip(*values, strict=True))
-    result = Predicted(len(items["id"]), refused, results.folder, found, anomalous)
+    result = Predicted(len(items["id"]), refused, results.folder, found, anomalous, list(notes))
     write_result(results.aside / "predictions.json", result)
     return result
 

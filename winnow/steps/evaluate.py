@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from winnow.data.layouts import Reading
 from winnow.data.sources import expand
 from winnow.detect.registry import make_scorer
 from winnow.detect.scorer import Scorer
@@ -26,6 +27,8 @@ from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, locate, verdicts
 from winnow.run.publish import EVALUATION, Results, publish, write_result
 from winnow.tables import write_table
+
+NORMAL = Reading("normal")  # of the folders given as normal, what their names say does not belong is no false alarm
 
 
 def evaluate(
@@ -53,14 +56,22 @@ def evaluate(
     run.require("calibrate")
     if masks is not None and not run.options.ingest.patches:
         raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
-    for sources in (normal, *anomalous.values()):  # before hours of scoring
+    expand(normal, NORMAL)  # before hours of scoring
+    for sources in anomalous.values():
         expand(sources)
     known = None if masks is None else masks_in(masks)
     with Results(to or run.path / "evaluation", EVALUATION, run.path) as results:
         pools = _pools(results.aside / "pools", anomalous)
         baseline, old = _baseline(run), results.folder / "pools"
         parts = {
-            name: judge(run, {"belongs": normal, **anomalous}[name], pool, baseline, earlier=old / pool.name)
+            name: judge(
+                run,
+                {"belongs": normal, **anomalous}[name],
+                pool,
+                baseline,
+                reading=NORMAL if name == "belongs" else None,
+                earlier=old / pool.name,
+            )
             for name, pool in pools.items()
         }
         result = _write(run, parts, pools, known, results)
@@ -110,6 +121,7 @@ def _write(
         baseline=baseline,
         seen_in_training=_known(run, normal),
         folder=results.folder,
+        notes=list(dict.fromkeys(note for part in parts.values() for note in part.notes)),
         masks=None if masks is None else _against_masks(run, parts, pools, masks, folder / "damaged"),
     )
     write_table(
@@ -195,8 +207,9 @@ def _pixels(maps: list[np.ndarray], truths: list[np.ndarray]) -> tuple[float | N
 
 
 def _known(run: RunFolder, judged: Judged) -> int:
-    """Return how many of the pictures given as belonging are in the run's own pool: their scores flatter."""
-    own = picture_of(Pool.open(run.folder("ingest")).column("id"))
+    """Return how many of the pictures given as belonging are used by the run: their scores flatter."""
+    pool = Pool.open(run.folder("ingest"))
+    own = picture_of(pool.column("id")[pool.column("split") != "test"])
     return int(np.isin(judged.items["id"].astype(str), own.astype(str)).sum())
 
 

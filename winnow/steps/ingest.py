@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from winnow.data.layouts import Reading
 from winnow.results import Ingested
 from winnow.run.folder import RunFolder, absolute
 
@@ -20,7 +21,8 @@ def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
 
     folder = run.folder("ingest")
     with run.working("ingest", sources=[absolute(source) for source in sources]) as step:
-        found = read(sources, folder, run.options.ingest)
+        options = run.options.ingest
+        found = read(sources, folder, options, reading=Reading.of(options))
         if not (resume and run.done("ingest") and _same(run.result(Ingested), found)):
             step.finish(found, also=[folder / "pool.json"])
     return run.result(Ingested)

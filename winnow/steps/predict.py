@@ -41,6 +41,7 @@ def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = 
             results,
             judged.items,
             refused=judged.refused,
+            notes=judged.notes,
             classes=names,
             probabilities=np.concatenate([np.empty((0, len(names))), *parts]),
             p_values=judged.p_values,

@@ -46,7 +46,7 @@ def _write(model: Deployed, sources: Sequence[str | Path], results: Results, obj
     """Ingest sources and write what the model says of them."""
     options = model.ingest.model_copy(update={"object_detector": object_detector})
     where = results.aside / "pool"
-    refused = ingest(sources, where, options, keep_others=False, earlier=results.folder / "pool").refused
+    read = ingest(sources, where, options, keep_others=False, earlier=results.folder / "pool")
     pool = Pool.open(where)
     items, found = {name: pool.column(name) for name in ITEMS}, _found(model, pool)
     threshold = model.threshold
@@ -56,7 +56,8 @@ def _write(model: Deployed, sources: Sequence[str | Path], results: Results, obj
     return write_predictions(
         results,
         items,
-        refused=refused,
+        refused=read.refused,
+        notes=read.notes,
         classes=model.classes or (),
         probabilities=found.get("probabilities"),
         p_values=found.get("p_value"),

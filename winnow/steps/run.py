@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow import show
+from winnow.data.layouts import Reading
 from winnow.data.sources import expand
 from winnow.results import WeightSearch
 from winnow.run.folder import RunFolder
@@ -27,7 +28,7 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     options = folder.options
     channels = 1 if options.ingest.grey else 3
     sources = sources or folder.asked.sources
-    expand(sources)
+    expand(sources, Reading.of(options.ingest))
     if not (resume and folder.done("train")):
         network_for(folder, options.ingest.size, channels)
     if options.tune.fine_tune:

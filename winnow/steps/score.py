@@ -79,7 +79,7 @@ def _write(run: RunFolder, judged: Judged, results: Results, heatmaps: Path | No
         folder=results.folder,
         patches=found.patches,
         defects=found.defects,
-        note=found.note,
+        note=" ".join([*judged.notes, *([found.note] if found.note else [])]),
         videos=_videos(run, judged, folder),
     )
     write_result(folder / "scores.json", scored)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from winnow.data.layouts import Reading
 from winnow.data.sources import expand
 from winnow.detect.pictures import most_anomalous
 from winnow.detect.registry import make_scorer
@@ -90,9 +91,10 @@ def check(
             f"{run.path} has its pictures already, and {other[0]} is not among its sources.",
             f"Leave it out, or add it first: winnow ingest {other[0]} --run {run.path}",
         )
-    for path in [sources, [defects]] if defects else [sources]:
-        if path:
-            expand(path)
+    if sources:
+        expand(sources, Reading.of(run.options.ingest))
+    if defects:
+        expand([defects])
     if masks is not None:
         masks_in(masks)
     return values

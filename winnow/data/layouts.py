@@ -1,0 +1,273 @@
+"""One reader of the folders that data sets come in: what is learnt from, what does not belong, splits, classes and masks.
+
+Known are MVTec AD's, BTAD's and VisA's folders, imagefolders with or without splits (YOLO's among them), and good pictures
+beside bad ones, by the usual names and at any depth. What is recognised is said; what is unclear is refused, for a defect among
+the pictures that set a threshold is not noticed afterwards.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from winnow.data.folder_names import ANOMALOUS, NORMAL, Said, is_container, mask_of, opposites, said_by, split_name
+from winnow.errors import InputError, did_you_mean
+from winnow.options import IngestOptions
+
+LOOKED_AT = 3  # files by which a folder is found to hold masks
+_DRAWN, _TAKEN = frozenset((".png", ".bmp", ".tif", ".tiff", ".gif")), frozenset((".jpg", ".jpeg"))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read: "everything" but masks; what is "normal" alone; all, as "classes"; or the "labels" that folders give.
+
+    `only`: nothing but folders, or labels, of these names; what the user calls by name belongs. `flags`: the command that
+    reads has the options --only and --keep-anomalous, which a remedy may name.
+    """
+
+    purpose: Literal["everything", "normal", "classes", "labels"] = "everything"
+    only: tuple[str, ...] = ()
+    flags: bool = False
+
+    @classmethod
+    def of(cls, options: IngestOptions) -> Reading:
+        """Return what a run that learns reads."""
+        only = tuple(name for name in options.only if name.strip("/"))
+        return cls("classes" if options.keep_anomalous else "normal", only, flags=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a table says of a file: its label and its split, "" where it says nothing."""
+
+    label: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What is known of a file: label, split, whether it belongs (`NORMAL`, `ANOMALOUS` or ""), and what says so (`at`).
+
+    `out`: why it is not read, "masks", "anomalous" or "only"; `doubt`: why that is unclear, "beside" a folder of pictures to
+    train on, or "unclear" whether it belongs, with the folder `of` which that is true. `named`: what --only calls by name.
+    """
+
+    name: str
+    label: str
+    split: str
+    verdict: str
+    at: str
+    out: str = ""
+    doubt: str = ""
+    of: str = ""
+    named: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """What the names on the way from the root down to a folder say of the files in it.
+
+    `named`: the folder that `Reading.only` calls by name, None where none is; `settled`: the label is not to be taken from a
+    deeper folder; `first`: the first name that is that of a class.
+    """
+
+    path: str = ""
+    named: str | None = ""
+    split: str = ""
+    parted: bool = False
+    verdict: str = ""
+    at: str = ""
+    masks: str = ""
+    beside: str = ""
+    opposed: str = ""
+    label: str = ""
+    settled: bool = False
+    first: str = ""
+
+
+def read_layout(
+    root: str,
+    names: Sequence[str],
+    reading: Reading,
+    *,
+    described: Mapping[str, Described] | None = None,
+    tables: bool = False,
+    is_mask: Callable[[str], bool] = lambda name: False,
+) -> list[Placed]:
+    """Return what the folders below `root`, and tables (`described`), say of the files `names`, paths relative to it.
+
+    `tables`: the root has a table, so that a folder "test" is a split; `is_mask` looks at a file where names leave it open.
+    Raises `InputError` for a name in `reading.only` that nothing has.
+    """
+    about = described or {}
+    tree = _Tree(root, names, reading, tables, {row.label for row in about.values()} - {""})
+    masks = set(_mask_files(names, is_mask)) | tree.masks_by_look(is_mask)
+    files = [tree.placed(name, about.get(name, Described()), name in masks) for name in names]
+    if reading.only and not any(file.out != "only" for file in files):
+        known = sorted({part for name in names for part in name.split("/")[:-1]} | set(tree.labels))
+        raise InputError(
+            f"Nothing in {root} is called {' or '.join(reading.only)} (--only).", did_you_mean(reading.only[0], known)
+        )
+    if reading.purpose in ("everything", "labels"):
+        return [replace(file, doubt="") for file in files]
+    return _judged(files, reading.purpose == "normal")
+
+
+class _Tree:
+    """The folders that files are in, and what their names say beside one another."""
+
+    def __init__(self, root: str, names: Sequence[str], reading: Reading, tables: bool, labels: set[str]) -> None:
+        self.labels, self.opposed_labels = said_by(labels), opposites(labels)
+        self.reading, self.names = reading, names
+        self.base = posixpath.basename(root.rstrip("/"))
+        below: dict[str, set[str]] = {}
+        loose = set()
+        for folder in {posixpath.dirname(name) for name in names}:
+            loose.add(folder)
+            while folder:
+                above, name = posixpath.split(folder)
+                below.setdefault(above, set()).add(name)
+                folder = above
+        self.said = {
+            folder: said_by(inside, splits=tables and not folder, alone=len(inside) == 1 and folder not in loose)
+            for folder, inside in below.items()
+        }
+        self.opposed = {folder: opposites(inside) for folder, inside in below.items()}
+        self.parted = {
+            folder for folder, said in self.said.items() if any(one.split == "train" for one in said.values())
+        }
+        self.judged = {folder for folder, said in self.said.items() if any(one.verdict for one in said.values())}
+        self.judged |= {folder for folder, opposed in self.opposed.items() if opposed}
+        self.classed = {folder for folder in self.parted if self._has_classes(folder, below)}
+        self.known: dict[str, _Folder] = {"": _Folder(named=self._named("", None))}
+
+    def _has_classes(self, folder: str, below: Mapping[str, set[str]]) -> bool:
+        """Return whether folders of classes are in those of splits, rather than the other way round."""
+        parts = (posixpath.join(folder, name) for name, said in self.said[folder].items() if said.split)
+        return any(not is_container(name) for part in parts for name in below.get(part, ()))
+
+    def masks_by_look(self, is_mask: Callable[[str], bool]) -> set[str]:
+        """Return the files of folders whose names leave open whether they hold masks, and whose files are masks."""
+        found: set[str] = set()
+        for folder, inside in self.said.items():
+            for name, said in inside.items():
+                start = posixpath.join(folder, name) + "/"
+                files = [file for file in self.names if file.startswith(start)] if said.masks == "maybe" else []
+                if files and all(map(is_mask, _some(files))):
+                    found.update(files)
+        return found
+
+    def folder(self, path: str) -> _Folder:
+        """Return what is said of the files in a folder."""
+        if path not in self.known:
+            above, name = posixpath.split(path)
+            self.known[path] = self._entered(self.folder(above), name, path)
+        return self.known[path]
+
+    def _entered(self, above: _Folder, name: str, path: str) -> _Folder:
+        said: Said = self.said[above.path][name]
+        named = self._named(path, above.named)
+        by_name = bool(self.reading.only) and named == path  # what the user calls by name is no mask and belongs
+        now = replace(above, path=path, named=named)
+        if said.masks == "yes" and not by_name:
+            now = replace(now, masks=above.masks or path)
+        if said.verdict and not above.verdict and not by_name:
+            now = replace(now, verdict=said.verdict, at=path)
+        if name in self.opposed[above.path] and not by_name:
+            now = replace(now, opposed=above.opposed or path)
+        if said.split and not above.parted:
+            label = said.verdict or ("" if above.path in self.classed else above.first)
+            return replace(now, split=said.split, parted=True, label=label, settled=bool(said.verdict))
+        if above.path in self.parted and not above.parted:
+            now = replace(now, beside=path, split="train" if by_name else "")
+        is_class = not is_container(name)
+        if is_class and not now.first:
+            now = replace(now, first=name)
+        if is_class and not now.settled and (now.parted or above.path in self.judged):
+            now = replace(now, label=name, settled=True)
+        return now
+
+    def _named(self, path: str, above: str | None) -> str | None:
+        """Return the folder that --only calls by name, the highest of them, on the way to `path`."""
+        if not self.reading.only:
+            return ""
+        parts = [self.base, *(path.split("/") if path else [])]
+        ends = ([part for part in wanted.split("/") if part] for wanted in self.reading.only)
+        return path if above is None and any(end and parts[-len(end) :] == end for end in ends) else above
+
+    def placed(self, name: str, row: Described, is_mask: bool) -> Placed:
+        """Return what is known of a file, whether it is read not yet considered but for masks and --only."""
+        folder = self.folder(posixpath.dirname(name))
+        called = bool(self.reading.only) and row.label in self.reading.only
+        label = row.label or folder.label or (folder.first if self.reading.purpose == "labels" else "")
+        split = row.split or folder.split
+        verdict, at = folder.verdict, folder.at
+        if not verdict and row.label:
+            verdict, at = (NORMAL if called else self.labels[row.label].verdict), f"label {row.label}"
+        beside = folder.beside if not split else ""
+        if folder.path in self.parted and not (folder.parted or split):
+            beside = folder.path or "."
+            if self.reading.only and folder.named == folder.path:
+                beside, split = "", "train"
+        out = "only" if folder.named is None and not called else "masks" if is_mask or folder.masks else ""
+        opposed = folder.opposed or (f"label {row.label}" if row.label in self.opposed_labels and not called else "")
+        doubt = "beside" if beside else "unclear" if opposed and not verdict else ""
+        at = (folder.masks or posixpath.dirname(name) or ".") if out == "masks" else at
+        return Placed(name, label, split, verdict, at, out, doubt, beside or opposed, folder.named or "")
+
+
+def _mask_files(names: Sequence[str], is_mask: Callable[[str], bool]) -> Iterator[str]:
+    """Yield the masks that lie beside their pictures: x_mask.png beside x.png, and x.png beside x.jpg where it is drawn."""
+    folders: dict[str, dict[str, list[str]]] = {}
+    for name in names:
+        folder, file = posixpath.split(name)
+        folders.setdefault(folder, {}).setdefault(posixpath.splitext(file)[0], []).append(name)
+    for stems in folders.values():
+        for stem, files in stems.items():
+            of, sure = mask_of(stem)
+            if of in stems and (sure or all(map(is_mask, files))):
+                yield from files
+        drawn = [name for files in stems.values() if len(files) == 2 for name in _drawn(files)]
+        if drawn and all(map(is_mask, _some(drawn))):
+            yield from drawn
+
+
+def _drawn(files: Sequence[str]) -> list[str]:
+    """Return which of two files of one name is drawn where the other was taken by a camera, by their suffixes."""
+    suffixes = {posixpath.splitext(name)[1].lower(): name for name in files}
+    drawn = [name for suffix, name in suffixes.items() if suffix in _DRAWN]
+    return drawn if len(drawn) == 1 and suffixes.keys() & _TAKEN else []
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    """Return a few of the names, spread over all."""
+    return [names[place * (len(names) - 1) // max(1, LOOKED_AT - 1)] for place in range(min(LOOKED_AT, len(names)))]
+
+
+def _judged(files: Sequence[Placed], normal: bool) -> list[Placed]:
+    """Return the files, those that are not read or in doubt marked so: where some are known to belong, what else is read
+    must be known too."""
+    some_belong = {file.named for file in files if file.verdict == NORMAL and not file.out}
+    found = []
+    for file in files:
+        unknown = file.named in some_belong and not file.verdict
+        if file.out:
+            file = replace(file, doubt="")
+        elif normal and (file.verdict == ANOMALOUS or (unknown and file.split == "test")):
+            file = replace(file, out="anomalous", doubt="", at=file.at or _below_split(file.name))
+        elif normal and not file.doubt and unknown:
+            file = replace(file, doubt="unclear", of=file.at or posixpath.dirname(file.name) or ".")
+        elif file.doubt == "unclear" and (not normal or file.split == "test"):
+            file = replace(file, doubt="")
+        found.append(file)
+    return found
+
+
+def _below_split(name: str) -> str:
+    """Return the folder below the split that a file is in, as what says that the file does not belong."""
+    folders = name.split("/")[:-1]
+    place = next((place for place, folder in enumerate(folders) if split_name(folder)), 0)
+    return "/".join(folders[: place + 2])
