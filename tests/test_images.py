@@ -150,10 +150,18 @@ def test_grey_is_one_channel_and_close_to_the_luma_of_the_colours(kind: str):
 
 
 def test_the_pixel_limit_counts_before_anything_is_decoded():
-    data = saved(Image.new("RGB", (1000, 1001)), "PNG")
+    picture = Image.new("RGB", (1000, 1001))
     with pytest.raises(Unreadable, match=r"1.001 million pixels \(1000x1001\), more than the limit of 1 million"):
-        decode(data, (8, 8), pixel_limit=1)
-    assert decode(data, (8, 8), pixel_limit=1.01).shape == (8, 8, 3)
+        decode(saved(picture, "JPEG"), (8, 8), pixel_limit=1)
+    assert decode(saved(picture, "JPEG"), (8, 8), pixel_limit=1.01).shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP", "AVIF", "GIF", "progressive JPEG"])
+def test_what_is_decoded_as_a_whole_may_have_half_of_the_pixel_limit(kind: str):
+    data = saved(Image.new("RGB", (1000, 1001)), kind.split()[-1], **({"progressive": True} if " " in kind else {}))
+    with pytest.raises(Unreadable, match=r"more than the limit of 1 million: .*half of --pixel-limit"):
+        decode(data, (8, 8), pixel_limit=2)
+    assert decode(data, (8, 8), pixel_limit=2.01).shape == (8, 8, 3)
 
 
 def test_more_pixels_than_pillow_allows_are_read_when_the_limit_allows_them():

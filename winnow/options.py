@@ -71,7 +71,11 @@ class IngestOptions(Section):
         description="Value shown as white in 16-bit and float pictures "
         "[default: 65535 for 16 bit; 1, 255 or 65535 for float, by its largest value].",
     )
-    pixel_limit: float = Field(200.0, gt=0, description="Refuse pictures of more than this many million pixels.")
+    pixel_limit: float = Field(
+        200.0,
+        gt=0,
+        description="Refuse pictures of more than this many million pixels; all but JPEG must be decoded as a whole, and may have half.",
+    )
     on_error: Literal["skip", "stop"] = Field(
         "skip", description="List a broken file in quarantine.csv and go on, or stop."
     )

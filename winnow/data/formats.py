@@ -59,7 +59,7 @@ _SIGNATURES = (
     (b"\xff\xd8\xff", "PIL.JpegImagePlugin:JpegImageFile"),
     (b"\x89PNG\r\n\x1a\n", "PIL.PngImagePlugin:PngImageFile"),
     (b"GIF8[79]a", "PIL.GifImagePlugin:GifImageFile"),
-    (b"II[*+]\0|MM\0[*+]", "PIL.TiffImagePlugin:TiffImageFile"),
+    (b"II[*+]\0|MM\0[*+]", "winnow.data.metered:Tiff"),
     (b"BM", "PIL.BmpImagePlugin:BmpImageFile"),
     (b"RIFF....WEBP", "PIL.WebPImagePlugin:WebPImageFile"),
     (b"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "PIL.Jpeg2KImagePlugin:Jpeg2KImageFile"),

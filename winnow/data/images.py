@@ -27,15 +27,16 @@ from PIL import (
     _imaging,
 )
 
+from winnow.data import intact
 from winnow.data.formats import CONVERT, RAW, reader_of
+from winnow.data.metered import MOST_HEADER_BYTES, Metered
 from winnow.errors import Unreadable
 
 _OVERSIZE = 2
 _MOST_SCANS = 100
+_MOST_SCANNED = 2e9  # pixels in all scans together
 MOST_PAGES = 10_000
-# Markers of a JPEG, without the stuffed zeros and restarts within a scan, and those that no length follows.
-_MARKER = re.compile(b"\xff[\x01-\xcf\xd8-\xfe]")
-_SCAN, _END, _BARE = 0xDA, 0xD9, (0x01, 0xD8)
+MOST_PAGED = 50  # times the pixel limit, in all pages of a file together
 # Tags of TIFF, and what those say of a page.
 _KIND, _SMALLER, _MASK, _OLD_KIND, _OLD_SMALLER = 254, 1, 4, 255, 2
 _SUB_FILES, _DNG = 330, 50706
@@ -59,6 +60,11 @@ with contextlib.suppress(OSError, AttributeError):  # where libtiff cannot be re
     _silence = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
     _silence.restype, _silence.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
     _silence(None)
+
+
+def largest_file(pixel_limit: float) -> int:
+    """Return how many bytes a picture's file may hold: what so many pixels need that are not compressed, and 64 MB at least."""
+    return max(64_000_000, round(3e6 * pixel_limit))
 
 
 def decode(
@@ -105,10 +111,15 @@ def pages(
         picture = _opened(data)
         numbers, broken = _pages_of(picture)
     several = len(numbers) + bool(broken) > 1
+    total = 0
     for number in numbers:
         try:
             with _sayable():
                 picture.seek(number - 1) if several else None
+                total += picture.width * picture.height
+                if total > MOST_PAGED * pixel_limit * 1e6:
+                    yield number, f"its pages have more than {MOST_PAGED * pixel_limit:,g} million pixels up to here"
+                    return
                 pixels = _read(picture, data, size, grey, white, pixel_limit)
         except Unreadable as error:
             if not several:
@@ -151,7 +162,9 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
     reader = reader_of(data)
     if reader is WebPImagePlugin.WebPImageFile and int.from_bytes(data[4:8], "little") > len(data) - 8:
         raise Unreadable("the file is truncated")
-    picture = reader(io.BytesIO(data))
+    file = Metered(data, MOST_HEADER_BYTES if reader is JpegImagePlugin.JpegImageFile else None)
+    picture = reader(file)
+    file.opened()
     if isinstance(picture, TiffImagePlugin.TiffImageFile) and _is_raw(picture, data):
         raise Unreadable(f"it is {RAW}, which {CONVERT}")
     return picture
@@ -202,52 +215,39 @@ def _read(
     pixel_limit: float,
 ) -> np.ndarray:
     """Return the pixels of the page that the picture is at."""
-    _check_pixels(picture, pixel_limit)
     if isinstance(picture, JpegImagePlugin.JpegImageFile):
-        _check_jpeg(data)
-        return _decode_jpeg(picture, size, grey)
+        return _decode_jpeg(picture, data, size, grey, pixel_limit)
+    _check_pixels(picture, pixel_limit, whole=True)
+    intact.check(picture, data)
     scale = _scale(picture, data)
     picture.load()
     return _finish(_flat(picture, white, scale), size, _orientation(picture), grey, None)
 
 
-def _check_pixels(picture: ImageFile.ImageFile, pixel_limit: float) -> None:
+def _check_pixels(picture: ImageFile.ImageFile, pixel_limit: float, whole: bool) -> None:
+    """Refuse more pixels than allowed, or than half of that where the picture has to be decoded as a `whole`."""
     width, height = picture.size
     if width < 1 or height < 1:
         raise Unreadable("the picture has no pixels")
     if isinstance(picture, TiffImagePlugin.TiffImageFile) and _TILE[0] in picture.tag_v2:
         # A tile is decoded as a whole, however little of it lies inside the picture.
         width, height = (max(own, picture.tag_v2[tag]) for own, tag in zip((width, height), _TILE, strict=True))
-    if width * height > pixel_limit * 1e6:
+    if width * height > pixel_limit * (5e5 if whole else 1e6):
         raise Unreadable(
             f"it has {round(width * height / 1e6, 3):,} million pixels ({width}x{height}), more than the "
-            f"limit of {pixel_limit:g} million"
+            f"limit of {pixel_limit / 2 if whole else pixel_limit:g} million"
+            + (": as it is decoded as a whole, half of --pixel-limit" if whole else "")
         )
 
 
-def _check_jpeg(data: bytes) -> None:
-    """Raise `Unreadable` for a JPEG of many scans and for one that has no end.
-
-    What follows the end of the picture is nothing of the decoder's: the film of a phone's motion photo, a second picture.
-    """
-    scans, place = 0, 2
-    while marker := _MARKER.search(data, place):
-        kind, place = data[marker.start() + 1], marker.end()
-        if kind == _END:
-            return
-        if kind == _SCAN:
-            scans += 1
-        # Each scan of a progressive JPEG goes over all pixels, so a small file could keep a processor busy for an hour.
-        if scans > _MOST_SCANS:
-            raise Unreadable(f"it is a JPEG of more than {_MOST_SCANS} scans")
-        if kind not in _BARE:
-            place += int.from_bytes(data[place : place + 2], "big")
-    # A download that stopped in a file made at its full size: the decoder takes the zeros for a grey area.
-    if data.endswith(b"\0" * 64):
-        raise Unreadable("the file is truncated: it ends in zeros")
-
-
-def _decode_jpeg(picture: ImageFile.ImageFile, size: tuple[int, int] | None, grey: bool) -> np.ndarray:
+def _decode_jpeg(
+    picture: ImageFile.ImageFile, data: bytes, size: tuple[int, int] | None, grey: bool, pixel_limit: float
+) -> np.ndarray:
+    found = intact.jpeg(data)
+    _check_pixels(picture, pixel_limit, whole=found.scans > 1)
+    # Each scan goes over all pixels, so a small file could keep a processor busy for an hour.
+    if found.scans > _MOST_SCANS or found.scans * picture.width * picture.height > _MOST_SCANNED:
+        raise Unreadable(f"it is a JPEG of more than {_MOST_SCANS} scans")
     turn = _orientation(picture)
     box = None
     if size:
@@ -255,7 +255,28 @@ def _decode_jpeg(picture: ImageFile.ImageFile, size: tuple[int, int] | None, gre
         drafted = picture.draft("L" if grey else "RGB", (width * _OVERSIZE, height * _OVERSIZE))
         box = drafted[1] if drafted else None
     picture.load()
+    # Where the file does not end with the picture, its end may be what lay on the disk before, and so may the last pixels.
+    surplus = found.scans == 1 and found.end + 2 != len(data)
+    if _ends_grey(picture) or surplus:
+        pixels = _eighth(data)
+        if pixels != _eighth(intact.lengthened(data, found)):
+            raise Unreadable("the file is truncated: its pixels end before the picture does")
+        if surplus and pixels == _eighth(intact.exchanged(data, found)):
+            raise Unreadable("the file is damaged: its pixels go on behind the picture's end")
     return _finish(_flat(picture), size, turn, grey, box)
+
+
+def _ends_grey(picture: Image.Image) -> bool:
+    """Return whether the last pixel is of the grey that a decoder fills up with when there are no more bytes."""
+    last = picture.getpixel((picture.width - 1, picture.height - 1))
+    return all(value in (127, 128) for value in (last if isinstance(last, tuple) else (last,)))
+
+
+def _eighth(data: bytes) -> bytes:
+    """Return the pixels of a JPEG at an eighth of its size."""
+    picture = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    picture.draft(picture.mode, (1, 1))
+    return picture.tobytes()
 
 
 def _finish(

@@ -36,7 +36,7 @@ def read_mask(known: dict[str, list[str]], source: str, size: tuple[int, ...]) -
     """
     uri = _mask_of(known, source)
     try:
-        values = images.decode(storage.read(uri, 1 << 30), None, grey=True)[..., 0]
+        values = images.decode(storage.read(uri, images.largest_file(200)), None, grey=True)[..., 0]
     except Unreadable as error:
         raise InputError(f"The mask {uri} cannot be read: {error.message.rstrip('.')}.", "Write it again.") from error
     if values.shape != tuple(size):

@@ -14,7 +14,7 @@ from winnow.data import images, storage, video
 from winnow.data.sources import Refusal
 from winnow.errors import Unreadable
 from winnow.options import IngestOptions
-from winnow.pool.parts import LARGEST_FILE, Part, said
+from winnow.pool.parts import Part, said
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
 
@@ -90,7 +90,7 @@ class Originals:
             raise kind(message, error.remedy or "Put the file back as it was ingested.") from error
 
     def _file(self, row: int, source: str) -> bytes:
-        data = storage.read(source, LARGEST_FILE)
+        data = storage.read(source, images.largest_file(self._options.pixel_limit))
         if content_of(str(self._value("id", row))) != content_in(data):
             raise _changed()
         return data

@@ -23,8 +23,6 @@ from winnow.pool.patches import boxes_of, write_box
 from winnow.pool.pool import write_shards
 from winnow.scale.local import run_local
 
-LARGEST_FILE = 1 << 30  # bytes of a picture's file
-
 
 class _Blank(Unreadable):
     """Every patch of a picture or frame is blank."""
@@ -108,7 +106,7 @@ def _picture(source: Source, options: IngestOptions, find: Finder | None) -> tup
     """Return the SHA-256 of a picture's file, and the decoded picture or the reason there is none."""
     digest = ""
     try:
-        data = storage.read(source.uri, LARGEST_FILE)
+        data = storage.read(source.uri, images.largest_file(options.pixel_limit))
         digest = hashlib.sha256(data).hexdigest()
         image = images.decode(
             data,
