@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 import winnow
-from winnow.data.layouts import Reading
+from winnow.data.layouts import Reading, folder_classes
 from winnow.data.sources import Expansion, expand
 from winnow.errors import InputError
+from winnow.label.formats import read
 
 from conftest import blocks, stripes, winnow_command
 
@@ -340,3 +341,47 @@ def test_runs_and_results_among_the_pictures_are_not_read(tmp_path: Path, monkey
     draw(root, "other")
     (root / "other" / "run.json").write_text('{"epochs": 3}')  # of another tool
     assert set(folders(expand([root]), root)) == {*wanted, "other"}
+
+
+def test_labels_and_sources_read_folders_alike(tmp_path: Path):
+    root = draw(tmp_path / "pets", "train/cat/day 1", "train/dog", "val/cat", "val/N%2FA")
+    (root / "train" / "metadata.csv").write_text("file_name,label\ndog/000.png,wolf\n")
+    run = winnow.Run(tmp_path / "run", **SMALL, keep_anomalous=True)
+    run.ingest(root)
+    items = pq.read_table(tmp_path / "run/pool/items.parquet").to_pylist()
+    sources = {row["id"]: row["label"] for row in items}
+    assert Counter(sources.values()) == {"cat": 8, "dog": 3, "wolf": 1, "N/A": 4}
+    run.import_labels(root, classes=["cat", "dog", "wolf", "N/A"])
+    assert {item: label for item, (label, _, _) in run.labels().items()} == sources
+    plain = draw(tmp_path / "plain", "a/deep", "b", ".")
+    assert {record.label for record in read(plain)} == {"a", "b"}
+
+
+def test_folders_are_classes_below_the_source_that_was_named():
+    def classes(given: list[str], *uris: str) -> list[str]:
+        return folder_classes(given, uris)
+
+    assert classes(["/d"], "/d/cat/x.png", "/d/dog/deep/x.png", "/d/x.png") == ["cat", "dog", "d"]
+    assert classes(["/d/cat", "/d/dog/"], "/d/cat/x.png", "/d/dog/x.png") == ["cat", "dog"]
+    assert classes(["/d"], "/d/train/cat/x.png", "/d/val/dog/x.png", "/d/val/x.png") == ["cat", "dog", ""]
+    assert classes(["/d/train", "/d/val"], "/d/train/cat/x.png", "/d/val/x.png") == ["cat", ""]
+    assert classes(["/d"], "/d/cat/train/x.png", "/d/dog/val/x.png") == ["cat", "dog"]
+    assert classes(["/d/*/*.png"], "/d/cat/x.png") == ["cat"]
+    assert classes(["/d/list.csv"], "/d/cat/x.png", "/elsewhere/dog/x.png") == ["cat", "dog"]
+    assert classes(["s3://b/d"], "s3://b/d/cat/x.png") == ["cat"]
+
+
+def test_a_class_called_as_a_split_or_as_masks_comes_back(tmp_path: Path):
+    root = draw(tmp_path / "things", "a", each=6)
+    names = ["train", "mask", "test", "val images", "labels", "cat"]
+    run = winnow.Run(tmp_path / "run", **SMALL)
+    run.ingest(root)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("source,label\n" + "".join(f"things/a/{n:03d}.png,{name}\n" for n, name in enumerate(names)))
+    run.import_labels(labels, classes=names)
+    out = tmp_path / "out"
+    run.export_labels(out)
+    assert sorted(one.label for one in expand([out], CLASSES).sources) == sorted(names)
+    (out / "metadata.csv").unlink()
+    assert sorted(record.label for record in read(out)) == sorted(names)
+    assert len(expand([out], NORMAL).sources) == 6

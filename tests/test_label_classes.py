@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import winnow
+from winnow.data.folder_names import class_of, folder_of
 from winnow.errors import OptionError
-from winnow.label.classes import as_option, class_list, class_of, folder_of
+from winnow.label.classes import as_option, class_list
 from winnow.label.formats import FORMATS, read
 from winnow.label.store import Event, LabelStore
 from winnow.pool.pool import Pool

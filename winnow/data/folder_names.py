@@ -1,11 +1,13 @@
-"""What the name of a folder, or a label, says of the pictures in it: a split, good ones, bad ones, masks."""
+"""What the name of a folder, or a label, says of the pictures in it: a split, a class, good ones, bad ones, masks."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import unquote
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
 
@@ -61,6 +63,10 @@ _OPPOSITES = (
 )
 _MASK_FILE = re.compile(r"(.+)[_\-. ](masks?|gt|ground[_-]?truth|labels?|seg|segmentation|annotation)$", re.IGNORECASE)
 
+_NOT_IN_FOLDERS = re.compile(r"^\.|[/\\]|%(?=[0-9A-Fa-f]{2})|^metadata\.csv$", re.IGNORECASE)
+"""What a folder's name cannot hold or begin with, what would be taken for such an escape, and the name of the folder's table."""
+_LONGEST = 200  # bytes of a folder's name; common file systems take 255
+
 
 @dataclass(frozen=True)
 class Said:
@@ -91,6 +97,23 @@ def verdict_of(name: str) -> str:
 def is_container(folder: str) -> bool:
     """Return whether a name only says that pictures are inside, such as "Data" and "images": no class has it."""
     return bool(_words(folder)) and not _meaning(folder)
+
+
+def folder_of(name: str) -> str:
+    """Return the name of a class's folder: its own, with what a folder cannot be called as %XX, shortened where it is too long."""
+    folder = _NOT_IN_FOLDERS.sub(lambda found: f"%{ord(found[0][0]):02X}{found[0][1:]}", name)
+    if split_of(name) or _masks(_meaning(name), ()):  # a folder of that name would be taken for a split, or for masks
+        folder = f"%{ord(name[0]):02X}{name[1:]}"
+    if len(folder.encode()) <= _LONGEST:
+        return folder
+    mark = f"~{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return folder.encode()[: _LONGEST - len(mark)].decode(errors="ignore") + mark
+
+
+def class_of(folder: str) -> str:
+    """Return the class whose folder has this name; a name that `folder_of` does not make is one of its own."""
+    name = unquote(folder) if "%" in folder else folder
+    return name if folder_of(name) == folder else folder
 
 
 def mask_of(stem: str) -> tuple[str, bool]:

@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from winnow.data.folder_names import ANOMALOUS, NORMAL, Said, is_container, mask_of, opposites, said_by, split_name
+from winnow.data.folder_names import (
+    ANOMALOUS,
+    NORMAL,
+    Said,
+    class_of,
+    is_container,
+    mask_of,
+    opposites,
+    said_by,
+    split_name,
+    split_of,
+)
 from winnow.errors import InputError, did_you_mean
 from winnow.options import IngestOptions
 
@@ -116,6 +127,35 @@ def read_layout(
     return _judged(files, reading.purpose == "normal")
 
 
+def folder_classes(given: Sequence[str], uris: Sequence[str]) -> list[str]:
+    """Return the class of each picture of `uris` by the folders below the source, of those `given`, that it was found in.
+
+    That of a picture in the source itself is the source's name; "" for one whose folders are splits and no classes.
+    """
+    folders = {one.rstrip("/") for one in map(_folder_of_source, given)}
+    inside: dict[str, list[str]] = {}
+    for uri in dict.fromkeys(uris):
+        above = posixpath.dirname(uri)
+        while above not in folders and len(above) > 1:
+            above = posixpath.dirname(above)
+        inside.setdefault(above if above in folders else posixpath.dirname(uri), []).append(uri)
+    found = {}
+    for root, files in inside.items():
+        names = [uri[len(root.rstrip("/")) + 1 :] for uri in files]
+        own = "" if split_of(posixpath.basename(root)) else class_of(posixpath.basename(root))
+        for uri, placed in zip(files, read_layout(root, names, Reading("labels")), strict=True):
+            found[uri] = placed.label or ("" if "/" in placed.name else own)
+    return [found[uri] for uri in uris]
+
+
+def _folder_of_source(given: str) -> str:
+    """Return the folder that a source's folders are read from: that of a list, that before the wildcards of a glob, else itself."""
+    folders = given.split("/")
+    wild = next((place for place, name in enumerate(folders) if set("*?[") & set(name)), len(folders))
+    is_list = posixpath.splitext(given)[1].lower() in (".txt", ".csv", ".jsonl", ".parquet")
+    return posixpath.dirname(given) if is_list else "/".join(folders[:wild])
+
+
 class _Tree:
     """The folders that files are in, and what their names say beside one another."""
 
@@ -202,7 +242,7 @@ class _Tree:
         """Return what is known of a file, whether it is read not yet considered but for masks and --only."""
         folder = self.folder(posixpath.dirname(name))
         called = bool(self.reading.only) and row.label in self.reading.only
-        label = row.label or folder.label or (folder.first if self.reading.purpose == "labels" else "")
+        label = row.label or class_of(folder.label or (folder.first if self.reading.purpose == "labels" else ""))
         split = row.split or folder.split
         verdict, at = folder.verdict, folder.at
         if not verdict and row.label:
@@ -212,7 +252,13 @@ class _Tree:
             beside = folder.path or "."
             if self.reading.only and folder.named == folder.path:
                 beside, split = "", "train"
-        out = "only" if folder.named is None and not called else "masks" if is_mask or folder.masks else ""
+        out = (
+            "only"
+            if folder.named is None and not called
+            else "masks"
+            if is_mask or (folder.masks and not row.label)
+            else ""
+        )
         opposed = folder.opposed or (f"label {row.label}" if row.label in self.opposed_labels and not called else "")
         doubt = "beside" if beside else "unclear" if opposed and not verdict else ""
         at = (folder.masks or posixpath.dirname(name) or ".") if out == "masks" else at

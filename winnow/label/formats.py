@@ -14,9 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from winnow.data.folder_names import folder_of
+from winnow.data.layouts import Reading
+from winnow.data.sources import expand
 from winnow.errors import InputError, OptionError
 from winnow.files import make_folder, told, write_json
-from winnow.label.classes import class_of, folder_of
 from winnow.label.records import COLUMNS, SOURCE_COLUMNS, Record, record, text_of, unreadable
 from winnow.label.tools import Size, coco_of, read_json, tasks_of
 from winnow.tables import parse, write_table
@@ -24,7 +26,6 @@ from winnow.tables import parse, write_table
 FORMATS = ("csv", "imagefolder", "label-studio", "coco")
 WITH_PICTURES = ("imagefolder", "coco")
 """The formats that hold the pictures, or their sizes."""
-PICTURES = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif"))
 
 Draw = Callable[[str], tuple[bytes, str]]
 """The file of an item's picture, by its id: its bytes, and the suffix of its format."""
@@ -148,10 +149,18 @@ def _write_folder(path: Path, records: Sequence[Record], draw: Draw) -> None:
 
 
 def _read_folder(path: Path) -> Iterator[Record]:
-    if (path / "metadata.csv").exists():
-        yield from _read_csv(path / "metadata.csv")
+    """Yield the labels of a folder: those of its own table, as an export writes it, else what its tables and folders say, as
+    they are read when the folder is a source."""
+    table = path / "metadata.csv"
+    if table.exists() and "label" in _header(table):
+        yield from _read_csv(table)
         return
-    for file in sorted(path.glob("*/**/*")):
-        if file.suffix.lower() in PICTURES and not file.name.startswith("."):
-            label = class_of(file.relative_to(path).parts[0])
-            yield record(f"the file {file}", label, file.name, file.parent)
+    for source in expand([path], Reading("labels")).sources:
+        if source.label:
+            file = Path(source.uri)
+            yield record(f"the file {file}", source.label, file.name, file.parent)
+
+
+def _header(table: Path) -> list[str]:
+    """Return the names of a table's columns."""
+    return [name.strip().lower() for name in next(parse(text_of(table)), (0, []))[1]]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from winnow.data.layouts import folder_classes
 from winnow.errors import DataError, InputError
 from winnow.label.records import Record
 from winnow.label.store import State
@@ -76,7 +76,7 @@ def _of_sources_or_folders(run: RunFolder, pool: Pool, said: Container[str]) -> 
     if any(own):
         return _agreed(pool, own, said), "the labels that the sources came with"
     if run.options.classify.folders:
-        folders = [posixpath.basename(posixpath.dirname(source)) for source in pool.column("source")]
+        folders = folder_classes(run.asked.sources, pool.column("source").tolist())
         return _agreed(pool, folders, said), "the names of the pictures' folders"
     return {}, ""
 
