@@ -133,10 +133,13 @@ PARTS = [Segment(0, 2, True, 0.0), Segment(2, 4, False, 1.0), Segment(4, 5, True
 
 def test_cut_list_names_the_parts_that_belong() -> None:
     assert ffconcat("a b.mp4", PARTS) == (
-        "ffconcat version 1.0\nfile './a b.mp4'\ninpoint 0.000000\noutpoint 2.000000\n"
-        "file './a b.mp4'\ninpoint 4.000000\noutpoint 5.000000\n"
+        "ffconcat version 1.0\nfile './a b.mp4'\noutpoint 2.000000\nfile './a b.mp4'\ninpoint 4.000000\noutpoint 5.000000\n"
     )
-    assert ffconcat("x.mp4", PARTS[1:2]) == "ffconcat version 1.0\n"
+    middle = [Segment(0, 2, False, 1.0), Segment(2, 4, True, 0.0), Segment(4, 5, False, 1.0)]
+    assert ffconcat("a.ts", middle, start=3600.5) == (
+        "ffconcat version 1.0\nfile './a.ts'\ninpoint 3602.500000\noutpoint 3604.500000\n"
+    )
+    assert ffconcat("x.mp4", PARTS[1:2]) == ""
     with pytest.raises(InputError, match="line break"):
         ffconcat("a\nb.mp4", PARTS)
 

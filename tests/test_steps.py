@@ -54,7 +54,7 @@ def test_a_video_is_cut_into_what_belongs_and_what_does_not(run: winnow.Run, tmp
     segments = table(tmp_path / "out" / "segments.csv")
     assert [row["verdict"] for row in segments] == ["in", "out", "in", "out", "in"]
     cuts = next((tmp_path / "out").glob("*.ffconcat")).read_text(encoding="utf-8")
-    assert cuts.count("inpoint") == 3
+    assert cuts.count("inpoint") == 2 and cuts.count("outpoint") == 3
     assert next((tmp_path / "out").glob("video-*.png")).read_bytes().startswith(b"\x89PNG")
 
 

@@ -205,6 +205,7 @@ def score(result: Scored) -> str:
         ]
         if len(video.segments) > 20:
             lines.append(f"  ... and {len(video.segments) - 20} more in segments.csv")
+        lines += [f"  Note: {video.note}"] if video.note else []
     return "\n".join(lines)
 
 

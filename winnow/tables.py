@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from winnow.errors import Damaged, RunError
 from winnow.files import replacing
@@ -17,9 +17,30 @@ REMEDY = "Restore it, or run the step that writes it again."
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a CSV file (UTF-8, comma, newline) atomically, row by row."""
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        _write(file, header, rows)
+
+
+def table_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return the text of the file that `write_table` writes."""
+    text = io.StringIO()
+    _write(text, header, rows)
+    return text.getvalue()
+
+
+class _Lines:
+    """A file that ends its lines with a newline alone. Python's writer quotes a carriage return only where lines end with one."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file = file
+
+    def write(self, line: str) -> int:
+        return self.file.write(line.removesuffix("\r\n") + "\n")
+
+
+def _write(file: TextIO, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    writer = csv.writer(_Lines(file), lineterminator="\r\n")
+    writer.writerow(header)
+    writer.writerows(rows)
 
 
 def read_table(path: Path) -> list[dict[str, str]]:

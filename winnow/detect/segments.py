@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,12 +106,16 @@ def _check_options(false_alarm_rate: float, smooth: float, min_length: float, hy
             raise OptionError(f"{name} is {value}; it must be {allowed}.")
 
 
-def ffconcat(path: str | Path, parts: Iterable[Segment]) -> str:
-    """Return an ffmpeg cut list of the parts that belong, for the concat demuxer (FFmpeg Formats Documentation, 3.5).
+def ffconcat(
+    path: str | Path, parts: Sequence[Segment], *, start: float = 0.0, inpoints: Sequence[float] | None = None
+) -> str:
+    """Return an ffmpeg cut list of the parts that belong, for the concat demuxer (FFmpeg Formats Documentation, 3.5); "" for none.
 
     `path` is the video as ffmpeg is to find it: absolute, or relative to the list's folder. To use it:
-    `ffmpeg -safe 0 -f concat -i LIST -c copy OUT.mp4` (cuts at key frames; without `-c copy`, exactly).
-    `InputError` when the name holds a line break, which the format cannot express.
+    `ffmpeg -safe 0 -f concat -i LIST -c copy OUT.mp4` (cuts at key frames; without `-c copy`, to within a few frames).
+    `parts` are all of the video's, in seconds from its first frame, which is at `start` on the clock of the file; `inpoints`
+    are where to enter it for each that belongs, by default where it begins; the first is not entered, being the
+    beginning. `InputError` when the name holds a line break, which the format cannot express.
     """
     name = str(path)
     if "\n" in name or "\r" in name:
@@ -119,8 +123,11 @@ def ffconcat(path: str | Path, parts: Iterable[Segment]) -> str:
     if not name.startswith("/") and "://" not in name:
         name = f"./{name}"  # else ffmpeg reads "a:b" as a protocol and joins "#a" to the list's name
     quoted = name.replace("'", "'\\''")
-    lines = ["ffconcat version 1.0"]
-    for part in parts:
-        if part.belongs:
-            lines += [f"file '{quoted}'", f"inpoint {part.start:.6f}", f"outpoint {part.end:.6f}"]
-    return "\n".join(lines) + "\n"
+    wanted = [part for part in parts if part.belongs]
+    points = [start + part.start for part in wanted] if inpoints is None else inpoints
+    lines = []
+    for part, point in zip(wanted, points, strict=True):
+        lines += [f"file '{quoted}'"]
+        lines += [f"inpoint {point:.6f}"] if part is not parts[0] else []
+        lines += [f"outpoint {start + part.end:.6f}"]
+    return "\n".join(["ffconcat version 1.0", *lines]) + "\n" if lines else ""

@@ -21,10 +21,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class VideoScored:
-    """A video and its segments."""
+    """A video, its segments, and a note where it has no cut list, or one that cuts early."""
 
     source: str
     segments: list[Segment]
+    note: str = ""
 
 
 @dataclass(frozen=True)

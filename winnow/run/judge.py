@@ -165,5 +165,6 @@ def seconds(time: float | None) -> str:
 
 
 def shortened(name: str) -> str:
-    """Return a source's name as names of its pictures have it: file systems take 255 bytes in all."""
-    return name.encode()[:LONGEST].decode(errors="ignore")
+    """Return a source's name as names of its pictures have it: file systems take 255 bytes in all, people no line breaks."""
+    shown = "".join(letter if letter.isprintable() else "_" for letter in name)
+    return shown.encode()[:LONGEST].decode(errors="ignore")

@@ -11,6 +11,7 @@ import numpy as np
 
 from winnow.data.layouts import Reading
 from winnow.data.sources import expand
+from winnow.data.storage import is_text
 from winnow.detect.registry import make_scorer
 from winnow.detect.scorer import Scorer
 from winnow.embeddings import Embeddings
@@ -24,7 +25,7 @@ from winnow.pool.pool import Pool
 from winnow.results import Evaluated, MaskMetrics
 from winnow.run.artifacts import load_encoder
 from winnow.run.folder import RunFolder
-from winnow.run.judge import Judged, judge, locate, verdicts
+from winnow.run.judge import Judged, judge, locate, shortened, verdicts
 from winnow.run.publish import EVALUATION, Results, publish, write_result
 from winnow.tables import write_table
 
@@ -53,6 +54,9 @@ def evaluate(
             "An evaluation needs normal pictures and at least one anomalous group.",
             "Give --normal DIR and --anomalous NAME=DIR.",
         )
+    strange = next((name for name in anomalous if not is_text(name)), None)
+    if strange is not None:
+        raise OptionError(f"The name {strange!r} of an anomalous group is not UTF-8.", "Give it another name.")
     run.require("calibrate")
     if masks is not None and not run.options.ingest.patches:
         raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
@@ -82,9 +86,8 @@ def evaluate(
 def _pools(folder: Path, anomalous: Iterable[str]) -> dict[str, Path]:
     """Return the folder of each group's pool, 'belongs' first; those of groups that a killed call left behind are removed."""
     pools = {"belongs": folder / "belongs"}
-    for name in anomalous:
-        path = folder / f"anomalous-{_slug(name)}"
-        pools[name] = path if path not in pools.values() else path.with_name(f"{path.name}-{len(pools)}")
+    for number, name in enumerate(anomalous):  # by which names differ that a file system takes for one
+        pools[name] = folder / f"anomalous-{number:03d}-{shortened(_slug(name))}"
     for path in folder.iterdir() if folder.exists() else ():
         if path not in pools.values():
             shutil.rmtree(path)

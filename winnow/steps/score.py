@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from winnow.data.cuts import clock_of
 from winnow.detect.segments import ffconcat, segments, smoothed
-from winnow.errors import OptionError
+from winnow.errors import InputError, OptionError
 from winnow.files import replacing, write_text
 from winnow.inspect.locate import Picture
 from winnow.options import SegmentOptions
@@ -25,6 +26,8 @@ from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, locate, seconds, shortened, verdicts, video_rows
 from winnow.run.publish import HEATMAPS, SCORES, Results, publish, write_result
 from winnow.tables import write_table
+
+EARLY = 1.0  # seconds by which a part of a cut list may begin early without a word
 
 
 def score(
@@ -147,9 +150,11 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
             hysteresis=options.hysteresis,
         )
         stem = folder / f"video-{number:03d}-{shortened(Path(source).stem)}"
-        write_text(stem.with_name(stem.name + ".ffconcat"), ffconcat(source, found))
+        cuts, note = _cut_list(source, found, float(times.max()), run.options.ingest.pixel_limit)
+        if cuts:
+            write_text(stem.with_name(stem.name + ".ffconcat"), cuts)
         _timeline(stem.with_name(stem.name + ".png"), source, times, scores, threshold.value, found, options)
-        videos.append(VideoScored(source, found))
+        videos.append(VideoScored(source, found, note))
     write_table(
         folder / "segments.csv",
         ("source", "start", "end", "verdict", "score"),
@@ -166,6 +171,22 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
         ),
     )
     return videos
+
+
+def _cut_list(source: str, parts: list[Segment], last: float, pixel_limit: float) -> tuple[str, str]:
+    """Return the cut list of a video whose last frame is at `last`, "" where there can be none, and what is to be said of it."""
+    begins = [part.start for part in parts if part.belongs]
+    if not begins:
+        return "", "No part of it belongs, so that there is no cut list."
+    try:
+        clock = clock_of(source, begins, last, pixel_limit=pixel_limit)
+        cuts = ffconcat(source, parts, start=clock.start, inpoints=clock.inpoints)
+    except InputError as error:
+        return "", f"There is no cut list: {error.message}"
+    entered = list(zip(begins, clock.inpoints, strict=True))[parts[0].belongs :]  # the first part is not entered
+    early = max((clock.start + begin - point for begin, point in entered), default=0.0)
+    note = f"Parts of its cut list begin up to {early:.1f} s early: such a stream is cut at key frames."
+    return cuts, note if early > EARLY else ""
 
 
 def _timeline(

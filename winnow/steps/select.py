@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from winnow.select.choose import Choice, available, choose, kinds
 from winnow.select.duplicates import distinct
 from winnow.select.geometry import nearest, whitened
 from winnow.select.outliers import outliers_of
+from winnow.tables import read_table, table_text
 from winnow.version import __version__
 
 COLUMNS = ("rank", "id", "source", "time", "group", "method", "cluster", "stands_for", "why")
@@ -106,7 +105,7 @@ def _grown(
     """Choose the rows that the list lacks, and write the list and what is drawn of it into the step's place."""
     run = selection.run
     changed = _changed(made, identity) if made else ""
-    before = _read(run.path / "selection.csv") if made and not changed else []
+    before = read_table(run.path / "selection.csv") if made and not changed else []
     asked = number + len(before) if selection.method == ROUND else number
     rows, notes = selection.choose(asked, before, labelled)
     table = [*before, *rows]
@@ -372,14 +371,5 @@ def _drawn(selection: Selection, table: Sequence[Row], kind: np.ndarray) -> dict
     return drawn
 
 
-def _read(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def _text(columns: Sequence[str], rows: Sequence[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return table_text(columns, ([row[name] for name in columns] for row in rows))
