@@ -301,6 +301,7 @@ def test_labels_given_elsewhere_count_as_labelled(run: winnow.Run, finished_run:
         shutil.rmtree(tmp_path / "other")
     done = winnow_command("select", "--run", run.folder.path, "-n", "50", "--also", by_id, by_path)
     assert done.returncode == 0 and "20 labelled" in done.stdout, done.stderr
+    assert f"Labelled elsewhere: {by_id}, {by_path}: " in done.stdout and "by id" in done.stdout
 
 
 def test_a_file_of_strangers_is_told(run: winnow.Run, tmp_path: Path):

@@ -108,9 +108,8 @@ def test_labels_of_a_file_take_the_place_of_the_runs_own_and_that_is_said(run: w
     ids = say(run, (7, "label", "c"))
     (tmp_path / "four.csv").write_text("id,label\n" + "".join(f"{item},b\n" for item in ids[:4]) + "nobody,a\n")
     found = truth(run, tmp_path / "four.csv")
-    assert len(found.labels) == 4 and found.origin == str(tmp_path / "four.csv")
+    assert len(found.labels) == 4 and found.origin == f"{tmp_path}/four.csv: 4 by id"
     assert found.notes == [
-        f"Labels of {tmp_path}/four.csv: 4 by id.",
-        f"1 labels are left out, without an item of the run: line 6 of {tmp_path}/four.csv: its id is unknown",
+        f"1 labels are of items that the run does not have: line 6 of {tmp_path}/four.csv: its id is unknown",
         "7 labels of the run itself are not used: --labels takes their place.",
     ]

@@ -47,7 +47,7 @@ class Originals:
 
     def __init__(self, pool: Pool, options: IngestOptions) -> None:
         self._pool, self._options = pool, options
-        self._lock = threading.Lock()
+        self._lock, self._hashing = threading.Lock(), threading.Lock()
         self._recorded: dict[str, tuple[str, str]] | None = None
         self._same: dict[tuple[str, str], bool] = {}
         self._of_videos: dict[str, tuple[int, int]] = {}
@@ -70,9 +70,10 @@ class Originals:
         now = storage.stat(source).mark
         if now == mark and (storage.is_remote(source) or not now.endswith(storage.UNSURE)):
             return
-        if (source, now) not in self._same:
-            known = bool(digest) and not storage.is_remote(source)
-            self._same[source, now] = known and storage.digest(source) == digest
+        with self._hashing:  # or every thread of a page would hash one long video at once
+            if (source, now) not in self._same:
+                known = bool(digest) and not storage.is_remote(source)
+                self._same[source, now] = known and storage.digest(source) == digest
         if not self._same[source, now]:
             raise _changed()
 

@@ -116,8 +116,8 @@ def _agreed(pool: Pool, labels: Sequence[str], settled: Container[str]) -> dict[
     return {item: label for item, (label, _) in found.items()}
 
 
-def records_in(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> tuple[dict[str, Record], list[str]]:
-    """Return the record of each item that label files name, and notes on how the items were found and which were not.
+def records_in(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> tuple[dict[str, Record], str, list[str]]:
+    """Return the record of each item that label files name, how the items were found, and a note on those that were not.
 
     Raises `InputError` for a file with no item of the run and for two labels of one item.
     """
@@ -126,26 +126,25 @@ def records_in(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> tuple
 
     originals = Originals(pool, run.options.ingest)
     about = labels_of_files([Path(path) for path in files], catalogue_of(run, pool), originals, run.path)
-    notes = [f"Labels of {', '.join(map(str, files))}: {about.says}."]
+    notes = []
     if about.unknown:
         places = "; ".join(f"{record.where}: {reason}" for record, reason in about.unknown[:SHOWN])
         notes.append(
-            f"{len(about.unknown):,} labels are left out, without an item of the run: {places}{' ...' * (len(about.unknown) > SHOWN)}"
+            f"{len(about.unknown):,} labels are of items that the run does not have: {places}{' ...' * (len(about.unknown) > SHOWN)}"
         )
-    return about.found, notes
+    return about.found, f"{', '.join(map(str, files))}: {about.says}", notes
 
 
 def _of_files(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> Truth:
-    found, notes = records_in(run, pool, files)
+    found, origin, notes = records_in(run, pool, files)
     own = {item for item, label in zip(pool.column("id"), pool.column("label"), strict=True) if label} | set(
         labels(run)
     )
     if own:
         notes.append(f"{len(own):,} labels of the run itself are not used: --labels takes their place.")
     at = {item: record.at for item, record in found.items() if record.at}
-    names = ", ".join(map(str, files))
     return Truth(
-        {item: record.label for item, record in found.items()}, names, notes, at if len(at) == len(found) else {}
+        {item: record.label for item, record in found.items()}, origin, notes, at if len(at) == len(found) else {}
     )
 
 

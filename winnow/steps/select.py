@@ -250,7 +250,8 @@ class Selection:
 
         ids = set(labels(self.run))
         if also:
-            found, self.notes = records_in(self.run, self.pool, also)
+            found, says, unknown = records_in(self.run, self.pool, also)
+            self.notes = [f"Labelled elsewhere: {says}.", *unknown]
             ids |= set(found)
         return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
 
