@@ -22,7 +22,7 @@ from winnow.errors import InputError, ModelError, OptionError, RunError
 from winnow.objects.crops import Finder, widened
 from winnow.options import IngestOptions
 from winnow.pool.ingest import ingest
-from winnow.pool.originals import original
+from winnow.pool.originals import Originals
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
 from winnow.results import Ingested
@@ -92,8 +92,9 @@ def test_persons_become_items_with_source_time_box_and_confidence(folder, detect
 def test_crops_are_the_original_scaled_as_a_picture_is(folder, detector, tmp_path):
     ingest([folder], tmp_path / "pool", wanting(detector, objects="person,bicycle"))
     pool = Pool.open(tmp_path / "pool")
+    originals = Originals(pool, wanting(detector, objects="person,bicycle"))
     for row in range(len(pool)):
-        whole = original(*(pool.column(name)[row] for name in ("source", "time", "box")))
+        whole = originals.pixels(row)
         Image.fromarray(whole).save(tmp_path / "crop.png")
         ingest([tmp_path / "crop.png"], tmp_path / f"alone{row}", IngestOptions(size=(24, 16)))
         assert np.array_equal(pool.pixels([row]), Pool.open(tmp_path / f"alone{row}").pixels([0]))
@@ -103,7 +104,8 @@ def test_grey_crops(folder, detector, tmp_path):
     ingest([folder], tmp_path / "pool", wanting(detector, grey=True))
     pool = Pool.open(tmp_path / "pool")
     assert pool.pixels([0]).shape == (1, 24, 16, 1) and len(pool) == 6
-    whole = original(str(folder / "c.png"), None, "20,12,16,16")
+    assert (pool.column("source")[2], pool.column("box")[2]) == (str(folder / "c.png"), "20,12,16,16")
+    whole = Originals(pool, wanting(detector, grey=True)).pixels(2)
     grey = Image.fromarray(whole).convert("L").resize((16, 24), Image.Resampling.BILINEAR)
     assert np.array_equal(pool.pixels([2])[0, ..., 0], np.asarray(grey))
 

@@ -536,11 +536,11 @@ SCRIPT = textwrap.dedent("""
     from winnow.pool import ingest as ingesting
     from winnow.options import IngestOptions
     ingesting.PART_PICTURES = 8
-    real = images.decode
+    real = images.pages
     def slowly(*given, **options):
         time.sleep(0.002)
         return real(*given, **options)
-    images.decode = slowly
+    images.pages = slowly
     print("ready", flush=True)
     ingesting.ingest([sys.argv[1]], sys.argv[2], IngestOptions(size=(12, 16), workers=2, every=0.1))
 """)

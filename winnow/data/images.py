@@ -86,11 +86,7 @@ def decode(
     """
     with _sayable():
         picture = _opened(data)
-        if page is not None and page > 1:
-            try:
-                picture.seek(page - 1)
-            except EOFError:
-                raise Unreadable(f"it has no page {page}") from None
+        _seek(picture, page)
         return _read(picture, data, size, grey, white, pixel_limit)
 
 
@@ -129,6 +125,21 @@ def pages(
             yield number if several else None, pixels
     if broken:
         yield numbers[-1] + 1, broken
+
+
+def as_stored(data: bytes, *, page: int | None = None, pixel_limit: float = 200.0) -> Image.Image:
+    """Return a picture, or a page of it, upright and otherwise as it is stored: with its palette, its alpha and its depth."""
+    with _sayable():
+        picture = _opened(data)
+        _seek(picture, page)
+        _check_pixels(picture, pixel_limit)
+        picture.load()
+        turn = _orientation(picture)
+        if turn not in _UPRIGHT:
+            return picture
+        turned = picture.transpose(_UPRIGHT[turn])
+        turned.format = picture.format
+        return turned
 
 
 @contextlib.contextmanager
@@ -170,6 +181,13 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
     return picture
 
 
+def _seek(picture: ImageFile.ImageFile, page: int | None) -> None:
+    try:
+        picture.seek((page or 1) - 1)
+    except EOFError:
+        raise Unreadable(f"it has no page {page}") from None
+
+
 def _is_raw(picture: TiffImagePlugin.TiffImageFile, data: bytes) -> bool:
     """Return whether a TIFF is a camera's raw file: what can be read of it is a small preview."""
     tags = picture.tag_v2
@@ -196,7 +214,7 @@ def _pages_of(picture: ImageFile.ImageFile) -> tuple[list[int], str]:
         except EOFError:
             break
         except Exception as error:
-            broken = f"what follows page {number}: {_reason(error)}"
+            broken = _reason(error)
             break
         number += 1
         if not _reduced(picture):

@@ -22,12 +22,14 @@ GREY = 128  # shown where a patch was dropped as blank
 class Picture:
     """A picture put together from its patches.
 
-    Pixels (h, w, c); the anomaly map (h, w), 0 where it is as usual, 0.5 at the level that held-out pictures keep below
-    (None where the mode has none); the mask of its damaged places (h, w); its defects, each x, y, width, height and score.
+    `page` is its number in a file of several. Pixels (h, w, c); the anomaly map (h, w), 0 where it is as usual, 0.5 at the
+    level that held-out pictures keep below (None where the mode has none); the mask of its damaged places (h, w); its
+    defects, each x, y, width, height and score.
     """
 
     name: str
     source: str
+    page: int | None
     pixels: np.ndarray
     anomaly_map: np.ndarray | None
     mask: np.ndarray
@@ -81,7 +83,9 @@ def _picture(
         regions, _ = label(damaged, np.ones((3, 3)))
         lit = np.unique(regions[hot])
         mask = hot | (damaged & ~np.isin(regions, lit))  # a region without a hot place is marked as a whole
-    return Picture(about["id"], about["source"], canvas, anomaly_map, mask, _defects(mask, boxes, scores))
+    return Picture(
+        about["id"], about["source"], about["page"], canvas, anomaly_map, mask, _defects(mask, boxes, scores)
+    )
 
 
 def _defects(mask: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[tuple[int, int, int, int, float]]:

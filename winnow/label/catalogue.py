@@ -48,7 +48,8 @@ class Page(NamedTuple):
 class Catalogue:
     """A pool's items (n rows) with the present label or skip of each, as arrays that a query masks.
 
-    `items` has the columns id, source, group, time (seconds or null), box ('x,y,w,h' or null) and confidence (or null);
+    `items` has the columns id, source, group, time (seconds or null), box ('x,y,w,h' or null) and confidence (or null), and
+    page where there are files of several;
     `usable` (n,) leaves rows out, such as copies. `chosen` and `outliers` fill the lanes of these names, in their order.
     """
 
@@ -66,6 +67,7 @@ class Catalogue:
         groups, self._group = _coded(items.column("group"))
         self.groups: list[str] = [name or "" for name in groups.to_pylist()]
         self._time = items.column("time").to_numpy(zero_copy_only=False)
+        self._page = items.column("page") if "page" in items.column_names else None
         self._box = items.column("box")
         self._confidence = items.column("confidence").to_numpy(zero_copy_only=False)
         self._chosen, self._outliers = dict(self._known(chosen)), dict(self._known(outliers))
@@ -178,6 +180,7 @@ class Catalogue:
             "source": source,
             "group": self.groups[self._group[row]],
             "time": time,
+            "page": None if self._page is None else self._page[row].as_py(),
             "box": self.box(row),
             "confidence": None if np.isnan(self._confidence[row]) else round(float(self._confidence[row]), 4),
             "rank": chosen and chosen.rank,

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from winnow.errors import InputError, OptionError
 from winnow.label.records import SOURCE_COLUMNS, Record, record, text_of
+from winnow.pool.patches import picture_of
 
 LOCAL_FILES = "/data/local-files/"
 ROOT = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
@@ -65,17 +66,18 @@ def _address(source: str) -> str:
 
 
 def coco_of(records: Sequence[Record], size: Size) -> dict[str, Any]:
-    """Return COCO's content: each picture (or frame) once, an annotation for each item, whose box is all of a whole picture."""
+    """Return COCO's content: each picture, page or frame once, an annotation for each item, whose box is all of a whole picture."""
     categories = {name: number for number, name in enumerate(dict.fromkeys(entry.label for entry in records), 1)}
-    images: dict[tuple[str, float | None], dict[str, Any]] = {}
+    images: dict[tuple[str, float | None, str], dict[str, Any]] = {}
     annotations: list[dict[str, Any]] = []
     for number, entry in enumerate(records, 1):
-        if (entry.source, entry.time) not in images:
+        picture = entry.source, entry.time, picture_of([entry.id])[0]
+        if picture not in images:
             tall, wide = size(entry.id)
             time = {} if entry.time is None else {"time": entry.time}
             about = {"id": len(images) + 1, "file_name": entry.source, "width": wide, "height": tall}
-            images[entry.source, entry.time] = {**about, **time}
-        image = images[entry.source, entry.time]
+            images[picture] = {**about, **time}
+        image = images[picture]
         x, y, width, height = entry.box or [0, 0, image["width"], image["height"]]
         annotations.append(
             {

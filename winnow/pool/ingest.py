@@ -264,16 +264,17 @@ def _table(part: Part, seen: set[str], options: IngestOptions) -> pa.Table:
     for name, *_ in part.rows:
         status.append("copy" if name in seen else "ok")
         seen.add(name)
-    names, places, times, boxes = zip(*part.rows, strict=True)
+    names, places, times, boxes, pages = zip(*part.rows, strict=True)
     of = [part.sources[place] for place in places]
     confidence = pa.array(part.confidence, pa.float64()) if part.confidence else pa.nulls(len(of), pa.float64())
-    groups = [group_of(source, options) for source in of]
+    groups = [group_of(source, page, options) for source, page in zip(of, pages, strict=True)]
     return pa.table(
         [
             names,
             [source.uri for source in of],
             groups,
             pa.array(times, pa.float64()),
+            pa.array(pages, pa.int64()),
             pa.array(boxes, pa.string()),
             [source.label for source in of],
             [source.split for source in of],

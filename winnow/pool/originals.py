@@ -57,7 +57,7 @@ class Originals:
         return self._named(row, self._file)
 
     def pixels(self, row: int) -> np.ndarray:
-        """Return the picture, video frame, or part of either, that an item was made of: uint8 (h, w, 3)."""
+        """Return the picture, page, video frame, or part of one, that an item was made of: uint8 (h, w, 3)."""
         return self._named(row, self._pixels)
 
     def size(self, row: int) -> tuple[int, int]:
@@ -99,7 +99,8 @@ class Originals:
     def _whole(self, row: int, source: str) -> np.ndarray:
         time, limit = self._value("time", row), self._options.pixel_limit
         if time is None:
-            return images.decode(self._file(row, source), None, white=self._options.white, pixel_limit=limit)
+            data, page = self._file(row, source), self._page(row)
+            return images.decode(data, None, white=self._options.white, pixel_limit=limit, page=page)
         self.check(source)
         return video.frame_at(source, float(time), pixel_limit=limit).image
 
@@ -109,6 +110,9 @@ class Originals:
 
     def _size(self, row: int, source: str) -> tuple[int, int]:
         if self._value("time", row) is None:
+            if self._page(row) is not None:
+                height, width = self._whole(row, source).shape[:2]
+                return height, width
             options = self._options
             return images.size_of(self._file(row, source), white=options.white, pixel_limit=options.pixel_limit)
         self.check(source)
@@ -120,6 +124,10 @@ class Originals:
     def _value(self, column: str, row: int) -> str | float | None:
         value: str | float | None = self._pool.items.column(column)[row].as_py()
         return value
+
+    def _page(self, row: int) -> int | None:
+        page = self._value("page", row)
+        return None if page is None else int(page)
 
     def _known(self) -> dict[str, tuple[str, str]]:
         """Return mark and SHA-256 of every source at the time of the ingest; read once, and only where they are needed."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ from winnow.pool.pool import write_shards
 from winnow.scale.local import run_local
 
 
+_Page = tuple[int | None, np.ndarray | str]
+"""The number of a page, and its pixels or the reason for none, as `images.pages` yields them."""
+
+
 class _Blank(Unreadable):
     """Every patch of a picture or frame is blank."""
 
@@ -31,13 +36,13 @@ class _Blank(Unreadable):
 @dataclass
 class Part:
     """A part's record: its sources and the SHA-256 of the content each was read with ("" where it could not be, and of a
-    video on s3), a row (id, place of its source, time, box) a picture, patch or crop, what it was cut from, its refusals and
-    its pixels; where persons were looked for, the confidence of each row and how many pictures or frames show none."""
+    video on s3), a row (id, place of its source, time, box, page) a picture, patch or crop, what it was cut from, its refusals
+    and its pixels; where persons were looked for, the confidence of each row and how many pictures or frames show none."""
 
     number: int
     key: dict[str, Any]
     sources: list[Source]
-    rows: list[tuple[str, int, float | None, str | None]] = field(default_factory=list)
+    rows: list[tuple[str, int, float | None, str | None, int | None]] = field(default_factory=list)
     cut: list[dict[str, Any]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     shards: list[dict[str, Any]] = field(default_factory=list)
@@ -55,7 +60,7 @@ class Part:
             saved["number"],
             saved["key"],
             [Source(**source) for source in saved["sources"]],
-            [(row[0], row[1], row[2], row[3]) for row in saved["rows"]],
+            [(row[0], row[1], row[2], row[3], row[4]) for row in saved["rows"]],
             saved["cut"],
             [Refusal(**refusal) for refusal in saved["refused"]],
             saved["shards"],
@@ -80,15 +85,29 @@ def _pictures(
     """Yield the part's pixels in order, and fill in its rows and refusals."""
     decode = partial(_picture, options=options, find=find)
     with contextlib.closing(run_local(decode, part.sources, workers)) as decoded:
-        for place, (digest, found) in enumerate(decoded):
+        for place, (digest, *first, others) in enumerate(decoded):
             advance()
             part.digests.append(digest)
-            if isinstance(found, _Decoded):
-                yield from _rows_of(part, place, None, found)
-                continue
-            part.refused.append(Refusal(part.sources[place].uri, found))
-            if options.on_error == "stop":
-                stop(part.refused[0])
+            for page, found in chain([first], _others(digest, others, options, find, workers)):
+                if isinstance(found, _Decoded):
+                    yield from _rows_of(part, place, None, page, found)
+                    continue
+                reason = found if page is None else f"page {page}: {found}"
+                part.refused.append(Refusal(part.sources[place].uri, reason))
+                if options.on_error == "stop":
+                    stop(part.refused[-1])
+
+
+def _others(
+    digest: str, pages: Iterator[_Page], options: IngestOptions, find: Finder | None, workers: int
+) -> Iterator[tuple[int | None, _Decoded | str]]:
+    """Yield the further pages of a file, decoded one after the other, so that many are never in memory, and cut by several
+    threads."""
+    second = next(pages, None)
+    if second is not None:
+        cut = partial(_page, digest[:16], options=options, find=find)
+        with contextlib.closing(run_local(cut, chain([second], pages), workers)) as found:
+            yield from found
 
 
 @dataclass(frozen=True)
@@ -102,22 +121,38 @@ class _Decoded:
     about: dict[str, Any] = field(default_factory=dict)
 
 
-def _picture(source: Source, options: IngestOptions, find: Finder | None) -> tuple[str, _Decoded | str]:
-    """Return the SHA-256 of a picture's file, and the decoded picture or the reason there is none."""
+def _picture(
+    source: Source, options: IngestOptions, find: Finder | None
+) -> tuple[str, int | None, _Decoded | str, Iterator[_Page]]:
+    """Return the SHA-256 of a picture's file, its first page with the number (None of one only), and the other pages."""
     digest = ""
     try:
         data = storage.read(source.uri, images.largest_file(options.pixel_limit))
         digest = hashlib.sha256(data).hexdigest()
-        image = images.decode(
+        pages = images.pages(
             data,
             whole_size(options),
             grey=options.grey and not find,
             white=options.white,
             pixel_limit=options.pixel_limit,
         )
-        return digest, _cut(digest[:16], image, options, find)
+        page, found = _page(digest[:16], next(pages), options=options, find=find)
+        return digest, page, found, pages if page is not None else iter(())
     except Unreadable as error:
-        return digest, error.message
+        return digest, None, error.message, iter(())
+
+
+def _page(
+    content: str, page: _Page, *, options: IngestOptions, find: Finder | None
+) -> tuple[int | None, _Decoded | str]:
+    """Return the number of a page, and what it was cut into or the reason for nothing."""
+    number, image = page
+    if isinstance(image, str):
+        return number, image
+    try:
+        return number, _cut(content if number is None else f"{content}/{number}", image, options, find)
+    except Unreadable as error:
+        return number, error.message
 
 
 def whole_size(options: IngestOptions) -> tuple[int, int] | None:
@@ -150,19 +185,19 @@ def _about(image: np.ndarray, pieces: int, blank: int) -> dict[str, Any]:
     return {"width": width, "height": height, "patches": pieces, "blank": blank, "colour": coloured}
 
 
-def _rows_of(part: Part, place: int, time: float | None, found: _Decoded) -> Iterator[np.ndarray]:
+def _rows_of(part: Part, place: int, time: float | None, page: int | None, found: _Decoded) -> Iterator[np.ndarray]:
     """Add a picture's row, or those of its pieces, to the part, and yield their pixels."""
     if found.boxes is None:
-        part.rows.append((found.name, place, time, None))
+        part.rows.append((found.name, place, time, None, page))
         yield from found.pieces
         return
     if not len(found.boxes):
         part.empty += 1
         return
-    part.cut.append({"id": found.name, "source": part.sources[place].uri, "time": time, **found.about})
+    part.cut.append({"id": found.name, "source": part.sources[place].uri, "time": time, "page": page, **found.about})
     part.confidence += [] if found.confidence is None else found.confidence.tolist()
     for box, piece in zip(found.boxes, found.pieces, strict=True):
-        part.rows.append((f"{found.name}#{write_box(box)}", place, time, write_box(box)))
+        part.rows.append((f"{found.name}#{write_box(box)}", place, time, write_box(box), page))
         yield piece
 
 
@@ -212,7 +247,7 @@ def make_video(
                     if isinstance(found, str):
                         blank.append(f"at {time:.3f} s {found}")
                     else:
-                        yield from _rows_of(part, 0, time, found)
+                        yield from _rows_of(part, 0, time, None, found)
         except Unreadable as error:
             part.refused.append(Refusal(uri, error.message))
 
@@ -253,6 +288,7 @@ def record(folder: Path, number: int) -> Path:
     return folder / "parts" / f"{number:05d}.json"
 
 
-def group_of(source: Source, options: IngestOptions) -> str:
-    """Return a picture's group: one of its own where it is cut into patches, unless a list names one."""
-    return source.uri if options.patches and source.group == storage.parent(source.uri) else source.group
+def group_of(source: Source, page: int | None, options: IngestOptions) -> str:
+    """Return a picture's group: one of its own where it is cut into patches or is a page of several, unless a list names one."""
+    own = bool(options.patches) or page is not None
+    return source.uri if own and source.group == storage.parent(source.uri) else source.group

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 BLANK_SHARE = 1 / 32
 """A patch is blank when more than this share of its columns, or of its rows, is: two of 64."""
+_BOX_OF_ID = re.compile(r"#\d+,\d+,\d+,\d+\Z")
 DAMAGED_PIXELS = 15
 """Fewest pixels of a mask inside a patch that make it a damaged one."""
 
@@ -122,5 +124,8 @@ def read_boxes(texts: Sequence[str] | np.ndarray) -> np.ndarray:
 
 
 def picture_of(ids: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Return the id of the picture (n,) that each patch was cut from, that of a whole picture itself."""
-    return np.array([str(name).partition("#")[0] for name in ids], dtype=object)
+    """Return the id of the picture (n,) that each patch or crop was cut from, that of a whole picture itself.
+
+    Only a box at the very end is taken off: the address of a video, with which ids of frames begin, may hold any character.
+    """
+    return np.array([_BOX_OF_ID.sub("", str(name)) for name in ids], dtype=object)

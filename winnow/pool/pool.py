@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 from winnow.errors import Damaged, RunError
 from winnow.files import read_sealed, replacing, sha256, verify
 
-FORMAT = 4
+FORMAT = 5
 ITEMS = pa.schema(
     [
         ("id", pa.string()),
         ("source", pa.string()),
         ("group", pa.string()),
         ("time", pa.float64()),
+        ("page", pa.int64()),
         ("box", pa.string()),
         ("label", pa.string()),
         ("split", pa.string()),
@@ -36,6 +37,7 @@ PICTURES = pa.schema(
         ("id", pa.string()),
         ("source", pa.string()),
         ("time", pa.float64()),
+        ("page", pa.int64()),
         ("width", pa.int64()),
         ("height", pa.int64()),
         ("patches", pa.int64()),
@@ -100,7 +102,7 @@ class Pool:
         return self.column("status") == "ok"
 
     def column(self, name: str) -> np.ndarray:
-        """Return a column of the table: strings as objects (None where null), numbers as float64 (NaN where null)."""
+        """Return a column of the table: text and whole numbers as objects (None where null), other numbers as float64 (NaN where null)."""
         column = self.items.column(name)
         if pa.types.is_floating(column.type):
             return column.to_numpy(zero_copy_only=False)

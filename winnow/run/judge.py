@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CHUNK = 4096
 LONGEST = 150  # bytes of a source's name in that of its picture
-ITEMS = ("id", "source", "group", "time")
+ITEMS = ("id", "source", "group", "time", "page")
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,12 @@ def video_rows(items: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
 def seconds(time: float | None) -> str:
     """Return a frame's time as tables have it; a picture has none."""
     return "" if time is None or np.isnan(time) else f"{time:.3f}"
+
+
+def pages_of(items: dict[str, np.ndarray]) -> dict[str, list[int | None]]:
+    """Return the further column of tables with files of several pages or frames: the page of each; none without such files."""
+    pages: list[int | None] = items["page"].tolist()
+    return {} if all(page is None for page in pages) else {"page": pages}
 
 
 def shortened(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from winnow.results import Predicted
-from winnow.run.judge import seconds
+from winnow.run.judge import pages_of, seconds
 from winnow.run.publish import Results, write_result
 from winnow.tables import write_table
 
@@ -24,7 +24,7 @@ def write_predictions(
     p_values: np.ndarray | None = None,
     belongs: np.ndarray | None = None,
 ) -> Predicted:
-    """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`), and, last, predictions.json.
+    """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`, `page`), and, last, predictions.json.
 
     Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
     (n,) bool those of the same names; what is not given has no columns.
@@ -35,6 +35,7 @@ def write_predictions(
         ("id", items["id"]),
         ("source", items["source"]),
         ("time", map(seconds, items["time"])),
+        *pages_of(items).items(),
     ]
     if probabilities is not None:
         best = probabilities.argmax(axis=1)

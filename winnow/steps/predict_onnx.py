@@ -19,7 +19,7 @@ from winnow.run.predictions import write_predictions
 from winnow.run.publish import PREDICTIONS, Results, publish
 
 BATCH = 16  # more brings no speed on a processor and takes memory
-ITEMS = ("id", "source", "time")
+ITEMS = ("id", "source", "time", "page")
 
 
 def predict_onnx(file: str | Path, sources: Sequence[str | Path], *, to: Path, object_detector: str = "") -> Predicted:

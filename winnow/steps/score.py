@@ -23,7 +23,7 @@ from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.results import Scored, Segment, VideoScored
 from winnow.run.folder import RunFolder
-from winnow.run.judge import Judged, judge, locate, seconds, shortened, verdicts, video_rows
+from winnow.run.judge import Judged, judge, locate, pages_of, seconds, shortened, verdicts, video_rows
 from winnow.run.publish import HEATMAPS, SCORES, Results, publish, write_result
 from winnow.tables import write_table
 
@@ -60,14 +60,15 @@ def _write(run: RunFolder, judged: Judged, results: Results, heatmaps: Path | No
         pictures = judged.whole()
         found = _inspect(run, judged, pictures, folder, heatmaps)
         judged = pictures
-    items = judged.items
+    items, pages = judged.items, pages_of(judged.items)
     write_table(
         folder / "scores.csv",
-        ("id", "source", "time", "score", "p_value", "belongs", *found.columns),
+        ("id", "source", "time", *pages, "score", "p_value", "belongs", *found.columns),
         zip(
             items["id"],
             items["source"],
             map(seconds, items["time"]),
+            *pages.values(),
             *verdicts(judged),
             *found.columns.values(),
             strict=True,
@@ -105,25 +106,29 @@ def _inspect(run: RunFolder, patches: Judged, pictures: Judged, folder: Path, he
     wanted = np.ones(len(pictures.scores), bool) if heatmaps is not None else ~pictures.belongs
     counts = np.zeros(len(wanted), int)
     defects = []
+    pages = pages_of(patches.items)
     with progress("locate", int(wanted.sum()), "pictures") as advance:
         for row, picture in locate(run, pool, patches, np.flatnonzero(wanted)):
             counts[row] = len(picture.defects)
             time = seconds(pictures.items["time"][row])
-            defects += [(picture.source, time, *box, f"{found:.6g}") for *box, found in picture.defects]
+            page = [picture.page] if pages else []
+            defects += [(picture.source, time, *page, *box, f"{found:.6g}") for *box, found in picture.defects]
             if heatmaps is not None:
                 name = shortened(Path(picture.source).stem)
-                _draw(heatmaps / f"{row:05d}-{name}{time and f'-{time}'}", picture)
+                part = f"-{time}" if time else f"-page{picture.page}" if picture.page else ""
+                _draw(heatmaps / f"{row:05d}-{name}{part}", picture)
             advance()
-    write_table(folder / "defects.csv", ("source", "time", "x", "y", "width", "height", "score"), defects)
+    write_table(folder / "defects.csv", ("source", "time", *pages, "x", "y", "width", "height", "score"), defects)
     write_table(
         folder / "patches.csv",
-        ("id", "source", "time", "x", "y", "width", "height", "score", "p_value", "belongs"),
+        ("id", "source", "time", *pages, "x", "y", "width", "height", "score", "p_value", "belongs"),
         (
-            (name, source, seconds(time), *box, *verdict)
-            for name, source, time, box, *verdict in zip(
+            (name, source, seconds(time), *rest, *box, *verdict)
+            for name, source, time, box, verdict, *rest in zip(
                 *(patches.items[column] for column in ("id", "source", "time")),
                 read_boxes(pool.column("box")).tolist(),
-                *verdicts(patches),
+                zip(*verdicts(patches), strict=True),
+                *pages.values(),
                 strict=True,
             )
         ),

@@ -93,7 +93,7 @@ export class One {
 
   #thumb(item, current) {
     const picture = make("img", { alt: "" });
-    const when = item.time === null ? "" : clock(item.time);
+    const when = item.time === null ? (item.page ? `page ${item.page}` : "") : clock(item.time);
     const thumb = make("button", { className: "thumb", item, title: item.name }, picture, make("span", { className: "when" }, when));
     thumb.ariaLabel = `${item.name} ${when}`;
     if (current) thumb.ariaCurrent = "true";
@@ -145,6 +145,7 @@ function facts(item, session) {
     ["Why", item.why],
     ["p-value (small = anomalous)", item.score === null ? null : String(Number(item.score.toPrecision(3)))],
     ["Time", item.time === null ? null : clock(item.time)],
+    ["Page", item.page && String(item.page)],
     ["Confidence", item.confidence === null ? null : item.confidence.toFixed(2)],
     ["Box", item.box && `${item.box[2]} × ${item.box[3]} at ${item.box[0]}, ${item.box[1]}`],
     ["Group", item.group === item.source ? null : item.group],

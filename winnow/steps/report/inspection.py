@@ -140,7 +140,8 @@ def _inspected(run: RunFolder) -> list[Section]:
     for picture, score in most_anomalous_of(run, run.path / "scores", SHOWN):
         anomaly_map = np.zeros(picture.mask.shape) if picture.anomaly_map is None else picture.anomaly_map.clip(0, 1)
         png = inspection.overlay(picture.pixels, anomaly_map, [defect[:4] for defect in picture.defects])
-        title = f"{Path(picture.source).name}: score {score:.4g}, {len(picture.defects)} found"
+        page = f", page {picture.page}" if picture.page else ""
+        title = f"{Path(picture.source).name}{page}: score {score:.4g}, {len(picture.defects)} found"
         drawn.append(Figure(title, png, pictures=True))
     return [
         Section("Pictures inspected", text=["The most anomalous pictures of the last winnow score."], figures=drawn)
