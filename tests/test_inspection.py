@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.stats import betabinom
 
 import winnow
+from winnow import show
 from winnow.errors import InputError, OptionError, RunError
 from winnow.learn.encode import anomaly_maps
 from winnow.metrics.pixels import aupro
@@ -491,6 +492,18 @@ def test_wrong_masks_are_one_clear_sentence(kind: str, words: str, run: winnow.R
     masks = wrong_masks(kind, folder, tmp_path / "masks")
     with pytest.raises(InputError, match=words):
         run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=masks)
+
+
+def test_masks_that_mark_nothing_or_everything_are_named(run: winnow.Run, folder: Path, tmp_path: Path):
+    shutil.copytree(folder / "masks", tmp_path / "masks")
+    for name, value in (("bad 00.png", 0), ("bad 02.png", 255)):
+        Image.new("L", (WIDTH, HEIGHT), value).save(tmp_path / "masks" / name)
+    found = run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=tmp_path / "masks")
+    assert found.notes == [
+        f"In 1 mask everything is damaged: {tmp_path / 'masks' / 'bad 02.png'}.",
+        f"In 1 mask nothing is damaged: {tmp_path / 'masks' / 'bad 00.png'}.",
+    ]
+    assert all(note in show.evaluate(found) for note in found.notes)
 
 
 def test_masks_need_patches(finished_run: Path, pictures: Path, anomalous: Path, folder: Path):

@@ -280,7 +280,7 @@ def evaluate(
     Args:
         normal: Sources of normal pictures that were not trained on.
         anomalous: NAME=SOURCE of pictures that do not belong; the same NAME may come again.
-        masks: Folder of masks, named as the anomalous pictures, white where they are damaged (of a run with patches).
+        masks: Folder of masks, named as the anomalous pictures, black or transparent where all is good (of a run with patches).
         to: Folder for the results [default: evaluation in the run folder].
     """
     from winnow.steps.evaluate import evaluate as step
@@ -313,7 +313,7 @@ def lambda_(
         sources: Pictures of what belongs, for a run folder that has none yet.
         lambdas: Weights to try [default: 0 1e-7 1e-6 1e-5 1e-4 1e-3].
         defects: Sources of damaged pictures, to compare the choice with.
-        masks: Folder of masks, named as the damaged pictures, white where they are damaged.
+        masks: Folder of masks, named as the damaged pictures, black or transparent where all is good.
         iterations: Optimiser steps of each training [default: those of the run].
         use: Make the chosen weight the run's own; train it again then.
     """

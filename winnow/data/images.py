@@ -127,21 +127,6 @@ def pages(
         yield numbers[-1] + 1, broken
 
 
-def as_stored(data: bytes, *, page: int | None = None, pixel_limit: float = 200.0) -> Image.Image:
-    """Return a picture, or a page of it, upright and otherwise as it is stored: with its palette, its alpha and its depth."""
-    with _sayable():
-        picture = _opened(data)
-        _seek(picture, page)
-        _check_pixels(picture, pixel_limit)
-        picture.load()
-        turn = _orientation(picture)
-        if turn not in _UPRIGHT:
-            return picture
-        turned = picture.transpose(_UPRIGHT[turn])
-        turned.format = picture.format
-        return turned
-
-
 @contextlib.contextmanager
 def _sayable() -> Iterator[None]:
     """Turn whatever Pillow raises for hostile bytes, a dozen kinds with IndexError and MemoryError among them, into a reason."""

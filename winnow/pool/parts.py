@@ -24,7 +24,6 @@ from winnow.pool.patches import boxes_of, write_box
 from winnow.pool.pool import write_shards
 from winnow.scale.local import run_local
 
-
 _Page = tuple[int | None, np.ndarray | str]
 """The number of a page, and its pixels or the reason for none, as `images.pages` yields them."""
 
@@ -85,10 +84,10 @@ def _pictures(
     """Yield the part's pixels in order, and fill in its rows and refusals."""
     decode = partial(_picture, options=options, find=find)
     with contextlib.closing(run_local(decode, part.sources, workers)) as decoded:
-        for place, (digest, *first, others) in enumerate(decoded):
+        for place, (digest, number, first, others) in enumerate(decoded):
             advance()
             part.digests.append(digest)
-            for page, found in chain([first], _others(digest, others, options, find, workers)):
+            for page, found in chain([(number, first)], _others(digest, others, options, find, workers)):
                 if isinstance(found, _Decoded):
                     yield from _rows_of(part, place, None, page, found)
                     continue

@@ -79,8 +79,8 @@ class Evaluated:
     """What `evaluate` found: of so many normal `pictures` in `groups` the share flagged, and each anomalous group ("all": together).
 
     `baseline` is the AUROC of sharpness alone by group, `seen_in_training` how many of the normal pictures are the run's own;
-    `masks` what masks of the true damage say (None without); `notes` what was recognised of the folders given. Tables and
-    figures are in `folder`.
+    `masks` what masks of the true damage say (None without); `notes` what was recognised of the folders given, and odd masks.
+    Tables and figures are in `folder`.
     """
 
     mode: str

@@ -17,7 +17,7 @@ from winnow.detect.scorer import Scorer
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.files import replacing
-from winnow.inspect.masks import masks_in, read_mask
+from winnow.inspect.masks import Masks
 from winnow.metrics.detection import DetectionMetrics, separation
 from winnow.metrics.detection import evaluate as measure
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
@@ -63,7 +63,7 @@ def evaluate(
     expand(normal, NORMAL)  # before hours of scoring
     for sources in anomalous.values():
         expand(sources)
-    known = None if masks is None else masks_in(masks)
+    known = None if masks is None else Masks(masks)
     with Results(to or run.path / "evaluation", EVALUATION, run.path) as results:
         pools = _pools(results.aside / "pools", anomalous)
         baseline, old = _baseline(run), results.folder / "pools"
@@ -98,7 +98,7 @@ def _write(
     run: RunFolder,
     parts: dict[str, Judged],
     pools: dict[str, Path],
-    masks: dict[str, list[str]] | None,
+    masks: Masks | None,
     results: Results,
 ) -> Evaluated:
     """Measure the judged groups, and write their table, figures and metrics."""
@@ -124,8 +124,11 @@ def _write(
         baseline=baseline,
         seen_in_training=_known(run, normal),
         folder=results.folder,
-        notes=list(dict.fromkeys(note for part in parts.values() for note in part.notes)),
         masks=None if masks is None else _against_masks(run, parts, pools, masks, folder / "damaged"),
+        notes=[
+            *dict.fromkeys(note for part in parts.values() for note in part.notes),
+            *(masks.notes if masks else ()),  # of those read above
+        ],
     )
     write_table(
         folder / "scores.csv",
@@ -156,9 +159,9 @@ def _measured(groups: dict[str, Judged], scores: dict[str, np.ndarray], threshol
 
 
 def _against_masks(
-    run: RunFolder, parts: dict[str, Judged], pools: dict[str, Path], masks: dict[str, list[str]], folder: Path
+    run: RunFolder, parts: dict[str, Judged], pools: dict[str, Path], masks: Masks, folder: Path
 ) -> MaskMetrics:
-    """Measure judged patches against the masks of `masks_in`, and pixels of anomaly maps where the mode has them.
+    """Measure judged patches against masks, and pixels of anomaly maps where the mode has them.
 
     A patch is damaged from 15 pixels of mask on and good without any. The embeddings of damaged patches by the whole network
     go to `folder` for the report.
@@ -172,7 +175,7 @@ def _against_masks(
         boxes, ends = read_boxes(pool.column("box")), np.cumsum(pool.pictures.column("patches").to_numpy())
         for row, picture in locate(run, pool, part, np.arange(len(ends))):
             size = picture.mask.shape
-            truth = np.zeros(size, bool) if name == "belongs" else read_mask(masks, picture.source, size)
+            truth = np.zeros(size, bool) if name == "belongs" else masks.read(picture.source, size, picture.page)
             patches = np.arange(ends[row - 1] if row else 0, ends[row])
             if name != "belongs":
                 pixels, scores = damaged_pixels(truth, boxes[patches]), part.scores[patches]

@@ -18,7 +18,7 @@ from winnow.detect.scorers.error import POOLS
 from winnow.embeddings import Embeddings, spread
 from winnow.errors import DataError, Interrupted, OptionError, RunError
 from winnow.files import replacing
-from winnow.inspect.masks import masks_in, read_mask
+from winnow.inspect.masks import Masks
 from winnow.metrics.detection import separation
 from winnow.models.contract import Model
 from winnow.options import TrainOptions
@@ -96,7 +96,7 @@ def check(
     if defects:
         expand([defects])
     if masks is not None:
-        masks_in(masks)
+        Masks(masks)
     return values
 
 
@@ -111,6 +111,8 @@ def _searched(
     """Train and judge a VAE for each weight, and choose."""
     folder, pool = run.path / "weight", Pool.open(run.folder("ingest"))
     judged = TestPatches.of(run, pool, defects, masks)
+    for note in judged.notes:
+        tell(f"Note: {note}")
     options = run.options.train.model_copy(update={"iterations": iterations} if iterations else {})
     plan = {_name(value): options.model_copy(update={"latent_weight": value}) for value in values}
     plan["sigma"] = options.model_copy(update={"loss": "sigma", "latent_weight": 1.0})
@@ -241,7 +243,7 @@ class TestPatches:
 
     `error` is the scorer of the network's own error. All pictures (n, h, w, c) uint8. Without masks `real` are all patches of
     damaged pictures and `whole` all of good ones, and `owners` names the picture of each; with masks `real` are damaged
-    patches alone. `count` is how many defects count.
+    patches alone. `count` is how many defects count, `notes` name odd masks.
     """
 
     error: str
@@ -252,6 +254,7 @@ class TestPatches:
     whole: np.ndarray | None = None
     owners: tuple[np.ndarray, np.ndarray] | None = None
     count: int = 0
+    notes: Sequence[str] = ()
 
     @classmethod
     def of(cls, run: RunFolder, pool: Pool, defects: str | Path | None, masks: Path | None) -> TestPatches:
@@ -268,8 +271,10 @@ class TestPatches:
             return plain
         found = _read(run, defects)
         if masks is not None:
-            torn = _torn(found, masks)
-            return cls(error, plain.device, clean, damaged, real=found.pixels(torn), count=len(torn))
+            known = Masks(masks)
+            torn = _torn(found, known)
+            pixels = found.pixels(torn)
+            return cls(error, plain.device, clean, damaged, real=pixels, count=len(torn), notes=known.notes)
         names = picture_of(pool.column("id")[held])
         whole = held[np.isin(names, _some(names, MOST_WHOLE))]
         owners = picture_of(pool.column("id")[whole]), picture_of(found.column("id"))
@@ -307,19 +312,19 @@ def _read(run: RunFolder, defects: str | Path) -> Pool:
     return Pool.open(run.path / "weight" / "defects")
 
 
-def _torn(pool: Pool, masks: Path) -> np.ndarray:
+def _torn(pool: Pool, masks: Masks) -> np.ndarray:
     """Return the rows of the patches that masks call damaged."""
-    known, boxes, start = masks_in(masks), read_boxes(pool.column("box")), 0
+    boxes, start = read_boxes(pool.column("box")), 0
     torn = np.zeros(len(pool), bool)
     for picture in pool.pictures.to_pylist():
         rows = slice(start, start + picture["patches"])
-        truth = read_mask(known, picture["source"], (picture["height"], picture["width"]))
+        truth = masks.read(picture["source"], (picture["height"], picture["width"]), picture["page"])
         torn[rows] = damaged_pixels(truth, boxes[rows]) >= DAMAGED_PIXELS
         start += picture["patches"]
     if not torn.any():
         raise DataError(
-            f"No patch holds {DAMAGED_PIXELS} pixels of the masks in {masks}.",
-            "Give masks that are white where it is damaged.",
+            f"No patch holds {DAMAGED_PIXELS} pixels of the masks in {masks.folder}.",
+            "Give masks whose background is black or transparent.",
         )
     return np.flatnonzero(torn)
 
