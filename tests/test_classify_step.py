@@ -113,6 +113,7 @@ def labels_file(path: Path, run: winnow.Run, every: int = 5, wrong: int = 0) -> 
 
 def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_path: Path):
     result = run.classify(labels=labels_file(tmp_path / "labels.csv", run))
+    assert result.origin == f"{tmp_path / 'labels.csv'}: 24 by path"  # said in the first line printed
     assert result.labelled == 24 and result.by == "'logistic' on the embeddings" and result.macro_f1 > 0.9
     assert result.folds == 5 and result.groups == 6
     assert len(result.notes) <= 1 and all("near-identical" in note for note in result.notes)  # stripes are much alike

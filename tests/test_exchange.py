@@ -202,9 +202,9 @@ def test_label_studio_is_given_its_own_addresses_of_local_files(
 @pytest.mark.parametrize("form", ["csv", "label-studio", "coco"])
 def test_times_and_boxes_go_round(tmp_path: Path, form: str):
     records = [
-        Record("a", "v@1#1", "/v/shop.mp4", 1.0, (0, 0, 10, 20), "ann", "2026", "n"),
-        Record("b", "v@1#2", "/v/shop.mp4", 1.0, (30, 0, 10, 20)),
-        Record("b", "v@2#1", "/v/shop.mp4", 1 / 3, (0, 0, 10, 20)),
+        Record("a", "v@1.000#0,0,10,20", "/v/shop.mp4", 1.0, (0, 0, 10, 20), "ann", "2026", "n"),
+        Record("b", "v@1.000#30,0,10,20", "/v/shop.mp4", 1.0, (30, 0, 10, 20)),
+        Record("b", "v@2.000#0,0,10,20", "/v/shop.mp4", 1 / 3, (0, 0, 10, 20)),
         Record("a", "p", "/p/a, b.jpg"),
     ]
     path = tmp_path / TARGETS[form]

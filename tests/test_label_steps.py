@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -15,7 +16,7 @@ import winnow
 from winnow.label.store import Event
 from winnow.pool.pool import Pool
 from winnow.run.labels import catalogue_of, open_store
-from winnow.steps.label import LARGE, pictures_of
+from winnow.steps.label import LARGE, pictures_of, pool_pixels
 
 import videos
 from conftest import winnow_command
@@ -90,6 +91,18 @@ def test_a_file_renumbered_after_the_ingest_is_not_shown_in_the_place_of_another
             data, original = picture(row, large)
             assert (videos.number_of(np.asarray(jpeg(data))), original) == (row, "changed" if row < 3 else "missing")
     assert len(said) == 1 and "0.png: it is not the file that was ingested" in said[0]
+
+
+def test_a_part_from_the_pool_has_its_own_proportions(tmp_path: Path):
+    class Squeezed:
+        """A pool of crops, which it holds as squares."""
+
+        items = pa.table({"box": ["5,5,30,60", "0,0,60,20", None]})
+
+        def pixels(self, rows: list[int]) -> np.ndarray:
+            return np.zeros((len(rows), 32, 32, 3), np.uint8)
+
+    assert [pool_pixels(Squeezed(), row).shape for row in range(3)] == [(32, 16, 3), (11, 32, 3), (32, 32, 3)]
 
 
 def test_labels_of_frames_go_round_from_python(run: winnow.Run, tmp_path: Path):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from test_video import KINDS
 
+import winnow
 from winnow.data import storage, video
 from winnow.errors import Unreadable
 from winnow.options import IngestOptions
@@ -143,6 +146,16 @@ def test_a_part_that_the_picture_does_not_hold():
     for box in ("31,20,10,10", "0,0,40,31", "-1,0,5,5", "0,0,0,5", "a,b", "", "1,2,3", "1,2,3,4,5"):
         with pytest.raises(Unreadable):
             part(whole, box)
+
+
+def test_originals_are_read_in_one_place():
+    package = Path(winnow.__file__).parent
+    reads = re.compile(r"images\.(decode|pages)\(|video\.(frame_at|frames)\(|Image\.open\(")
+    found = {
+        path.relative_to(package).as_posix() for path in package.rglob("*.py") if reads.search(path.read_text("utf-8"))
+    }
+    # The ingest reads the sources, masks are nobody's originals, and a model card quotes an example.
+    assert found == {"pool/parts.py", "pool/originals.py", "inspect/masks.py", "deploy/card.py"}
 
 
 # ---- files that are others by now
