@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -17,6 +18,7 @@ from winnow.data.layouts import Reading, folder_classes
 from winnow.data.sources import Expansion, expand
 from winnow.errors import InputError
 from winnow.label.formats import read
+from winnow.options import Options
 
 from conftest import blocks, stripes, winnow_command
 
@@ -385,3 +387,39 @@ def test_a_class_called_as_a_split_or_as_masks_comes_back(tmp_path: Path):
     (out / "metadata.csv").unlink()
     assert sorted(record.label for record in read(out)) == sorted(names)
     assert len(expand([out], NORMAL).sources) == 6
+
+
+def test_addresses_are_those_of_the_folder_they_were_given_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for place in ("here", "there"):
+        draw(tmp_path / place, "pics/a", "pics/b", "other", each=6)
+    monkeypatch.chdir(tmp_path / "here")
+    words = ("--size", "16", "16", "--width", "4", "--latent", "4", "--iterations", "4", "--check-every", "2")
+    done = winnow_command(
+        "run", "oneclass-from-scratch", "pics", "--to", tmp_path / "run", "--background", "other", *words
+    )
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(tmp_path / "there" / "other")
+    monkeypatch.chdir(tmp_path / "there")
+    again = ("run", "oneclass-from-scratch", "--to", tmp_path / "run", "--resume")
+    assert winnow_command(*again, "--iterations", "6").returncode == 0  # reads here/other for the background
+    items = pq.read_table(tmp_path / "run/pool/items.parquet").column("source").to_pylist()
+    assert {os.path.commonpath(items)} == {str(tmp_path / "here" / "pics")}
+    (tmp_path / "here" / "pics").rename(tmp_path / "moved")
+    done = winnow_command(*again)
+    assert done.returncode == 1 and f"{tmp_path / 'here' / 'pics'}, of which" in done.stderr
+    assert "say where it is now: winnow run oneclass-from-scratch PLACE" in done.stderr
+
+
+def test_options_that_name_files_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    given = {"model": {"weights": "w.pth"}, "tune": {"fine_tune_weights": "f.pth"}, "train": {"background": "bg"},
+             "ingest": {"object_detector": "x.onnx"}}  # fmt: skip
+    options = Options().updated(given, "here")
+    assert options.model.weights == tmp_path / "w.pth" and options.tune.fine_tune_weights == tmp_path / "f.pth"
+    assert options.train.background == str(tmp_path / "bg") and options.ingest.object_detector == str(
+        tmp_path / "x.onnx"
+    )
+    left = {"train": {"background": "s3://bucket/bg"}, "ingest": {"object_detector": "fasterrcnn_resnet50_fpn"}}
+    options = Options().updated(left, "here")
+    assert options.train.background == "s3://bucket/bg" and options.ingest.object_detector == "fasterrcnn_resnet50_fpn"
+    assert Options().updated({"train": {"background": "generic"}}, "here").train.background == "generic"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from winnow.errors import OptionError, did_you_mean
 
@@ -22,7 +23,20 @@ class Section(BaseModel):
         return self.model_dump(mode="json")
 
 
+def absolute(address: str | Path) -> str:
+    """Return an address as it can be found from any folder: a local path absolute, another as it is."""
+    text = os.fspath(address)
+    return text if "://" in text else os.path.abspath(os.path.expanduser(text))
+
+
+def _file(name: str) -> str:
+    """Return the name of an object detector, absolute where it is that of a file: others are names of torchvision's."""
+    is_file = name and (name.endswith(".onnx") or os.path.exists(os.path.expanduser(name)))
+    return absolute(name) if is_file else name
+
+
 Side = Annotated[int, Field(ge=8, le=4096)]
+Weights = Annotated[Path, AfterValidator(lambda path: Path(absolute(path)))]
 
 
 class IngestOptions(Section):
@@ -43,7 +57,7 @@ class IngestOptions(Section):
     people: bool = Field(
         False, description="Find persons in each picture or frame, and keep the crops of them, scaled to --size."
     )
-    object_detector: str = Field(
+    object_detector: Annotated[str, AfterValidator(_file)] = Field(
         "",
         description="What finds them: an ONNX file of YOLOX or FastestDet, or a torchvision detector by name "
         "[default: the file named by the environment variable WINNOW_OBJECT_DETECTOR].",
@@ -97,7 +111,7 @@ class ModelOptions(Section):
     layer: str = Field(
         "", description="Layer of the backbone whose output is the embedding [default: its last before the classes]."
     )
-    weights: Path | None = Field(
+    weights: Weights | None = Field(
         None, description="File of the backbone's weights (.pth, .safetensors) instead of the hub."
     )
 
@@ -119,7 +133,7 @@ class TrainOptions(Section):
         0.05, ge=0, le=0.5, description="Random shift of training pictures, as a share of their shorter side."
     )
     hflip: bool = Field(False, description="Mirror training pictures left to right at random.")
-    background: str = Field(
+    background: Annotated[str, AfterValidator(lambda given: given if given == "generic" else absolute(given))] = Field(
         "generic",
         description="Pictures that tell how hard any picture is: 'generic' (drawn by Winnow), or a folder or list of your own.",
     )
@@ -235,7 +249,7 @@ class TuneOptions(Section):
         description="Network to fine-tune as a whole instead of a head on the run's embeddings: mobilenet_v2, squeezenet1_1, vgg16 or a "
         "timm name [default: none].",
     )
-    fine_tune_weights: Path | None = Field(
+    fine_tune_weights: Weights | None = Field(
         None,
         description="File of the weights that fine-tuning starts from [default: those of the run's own network where it is the same, "
         "else the hub's].",

@@ -24,7 +24,7 @@ from winnow.data.own_folders import above, marks_above, own_folders
 from winnow.data.video import VIDEO_SUFFIXES
 from winnow.errors import InputError, Unreadable
 
-_WILD = frozenset("*?[")
+WILD = frozenset("*?[")
 _REMOTE_THREADS = 32
 MASK_LEVELS = 8  # grey levels of a mask; a photograph has more, even of one colour alone
 LARGEST_MASK = 1 << 28
@@ -221,7 +221,7 @@ def _add(found: _Found, text: str) -> None:
     looks_like_file = remote and suffix in IMAGE_SUFFIXES | VIDEO_SUFFIXES | LIST_SUFFIXES and not uri.endswith("/")
     if not looks_like_file and storage.is_folder(uri):
         _add_folder(found, uri, found.roots.get(uri, uri))
-    elif _WILD & set(text) and (remote or not os.path.lexists(uri)):
+    elif WILD & set(text) and (remote or not os.path.lexists(uri)):
         _add_glob(found, uri, text)
     elif suffix in LIST_SUFFIXES:
         _add_list(found, uri)
@@ -270,7 +270,7 @@ def _add_folder(found: _Found, folder: str, root: str) -> None:
 
 def _add_glob(found: _Found, uri: str, text: str) -> None:
     pattern_suffix = _suffix(uri)
-    named = bool(pattern_suffix) and not _WILD & set(pattern_suffix)
+    named = bool(pattern_suffix) and not WILD & set(pattern_suffix)
     matched = False
     segments = uri.split("/")
     root = "/".join(segments[: _first_wild(segments)]) or "/"
@@ -289,7 +289,7 @@ def _add_glob(found: _Found, uri: str, text: str) -> None:
 
 
 def _first_wild(segments: Sequence[str]) -> int:
-    return next(place for place, segment in enumerate(segments) if _WILD & set(segment))
+    return next(place for place, segment in enumerate(segments) if WILD & set(segment))
 
 
 def _matches(found: _Found, pattern: str, root: str) -> Iterator[storage.Entry | str]:

@@ -365,9 +365,3 @@ def _own_parts(values: dict[str, dict[str, Any]]) -> set[str]:
 def _is_own(value: Any) -> bool:
     """Return whether an option's value names a part of the user's own, 'module:Class'."""
     return isinstance(value, str) and ":" in value
-
-
-def absolute(source: str | Path) -> str:
-    """Return a source as it can be found from any folder."""
-    text = os.fspath(source)
-    return text if "://" in text else os.path.abspath(os.path.expanduser(text))

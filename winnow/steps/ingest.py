@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from winnow.data.layouts import Reading
+from winnow.options import absolute
 from winnow.results import Ingested
-from winnow.run.folder import RunFolder, absolute
+from winnow.run.folder import RunFolder
 
 
 def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Ingested:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from winnow import show
 from winnow.data.layouts import Reading
-from winnow.data.sources import expand
+from winnow.data.sources import WILD, expand
+from winnow.errors import InputError
 from winnow.results import WeightSearch
 from winnow.run.folder import RunFolder
 from winnow.stages import STAGES
@@ -27,7 +29,7 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     check_parts(folder, "model", "scorer", "method")
     options = folder.options
     channels = 1 if options.ingest.grey else 3
-    sources = sources or folder.asked.sources
+    sources = sources or _recorded(folder)
     expand(sources, Reading.of(options.ingest))
     if not (resume and folder.done("train")):
         network_for(folder, options.ingest.size, channels)
@@ -40,6 +42,17 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
             given = (sources,) if stage.name == "ingest" else ()
             yield show.result(stage(folder, *given, resume=resume), folder.path)
     yield f"Report: {report(folder)}"
+
+
+def _recorded(folder: RunFolder) -> list[str]:
+    """Return the sources that a run was made of; `InputError` for one that is gone, which asks where it is now."""
+    for source in folder.asked.sources:
+        if not ("://" in source or os.path.lexists(source) or set(source) & WILD):
+            raise InputError(
+                f"{source}, of which {folder.path} was made, is not there any more.",
+                f"Put it back, or say where it is now: winnow run {folder.recipe or 'RECIPE'} PLACE --to {folder.path} --resume",
+            )
+    return folder.asked.sources
 
 
 def search_weight(
@@ -57,5 +70,5 @@ def search_weight(
         masks=given.get("masks"),
     )
     if not folder.done("ingest"):
-        ingest(folder, sources or folder.asked.sources)
+        ingest(folder, sources or _recorded(folder))
     return weight.search_weight(folder, weights=values, **given)

@@ -21,11 +21,11 @@ from winnow.files import replacing
 from winnow.inspect.masks import Masks
 from winnow.metrics.detection import separation
 from winnow.models.contract import Model
-from winnow.options import TrainOptions
+from winnow.options import TrainOptions, absolute
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
 from winnow.pool.pool import Pool
 from winnow.results import WEIGHT_SCORES, Ingested, Training, WeightSearch, WeightTrial
-from winnow.run.folder import RunFolder, absolute
+from winnow.run.folder import RunFolder
 from winnow.run.publish import write_result
 from winnow.run.split import split_of
 
