@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from winnow.deploy.runtime import with_sum
 from winnow.options import IngestOptions
 
 COLOURS = ["red", "größe 绿", "blue"]
@@ -78,5 +79,5 @@ def write_exported(
     texts = {"winnow": said if isinstance(said, str) else json.dumps(said), "classes": json.dumps(classes)}
     helper.set_model_props(model, texts if said else {})
     onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(with_sum(model.SerializeToString()))
     return path

@@ -17,6 +17,8 @@ import onnx
 from onnx import TensorProto, helper
 from PIL import Image
 
+from winnow.files import sealed
+
 from conftest import blocks
 
 Prepare = Callable[[Path], object]
@@ -65,17 +67,22 @@ def making(name: str) -> Prepare:
 
 def record_with(**changes: Any) -> Prepare:
     """Change values of run.json."""
-    return lambda here: _rewrite(here / "run" / "run.json", lambda content: {**content, **changes})
+    return lambda here: rewrite(here / "run" / "run.json", lambda content: {**content, **changes})
 
 
 def option_with(section: str, **values: Any) -> Prepare:
     """Change options of a section in run.json, or add some."""
+    return lambda here: set_options(here / "run", section, **values)
+
+
+def set_options(run: Path, section: str, **values: Any) -> None:
+    """Change options of a section in a run's run.json, or add some, as somebody does who knows how it is sealed."""
 
     def change(content: dict[str, Any]) -> dict[str, Any]:
         options = content["options"]
         return {**content, "options": {**options, section: {**options.get(section, {}), **values}}}
 
-    return lambda here: _rewrite(here / "run" / "run.json", change)
+    rewrite(run / "run.json", change)
 
 
 def steps_as(value: Any) -> Prepare:
@@ -96,16 +103,23 @@ def each_step(run: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """Change the record of every step, in run.json or in a file of its own."""
     files = sorted((run / "steps").glob("*.json"))
     for file in files:
-        _rewrite(file, change)
+        rewrite(file, change)
     if not files:
-        _rewrite(
+        rewrite(
             run / "run.json",
             lambda content: {**content, "steps": {name: change(record) for name, record in content["steps"].items()}},
         )
 
 
-def _rewrite(path: Path, change: Callable[[Any], Any]) -> None:
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change what a JSON file holds, and give it the seal of that: a change that no checksum shows."""
+    content = change(without_seal(json.loads(path.read_text())))
+    path.write_text(json.dumps(sealed(content) if isinstance(content, dict) else content))
+
+
+def without_seal(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a JSON file holds but for its seal."""
+    return {name: value for name, value in content.items() if name != "seal"}
 
 
 def missing(path: Path) -> None:

@@ -29,6 +29,7 @@ from winnow.steps.report.classifier import classifier_sections
 from winnow.steps.round import uncertainty
 
 from conftest import blocks, stripes, winnow_command
+from spoiling import set_options
 
 pytestmark = pytest.mark.slow
 
@@ -422,10 +423,7 @@ def test_a_method_named_in_the_run_folder_alone_is_not_imported(
 ):
     (tmp_path / "hostile.py").write_text("raise SystemExit('imported')", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    path = run.folder.path / "run.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content["options"]["select"]["method"] = "hostile:choose"
-    path.write_text(json.dumps(content), encoding="utf-8")
+    set_options(run.folder.path, "select", method="hostile:choose")
     again = winnow.Run(run.folder.path)
     result = again.classify(labels=labels_file(tmp_path / "labels.csv", run))
     assert result.choice.method == "herding" and "hostile" not in sys.modules

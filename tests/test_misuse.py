@@ -15,8 +15,9 @@ import pytest
 from misused_inputs import INPUTS
 from misused_options import CALLS, IMPORTS, PLACES, RECIPES, VALUES
 from misuses import RECORDS, SPOILT
-from spoiling import Misuse, each_step
 from tiny_runs import tiny_runs, tree, winnow
+
+from spoiling import Misuse, each_step, rewrite, without_seal
 
 MISUSES = [*RECORDS, *SPOILT, *PLACES, *IMPORTS, *RECIPES, *VALUES, *CALLS, *INPUTS]
 
@@ -128,11 +129,11 @@ def copied(run: Path, here: Path) -> Path:
 
 def keys_of(run: Path, where: str) -> list[str]:
     if where == "run.json":
-        return sorted(json.loads((run / "run.json").read_text()))
+        return sorted(without_seal(json.loads((run / "run.json").read_text())))
     found: set[str] = set()
     for step in ("train", "calibrate"):  # a result of each of them is read by what judges
         record = json.loads((run / "steps" / f"{step}.json").read_text())
-        found |= set(record if where == "step" else record["result"])
+        found |= set(without_seal(record) if where == "step" else record["result"])
     return sorted(found)
 
 
@@ -141,7 +142,7 @@ def without(run: Path, where: str, key: str) -> None:
         return {name: value for name, value in content.items() if name != key}
 
     if where == "run.json":
-        (run / "run.json").write_text(json.dumps(lacking(json.loads((run / "run.json").read_text()))))
+        rewrite(run / "run.json", lacking)
     else:
         each_step(run, lacking if where == "step" else lambda step: {**step, "result": lacking(step["result"])})
 

@@ -16,6 +16,7 @@ from winnow.steps.evaluate import evaluate
 
 from conftest import winnow_command
 from labelling import tree
+from spoiling import rewrite
 from videos import write
 
 
@@ -82,8 +83,7 @@ def test_a_manifest_from_elsewhere_removes_nothing_outside(run: winnow.Run, few:
     out = tmp_path / "out"
     run.score(few, to=out)
     (tmp_path / "mine.txt").write_text("mine")
-    content = json.loads((out / NAME).read_text())
-    (out / NAME).write_text(json.dumps({**content, "files": files}))
+    rewrite(out / NAME, lambda content: {**content, "files": files})
     before = tree(tmp_path)
     with pytest.raises((OptionError, RunError)):
         run.score(few[:1], to=out)

@@ -15,6 +15,7 @@ import winnow
 
 from conftest import winnow_command
 from small_runs import command, judged_run, tree
+from spoiling import rewrite
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +71,11 @@ def test_a_mode_or_an_option_given_once_is_not_that_of_later_calls(base: Path, t
 
 def test_the_versions_are_those_of_the_training(base: Path, tmp_path: Path):
     path = Path(shutil.copytree(base / "run", tmp_path / "run"))
+    # As if another machine had trained it.
+    rewrite(
+        path / "steps" / "train.json", lambda record: {**record, "versions": {**record["versions"], "torch": "1.2.3"}}
+    )
     record = json.loads((path / "steps" / "train.json").read_text())
-    record["versions"]["torch"] = "1.2.3"  # as if another machine had trained it
-    (path / "steps" / "train.json").write_text(json.dumps(record))
     run = winnow.Run(path)
     run.score(base / "bad")
     assert "torch 1.2.3" in run.report().read_text(encoding="utf-8")
@@ -135,9 +138,7 @@ def test_a_run_is_judged_where_it_was_moved(base: Path, tmp_path: Path):
 
 def test_sources_that_are_gone_are_told_of_where_they_are_needed(base: Path, tmp_path: Path):
     run = winnow.Run(Path(shutil.copytree(base / "run", tmp_path / "run")))
-    content = json.loads((run.folder.path / "run.json").read_text())
-    content["sources"] = [str(tmp_path / "gone")]
-    (run.folder.path / "run.json").write_text(json.dumps(content))
+    rewrite(run.folder.path / "run.json", lambda content: {**content, "sources": [str(tmp_path / "gone")]})
     winnow.Run(run.folder.path).score(base / "bad", to=tmp_path / "out")
     done = winnow_command("run", "oneclass-from-scratch", "--resume", "--to", run.folder.path)
     assert done.returncode == 1 and "gone" in done.stderr and "Traceback" not in done.stderr

@@ -18,7 +18,9 @@ from PIL import Image
 
 import winnow
 from winnow import show
+from winnow.deploy.runtime import with_sum
 from winnow.errors import EXTRAS, DataError, InputError, MissingExtra, ModelError, OptionError
+from winnow.files import sha256
 from winnow.options import IngestOptions
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
@@ -144,7 +146,7 @@ def test_outputs_that_are_not_finite_are_refused(tmp_path: Path):
     next(one for one in graph.graph.initializer if one.name == "one").CopyFrom(
         onnx.numpy_helper.from_array(np.float32("nan"), "one")
     )
-    onnx.save(graph, tmp_path / "b.onnx")
+    (tmp_path / "b.onnx").write_bytes(with_sum(graph.SerializeToString()))
     with pytest.raises(DataError, match="p_value of picture 0 is not finite"):
         winnow.Deployed.open(tmp_path / "b.onnx")(np.zeros((2, 24, 32, 3), np.uint8))
 
@@ -170,20 +172,33 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
             winnow.Deployed.open(path)
 
 
-def test_a_truncated_file_is_refused_or_whole_in_all_that_counts(model: Path, tmp_path: Path):
-    """Only text for other programs, the last of the file, can be lost without a word."""
+def test_a_truncated_file_is_refused(model: Path, tmp_path: Path):
     content, cut = model.read_bytes(), tmp_path / "cut.onnx"
-    pictures = np.full((1, 24, 32, 3), 90, np.uint8)
-    whole, opened = winnow.Deployed.open(model)(pictures), []
-    for length in range(0, len(content), 7):
+    for length in (*range(0, len(content), 7), len(content) - 1):
         cut.write_bytes(content[:length])
-        try:
-            found = winnow.Deployed.open(cut)(pictures)
-        except ModelError:
-            continue
-        assert all(np.array_equal(found[name], whole[name]) for name in whole)
-        opened.append(length)
-    assert not opened or min(opened) > content.rindex(b"picture_threshold")
+        with pytest.raises(ModelError, match="not written by winnow export, or it is not whole"):
+            winnow.Deployed.open(cut)
+
+
+def test_one_flipped_bit_or_a_byte_more_is_told_of(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    content, changed = model.read_bytes(), tmp_path / "changed.onnx"
+    for place in (*range(0, len(content), 5), len(content) - 1):
+        changed.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        with pytest.raises(ModelError, match=r"changed\.onnx (is damaged|was not written)"):
+            winnow.Deployed.open(changed)
+    changed.write_bytes(content + b"\0")
+    with pytest.raises(ModelError, match=r"changed\.onnx was not written"):
+        winnow.Deployed.open(changed)
+    done = winnow_command("predict", tmp_path, "--onnx", changed, "--to", tmp_path / "out")
+    assert done.returncode == 1 and "changed.onnx" in done.stderr and not (tmp_path / "out").exists()
+
+
+def test_other_programs_can_read_a_file_with_its_sum(model: Path):
+    import onnx
+
+    last = onnx.load(model).metadata_props[-1]
+    assert (last.key, len(last.value)) == ("winnow_sha256", 64)
+    onnx.checker.check_model(onnx.load(model))
 
 
 GOOD = metadata(COLOURS, 0.6, IngestOptions(size=(24, 32)))
@@ -254,6 +269,9 @@ def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: P
         "classes": dict(zip(COLOURS, (3, 1, 4), strict=True)),
         "anomalous": 1,
         "refused": 1,
+        "notes": [],
+        "sha256": {"predictions.csv": sha256(tmp_path / "out" / "predictions.csv")},
+        "seal": counts["seal"],
     }
 
 
@@ -387,7 +405,7 @@ def test_a_folder_that_cannot_be_written_and_a_detector_without_use_are_refused(
         (["--onnx", "absent.onnx"], "There is no file absent.onnx"),
         (["--onnx", "{model}", "--trust", "a:B"], "--trust has nothing to do with --onnx"),
         (["--run", "x", "--object-detector", "y.onnx"], "--object-detector has nothing to do with --run"),
-        (["--onnx", "{text}"], "cannot be loaded as an ONNX file"),
+        (["--onnx", "{text}"], "was not written by winnow export"),
     ],
 )
 def test_a_wrong_call_is_one_sentence_and_a_remedy(

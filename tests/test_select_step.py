@@ -30,6 +30,7 @@ from winnow.steps.select import BEFORE, COLUMNS, OUTLIER_COLUMNS
 
 import videos
 from conftest import blocks, stripes, winnow_command, write_pictures
+from spoiling import rewrite, set_options
 
 pytestmark = pytest.mark.slow
 
@@ -236,9 +237,8 @@ def test_other_options_begin_a_new_list_and_say_so(run: winnow.Run):
     assert (run.folder.path / BEFORE).read_bytes() == old
     run.set(seed=3)
     for step in ("train", "encode", "calibrate"):  # as if they had been done with this seed, and had come out the same
-        path = run.folder.path / "steps" / f"{step}.json"
-        record = json.loads(path.read_text(encoding="utf-8"))
-        path.write_text(json.dumps({**record, "key": run.folder.key(step)}), encoding="utf-8")
+        key = {"key": run.folder.key(step)}
+        rewrite(run.folder.path / "steps" / f"{step}.json", lambda record, key=key: {**record, **key})
     assert "another seed" in run.select(10).notes[0]
 
 
@@ -466,9 +466,7 @@ def test_a_method_of_ones_own_must_be_named_in_the_call(
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    content = json.loads((run.folder.path / "run.json").read_text(encoding="utf-8"))
-    content["options"]["select"]["method"] = "their_methods:last"
-    (run.folder.path / "run.json").write_text(json.dumps(content), encoding="utf-8")
+    set_options(run.folder.path, "select", method="their_methods:last")
     again = winnow.Run(run.folder.path)
     with pytest.raises(OptionError, match="not one of Winnow's") as error:
         again.select(5)

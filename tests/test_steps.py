@@ -14,6 +14,7 @@ import winnow
 from winnow.errors import DataError, InputError, OptionError, RunError
 
 from conftest import blocks, stripes
+from spoiling import set_options
 from videos import write
 
 pytestmark = pytest.mark.slow
@@ -200,10 +201,7 @@ def test_a_part_that_only_the_run_folder_names_is_not_imported(
     (tmp_path / "their_part.py").write_text("import pathlib\npathlib.Path('ran').touch()\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
-    path = tmp_path / "run" / "run.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content["options"][section][name] = "their_part:Part"
-    path.write_text(json.dumps(content), encoding="utf-8")
+    set_options(tmp_path / "run", section, **{name: "their_part:Part"})
     run = winnow.Run(tmp_path / "run")
     with pytest.raises(OptionError, match=rf"--{name} their_part:Part"):
         run.fit([]) if step == "fit" else getattr(run, step)()

@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def read_json(path: Path) -> Any:
         raise RunError(
             f"{path} cannot be read ({reason(error)}).", "Correct that, or run the step that writes it again."
         ) from error
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no JSON, or a number of thousands of digits
         raise Damaged(
             f"{path} is not valid JSON ({error}).", "Restore it, or run the step that writes it again."
         ) from error
@@ -109,8 +109,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def verify(path: Path, expected: str) -> None:
-    """Raise `Damaged` unless the file's SHA-256 is the one recorded when it was written."""
+def verify(path: Path, expected: str, again: str = "") -> None:
+    """Raise `Damaged`, with the remedy `again`, unless the file's SHA-256 is the one recorded when it was written."""
     try:
         found = sha256(path)
     except FileNotFoundError:
@@ -122,38 +122,63 @@ def verify(path: Path, expected: str) -> None:
     if found != expected:
         raise Damaged(
             f"{path} is damaged: its SHA-256 is not the one recorded when it was written.",
-            "Copy the file again from its origin, or run the step that writes it again.",
+            again or "Copy the file again from its origin, or run the step that writes it again.",
         )
+
+
+_VERIFIED: set[tuple[str, str, int, int]] = set()
+"""Files that this process has verified: path, SHA-256, size and time of change."""
+
+
+def verify_once(path: Path, expected: str, again: str = "") -> None:
+    """Do as `verify`, but for a file that this process has verified and that has not been written since."""
+    with suppress(OSError):
+        found = path.stat()
+        mark = (os.path.abspath(path), expected, found.st_size, found.st_mtime_ns)
+        if mark not in _VERIFIED:
+            verify(path, expected, again)
+            _VERIFIED.add(mark)
+        return
+    verify(path, expected, again)
 
 
 def write_sealed(path: Path, content: dict[str, Any], files: Iterable[str] = ()) -> None:
     """Write the JSON file by which a folder is whole, last: the content, the SHA-256 of `files` beside it, and a seal."""
-    whole = {**content, "sha256": {name: sha256(path.parent / name) for name in files}}
-    whole = json.loads(json.dumps(whole, default=str))
-    write_json(path, {**whole, "seal": seal(whole)})
+    write_json(path, sealed({**content, "sha256": {name: sha256(path.parent / name) for name in files}}))
 
 
-def read_sealed(path: Path, what: str, again: str, version: int | None = None) -> dict[str, Any]:
-    """Read what `write_sealed` wrote, the files beside it checked; `what` names it and `again` says how it is made again.
+def read_sealed(
+    path: Path, what: str, again: str, version: int | None = None, *, verified: bool = True
+) -> dict[str, Any]:
+    """Read what `write_sealed` wrote, the files beside it verified unless they need not be; `what` names it, `again` is the remedy.
 
     Raises `RunError` when it is not there or of another format than `version`, `Damaged` when a byte of it has changed.
     """
     if not path.exists():
         raise RunError(f"{path.parent} holds no finished {what}.", again)
     content = read_json(path)
-    broken = Damaged(f"{path} is not what was written.", again)
-    if not isinstance(content, dict):
-        raise broken
-    mark, found = content.pop("seal", None), content.get("format")
-    if mark is not None and mark != seal(content):
-        raise broken
-    if version is not None and found is not None and found != version:
+    found = content.get("format") if isinstance(content, dict) else None
+    is_other = version is not None and found is not None and found != version
+    whole = content if is_other and "seal" not in content else unsealed(path, content, again)
+    if is_other:
         raise RunError(f"{path.parent} holds a {what} of format {found}, and this version reads {version}.", again)
-    if mark is None:
-        raise broken
-    for name, expected in content["sha256"].items():
+    for name, expected in whole["sha256"].items() if verified else ():
         verify(path.parent / name, expected)
-    return dict(content)
+    return whole
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return JSON content with a seal, by which `unsealed` sees any change of it."""
+    whole = json.loads(json.dumps(content, default=str))
+    return {**whole, "seal": seal(whole)}
+
+
+def unsealed(path: Path, content: Any, again: str) -> dict[str, Any]:
+    """Return JSON content of a file without its seal; `Damaged`, with the remedy `again`, when it is not what was sealed."""
+    whole = {name: value for name, value in content.items() if name != "seal"} if isinstance(content, dict) else None
+    if whole is None or content.get("seal") != seal(whole):
+        raise Damaged(f"{path} is damaged: it is not what was written.", again)
+    return whole
 
 
 def seal(content: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from winnow.deploy.graph import Graph
-from winnow.deploy.runtime import INPUT, REMEDY
+from winnow.deploy.runtime import INPUT, REMEDY, with_sum
 from winnow.detect.scorer import Scorer
 from winnow.detect.scorers.fisher import Fisher
 from winnow.embeddings import Embeddings
@@ -112,7 +112,7 @@ def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> bytes
         part.ClearField("metadata_props")  # the exporter's notes, with paths of this machine
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
-    return bytes(proto.SerializeToString(deterministic=True))
+    return with_sum(bytes(proto.SerializeToString(deterministic=True)))
 
 
 def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True) -> Parity:

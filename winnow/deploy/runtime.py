@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +11,19 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from winnow.errors import DataError, ModelError, in_one_line
+from winnow.files import reason
 from winnow.onnx import session_of
 from winnow.options import IngestOptions
 
 FORMAT = 1
 INPUT = "pictures"
 REMEDY = "Give a file that winnow export wrote; if this one was copied, copy it again from its origin."
+
+
+# The last entry of the file's metadata, as protocol buffers write it: a key and the SHA-256 of all bytes before it, in
+# hexadecimal. What is appended to such a file joins its metadata, so that the sum needs no library to be written or read.
+SUM = b"\x72\x51\x0a\x0dwinnow_sha256\x12\x40"
+SUM_BYTES = len(SUM) + 64
 
 
 class About(BaseModel):
@@ -76,6 +84,7 @@ class Deployed:
         path = Path(path)
         if not path.is_file():
             raise ModelError(f"There is no file {path}.", "Write one: winnow export --run RUN --to FILE.onnx")
+        _check_sum(path)  # before onnxruntime reads it: a damaged graph may do anything
         session = session_of(path, remedy=REMEDY)
         return cls(path, session, _about(path, session.get_modelmeta().custom_metadata_map.get("winnow")))
 
@@ -120,6 +129,29 @@ class Deployed:
                 f"{self.path} returns {_shapes(given)}, though its metadata promise {_shapes(promised)}.", REMEDY
             )
         return {name: values[:0] for name, values in found.items()}
+
+
+def with_sum(content: bytes) -> bytes:
+    """Return an ONNX file's bytes with their SHA-256 as the last entry of its metadata."""
+    return content + SUM + hashlib.sha256(content).hexdigest().encode()
+
+
+def _check_sum(path: Path) -> None:
+    """Raise `ModelError` unless the file is, to the byte, what `with_sum` returned."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            left = max(path.stat().st_size - SUM_BYTES, 0)
+            while left and (part := file.read(min(left, 1 << 20))):
+                digest.update(part)
+                left -= len(part)
+            end = file.read()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({reason(error)}).", REMEDY) from error
+    if not end.startswith(SUM):
+        raise ModelError(f"{path} was not written by winnow export, or it is not whole.", REMEDY)
+    if end != SUM + digest.hexdigest().encode():
+        raise ModelError(f"{path} is damaged: it is not what winnow export wrote.", REMEDY)
 
 
 def _about(path: Path, text: str | None) -> About:

@@ -17,11 +17,11 @@ import numpy as np
 from winnow.data import images, storage, video
 from winnow.data.sources import Refusal, Source
 from winnow.errors import InputError, RunError, Unreadable
-from winnow.files import read_json, write_json
+from winnow.files import read_json, sealed, unsealed, write_json
 from winnow.objects.crops import Finder, crops
 from winnow.options import IngestOptions
 from winnow.pool.patches import boxes_of, write_box
-from winnow.pool.pool import write_shards
+from winnow.pool.pool import AGAIN, write_shards
 from winnow.scale.local import run_local
 
 _Page = tuple[int | None, np.ndarray | str]
@@ -50,11 +50,11 @@ class Part:
     digests: list[str] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
-        write_json(record(folder, self.number), asdict(self))
+        write_json(record(folder, self.number), sealed(asdict(self)))
 
     @classmethod
     def load(cls, path: Path) -> Part:
-        saved = read_json(path)
+        saved = unsealed(path, read_json(path), AGAIN)
         return cls(
             saved["number"],
             saved["key"],

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.errors import Damaged, RunError
-from winnow.files import read_sealed, replacing, sha256, verify
+from winnow.files import read_sealed, replacing, sha256, verify_once
 
 FORMAT = 5
 ITEMS = pa.schema(
@@ -51,6 +51,7 @@ USED = ("group", "split", "status")
 SHARD_ROWS = 8192
 HEADER = 128  # bytes of a .npy header, the same for every number of rows, so that it can be written last
 AGAIN = "Run ingest again on the same inputs: it restores the missing pictures."
+REMADE = "Remove that file, and run ingest again on the same inputs: it makes it anew."
 OPEN_SHARDS = 256  # memory maps held open at once: each keeps a file handle, and 1024 is a common limit
 
 
@@ -77,7 +78,8 @@ class Pool:
     def open(cls, folder: Path) -> Pool:
         """Open a pool that ingest finished; `RunError` when it is not whole, `Damaged` when a file has changed.
 
-        The table is checked by its SHA-256, the pixels by their number of bytes; `verify` checks all of them.
+        The table is checked by its SHA-256, the pixels by their number of bytes here, and by their SHA-256 when a process
+        reads them first.
         """
         folder = Path(folder)
         if not (folder / "pool.json").exists():
@@ -130,14 +132,10 @@ class Pool:
             pixels[here] = self._map(int(shard))[rows[here] - self._starts[shard]]
         return pixels
 
-    def verify(self) -> None:
-        """Raise `Damaged` unless every file is, to the byte, what was written."""
-        for shard in self._shards:
-            verify(self.folder / shard["file"], shard["sha256"])
-
     def _map(self, shard: int) -> np.ndarray:
         if shard not in self._maps:
             path = self.folder / self._shards[shard]["file"]
+            verify_once(path, self._shards[shard]["sha256"], REMADE)
             try:
                 self._maps[shard] = np.load(path, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:

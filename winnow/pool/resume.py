@@ -14,8 +14,8 @@ from typing import Any
 
 from winnow.data import storage
 from winnow.data.sources import Source
-from winnow.errors import Damaged, RunError, Unreadable
-from winnow.files import read_json, replacing, sha256, write_json
+from winnow.errors import RunError, Unreadable
+from winnow.files import read_json, replacing, sealed, sha256, unsealed, write_json
 from winnow.pool.parts import Part, record
 from winnow.pool.pool import shard_name
 from winnow.scale.local import run_local
@@ -50,7 +50,7 @@ def finished(
     done = asked.keys() | covered | set(left_out)
     pending = [source for source in again.values() if source.uri not in done]
     if pending:
-        write_json(folder / PENDING, [asdict(source) for source in pending])
+        write_json(folder / PENDING, sealed({"sources": [asdict(source) for source in pending]}))
     _sweep(folder, named)
     return kept, pending
 
@@ -150,14 +150,18 @@ def _link(earlier: Path, part: Part, folder: Path, number: int) -> None:
 
 def _pending(folder: Path) -> list[Source]:
     """Return the sources of dropped parts that a killed ingest had not done again yet."""
-    return [Source(**source) for source in read_json(folder / PENDING)] if (folder / PENDING).exists() else []
+    path = folder / PENDING
+    if not path.exists():
+        return []
+    again = "Remove it, and run ingest again on the same inputs: what was to be done again is missing until then."
+    return [Source(**source) for source in unsealed(path, read_json(path), again)["sources"]]
 
 
 def _load(path: Path) -> Part | None:
     """Return a part's record; None when it is damaged, so that the part is made again."""
     try:
         part = Part.load(path)
-    except (Damaged, KeyError, TypeError, IndexError):
+    except (RunError, KeyError, TypeError, IndexError):
         return None
     return part if len(part.digests) == len(part.sources) else None
 

@@ -57,8 +57,7 @@ def load_classifier(run: RunFolder) -> Classifier:
     """Return the run's classifier; `RunError` when there is none, or when it was learnt from other embeddings than those of now."""
     run.require("classify")
     classifier = Classifier.load(run.folder("classify"))
-    vectors = read_json(run.folder("encode") / "embeddings.json")["sha256"]["vectors.npy"]
-    if read_json(run.folder("classify") / "classifier.json")["vectors_sha256"] != vectors:
+    if read_json(run.folder("classify") / "classifier.json").get("vectors_sha256") != run.sums("encode")["vectors.npy"]:
         raise RunError(
             f"The classifier of {run.path} was learnt from other embeddings.",
             f"Run it again: winnow classify --run {run.path}",

@@ -15,7 +15,6 @@ back, the record last; killed after it, only the staging is left to be removed.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import sys
@@ -201,8 +200,3 @@ def at_work(run: Path, but: str = "") -> None:
         if path.stem not in (but, "run"):
             with locked(path, f"The step '{path.stem}' of {run}"):
                 pass
-
-
-def as_text(record: dict[str, object]) -> str:
-    """Return a record as readable JSON."""
-    return json.dumps(record, indent=1, ensure_ascii=False) + "\n"

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from winnow.errors import Damaged, Interrupted, OptionError, RunError
-from winnow.files import told, write_json
+from winnow.files import read_sealed, told, verify_once
 from winnow.options import Options, Recipe, load_recipe
 from winnow.results import from_json
 from winnow.run.begin import EARLY, check_free, clear, has_records
 from winnow.run.commit import RECORDS, STAGING, Staged, drop, locked, recover, recover_all, remove
 from winnow.run.recipe import choose_recipe
-from winnow.run.records import Artefact, Asked, Record
+from winnow.run.records import LOOSE, Asked, Record
 from winnow.run.working import Working
 from winnow.stages import STAGES, command_of
 
@@ -220,8 +220,22 @@ class RunFolder:
         return record is not None and record.key == self.key(step) and self._is_whole(record)
 
     def _is_whole(self, record: Record) -> bool:
-        paths = {self.path / name: artefact for name, artefact in record.artefacts.items()}
-        return all(path.is_file() and Artefact.of(path) == artefact for path, artefact in paths.items())
+        return all(artefact.is_at(self.path / name) for name, artefact in record.artefacts.items() if name not in LOOSE)
+
+    def verified(self, step: str, path: Path) -> Path:
+        """Return the path of a file that a finished step wrote; `Damaged` when it is not what the step's record says."""
+        record = self.record(step)
+        known = record.artefacts.get(path.relative_to(self.path).as_posix()) if record else None
+        if known is not None and path.exists():
+            verify_once(path, known.sha256, f"Restore it, or run the step again: {command_of(step, self.path)}")
+        return path
+
+    def sums(self, step: str) -> dict[str, str]:
+        """Return the SHA-256 of the files that the JSON file of a step's folder vouches for, by their names in it."""
+        folder = self.folder(step)
+        again = f"Run: {command_of(step, self.path)}"
+        sums: dict[str, str] = read_sealed(folder / f"{folder.name}.json", step, again, verified=False)["sha256"]
+        return sums
 
     def require(self, step: str) -> None:
         """Raise `RunError` unless the step, and all before it, are finished and still fit together."""
@@ -316,7 +330,7 @@ class RunFolder:
                 update={"options": options, "set_by": {**held.set_by, **given}, "sources": [*held.sources, *added]}
             )
             if not path.exists() or self.asked != held:
-                write_json(path, self.asked.model_dump(mode="json"))
+                self.asked.write(path)
             self.is_new = False
 
     def _take_back(self, before: Asked | None, made: Sequence[Path]) -> None:
@@ -346,7 +360,7 @@ class RunFolder:
                 }
             )
             if self.asked != now:
-                write_json(self.path / "run.json", self.asked.model_dump(mode="json"))
+                self.asked.write(self.path / "run.json")
 
 
 def _hash(content: Any) -> str:

@@ -15,12 +15,12 @@ from winnow.detect.pictures import by_picture, keys_of, most_anomalous
 from winnow.detect.scorer import Scorer
 from winnow.detect.threshold import Threshold
 from winnow.embeddings import Embeddings
-from winnow.files import read_json
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
-from winnow.results import Calibrated
+from winnow.results import Calibrated, Scored
 from winnow.run.folder import RunFolder
+from winnow.run.publish import read_result
 from winnow.tables import read_table
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def most_anomalous_of(run: RunFolder, folder: Path, most: int) -> Iterator[tuple
     """Yield the most anomalous pictures of a finished `winnow score` and their scores, from what it left in `folder`."""
     from winnow.run.artifacts import load_detector
 
-    pool, mode = Pool.open(folder / "pool"), read_json(folder / "scores.json")["mode"]
+    pool, mode = Pool.open(folder / "pool"), read_result(Scored, folder / "scores.json").mode
     scores = np.array([float(row["score"]) for row in read_table(folder / "patches.csv")])
     judged = Judged(_items(pool), scores, {}, mode, load_detector(run, mode), 0)
     pictures = judged.whole()

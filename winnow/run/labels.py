@@ -51,7 +51,7 @@ def _lane(run: RunFolder, name: str, listed: Callable[[dict[str, str]], Listed])
     if not path.exists():
         return []
     try:
-        return [listed(row) for row in read_table(path)]
+        return [listed(row) for row in read_table(run.verified("select", path))]
     except (KeyError, ValueError) as error:
         raise Damaged(f"{path} is not what winnow select writes ({error}).", "Run winnow select again.") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from winnow.errors import Damaged, OptionError
-from winnow.files import read_json, write_json
+from winnow.files import read_json, sealed, unsealed, write_json
 from winnow.run.begin import OWN
 from winnow.run.commit import RECORDS, STAGING
 
@@ -23,7 +23,7 @@ def read_manifest(folder: Path) -> tuple[str, list[str]] | None:
     path = folder / NAME
     if not path.exists():
         return None
-    content = read_json(path)
+    content = unsealed(path, read_json(path), "Restore it, or give another folder.")
     try:
         command, files = content["command"], [PurePosixPath(name) for name in content["files"]]
         is_ours = content["format"] == FORMAT and content["version"] == VERSION and isinstance(command, str)
@@ -36,9 +36,8 @@ def read_manifest(folder: Path) -> tuple[str, list[str]] | None:
 
 def write_manifest(folder: Path, command: str, files: Collection[str]) -> None:
     """Write which files of a folder a command has written, or is about to."""
-    write_json(
-        folder / NAME, {"format": FORMAT, "version": VERSION, "command": command, "files": sorted({*files, NAME})}
-    )
+    content = {"format": FORMAT, "version": VERSION, "command": command, "files": sorted({*files, NAME})}
+    write_json(folder / NAME, sealed(content))
 
 
 def files_in(folder: Path) -> list[str]:

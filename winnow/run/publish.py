@@ -20,7 +20,7 @@ from typing import Any, Self, TypeVar
 from pydantic import ValidationError
 
 from winnow.errors import Damaged, OptionError, RunError
-from winnow.files import read_json, sync, write_json
+from winnow.files import read_sealed, sync, write_sealed
 from winnow.results import as_json, from_json
 from winnow.run.manifest import NAME, check_place, files_in, read_manifest, write_manifest
 
@@ -168,20 +168,20 @@ Result = TypeVar("Result")
 
 
 def write_result(path: Path, result: Any) -> None:
-    """Write the typed result of a call as JSON, but for the folder it is in, which may be moved."""
-    write_json(path, {name: value for name, value in as_json(result).items() if name != "folder"})
+    """Write the typed result of a call as JSON, but for the folder it is in, which may be moved; with a seal, and the SHA-256 of the
+    tables beside it."""
+    content = {name: value for name, value in as_json(result).items() if name != "folder"}
+    write_sealed(path, content, sorted(table.name for table in path.parent.glob("*.csv")))
 
 
 def read_result(kind: type[Result], path: Path) -> Result:
-    """Return the result that `write_result` wrote; `Damaged` when the file is not one of that kind."""
-    content = read_json(path)
+    """Return the result that `write_result` wrote; `Damaged` when it, or a table beside it, is not what was written."""
+    again = "Restore it, or run the command that writes it again."
+    content = read_sealed(path, kind.__name__, again)
     try:
         return from_json(kind, {**content, "folder": path.parent})
     except (ValidationError, TypeError) as error:
-        raise Damaged(
-            f"{path} is not what Winnow writes ({_first(error)}).",
-            "Restore it, or run the command that writes it again.",
-        ) from None
+        raise Damaged(f"{path} is not what Winnow writes ({_first(error)}).", again) from None
 
 
 def _first(error: ValidationError | TypeError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from winnow.errors import Damaged, RunError
-from winnow.files import read_json, sha256
+from winnow.files import read_json, sealed, sha256, unsealed, write_json
 from winnow.options import Options, Recipe
 from winnow.stages import command_of
 from winnow.version import __version__
@@ -18,8 +19,12 @@ from winnow.version import __version__
 FORMAT = 2
 LIBRARIES = ("torch", "torchvision", "timm", "numpy", "Pillow", "av", "scikit-learn", "faiss-cpu", "onnxruntime")
 SMALL = 1 << 20  # bytes below which a file's SHA-256 costs nothing
-LOOSE = {"checkpoints", "grids", "audit.csv"}
-"""Files and folders that a step writes and that may change or go: a person fills in audit.csv, and no later step reads the others."""
+BY_HAND = (
+    'Restore it from a copy. If you have changed it by hand and mean it, remove its line "seal"; options are better changed by '
+    "giving them to the command that uses them."
+)
+LOOSE = {"checkpoints", "grids", "audit.csv", "pool/quarantine.csv"}
+"""Files and folders that may change or go without a step being less done: a person fills in audit.csv, and no step reads the others."""
 
 
 class _Kept(BaseModel):
@@ -58,20 +63,31 @@ class Asked(_Kept):
         if isinstance(found, int) and found != FORMAT:
             raise RunError(f"{path} was written in format {found}, and this version reads {FORMAT}.",
                            "Make the run anew in another folder, or use the version of Winnow that wrote it.")  # fmt: skip
+        if isinstance(content, dict) and "seal" in content:  # without one it was written by hand
+            content = unsealed(path, content, BY_HAND)
         return _read(cls, path, content, remedy)
+
+    def write(self, path: Path) -> None:
+        """Write run.json, with a seal."""
+        write_json(path, sealed(self.model_dump(mode="json")))
 
 
 class Artefact(_Kept):
-    """A file that a step wrote: its size and, where it is small, its SHA-256."""
+    """A file that a step wrote: its size and SHA-256."""
 
     bytes: int
-    sha256: str | None = None
+    sha256: str
 
     @classmethod
     def of(cls, path: Path) -> Artefact:
         """Return what a file is now."""
-        size = path.stat().st_size
-        return cls(bytes=size, sha256=sha256(path) if size < SMALL else None)
+        return cls(bytes=path.stat().st_size, sha256=sha256(path))
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether the file is there and whole; a large one, which is verified when it is read, by its size."""
+        if not path.is_file() or path.stat().st_size != self.bytes:
+            return False
+        return self.bytes >= SMALL or sha256(path) == self.sha256
 
 
 class Record(_Kept):
@@ -87,7 +103,12 @@ class Record(_Kept):
     @classmethod
     def read(cls, path: Path) -> Record:
         """Return a step's record; `Damaged` when it is not what was written."""
-        return _read(cls, path, read_json(path), f"Run the step again: {command_of(path.stem, path.parent.parent)}")
+        again = f"Run the step again: {command_of(path.stem, path.parent.parent)}"
+        return _read(cls, path, unsealed(path, read_json(path), again), again)
+
+    def text(self) -> str:
+        """Return the record as readable JSON, with a seal."""
+        return json.dumps(sealed(self.model_dump(mode="json")), indent=1, ensure_ascii=False) + "\n"
 
 
 Model = TypeVar("Model", bound=_Kept)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.results import as_json
-from winnow.run.commit import Staged, as_text, remove
+from winnow.run.commit import Staged, remove
 from winnow.run.records import Artefact, Record, artefacts_of, versions
 
 
@@ -58,5 +58,5 @@ class Working:
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             artefacts=artefacts,
         )
-        self.staged.record = as_text(record.model_dump(mode="json"))
+        self.staged.record = record.text()
         self.staged.commit()

@@ -12,7 +12,6 @@ import numpy as np
 from winnow.classify.classifier import Classifier
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError
-from winnow.files import read_json
 from winnow.metrics.classification import calibration_error, reliability, rise, wilson
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
@@ -86,7 +85,7 @@ def _learnt(
         pseudo=pseudo,
         notes=[*notes, *classifier.notes, *([] if choice else [TOO_FEW])],
     )
-    vectors = read_json(run.folder("encode") / "embeddings.json")["sha256"]["vectors.npy"]
+    vectors = run.sums("encode")["vectors.npy"]
     classifier.save(step.folder, measured=as_json(result), vectors_sha256=vectors, versions=versions())
     return result
 

@@ -25,7 +25,7 @@ def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
         options = run.options.ingest
         found = read(sources, folder, options, reading=Reading.of(options))
         if not (resume and run.done("ingest") and _same(run.result(Ingested), found)):
-            step.finish(found, also=[folder / "pool.json"])
+            step.finish(found, also=[folder / "pool.json", folder / "quarantine.csv"])
     return run.result(Ingested)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, DataError, OptionError
-from winnow.files import read_json, replacing, sha256, write_json, write_text
+from winnow.files import read_json, replacing, sealed, sha256, unsealed, write_json, write_text
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
 from winnow.results import LeftOut, Selected, as_json
@@ -137,10 +137,8 @@ def _grown(
         with replacing(step.path(name)) as temporary:
             temporary.write_bytes(data)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    write_json(
-        step.path("selection.json"),
-        {**as_json(result), **identity, "winnow": __version__, "versions": versions(), "sha256": digest},
-    )
+    about = {**as_json(result), **identity, "winnow": __version__, "versions": versions(), "sha256": digest}
+    write_json(step.path("selection.json"), sealed(about))
     return result
 
 
@@ -150,7 +148,7 @@ def _made(run: RunFolder) -> dict[str, Any]:
     if not manifest.exists():
         return {}
     try:
-        made = read_json(manifest)
+        made = unsealed(manifest, read_json(manifest), "")
         fits = made["sha256"] == sha256(table)
     except (Damaged, FileNotFoundError, KeyError, TypeError):
         fits = False
@@ -228,13 +226,13 @@ class Selection:
 
     def identity(self) -> dict[str, Any]:
         """Return what a list depends on: another list is begun when it changes."""
-        embeddings = read_json(self.run.folder("encode") / "embeddings.json")["sha256"]
+        embeddings = self.run.sums("encode")
         return {
             "options": self.run.options.select.model_dump(mode="json", exclude={"number"}),
             "seed": self.run.options.train.seed,
             "vectors_sha256": embeddings["vectors.npy"],
             "losses_sha256": embeddings["losses.parquet"],
-            "detector_sha256": read_json(self.run.folder("calibrate") / "detector.json")["sha256"]["detector.npz"],
+            "detector_sha256": self.run.sums("calibrate")["detector.npz"],
         }
 
     def described(self) -> str:

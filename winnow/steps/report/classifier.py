@@ -20,7 +20,7 @@ def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
     if not run.fits("classify"):
         return []
     found = run.result(Classified)
-    labelled = read_table(run.folder("classify") / "labelled.csv")
+    labelled = read_table(run.verified("classify", run.folder("classify") / "labelled.csv"))
     figures = [
         Figure("Confusion matrix", drawn.confusion_matrix(found.confusion, list(found.classes))),
         Figure("Reliability curve", drawn.reliability_curve(found.reliability, found.calibration_error)),

@@ -72,7 +72,8 @@ def sources_section(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
 
 def refused_section(run: RunFolder) -> Section:
     """Return the files that could not be used, and why."""
-    refused = [(row["source"], row["reason"]) for row in read_table(run.folder("ingest") / "quarantine.csv")]
+    table = run.folder("ingest") / "quarantine.csv"
+    refused = [(row["source"], row["reason"]) for row in read_table(table)]
     reasons = Counter(reason for _, reason in refused)
     if not refused:
         return Section("Quarantine")

@@ -56,6 +56,8 @@ def report(run: RunFolder, to: Path | None = None) -> Path:
     whole = by_picture(detector) if run.options.ingest.patches else detector
     rows = np.flatnonzero(split != "test")
     held = np.flatnonzero(~embeddings.seen) if not embeddings.seen.all() else np.arange(len(embeddings))
+    for step, name in (("train", "train.jsonl"), ("ingest", "quarantine.csv")):
+        run.verified(step, run.folder(step) / name)  # before figures are drawn
     evaluation, other = last_evaluation(run)
     _, another = last_scores(run)
     page = Page(
