@@ -387,3 +387,45 @@ def test_the_order_is_that_of_a_plain_sort_by_numbers(tmp_path: Path):
     write(tmp_path, *given)
     right = sorted(set(given), key=lambda name: (name.split("/")[0], int(name.split("/")[1].removesuffix(".jpg"))))
     assert names(expand([tmp_path]), tmp_path) == right
+
+
+# ---- pictures that are not read
+
+
+def test_pictures_that_cannot_be_read_are_refused_and_other_files_told_of(tmp_path: Path):
+    write(
+        tmp_path,
+        "a.jpg",
+        "b.heic",
+        "c.pgm",
+        "d.jp2",
+        "e.CR2",
+        "f.psd",
+        "g.svg",
+        "h.dcm",
+        "notes.txt",
+        "x.json",
+        "y.json",
+        "LICENSE",
+    )
+    found = expand([tmp_path])
+    assert names(found, tmp_path) == ["a.jpg", "b.heic", "c.pgm", "d.jp2"]
+    assert {os.path.basename(one.source): one.reason for one in found.refused} == {
+        "e.CR2": "it is a raw picture of a camera (.cr2), which is not read: convert it to PNG, TIFF or JPEG",
+        "f.psd": "it is a Photoshop file (.psd), which is not read: convert it to PNG, TIFF or JPEG",
+        "g.svg": "it is a drawing of lines, not a picture of pixels (.svg), which is not read: convert it to PNG, TIFF or JPEG",
+        "h.dcm": "it is a DICOM picture (.dcm), which is not read: convert it to PNG, TIFF or JPEG",
+    }
+    assert found.skipped == 4
+    assert found.notes == [
+        f"4 other files were passed over (2 .json, 1 without a suffix, 1 .txt), first {tmp_path}/LICENSE."
+    ]
+    assert len(expand([tmp_path / "*"]).refused) == 4
+
+
+def test_a_raw_file_beside_the_picture_that_the_camera_made_of_it_is_passed_over(tmp_path: Path):
+    write(tmp_path, "1/IMG_1.CR2", "1/IMG_1.JPG", "1/IMG_2.CR2", "2/IMG_1.CR2")
+    for given in (tmp_path, tmp_path / "?" / "*"):
+        found = expand([given])
+        assert [os.path.relpath(one.source, tmp_path) for one in found.refused] == ["1/IMG_2.CR2", "2/IMG_1.CR2"]
+        assert found.skipped == 1 and "1 other file was passed over (1 .cr2), first" in found.notes[0]

@@ -63,7 +63,6 @@ def ingest(found: Ingested) -> str:
         for number, text in (
             (found.refused, "refused, see pool/quarantine.csv"),
             (found.copies, "exact copies, not used twice"),
-            (found.skipped, "other files in the folders skipped"),
         )
         if number
     ]

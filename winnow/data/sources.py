@@ -6,7 +6,7 @@ import glob
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from winnow.data import storage
-from winnow.data.formats import IMAGE_SUFFIXES
+from winnow.data.formats import IMAGE_SUFFIXES, unread
 from winnow.data.images import decode
 from winnow.data.layout_notes import note_of, refuse_doubt
 from winnow.data.layouts import Described, Placed, Reading, read_layout
@@ -26,6 +26,7 @@ from winnow.errors import InputError, Unreadable
 
 WILD = frozenset("*?[")
 _REMOTE_THREADS = 32
+KINDS = 5  # of files passed over that are named
 MASK_LEVELS = 8  # grey levels of a mask; a photograph has more, even of one colour alone
 LARGEST_MASK = 1 << 28
 
@@ -56,7 +57,7 @@ class Refusal:
 @dataclass(frozen=True)
 class Expansion:
     """Sources in a stable order and once each, refused files, the number of other files in the folders, and what was recognised
-    of the folders, in sentences; the addresses of the files that were left out by that."""
+    of the folders and passed over, in sentences; the addresses of the files that were left out by that."""
 
     sources: list[Source]
     refused: list[Refusal]
@@ -90,7 +91,7 @@ def expand(inputs: Sequence[str | Path], reading: Reading | None = None) -> Expa
                 f"{text} holds no picture or video{passed}.",
                 "Check the path. Files without a known suffix have to be named one by one or in a list.",
             )
-    notes = found.settle(reading or Reading())
+    notes = [*found.settle(reading or Reading()), *_passed_over(list(found.passed))]
     left_out = frozenset(one.entry.uri for one in found.named) - found.sources.keys()
     return Expansion(list(found.sources.values()), list(found.refused.values()), found.skipped, notes, left_out)
 
@@ -119,7 +120,7 @@ class _Found:
     tables: set[str] = field(default_factory=set)
     sources: dict[str, Source] = field(default_factory=dict)
     refused: dict[str, Refusal] = field(default_factory=dict)
-    passed: set[str] = field(default_factory=set)
+    passed: dict[str, None] = field(default_factory=dict)
     own: dict[str, set[str]] = field(default_factory=dict)
     count: int = 0
 
@@ -153,6 +154,14 @@ class _Found:
         self.count += 1
         shown = uri.encode("utf-8", "backslashreplace").decode()
         self.refused.setdefault(shown, Refusal(shown, reason.encode("utf-8", "backslashreplace").decode()))
+
+    def pass_over(self, uri: str, beside: Container[str]) -> None:
+        """Leave out a file of a folder; it is refused where it is a picture and none that can be read is `beside` it."""
+        why = unread(_suffix(uri))
+        if why and _stem(uri) not in beside:
+            self.refuse(uri, why)
+        else:
+            self.passed[uri] = None
 
     def settle(self, reading: Reading) -> list[str]:
         """Take the files that are read, and return what is said of the folders."""
@@ -210,6 +219,26 @@ def _suffix(uri: str) -> str:
     return posixpath.splitext(uri)[1].lower()
 
 
+def _stem(uri: str) -> str:
+    return posixpath.splitext(uri)[0]
+
+
+def _stems(entries: Iterable[storage.Entry]) -> set[str]:
+    """Return the addresses, without suffix, of the pictures that can be read: cameras write A.CR2 beside A.JPG."""
+    return {_stem(entry.uri) for entry in entries if _suffix(entry.uri) in IMAGE_SUFFIXES}
+
+
+def _passed_over(uris: Sequence[str]) -> list[str]:
+    """Return, in a sentence, the number of the files of folders that are no pictures, by their suffixes; none for none."""
+    if not uris:
+        return []
+    kinds = Counter(_suffix(uri) or "without a suffix" for uri in uris).most_common()
+    named = ", ".join(f"{number:,} {kind}" for kind, number in kinds[:KINDS]) + ", ..." * (len(kinds) > KINDS)
+    return [
+        f"{len(uris):,} other {'file was' if len(uris) == 1 else 'files were'} passed over ({named}), first {uris[0]}."
+    ]
+
+
 def _address(text: str) -> str:
     return text if storage.is_remote(text) else os.path.abspath(os.path.expanduser(text))
 
@@ -254,13 +283,14 @@ def _add_folder(found: _Found, folder: str, root: str) -> None:
         found.tables.add(root)
         for row in rows(table):
             described.setdefault(row.uri, row)
+    beside = _stems(entries)
     for entry in entries:
         if entry.uri in tables:
             continue
         if entry.uri in described or _suffix(entry.uri) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
             found.add(entry, described.pop(entry.uri, None), root)
         else:
-            found.passed.add(entry.uri)
+            found.pass_over(entry.uri, beside)
     for row in described.values():
         found.refuse(row.uri, f"{row.uri} is named in {row.where} and does not exist.")
 
@@ -274,7 +304,9 @@ def _add_glob(found: _Found, uri: str, text: str) -> None:
     matched = False
     segments = uri.split("/")
     root = "/".join(segments[: _first_wild(segments)]) or "/"
-    for match in _matches(found, uri, root):
+    matches = list(_matches(found, uri, root))
+    beside = _stems([match for match in matches if not isinstance(match, str)])
+    for match in matches:
         matched = True
         if isinstance(match, str):
             _add_folder(found, match, root)
@@ -283,7 +315,7 @@ def _add_glob(found: _Found, uri: str, text: str) -> None:
         elif named or _suffix(match.uri) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
             found.add(match, root=root)
         else:
-            found.passed.add(match.uri)
+            found.pass_over(match.uri, beside)
     if not matched:
         raise InputError(f"{text} matches no file.", "Check the pattern; ** stands for folders of any depth.")
 

@@ -25,7 +25,7 @@ from winnow.errors import InputError, OptionError, RunError
 from winnow.files import replacing, write_sealed
 from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
-from winnow.pool.parts import Part, group_of, make_pictures, make_video, record, said, shape, stop, whole_size
+from winnow.pool.parts import Part, group_of, make_pictures, make_video, notes_of, record, said, shape, stop, whole_size
 from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, Pool, column_fingerprint, fingerprint
 from winnow.pool.resume import PENDING, finished, taken_over
 from winnow.progress import progress
@@ -81,7 +81,7 @@ def ingest(
         firsts = {number: uris[0] for number, uris in kept.items()} | {
             part.number: part.sources[0].uri for part in parts
         }
-        totals = _assemble(
+        totals, refused = _assemble(
             folder, _in_order(firsts, sources), expansion, {source.uri for source in sources}, options, key
         )
     pool = Pool.open(folder)
@@ -91,7 +91,8 @@ def ingest(
         label_fingerprint=pool.label_fingerprint,
         **totals,
         skipped=expansion.skipped,
-        notes=expansion.notes,
+        refused=len(refused),
+        notes=[*expansion.notes, *notes_of(refused)],
         seconds=time.monotonic() - started,
     )
 
@@ -193,8 +194,11 @@ def _in_order(firsts: dict[int, str], sources: list[Source]) -> list[int]:
 
 def _assemble(
     folder: Path, numbers: list[int], expansion: Expansion, asked: set[str], options: IngestOptions, key: dict[str, Any]
-) -> dict[str, int]:
-    """Write items.parquet, quarantine.csv and, last, pool.json, with one part in memory at a time."""
+) -> tuple[dict[str, int], list[Refusal]]:
+    """Write items.parquet, quarantine.csv and, last, pool.json, with one part in memory at a time.
+
+    Returns the totals and what was refused.
+    """
     refused = list(expansion.refused)
     lost = {refusal.source for refusal in refused}
     shards: list[dict[str, Any]] = []
@@ -245,7 +249,7 @@ def _assemble(
     }
     write_sealed(folder / "pool.json", about, files)
     (folder / PENDING).unlink(missing_ok=True)
-    return {**totals, "refused": len(refused), "groups": len(groups)}
+    return {**totals, "groups": len(groups)}, refused
 
 
 def _ids(folder: Path) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -26,6 +27,9 @@ from winnow.scale.local import run_local
 
 _Page = tuple[int | None, np.ndarray | str]
 """The number of a page, and its pixels or the reason for none, as `images.pages` yields them."""
+
+
+REASONS = 3  # for refusals that are told of; quarantine.csv lists all
 
 
 class _Blank(Unreadable):
@@ -280,6 +284,24 @@ def said(refusal: Refusal) -> str:
     """Return a refusal as one sentence, which names its file."""
     reason = refusal.reason.rstrip(".")
     return reason if refusal.source in reason else f"{refusal.source}: {reason}"
+
+
+def notes_of(refused: Sequence[Refusal]) -> list[str]:
+    """Return a sentence for each of the commonest reasons, with the first file it concerns."""
+    first: dict[str, str] = {}
+    count: Counter[str] = Counter()
+    for one in refused:
+        reason = one.reason.replace(one.source, "it").rstrip(".")
+        first.setdefault(reason, one.source)
+        count[reason] += 1
+    notes = [
+        f"{number:,} refused, {'' if number == 1 else 'first '}{first[reason]}: {reason}."
+        for reason, number in count.most_common(REASONS)
+    ]
+    rest = len(refused) - sum(number for _, number in count.most_common(REASONS))
+    return (
+        [*notes, f"{rest:,} more refused for other reasons: quarantine.csv in the pool lists all."] if rest else notes
+    )
 
 
 def record(folder: Path, number: int) -> Path:

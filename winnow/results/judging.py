@@ -79,7 +79,8 @@ class Evaluated:
     """What `evaluate` found: of so many normal `pictures` in `groups` the share flagged, and each anomalous group ("all": together).
 
     `baseline` is the AUROC of sharpness alone by group, `seen_in_training` how many of the normal pictures are the run's own;
-    `masks` what masks of the true damage say (None without); `notes` what was recognised of the folders given, and odd masks.
+    `masks` what masks of the true damage say (None without); `notes` what was recognised of the folders given, passed over and
+    refused, and odd masks.
     Tables and figures are in `folder`.
     """
 
@@ -102,7 +103,7 @@ class Evaluated:
 @dataclass(frozen=True)
 class Predicted:
     """What `predict` found: of so many `pictures` how many of each class and how many anomalous (None where that is not known);
-    `notes` say what was recognised of the folders given."""
+    `notes` say what was recognised of the folders given, passed over and refused."""
 
     pictures: int
     refused: int

@@ -16,7 +16,7 @@ class Ingested:
     `pictures`, `videos` and `frames` of them, `patches` and `crops` that they were cut into, `empty` ones that show no object;
     `refused` files, `copies` of other pictures, `skipped` other files; `groups`. `fingerprint` changes with pictures and
     pixels, `table_fingerprint` with groups, splits and status, `label_fingerprint` with the labels of the sources;
-    `notes` say what was recognised of the folders.
+    `notes` say what was recognised of the folders, passed over and refused.
     """
 
     step: ClassVar[str] = "ingest"

@@ -36,7 +36,7 @@ class Judged:
     """Scores of n pictures, frames or patches by the detector of a mode.
 
     `items` are columns (n,) of the pool, `others` the scores of further scorers, `refused` how many files could not be read,
-    `notes` what was recognised of the folders.
+    `notes` what was recognised of the folders, passed over and refused.
     """
 
     items: dict[str, np.ndarray]

@@ -19,6 +19,7 @@ OPTIONAL = (  # a package, the extra that brings it, what it is for
     ("onnxruntime", "runtime", "winnow predict --onnx"),
     ("onnxscript", "export", "winnow export"),
     ("obstore", "s3", "s3:// addresses"),
+    ("pillow-heif", "heif", "HEIC pictures"),
 )
 
 

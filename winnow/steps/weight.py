@@ -243,7 +243,7 @@ class TestPatches:
 
     `error` is the scorer of the network's own error. All pictures (n, h, w, c) uint8. Without masks `real` are all patches of
     damaged pictures and `whole` all of good ones, and `owners` names the picture of each; with masks `real` are damaged
-    patches alone. `count` is how many defects count, `notes` name odd masks.
+    patches alone. `count` is how many defects count, `notes` say what of them was not read and which masks are odd.
     """
 
     error: str
@@ -269,17 +269,17 @@ class TestPatches:
         plain = cls(error, run.options.train.device, clean, damaged)
         if defects is None:
             return plain
-        found = _read(run, defects)
+        found, notes = _read(run, defects)
         if masks is not None:
             known = Masks(masks)
             torn = _torn(found, known)
             pixels = found.pixels(torn)
-            return cls(error, plain.device, clean, damaged, real=pixels, count=len(torn), notes=known.notes)
+            return cls(error, plain.device, clean, damaged, real=pixels, count=len(torn), notes=[*notes, *known.notes])
         names = picture_of(pool.column("id")[held])
         whole = held[np.isin(names, _some(names, MOST_WHOLE))]
         owners = picture_of(pool.column("id")[whole]), picture_of(found.column("id"))
         return cls(error, plain.device, clean, damaged, found.pixels(slice(None)), pool.pixels(whole), owners,
-                   count=len(set(owners[1])))  # fmt: skip
+                   count=len(set(owners[1])), notes=notes)  # fmt: skip
 
     def by(self, model: Model) -> tuple[dict[str, float], dict[str, float] | None]:
         """Return the AUROC of the error, the latent loss and both, on synthetic and (else None) on real defects."""
@@ -305,11 +305,12 @@ class TestPatches:
         return encode(model, pixels, device=self.device, quiet=True)
 
 
-def _read(run: RunFolder, defects: str | Path) -> Pool:
+def _read(run: RunFolder, defects: str | Path) -> tuple[Pool, list[str]]:
+    """Return the pool of the defects, and what was passed over and refused."""
     from winnow.pool.ingest import ingest
 
-    ingest([defects], run.path / "weight" / "defects", run.options.ingest, keep_others=False)
-    return Pool.open(run.path / "weight" / "defects")
+    read = ingest([defects], run.path / "weight" / "defects", run.options.ingest, keep_others=False)
+    return Pool.open(run.path / "weight" / "defects"), read.notes
 
 
 def _torn(pool: Pool, masks: Masks) -> np.ndarray:
