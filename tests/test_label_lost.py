@@ -75,6 +75,7 @@ HARM: dict[str, Callable[[Path], None]] = {
     "emptied": empty,
     "the journal removed": lambda path: remove(path.with_name("labels.sqlite-wal")),
     "the index removed": lambda path: remove(path.with_name("labels.sqlite-shm")),
+    "the log removed": lambda path: remove(path.with_name("labels.sqlite-log")),
     "the folder moved": lambda path: move(path.parent),
     "the folder removed": lambda path: shutil.rmtree(path.parent),
     "the folder begun anew": begin_anew,
@@ -117,7 +118,7 @@ def test_a_restored_backup_is_left_as_it_is(store: LabelStore, tmp_path: Path):
     store.close()
     assert store.path.read_bytes() == whole
     assert "no labels.sqlite-wal" in caught.value.remedy
-    for name in ("labels.sqlite-wal", "labels.sqlite-shm"):  # as the remedy says
+    for name in ("labels.sqlite-wal", "labels.sqlite-shm", "labels.sqlite-log"):  # as the remedy says
         (store.path.parent / name).unlink()
     with LabelStore.open(store.path) as again:
         assert again.seq == 51 and again.add("ann", [label("after")]).saved == ["eafter"]

@@ -177,7 +177,7 @@ def test_what_cannot_be_imported_begins_no_store_and_adds_no_class(
 ):
     file, make, _ = FILES[name]
     make(run.parent / file, ids(run))
-    (run / "labels.sqlite").unlink()
+    without_store(run)
     before = tree(run.parent)
     with pytest.raises(SystemExit):
         main(["label", "--run", str(run), "--classes", "staff,customer", "--import", str(run.parent / file)])
@@ -262,12 +262,33 @@ def holding(name: str, content: bytes) -> Callable[[Path], None]:
     return lambda run: (run / name).write_bytes(content) and None
 
 
+def of_another_store(run: Path) -> None:
+    (run / "labels.sqlite").unlink()
+    with LabelStore.open(run.parent / "other.sqlite") as store:
+        store.add_classes("eve", ["other"])
+    shutil.move(run.parent / "other.sqlite", run / "labels.sqlite")
+
+
+def without_log(harm: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Return a harm to a store's one copy, where there is no other."""
+
+    def both(run: Path) -> None:
+        (run / "labels.sqlite-log").unlink()
+        harm(run)
+
+    return both
+
+
 STORES = {
     "a folder": (as_folder("labels.sqlite"), "cannot be read or written"),
-    "text": (holding("labels.sqlite", b"not a database, but long enough to look like one " * 100), "damaged"),
+    "text": (
+        without_log(holding("labels.sqlite", b"not a database, but long enough to look like one " * 100)),
+        "damaged",
+    ),
     "another program's": (other_database, "another program"),
     "of a newer version": (newer_format, "format 2"),
-    "cut": (cut, "damaged"),
+    "cut": (without_log(cut), "damaged"),
+    "two stores' copies": (of_another_store, "two different stores"),
 }
 COMMANDS = {
     "export": ("--export", "out.csv"),
@@ -289,9 +310,14 @@ def test_a_broken_store(run: Path, name: str, command: str):
     assert tree(run.parent) == before
 
 
+def without_store(run: Path) -> None:
+    for file in run.glob("labels.sqlite*"):
+        file.unlink()
+
+
 SERVED = {
-    "no class": (lambda run: (run / "labels.sqlite").unlink(), (), "no classes"),
-    "only commas": (lambda run: (run / "labels.sqlite").unlink(), ("--classes", " , "), "no classes"),
+    "no class": (without_store, (), "no classes"),
+    "only commas": (without_store, ("--classes", " , "), "no classes"),
     "a class with a control character": (unchanged, ("--classes", "new,a\tb"), "control character"),
     "a quoted class that does not end": (unchanged, ("--classes", 'new,"a, b'), "not a list of names"),
     "a name that is too long": (unchanged, ("--classes", "new", "--who", "n" * 200), "100 characters"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from keyword import iskeyword
+from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from winnow.errors import EXTRAS, Interrupted, MissingExtra, WinnowError
+from winnow.errors import EXTRAS, Interrupted, LossWarning, MissingExtra, WinnowError
 from winnow.stages import STAGES
 from winnow.version import __version__
 
@@ -50,6 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command `winnow`: errors are one sentence and one remedy, exit status 1 (2 for wrong usage)."""
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
+    warnings.showwarning = _show_warning
     try:
         app([word for word in words if word != "--debug"], exit_on_error=False, print_error=False)
     except Exception as error:
@@ -67,6 +70,16 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         print("winnow: stopped. Finished steps are kept; add --resume to go on.", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+_usual_warning = warnings.showwarning
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    if issubclass(category, LossWarning):
+        print(f"winnow: {_line(str(message))}", file=sys.stderr)
+    else:
+        _usual_warning(message, category, *where, **more)
 
 
 def _sentence(error: Exception) -> str:

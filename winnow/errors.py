@@ -55,6 +55,10 @@ class Damaged(RunError):
     """A file of the run folder is not what was written."""
 
 
+class LossWarning(UserWarning):
+    """A sentence about a damaged file of a person's work, of which what is whole is used: what is lost, or that nothing is."""
+
+
 class ModelError(WinnowError):
     """A model, its weights or its name do not fit."""
 

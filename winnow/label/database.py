@@ -6,21 +6,39 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from winnow.errors import Damaged, RunError
+from winnow.label.event_log import Row
 
 APPLICATION = 0x57_4E_4F_57  # "WNOW", by which SQLite's header identifies the program of a file
 VERSION = 1
 WAIT = 30.0  # seconds for another process that is writing
+FOLDED = 256  # pages of the journal after which it is folded into the database: some sixty labels
+COLUMNS = "seq, uuid, who, at, received, item, kind, value"
 LOST = (
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,
 )  # no table, a mixture of two files, no database
+UNREADABLE = (UnicodeDecodeError, OverflowError)  # of a damaged file's texts and numbers, as Python tells them
+OUTSIDE = (
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_INTERRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_AUTH,
+)  # what SQLite says of the system around a file, not of the file
 
 SCHEMA = f"""
 CREATE TABLE events (
@@ -61,9 +79,10 @@ def connect(path: Path) -> sqlite3.Connection:
                 _check_owner(path, connection)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {FOLDED}")
             connection.execute("BEGIN IMMEDIATE")
             if _is_new(connection):
-                _make_tables(connection)
+                make_tables(connection)
             connection.execute("COMMIT")
             _check_content(path, connection)
         except BaseException:
@@ -73,20 +92,18 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def read_copy(path: Path) -> sqlite3.Connection:
-    """Return a read-only copy of the store in memory, as of now; it is empty where there is no file.
+    """Return a copy of the store in memory, as of now; it is empty where there is no file.
 
     Nothing is created or changed next to the file, except that SQLite may update the index (-shm) of a journal that a
     killed process left. Raises what `connect` does.
     """
-    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    memory = _memory()
     try:
         with sqlite_errors(path):
             _copy_into(memory, path)
             if _is_new(memory):
-                _make_tables(memory)
-            _check_owner(path, memory)
-            _check_content(path, memory)
-            memory.execute("PRAGMA query_only = ON")
+                make_tables(memory)
+            check(path, memory)
     except BaseException:
         memory.close()
         raise
@@ -100,7 +117,7 @@ def _copy_into(memory: sqlite3.Connection, path: Path) -> None:
     and the file is complete; with a journal but no index nobody has it open either, and both are copied to where an index
     can be made.
     """
-    wal, shm = _beside(path)
+    wal, shm = beside(path)
     while _exists(path):
         seen = _mark(path)
         try:
@@ -139,7 +156,7 @@ class OpenFiles:
 
     def __init__(self, path: Path) -> None:
         self._path, self._place = path, path.absolute()
-        self._opened = {file: _identity(_stat(file)) for file in (self._place, *_beside(path))}
+        self._opened = {file: _identity(_stat(file)) for file in (self._place, *beside(path), log_beside(path))}
         self._lock = threading.Lock()  # a size read earlier must not be compared later
         self._size = 0
         self._mark: tuple[int, ...] | None = None
@@ -187,12 +204,18 @@ class OpenFiles:
         name = self._place.name
         self._lost = StoreLost(
             f"{self._path.parent / file.name} was {how} while labels were being saved; no label is saved since.",
-            f"End every winnow label of this run. Put back {name} with {name}-wal, or a copy of {name} with no {name}-wal and "
-            f"{name}-shm beside it; then start winnow label again.",
+            f"End every winnow label of this run. Put back {name} with {name}-wal, or nothing: all labels are in {name}-log as "
+            f"well; then start winnow label again. To go back to an older copy, leave no {name}-wal, {name}-shm and {name}-log "
+            "beside it.",
         )
 
 
-def _beside(path: Path) -> tuple[Path, Path]:
+def log_beside(path: Path) -> Path:
+    """Return the path of the second copy of the events (-log)."""
+    return Path(f"{os.path.realpath(path)}-log")
+
+
+def beside(path: Path) -> tuple[Path, Path]:
     """Return the paths of the journal (-wal) and its index (-shm), next to the file itself where the path is a link."""
     real = os.path.realpath(path)
     return Path(f"{real}-wal"), Path(f"{real}-shm")
@@ -236,24 +259,65 @@ def _is_new(connection: sqlite3.Connection) -> bool:
     )
 
 
+def check(path: Path, connection: sqlite3.Connection) -> None:
+    """Raise `RunError` for another program's tables or a newer format, `sqlite3.DatabaseError` for what is damaged."""
+    _check_owner(path, connection)
+    _check_content(path, connection)
+
+
 def _check_owner(path: Path, connection: sqlite3.Connection) -> None:
     if _number(connection, "application_id") != APPLICATION:
+        if _has_our_tables(connection):
+            raise sqlite3.DatabaseError("its application id is not ours")
         raise RunError(f"{path} is a database of another program.", "Move it away, or choose another run folder.")
 
 
 def _check_content(path: Path, connection: sqlite3.Connection) -> None:
+    """Raise unless the tables are ours, and every index holds what its table does: by them events are found and undone."""
     version = _number(connection, "user_version")
-    if version != VERSION:
+    if VERSION < version < 100:
         raise RunError(
             f"{path} was written in format {version}, this version reads {VERSION}.",
             "Use the version of Winnow that wrote it, or a newer one.",
         )
-    problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
+    if version != VERSION or not _has_our_tables(connection):
+        raise sqlite3.DatabaseError("its format or its tables are not those of a label store")
 
 
-def _make_tables(connection: sqlite3.Connection) -> None:
+def _has_our_tables(connection: sqlite3.Connection) -> bool:
+    with closing(new_in_memory()) as fresh:
+        return _schema(connection) == _schema(fresh)
+
+
+def new_in_memory() -> sqlite3.Connection:
+    """Return an empty store in memory."""
+    memory = _memory()
+    make_tables(memory)
+    return memory
+
+
+def _memory() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+
+
+def _schema(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    return connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+
+
+def rows_of(connection: sqlite3.Connection, after: int = 0) -> sqlite3.Cursor:
+    """Return the events after a number, in order, each with its checksum last."""
+    return connection.execute(f"SELECT {COLUMNS}, sum FROM events WHERE seq > ? ORDER BY seq", (after,))
+
+
+def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Add events as they are, within the transaction of the caller."""
+    connection.executemany(f"INSERT INTO events ({COLUMNS}, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
     """Run the schema's statements one by one: `executescript` would commit before them."""
     statement = ""
     for line in SCHEMA.splitlines():
@@ -268,12 +332,14 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn the errors of SQLite and of the file system into ours."""
     try:
         yield
-    except (sqlite3.OperationalError, OSError) as error:
-        raise RunError(
-            f"{path} cannot be read or written ({getattr(error, 'strerror', None) or error}).",
-            "Check the folder, its permissions and the free space of the disk; labels already saved are kept.",
-        ) from error
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, OSError, *UNREADABLE) as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # none: a text that cannot be decoded
+        outside = code & 0xFF in OUTSIDE and code != sqlite3.SQLITE_IOERR_SHORT_READ
+        if isinstance(error, OSError) or outside:
+            raise RunError(
+                f"{path} cannot be read or written ({getattr(error, 'strerror', None) or error}).",
+                "Check the folder, its permissions and the free space of the disk; labels already saved are kept.",
+            ) from error
         raise Damaged(
             f"{path} is damaged or no label store ({error}).",
             "Restore it from a copy; what was exported can be imported into a new run.",

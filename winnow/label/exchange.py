@@ -12,10 +12,11 @@ from typing import Any
 from winnow.errors import InputError, OptionError
 from winnow.label.catalogue import Catalogue
 from winnow.label.classes import as_option
+from winnow.label.events import Event, class_name, malformed
 from winnow.label.formats import read
 from winnow.label.matching import MATCHING, Matched, matched
 from winnow.label.records import Record
-from winnow.label.store import Event, LabelStore, State, class_name, malformed
+from winnow.label.store import LabelStore, State
 from winnow.pool.originals import Originals
 
 AT_ONCE = 5000  # events in a transaction of an import

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.errors import InputError, OptionError
-from winnow.label.store import class_name
+from winnow.label.events import class_name
 
 COLUMNS = ("id", "source", "time", "box", "label", "who", "at", "note")
 SOURCE_COLUMNS = ("source", "file_name", "path", "image")

@@ -25,8 +25,9 @@ from starlette.exceptions import HTTPException
 from winnow.errors import InputError, OptionError, WinnowError
 from winnow.label.catalogue import Catalogue
 from winnow.label.database import StoreLost
+from winnow.label.events import Event
 from winnow.label.guard import Guard
-from winnow.label.store import Event, LabelStore, State
+from winnow.label.store import LabelStore, State
 
 PAGE = Path(__file__).parent / "page"
 HOST = "127.0.0.1"

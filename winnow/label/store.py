@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import sys
 import threading
 import unicodedata
-import zlib
+import warnings
 from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-from winnow.errors import OptionError
-from winnow.label.database import OpenFiles, connect, read_copy, sqlite_errors
-
-COLUMNS = "seq, uuid, who, at, received, item, kind, value"
-DECIDE = ("label", "skip", "clear")
-KINDS = (*DECIDE, "note", "undo")
-SEEN = "\u00a0\u200c\u200d\u202f\u3000"
-"""Spaces and joiners that are no control characters: names in Persian, Hindi or of symbols need them."""
-LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000}
-
-
-class Event(NamedTuple):
-    """What one person did to one item; `value` is a class, the text of a note or the uuid of the event undone."""
-
-    uuid: str
-    item: str
-    kind: str
-    value: str = ""
-    at: str = ""
+from winnow.errors import Damaged, LossWarning
+from winnow.label.database import (
+    OpenFiles,
+    connect,
+    insert,
+    log_beside,
+    new_in_memory,
+    read_copy,
+    rows_of,
+    sqlite_errors,
+)
+from winnow.label.event_log import EventLog, checksum, compare, line_of
+from winnow.label.events import DECIDE, Event, check_who, class_name, malformed
+from winnow.label.mend import found, mend
 
 
 class State(NamedTuple):
@@ -64,30 +60,84 @@ class LabelStore:
     written, and `StoreLost` when it is no longer the one that was opened: what was committed last is then not saved.
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, files: OpenFiles | None = None) -> None:
-        """Take over a connection; without `files` it is to a copy in memory, which cannot be lost."""
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, files: OpenFiles | None = None, log: EventLog | None = None
+    ) -> None:
+        """Take over a connection and the log beside it; without them it is to a copy in memory, which cannot be lost."""
         self.path = path
-        self._connection, self._files = connection, files
+        self._connection, self._files, self._log = connection, files, log
         self._lock = threading.RLock()
-        self._seq = self._sum = self._total = 0
+        self._seq = self._sum = self._total = self._lacked = 0
         self._last = (0, 0)
+        self._lines: list[bytes] = []
         self._classes: list[str] = []
         self._states: dict[str, State] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> LabelStore:
-        """Open a store to write, or begin one where there is no file; `RunError` when the file is another program's."""
+        """Open a store to write, or begin one where there is no file; `RunError` when the file is another program's.
+
+        What one of its two copies has lost is made good from the other. A `LossWarning` says so, and what neither holds.
+        """
         path = Path(path)
-        return cls(path, connect(path), OpenFiles(path))._folded()
+        try:
+            store = cls._opened(path)
+        except Damaged as damage:
+            warnings.warn(mend(path, damage), LossWarning, stacklevel=2)
+            return cls._opened(path)
+        if store._lacked:
+            log = log_beside(path).name
+            told = f"{path} lacked {store._lacked:,} of {store.seq:,} entries; they were put back from {log} beside it."
+            warnings.warn(told, LossWarning, stacklevel=2)
+        return store
+
+    @classmethod
+    def _opened(cls, path: Path) -> LabelStore:
+        with sqlite_errors(path):
+            log = EventLog(log_beside(path))  # before the database: its lock keeps both in place
+        try:
+            store = cls(path, connect(path), OpenFiles(path), log)
+        except BaseException:
+            log.abandon()
+            raise
+        try:
+            store._locked(store._join, writes=True)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     @classmethod
     def read(cls, path: str | Path) -> LabelStore:
         """Return a store as it is now, which cannot be written; one that was not begun yet is empty.
 
-        It is a copy in memory: neither the file nor its folder has to be writable, and neither is changed.
+        It is a copy in memory: neither the file nor its folder has to be writable, and neither is changed. Of a damaged
+        store it holds what is whole, and a `LossWarning` says what is lost.
         """
         path = Path(path)
-        return cls(path, read_copy(path))._folded()
+        try:
+            store = cls._copied(path)
+        except Damaged as damage:
+            whole = found(path, damage)
+            warnings.warn(whole.told, LossWarning, stacklevel=2)
+            store = cls(path, new_in_memory())
+            insert(store._connection, whole.rows)
+        store._connection.execute("PRAGMA query_only = ON")
+        return store._folded()
+
+    @classmethod
+    def _copied(cls, path: Path) -> LabelStore:
+        """Return a copy of the database, with what the log holds in addition; raise `Damaged` when they do not agree."""
+        store = cls(path, read_copy(path))
+        try:
+            with sqlite_errors(path):
+                if log_beside(path).exists():
+                    with log_beside(path).open("rb") as file:
+                        insert(store._connection, compare(file, rows_of(store._connection), log_beside(path)).ahead)
+            return store._folded()
+        except BaseException:
+            store.close()
+            raise
 
     def _folded(self) -> LabelStore:
         try:
@@ -106,6 +156,8 @@ class LabelStore:
         """Close the file; the last process to do so merges the journal into it."""
         with self._lock:
             self._connection.close()
+            if self._log is not None:
+                self._log.close()
 
     def __enter__(self) -> LabelStore:
         return self
@@ -202,18 +254,50 @@ class LabelStore:
             if not writes:
                 self._refresh()
                 return act()
+            self._begin()
+            size = self._log.size if self._log else 0
+            try:
+                result = act()
+                if self._log is not None:
+                    self._log.append(self._lines)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # else somebody may have added to the log by now
+                    if self._log is not None:
+                        self._log.cut(size)
+                    self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._lines.clear()
+            self._refresh()
+            self._verify()
+            return result
+
+    def _begin(self) -> None:
+        """Begin a transaction with a log that ends where the database does; a killed process may have left it further."""
+        for _ in range(2):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 self._refresh()
-                result = act()
+                if self._log is None or self._log.end() == (self._seq, self._sum):
+                    return
+                self._join()
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-            self._refresh()
-            self._verify()
-            return result
+        raise sqlite3.DatabaseError(f"{log_beside(self.path).name} changes while nobody writes it")
+
+    def _join(self) -> None:
+        """Add to the database, or to the log, what only the other holds."""
+        assert self._log is not None
+        rows = rows_of(self._connection)
+        compared = self._log.compare(rows)
+        if compared.row is not None:
+            self._log.complete(itertools.chain([compared.row], rows), compared.before)
+        insert(self._connection, compared.ahead)
+        self._lacked += len(compared.ahead)
 
     def _verify(self) -> None:
         if self._files is not None:
@@ -221,9 +305,8 @@ class LabelStore:
 
     def _refresh(self) -> None:
         """Apply the events that came since, whoever wrote them."""
-        rows = self._connection.execute(f"SELECT {COLUMNS}, sum FROM events WHERE seq > ? ORDER BY seq", (self._seq,))
-        for *event, total in rows:
-            if total != _sum(event, self._sum):
+        for *event, total in rows_of(self._connection, self._seq):
+            if total != checksum(event, self._sum):
                 raise sqlite3.DatabaseError(f"event {event[0]} is not what was written")
             self._seq, _, who, _, received, item, kind, value = event
             self._sum = total
@@ -251,10 +334,10 @@ class LabelStore:
         """Append an event, with the next number and checksum, within the transaction that `_locked` began."""
         seq, total = self._last
         event = (seq + 1, *fields)
-        self._last = (seq + 1, _sum(event, total))
-        self._connection.execute(
-            f"INSERT INTO events ({COLUMNS}, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*event, self._last[1])
-        )
+        self._last = (seq + 1, checksum(event, total))
+        row = (*event, self._last[1])
+        insert(self._connection, [row])
+        self._lines.append(line_of(row, total))
 
     def _refusal(self, event: Event, known: Container[str] | None) -> str:
         """Return why an event makes no sense here, or ""."""
@@ -275,28 +358,12 @@ class LabelStore:
         return self._connection.execute("SELECT item, kind, value FROM events WHERE uuid = ?", (uuid,)).fetchone()
 
 
-def _sum(event: Sequence[Any], before: int) -> int:
-    """Return the checksum of an event and all before it: SQLite keeps none, and a flipped bit would be another label."""
-    return zlib.crc32("\0".join(map(str, event)).encode(), before)
-
-
 def _after(state: State, kind: str, value: str, who: str, received: str) -> State:
     """Return the state after an event other than an undo."""
     if kind == "note":
         return state._replace(note=value)
     label = sys.intern(value) if kind == "label" else None  # a million labels share a few strings
     return State(label, kind == "skip", state.note, sys.intern(who), sys.intern(received))
-
-
-def class_name(text: str) -> str:
-    """Return a class's name as it is kept: trimmed, accents composed; `OptionError` when it is no line of text."""
-    name = unicodedata.normalize("NFC", text.strip())
-    reason = _not_text(name, LONGEST["class"]) or ("is empty" if not name else "")
-    if not reason and not all(letter.isprintable() or letter in SEEN for letter in name):
-        reason = "holds a control character"
-    if reason:
-        raise OptionError(f"The class {text[:50]!r} {reason}.", "Give a short name, on one line.")
-    return name
 
 
 def count_labels(path: str | Path) -> int:
@@ -306,40 +373,6 @@ def count_labels(path: str | Path) -> int:
     """
     with LabelStore.read(path) as store:
         return sum(state.label is not None or state.skipped or bool(state.note) for state in store.states().values())
-
-
-def check_who(who: str) -> None:
-    """Raise `OptionError` for the name of a person that is empty, too long or not text."""
-    reason = _not_text(who, LONGEST["who"]) or ("is empty" if not who.strip() else "")
-    if reason or not who.isprintable():
-        raise OptionError(
-            f"The name of who labels {reason or 'holds control characters'}.", "Give a short name: --who NAME"
-        )
-
-
-def malformed(event: Event) -> str:
-    """Return why an event cannot be kept, whatever else is in the store, or ""."""
-    if event.kind not in KINDS:
-        return f"There is no kind of event {event.kind[:20]!r}."
-    if not event.item or not (event.uuid.isascii() and event.uuid.replace("-", "").isalnum()):
-        return "An event needs an item, and a uuid of letters, digits and hyphens."
-    limits = {"uuid": LONGEST["uuid"], "at": LONGEST["at"], "value": LONGEST["note"], "item": 10_000}
-    for name, most in limits.items():
-        if reason := _not_text(getattr(event, name), most):
-            return f"Its {name} {reason}."
-    if event.kind in ("skip", "clear") and event.value:
-        return f"'{event.kind}' takes no value."
-    return ""
-
-
-def _not_text(text: str, most: int) -> str:
-    if len(text) > most:
-        return f"has more than {most} characters"
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # JSON may hold half of a character
-        return "is not text"
-    return "is not text" if "\0" in text else ""
 
 
 def _now() -> str:

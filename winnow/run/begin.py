@@ -13,7 +13,7 @@ EARLY = {"run.json", RECORDS, STAGING, "pool"}
 """What there may be in a run that has no finished step yet."""
 OWN = EARLY | {place.split("/")[0] for stage in STAGES.values() for place in stage.places} | {
     "report.html", "scores", "evaluation", "predictions", "export",
-    "labels.sqlite", "labels.sqlite-wal", "labels.sqlite-shm", "labels.token",
+    "labels.sqlite", "labels.sqlite-wal", "labels.sqlite-shm", "labels.sqlite-log", "labels.token",
 }  # fmt: skip
 
 
@@ -37,8 +37,8 @@ def check_free(path: Path, overwrite: bool, step: str = "") -> None:
     if _has_labels(path):
         raise RunError(
             f"{path} holds labels, which no command deletes.",
-            f"Keep them (winnow label --run {path} --export labels.csv), then delete {path / 'labels.sqlite'} yourself; or choose "
-            "another folder.",
+            f"Keep them (winnow label --run {path} --export labels.csv), then delete {path / 'labels.sqlite'} and labels.sqlite-log "
+            "yourself; or choose another folder.",
         )
     at_work(path, but=step)
 
@@ -63,11 +63,8 @@ def _has_labels(path: Path) -> bool:
     """Return whether a person has given labels, notes or skips; a store that cannot be read may hold some."""
     from winnow.label.store import LabelStore
 
-    store = path / "labels.sqlite"
-    if not store.exists():
-        return False
     try:
-        with LabelStore.open(store) as held:
+        with LabelStore.read(path / "labels.sqlite") as held:
             return bool(held.states())
     except RunError:
         return True

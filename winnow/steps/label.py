@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from winnow.errors import DataError, OptionError, Unreadable
-from winnow.label.store import LONGEST, check_who, class_name
+from winnow.label.events import LONGEST, check_who, class_name
 from winnow.options import IngestOptions
 from winnow.pool.originals import Changed, Originals, content_of
 from winnow.pool.patches import picture_of, read_boxes

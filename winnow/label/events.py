@@ -1,0 +1,69 @@
+"""What people do to items, and which of it can be kept: events, names of classes and of persons."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import NamedTuple
+
+from winnow.errors import OptionError
+
+DECIDE = ("label", "skip", "clear")
+KINDS = (*DECIDE, "note", "undo")
+SEEN = "\u00a0\u200c\u200d\u202f\u3000"
+"""Spaces and joiners that are no control characters: names in Persian, Hindi or of symbols need them."""
+LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000}
+
+
+class Event(NamedTuple):
+    """What one person did to one item; `value` is a class, the text of a note or the uuid of the event undone."""
+
+    uuid: str
+    item: str
+    kind: str
+    value: str = ""
+    at: str = ""
+
+
+def class_name(text: str) -> str:
+    """Return a class's name as it is kept: trimmed, accents composed; `OptionError` when it is no line of text."""
+    name = unicodedata.normalize("NFC", text.strip())
+    reason = _not_text(name, LONGEST["class"]) or ("is empty" if not name else "")
+    if not reason and not all(letter.isprintable() or letter in SEEN for letter in name):
+        reason = "holds a control character"
+    if reason:
+        raise OptionError(f"The class {text[:50]!r} {reason}.", "Give a short name, on one line.")
+    return name
+
+
+def check_who(who: str) -> None:
+    """Raise `OptionError` for the name of a person that is empty, too long or not text."""
+    reason = _not_text(who, LONGEST["who"]) or ("is empty" if not who.strip() else "")
+    if reason or not who.isprintable():
+        raise OptionError(
+            f"The name of who labels {reason or 'holds control characters'}.", "Give a short name: --who NAME"
+        )
+
+
+def malformed(event: Event) -> str:
+    """Return why an event cannot be kept, whatever else is in the store, or ""."""
+    if event.kind not in KINDS:
+        return f"There is no kind of event {event.kind[:20]!r}."
+    if not event.item or not (event.uuid.isascii() and event.uuid.replace("-", "").isalnum()):
+        return "An event needs an item, and a uuid of letters, digits and hyphens."
+    limits = {"uuid": LONGEST["uuid"], "at": LONGEST["at"], "value": LONGEST["note"], "item": 10_000}
+    for name, most in limits.items():
+        if reason := _not_text(getattr(event, name), most):
+            return f"Its {name} {reason}."
+    if event.kind in ("skip", "clear") and event.value:
+        return f"'{event.kind}' takes no value."
+    return ""
+
+
+def _not_text(text: str, most: int) -> str:
+    if len(text) > most:
+        return f"has more than {most} characters"
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # JSON may hold half of a character
+        return "is not text"
+    return "is not text" if "\0" in text else ""
