@@ -18,6 +18,7 @@ from winnow.label.catalogue import Catalogue
 from winnow.label.matching import matched
 from winnow.label.records import Record
 from winnow.label.store import Event, LabelStore
+from winnow.options import IngestOptions
 from winnow.pool.originals import Originals
 from winnow.pool.pool import Pool
 
@@ -119,6 +120,16 @@ def test_a_label_of_a_copy_lands_on_the_picture_it_is_a_copy_of(tmp_path: Path):
     run = run_of(tmp_path / "run", a, b)
     assert run.import_labels(listed(tmp_path / "l.csv", {"b/x.png": "dog"}), classes=["dog"]).new == 1
     assert by_name(run) == {"a/y.png": "dog"}
+
+
+def test_a_label_of_a_frame_lands_on_the_video_that_is_used_of_two_copies(tmp_path: Path):
+    film = videos.write(tmp_path / "a.mp4", [videos.picture(number) for number in range(30)], rate=10)
+    shutil.copy(film, tmp_path / "b.mp4")
+    pool = Pool.open(run_of(tmp_path / "run", tmp_path / "a.mp4", tmp_path / "b.mp4").folder.folder("ingest"))
+    used = np.array([source.endswith("a.mp4") for source in pool.column("source")])
+    originals = Originals(pool, IngestOptions())
+    about = matched([Record("x", source=str(tmp_path / "b.mp4"), time=1.0)], Catalogue(pool.items, used), originals)
+    assert list(about.found) == [f"{tmp_path}/a.mp4@1.000"]
 
 
 def test_a_sorted_folder_of_copies_is_told_by_content(tmp_path: Path):

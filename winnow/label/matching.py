@@ -173,8 +173,7 @@ class _Finder:
         """Return the rows of the picture or video that a file on this machine is a copy of."""
         if path not in self._of_file:
             digest = storage.digest(path)
-            videos = [row for source in self._originals.video_with(digest) for row in self._by_source.get(source, [])]
-            self._of_file[path] = self._by_content.get(digest[:16]) or videos
+            self._of_file[path] = self._by_content.get(digest[:16]) or self._of(self._originals.sources_with(digest))
         return self._of_file[path]
 
     def _by_path(self, record: Record) -> _Match:
@@ -192,9 +191,14 @@ class _Finder:
         rows = [row for source, alike in named.items() if alike == longest for row in self._by_source[source]]
         return _Match(rows, "name" if len(parts) == 1 else "path")
 
+    def _of(self, sources: Sequence[str]) -> list[int]:
+        return [row for source in sources for row in self._by_source.get(source, [])]
+
     def _narrowed(self, match: _Match, record: Record) -> _Match:
-        """Return the one row at a record's time and box."""
+        """Return the one row at a record's time and box; in the place of a copy of a video, that of the video that is used."""
         rows, catalogue = match.rows, self._catalogue
+        if not any(catalogue.ids[row] in catalogue for row in rows):
+            rows = self._of(self._originals.copies_of(catalogue.source(rows[0]))) or rows
         if record.time is not None:
             rows = [row for row in rows if abs((catalogue.time(row) or 0.0) - record.time) <= NEAR]
         if record.box is not None:

@@ -77,9 +77,14 @@ class Originals:
         if not self._same[source, now]:
             raise _changed()
 
-    def video_with(self, digest: str) -> list[str]:
-        """Return the addresses from which a video of this SHA-256 was ingested."""
+    def sources_with(self, digest: str) -> list[str]:
+        """Return the addresses from which a file of this SHA-256 was ingested."""
         return [source for source, (_, known) in self._known().items() if known == digest]
+
+    def copies_of(self, source: str) -> list[str]:
+        """Return the addresses from which the same content was ingested as from this one; none where that is not known."""
+        digest = self._known().get(source, ("", ""))[1]
+        return self.sources_with(digest) if digest else []
 
     def _named(self, row: int, read: Callable[[int, str], Read]) -> Read:
         source = str(self._value("source", row))
