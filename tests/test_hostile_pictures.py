@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import struct
 import time
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +15,9 @@ from PIL import Image
 
 from winnow.data.images import decode
 from winnow.errors import Unreadable
+from winnow.options import IngestOptions
+from winnow.pool.ingest import ingest
+from winnow.tables import read_table
 
 from oddities import chunk, saved
 
@@ -216,3 +222,29 @@ def test_run_lengths_of_a_bitmap_are_bounded():
     with pytest.raises(Unreadable):
         decode(head + bytes(1024) + b"\1\1" * 20_000_000, (8, 8))
     assert time.process_time() - started < 15
+
+
+def test_what_is_no_file_or_endless_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A folder with a pipe, a socket, a device, a circle of links, and sparse files of a terabyte."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    os.mkfifo("pipe.png")
+    os.mkfifo("pipe.mp4")
+    os.symlink("/dev/zero", "device.jpg")
+    os.symlink("circle.png", "circle.png")
+    os.symlink(".", "again")
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind("socket.png")
+    for name in ("sparse.png", "sparse.tif", "sparse.mp4", "sparse.ts", "sparse.mkv", "sparse.gif"):
+        with open(name, "wb") as file:
+            os.truncate(file.fileno(), 1 << 40)
+    Path("good.png").write_bytes(encoded(photograph(), "png"))
+    started = time.monotonic()
+    found = ingest([folder], tmp_path / "pool", IngestOptions(size=(8, 8), max_refused=1.0))
+    assert time.monotonic() - started < 20
+    listening.close()
+    refused = {Path(row["source"]).name: row["reason"] for row in read_table(tmp_path / "pool" / "quarantine.csv")}
+    assert found.pictures == 1
+    assert len(refused) == 11 and all(refused.values())
+    assert "pipe" in refused["pipe.png"] and "a file may hold" in refused["sparse.png"]

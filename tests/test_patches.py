@@ -215,7 +215,8 @@ def test_blank_frames_are_left_out_and_reported(tmp_path):
     write(tmp_path / "line.mkv", frames, codec="ffv1", form="yuv444p", rate=1)
     result = ingest([tmp_path / "line.mkv"], tmp_path / "pool", CUT.model_copy(update={"blank": 1.0}))
     assert set(Pool.open(tmp_path / "pool").column("time")) == {0.0, 1.0, 4.0, 5.0}
-    assert (result.frames, result.refused) == (4, 1)
+    assert (result.frames, result.refused) == (4, 0)
+    assert "1 file was read only in part" in result.notes[0]
     with (tmp_path / "pool" / "quarantine.csv").open(encoding="utf-8") as file:
         reason = next(csv.DictReader(file))["reason"]
     assert reason == "at 2.000 s all its 12 patches are blank (--blank 0 keeps them); so 2 frames are left out"

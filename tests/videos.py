@@ -53,12 +53,13 @@ def write(
     times: Any = None,
     audio: bool = False,
     container: str | None = None,
+    container_options: dict[str, str] | None = None,
 ) -> Path:
     """Encodes pictures (arrays, or a count of numbered ones); `times` are presentation times in milliseconds."""
     if isinstance(pictures, int):
         pictures = [picture(number) for number in range(pictures)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", format=container) as file:
+    with av.open(str(path), "w", format=container, container_options=container_options or {}) as file:
         stream = file.add_stream(codec, rate=Fraction(rate), options=dict(options or {}))
         stream.height, stream.width = pictures[0].shape[:2]
         stream.pix_fmt = form

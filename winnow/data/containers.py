@@ -9,19 +9,27 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from winnow.data import storage
-from winnow.data.swscale import check_pixels
+from winnow.data.swscale import check_pixels, most_pixels
 from winnow.errors import Unreadable
 
 if TYPE_CHECKING:
     from av import VideoStream
     from av.container import InputContainer
 
-TIMEOUT = 60.0  # seconds to open a video or to read its next packet
+_START = 65536
+TIMEOUT = 20.0  # seconds to open a video or to read its next packet
 
 # Only files that hold the pictures themselves: a playlist (hls, concat, dash) could name any other file or address.
 FORMATS = (
     "mov,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf,flv,gif,ogg,mxf,dv,yuv4mpegpipe,h264,hevc,m4v,ivf,obu,nut,wtv"
 )
+
+
+def out_of_time(error: Exception) -> bool:
+    """Return whether a video could not be opened or read within `TIMEOUT`."""
+    import av
+
+    return isinstance(error, av.error.ExitError | av.error.TimeoutError)
 
 
 def broken() -> tuple[type[Exception], ...]:
@@ -38,7 +46,7 @@ def opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, Video
     from av.stream import Discard, Disposition
 
     av.logging.set_level(None)  # what FFmpeg prints about broken files would tear the progress bar
-    most = int(pixel_limit * 1e6)
+    most = most_pixels(pixel_limit)
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "max_pixels": str(most)}
     file: Any = None
     try:
@@ -66,18 +74,22 @@ def opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, Video
 def _check_regular(path: str) -> None:
     try:
         about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            raise Unreadable("it is not a regular file")
+        with open(path, "rb") as file:
+            start = file.read(_START)
     except (OSError, ValueError) as error:
         raise Unreadable(f"it cannot be opened ({getattr(error, 'strerror', None) or error})") from error
-    if not stat.S_ISREG(about.st_mode):
-        raise Unreadable("it is not a regular file")
-    if about.st_size == 0:
+    if not start:
         raise Unreadable("the file is empty")
+    if not any(start):  # a search for the first packet could go on for terabytes
+        raise Unreadable("it is not a video of a known format: it begins with zeros, it was never written in full")
 
 
 def _why_not_open(uri: str, error: Exception) -> str:
     import av
 
-    if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
+    if out_of_time(error):
         return f"it could not be opened within {TIMEOUT:.0f} seconds"
     if isinstance(error, (av.error.InvalidDataError, av.error.ArgumentError)):  # the latter: not one of FORMATS
         start = b"" if storage.is_remote(uri) else _first_bytes(uri)

@@ -16,13 +16,13 @@ class Painter:
     """Converts frames to uint8 (h, w, 3) or, when `grey`, (h, w, 1); `size` is (height, width) upright, None the frame's own.
 
     Frames are scaled by area averages, turned as recorded, with transparency laid on white. `Unreadable` for a frame of more
-    than `pixel_limit` million pixels.
+    than a quarter of `pixel_limit` million pixels.
     """
 
     def __init__(self, size: tuple[int, int] | None, grey: bool, pixel_limit: float) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self.size, self.grey, self.most = size, grey, int(pixel_limit * 1e6)
+        self.size, self.grey, self.most = size, grey, most_pixels(pixel_limit)
         self.reformatter = VideoReformatter()
         self.turn: np.ndarray | None = None
 
@@ -82,6 +82,13 @@ def _luma(image: np.ndarray) -> np.ndarray:
     return ((image.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32) + 32768) >> 16).astype(np.uint8)
 
 
+def most_pixels(pixel_limit: float) -> int:
+    """Return how many pixels a frame may have: a quarter, for a decoder holds up to sixteen frames that others refer to."""
+    return int(pixel_limit * 1e6 / 4)
+
+
 def check_pixels(width: int, height: int, most: int) -> None:
     if width * height > most:
-        raise Unreadable(f"its pictures of {width} x {height} pixels are above the limit of {most / 1e6:g} million")
+        raise Unreadable(
+            f"its pictures of {width} x {height} pixels are above the limit of {most / 1e6:g} million, a quarter of --pixel-limit"
+        )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from winnow.data.containers import broken, opened
+from winnow.data.containers import broken, opened, out_of_time
+from winnow.data.promise import Promise
 from winnow.data.swscale import Painter
 from winnow.errors import OptionError, Unreadable
 
@@ -98,13 +99,15 @@ def frames(
     keyframes: bool = False,
     grey: bool = False,
     pixel_limit: float = 200.0,
+    on_loss: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Frame]:
     """Yield, for k = 0, 1, 2, ..., the first frame whose presentation time is at least k * every seconds.
 
     `size` is (height, width) after rotation, `None` the video's own. A frame that is the first for several k is
     yielded once; frames that share a millisecond are one. With `keyframes` every key frame is yielded and `every` is ignored.
-    Memory is bounded whatever the length. Raises `Unreadable` (reason without the file's name) when nothing can be
-    decoded or the pictures are larger than `pixel_limit` million pixels, `OptionError` when `every` is below 1 ms.
+    Memory is bounded whatever the length. `on_loss` is called at the end with what is missing, in words, when the video breaks
+    off or many of its frames are damaged. Raises `Unreadable` (reason without the file's name) when nothing can be
+    decoded or the pictures are larger than a quarter of `pixel_limit` million pixels, `OptionError` when `every` is below 1 ms.
     """
     if every < SHORTEST_STEP:
         raise OptionError(f"--every {every} is shorter than a millisecond.", "Give at least 0.001 seconds.")
@@ -112,18 +115,21 @@ def frames(
     for plain in (False, True):
         with opened(uri, pixel_limit) as (container, stream):
             clock.start(stream)
+            promise = Promise(uri, container, stream, pixel_limit)
             sized = stream.codec_context.width > 0
             paint = Painter(size, grey, pixel_limit)
             walk = _forward if plain or stream.codec_context.name not in SKIPPABLE else _sparse
             try:
-                for frame, time in walk(container, stream, clock, keyframes):
+                for frame, time in walk(container, stream, clock, keyframes, promise):
                     yield Frame(time, _painted(paint, frame))
                 break
             except _Doubt:
                 continue
     if clock.taken < 0:
-        why = "" if sized else f": they have no size, or one above the limit of {pixel_limit:g} million pixels"
+        why = "" if sized else f": they have no size, or one above the limit of {pixel_limit / 4:g} million pixels"
         raise Unreadable(f"no picture could be decoded{why}")
+    if missing := promise.loss():
+        on_loss(missing)
 
 
 def frame_at(uri: str, time: float, *, pixel_limit: float = 200.0) -> Frame:
@@ -138,7 +144,8 @@ def frame_at(uri: str, time: float, *, pixel_limit: float = 200.0) -> Frame:
             clock.start(stream)
             if start is not None and not _sought(container, stream, clock, start):
                 continue
-            found = _nearest(_forward(container, stream, clock, False), time)
+            promise = Promise(uri, container, stream, pixel_limit)
+            found = _nearest(_forward(container, stream, clock, False, promise), time)
             if found:
                 return Frame(found[1], _painted(Painter(None, False, pixel_limit), found[0]))
     raise Unreadable(f"it has no frame at {time:.3f} s")
@@ -207,7 +214,7 @@ class _Clock:
 
 
 def _sparse(
-    container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool
+    container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool, promise: Promise
 ) -> Iterator[tuple[VideoFrame, float]]:
     """Yield the wanted frames, decoding only what they need.
 
@@ -221,7 +228,7 @@ def _sparse(
     reader = _Reader(stream, clock, keyframes)
     held: list[Packet] = []
     size = 0
-    for packet, pts in _strict_packets(container, stream):
+    for packet, pts in _strict_packets(container, stream, promise):
         if packet.is_keyframe and held and clock.slot(pts - 1) <= reader.reached:
             yield from reader.drain()
             held, size = [], 0
@@ -304,7 +311,7 @@ class _Reader:
                 yield frame, time
 
 
-def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[tuple[Packet, int]]:
+def _strict_packets(container: InputContainer, stream: VideoStream, promise: Promise) -> Iterator[tuple[Packet, int]]:
     """Yield the stream's packets and their times; `_Doubt` at a read error, a missing time or times that run backwards."""
     previous = None
     try:
@@ -317,13 +324,14 @@ def _strict_packets(container: InputContainer, stream: VideoStream) -> Iterator[
                 if previous is not None and packet.dts < previous:
                     raise _Doubt
                 previous = packet.dts
+            promise.read(packet)
             yield packet, packet.pts
     except broken() as error:
         raise _Doubt from error
 
 
 def _forward(
-    container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool
+    container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool, promise: Promise
 ) -> Iterator[tuple[VideoFrame, float]]:
     """Yield the wanted frames, decoding every packet in turn and leaving out damaged ones.
 
@@ -335,7 +343,7 @@ def _forward(
     step = max(1, round(clock.second / rate))
     times = _Times()
     latest, offset = -step, 0
-    for frame in _damaged_too(container, stream):
+    for frame in _damaged_too(container, stream, promise):
         pts = times.of(frame, latest - offset + step)
         if clock.base is None:
             clock.base = pts
@@ -344,6 +352,7 @@ def _forward(
             offset = latest + step - pts  # two recordings in one file: the second goes on where the first ended
         pts += offset
         latest = max(latest, pts)
+        promise.failed += frame.is_corrupt
         if frame.is_corrupt or (keyframes and not frame.key_frame):
             continue
         time = clock.take(pts)
@@ -366,17 +375,20 @@ class _Times:
         return times[min(times, key=lambda name: self.faults[name])] if times else otherwise
 
 
-def _damaged_too(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+def _damaged_too(container: InputContainer, stream: VideoStream, promise: Promise) -> Iterator[VideoFrame]:
     """Yield every frame that can be decoded, in order."""
     failures = 0
     while failures < MOST_FAILURES:
         try:
             for packet in container.demux(stream):
+                if packet.size:
+                    promise.read(packet)
                 try:
                     yield from stream.codec_context.decode(packet)
                 except broken():  # a damaged packet: the frames after it may be whole
+                    promise.failed += 1
                     continue
                 failures = 0
             return
-        except broken():  # a damaged stretch of the file: the reader has moved on behind it
-            failures += 1
+        except broken() as error:  # a damaged stretch of the file: the reader has moved on behind it
+            failures += MOST_FAILURES if out_of_time(error) else 1

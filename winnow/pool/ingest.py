@@ -81,7 +81,7 @@ def ingest(
         firsts = {number: uris[0] for number, uris in kept.items()} | {
             part.number: part.sources[0].uri for part in parts
         }
-        totals, refused = _assemble(
+        totals, refused, broken = _assemble(
             folder, _in_order(firsts, sources), expansion, {source.uri for source in sources}, options, key
         )
     pool = Pool.open(folder)
@@ -92,7 +92,7 @@ def ingest(
         **totals,
         skipped=expansion.skipped,
         refused=len(refused),
-        notes=[*expansion.notes, *notes_of(refused)],
+        notes=[*expansion.notes, *notes_of(refused), *([_in_part(broken)] if broken else [])],
         seconds=time.monotonic() - started,
     )
 
@@ -194,13 +194,14 @@ def _in_order(firsts: dict[int, str], sources: list[Source]) -> list[int]:
 
 def _assemble(
     folder: Path, numbers: list[int], expansion: Expansion, asked: set[str], options: IngestOptions, key: dict[str, Any]
-) -> tuple[dict[str, int], list[Refusal]]:
+) -> tuple[dict[str, int], list[Refusal], list[Refusal]]:
     """Write items.parquet, quarantine.csv and, last, pool.json, with one part in memory at a time.
 
-    Returns the totals and what was refused.
+    Returns the totals, what was refused, and what was read in part.
     """
     refused = list(expansion.refused)
     lost = {refusal.source for refusal in refused}
+    broken: dict[Refusal, None] = {}
     shards: list[dict[str, Any]] = []
     seen: set[str] = set()
     groups: set[str] = set()
@@ -212,6 +213,7 @@ def _assemble(
             refused += part.refused
             partly = {part.sources[place].uri for _, place, *_ in part.rows}
             lost |= {refusal.source for refusal in part.refused if refusal.source in asked - partly}
+            broken |= {refusal: None for refusal in part.refused if refusal.source in partly}
             shards += part.shards
             cut += part.cut
             if part.rows:
@@ -249,7 +251,16 @@ def _assemble(
     }
     write_sealed(folder / "pool.json", about, files)
     (folder / PENDING).unlink(missing_ok=True)
-    return {**totals, "groups": len(groups)}, refused
+    return {**totals, "groups": len(groups)}, [one for one in refused if one not in broken], list(broken)
+
+
+def _in_part(broken: list[Refusal]) -> str:
+    """Return a note on files that were read only in part."""
+    one = len(broken) == 1
+    return (
+        f"{'1 file was' if one else f'{len(broken)} files were'} read only in part: {'; '.join(map(said, broken[:3]))}"
+        + (f"; and {len(broken) - 3} more, see pool/quarantine.csv." if len(broken) > 3 else ".")
+    )
 
 
 def _ids(folder: Path) -> Iterator[str]:

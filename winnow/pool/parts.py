@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data import images, storage, video
+from winnow.data import containers, images, storage, video
 from winnow.data.sources import Refusal, Source
 from winnow.errors import InputError, RunError, Unreadable
 from winnow.files import read_json, sealed, unsealed, write_json
@@ -27,6 +27,8 @@ from winnow.scale.local import run_local
 
 _Page = tuple[int | None, np.ndarray | str]
 """The number of a page, and its pixels or the reason for none, as `images.pages` yields them."""
+
+LARGE_VIDEO = 1 << 30  # bytes
 
 
 REASONS = 3  # for refusals that are told of; quarantine.csv lists all
@@ -217,11 +219,13 @@ def make_video(
     """Return a video's part, its frames cut by several threads; blank frames are left out, and the refusal of the first is
     kept."""
     uri = part.sources[0].uri
-    part.digests = [_digest(uri)]  # before decoding: what is changed meanwhile must differ from it
+    part.digests = [""]
     blank: list[str] = []
 
     def frames() -> Iterator[video.Frame]:
         try:
+            # Before decoding: what is changed meanwhile must differ from it.
+            part.digests = [_digest(uri, options.pixel_limit)]
             for frame in video.frames(
                 uri,
                 whole_size(options),
@@ -229,6 +233,7 @@ def make_video(
                 keyframes=options.keyframes,
                 grey=options.grey and not find,
                 pixel_limit=options.pixel_limit,
+                on_loss=lambda missing: part.refused.append(Refusal(uri, missing)),
             ):
                 if stopped.is_set():
                     raise RunError("The ingest was stopped.")
@@ -262,12 +267,14 @@ def make_video(
     return part
 
 
-def _digest(uri: str) -> str:
-    """Return a video's SHA-256, "" on s3, where its mark suffices, and when it cannot be read, which decoding reports."""
-    try:
-        return "" if storage.is_remote(uri) else storage.digest(uri)
-    except Unreadable:
+def _digest(uri: str, pixel_limit: float) -> str:
+    """Return a video's SHA-256, "" on s3, where its mark suffices; `Unreadable` when it cannot be read."""
+    if storage.is_remote(uri):
         return ""
+    if storage.stat(uri).size > LARGE_VIDEO:
+        with containers.opened(uri, pixel_limit):  # what is no video is not read to its end
+            pass
+    return storage.digest(uri)
 
 
 def shape(options: IngestOptions) -> tuple[int, int, int]:
