@@ -97,6 +97,7 @@ def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
         if patches
         else f"Any size: it is scaled to {height}x{width} inside, as by Pillow's BILINEAR; pictures of that size pass unchanged."
     )
+    deep = f"{about['ingest']['white'] or 65535:g} in pictures of 16 bits is 255. "
     people = "Inputs are crops of persons, as the run made them. " if about["ingest"]["people"] else ""
     known = {
         "probabilities": f"float32 (n, {len(about['classes'] or ())}): calibrated, in the order of `classes`",
@@ -106,7 +107,7 @@ def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
     return [
         "## Input and outputs",
         f"Input `{INPUT}`: uint8 ({shape}, {about['channels']}), {kind}, values as decoded, 0 to 255, with EXIF orientation applied. "
-        f"{people}{scaling}",
+        f"{deep}{people}{scaling}",
         "\n".join(f"- `{name}`: {known[name]}" for name in result.outputs),
         "In the file's metadata: `winnow`, JSON with everything else that a program needs"
         + (", `classes`" if about["classes"] else "")
@@ -118,6 +119,15 @@ def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
 def _example(about: dict[str, Any], result: Exported) -> list[str]:
     name, (height, width) = result.file.name, about["size"]
     crop = f".crop((0, 0, {width}, {height}))" if about["ingest"]["patches"] else ""
+    white = about["ingest"]["white"]
+    mode = f".convert('{'L' if about['channels'] == 1 else 'RGB'}'){crop}"
+    upright = "ImageOps.exif_transpose(Image.open(sys.argv[1]))"
+    deep = [
+        f"picture = {upright}",
+        "if picture.mode[0] in 'IF':  # 16 bits or more",
+        f"    picture = Image.fromarray((np.asarray(picture) * (255 / {white})).clip(0, 255).round().astype(np.uint8))",
+        f"picture = picture{mode}",
+    ]
     lines = [
         "import json, sys",
         "import numpy as np, onnxruntime",
@@ -125,7 +135,7 @@ def _example(about: dict[str, Any], result: Exported) -> list[str]:
         "",
         f"model = onnxruntime.InferenceSession({json.dumps(name, ensure_ascii=False)})",
         "about = json.loads(model.get_modelmeta().custom_metadata_map['winnow'])",
-        f"picture = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert('{'L' if about['channels'] == 1 else 'RGB'}'){crop}",
+        *(deep if white else [f"picture = {upright}{mode}"]),
         f"pixels = np.asarray(picture).reshape(1, picture.height, picture.width, {about['channels']})",
         f"found = dict(zip([one.name for one in model.get_outputs()], model.run(None, {{'{INPUT}': pixels}})))",
     ]
