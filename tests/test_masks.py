@@ -77,6 +77,7 @@ EXACT = {
     "opaque colours": stored(Image.fromarray(coloured({0: (*BLACK, 255), 1: (*RED, 255), 2: (*DARK, 255), 3: (*WHITE, 255)}), "RGBA")),
     "grey and alpha": stored(Image.fromarray(np.dstack([np.full(SIZE, 255), TRUTH * 255]).astype(np.uint8), "LA")),
     "WebP": stored(Image.fromarray(coloured({0: BLACK, 1: RED, 2: DARK, 3: WHITE})), "WEBP", lossless=True),
+    "GIF": stored(Image.fromarray((TRUTH * 255).astype(np.uint8)), "GIF"),
     "BMP": stored(Image.fromarray((KINDS * 85).astype(np.uint8)), "BMP"),
 }  # fmt: skip
 
@@ -169,6 +170,14 @@ def test_a_page_has_the_mask_of_its_page(tmp_path):
     assert np.array_equal(read_mask(known, "/in/a.png", SIZE), DISC)
     with pytest.raises(InputError, match=r"The mask .*a\.tif cannot be read: it has no page 4"):
         read_mask(known, "/in/a.tif", SIZE, 4)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "tif", "webp", "jp2", "pgm"])
+def test_masks_of_every_format_are_found(tmp_path, suffix):
+    write(tmp_path / "masks")
+    exact = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray((TRUTH * 255).astype(np.uint8)).save(tmp_path / "masks" / f"a_mask.{suffix}", **exact)
+    assert np.array_equal(read_mask(masks_in(tmp_path / "masks"), "/in/a.jpg", SIZE), TRUTH)
 
 
 def test_masks_are_turned_upright_as_their_pictures_are(tmp_path):

@@ -206,6 +206,7 @@ def test_an_item_of_a_page_is_shown_and_exported_as_that_page(tmp_path, run, cut
     assert state == "same" and abs(np.asarray(Image.open(io.BytesIO(shown))).mean() - 80) < 3
     catalogue = Catalogue(pool.items)
     assert [catalogue.describe(row)["page"] for row in range(0, len(pool), each)] == [1, 2, 3]
+    assert catalogue.describe(each)["name"] == "a.tif, page 2"
     records = [Record("x", pool.column("id")[row], str(path)) for row in range(len(pool))]
     coco = coco_of(records, lambda item: (24, 32))
     assert len(coco["images"]) == 3 and len({entry["image_id"] for entry in coco["annotations"]}) == 3

@@ -113,7 +113,7 @@ def pages(
             with _sayable():
                 picture.seek(number - 1) if several else None
                 total += picture.width * picture.height
-                if total > MOST_PAGED * pixel_limit * 1e6:
+                if several and total > MOST_PAGED * pixel_limit * 1e6:
                     yield number, f"its pages have more than {MOST_PAGED * pixel_limit:,g} million pixels up to here"
                     return
                 pixels = _read(picture, data, size, grey, white, pixel_limit)

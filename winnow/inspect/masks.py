@@ -21,6 +21,7 @@ from winnow.errors import InputError, Unreadable
 FAINT = 32  # a mask without a value above it cannot be seen: it holds numbers of classes, not shades
 FEW = 4  # colours; a mask of more, of which most touch others, is soft: blurred, or compressed with a loss
 LOSSY = frozenset(("JPEG", "MPO", "AVIF", "HEIF"))
+SUFFIXES = IMAGE_SUFFIXES | {".gif"}
 SHOWN = 3  # masks that a note names
 
 
@@ -70,7 +71,7 @@ def masks_in(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for entry in storage.listing(os.fspath(folder), lambda uri, why: None):
         path = Path(entry.uri)
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if path.suffix.lower() in SUFFIXES:
             found.setdefault(path.stem.removesuffix("_mask"), []).append(entry.uri)
     if not found:
         raise InputError(f"{folder} holds no masks.", "Give a folder of masks with the names of their pictures.")

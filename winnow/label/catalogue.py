@@ -173,14 +173,15 @@ class Catalogue:
             self._outliers.get(row),
         )  # an outlier is chosen where little else is left
         source, time = self.source(row), self.time(row)
+        page = None if self._page is None else self._page[row].as_py()
         return {
             "row": row,
             "id": self.ids[row],
-            "name": source.rstrip("/").rpartition("/")[2],
+            "name": source.rstrip("/").rpartition("/")[2] + (f", page {page}" if page else ""),
             "source": source,
             "group": self.groups[self._group[row]],
             "time": time,
-            "page": None if self._page is None else self._page[row].as_py(),
+            "page": page,
             "box": self.box(row),
             "confidence": None if np.isnan(self._confidence[row]) else round(float(self._confidence[row]), 4),
             "rank": chosen and chosen.rank,
