@@ -111,10 +111,15 @@ class Pool:
         return np.array(column.to_pylist(), dtype=object)
 
     def rows_of(self, ids: Iterable[Any]) -> np.ndarray:
-        """Return the row of each id (m,), for copies that of the first; `KeyError` for an id that is not in the pool."""
+        """Return the row of each id (m,), for copies that of the first; `RunError` for an id that is not in the pool."""
         known = self.column("id")
         first = {known[row]: row for row in range(len(self) - 1, -1, -1)}
-        return np.array([first[str(name)] for name in ids], int)
+        names = [str(name) for name in ids]
+        gone = next((name for name in names if name not in first), None)
+        if gone is not None:
+            raise RunError(f"{self.folder} does not hold the picture {gone}, which a later step has read.",
+                           "Restore the pool, or do the later steps again: encode, calibrate.")  # fmt: skip
+        return np.array([first[name] for name in names], int)
 
     @property
     def pictures(self) -> pa.Table:

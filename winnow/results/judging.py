@@ -32,10 +32,12 @@ class VideoScored:
 class Scored:
     """What `score` found: of so many `pictures` how many `belong` at the `threshold` of a `mode`; files `refused`.
 
-    `patches` and `defects` are None where pictures are not cut into patches. The tables are in `folder`.
+    `patches` and `defects` are None where pictures are not cut into patches. The tables are in `folder`. `key` changes with the
+    model and the threshold that judged.
     """
 
     mode: str
+    key: str
     pictures: int
     belong: int
     refused: int
@@ -81,10 +83,11 @@ class Evaluated:
     `baseline` is the AUROC of sharpness alone by group, `seen_in_training` how many of the normal pictures are the run's own;
     `masks` what masks of the true damage say (None without); `notes` what was recognised of the folders given, passed over and
     refused, and odd masks.
-    Tables and figures are in `folder`.
+    Tables and figures are in `folder`. `key` changes with the model and the threshold that judged.
     """
 
     mode: str
+    key: str
     scorer: str
     threshold: float
     false_alarm_rate_asked: float

@@ -238,11 +238,14 @@ class Classified:
     """What `classify` left: a classifier learnt from `labelled` pictures (labels from `origin`) `by` a head, measured by folds.
 
     `confusion` has a row for each true class; `reliability` is (mean probability, share right, pictures) a bin;
-    `against_head` compares fine-tuning with a head on embeddings, `choice` chosen labels with drawn ones.
+    `against_head` compares fine-tuning with a head on embeddings, `choice` chosen labels with drawn ones. `label_files` are
+    those that the labels were read from (none: the run's own), and `label_key` changes with what they say.
     """
 
     step: ClassVar[str] = "classify"
     origin: str
+    label_files: list[str]
+    label_key: str
     labelled: int
     by: str
     classes: dict[str, ClassScore]

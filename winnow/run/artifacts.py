@@ -22,7 +22,8 @@ from winnow.learn.feed import PixelSource
 from winnow.models.contract import Model
 from winnow.models.registry import MODELS, find_model, load_model
 from winnow.plugins import installed, load
-from winnow.results import Trained
+from winnow.results import Classified, Trained
+from winnow.run.current import labels_have_changed
 from winnow.run.folder import RunFolder
 from winnow.select.selectors import find_selector
 
@@ -54,10 +55,19 @@ def load_detector(run: RunFolder, mode: str = "full") -> Detector:
 
 
 def load_classifier(run: RunFolder) -> Classifier:
-    """Return the run's classifier; `RunError` when there is none, or when it was learnt from other embeddings than those of now."""
+    """Return the run's classifier; `RunError` when there is none, or it was learnt from other embeddings or labels than those of now."""
     run.require("classify")
+    if labels_have_changed(run):
+        files = run.result(Classified).label_files
+        given = f" --labels {' '.join(files)}" if files else ""
+        raise RunError(
+            f"The labels of {run.path} have changed since its classifier learnt from them.",
+            f"Run it again: winnow classify --run {run.path}{given}",
+        )
     classifier = Classifier.load(run.folder("classify"))
-    if read_json(run.folder("classify") / "classifier.json").get("vectors_sha256") != run.sums("encode")["vectors.npy"]:
+    if read_json(run.folder("classify") / "classifier.json").get("vectors_sha256") != run.sums("encode").get(
+        "vectors.npy"
+    ):
         raise RunError(
             f"The classifier of {run.path} was learnt from other embeddings.",
             f"Run it again: winnow classify --run {run.path}",

@@ -205,9 +205,9 @@ class RunFolder:
             return _hash([pool.get("fingerprint"), pool.get("table_fingerprint")])
         stage, options = STAGES[step], self.options
         shown = [getattr(options, section).identity() for section in stage.options]
-        # Labels that a person gives are no part of it: a classifier is not wrong because there are more of them now.
-        labels = pool.get("label_fingerprint") if stage.reads_labels else None
-        return _hash([step, shown, labels, self._key(stage.needs, pool)])
+        labels = pool.get("label_fingerprint") if stage.reads_labels else None  # for a person's: winnow.run.current
+        made = {} if stage.needs == "ingest" else self.sums(stage.needs)  # by the same options, on another machine
+        return _hash([step, shown, labels, made, self._key(stage.needs, pool)])
 
     def fits(self, step: str) -> bool:
         """Return whether the step was finished with the options and inputs of now."""
@@ -231,10 +231,10 @@ class RunFolder:
         return path
 
     def sums(self, step: str) -> dict[str, str]:
-        """Return the SHA-256 of the files that the JSON file of a step's folder vouches for, by their names in it."""
-        folder = self.folder(step)
+        """Return the SHA-256 of the files that the JSON file of a step's folder vouches for, by their names in it; none without it."""
+        path = self.folder(step) / f"{self.folder(step).name}.json"
         again = f"Run: {command_of(step, self.path)}"
-        sums: dict[str, str] = read_sealed(folder / f"{folder.name}.json", step, again, verified=False)["sha256"]
+        sums: dict[str, str] = read_sealed(path, step, again, verified=False)["sha256"] if path.exists() else {}
         return sums
 
     def require(self, step: str) -> None:

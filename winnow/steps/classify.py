@@ -13,10 +13,11 @@ from winnow.classify.classifier import Classifier
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError
 from winnow.metrics.classification import calibration_error, reliability, rise, wilson
-from winnow.options import SelectOptions
+from winnow.options import SelectOptions, absolute
 from winnow.pool.pool import Pool
 from winnow.results import Classified, ClassScore, LearningCurve, PseudoLabels, PseudoRound, Share, as_json
 from winnow.run.choice import TOO_FEW, worth_of_choice
+from winnow.run.current import key_of_labels
 from winnow.run.fine_tuning import against_head, start, vectors_for
 from winnow.run.folder import RunFolder
 from winnow.run.judge import seconds
@@ -40,10 +41,11 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = (), resume: bool 
     Raises what `winnow.run.truth.truth_of` and `winnow.Classifier.fit` raise.
     """
     run.require("calibrate")
-    if resume and run.done("classify"):
+    pool, files = Pool.open(run.folder("ingest")), [absolute(path) for path in labels]
+    label_key = key_of_labels(run, pool, files)
+    if resume and run.done("classify") and run.result(Classified).label_key == label_key:
         return run.result(Classified)
-    pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
-    truth = truth_of(run, pool, labels)
+    embeddings, truth = Embeddings.load(run.folder("encode")), truth_of(run, pool, labels)
     known = np.array([truth.labels.get(item, "") for item in embeddings.ids.astype(str)], object)
     if not (known != "").any():
         raise DataError(
@@ -51,12 +53,12 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = (), resume: bool 
             "Pictures given as 'test' have none: label others.",
         )
     with run.working("classify") as step:
-        step.finish(_learnt(run, pool, embeddings, truth, known, step))
+        step.finish(_learnt(run, pool, embeddings, truth, known, step, label_files=files, label_key=label_key))
     return run.result(Classified)
 
 
 def _learnt(
-    run: RunFolder, pool: Pool, embeddings: Embeddings, truth: Truth, known: np.ndarray, step: Working
+    run: RunFolder, pool: Pool, embeddings: Embeddings, truth: Truth, known: np.ndarray, step: Working, **labels: Any
 ) -> Classified:
     """Learn the classifier, measure it, and write it and its tables into the step's folder."""
     anomalous, weights = _seen_by_detector(run, embeddings)
@@ -76,6 +78,7 @@ def _learnt(
     by = f"fine-tuned {tuned}" if tuned else f"'{classifier.head_name}' on the embeddings"
     result = Classified(
         origin=truth.origin,
+        **labels,
         labelled=len(classifier.held_out.rows),
         by=by,
         **_metrics(classifier),
@@ -85,7 +88,7 @@ def _learnt(
         pseudo=pseudo,
         notes=[*notes, *classifier.notes, *([] if choice else [TOO_FEW])],
     )
-    vectors = run.sums("encode")["vectors.npy"]
+    vectors = run.sums("encode").get("vectors.npy")
     classifier.save(step.folder, measured=as_json(result), vectors_sha256=vectors, versions=versions())
     return result
 

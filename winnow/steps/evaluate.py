@@ -24,6 +24,7 @@ from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read
 from winnow.pool.pool import Pool
 from winnow.results import Evaluated, MaskMetrics
 from winnow.run.artifacts import load_encoder
+from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, locate, shortened, verdicts
 from winnow.run.publish import EVALUATION, Results, publish, write_result
@@ -113,6 +114,7 @@ def _write(
         baseline = {name: part.auroc for name, part in sharpness.anomalous.items()}
     result = Evaluated(
         mode=normal.mode,
+        key=key_of_judging(run, normal.mode),
         scorer=normal.detector.scorer_name,
         threshold=threshold,
         false_alarm_rate_asked=run.options.detect.false_alarm_rate,

@@ -50,6 +50,7 @@ def label(
     from winnow.label.server import LabelSession, listen, serve
 
     pool = Pool.open(run.folder("ingest"))
+    run.require("ingest")  # or labels would land on the pictures of another pool
     catalogue = catalogue_of(run, pool)
     who = who or _user()
     check_who(who)
@@ -79,6 +80,7 @@ def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) ->
 
     records = read(path)
     pool = Pool.open(run.folder("ingest"))
+    run.require("ingest")
     catalogue = catalogue_of(run, pool)
     originals = Originals(pool, run.options.ingest)
     with read_store(run) as before:
@@ -108,6 +110,7 @@ def export_labels(run: RunFolder, path: Path, form: str = "", *, from_pool: bool
         raise OptionError(f"--from-pool is for pictures, and the format {form} holds none.", "Leave it out.")
     check_place(path, "--export", run.path, ())
     pool = Pool.open(run.folder("ingest"))
+    run.require("ingest")
     catalogue = catalogue_of(run, pool)
     with read_store(run) as store:
         records, gone = records_of(store, catalogue)

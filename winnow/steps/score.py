@@ -22,6 +22,7 @@ from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.results import Scored, Segment, VideoScored
+from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, locate, pages_of, seconds, shortened, verdicts, video_rows
 from winnow.run.publish import HEATMAPS, SCORES, Results, publish, write_result
@@ -76,6 +77,7 @@ def _write(run: RunFolder, judged: Judged, results: Results, heatmaps: Path | No
     )
     scored = Scored(
         mode=judged.mode,
+        key=key_of_judging(run, judged.mode),
         pictures=len(judged.scores),
         belong=int(judged.belongs.sum()),
         refused=judged.refused,

@@ -24,7 +24,8 @@ from winnow.models.contract import Model
 from winnow.options import TrainOptions, absolute
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
 from winnow.pool.pool import Pool
-from winnow.results import WEIGHT_SCORES, Ingested, Training, WeightSearch, WeightTrial
+from winnow.results import WEIGHT_SCORES, Training, WeightSearch, WeightTrial
+from winnow.run.current import key_of_search
 from winnow.run.folder import RunFolder
 from winnow.run.publish import write_result
 from winnow.run.split import split_of
@@ -136,7 +137,7 @@ def _searched(
         iterations=options.iterations,
         synthetic_defects=len(judged.damaged),
         real_defects=None if defects is None else judged.count,
-        fingerprint=run.result(Ingested).fingerprint,
+        fingerprint=key_of_search(run),
         trained=trained,
         sigma=sigma,
         used=False,

@@ -9,15 +9,29 @@ from winnow.report import classification as drawn
 from winnow.report import grids
 from winnow.report.html import Figure, Section, Table
 from winnow.results import Classified, Interval
+from winnow.run.current import labels_have_changed
 from winnow.run.folder import RunFolder
 from winnow.tables import read_table
 
 SHOWN = 10  # pictures of a sheet
 
 
+def stale_classifier(run: RunFolder) -> str:
+    """Return a sentence when the classifier is left out, being of other embeddings, options or labels than those of now."""
+    if run.record("classify") is None:
+        return ""
+    what = "options or embeddings" if not run.fits("classify") else "labels" if labels_have_changed(run) else ""
+    return (
+        f"The classifier was learnt from other {what} than those of now; this report leaves it out, and winnow classify learns "
+        "another."
+        if what
+        else ""
+    )
+
+
 def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
-    """Return a section on the run's classifier, none when there is none that fits the embeddings of now."""
-    if not run.fits("classify"):
+    """Return a section on the run's classifier; none when there is none, or it is a `stale_classifier`."""
+    if run.record("classify") is None or stale_classifier(run):
         return []
     found = run.result(Classified)
     labelled = read_table(run.verified("classify", run.folder("classify") / "labelled.csv"))

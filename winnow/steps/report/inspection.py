@@ -17,7 +17,8 @@ from winnow.run.folder import RunFolder
 from winnow.run.judge import most_anomalous_of
 from winnow.run.split import split_of
 from winnow.run.synthetic import examples, held_out_scores
-from winnow.steps.report.weight import weight_section
+from winnow.steps.report.judged import last_evaluation, last_scores
+from winnow.steps.report.weight import weight_sections
 
 BINS = 50
 SHEET = 2  # examples of a kind
@@ -28,8 +29,7 @@ def inspection_sections(run: RunFolder) -> list[Section]:
     """Return the sections of a run of patches; none for another run."""
     if not run.options.ingest.patches:
         return []
-    search = weight_section(run)
-    return [_decisions(run), _losses(run), *([search] if search else []), _synthetic(run), *_inspected(run)]
+    return [_decisions(run), _losses(run), *weight_sections(run), _synthetic(run), *_inspected(run)]
 
 
 def _decisions(run: RunFolder) -> Section:
@@ -73,8 +73,9 @@ def _decisions(run: RunFolder) -> Section:
 def _losses(run: RunFolder) -> Section:
     """Return histograms of the losses of training, validation and damaged patches, and their cross entropies."""
     own = Embeddings.load(run.folder("encode"))
+    evaluation, _ = last_evaluation(run)
     real = run.path / "evaluation" / "damaged"
-    is_real = (real / "embeddings.json").exists()
+    is_real = evaluation is not None and (real / "embeddings.json").exists()
     damaged = Embeddings.load(real if is_real else folder_of(run, "calibrate", "synthetic"))
     kind = "damaged (real)" if is_real else "damaged (synthetic)"
     pool = Pool.open(run.folder("ingest"))
@@ -134,10 +135,11 @@ def _synthetic(run: RunFolder) -> Section:
 
 def _inspected(run: RunFolder) -> list[Section]:
     """Return the most anomalous pictures of the last `winnow score` with their defects."""
-    if not (run.path / "scores" / "scores.json").exists():
+    scored, _ = last_scores(run)
+    if scored is None:
         return []
     drawn = []
-    for picture, score in most_anomalous_of(run, run.path / "scores", SHOWN):
+    for picture, score in most_anomalous_of(run, scored.folder, SHOWN):
         anomaly_map = np.zeros(picture.mask.shape) if picture.anomaly_map is None else picture.anomaly_map.clip(0, 1)
         png = inspection.overlay(picture.pixels, anomaly_map, [defect[:4] for defect in picture.defects])
         page = f", page {picture.page}" if picture.page else ""

@@ -12,6 +12,7 @@ from winnow.detect.detector import Detector
 from winnow.report import figures
 from winnow.report.html import Figure, Section, Table
 from winnow.results import AnomalousGroup, Evaluated, Scored
+from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.publish import read_result
 from winnow.tables import read_table
@@ -20,12 +21,12 @@ Result = TypeVar("Result", Evaluated, Scored)
 
 
 def last_evaluation(run: RunFolder) -> tuple[Evaluated | None, str]:
-    """Return what the last `winnow evaluate` left, and a sentence when it is left out, being of another mode than the run's."""
+    """Return what the last `winnow evaluate` left, and a sentence when it is left out, being of another mode, model or threshold."""
     return _last(run, Evaluated, run.path / "evaluation" / "evaluation.json", "evaluate")
 
 
 def last_scores(run: RunFolder) -> tuple[Scored | None, str]:
-    """Return what the last `winnow score` left, and a sentence when it is left out, being of another mode than the run's."""
+    """Return what the last `winnow score` left, and a sentence when it is left out, being of another mode, model or threshold."""
     return _last(run, Scored, run.path / "scores" / "scores.json", "score")
 
 
@@ -33,10 +34,17 @@ def _last(run: RunFolder, kind: type[Result], path: Path, step: str) -> tuple[Re
     if not path.exists():
         return None, ""
     found, mode = read_result(kind, path), run.options.score.mode
-    if found.mode == mode:
-        return found, ""
-    # scores of another mode have another threshold
-    return None, f"The last winnow {step} was by the mode {found.mode}; this report is of {mode}, and leaves it out."
+    if found.mode != mode:  # which has another threshold
+        return (
+            None,
+            f"The last winnow {step} was by the mode {found.mode}; this report is of {mode}, and leaves it out.",
+        )
+    if found.key != key_of_judging(run, mode):
+        return (
+            None,
+            f"The last winnow {step} was by another model or threshold than those of now; this report leaves it out.",
+        )
+    return found, ""
 
 
 def decision_section(run: RunFolder, detector: Detector) -> Section:

@@ -20,7 +20,7 @@ from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.split import split_of
 from winnow.show import count
-from winnow.steps.report.classifier import classifier_sections
+from winnow.steps.report.classifier import classifier_sections, stale_classifier
 from winnow.steps.report.inspection import inspection_sections
 from winnow.steps.report.judged import (
     decision_section,
@@ -30,7 +30,8 @@ from winnow.steps.report.judged import (
     video_sections,
 )
 from winnow.steps.report.origin import options_section, refused_section, sources_section, training_section
-from winnow.steps.report.selection import selection_sections
+from winnow.steps.report.selection import selection_sections, stale_selection
+from winnow.steps.report.weight import last_search
 from winnow.version import __version__
 
 MARK, HEAD = b'<meta name="generator" content="Winnow">', 1 << 14
@@ -59,13 +60,13 @@ def report(run: RunFolder, to: Path | None = None) -> Path:
     for step, name in (("train", "train.jsonl"), ("ingest", "quarantine.csv")):
         run.verified(step, run.folder(step) / name)  # before figures are drawn
     evaluation, other = last_evaluation(run)
-    _, another = last_scores(run)
+    left_out = [other, last_scores(run)[1], stale_selection(run), stale_classifier(run), last_search(run)[1]]
     page = Page(
         title=f"{run.path.name}: what belongs",
         verdict=_verdict(run, pool, whole),
         key_figures=_key_figures(run, pool, whole, evaluation),
         notes=[Note(text, "warning") for text in run.result(Trained).warnings]
-        + [Note(text, "note") for text in (whole.threshold.note, other, another) if text],
+        + [Note(text, "note") for text in (whole.threshold.note, *left_out) if text],
         sections=[
             decision_section(run, whole),
             *evaluation_sections(run, evaluation),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from winnow.report.html import Figure, Section, Table
 from winnow.results import Selected
+from winnow.run.current import selection_is_current
 from winnow.run.folder import RunFolder
 from winnow.show import count
 
@@ -18,16 +19,22 @@ FIGURES = {
 }
 
 
+def stale_selection(run: RunFolder) -> str:
+    """Return a sentence when the last choice is left out, being of other options, embeddings or another detector."""
+    if run.record("select") is None or selection_is_current(run):
+        return ""
+    return (
+        "The last choice of pictures to label was made before the run's options, pictures or detector were last changed; this "
+        "report leaves it out, and winnow select makes another."
+    )
+
+
 def selection_sections(run: RunFolder) -> list[Section]:
-    """Return what the last `winnow select` chose; no section when there was none."""
-    if run.record("select") is None:
+    """Return what the last `winnow select` chose; no section when there was none, or it is `stale_selection`."""
+    if run.record("select") is None or not selection_is_current(run):
         return []
     made = run.result(Selected)
     text = [_summary(made), MEANING, *made.notes]
-    if not run.fits("select"):
-        text.append(
-            "The choice was made before the run's options, pictures or detector were last changed; winnow select makes another."
-        )
     shown = {name: about for name, about in FIGURES.items() if (run.path / name).exists()}
     figures = [
         Figure(title, (run.path / name).read_bytes(), pictures=pictures) for name, (title, pictures) in shown.items()

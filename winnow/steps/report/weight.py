@@ -4,19 +4,31 @@ from __future__ import annotations
 
 from winnow.report.html import Figure, Section, Table
 from winnow.report.inspection import weight_curve
-from winnow.results import WEIGHT_SCORES, Ingested, WeightSearch
+from winnow.results import WEIGHT_SCORES, WeightSearch
+from winnow.run.current import key_of_search
 from winnow.run.folder import RunFolder
 from winnow.run.publish import read_result
 
 
-def weight_section(run: RunFolder) -> Section | None:
-    """Return curve, choice and reason of the last `winnow lambda`; None when there was none for the pictures of now."""
+def last_search(run: RunFolder) -> tuple[WeightSearch | None, str]:
+    """Return what the last `winnow lambda` found, and a sentence when it is left out, being of other pictures or another network."""
     path = run.path / "weight" / "weight.json"
     if not path.exists():
-        return None
+        return None, ""
     found = read_result(WeightSearch, path)
-    if found.fingerprint != run.result(Ingested).fingerprint:
-        return None
+    if found.fingerprint == key_of_search(run):
+        return found, ""
+    return (
+        None,
+        "The last winnow lambda was for other pictures or another network than those of now; this report leaves it out.",
+    )
+
+
+def weight_sections(run: RunFolder) -> list[Section]:
+    """Return a section with curve, choice and reason of the last `winnow lambda`; none when there was none for the run of now."""
+    found, _ = last_search(run)
+    if found is None:
+        return []
     rows = [
         (
             name,
@@ -37,7 +49,7 @@ def weight_section(run: RunFolder) -> Section | None:
     if used != found.chosen:
         text.append(f"This run is trained with {used:g}.")
     weights = [trial.weight for trial in found.trained]
-    return Section(
+    section = Section(
         "Search for the weight of the latent loss",
         text=text,
         figures=[Figure("AUROC over the weight", weight_curve(weights, found.curves, found.chosen))],
@@ -55,3 +67,4 @@ def weight_section(run: RunFolder) -> Section | None:
         if used != found.chosen
         else [],
     )
+    return [section]
