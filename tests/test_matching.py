@@ -19,7 +19,7 @@ from winnow.label.matching import matched
 from winnow.label.records import Record
 from winnow.label.store import Event, LabelStore
 from winnow.options import IngestOptions
-from winnow.pool.originals import Originals
+from winnow.pool.originals import Originals, content_in
 from winnow.pool.pool import Pool
 
 import videos
@@ -201,6 +201,7 @@ CASES = [
     (Record("a", source="/l/./p/a, b.jpg", written="./p/a, b.jpg"), "p", "path"),
     (Record("a", source="/l/C:\\p\\a, b.jpg", written="C:\\p\\a, b.jpg"), "p", "path"),
     (Record("a", source="/l/000.jpg", written="000.jpg"), None, "several items"),
+    (Record("a", source="/l/x/p/a, b.jpg", written="x/p/a, b.jpg"), None, "in another folder"),
     (Record("a", source="/mnt/cam2/000.jpg"), "q2", "path"),
     (Record("a", source="/mnt/cam3/000.jpg"), None, "in another folder"),
     (Record("a", source="/v/shop.mp4", time=1.0, box=(30, 0, 10, 20)), "v@1#2", "address"),
@@ -221,6 +222,17 @@ CASES = [
 def test_a_record_finds_its_item_or_none(tmp_path: Path, record: Record, item: str | None, how: str):
     found, way = paths(tmp_path, record)
     assert found == item and how in way
+
+
+def test_paths_below_a_root_that_has_moved_agree_with_one_another(tmp_path: Path):
+    records = [
+        Record("a", source="/old/q/cam1/000.jpg"),
+        Record("b", source="/old/x/cam2/000.jpg"),
+        Record("c", id="p"),
+    ]
+    about = matched(records, crops(), Originals(SimpleNamespace(folder=tmp_path), None))
+    assert {item: record.label for item, record in about.found.items()} == {"q1": "a", "p": "c"}
+    assert about.unknown == [(records[1], "by the other paths of the file, its folder is not among those of the run")]
 
 
 def test_two_files_that_could_be_the_one_are_both_left_out(tmp_path: Path):
@@ -246,3 +258,46 @@ def test_what_was_matched_how_is_printed(tmp_path: Path):
     )
     assert f"Matched: 1 by id, 1 by path, 1 by file name alone (0003.png as {a}/0003.png)." in done.stdout, done.stderr
     assert "1 label left out" in done.stdout and "in another folder" in done.stdout
+
+
+# ---- any files, any names
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_label_lands_on_another_content_than_that_of_the_file_named(tmp_path: Path, seed: int):
+    """Cameras with the same file names and copies among them; after the ingest, files are exchanged, copied, moved and removed."""
+    rng = np.random.default_rng(seed)
+    names = [f"cam{cam}/day{day}/{number}.png" for cam in range(2) for day in range(2) for number in range(3)]
+    contents = [stripes(rng, 24) for _ in range(8)]
+    for name in names:
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(contents[rng.integers(8)]).save(tmp_path / "in" / name)
+    run = run_of(
+        tmp_path / "run", *(tmp_path / "in" / cam for cam in (("cam0",), ("cam1",), ("cam0", "cam1"))[seed % 3])
+    )
+    for one, other in rng.choice(names, (5, 2)):
+        a, b, kind = tmp_path / "in" / one, tmp_path / "in" / other, rng.integers(4)
+        if kind == 0 and a.exists() and b.exists():
+            first, second = a.read_bytes(), b.read_bytes()
+            a.write_bytes(second), b.write_bytes(first)
+        elif kind == 1 and a.exists():
+            b.write_bytes(a.read_bytes())
+        elif kind == 2 and a.exists():
+            a.replace(b)
+        elif kind == 3:
+            a.unlink(missing_ok=True)
+    pool = Pool.open(run.folder.folder("ingest"))
+    originals = Originals(pool, run.folder.options.ingest)
+    records = [Record("x", source=str(tmp_path / "in" / name), written=name) for name in names]
+    about = matched(records, Catalogue(pool.items, pool.usable), originals)
+    sources = set(pool.column("source"))
+    for item, record in about.found.items():
+        file = Path(record.source)
+        assert content_in(file.read_bytes()) == item if file.exists() else record.source in sources
+    there = {content_in((tmp_path / "in" / name).read_bytes()) for name in names if (tmp_path / "in" / name).exists()}
+    elsewhere = {
+        content_in(Path(r.source).read_bytes()) for r in records if Path(r.source).exists() and r.source not in sources
+    }
+    assert (
+        elsewhere & set(pool.column("id")) <= set(about.found) and there
+    )  # a copy outside the run is found by its content

@@ -53,10 +53,14 @@ class Matched:
 
 @dataclass(frozen=True)
 class _Match:
-    """What was found for a record: rows of the catalogue and the way, or no row and the reason."""
+    """What was found for a record: rows of the catalogue and the way, or no row and the reason.
+
+    `root` is the part of an absolute path that the run's does not have in common with it.
+    """
 
     rows: list[int]
     way: str
+    root: tuple[str, ...] | None = None
 
 
 def matched(records: Sequence[Record], catalogue: Catalogue, originals: Originals) -> Matched:
@@ -65,7 +69,7 @@ def matched(records: Sequence[Record], catalogue: Catalogue, originals: Original
     Raises `InputError` when two records of an item differ in their label.
     """
     finder = _Finder(catalogue, originals)
-    items = [finder.item(record) for record in records]
+    items = _without_moved(list(map(finder.item, records)))
     ambiguous = _taken_twice(records, items, catalogue)
     found: dict[str, Record] = {}
     ways: Counter[str] = Counter()
@@ -90,6 +94,21 @@ def matched(records: Sequence[Record], catalogue: Catalogue, originals: Original
                 guess = f"{record.written or record.source} as {catalogue.source(match.rows[0])}"
         found[item] = record
     return Matched(found, dict(ways), unknown, guess)
+
+
+def _without_moved(matches: list[_Match]) -> list[_Match]:
+    """Return the matches without those by a path's end that others contradict.
+
+    Where /old/cam1/day1/a.png is found as /new/cam1/day1/a.png, /old/cam2/day1/b.png is not /new/cam1/day1/b.png.
+    """
+    roots = {match.root for match in matches if match.rows and match.root is not None}
+
+    def fits(match: _Match) -> bool:
+        root = match.root
+        return root is None or not any(root[:length] in roots for length in range(len(root)))
+
+    other = _Match([], "by the other paths of the file, its folder is not among those of the run")
+    return [match if fits(match) else other for match in matches]
 
 
 def _taken_twice(records: Sequence[Record], items: Sequence[_Match], catalogue: Catalogue) -> set[str]:
@@ -179,17 +198,19 @@ class _Finder:
     def _by_path(self, record: Record) -> _Match:
         """Return the rows of the sources whose paths share the longest end with a record's.
 
-        A file name alone is not enough where the record names a folder: that of the run is another.
+        Of a path that the file gives in part, all of it has to agree. Of an absolute one the root may be another, but a file
+        name alone is not enough: the folder of the run's is another.
         """
-        parts = _parts(record.written or record.source)
+        written = record.written or record.source
+        parts, whole = _parts(written), re.match(r"[/\\]|[A-Za-z]:", written) is not None
         named = {source: _alike(parts, _parts(source)) for source in self._by_name.get(parts[-1] if parts else "", [])}
         longest = max(named.values(), default=0)
         if not longest:
             return _Match([], "the run has no file of its name")
-        if longest == 1 and len(parts) > 1:
+        if longest < (2 if whole else len(parts)):
             return _Match([], "the run has a file of its name in another folder")
         rows = [row for source, alike in named.items() if alike == longest for row in self._by_source[source]]
-        return _Match(rows, "name" if len(parts) == 1 else "path")
+        return _Match(rows, "name" if len(parts) == 1 else "path", tuple(parts[:-longest]) if whole else None)
 
     def _of(self, sources: Sequence[str]) -> list[int]:
         return [row for source in sources for row in self._by_source.get(source, [])]
