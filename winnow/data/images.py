@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
 import logging
 import re
 import warnings
@@ -261,10 +260,9 @@ def _decode_jpeg(
     # Where the file does not end with the picture, its end may be what lay on the disk before, and so may the last pixels.
     surplus = found.scans == 1 and found.end + 2 != len(data)
     if _ends_grey(picture) or surplus:
-        pixels = _eighth(data)
-        if pixels != _eighth(intact.lengthened(data, found)):
+        if intact.eighth(data) != intact.eighth(intact.lengthened(data, found)):
             raise Unreadable("the file is truncated: its pixels end before the picture does")
-        if surplus and pixels == _eighth(intact.exchanged(data, found)):
+        if surplus and intact.alike(data, intact.exchanged(data, found)):
             raise Unreadable("the file is damaged: its pixels go on behind the picture's end")
     return _finish(_flat(picture), size, turn, grey, box)
 
@@ -273,13 +271,6 @@ def _ends_grey(picture: Image.Image) -> bool:
     """Return whether the last pixel is of the grey that a decoder fills up with when there are no more bytes."""
     last = picture.getpixel((picture.width - 1, picture.height - 1))
     return all(value in (127, 128) for value in (last if isinstance(last, tuple) else (last,)))
-
-
-def _eighth(data: bytes) -> bytes:
-    """Return the pixels of a JPEG at an eighth of its size."""
-    picture = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-    picture.draft(picture.mode, (1, 1))
-    return picture.tobytes()
 
 
 def _finish(
