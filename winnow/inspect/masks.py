@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -116,11 +117,20 @@ def damage_in(mask: Image.Image) -> np.ndarray:
     if values is None:
         values = _colours(mask)
         values = np.abs(values - _background(values, lossy))
-    far = values.max(axis=2)  # from the background
-    if far.max() < (FAINT if mask.mode != "F" else 0) or not far.any():
-        return far > 0
-    if lossy:
-        return _beyond_half(far)
+    far = _largest(values)  # from the background
+    damaged: np.ndarray = far > 0
+    if damaged.any() and not (far.max() < FAINT and mask.mode != "F"):
+        rows, columns = (np.flatnonzero(damaged.any(axis=axis)) for axis in (1, 0))
+        place = np.s_[max(rows[0] - 1, 0) : rows[-1] + 2, max(columns[0] - 1, 0) : columns[-1] + 2]
+        damaged[place] = _beyond_half(far[place]) if lossy else _unmixed_or_near(values[place], far[place])
+    return damaged
+
+
+def _unmixed_or_near(values: np.ndarray, far: np.ndarray) -> np.ndarray:
+    """Return where a mask (h, w, channels) has a colour of damage, or is mixed of one and at least half of it.
+
+    A colour is one of damage when most of its pixels touch none but their own and the background.
+    """
     codes = values @ (65536.0 ** np.arange(values.shape[2]))
     _, first, number = np.unique(codes, return_index=True, return_inverse=True)
     number, kinds = number.reshape(far.shape), values.reshape(-1, values.shape[2])[first]
@@ -141,7 +151,7 @@ def _alpha(mask: Image.Image) -> np.ndarray | None:
     """Return the opacity (h, w, 1) of a mask that is transparent somewhere, None where the colours must tell."""
     if mask.mode not in ("LA", "La", "PA", "RGBA", "RGBa") and "transparency" not in mask.info:
         return None
-    alpha = np.asarray(mask.convert("RGBA").getchannel("A"), np.float64)[..., None]
+    alpha = np.asarray(mask.convert("RGBA").getchannel("A"), np.float32)[..., None]
     return alpha if alpha.min() < alpha.max() or not alpha.any() else None
 
 
@@ -155,7 +165,7 @@ def _colours(mask: Image.Image) -> np.ndarray:
         mask = mask.convert("L")
     elif mask.mode not in ("L", "F", "I") and not mask.mode.startswith("I;16"):
         mask = mask.convert("RGB")
-    values = np.asarray(mask).astype(np.float64)
+    values = np.asarray(mask, np.float32 if mask.mode == "RGB" else np.float64)
     if not np.isfinite(values).all():
         raise Unreadable("it holds values that are not numbers or infinite")
     return values if values.ndim == 3 else values[..., None]
@@ -163,14 +173,20 @@ def _colours(mask: Image.Image) -> np.ndarray:
 
 def _background(values: np.ndarray, lossy: bool) -> np.ndarray:
     """Return the colour of the background of a mask (h, w, channels)."""
-    black = np.zeros(values.shape[2])
-    uniform = (values == values[0, 0]).all()  # all damage, or none where it is black
-    if uniform or (values == black).all(axis=2).any() or (lossy and values.max(axis=2).min() < FAINT):
-        return black
+    black = np.zeros(values.shape[2], values.dtype)
+    darkest = _largest(np.abs(values)).min()
     edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     colours, counts = np.unique(edge, axis=0, return_counts=True)
+    uniform = len(colours) == 1 and bool((values == colours[0]).all())  # all damage, or none where it is black
+    if uniform or darkest == 0 or (lossy and darkest < FAINT):
+        return black
     found: np.ndarray = colours[counts.argmax()]
     return found
+
+
+def _largest(values: np.ndarray) -> np.ndarray:
+    """Return the largest value of each pixel (h, w); numpy is slow along three channels."""
+    return reduce(np.maximum, np.moveaxis(values, 2, 0))
 
 
 def _unmixed(number: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
