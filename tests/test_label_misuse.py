@@ -324,7 +324,6 @@ SERVED = {
     "a port that is none": (unchanged, ("--port", "70000"), "65535"),
     "a port that is no number": (unchanged, ("--port", "many"), "port"),
     "no pool": (lambda run: shutil.rmtree(run / "pool"), ("--classes", "new"), "pool"),
-    "the token a folder": (as_folder("labels.token"), ("--classes", "new"), "labels.token"),
     "the list a folder": (as_folder("selection.csv"), ("--classes", "new"), "selection.csv"),
     "the list in Latin-1": (holding("selection.csv", "rank,id,why\n1,x,gäste\n".encode("latin-1")), ("--classes", "new"), "selection.csv"),
     "the list without ranks": (holding("selection.csv", b"rank,id,why\nfirst,x,\n"), ("--classes", "new"), "selection.csv"),

@@ -6,10 +6,12 @@ import contextlib
 import csv
 import io
 import json
+import os
 import signal
 import socket
 import sqlite3
-import stat
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ import pytest
 from PIL import Image
 
 from winnow.errors import Damaged
+from winnow.label import guard
 from winnow.label.store import LabelStore
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
@@ -392,35 +395,85 @@ def test_a_note_that_is_not_text_does_not_stop_the_others(server: Server, lanes:
 # ---- the process
 
 
-def test_the_token_is_kept_and_only_the_owner_reads_it(run: Path, server: Server):
-    kept = run / "labels.token"
-    assert kept.read_text() == server.token and len(server.token) == 43
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+def test_every_start_has_a_token_of_its_own_and_writes_it_nowhere(run: Path, server: Server):
+    assert len(server.token) == 43
     with Server(run, port=server.port) as second:  # the port is taken: the next free one, said aloud
-        assert second.port != server.port and second.token == server.token
+        assert second.port != server.port and second.token != server.token
         assert second.said[0] == f"Port {server.port} is taken; using {second.port}."
         second.post("/api/classes", {"name": "of the second"})
         assert "of the second" in [entry["name"] for entry in server.get("/api/state")["classes"]]
+        assert (
+            second.get("/api/state")["home"] == server.get("/api/state")["home"]
+        )  # one run: what waits is sent to either
+        assert second.request("GET", "/api/state", authorization=f"Bearer {server.token}")[0] == 401
         status, out, err = second.stop(signal.SIGINT)
     assert status == 0 and "Stopped" in out and not err
+    for token in (server.token.encode(), second.token.encode()):
+        assert not any(token in path.read_bytes() for path in run.rglob("*") if path.is_file())
+
+
+BROWSER = '#!/bin/sh\necho "$@" > {}\n'
+OF_ANOTHER_USER = """
+import os, socket, sys
+port, body = int(sys.argv[1]), b'{"code": "%s"}' % sys.argv[2].encode()
+socket.create_connection(("127.0.0.1", port)).close()  # loads what it needs, which this user may read and the next may not
+os.setuid(65534)
+line = socket.create_connection(("127.0.0.1", port))
+line.sendall(b"POST /api/enter HTTP/1.1\\r\\nHost: 127.0.0.1:%d\\r\\nContent-Type: application/json\\r\\n"
+             b"Content-Length: %d\\r\\n\\r\\n" % (port, len(body)) + body)
+print(line.recv(1000).split()[1].decode())
+"""
+
+
+def test_open_gives_the_browser_an_address_that_is_good_for_once(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    command, seen = tmp_path / "browser", tmp_path / "seen"
+    command.write_text(BROWSER.format(seen))
+    command.chmod(0o755)
+    monkeypatch.setenv("BROWSER", f"{command} %s")
+    with Server(run, "--open") as server:
+        for _ in range(100):
+            if seen.exists() and seen.read_text():
+                break
+            time.sleep(0.1)
+        address, _, code = seen.read_text().strip().partition("#once=")
+        assert address == f"http://127.0.0.1:{server.port}/" and len(code) == 43 and code != server.token
+
+        def enter(code: str, **headers: str) -> tuple[int, bytes]:
+            status, _, body = server.request("POST", "/api/enter", {"code": code}, authorization="", **headers)
+            return status, body
+
+        assert server.request("GET", "/api/state", authorization=f"Bearer {code}")[0] == 401
+        assert enter("x" * 43)[0] == enter("")[0] == enter("\u00fc")[0] == 403
+        assert enter(code, origin="http://elsewhere.example")[0] == 403
+        assert enter(code, host=f"elsewhere.example:{server.port}")[0] == 421
+        assert enter(code, content_type="text/plain")[0] == 415
+        if os.geteuid() == 0:
+            stranger = [sys.executable, "-S", "-c", OF_ANOTHER_USER, str(server.port), code]
+            assert subprocess.run(stranger, capture_output=True, text=True, check=True).stdout == "403\n"
+        assert enter(code) == (200, json.dumps({"token": server.token}, separators=(",", ":")).encode())
+        assert enter(code)[0] == 403
+
+
+def test_without_open_there_is_no_one_time_address(server: Server):
+    for code in ("", "x" * 43, server.token):
+        status, _, body = server.request("POST", "/api/enter", {"code": code}, authorization="")
+        assert status == 403 and server.token.encode() not in body
+
+
+def test_a_one_time_address_grows_old(monkeypatch: pytest.MonkeyPatch):
+    door = guard.Door("token")
+    monkeypatch.setattr(guard, "is_own_connection", lambda *ports: True)
+    now = time.monotonic()
+    monkeypatch.setattr(guard.time, "monotonic", lambda: now + guard.OPEN + 1)
+    assert door.enter(door.code, 1, 2) is None
 
 
 def test_it_listens_on_this_machine_alone(server: Server):
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = [line[1] for line in lines if line[3] == "0A" and int(line[1].split(":")[1], 16) == server.port]
     assert listening == [f"0100007F:{server.port:04X}"]
-
-
-@pytest.mark.parametrize("content", ["", "short", "\xff" * 43])
-def test_a_damaged_token_is_made_anew(tmp_path: Path, content: str):
-    from winnow.label.guard import start_token
-
-    path = tmp_path / "labels.token"
-    path.write_text(content, encoding="latin-1")
-    token = start_token(path)
-    assert len(token) == 43 and start_token(path) == token
-    path.chmod(0o644)
-    assert start_token(path) == token and stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_errors_of_the_command(run: Path, tmp_path: Path):

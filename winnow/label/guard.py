@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
+import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
-
-from winnow.errors import RunError
-from winnow.files import replacing
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -19,6 +17,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 LARGEST_BODY = 1 << 20
+ENTER = "/api/enter"  # where a one-time code is exchanged for the start token
+OPEN = 60.0  # seconds for which the one-time code is good: a browser may have to start
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -92,7 +92,8 @@ class Guard:
         if not path.startswith("/"):
             return 400, "The request's target is not a path.", _REMEDY
         if path == "/api" or path.startswith("/api/"):
-            if len(authorization) != 1 or not secrets.compare_digest(authorization[0], self._authorization):
+            known = len(authorization) == 1 and secrets.compare_digest(authorization[0], self._authorization)
+            if not known and path != ENTER:
                 return 401, "The start token is missing or wrong.", _REMEDY
             if scope["method"] == "POST":
                 kinds = [kind.partition(b";")[0].strip().lower() for kind in given(b"content-type")]
@@ -122,34 +123,33 @@ async def _refuse(send: Send, status: int, error: str, remedy: str) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def start_token(path: Path) -> str:
-    """Return the token kept in a file that only its owner may read; it is made once, so that an open page survives a restart.
+class Door:
+    """The one-time address of the page that `--open` gives to the browser: its command line can be read by every user.
 
-    Raises `RunError` when the file can neither be read nor written.
+    It is good for one use, within a minute, and on Linux by a process of this user or of the superuser alone.
     """
-    try:
-        kept = path.read_text(encoding="ascii")
-    except (FileNotFoundError, UnicodeDecodeError):
-        kept = ""
-    except OSError as error:
-        raise _unusable(path, error) from error
-    try:
-        if re.fullmatch(r"[\w-]{43}", kept):
-            path.chmod(0o600)
-            return kept
-        token = secrets.token_urlsafe(32)
-        with (
-            replacing(path) as temporary,
-            open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file,
-        ):
-            file.write(token)
-    except OSError as error:
-        raise _unusable(path, error) from error
-    return token
+
+    def __init__(self, token: str) -> None:
+        self.code = secrets.token_urlsafe(32)
+        self._token, self._until = token, time.monotonic() + OPEN
+        self._lock = threading.Lock()
+
+    def enter(self, code: str, port: int, server_port: int) -> str | None:
+        """Return the start token to the first who knows the code, from a port of this machine; None to all others."""
+        if not secrets.compare_digest(code.encode(errors="replace"), self.code.encode()):
+            return None
+        if not is_own_connection(port, server_port):
+            return None
+        with self._lock:
+            token, self._token = self._token, ""
+        return token if token and time.monotonic() < self._until else None
 
 
-def _unusable(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"{path}, the start token of the page, cannot be read or written ({(error.strerror or str(error)).lower()}).",
-        "Check the folder, its permissions and the free space of the disk; it is safe to delete the file.",
-    )
+def is_own_connection(port: int, server_port: int) -> bool:
+    """Return whether a connection from a port of this machine is this user's or the superuser's; True where no system says."""
+    tables = [path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()]
+    ends = (f":{port:04X}", f":{server_port:04X}")
+    for fields in (line.split() for path in tables for line in path.read_text().splitlines()[1:]):
+        if fields[1].endswith(ends[0]) and fields[2].endswith(ends[1]):
+            return int(fields[7]) in (0, os.getuid())
+    return not tables

@@ -26,7 +26,7 @@ from winnow.errors import InputError, OptionError, WinnowError
 from winnow.label.catalogue import Catalogue
 from winnow.label.database import StoreLost
 from winnow.label.events import Event
-from winnow.label.guard import Guard
+from winnow.label.guard import ENTER, Door, Guard
 from winnow.label.store import LabelStore, State
 
 PAGE = Path(__file__).parent / "page"
@@ -159,13 +159,29 @@ class NewClass(BaseModel):
     who: str = ""
 
 
-def application(session: LabelSession, pictures: Pictures) -> FastAPI:
-    """Return the application with its routes, without the guard."""
+class Code(BaseModel):
+    """The code of a one-time address."""
+
+    model_config = ConfigDict(strict=True)
+
+    code: Annotated[str, Field(max_length=100)]
+
+
+def application(session: LabelSession, pictures: Pictures, door: Door | None = None) -> FastAPI:
+    """Return the application with its routes, without the guard; `door` opens a one-time address."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     _explain_errors(app)
     _answer_questions(app, session, pictures)
     _take_events(app, session)
     _serve_page(app)
+
+    @app.post(ENTER)
+    def enter(given: Code, request: Request) -> dict[str, str]:
+        known = door and request.client and door.enter(given.code, request.client.port, request.scope["server"][1])
+        if not known:
+            raise HTTPException(403, "This address was opened before, or is too old: it is good for once.")
+        return {"token": known}
+
     return app
 
 
@@ -324,6 +340,7 @@ def serve(
     """
     port = listening.getsockname()[1]
     pictures = Pictures(picture)
+    door = Door(token) if open_browser else None
     seconds_lost = 0
 
     async def watch() -> None:
@@ -336,7 +353,7 @@ def serve(
 
     server = uvicorn.Server(
         uvicorn.Config(
-            Guard(application(session, pictures), token, port),
+            Guard(application(session, pictures, door), token, port),
             http="h11",
             ws="none",
             lifespan="off",
@@ -350,10 +367,10 @@ def serve(
         )
     )
     session.follow()
-    address = f"http://{HOST}:{port}/#token={token}"
-    tell(f"Label here: {address}")
-    if open_browser:
-        threading.Timer(0.5, webbrowser.open, [address]).start()
+    address = f"http://{HOST}:{port}/"
+    tell(f"Label here: {address}#token={token}")
+    if door:
+        threading.Timer(0.5, webbrowser.open, [f"{address}#once={door.code}"]).start()
     with contextlib.suppress(KeyboardInterrupt), contextlib.closing(pictures):
         server.run(sockets=[listening])
     session.store.check()

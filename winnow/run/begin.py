@@ -13,7 +13,7 @@ EARLY = {"run.json", RECORDS, STAGING, "pool"}
 """What there may be in a run that has no finished step yet."""
 OWN = EARLY | {place.split("/")[0] for stage in STAGES.values() for place in stage.places} | {
     "report.html", "scores", "evaluation", "predictions", "export",
-    "labels.sqlite", "labels.sqlite-wal", "labels.sqlite-shm", "labels.sqlite-log", "labels.token",
+    "labels.sqlite", "labels.sqlite-wal", "labels.sqlite-shm", "labels.sqlite-log",
 }  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import hashlib
 import io
+import secrets
 import threading
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -46,7 +46,6 @@ def label(
     Raises `OptionError` when the run has no class, and when no port from `port` on is free, both before anything is written;
     `StoreLost` when the store is moved, deleted or replaced meanwhile.
     """
-    from winnow.label.guard import start_token
     from winnow.label.server import LabelSession, listen, serve
 
     pool = Pool.open(run.folder("ingest"))
@@ -62,11 +61,10 @@ def label(
         taken = listening.getsockname()[1]
         if port not in (0, taken):
             tell(f"Port {port} is taken; using {taken}.")
-        token = start_token(run.path / "labels.token")
         with open_store(run) as store:
             store.add_classes(who, classes)
-            home = hashlib.sha256(token.encode()).hexdigest()[:16]
-            session = LabelSession(run.path.resolve().name, store, catalogue, who, home)
+            session = LabelSession(run.path.resolve().name, store, catalogue, who, store.home)
+            token = secrets.token_urlsafe(32)  # of this start alone
             serve(session, pictures_of(pool, run, tell), token, listening, tell=tell, open_browser=open_browser)
 
 

@@ -5,13 +5,14 @@ import { Help, Naming } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { Grid } from "./grid.js";
 import { One } from "./one.js";
-import { Outbox } from "./outbox.js";
+import { Outbox, keysOf } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { Server, ServerError, takeToken } from "./server.js";
 import { NO_FILTER, Session, isOpen } from "./session.js";
 
 const POLL = 2000; // milliseconds between two requests for what other tabs did
 const MESSAGE = 4000; // milliseconds for which a message stays
+const HOME = "winnow home"; // key of what tells this tab's run from others
 const VIEWS = { one: "One", grid: "Grid" };
 
 class Page {
@@ -70,6 +71,7 @@ class Page {
     session.addEventListener("refused", ({ detail }) => notice(`A label was refused: ${detail}`, "It was not saved; label the picture again."));
     outbox.addEventListener("change", () => this.#trouble());
     server.addEventListener("reachable", () => this.#reached());
+    server.addEventListener("expired", () => lockExpired());
     document.addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("visibilitychange", () => this.#look());
     addEventListener("resize", () => this.view === "grid" && this.#act(this.grid.show()));
@@ -224,15 +226,15 @@ class Page {
 
   #fail(error) {
     if (!(error instanceof ServerError)) throw error;
-    if (error.status === 401) lock("The start token is not valid.", "Open the address that winnow label printed.");
-    else if (error.status && error.status !== 503) notice(error.message, error.remedy);
+    if (error.status === 401) return; // the page is locked
+    if (error.status && error.status !== 503) notice(error.message, error.remedy);
     else this.#trouble();
   }
 
   /** Shows what keeps labels from being saved, for as long as it does. */
   #trouble() {
     const { outbox, server } = this;
-    if (outbox.trouble?.status === 401) return this.#fail(outbox.trouble);
+    if (server.expired) return;
     const gone = !server.reachable && new ServerError("The label server does not answer.",
       "Start it again with winnow label, on the same port. Your labels are kept in this browser and sent when it is back.", 0);
     const trouble = server.refusal ?? (gone || (outbox.waiting && outbox.trouble?.status && outbox.trouble));
@@ -251,7 +253,7 @@ class Page {
 
   async #poll() {
     await this.#look();
-    setTimeout(() => this.#poll(), POLL);
+    if (!this.server.expired) setTimeout(() => this.#poll(), POLL);
   }
 
   async #look() {
@@ -279,15 +281,38 @@ function lock(title, text) {
   byId("locked").hidden = false;
 }
 
+/** Asks for the address of a server that was started anew; what waits in this browser is sent when it is opened, here or in another tab. */
+function lockExpired() {
+  const waiting = keysOf(sessionStorage.getItem(HOME) ?? "").length;
+  const waits = waiting ? `${waiting} ${waiting > 1 ? "labels wait" : "label waits"} in this browser and will be sent then.` : "";
+  lock("This page's start token is not the server's.",
+    `winnow label makes a new one each time it starts. Open the address that it printed, or paste it here. ${waits}`);
+  addEventListener("storage", lockExpired, { once: true }); // another tab may send them
+}
+
+byId("address").addEventListener("input", ({ target }) => {
+  const found = /^https?:\/\/([^/]+)\/(#(?:token|once)=[\w-]{43})$/.exec(target.value.trim());
+  if (!found) return;
+  if (found[1] === location.host) location.hash = found[2];
+  else byId("locked-text").textContent = `That server has another port. Start it with --port ${location.port}: what waits in this browser is sent to this address alone.`;
+});
+
 async function open() {
-  const token = takeToken();
-  if (!token) return lock("The start token is missing.", "Open the address that winnow label printed.");
+  let token;
+  try {
+    token = await takeToken();
+  } catch (error) {
+    return lock(error.message, "Open the address that winnow label printed, or paste it here.");
+  }
+  if (!token) return lock("The start token is missing.", "Open the address that winnow label printed, or paste it here.");
   const server = new Server(token);
   try {
-    await new Page(server, await server.get("state")).start();
+    const state = await server.get("state");
+    sessionStorage.setItem(HOME, state.home);
+    await new Page(server, state).start();
   } catch (error) {
     if (!(error instanceof ServerError)) throw error;
-    if (error.status === 401) lock("The start token is wrong.", "Open the address that winnow label printed.");
+    if (error.status === 401) lockExpired();
     else lock(error.message, `${error.remedy} Then reload this page.`);
   }
 }

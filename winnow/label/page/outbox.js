@@ -4,6 +4,13 @@
 const BATCH = 100;
 const [SHORTEST, LONGEST] = [500, 15_000]; // milliseconds between two attempts
 
+const prefixOf = (home) => `winnow ${home} event `;
+
+/** Returns the keys of the events of a run that wait in this browser, in their order. */
+export function keysOf(home) {
+  return Object.keys(localStorage).filter((key) => key.startsWith(prefixOf(home))).sort();
+}
+
 /** Dispatches "change" when the number of waiting events or the trouble changes, and "answer" with the server's answer. */
 export class Outbox extends EventTarget {
   trouble = null; // the ServerError of the last attempt
@@ -13,8 +20,8 @@ export class Outbox extends EventTarget {
 
   constructor(server, home) {
     super();
-    this.server = server;
-    this.prefix = `winnow ${home} event `;
+    Object.assign(this, { server, home });
+    this.prefix = prefixOf(home);
     server.addEventListener("reachable", () => this.#wake());
     addEventListener("online", () => this.#wake());
     addEventListener("storage", () => this.#changed()); // another tab's events
@@ -66,6 +73,7 @@ export class Outbox extends EventTarget {
       } catch (error) {
         this.trouble = error;
         this.#changed();
+        if (error.status === 401) break; // they wait for the page to be opened with the new token
         await this.#rest(pause);
         pause = Math.min(2 * pause, LONGEST);
       }
@@ -105,7 +113,7 @@ export class Outbox extends EventTarget {
   }
 
   #keys() {
-    return Object.keys(localStorage).filter((key) => key.startsWith(this.prefix)).sort();
+    return keysOf(this.home);
   }
 
   #events() {

@@ -11,19 +11,25 @@ export class ServerError extends Error {
   }
 }
 
-/** Moves the token from the address, where others could see it, into this tab's memory, and returns it; "" when there never was one. */
-export function takeToken() {
-  const found = /^#token=([\w-]+)$/.exec(location.hash);
-  if (found) {
-    sessionStorage.setItem(TOKEN, found[1]);
-    history.replaceState(null, "", location.pathname);
-  }
+/**
+ * Moves the token from the address, where others could see it, into this tab's memory, and returns it; "" when there never
+ * was one. For a one-time address the server gives the token, once. Throws a ServerError when it does not.
+ */
+export async function takeToken() {
+  const found = /^#(token|once)=([\w-]+)$/.exec(location.hash);
+  if (found) history.replaceState(null, "", location.pathname);
+  if (found?.[1] === "token") sessionStorage.setItem(TOKEN, found[2]);
+  if (found?.[1] === "once") sessionStorage.setItem(TOKEN, (await new Server("").post("enter", { code: found[2] })).token);
   return sessionStorage.getItem(TOKEN) ?? "";
 }
 
-/** Dispatches "reachable" when the server is lost, when it cannot save, and when it is found again. */
+/**
+ * Dispatches "reachable" when the server is lost, when it cannot save, and when it is found again; "expired", once, when it
+ * does not know the token: a server makes a new one each time it starts. From then on it is asked for nothing more.
+ */
 export class Server extends EventTarget {
   reachable = true;
+  expired = null; // the ServerError with which the token was refused
   refusal = null; // the ServerError of a server that can save nothing; kept when it ends, as it has the reason
 
   constructor(token) {
@@ -47,6 +53,7 @@ export class Server extends EventTarget {
   }
 
   async #ask(path, options, read) {
+    if (this.expired) throw this.expired;
     const headers = { ...options.headers, Authorization: `Bearer ${this.token}` };
     let answer, body;
     try {
@@ -58,6 +65,10 @@ export class Server extends EventTarget {
     }
     const error = answer.ok ? null : new ServerError(body.error ?? `The server answered ${answer.status}.`, body.remedy ?? "", answer.status);
     this.#reached(true, error === null || error.status === 503 ? error : this.refusal);
+    if (error?.status === 401 && !this.expired) {
+      this.expired = error;
+      this.dispatchEvent(new Event("expired"));
+    }
     if (error) throw error;
     return body;
   }
