@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from winnow.data.layout_notes import note_of, refuse_doubt
 from winnow.data.layouts import Described, Placed, Reading, read_layout
 from winnow.data.lists import LIST_SUFFIXES, METADATA, Row, rows
 from winnow.data.own_folders import above, marks_above, own_folders
+from winnow.data.pieces import Gathered, Piece
 from winnow.data.video import VIDEO_SUFFIXES
 from winnow.errors import InputError, Unreadable
 
@@ -35,7 +37,8 @@ LARGEST_MASK = 1 << 28
 class Source:
     """A picture or a video: its address, its group, and a mark that changes when its content may have.
 
-    `kind` is "image" or "video"; `label` and `split` ("train", "validate", "calibrate", "test") may be "".
+    `kind` is "image" or "video"; `label` and `split` ("train", "validate", "calibrate", "test") may be "". `pieces`: the frames
+    and boxes of it that are read, each with its label, all of it where there are none.
     """
 
     uri: str
@@ -44,6 +47,13 @@ class Source:
     label: str
     split: str
     mark: str
+    pieces: tuple[Piece, ...] = ()
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> Source:
+        """Return the source that was saved as JSON."""
+        pieces = tuple((time, box, label) for time, box, label in saved.get("pieces", ()))
+        return cls(**{**saved, "pieces": pieces})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +80,8 @@ def expand(inputs: Sequence[str | Path], reading: Reading | None = None) -> Expa
     """Return every picture and video that `inputs` name: folders, globs, files, lists, imagefolders, local or on s3://, mixed.
 
     `reading` says what of the folders and lists is read, by default everything but masks. A file named twice is kept where it
-    was named first. Raises `InputError` for an input that is missing or names nothing, a list that cannot be read, a split
+    was named first, with what all lists say of it: which frames and boxes are read, and their labels; two that contradict each
+    other are an `InputError`. Raises `InputError` for an input that is missing or names nothing, a list that cannot be read, a split
     that is not known, and folders of which it is not clear what is meant (`winnow.data.layouts`). A missing file inside a
     list is only refused.
     """
@@ -92,8 +103,8 @@ def expand(inputs: Sequence[str | Path], reading: Reading | None = None) -> Expa
                 "Check the path. Files without a known suffix have to be named one by one or in a list.",
             )
     notes = [*found.settle(reading or Reading()), *_passed_over(list(found.passed))]
-    left_out = frozenset(one.entry.uri for one in found.named) - found.sources.keys()
-    return Expansion(list(found.sources.values()), list(found.refused.values()), found.skipped, notes, left_out)
+    left_out = frozenset(one.entry.uri for one in found.named) - found.gathered.keys()
+    return Expansion(found.sources(), list(found.refused.values()), found.skipped, notes, left_out)
 
 
 def _roots(given: Sequence[str]) -> dict[str, str]:
@@ -118,7 +129,7 @@ class _Found:
     roots: dict[str, str]
     named: list[_Named] = field(default_factory=list)
     tables: set[str] = field(default_factory=set)
-    sources: dict[str, Source] = field(default_factory=dict)
+    gathered: dict[str, tuple[storage.Entry, Gathered]] = field(default_factory=dict)
     refused: dict[str, Refusal] = field(default_factory=dict)
     passed: dict[str, None] = field(default_factory=dict)
     own: dict[str, set[str]] = field(default_factory=dict)
@@ -185,7 +196,12 @@ class _Found:
 
     def _layout(self, root: str, files: Sequence[_Named], reading: Reading) -> list[Placed]:
         uris = {one.name: one.entry.uri for one in files}
-        rows = {one.name: Described(one.row.label, one.row.split) for one in files if one.row}
+        rows: dict[str, Described] = {}
+        for one in files:
+            if one.row:
+                known = rows.get(one.name, Described(one.row.label, one.row.split))
+                same = known.label == one.row.label
+                rows[one.name] = Described(known.label if same else "", known.split or one.row.split)
         if reading.only and _suffix(root) in LIST_SUFFIXES and not any(row.label for row in rows.values()):
             reading = replace(reading, only=())  # a list without labels names its files one by one
         found = read_layout(
@@ -200,11 +216,20 @@ class _Found:
         return found
 
     def _take(self, one: _Named, place: Placed | None) -> None:
-        uri, row = one.entry.uri, one.row
-        kind = "video" if _suffix(uri) in VIDEO_SUFFIXES else "image"
-        group = (row.group if row else "") or (uri if kind == "video" else storage.parent(uri))
-        label, split = (place.label, place.split) if place else ("", "")
-        self.sources.setdefault(uri, Source(uri, kind, group, label, split, one.entry.mark))
+        row = one.row or Row(one.entry.uri, one.root)
+        label, split = (row.label or place.label, place.split) if place else ("", "")
+        _, about = self.gathered.setdefault(one.entry.uri, (one.entry, Gathered(one.entry.uri)))
+        about.add((row.time, row.box, label), row.group, split, row.where)
+
+    def sources(self) -> list[Source]:
+        """Return the files that are read, with all that was said of each."""
+        found = []
+        for uri, (entry, about) in self.gathered.items():
+            kind = "video" if _suffix(uri) in VIDEO_SUFFIXES else "image"
+            group = about.group or (uri if kind == "video" else storage.parent(uri))
+            label = about.pieces.get((None, ""), (None, ""))[1]
+            found.append(Source(uri, kind, group, label, about.split, entry.mark, about.listed()))
+        return found
 
 
 def _is_mask(uri: str) -> bool:
@@ -278,21 +303,23 @@ def _add_folder(found: _Found, folder: str, root: str) -> None:
         )
     entries = found.without_own(root, listed)
     tables = [entry.uri for entry in entries if posixpath.basename(entry.uri) in METADATA]
-    described: dict[str, Row] = {}
+    described: dict[str, list[Row]] = {}
     for table in tables:
         found.tables.add(root)
-        for row in rows(table):
-            described.setdefault(row.uri, row)
+        for said in rows(table):
+            described.setdefault(said.uri, []).append(said)
     beside = _stems(entries)
     for entry in entries:
         if entry.uri in tables:
             continue
         if entry.uri in described or _suffix(entry.uri) in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-            found.add(entry, described.pop(entry.uri, None), root)
+            about: list[Row | None] = [*described.pop(entry.uri, [])] or [None]
+            for row in about:
+                found.add(entry, row, root)
         else:
             found.pass_over(entry.uri, beside)
-    for row in described.values():
-        found.refuse(row.uri, f"{row.uri} is named in {row.where} and does not exist.")
+    for named, *_ in described.values():
+        found.refuse(named.uri, named.broken or f"{named.uri} is named in {named.where} and does not exist.")
 
 
 # ---- globs
