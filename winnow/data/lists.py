@@ -112,7 +112,10 @@ def _row(folder: str, where: str, cells: Mapping[str, str]) -> Row:
         return Row(uri, where, cells.get("group", ""), label, split)
     # Of a picture a time is when it was taken, in any form.
     time = _time(cells) if posixpath.splitext(uri)[1].lower() in VIDEO_SUFFIXES else None
-    return Row(uri, where, cells.get("group", ""), label, split, "", time, _box(cells))
+    box = _box(cells)
+    if box and time is None and posixpath.splitext(uri)[1].lower() in VIDEO_SUFFIXES:
+        raise _Broken("has a box of a video, and no time")
+    return Row(uri, where, cells.get("group", ""), label, split, "", time, box)
 
 
 def _time(cells: Mapping[str, str]) -> float | None:

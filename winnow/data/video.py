@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy as np
 
 from winnow.data.containers import broken, opened, out_of_time
 from winnow.data.promise import Promise
+from winnow.data.slots import Slots
 from winnow.data.swscale import Painter
 from winnow.errors import OptionError, Unreadable
 
@@ -97,6 +98,8 @@ def frames(
     *,
     every: float = 1.0,
     keyframes: bool = False,
+    times: Sequence[float] = (),
+    alone: bool = False,
     grey: bool = False,
     pixel_limit: float = 200.0,
     on_loss: Callable[[str], object] = lambda _: None,
@@ -105,13 +108,18 @@ def frames(
 
     `size` is (height, width) after rotation, `None` the video's own. A frame that is the first for several k is
     yielded once; frames that share a millisecond are one. With `keyframes` every key frame is yielded and `every` is ignored.
+    The first frame at each of `times` in seconds (or 5 ms before) comes too; where these are `alone`, no other does.
     Memory is bounded whatever the length. `on_loss` is called at the end with what is missing, in words, when the video breaks
     off or many of its frames are damaged. Raises `Unreadable` (reason without the file's name) when nothing can be
     decoded or the pictures are larger than a quarter of `pixel_limit` million pixels, `OptionError` when `every` is below 1 ms.
     """
     if every < SHORTEST_STEP:
         raise OptionError(f"--every {every} is shorter than a millisecond.", "Give at least 0.001 seconds.")
-    clock = _Clock(Fraction(1, 1000) if keyframes else Fraction(every).limit_denominator(1_000_000))
+    if keyframes and times and not alone:
+        raise Unreadable("frames named by their time are not read beside its key frames (--keyframes)")
+    keyframes = keyframes and not alone
+    step = Fraction(1, 1000) if keyframes else Fraction(every).limit_denominator(1_000_000)
+    clock = Slots(None if alone else step, times)
     for plain in (False, True):
         with opened(uri, pixel_limit) as (container, stream):
             clock.start(stream)
@@ -140,7 +148,7 @@ def frame_at(uri: str, time: float, *, pixel_limit: float = 200.0) -> Frame:
     """
     for start in (time, time - MOST_REORDERED, None):
         with opened(uri, pixel_limit) as (container, stream):
-            clock = _Clock(Fraction(1, 1000))
+            clock = Slots(Fraction(1, 1000))
             clock.start(stream)
             if start is not None and not _sought(container, stream, clock, start):
                 continue
@@ -151,7 +159,7 @@ def frame_at(uri: str, time: float, *, pixel_limit: float = 200.0) -> Frame:
     raise Unreadable(f"it has no frame at {time:.3f} s")
 
 
-def _sought(container: InputContainer, stream: VideoStream, clock: _Clock, start: float) -> bool:
+def _sought(container: InputContainer, stream: VideoStream, clock: Slots, start: float) -> bool:
     """Seek the last key frame before `start`; return whether that was possible."""
     indexed = container.format.name.startswith(SEEKABLE) and stream.codec_context.name in SKIPPABLE
     if not indexed or clock.base is None or start <= 0:
@@ -180,41 +188,8 @@ def _painted(paint: Painter, frame: VideoFrame) -> np.ndarray:
         raise Unreadable(f"its pictures cannot be scaled ({error})") from error
 
 
-class _Clock:
-    """Decides which frames are wanted: time is cut into slots of `step` seconds, and each slot's first frame is taken."""
-
-    def __init__(self, step: Fraction) -> None:
-        self.step = step
-        self.taken = -1  # the slot of the last frame taken; stays when the video is read again
-        self._stamp = -1
-
-    def start(self, stream: VideoStream) -> None:
-        if not stream.time_base:
-            raise Unreadable("the video has no time base")
-        self.base: int | None = stream.start_time
-        self.second = Fraction(1) / stream.time_base
-        ratio = stream.time_base / self.step
-        self._up, self._down = ratio.numerator, ratio.denominator
-
-    def slot(self, pts: int) -> int:
-        return max(0, pts - (self.base or 0)) * self._up // self._down
-
-    def take(self, pts: int) -> float | None:
-        """Return the time in seconds if the frame is the first of its slot and of its millisecond, else None."""
-        slot = self.slot(pts)
-        if slot <= self.taken:
-            return None
-        self.taken = slot
-        time = float(max(0, pts - (self.base or 0)) / self.second)
-        stamp = round(time * 1000)
-        if stamp <= self._stamp:
-            return None
-        self._stamp = stamp
-        return time
-
-
 def _sparse(
-    container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool, promise: Promise
+    container: InputContainer, stream: VideoStream, clock: Slots, keyframes: bool, promise: Promise
 ) -> Iterator[tuple[VideoFrame, float]]:
     """Yield the wanted frames, decoding only what they need.
 
@@ -248,7 +223,7 @@ def _sparse(
 class _Reader:
     """A decoder that checks that it returns every frame it was fed packets for, and no other."""
 
-    def __init__(self, stream: VideoStream, clock: _Clock, keyframes: bool) -> None:
+    def __init__(self, stream: VideoStream, clock: Slots, keyframes: bool) -> None:
         self.codec = stream.codec_context
         self.codec.thread_type = "AUTO"
         self.codec.thread_count = min(THREADS, os.cpu_count() or 1)
@@ -331,7 +306,7 @@ def _strict_packets(container: InputContainer, stream: VideoStream, promise: Pro
 
 
 def _forward(
-    container: InputContainer, stream: VideoStream, clock: _Clock, keyframes: bool, promise: Promise
+    container: InputContainer, stream: VideoStream, clock: Slots, keyframes: bool, promise: Promise
 ) -> Iterator[tuple[VideoFrame, float]]:
     """Yield the wanted frames, decoding every packet in turn and leaving out damaged ones.
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.data.layouts import Reading
+from winnow.data.pieces import labels_of
 from winnow.data.sources import Expansion, Refusal, Source, expand
 from winnow.errors import InputError, OptionError, RunError
 from winnow.files import replacing, write_sealed
@@ -70,8 +71,7 @@ def ingest(
     with _writing(folder), _alone(folder):
         most = PART_PICTURES if whole_size(options) else PART_CUT
         if keep_others:
-            kept, again = finished(folder, sources, expansion.left_out, key, cores(options.workers))
-            sources = again + sources
+            kept, sources = finished(folder, sources, expansion.left_out, key, cores(options.workers))
         else:
             kept = taken_over(folder, earlier, _plan(sources, set(), most), key, cores(options.workers))
         plan = _plan(sources, {uri for uris in kept.values() for uri in uris}, most)
@@ -291,13 +291,28 @@ def _table(part: Part, seen: set[str], options: IngestOptions) -> pa.Table:
             pa.array(times, pa.float64()),
             pa.array(pages, pa.int64()),
             pa.array(boxes, pa.string()),
-            [source.label for source in of],
+            _labels(part),
             [source.split for source in of],
             status,
             confidence,
         ],
         schema=ITEMS,
     )
+
+
+def _labels(part: Part) -> list[str]:
+    """Return the label of each row of a part."""
+    found = [part.sources[place].label for _, place, *_ in part.rows]
+    inside: dict[int, list[int]] = {}
+    for row, (_, place, *_) in enumerate(part.rows):
+        if part.sources[place].pieces:
+            inside.setdefault(place, []).append(row)
+    for place, rows in inside.items():
+        source = part.sources[place]
+        labels = labels_of(source.pieces, source.label, [part.rows[row][2:4] for row in rows])
+        for row, label in zip(rows, labels, strict=True):
+            found[row] = label
+    return found
 
 
 def _count(totals: dict[str, int], part: Part, options: IngestOptions) -> None:

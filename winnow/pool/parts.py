@@ -21,6 +21,7 @@ from winnow.errors import InputError, RunError, Unreadable
 from winnow.files import read_json, sealed, unsealed, write_json
 from winnow.objects.crops import Finder, crops
 from winnow.options import IngestOptions
+from winnow.pool.given import Due, boxes_of_pieces, cut_given
 from winnow.pool.patches import boxes_of, write_box
 from winnow.pool.pool import AGAIN, write_shards
 from winnow.scale.local import run_local
@@ -35,7 +36,7 @@ REASONS = 3  # for refusals that are told of; quarantine.csv lists all
 
 
 class _Blank(Unreadable):
-    """Every patch of a picture or frame is blank."""
+    """Of a picture or frame nothing is kept: every patch is blank, or a box that was named does not fit."""
 
 
 @dataclass
@@ -64,7 +65,7 @@ class Part:
         return cls(
             saved["number"],
             saved["key"],
-            [Source(**source) for source in saved["sources"]],
+            [Source.of(source) for source in saved["sources"]],
             [(row[0], row[1], row[2], row[3], row[4]) for row in saved["rows"]],
             saved["cut"],
             [Refusal(**refusal) for refusal in saved["refused"]],
@@ -134,28 +135,29 @@ def _picture(
     try:
         data = storage.read(source.uri, images.largest_file(options.pixel_limit))
         digest = hashlib.sha256(data).hexdigest()
+        boxes = boxes_of_pieces(source.pieces)
         pages = images.pages(
             data,
-            whole_size(options),
-            grey=options.grey and not find,
+            whole_size(options) if boxes is None else None,
+            grey=options.grey and not _in_colour(options, find, boxes),
             white=options.white,
             pixel_limit=options.pixel_limit,
         )
-        page, found = _page(digest[:16], next(pages), options=options, find=find)
+        page, found = _page(digest[:16], next(pages), options=options, find=find, boxes=boxes)
         return digest, page, found, pages if page is not None else iter(())
     except Unreadable as error:
         return digest, None, error.message, iter(())
 
 
 def _page(
-    content: str, page: _Page, *, options: IngestOptions, find: Finder | None
+    content: str, page: _Page, *, options: IngestOptions, find: Finder | None, boxes: np.ndarray | None = None
 ) -> tuple[int | None, _Decoded | str]:
     """Return the number of a page, and what it was cut into or the reason for nothing."""
     number, image = page
     if isinstance(image, str):
         return number, image
     try:
-        return number, _cut(content if number is None else f"{content}/{number}", image, options, find)
+        return number, _cut(content if number is None else f"{content}/{number}", image, options, find, boxes)
     except Unreadable as error:
         return number, error.message
 
@@ -165,8 +167,23 @@ def whole_size(options: IngestOptions) -> tuple[int, int] | None:
     return None if options.patches or options.people else options.size
 
 
-def _cut(name: str, image: np.ndarray, options: IngestOptions, find: Finder | None) -> _Decoded:
-    """Return the picture, cut into patches or crops where these are wanted; `Unreadable` when it has no patch."""
+def _in_colour(options: IngestOptions, find: Finder | None, boxes: np.ndarray | None) -> bool:
+    """Return whether a picture is decoded in colours though grey is wanted: what is cut out of it is made grey later."""
+    return bool(find) or (boxes is not None and not options.patches)
+
+
+def _cut(
+    name: str, image: np.ndarray, options: IngestOptions, find: Finder | None, given: np.ndarray | None = None
+) -> _Decoded:
+    """Return the picture, cut into `given` boxes, or into patches or crops where these are wanted; `Unreadable` when it has no
+    patch, or does not hold a box."""
+    if given is not None:
+        try:
+            pieces = cut_given(image, given, options)
+        except Unreadable as error:
+            raise _Blank(error.message) from None
+        about = _about(image, len(given), 0) if options.patches or find else {}
+        return _Decoded(name, pieces, given, np.full(len(given), np.nan) if find else None, about)
     if find:
         boxes, confidence = find(image)
         return _Decoded(name, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes), 0))
@@ -199,7 +216,9 @@ def _rows_of(part: Part, place: int, time: float | None, page: int | None, found
     if not len(found.boxes):
         part.empty += 1
         return
-    part.cut.append({"id": found.name, "source": part.sources[place].uri, "time": time, "page": page, **found.about})
+    if found.about:
+        about = {"id": found.name, "source": part.sources[place].uri, "time": time, "page": page}
+        part.cut.append({**about, **found.about})
     part.confidence += [] if found.confidence is None else found.confidence.tolist()
     for box, piece in zip(found.boxes, found.pieces, strict=True):
         part.rows.append((f"{found.name}#{write_box(box)}", place, time, write_box(box), page))
@@ -221,30 +240,38 @@ def make_video(
     uri = part.sources[0].uri
     part.digests = [""]
     blank: list[str] = []
+    pieces = part.sources[0].pieces
+    due, boxes = Due(pieces), boxes_of_pieces(pieces)
+    alone = bool(pieces) and all(time is not None for time, _, _ in pieces)  # no frames but those of the times
 
-    def frames() -> Iterator[video.Frame]:
+    def frames() -> Iterator[tuple[video.Frame, np.ndarray | None]]:
         try:
             # Before decoding: what is changed meanwhile must differ from it.
             part.digests = [_digest(uri, options.pixel_limit)]
             for frame in video.frames(
                 uri,
-                whole_size(options),
+                whole_size(options) if boxes is None else None,
                 every=options.every,
                 keyframes=options.keyframes,
-                grey=options.grey and not find,
+                times=due.times,
+                alone=alone,
+                grey=options.grey and not _in_colour(options, find, boxes),
                 pixel_limit=options.pixel_limit,
                 on_loss=lambda missing: part.refused.append(Refusal(uri, missing)),
             ):
                 if stopped.is_set():
                     raise RunError("The ingest was stopped.")
                 advance()
-                yield frame
+                yield frame, boxes_of_pieces(due.at(frame.time))
+            for time in due.missing():
+                part.refused.append(Refusal(uri, f"it has no frame at {time:.3f} s"))
         except Unreadable as error:  # caught here, or frames under way in other threads would be lost
             part.refused.append(Refusal(uri, error.message))
 
-    def cut(frame: video.Frame) -> tuple[float, _Decoded | str]:
+    def cut(one: tuple[video.Frame, np.ndarray | None]) -> tuple[float, _Decoded | str]:
+        frame, boxes = one
         try:
-            return frame.time, _cut(f"{uri}@{frame.time:.3f}", frame.image, options, find)
+            return frame.time, _cut(f"{uri}@{frame.time:.3f}", frame.image, options, find, boxes)
         except _Blank as error:
             return frame.time, error.message
 

@@ -6,13 +6,14 @@ import contextlib
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from winnow.data import storage
+from winnow.data.pieces import check_boxes, places, together
 from winnow.data.sources import Source
 from winnow.errors import RunError, Unreadable
 from winnow.files import read_json, replacing, sealed, sha256, unsealed, write_json
@@ -27,12 +28,18 @@ PENDING = "again.json"
 def finished(
     folder: Path, sources: list[Source], left_out: Collection[str], key: dict[str, Any], workers: int
 ) -> tuple[dict[int, list[str]], list[Source]]:
-    """Return the sources of every finished part that stays, by its number, and the sources to do again unasked.
+    """Return the sources of every finished part that stays, by its number, and all sources that the pool is to have.
+
+    These are the sources asked for, what the pool holds of them already added, after those to do again unasked.
 
     A part is dropped when its pixels are missing, or a source of it changed or is left out now; its other sources are then
     done again.
     """
     asked = {source.uri: source for source in sources}
+    for held in (source for part in _parts(folder) for source in part.sources if source.uri in asked):
+        pieces = together(asked[held.uri].pieces, held.pieces)
+        check_boxes(held.uri, pieces)
+        asked[held.uri] = replace(asked[held.uri], pieces=pieces)
     kept: dict[int, list[str]] = {}
     again = {source.uri: source for source in _pending(folder)}
     named: set[Path] = set()
@@ -52,7 +59,7 @@ def finished(
     if pending:
         write_json(folder / PENDING, sealed({"sources": [asdict(source) for source in pending]}))
     _sweep(folder, named)
-    return kept, pending
+    return kept, pending + list(asked.values())
 
 
 def taken_over(
@@ -118,7 +125,11 @@ def _save_known(folder: Path, part: Part, asked: dict[str, Source]) -> None:
 
 
 def _unchanged(part: Part, asked: dict[str, Source], workers: int) -> bool:
-    """Return whether the part's sources are unchanged: by their marks or, where these are unsure, by their content."""
+    """Return whether the same is wanted of the part's sources, and they are unchanged: by their marks or, where these are
+    unsure, by their content."""
+    now = [asked.get(source.uri, source) for source in part.sources]
+    if any(places(one.pieces) != places(other.pieces) for one, other in zip(now, part.sources, strict=True)):
+        return False
     doubtful = [
         place
         for place, source in enumerate(part.sources)
@@ -154,7 +165,7 @@ def _pending(folder: Path) -> list[Source]:
     if not path.exists():
         return []
     again = "Remove it, and run ingest again on the same inputs: what was to be done again is missing until then."
-    return [Source(**source) for source in unsealed(path, read_json(path), again)["sources"]]
+    return [Source.of(source) for source in unsealed(path, read_json(path), again)["sources"]]
 
 
 def _load(path: Path) -> Part | None:
