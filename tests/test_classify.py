@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import winnow
 from winnow.check import check_classifier
-from winnow.classify.classifier import Classifier
+from winnow.classify.classifier import Classifier, numbered
 from winnow.classify.cross_fit import calibrated, probabilities
 from winnow.classify.folds import deal, follow, leaks
 from winnow.classify.heads import HEADS, KNearest, LabelSpreading, Logistic, NearestMean
@@ -532,6 +533,33 @@ def test_the_learning_curve_ends_where_the_classifier_is():
     )  # the first are of one class
 
 
+class NAType:
+    """As pandas' missing value: it equals nothing, and has no truth."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError("boolean value of NA is ambiguous")
+
+    __hash__ = None
+
+
+MISSING = {"nan": float("nan"), "nan of numpy": np.float32("nan"), "none": None, "empty": "", "number": -1, "pandas": NAType(),
+           "time": np.datetime64("NaT")}  # fmt: skip
+
+
+@pytest.mark.parametrize("missing", MISSING)
+@pytest.mark.parametrize("classes", [("a", "b"), (1, 2)], ids=["text", "numbers"])
+def test_what_is_missing_is_no_class(missing: str, classes: tuple[object, object]):
+    labels = [classes[0], MISSING[missing], classes[1], classes[0], MISSING[missing], classes[1]]
+    column = np.empty(6, object)
+    column[:] = labels
+    for given in (labels, column):
+        found, target = numbered(given, 6)
+        assert found.tolist() == list(classes) and target.tolist() == [0, -1, 1, 0, -1, 1]
+
+
 BAD = [
     ({"labels": [""] * 6}, "There is no label"),
     ({"labels": ["a", "a", "", "", "", "a"]}, "All 3 labels are of one class, 'a'"),
@@ -607,7 +635,7 @@ def test_changed_files_are_refused(tmp_path: Path):
 
 KILLED = """
 import os, sys, numpy as np, winnow.files as files
-from winnow.classify.classifier import Classifier
+from winnow.classify.classifier import Classifier, numbered
 rng = np.random.default_rng(int(sys.argv[2]))
 made = Classifier("nearest_mean").fit(rng.normal(size=(40, 8)), ["a", "b"] * 20)
 calls, replace = [0], os.replace

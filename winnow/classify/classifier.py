@@ -55,7 +55,7 @@ class Round:
 class Classifier:
     """Learns classes from a few labelled embeddings, and predicts those of others with calibrated probabilities.
 
-        classifier = Classifier().fit(embeddings, labels, groups)  # (n, d); label "" or None (-1 among numbers): unlabelled
+        classifier = Classifier().fit(embeddings, labels, groups)  # (n, d); label "", None or NaN (-1 among numbers): unlabelled
         classifier.predict(new), classifier.predict_proba(new)     # (m,) classes, (m, classes) in the order of .classes
 
     Embeddings are centred on the mean of all n and scaled to length 1. `head`: a name in `HEADS`, or 'auto': the nearest
@@ -255,14 +255,15 @@ class Classifier:
 
 
 def numbered(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the classes, sorted, and the class number (n,) of each label, -1 where it is "", None or, among numbers, -1.
+    """Return the classes, sorted, and the class number (n,) of each label, -1 where it is missing: "", None, NaN or, among
+    numbers, -1.
 
     Raises `DataError` unless there are two classes or more, each with two labels or more.
     """
     if isinstance(labels, np.ndarray):
         labels = labels.tolist()
     given = _column(np.array(list(labels), object), n, "labels")
-    has = np.array([label is not None and label != "" and label != -1 for label in given], bool)
+    has = np.array([not _is_missing(label) for label in given], bool)
     if not has.any():
         raise DataError("There is no label to learn from.", "Label some pictures of each class: winnow label --run RUN")
     try:
@@ -283,6 +284,13 @@ def numbered(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
             "Label at least two pictures of each class (better ten), or leave the class out.",
         )
     return classes, target
+
+
+def _is_missing(label: Any) -> bool:
+    """Return whether a label is none, as tables of other libraries have it too: their missing values equal nothing."""
+    if label is None or type(label).__name__ == "NAType":
+        return True
+    return bool(label != label or label == "" or label == -1)
 
 
 def _column(values: Any, n: int, name: str) -> np.ndarray:
