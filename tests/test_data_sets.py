@@ -292,6 +292,17 @@ def test_a_list_that_says_who_is_bad(tmp_path: Path):
     assert len(expand([table], Reading("normal", ("scuffed",))).sources) == 2
 
 
+def test_a_list_of_files_in_folders_of_bad_ones(tmp_path: Path):
+    root = draw(tmp_path / "parts", "good", "defect/worn", "batch")
+    (root / "index.txt").write_text("".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*.png"))))
+    found = expand([root / "index.txt"], NORMAL)
+    assert folders(found, root) == {"good": "", "batch": ""}  # a list names its files: only what is bad by name goes
+    assert "4 that do not belong (defect" in found.notes[0]
+    assert len(expand([root / "index.txt"]).sources) == len(expand([root / "index.txt"], CLASSES).sources) == 12
+    (root / "said.csv").write_text("path,label\ndefect/worn/000.png,good\ngood/000.png,good\n")
+    assert len(expand([root / "said.csv"], NORMAL).sources) == 2
+
+
 def test_classes_are_the_folders_below_the_splits_or_above_them(tmp_path: Path):
     below = draw(tmp_path / "below", "train/cat/deep", "train/dog", "val/cat")
     above = draw(tmp_path / "above", "cat/train", "cat/val", "dog/train")

@@ -127,6 +127,24 @@ def read_layout(
     return _judged(files, reading.purpose == "normal")
 
 
+def out_by_folder(found: Sequence[Placed], folder: str, uris: Mapping[str, str]) -> list[Placed]:
+    """Return what is known of the files of a list, those left out that lie in folders below its own which are named as bad, unless
+    the list says that they belong."""
+    start = folder.rstrip("/") + "/"
+    below = list(dict.fromkeys(uri.removeprefix(start) for uri in uris.values() if uri.startswith(start)))
+    bad = {
+        start + file.name: file.at
+        for file in read_layout(folder, below, Reading("everything"))
+        if file.verdict == ANOMALOUS
+    }
+    return [
+        replace(file, out="anomalous", at=bad[uris[file.name]], doubt="")
+        if uris[file.name] in bad and not file.out and file.verdict != NORMAL
+        else file
+        for file in found
+    ]
+
+
 def folder_classes(given: Sequence[str], uris: Sequence[str]) -> list[str]:
     """Return the class of each picture of `uris` by the folders below the source, of those `given`, that it was found in.
 
@@ -225,9 +243,9 @@ class _Tree:
             now = replace(now, beside=path, split="train" if by_name else "")
         is_class = not is_container(name)
         if is_class and not now.first:
-            now = replace(now, first=name)
+            now = replace(now, first=class_of(name))
         if is_class and not now.settled and (now.parted or above.path in self.judged):
-            now = replace(now, label=name, settled=True)
+            now = replace(now, label=class_of(name), settled=True)
         return now
 
     def _named(self, path: str, above: str | None) -> str | None:
@@ -242,7 +260,7 @@ class _Tree:
         """Return what is known of a file, whether it is read not yet considered but for masks and --only."""
         folder = self.folder(posixpath.dirname(name))
         called = bool(self.reading.only) and row.label in self.reading.only
-        label = row.label or class_of(folder.label or (folder.first if self.reading.purpose == "labels" else ""))
+        label = row.label or folder.label or (folder.first if self.reading.purpose == "labels" else "")
         split = row.split or folder.split
         verdict, at = folder.verdict, folder.at
         if not verdict and row.label:

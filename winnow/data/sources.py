@@ -19,7 +19,7 @@ from winnow.data import storage
 from winnow.data.formats import IMAGE_SUFFIXES, unread
 from winnow.data.images import decode
 from winnow.data.layout_notes import note_of, refuse_doubt
-from winnow.data.layouts import Described, Placed, Reading, read_layout
+from winnow.data.layouts import Described, Placed, Reading, out_by_folder, read_layout
 from winnow.data.lists import LIST_SUFFIXES, METADATA, Row, rows
 from winnow.data.own_folders import above, marks_above, own_folders
 from winnow.data.pieces import Gathered, Piece
@@ -202,7 +202,8 @@ class _Found:
                 known = rows.get(one.name, Described(one.row.label, one.row.split))
                 same = known.label == one.row.label
                 rows[one.name] = Described(known.label if same else "", known.split or one.row.split)
-        if reading.only and _suffix(root) in LIST_SUFFIXES and not any(row.label for row in rows.values()):
+        is_list = _suffix(root) in LIST_SUFFIXES
+        if reading.only and is_list and not any(row.label for row in rows.values()):
             reading = replace(reading, only=())  # a list without labels names its files one by one
         found = read_layout(
             root,
@@ -212,6 +213,8 @@ class _Found:
             tables=root in self.tables,
             is_mask=lambda name: _is_mask(uris[name]),
         )
+        if is_list and reading.purpose == "normal":
+            found = out_by_folder(found, storage.parent(root), uris)
         refuse_doubt(root, found, reading)
         return found
 
