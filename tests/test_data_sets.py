@@ -19,6 +19,7 @@ from winnow.data.sources import Expansion, expand
 from winnow.errors import InputError
 from winnow.label.formats import read
 from winnow.options import Options
+from winnow.run.manifest import write_manifest
 
 from conftest import blocks, stripes, winnow_command
 
@@ -335,7 +336,7 @@ def test_runs_and_results_among_the_pictures_are_not_read(tmp_path: Path, monkey
     assert done.returncode == 0, done.stderr
     assert list((root / "run").rglob("*.png"))  # contact sheets, grids, ...
     (root / "heat").mkdir()
-    (root / "heat" / "results.json").write_text('{"format": "winnow results"}')
+    write_manifest(root / "heat", "score --heatmaps", ["a.overlay.png"])
     draw(root, "heat/maps")
     wanted = {"clip 1", "clip 2"}
     for given in (".", str(root), "*", "**/*.png", "*/*.png"):

@@ -6,12 +6,13 @@ import os
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
+from winnow.data.own_folders import RESULTS, RESULTS_FORMAT
 from winnow.errors import Damaged, OptionError
 from winnow.files import read_json, sealed, unsealed, write_json
 from winnow.run.begin import OWN
 from winnow.run.commit import RECORDS, STAGING
 
-NAME, FORMAT, VERSION = "results.json", "winnow results", 1
+NAME, VERSION = RESULTS, 1
 BEGUN = (RECORDS, STAGING, "pool")  # one of which every run has
 
 
@@ -26,7 +27,7 @@ def read_manifest(folder: Path) -> tuple[str, list[str]] | None:
     content = unsealed(path, read_json(path), "Restore it, or give another folder.")
     try:
         command, files = content["command"], [PurePosixPath(name) for name in content["files"]]
-        is_ours = content["format"] == FORMAT and content["version"] == VERSION and isinstance(command, str)
+        is_ours = content["format"] == RESULTS_FORMAT and content["version"] == VERSION and isinstance(command, str)
     except (KeyError, TypeError):
         is_ours = False
     if not is_ours or any(file.is_absolute() or ".." in file.parts or not file.parts for file in files):
@@ -36,7 +37,7 @@ def read_manifest(folder: Path) -> tuple[str, list[str]] | None:
 
 def write_manifest(folder: Path, command: str, files: Collection[str]) -> None:
     """Write which files of a folder a command has written, or is about to."""
-    content = {"format": FORMAT, "version": VERSION, "command": command, "files": sorted({*files, NAME})}
+    content = {"format": RESULTS_FORMAT, "version": VERSION, "command": command, "files": sorted({*files, NAME})}
     write_json(folder / NAME, sealed(content))
 
 
