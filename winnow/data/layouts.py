@@ -24,6 +24,8 @@ from winnow.data.folder_names import (
     split_name,
     split_of,
 )
+from winnow.data.globs import WILD, root_of
+from winnow.data.lists import LIST_SUFFIXES
 from winnow.errors import InputError, did_you_mean
 from winnow.options import IngestOptions
 
@@ -168,10 +170,9 @@ def folder_classes(given: Sequence[str], uris: Sequence[str]) -> list[str]:
 
 def _folder_of_source(given: str) -> str:
     """Return the folder that a source's folders are read from: that of a list, that before the wildcards of a glob, else itself."""
-    folders = given.split("/")
-    wild = next((place for place, name in enumerate(folders) if set("*?[") & set(name)), len(folders))
-    is_list = posixpath.splitext(given)[1].lower() in (".txt", ".csv", ".jsonl", ".parquet")
-    return posixpath.dirname(given) if is_list else "/".join(folders[:wild])
+    if WILD & set(given):
+        return root_of(given)
+    return posixpath.dirname(given) if posixpath.splitext(given)[1].lower() in LIST_SUFFIXES else given
 
 
 class _Tree:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,16 @@ import numpy as np
 
 from winnow.data import storage
 from winnow.data.formats import IMAGE_SUFFIXES, unread
+from winnow.data.globs import WILD, matches_of, root_of
 from winnow.data.images import decode
 from winnow.data.layout_notes import note_of, refuse_doubt
 from winnow.data.layouts import Described, Placed, Reading, out_by_folder, read_layout
 from winnow.data.lists import LIST_SUFFIXES, METADATA, Row, rows
-from winnow.data.own_folders import above, marks_above, own_folders
+from winnow.data.own_folders import above, own_folders
 from winnow.data.pieces import Gathered, Piece
 from winnow.data.video import VIDEO_SUFFIXES
 from winnow.errors import InputError, Unreadable
 
-WILD = frozenset("*?[")
 _REMOTE_THREADS = 32
 KINDS = 5  # of files passed over that are named
 MASK_LEVELS = 8  # grey levels of a mask; a photograph has more, even of one colour alone
@@ -332,9 +331,8 @@ def _add_glob(found: _Found, uri: str, text: str) -> None:
     pattern_suffix = _suffix(uri)
     named = bool(pattern_suffix) and not WILD & set(pattern_suffix)
     matched = False
-    segments = uri.split("/")
-    root = "/".join(segments[: _first_wild(segments)]) or "/"
-    matches = list(_matches(found, uri, root))
+    root = root_of(uri)
+    matches = list(matches_of(uri, root, found.refuse, partial(found.without_own, root)))
     beside = _stems([match for match in matches if not isinstance(match, str)])
     for match in matches:
         matched = True
@@ -348,46 +346,6 @@ def _add_glob(found: _Found, uri: str, text: str) -> None:
             found.pass_over(match.uri, beside)
     if not matched:
         raise InputError(f"{text} matches no file.", "Check the pattern; ** stands for folders of any depth.")
-
-
-def _first_wild(segments: Sequence[str]) -> int:
-    return next(place for place, segment in enumerate(segments) if WILD & set(segment))
-
-
-def _matches(found: _Found, pattern: str, root: str) -> Iterator[storage.Entry | str]:
-    """Yield the matches of a pattern below `root`: files as entries and folders as strings."""
-    if storage.is_remote(pattern) or "**" in pattern.split("/"):
-        # `glob` follows links round and round below **, and knows no s3.
-        segments = pattern.split("/")
-        first = _first_wild(segments)
-        if storage.is_remote(pattern) and first < 3:
-            raise InputError(f"{pattern} has a wildcard in the bucket's name.", "Name one bucket.")
-        if storage.is_folder(root):
-
-            def fits(uri: str) -> bool:
-                return _fits(uri.split("/")[first:], segments[first:])
-
-            entries = list(storage.listing(root, lambda uri, why: found.refuse(uri, why) if fits(uri) else None))
-            yield from (entry for entry in found.without_own(root, entries) if fits(entry.uri))
-        return
-    matches: list[storage.Entry | str] = []
-    for path in sorted(glob.glob(pattern), key=lambda path: (storage.natural(path), path)):
-        try:
-            matches.append(path if os.path.isdir(path) else storage.stat(path))
-        except Unreadable as error:
-            found.refuse(path, error.message)
-    files = [match for match in matches if isinstance(match, storage.Entry)]
-    kept = set(found.without_own(root, [*files, *map(storage.stat, marks_above(files, root))]))
-    yield from (match for match in matches if isinstance(match, str) or match in kept)
-
-
-def _fits(names: list[str], pattern: list[str]) -> bool:
-    """Return whether a path, or a folder above it, matches the pattern."""
-    if not pattern:
-        return True
-    if pattern[0] == "**":
-        return any(_fits(names[skipped:], pattern[1:]) for skipped in range(len(names) + 1))
-    return bool(names) and fnmatchcase(names[0], pattern[0]) and _fits(names[1:], pattern[1:])
 
 
 # ---- lists

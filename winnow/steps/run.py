@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from winnow import show
+from winnow.data.globs import WILD
 from winnow.data.layouts import Reading
-from winnow.data.sources import WILD, expand
+from winnow.data.sources import expand
 from winnow.errors import InputError
 from winnow.results import WeightSearch
 from winnow.run.folder import RunFolder
