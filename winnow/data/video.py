@@ -133,7 +133,7 @@ def frames(
                 break
             except _Doubt:
                 continue
-    if clock.taken < 0:
+    if clock.taken < 0 and not alone:  # times that it does not reach are told of by the caller
         why = "" if sized else f": they have no size, or one above the limit of {pixel_limit / 4:g} million pixels"
         raise Unreadable(f"no picture could be decoded{why}")
     if missing := promise.loss():
