@@ -269,10 +269,11 @@ def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: P
         "classes": dict(zip(COLOURS, (3, 1, 4), strict=True)),
         "anomalous": 1,
         "refused": 1,
-        "notes": [],
+        "notes": counts["notes"],
         "sha256": {"predictions.csv": sha256(tmp_path / "out" / "predictions.csv")},
         "seal": counts["seal"],
     }
+    assert len(counts["notes"]) == 1 and f"1 refused, {sources}/broken.png: it is not a picture" in counts["notes"][0]
 
 
 def pool_pixels(folder: Path) -> np.ndarray:
