@@ -12,6 +12,8 @@ import fcntl
 import os
 import re
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +22,7 @@ from typing import Any, Self, TypeVar
 from pydantic import ValidationError
 
 from winnow.errors import Damaged, OptionError, RunError
-from winnow.files import read_sealed, sync, write_sealed
+from winnow.files import read_sealed, sync, told, write_sealed
 from winnow.results import as_json, from_json
 from winnow.run.manifest import NAME, check_place, files_in, read_manifest, write_manifest
 
@@ -79,7 +81,7 @@ class Results:
             if not self.aside.is_dir():  # nobody is writing there, who might move files while they are looked at
                 _check(self.folder, self.kind)
             self._made = [path for path in (self.folder, *self.folder.parents) if not path.exists()]
-            self._lock = _locked(self.aside)
+            self._lock = _locked(self.aside, self.folder)
             try:
                 _check(self.folder, self.kind)
                 write_manifest(self.aside, self.kind.command, ())  # by which the next call knows it for ours
@@ -159,9 +161,42 @@ class Results:
 
 def publish(*results: Results) -> None:
     """Put the results of one call in place, those of its first folder last of all; call it inside their `with`."""
-    old = [one._withdraw() for one in results]
-    for one, files in reversed(list(zip(results, old, strict=True))):
-        one._place(files)
+    with _held([one.folder for one in results], fcntl.LOCK_EX):
+        old = [one._withdraw() for one in results]
+        for one, files in reversed(list(zip(results, old, strict=True))):
+            one._place(files)
+
+
+def reading(*folders: Path) -> AbstractContextManager[None]:
+    """Keep calls that end from putting their results in place while those in some folders, existing or not, are read."""
+    return _held([folder for folder in folders if folder.is_dir()], fcntl.LOCK_SH)
+
+
+@contextmanager
+def _held(folders: Sequence[Path], how: int) -> Iterator[None]:
+    handles: list[int] = []
+    try:
+        for folder in folders:
+            handles.append(os.open(folder, os.O_RDONLY))
+            fcntl.flock(handles[-1], how)
+        yield
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Write a file, and what belongs beside it, as the only call; `RunError` while another is at it."""
+    aside = path.with_name(f".{path.name}.next")
+    with told(path):
+        handle = _locked(aside, path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # of a folder that is not ours
+            aside.rmdir()
+        os.close(handle)
 
 
 Result = TypeVar("Result")
@@ -230,8 +265,8 @@ def _earlier(folder: Path, kind: Kind) -> list[str]:
     return files
 
 
-def _locked(folder: Path) -> int:
-    """Make a folder and lock it; the system lets go of the lock when the process ends, however it ends."""
+def _locked(folder: Path, what: Path) -> int:
+    """Make a folder and lock it, while `what` is written; the system lets go of the lock when the process ends, however it ends."""
     while True:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
@@ -240,7 +275,7 @@ def _locked(folder: Path) -> int:
         except BlockingIOError:
             os.close(handle)
             raise RunError(
-                f"Another call is writing {folder.parent}.", "Wait until it has ended, or choose another folder."
+                f"Another call is writing {what}.", "Wait until it has ended, or choose another folder."
             ) from None
         if folder.exists() and os.path.samestat(os.stat(folder), os.fstat(handle)):
             return handle

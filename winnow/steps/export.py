@@ -24,6 +24,7 @@ from winnow.results import Calibrated, Classified, Exported
 from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
+from winnow.run.publish import alone
 from winnow.run.records import versions
 from winnow.version import __version__
 
@@ -49,6 +50,12 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> Export
         check_replaced(to.with_suffix(".md"), "--to", is_card(to))
     classifier, detector, mode = _wanted(run, only)
     make_folder(to.parent, "--to")
+    with alone(to):
+        return _write(run, to, classifier, detector, mode)
+
+
+def _write(run: RunFolder, to: Path, classifier: Classifier | None, detector: Detector | None, mode: str) -> Exported:
+    """Write the file and its card."""
     options = run.options
     encoder = load_encoder(run, mode, detector.scorer.reads() if detector else ())
     network = network_of(run, classifier) if classifier else None

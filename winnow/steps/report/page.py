@@ -18,6 +18,7 @@ from winnow.report.html import Figure, KeyFigure, Note, Page, Section, render
 from winnow.results import Evaluated, Trained
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
+from winnow.run.publish import reading
 from winnow.run.split import split_of
 from winnow.show import count
 from winnow.steps.report.classifier import classifier_sections, stale_classifier
@@ -42,7 +43,7 @@ def report(run: RunFolder, to: Path | None = None) -> Path:
 
     These are trainings, thresholds, and the last `score` and `evaluate`, if any.
     """
-    from winnow.run.artifacts import check_mode, load_detector
+    from winnow.run.artifacts import check_mode
 
     check_mode(run, run.options.score.mode)
     path = to or run.path / "report.html"
@@ -52,6 +53,16 @@ def report(run: RunFolder, to: Path | None = None) -> Path:
         check_place(to, "--to", run.path, ("report.html",))
         check_replaced(to, "--to", _is_report(to))
     make_folder(path.parent, "--to")
+    with reading(run.path / "scores", run.path / "evaluation"):
+        page = _page(run)
+    write_text(path, render(page))
+    return path
+
+
+def _page(run: RunFolder) -> Page:
+    """Return the page of all that the steps left."""
+    from winnow.run.artifacts import load_detector
+
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
     detector, split = load_detector(run, run.options.score.mode), split_of(run, pool).split
     whole = by_picture(detector) if run.options.ingest.patches else detector
@@ -61,7 +72,7 @@ def report(run: RunFolder, to: Path | None = None) -> Path:
         run.verified(step, run.folder(step) / name)  # before figures are drawn
     evaluation, other = last_evaluation(run)
     left_out = [other, last_scores(run)[1], stale_selection(run), stale_classifier(run), last_search(run)[1]]
-    page = Page(
+    return Page(
         title=f"{run.path.name}: what belongs",
         verdict=_verdict(run, pool, whole),
         key_figures=_key_figures(run, pool, whole, evaluation),
@@ -83,8 +94,6 @@ def report(run: RunFolder, to: Path | None = None) -> Path:
         ],
         made=f"Winnow {__version__}, " + ", ".join(f"{name} {version}" for name, version in _versions(run).items()),
     )
-    write_text(path, render(page))
-    return path
 
 
 def _is_report(path: Path) -> bool:
