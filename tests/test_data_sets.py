@@ -435,3 +435,17 @@ def test_options_that_name_files_are_absolute(tmp_path: Path, monkeypatch: pytes
     options = Options().updated(left, "here")
     assert options.train.background == "s3://bucket/bg" and options.ingest.object_detector == "fasterrcnn_resnet50_fpn"
     assert Options().updated({"train": {"background": "generic"}}, "here").train.background == "generic"
+
+
+def test_photographs_of_masks_are_no_masks(tmp_path: Path):
+    root = draw(tmp_path / "shop", "gloves", "mask", each=3)
+    assert set(folders(expand([root], NORMAL), root)) == {"gloves"}
+    y, x = np.mgrid[:64, :64]
+    for path in (root / "mask").glob("*.png"):
+        Image.fromarray(np.stack([x * 4, y * 4, 255 - x * 2], axis=-1).astype(np.uint8)).save(path)
+    assert set(folders(expand([root], NORMAL), root)) == {"gloves", "mask"}
+    soft = draw(tmp_path / "soft", "good", "mask", each=3)
+    for path in (soft / "mask").glob("*.png"):  # soft edges, as JPEG leaves them
+        Image.open(path).resize((64, 64), Image.Resampling.BICUBIC).save(path.with_suffix(".jpg"))
+        path.unlink()
+    assert set(folders(expand([soft], NORMAL), soft)) == {"good"}

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import unquote
 
 NORMAL, ANOMALOUS = "normal", "anomalous"
+Masks = Literal["", "maybe", "likely", "yes"]
 
 _SPLITS = {
     "train": "train",
@@ -70,12 +71,14 @@ _LONGEST = 200  # bytes of a folder's name; common file systems take 255
 
 @dataclass(frozen=True)
 class Said:
-    """What a folder's name says: its split ("" for none), `NORMAL`, `ANOMALOUS` or "", and whether it holds `masks`, where that
-    is to be looked at ("maybe"): "labels" may be masks, and may be what is printed on bottles."""
+    """What a folder's name says: its split ("" for none), `NORMAL`, `ANOMALOUS` or "", and whether it holds `masks`.
+
+    "mask" holds them unless it shows faces ("likely"), "labels" where they are drawn, for it may show bottles ("maybe").
+    """
 
     split: str = ""
     verdict: str = ""
-    masks: Literal["", "maybe", "yes"] = ""
+    masks: Masks = ""
 
 
 def split_name(text: str) -> str | None:
@@ -136,7 +139,7 @@ def said_by(names: Collection[str], *, splits: bool = False, alone: bool = False
     for name, words in own.items():
         split, rest = _part(words) if counted else ("", words)
         meaning = _without_fillers(rest)
-        masks: Literal["", "maybe", "yes"] = "" if alone else _masks(meaning, names)
+        masks: Masks = "" if alone else _masks(meaning, names)
         verdict = "" if masks else paired.get(name) or _verdict(meaning)
         found[name] = Said(split, verdict, masks)
     return found
@@ -219,7 +222,7 @@ def _paired(names: dict[str, tuple[str, ...]]) -> dict[str, str]:
     }
 
 
-def _masks(meaning: tuple[str, ...], names: Collection[str]) -> Literal["", "maybe", "yes"]:
+def _masks(meaning: tuple[str, ...], names: Collection[str]) -> Masks:
     """Return whether the words name masks; a folder "mask" beside "no_mask" shows people, and "xyz" beside "rgb" no colours."""
     whole = ".".join(tuple(word for word in meaning if word not in ("defect", "defects", "anomaly")) or meaning)
     if whole in ("depth", "xyz"):
@@ -227,4 +230,6 @@ def _masks(meaning: tuple[str, ...], names: Collection[str]) -> Literal["", "may
     if whole in _MAYBE_MASKS:
         return "maybe"
     negated = any(_NOT & set(_words(name)) and "mask" in _words(name) for name in names)
-    return "yes" if whole in _MASKS and not (negated and whole == "mask") else ""
+    if whole in ("mask", "masks"):
+        return "" if negated else "likely"
+    return "yes" if whole in _MASKS else ""

@@ -29,6 +29,7 @@ from winnow.data.lists import LIST_SUFFIXES
 from winnow.errors import InputError, did_you_mean
 from winnow.options import IngestOptions
 
+Look = Callable[[str], Literal["drawn", "photograph", ""]]
 LOOKED_AT = 3  # files by which a folder is found to hold masks
 _DRAWN, _TAKEN = frozenset((".png", ".bmp", ".tif", ".tiff", ".gif")), frozenset((".jpg", ".jpeg"))
 
@@ -108,16 +109,16 @@ def read_layout(
     *,
     described: Mapping[str, Described] | None = None,
     tables: bool = False,
-    is_mask: Callable[[str], bool] = lambda name: False,
+    look: Look = lambda name: "",
 ) -> list[Placed]:
     """Return what the folders below `root`, and tables (`described`), say of the files `names`, paths relative to it.
 
-    `tables`: the root has a table, so that a folder "test" is a split; `is_mask` looks at a file where names leave it open.
+    `tables`: the root has a table, so that a folder "test" is a split; `look` looks at a file where names leave it open.
     Raises `InputError` for a name in `reading.only` that nothing has.
     """
     about = described or {}
-    tree = _Tree(root, names, reading, tables, {row.label for row in about.values()} - {""})
-    masks = set(_mask_files(names, is_mask)) | tree.masks_by_look(is_mask)
+    tree = _Tree(root, names, reading, tables, look, {row.label for row in about.values()} - {""})
+    masks = set(_mask_files(names, look))
     files = [tree.placed(name, about.get(name, Described()), name in masks) for name in names]
     if reading.only and not any(file.out != "only" for file in files):
         known = sorted({part for name in names for part in name.split("/")[:-1]} | set(tree.labels))
@@ -178,7 +179,9 @@ def _folder_of_source(given: str) -> str:
 class _Tree:
     """The folders that files are in, and what their names say beside one another."""
 
-    def __init__(self, root: str, names: Sequence[str], reading: Reading, tables: bool, labels: set[str]) -> None:
+    def __init__(
+        self, root: str, names: Sequence[str], reading: Reading, tables: bool, look: Look, labels: set[str]
+    ) -> None:
         self.labels, self.opposed_labels = said_by(labels), opposites(labels)
         self.reading, self.names = reading, names
         self.base = posixpath.basename(root.rstrip("/"))
@@ -201,6 +204,12 @@ class _Tree:
         self.judged = {folder for folder, said in self.said.items() if any(one.verdict for one in said.values())}
         self.judged |= {folder for folder, opposed in self.opposed.items() if opposed}
         self.classed = {folder for folder in self.parted if self._has_classes(folder, below)}
+        self.masked = {
+            posixpath.join(folder, name)
+            for folder, inside in self.said.items()
+            for name, said in inside.items()
+            if said.masks and self._holds_masks(posixpath.join(folder, name), said, look)
+        }
         self.known: dict[str, _Folder] = {"": _Folder(named=self._named("", None))}
 
     def _has_classes(self, folder: str, below: Mapping[str, set[str]]) -> bool:
@@ -208,16 +217,12 @@ class _Tree:
         parts = (posixpath.join(folder, name) for name, said in self.said[folder].items() if said.split)
         return any(not is_container(name) for part in parts for name in below.get(part, ()))
 
-    def masks_by_look(self, is_mask: Callable[[str], bool]) -> set[str]:
-        """Return the files of folders whose names leave open whether they hold masks, and whose files are masks."""
-        found: set[str] = set()
-        for folder, inside in self.said.items():
-            for name, said in inside.items():
-                start = posixpath.join(folder, name) + "/"
-                files = [file for file in self.names if file.startswith(start)] if said.masks == "maybe" else []
-                if files and all(map(is_mask, _some(files))):
-                    found.update(files)
-        return found
+    def _holds_masks(self, path: str, said: Said, look: Look) -> bool:
+        """Return whether a folder whose name leaves it open holds masks, by some of its files."""
+        files = [] if said.masks == "yes" else [file for file in self.names if file.startswith(f"{path}/")]
+        if said.masks == "maybe":
+            return _are_drawn(files, look)
+        return not any(look(file) == "photograph" for file in _some(files))
 
     def folder(self, path: str) -> _Folder:
         """Return what is said of the files in a folder."""
@@ -231,7 +236,7 @@ class _Tree:
         named = self._named(path, above.named)
         by_name = bool(self.reading.only) and named == path  # what the user calls by name is no mask and belongs
         now = replace(above, path=path, named=named)
-        if said.masks == "yes" and not by_name:
+        if path in self.masked and not by_name:
             now = replace(now, masks=above.masks or path)
         if said.verdict and not above.verdict and not by_name:
             now = replace(now, verdict=said.verdict, at=path)
@@ -284,7 +289,7 @@ class _Tree:
         return Placed(name, label, split, verdict, at, out, doubt, beside or opposed, folder.named or "")
 
 
-def _mask_files(names: Sequence[str], is_mask: Callable[[str], bool]) -> Iterator[str]:
+def _mask_files(names: Sequence[str], look: Look) -> Iterator[str]:
     """Yield the masks that lie beside their pictures: x_mask.png beside x.png, and x.png beside x.jpg where it is drawn."""
     folders: dict[str, dict[str, list[str]]] = {}
     for name in names:
@@ -293,11 +298,15 @@ def _mask_files(names: Sequence[str], is_mask: Callable[[str], bool]) -> Iterato
     for stems in folders.values():
         for stem, files in stems.items():
             of, sure = mask_of(stem)
-            if of in stems and (sure or all(map(is_mask, files))):
+            if of in stems and (sure or _are_drawn(files, look)):
                 yield from files
         drawn = [name for files in stems.values() if len(files) == 2 for name in _drawn(files)]
-        if drawn and all(map(is_mask, _some(drawn))):
+        if drawn and _are_drawn(drawn, look):
             yield from drawn
+
+
+def _are_drawn(files: Sequence[str], look: Look) -> bool:
+    return all(look(file) == "drawn" for file in _some(files))
 
 
 def _drawn(files: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,10 @@ _REMOTE_THREADS = 32
 KINDS = 5  # of files passed over that are named
 MASK_LEVELS = 8  # grey levels of a mask; a photograph has more, even of one colour alone
 LARGEST_MASK = 1 << 28
+PHOTO_COLOURS, PHOTO_COLOUR = (
+    64,
+    8,
+)  # colours of 4,096, and mean difference of the channels, from which on it is a photograph
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +214,7 @@ class _Found:
             reading,
             described=rows,
             tables=root in self.tables,
-            is_mask=lambda name: _is_mask(uris[name]),
+            look=lambda name: _look(uris[name]),
         )
         if is_list and reading.purpose == "normal":
             found = out_by_folder(found, storage.parent(root), uris)
@@ -234,12 +238,16 @@ class _Found:
         return found
 
 
-def _is_mask(uri: str) -> bool:
-    """Return whether a picture has so few grey levels that it was drawn: a mask, not a photograph."""
+def _look(uri: str) -> Literal["drawn", "photograph", ""]:
+    """Return whether a picture was drawn, in few grey levels as a mask is, or taken in colour, as far as its pixels say so."""
     try:
-        return len(np.unique(decode(storage.read(uri, LARGEST_MASK), None, grey=True))) <= MASK_LEVELS
+        pixels = decode(storage.read(uri, LARGEST_MASK), None)
     except Unreadable:
-        return False
+        return ""
+    if len(np.unique(pixels.mean(axis=-1).astype(np.uint8))) <= MASK_LEVELS:
+        return "drawn"
+    colours = np.unique((pixels >> 4).reshape(-1, 3), axis=0)
+    return "photograph" if len(colours) > PHOTO_COLOURS and np.ptp(pixels, axis=-1).mean() > PHOTO_COLOUR else ""
 
 
 def _suffix(uri: str) -> str:
