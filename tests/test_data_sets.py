@@ -420,6 +420,11 @@ def test_addresses_are_those_of_the_folder_they_were_given_in(tmp_path: Path, mo
     done = winnow_command(*again)
     assert done.returncode == 1 and f"{tmp_path / 'here' / 'pics'}, of which" in done.stderr
     assert "say where it is now: winnow run oneclass-from-scratch PLACE" in done.stderr
+    done = winnow_command("run", "oneclass-from-scratch", tmp_path / "moved", *again[2:])
+    assert done.returncode == 0 and "Ingested 12 pictures" in done.stdout, done.stderr
+    items = pq.read_table(tmp_path / "run/pool/items.parquet").column("source").to_pylist()
+    assert {os.path.commonpath(items)} == {str(tmp_path / "moved")}
+    assert winnow_command(*again).returncode == 0  # and what is gone is not asked for again
 
 
 def test_options_that_name_files_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -32,10 +32,11 @@ def finished(
 
     These are the sources asked for, what the pool holds of them already added, after those to do again unasked.
 
-    A part is dropped when its pixels are missing, or a source of it changed or is left out now; its other sources are then
-    done again.
+    A part is dropped when its pixels are missing, or a source of it changed, was moved or is left out now; its other sources
+    are then done again.
     """
     asked = {source.uri: source for source in sources}
+    left_out = {*left_out, *_moved(folder, asked)}
     for held in (source for part in _parts(folder) for source in part.sources if source.uri in asked):
         pieces = together(asked[held.uri].pieces, held.pieces)
         check_boxes(held.uri, pieces)
@@ -54,12 +55,36 @@ def finished(
         kept[part.number] = [source.uri for source in part.sources]
         named |= _files(folder, part)
     covered = {uri for uris in kept.values() for uri in uris}
-    done = asked.keys() | covered | set(left_out)
+    done = asked.keys() | covered | left_out
     pending = [source for source in again.values() if source.uri not in done]
     if pending:
         write_json(folder / PENDING, sealed({"sources": [asdict(source) for source in pending]}))
     _sweep(folder, named)
     return kept, pending + list(asked.values())
+
+
+def _moved(folder: Path, asked: dict[str, Source]) -> set[str]:
+    """Return the pictures of a pool whose files are gone, and whose content is that of a file that is asked for now.
+
+    A video is another one in another place, for its frames have its address in their ids, and a person may have labelled them.
+    """
+    held, gone = set(), {}
+    for part in _parts(folder):
+        for source, digest in zip(part.sources, part.digests, strict=True):
+            held.add(source.uri)
+            known = digest and source.kind == "image" and source.uri not in asked
+            if known and not storage.is_remote(source.uri) and not os.path.lexists(source.uri):
+                gone[source.uri] = digest
+    here = {_content(uri) for uri in asked if uri not in held} if gone else set()
+    return {uri for uri, digest in gone.items() if digest in here}
+
+
+def _content(uri: str) -> str:
+    """Return the SHA-256 of a local file, "" where it cannot be told."""
+    try:
+        return "" if storage.is_remote(uri) else storage.digest(uri)
+    except Unreadable:
+        return ""
 
 
 def taken_over(
@@ -140,11 +165,8 @@ def _unchanged(part: Part, asked: dict[str, Source], workers: int) -> bool:
 
 
 def _same_content(part: Part, place: int) -> bool:
-    uri, known = part.sources[place].uri, part.digests[place]
-    try:
-        return bool(known) and not storage.is_remote(uri) and storage.digest(uri) == known
-    except Unreadable:
-        return False
+    known = part.digests[place]
+    return bool(known) and _content(part.sources[place].uri) == known
 
 
 def _link(earlier: Path, part: Part, folder: Path, number: int) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 from winnow import show
 from winnow.data.globs import WILD
 from winnow.data.layouts import Reading
+from winnow.data.lists import LIST_SUFFIXES
 from winnow.data.sources import expand
 from winnow.errors import InputError
+from winnow.pool.pool import Pool
 from winnow.results import WeightSearch
 from winnow.run.folder import RunFolder
 from winnow.stages import STAGES
@@ -47,13 +49,22 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
 
 def _recorded(folder: RunFolder) -> list[str]:
     """Return the sources that a run was made of; `InputError` for one that is gone, which asks where it is now."""
+    there = [one for one in folder.asked.sources if "://" in one or os.path.lexists(one) or WILD & set(one)]
+    held = _held(folder) if len(there) < len(folder.asked.sources) else set()
     for source in folder.asked.sources:
-        if not ("://" in source or os.path.lexists(source) or set(source) & WILD):
+        below, is_list = source.rstrip("/") + "/", Path(source).suffix.lower() in LIST_SUFFIXES
+        needed = is_list or not held or any(uri == source or uri.startswith(below) for uri in held)
+        if source not in there and needed:
             raise InputError(
                 f"{source}, of which {folder.path} was made, is not there any more.",
                 f"Put it back, or say where it is now: winnow run {folder.recipe or 'RECIPE'} PLACE --to {folder.path} --resume",
             )
-    return folder.asked.sources
+    return there
+
+
+def _held(folder: RunFolder) -> set[str]:
+    """Return the files that a run's pool was made of; those that were moved are in it at their new place."""
+    return set(Pool.open(folder.folder("ingest")).column("source")) if folder.done("ingest") else set()
 
 
 def search_weight(
