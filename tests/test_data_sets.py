@@ -166,6 +166,7 @@ def test_a_run_learns_from_no_defect_and_says_so(tmp_path: Path):
     done = winnow_command("run", "oneclass-from-scratch", root, "--to", tmp_path / "run", *words)
     assert done.returncode == 0, done.stderr
     assert "layout of MVTec AD" in done.stdout and "12 masks (ground_truth)" in done.stdout
+    assert "12 masks (ground_truth)" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     run = winnow.Run(tmp_path / "run")
     sources = {row["id"]: row["source"] for row in pq.read_table(tmp_path / "run/pool/items.parquet").to_pylist()}
     assert {os.path.dirname(sources[name]) for name in run.embeddings.ids} == {str(root / "train" / "good")}

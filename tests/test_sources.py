@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -16,7 +17,7 @@ import pytest
 from winnow.data import lists, storage
 from winnow.data.images import decode
 from winnow.data.sources import Expansion, expand
-from winnow.errors import InputError
+from winnow.errors import InputError, WinnowError
 
 from oddities import card, saved
 
@@ -331,6 +332,32 @@ def test_a_small_list_that_unpacks_to_much_is_refused_at_once(tmp_path: Path, ki
     with pytest.raises(InputError, match=r"more than a list can have|holds a path of 1,000,000 bytes in rows 1 to"):
         expand([path])
     assert time.monotonic() - started < 5 and pa.total_allocated_bytes() - before < 1 << 28
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "txt"])
+def test_a_damaged_list_is_a_sentence(tmp_path: Path, kind: str):
+    write(tmp_path, "1.jpg", "f.mp4")
+    rows = [
+        {"path": "1.jpg", "label": "a", "split": "train", "time": 1.0, "box": "0,0,4,4"},
+        {"path": "f.mp4", "time": 2.5},
+    ]
+    path = tmp_path / f"list.{kind}"
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        lines = {
+            "csv": "path,label,split\n1.jpg,a,train\nf.mp4,,\n",
+            "jsonl": "\n".join(map(json.dumps, rows)),
+            "txt": "1.jpg\nf.mp4\n",
+        }
+        path.write_text(lines[kind])
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(100):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[rng.integers(len(data), size=rng.integers(1, 4))] ^= np.uint8(1) << rng.integers(8, dtype=np.uint8)
+        path.write_bytes(data[: len(data) if rng.random() < 0.7 else rng.integers(1, len(data))].tobytes())
+        with contextlib.suppress(WinnowError):
+            expand([path])
 
 
 def test_a_list_of_more_rows_than_there_are_files_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

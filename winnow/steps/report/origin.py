@@ -13,7 +13,7 @@ from winnow.errors import Damaged
 from winnow.pool.pool import Pool
 from winnow.report import figures
 from winnow.report.html import Figure, Section, Table
-from winnow.results import Trained
+from winnow.results import Ingested, Trained
 from winnow.run.folder import RunFolder
 from winnow.show import count
 from winnow.tables import read_table
@@ -55,7 +55,7 @@ def _log(path: Path) -> list[dict[str, Any]]:
 
 
 def sources_section(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
-    """Return the sources, and what each group was used for."""
+    """Return the sources, what was recognised of them, and what each group was used for."""
     sources = Table(("source",), [(source,) for source in run.asked.sources], title="Given")
     counts: dict[str, Counter[str]] = {}
     for group, part in zip(pool.column("group"), split, strict=True):
@@ -67,7 +67,7 @@ def sources_section(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
         title=f"{count(len(counts), 'group')} and what each was used for",
         folded=len(counts) > 12,
     )
-    return Section("What it learnt from", tables=[sources, groups])
+    return Section("What it learnt from", text=run.result(Ingested).notes, tables=[sources, groups])
 
 
 def refused_section(run: RunFolder) -> Section:
