@@ -20,7 +20,7 @@ from winnow.detect.scorer import Scorer
 from winnow.detect.scorers.fisher import Fisher
 from winnow.detect.scorers.knn import Knn
 from winnow.detect.scorers.mahalanobis import Mahalanobis
-from winnow.detect.threshold import group_weights, p_values
+from winnow.detect.threshold import conformal, group_weights, p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, DataError, OptionError, RunError
 
@@ -95,9 +95,18 @@ def test_another_threshold_refits_nothing() -> None:
     confident = detector.with_threshold(0.2, confidence=0.95)
     assert strict.threshold.value < confident.threshold.value < detector.threshold.value
     assert Counting.calls == before
-    assert detector.false_alarm_rate == 0.01
+    assert detector.false_alarm_rate is None and strict.false_alarm_rate == 0.2
     with pytest.raises(OptionError, match="false_alarm_rate"):
         _ = detector.with_threshold(2).threshold
+
+
+def test_the_pictures_that_hold_the_threshold_up_are_known() -> None:
+    detector = Detector("knn").fit(NORMAL)
+    rows, cut = detector.extremes, detector.threshold.value
+    assert len(rows) == detector.threshold.above >= 3
+    assert (np.diff(detector.calibration[rows]) <= 0).all() and detector.calibration[rows].min() > cut
+    stay = detector.calibration[detector.calibration <= cut]
+    assert detector.without_extremes() == conformal(stay).value < cut
 
 
 def test_every_option_changes_something() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from winnow.detect.threshold import conformal, group_weights, needed, p_values
+from winnow.detect.threshold import FEWEST_ABOVE, USUAL_RATE, conformal, group_weights, needed, p_values
 from winnow.errors import DataError, OptionError
 
 
@@ -30,15 +30,51 @@ def test_rank_is_the_smallest_that_keeps_the_promise(rate: float, confidence: fl
         threshold, rank = conformal(scores, rate, confidence), brute_rank(n, rate, confidence)
         assert threshold.value == np.sort(scores)[(rank or n) - 1]
         assert (threshold.achieved <= rate + 1e-9) == (rank is not None)
-        assert bool(threshold.note) == (rank is None)
+        assert ("can promise no less" in threshold.note) == (rank is None)
+        assert threshold.above == n - (rank or n)
+        assert ("can blind the detector" in threshold.note) == (rank is not None and threshold.above < FEWEST_ABOVE)
 
 
 def test_known_numbers_of_normals() -> None:
     assert (needed(0.01), needed(0.05), needed(0.05, 0.95), needed(0.01, 0.95)) == (99, 19, 59, 299)
     for rate, confidence in [(0.01, 0.0), (0.05, 0.0), (0.05, 0.95), (0.01, 0.95), (0.1, 0.95), (0.05, 0.5)]:
         enough = needed(rate, confidence)
-        assert not conformal(np.arange(enough), rate, confidence).note
-        assert conformal(np.arange(enough - 1), rate, confidence).note
+        assert "can promise no less" not in conformal(np.arange(enough), rate, confidence).note
+        assert "can promise no less" in conformal(np.arange(enough - 1), rate, confidence).note
+
+
+def test_without_a_rate_the_threshold_rests_on_three_where_that_promises_ten_per_cent_at_most() -> None:
+    for n in range(1, 200):
+        threshold, strict = conformal(np.arange(n)), conformal(np.arange(n), USUAL_RATE)
+        assert threshold.false_alarm_rate == USUAL_RATE == 0.05
+        most = max([0, *(above for above in range(1, FEWEST_ABOVE + 1) if (above + 1) / (n + 1) <= 0.1 + 1e-9)])
+        assert threshold.above == max(strict.above, most)
+        assert threshold.achieved == pytest.approx((threshold.above + 1) / (n + 1))
+        assert bool(threshold.note) == (n < 79)
+    assert conformal(np.arange(40)).above == 3 and conformal(np.arange(40), 0.05).above == 1
+    assert "9.76 % false alarms are promised, not the usual 5 %" in conformal(np.arange(40)).note
+    assert conformal(np.arange(10)).above == 0 and "9.09 %" in conformal(np.arange(10)).note
+    assert conformal(np.arange(100), confidence=0.95).achieved <= 0.1
+
+
+@pytest.mark.parametrize("dirt", [0.0, 0.01, 0.03, 0.05])
+def test_the_rate_asked_for_is_kept_in_the_mean_of_draws(dirt: float) -> None:
+    """200 draws of 150 normal scores, some of them anomalous: no more is refused; once looked through, all is found as well."""
+    rng = np.random.default_rng(int(100 * dirt))
+    rates: dict[float | None, list[float]] = {0.01: [], None: [], 0.1: []}
+    found, reviewed = [], []
+    for _ in range(200):
+        anomalous = rng.random(150) < dirt
+        scores, new = rng.gumbel(size=150) + 6 * anomalous, rng.gumbel(size=2000)
+        for rate, refused in rates.items():
+            refused.append(float((new > conformal(scores, rate).value).mean()))
+        usual = conformal(scores).value
+        found.append(float((new + 6 > usual).mean()))
+        reviewed.append(float((new + 6 > conformal(scores[~anomalous | (scores <= usual)]).value).mean()))
+    for rate, refused in rates.items():
+        error = np.std(refused) / np.sqrt(len(refused))
+        assert np.mean(refused) <= (rate or USUAL_RATE) + 2 * error
+    assert np.mean(found) > {0.0: 0.97, 0.01: 0.97, 0.03: 0.9, 0.05: 0.7}[dirt] and np.mean(reviewed) > 0.96
 
 
 def test_too_few_normals_say_what_can_be_promised() -> None:

@@ -115,7 +115,7 @@ def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None, t
 
     folder = RunFolder.open(run, trust)
     folder.update(given_options(detect=options))
-    print(show.calibrate(step(folder, resume=resume)))
+    print(show.calibrate(step(folder, resume=resume), run))
 
 
 def select(

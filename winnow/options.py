@@ -161,7 +161,13 @@ class DetectOptions(Section):
         description="What tells the anomalous: a scorer of docs/calibrate.md or your own as 'module:Class', its options or components "
         "in brackets: 'knn(k=3, metric=cosine)', 'fisher(error, knn)'.",
     )
-    false_alarm_rate: float = Field(0.01, gt=0, lt=1, description="Share of what belongs that may be called anomalous.")
+    false_alarm_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of what belongs that may be called anomalous (default: 0.05, or with few pictures up to 0.1, so that "
+        "the threshold does not rest on one or two of them).",
+    )
     contamination: float = Field(
         0.0,
         ge=0,

@@ -23,6 +23,8 @@ from winnow.results import (
     WeightSearch,
 )
 
+WEAK = 0.5  # share of made-up pictures below which a threshold is called weak
+
 
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: 1 video, 1,200 videos, 2 patches."""
@@ -40,7 +42,7 @@ def result(found: Any, run: Any) -> str:
         Ingested: lambda: ingest(found),
         Trained: lambda: train(found),
         Encoded: lambda: encode(found),
-        Calibrated: lambda: calibrate(found),
+        Calibrated: lambda: calibrate(found, run),
         Selected: lambda: select(found, run),
         Classified: lambda: classify(found, run),
     }
@@ -93,20 +95,32 @@ def encode(found: Encoded) -> str:
     )
 
 
-def calibrate(found: Calibrated) -> str:
-    """Return the threshold and what it promises, per picture where pictures were cut into patches."""
+def calibrate(found: Calibrated, run: Any) -> str:
+    """Return the threshold, what it promises, what it would find, and the own pictures that hold it up."""
     full = found.full
-    if full.whole:
-        return (
-            f"Threshold {full.whole.threshold:.4g} of scorer '{full.scorer}' for the worst patch of a picture: "
-            f"{full.whole.false_alarm_rate:.2%} false alarms per picture, from {count(full.whole.calibrated_on, 'held-out picture')}. "
-            f"Modes: {', '.join(found.modes)}." + (f"\n  {full.whole.note}" if full.whole.note else "")
+    promise, each = (full.whole, " for the worst patch of a picture") if full.whole else (full.promise, "")
+    lines = [
+        f"Threshold {promise.threshold:.4g} of scorer '{full.scorer}'{each}: {promise.false_alarm_rate:.2%} false alarms"
+        f"{' per picture' if full.whole else ''}, from {count(promise.calibrated_on, 'held-out picture')}."
+        + (f" Modes: {', '.join(found.modes)}." if len(found.modes) > 1 else "")
+    ]
+    if promise.note:
+        lines.append(f"  {promise.note}")
+    if found.finds:
+        shares = ", ".join(f"{share:.0%} of {kind}" for kind, share in found.finds.found.items())
+        blind = min(found.finds.found.values()) < WEAK
+        lines.append(
+            f"  {'WEAK: it' if blind else 'It'} would find {shares} (made up from {found.finds.pictures:,} of the run's own)."
         )
-    line = (
-        f"Threshold {full.promise.threshold:.4g} of scorer '{full.scorer}': {full.promise.false_alarm_rate:.2%} false alarms, "
-        f"from {count(full.promise.calibrated_on, 'held-out picture')}."
-    )
-    return line + (f"\n  {full.promise.note}" if full.promise.note else "")
+    if promise.above:
+        names = ", ".join(promise.extremes) + (", ..." if promise.above > len(promise.extremes) else "")
+        lines.append(
+            f"  {count(promise.above, 'own picture')} above it ({names}); without them it would be {promise.without:.4g}. Look: "
+            f"{run}/review.png. What does not belong: mark it in {run}/review.csv, then winnow calibrate --run {run}"
+        )
+    if found.left_out:
+        lines.append(f"  {count(found.left_out, 'picture')} left out, being marked in {run}/review.csv.")
+    return "\n".join(lines)
 
 
 def select(found: Selected, run: Any) -> str:
@@ -160,6 +174,10 @@ def _between(interval: Any) -> str:
     return f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
 
 
+def _between_shares(interval: Any) -> str:
+    return f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
+
+
 def predict(result: Predicted) -> str:
     """Return how many of each class, and how many do not belong, where these are known."""
     parts = []
@@ -209,17 +227,23 @@ def score(result: Scored) -> str:
 
 
 def evaluate(result: Evaluated) -> str:
-    """Return a table of the anomalous groups: AUROC, average precision, rates at the threshold."""
+    """Return a table of what was found in each anomalous group, at which false-alarm rate, and then how well it ranks."""
     lines = [
-        f"Scorer '{result.scorer}', threshold {result.threshold:.4g} for {result.false_alarm_rate_asked:.1%} false alarms: "
-        f"{result.false_alarm_rate:.1%} of {result.pictures:,} normal pictures flagged.",
-        f"{'anomalous group':24} {'pictures':>8} {'detected':>9} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",
+        f"False alarms: {result.false_alarm_rate_promised:.1%} promised, {result.false_alarm_rate:.1%} of {result.pictures:,} normal "
+        f"pictures seen{_between_shares(result.false_alarm_rate_interval)}. Scorer '{result.scorer}', threshold {result.threshold:.4g}.",
+        f"{'anomalous group':24} {'pictures':>8} {'found':>7} {'':17} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",
     ]
     for name, row in result.anomalous.items():
+        between = _between_shares((row.interval or {}).get("detection_rate"))
         lines.append(
-            f"{name[:24]:24} {row.pictures:8,} {row.detection_rate:9.1%} {row.auroc:7.3f} {row.average_precision:7.3f} "
+            f"{name[:24]:24} {row.pictures:8,} {row.detection_rate:7.1%} {between:17} {row.auroc:7.3f} {row.average_precision:7.3f} "
             + (f"{result.baseline[name]:25.3f}" if name in result.baseline else f"{'-':>25}")
         )
+    if result.refused:
+        named = ", ".join(
+            f"{number:,} {'normal' if name == 'belongs' else name}" for name, number in result.refused.items()
+        )
+        lines.append(f"  Refused, so in no rate: {named}; why is in pools/*/quarantine.csv of the results.")
     for name, value in asdict(result.masks).items() if result.masks else ():
         lines.append(
             f"  {name.replace('_', ' ')}: {'-' if value is None else format(value, ',' if isinstance(value, int) else '.3f')}"

@@ -11,7 +11,7 @@ import numpy as np
 
 from winnow.detect.registry import make_scorer, remake_scorer
 from winnow.detect.scorer import as_scorer, folds_of
-from winnow.detect.threshold import Threshold, conformal, group_weights, p_values
+from winnow.detect.threshold import Threshold, check_rate, conformal, group_weights, p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import Damaged, DataError, OptionError, RunError
 from winnow.files import read_sealed, replacing, write_sealed
@@ -22,7 +22,7 @@ FORMAT = 3
 class Detector:
     """Finds what does not belong, at a stated false-alarm rate, after seeing only what does.
 
-        detector = Detector(false_alarm_rate=0.01).fit(normal)      # Embeddings, or (n, d) embeddings
+        detector = Detector(false_alarm_rate=0.05).fit(normal)      # Embeddings, or (n, d) embeddings
         detector.score(new), detector.p_values(new), detector.predict(new)     # predict: True = belongs
 
     `scorer` is what `make_scorer` takes, such as 'knn(metric=cosine)' or one's own as 'module:Class', or an unfitted object
@@ -30,15 +30,16 @@ class Detector:
     network has not seen are dealt into `folds` by whole groups, each fold scored by a scorer fitted without it; no group
     weighs more than the median one.
 
-    `contamination` is the share of the normals that may not belong: after a first fit that share, the most anomalous, is set
-    aside, and all is fitted again without it. `ids` are those of the calibration pictures.
+    Without a `false_alarm_rate` it is the usual one of `winnow.detect.threshold.conformal`. `contamination` is the share of the
+    normals that may not belong: after a first fit that share, the most anomalous, is set aside, and all is fitted again
+    without it. `ids` are those of the calibration pictures.
     """
 
     def __init__(
         self,
         scorer: str | Any = "fisher",
         *,
-        false_alarm_rate: float = 0.01,
+        false_alarm_rate: float | None = None,
         confidence: float = 0.0,
         contamination: float = 0.0,
         folds: int = 10,
@@ -46,11 +47,7 @@ class Detector:
     ) -> None:
         if folds < 2:
             raise OptionError(f"folds is {folds}; it must be 2 or more.")
-        if not 0 < false_alarm_rate < 1:
-            raise OptionError(
-                f"false_alarm_rate is {false_alarm_rate}; it must be above 0 and below 1.",
-                "0.01 asks for one in a hundred.",
-            )
+        check_rate(false_alarm_rate)
         if not 0 <= contamination < 0.5:
             raise OptionError(
                 f"contamination is {contamination}; it must be from 0 to below 0.5.", "0.1 sets a tenth aside."
@@ -102,6 +99,19 @@ class Detector:
         return conformal(
             self.calibration, self.false_alarm_rate, self.confidence, groups=self.groups, weights=self.weights
         )
+
+    @property
+    def extremes(self) -> np.ndarray:
+        """Return the rows (k,) of the calibration pictures above the threshold, most anomalous first: they hold it up."""
+        rows = np.flatnonzero(self.calibration > self.threshold.value)
+        return rows[np.argsort(-self.calibration[rows], kind="stable")]
+
+    def without_extremes(self) -> float:
+        """Return what the threshold would be, had the pictures above it not been among the calibration."""
+        stay = self.calibration <= self.threshold.value
+        return conformal(
+            self.calibration[stay], self.false_alarm_rate, self.confidence, weights=self.weights[stay]
+        ).value
 
     def with_threshold(self, false_alarm_rate: float, confidence: float | None = None) -> Detector:
         """Return the same fitted detector at another false-alarm rate; nothing is fitted again."""

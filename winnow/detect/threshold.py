@@ -8,13 +8,19 @@ and 3). A promise is about pictures exchangeable with the calibration ones: held
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from winnow.errors import DataError, OptionError
 
+USUAL_RATE = 0.05
+"""Rate where none is asked for."""
+FEWEST_ABOVE = 3
+"""Calibration scores above a threshold below which one odd picture among them can blind the detector."""
+LOOSEST = 2.0
+"""How many times `USUAL_RATE` may be promised, so that the threshold need not rest on fewer."""
 _ROUNDING = 1e-9  # (n + 1)(1 - rate) is often a whole number that floating point misses by a hair
 
 
@@ -23,8 +29,9 @@ class Threshold:
     """A threshold: scores above `value` are called anomalous; `achieved` is the false-alarm rate promised for that.
 
     `false_alarm_rate` is the rate asked for; `achieved` is above it only when the `n` calibration scores are too few, which
-    `note` then says. A score is above `value` exactly when its p-value is at most `level`. `groups` is the number of
-    groups the calibration scores come from (0: unknown), `effective` how many equally weighted scores they amount to.
+    `note` then says. `above` of the calibration scores are above `value`. A score is above it exactly when its p-value is at
+    most `level`. `groups` is the number of groups the calibration scores come from (0: unknown), `effective` how many
+    equally weighted scores they amount to.
     """
 
     value: float
@@ -36,6 +43,7 @@ class Threshold:
     level: float = 0.0
     groups: int = 0
     effective: float = 0.0
+    above: int = 0
 
 
 def group_weights(groups: Any) -> np.ndarray:
@@ -59,8 +67,22 @@ def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
     return (1 + above[np.searchsorted(ordered, scores, side="left")]) / (effective + 1)
 
 
+def check_rate(false_alarm_rate: float | None) -> None:
+    """Raise `OptionError` for a rate that is not between 0 and 1; None stands for the usual one."""
+    if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
+        raise OptionError(
+            f"false_alarm_rate is {false_alarm_rate}; it must be above 0 and below 1.",
+            "0.01 asks for one in a hundred.",
+        )
+
+
 def conformal(
-    calibration: Any, false_alarm_rate: float, confidence: float = 0.0, *, groups: Any = None, weights: Any = None
+    calibration: Any,
+    false_alarm_rate: float | None = None,
+    confidence: float = 0.0,
+    *,
+    groups: Any = None,
+    weights: Any = None,
 ) -> Threshold:
     """Return the threshold that calls at most a share `false_alarm_rate` of new normals anomalous.
 
@@ -68,13 +90,12 @@ def conformal(
     calibration sets; with a `confidence`, such as 0.95, k is the smallest that keeps it in 95 % of calibration sets (the share of new
     normals above the k-th of n is Beta(n + 1 - k, k) distributed). `weights` (n,) as in `p_values`; `groups` (n,) are
     counted for the note. With too few scores it is the largest, with the rate that can be promised and a note.
-    `OptionError` when the rate is not between 0 and 1; `DataError` when there are no scores or one is not a number.
+
+    Without a rate it is `USUAL_RATE`, and the threshold leaves `FEWEST_ABOVE` scores above it, where that promises no more than
+    `LOOSEST` times the rate; else as many as that allows. `OptionError` when the rate is not between 0 and 1; `DataError`
+    when there are no scores or one is not a number.
     """
-    if not 0 < false_alarm_rate < 1:
-        raise OptionError(
-            f"false_alarm_rate is {false_alarm_rate}; it must be above 0 and below 1.",
-            "0.01 asks for one in a hundred.",
-        )
+    check_rate(false_alarm_rate)
     if not 0 <= confidence < 1:
         raise OptionError(
             f"confidence is {confidence}; it must be from 0 to below 1.", "0.95 is usual; 0 keeps the rate on average."
@@ -84,21 +105,25 @@ def conformal(
     if groups is not None and len(groups) != n:
         raise DataError(f"There are {n} calibration scores but {len(groups)} groups.", "Give each score its group.")
     promised = _promised(effective, above[1:], confidence)
-    kept = np.flatnonzero(promised <= false_alarm_rate + _ROUNDING)
+    rate = USUAL_RATE if false_alarm_rate is None else false_alarm_rate
+    kept = np.flatnonzero(promised <= rate + _ROUNDING)
     place = int(kept[0]) if kept.size else n - 1
-    achieved = float(promised[place])
+    if false_alarm_rate is None:
+        loose = np.flatnonzero(promised <= LOOSEST * rate + _ROUNDING)
+        place = min(place, max(n - 1 - FEWEST_ABOVE, int(loose[0]))) if loose.size else place
     counted = 0 if groups is None else len(set(np.asarray(groups).tolist()))
-    return Threshold(
+    found = Threshold(
         float(ordered[place]),
-        false_alarm_rate,
-        achieved,
+        rate,
+        float(promised[place]),
         n,
         confidence,
-        _note(n, counted, effective, false_alarm_rate, achieved, confidence, too_few=not kept.size),
-        float((1 + above[place + 1]) / (effective + 1)),
-        counted,
-        effective,
+        level=float((1 + above[place + 1]) / (effective + 1)),
+        groups=counted,
+        effective=effective,
+        above=int((ordered > ordered[place]).sum()),
     )
+    return replace(found, note=_note(found, usual=false_alarm_rate is None))
 
 
 def needed(false_alarm_rate: float, confidence: float = 0.0) -> int:
@@ -129,22 +154,33 @@ def _promised(n: float, above: np.ndarray, confidence: float) -> np.ndarray:
     return 1 - betaincinv(n - above, 1 + above, 1 - confidence)
 
 
-def _note(
-    n: int, groups: int, effective: float, asked: float, achieved: float, confidence: float, too_few: bool
-) -> str:
-    manner = manner_of(confidence)
+def _note(found: Threshold, usual: bool) -> str:
+    """Say where less is promised than was asked for, and what the threshold rests on; nothing where all is well."""
+    n, groups, asked = found.n, found.groups, found.false_alarm_rate
+    enough = needed(asked, found.confidence)
     origin = _count(n, "held-out picture") + ("" if groups in (0, n) else f" from {_count(groups, 'group')}")
-    if round(effective) < n:
-        origin += f" (unequal ones, worth {effective:.0f} pictures)"
-    if too_few:
+    if round(found.effective) < n:
+        origin += f" (unequal ones, worth {found.effective:.0f} pictures)"
+    if usual and found.above and found.achieved > asked + _ROUNDING:
         return (
-            f"{_percent(asked)} false alarms {manner} were requested, but {origin} can promise no less than "
-            f"{_percent(achieved)}; {needed(asked, confidence)} or more are needed."
+            f"{percent(found.achieved)} false alarms are promised, not the usual {percent(asked)}: {origin} are few, and a "
+            f"threshold above all but {found.above - 1} of them would be set by an odd one; about "
+            f"{math.ceil((FEWEST_ABOVE + 1) / asked) - 1} or more keep {percent(asked)}."
         )
-    if 0 < groups < min(n, needed(asked, confidence)):
+    if found.achieved > asked + _ROUNDING:
+        return (
+            f"{percent(asked)} false alarms {manner_of(found.confidence)} were requested, but {origin} can promise no less than "
+            f"{percent(found.achieved)}; {enough} or more are needed."
+        )
+    if found.above < FEWEST_ABOVE:
+        return (
+            f"Only {found.above} of {origin} score above the threshold: one odd picture among them can blind the detector; "
+            f"look at them, give more pictures, or ask for a higher rate than {percent(asked)}."
+        )
+    if 0 < groups < min(n, enough):
         return (
             f"The threshold comes from {origin}: pictures of one group are alike and count for less than independent "
-            f"ones, so in single new groups the rate may differ widely from {_percent(asked)}; "
+            f"ones, so in single new groups the rate may differ widely from {percent(asked)}; "
             f"calibrate on more groups (videos, folders)."
         )
     return ""
@@ -152,14 +188,15 @@ def _note(
 
 def manner_of(confidence: float) -> str:
     """Return how a rate is promised, in words: on average, or with a confidence."""
-    return f"with {_percent(confidence)} confidence" if confidence else "on average"
+    return f"with {percent(confidence)} confidence" if confidence else "on average"
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _percent(rate: float) -> str:
+def percent(rate: float) -> str:
+    """Return a rate as a percentage of three digits."""
     return f"{100 * rate:.3g} %"
 
 

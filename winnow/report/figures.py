@@ -269,6 +269,33 @@ def _rates(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 @as_png
+def found_curves(rates: Sequence[float], curves: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw the share found of each kind of picture (k,) against the false-alarm rates (k,) that thresholds promise."""
+    figure, axes = _square(0.75)
+    order = np.argsort(rates)
+    for number, (name, shares) in enumerate(curves.items()):
+        axes.plot(
+            np.asarray(rates)[order],
+            np.asarray(shares)[order],
+            marker="o",
+            markersize=4,
+            color=COLOURS[number % len(COLOURS)],
+            linestyle=LINES[number % len(LINES)],
+            label=name,
+            clip_on=False,
+        )
+    axes.set_xlim(0, max(rates))
+    axes.set_ylim(0, 1)
+    axes.xaxis.set_major_formatter(lambda value, _: percent(value, 0))
+    axes.yaxis.set_major_formatter(lambda value, _: percent(value, 0))
+    axes.set_xlabel("false alarms promised", color=DIM, fontsize=9)
+    axes.set_ylabel("found", color=DIM, fontsize=9, labelpad=2)
+    heading(figure, "Found of made-up pictures")
+    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    return figure
+
+
+@as_png
 def calibration(asked: Any, measured: Any) -> Figure:
     """Draw false-alarm rates measured on unseen groups against those asked for; on the diagonal the promise is kept exactly.
 

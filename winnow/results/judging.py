@@ -80,6 +80,8 @@ class MaskMetrics:
 class Evaluated:
     """What `evaluate` found: of so many normal `pictures` in `groups` the share flagged, and each anomalous group ("all": together).
 
+    `false_alarm_rate_asked` is what was asked for, `false_alarm_rate_promised` what the threshold promises. `refused` counts the
+    files, by group ("belongs": the normal ones), that could not be judged and are in no rate.
     `baseline` is the AUROC of sharpness alone by group, `seen_in_training` how many of the normal pictures are the run's own;
     `masks` what masks of the true damage say (None without); `notes` what was recognised of the folders given, passed over and
     refused, and odd masks.
@@ -91,6 +93,7 @@ class Evaluated:
     scorer: str
     threshold: float
     false_alarm_rate_asked: float
+    false_alarm_rate_promised: float
     false_alarm_rate: float
     false_alarm_rate_interval: Interval | None
     pictures: int
@@ -99,6 +102,7 @@ class Evaluated:
     baseline: dict[str, float]
     seen_in_training: int
     folder: Path
+    refused: dict[str, int] = field(default_factory=dict)
     masks: MaskMetrics | None = None
     notes: list[str] = field(default_factory=list)
 

@@ -85,12 +85,19 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Promise:
-    """A threshold: the false-alarm rate that it promises, from how many held-out scores, and a note where that is not what was asked."""
+    """A threshold: the false-alarm rate that it promises, from how many held-out scores, and a note where that is not what was asked.
+
+    So many of those scores are `above` it, the `extremes` (the first few, by their sources) among them; without those pictures
+    the threshold would be `without`.
+    """
 
     threshold: float
     false_alarm_rate: float
     calibrated_on: int
     note: str
+    above: int = 0
+    extremes: list[str] = field(default_factory=list)
+    without: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,13 +116,31 @@ class Mode:
 
 
 @dataclass(frozen=True)
+class Finds:
+    """What a threshold would find: the share `found` of so many made-up `pictures` of each kind that cannot belong.
+
+    `curves` are the shares, by kind, at thresholds that promise the false-alarm `rates`.
+    """
+
+    pictures: int
+    found: dict[str, float]
+    rates: list[float]
+    curves: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
 class Calibrated:
-    """What `calibrate` left: each mode's threshold, its AUROC on `synthetic` defects by kind, and its `speed` in pictures a second."""
+    """What `calibrate` left: each mode's threshold, its AUROC on `synthetic` defects by kind, and its `speed` in pictures a second.
+
+    `finds` is what the run's mode would find (None with too few pictures), `left_out` how many pictures a person left out.
+    """
 
     step: ClassVar[str] = "calibrate"
     modes: dict[str, Mode]
     synthetic: dict[str, dict[str, float]]
     speed: dict[str, float]
+    finds: Finds | None = None
+    left_out: int = 0
 
     @property
     def full(self) -> Mode:

@@ -87,9 +87,8 @@ class Staged:
 
     @property
     def folder(self) -> Path:
-        """Return the staged folder of a step that has one folder."""
-        (name,) = STAGES[self.step].places
-        return self.new / name
+        """Return the staged folder of a step, which is the first of its places."""
+        return self.new / STAGES[self.step].places[0]
 
     def commit(self) -> None:
         """Put what is staged in the place of the old; on any error all is as it was before."""

@@ -207,7 +207,12 @@ class RunFolder:
         shown = [getattr(options, section).identity() for section in stage.options]
         labels = pool.get("label_fingerprint") if stage.reads_labels else None  # for a person's: winnow.run.current
         made = {} if stage.needs == "ingest" else self.sums(stage.needs)  # by the same options, on another machine
-        return _hash([step, shown, labels, made, self._key(stage.needs, pool)])
+        parts = [step, shown, labels, made, self._key(stage.needs, pool)]
+        if "review.csv" in stage.places and (self.path / "review.csv").exists():
+            from winnow.run.review import left_out
+
+            parts += left_out(self.path)
+        return _hash(parts)
 
     def fits(self, step: str) -> bool:
         """Return whether the step was finished with the options and inputs of now."""

@@ -23,8 +23,9 @@ BY_HAND = (
     'Restore it from a copy. If you have changed it by hand and mean it, remove its line "seal"; options are better changed by '
     "giving them to the command that uses them."
 )
-LOOSE = {"checkpoints", "grids", "audit.csv", "pool/quarantine.csv"}
-"""Files and folders that may change or go without a step being less done: a person fills in audit.csv, and no step reads the others."""
+LOOSE = {"checkpoints", "grids", "audit.csv", "review.csv", "pool/quarantine.csv"}
+"""Files and folders that may change or go without a step being less done: a person fills in audit.csv and review.csv, and no step
+reads the others."""
 
 
 class _Kept(BaseModel):

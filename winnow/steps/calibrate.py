@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from winnow.embeddings import Embeddings
+from winnow.errors import RunError
 from winnow.pool.patches import picture_of
+from winnow.pool.pool import Pool
 from winnow.pool.splits import FEWEST_GROUPS
 from winnow.results import Calibrated, Mode, Promise
 from winnow.run.artifacts import check_parts, folder_of, load_encoder, modes, of_decision
+from winnow.run.finds import finds
 from winnow.run.folder import RunFolder
+from winnow.run.review import REVIEW, described, extreme_items, left_out, staying, write_review
 from winnow.run.synthetic import judge_synthetic
 
+if TYPE_CHECKING:
+    from winnow.detect.detector import Detector
+
 FEWEST_TIMED, MOST_TIMED = 64, 1024  # pictures by which the modes' speeds are compared
+FEW = 3  # pictures named in the terminal
 A_TURN, ROUNDS, ENOUGH = 0.2, 5, 5.0  # seconds of a turn of the full mode, rounds, seconds after which no other begins
 TOO_FEW = (
     f"With fewer than {FEWEST_GROUPS} pictures, parts of the same ones train the network and set the threshold, so that nothing "
-    "can be promised of a new picture: give more good pictures, 99 held-out ones for 1 % false alarms."
+    "can be promised of a new picture: give more good pictures, 79 held-out ones for 5 % false alarms."
 )
 
 
@@ -28,7 +37,8 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     """Fit a detector for each mode and sets its threshold from pictures of held-out groups.
 
     Of pictures cut into patches, thresholds per picture and the level of an anomaly map are set as well, and each mode
-    is tried on synthetic defects.
+    is tried on synthetic defects. The pictures that hold the threshold up are listed in the run's review.csv, with a contact
+    sheet; those that a person marked there are left out.
     """
     from winnow.detect.detector import Detector
     from winnow.detect.pictures import by_picture
@@ -37,12 +47,14 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     if resume and run.done("calibrate"):
         return run.result(Calibrated)
     check_parts(run, "scorer")
+    marked = left_out(run.path)
     with run.working("calibrate") as step:
-        options = run.options.detect
+        options, pool = run.options.detect, Pool.open(run.folder("ingest"))
         found: dict[str, Mode] = {}
         detectors = {}
         for mode in modes(run):
             embeddings = Embeddings.load(folder_of(run, "encode", "fast" if mode == "fast" else "full"))
+            embeddings = embeddings[staying(run.path, embeddings.ids)]
             detector = Detector(
                 scorer=_scorer(mode, options.scorer, embeddings),
                 false_alarm_rate=options.false_alarm_rate,
@@ -51,14 +63,20 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
             ).fit(embeddings)
             detector.save(of_decision(step.folder, mode))
             detectors[mode] = detector
-            found[mode] = Mode(detector.scorer_name, _promise(detector))
+            found[mode] = Mode(detector.scorer_name, _promise(detector, pool))
             if run.options.ingest.patches:
-                whole = _promise_of_pictures(embeddings, by_picture(detector))
+                whole = _promise_of_pictures(embeddings, by_picture(detector), pool)
                 usual, level = _map_levels(run, mode, detector)
                 found[mode] = replace(found[mode], whole=whole, map_usual=usual, map_level=level)
         synthetic = judge_synthetic(run, detectors, step.folder) if run.options.ingest.patches else {}
-        speed = _speeds(run, detectors)
-        step.finish(Calibrated(found, synthetic, speed))
+        if left_out(run.path) != marked:
+            raise RunError(f"{run.path / REVIEW} was changed meanwhile.", "Run winnow calibrate again.")
+        own = detectors[run.options.score.mode]
+        write_review(step.path(REVIEW), own, pool, marked)
+        _draw_review(step.path("review.png"), own, pool)
+        step.finish(
+            Calibrated(found, synthetic, _speeds(run, detectors), finds(run, run.options.score.mode, own), len(marked))
+        )
     return run.result(Calibrated)
 
 
@@ -72,17 +90,34 @@ def _scorer(mode: str, chosen: str, embeddings: Embeddings) -> str:
     return "latent" if "latent" in embeddings.losses else "mahalanobis"
 
 
-def _promise(detector: Any) -> Promise:
-    threshold = detector.threshold
-    return Promise(threshold.value, threshold.achieved, threshold.n, threshold.note)
+def _promise(detector: Detector, pool: Pool) -> Promise:
+    threshold, extremes = detector.threshold, detector.extremes
+    return Promise(
+        threshold.value,
+        threshold.achieved,
+        threshold.n,
+        threshold.note,
+        len(extremes),
+        described(pool, picture_of(detector.ids[extremes[:FEW]]).tolist()),
+        detector.without_extremes(),
+    )
 
 
-def _promise_of_pictures(embeddings: Embeddings, detector: Any) -> Promise:
+def _promise_of_pictures(embeddings: Embeddings, detector: Detector, pool: Pool) -> Promise:
     """Return what the threshold promises per picture: nothing, where parts of the same pictures trained the network."""
-    promise = _promise(detector)
+    promise = _promise(detector, pool)
     if len(set(picture_of(embeddings.ids))) < FEWEST_GROUPS:
         return replace(promise, false_alarm_rate=1.0, note=TOO_FEW)
     return promise
+
+
+def _draw_review(path: Path, detector: Detector, pool: Pool) -> None:
+    """Draw the pictures that hold the threshold up, of pictures cut into patches their most anomalous ones."""
+    from winnow.report.grids import picture_grid
+
+    pictures, items = extreme_items(detector)
+    if items:
+        path.write_bytes(picture_grid(pool.pixels(pool.rows_of(items)), pictures))
 
 
 def _map_levels(run: RunFolder, mode: str, detector: Any) -> tuple[float | None, float | None]:
@@ -91,7 +126,6 @@ def _map_levels(run: RunFolder, mode: str, detector: Any) -> tuple[float | None,
     from winnow.detect.pictures import most_anomalous
     from winnow.detect.threshold import conformal
     from winnow.learn.encode import anomaly_maps
-    from winnow.pool.pool import Pool
 
     encoder, options = load_encoder(run, mode), run.options.detect
     if not encoder.maps:
@@ -110,8 +144,6 @@ def _map_levels(run: RunFolder, mode: str, detector: Any) -> tuple[float | None,
 
 def _speeds(run: RunFolder, detectors: dict[str, Any]) -> dict[str, float]:
     """Return the pictures (or patches) a second of each mode, the best of a few rounds in which they take turns."""
-    from winnow.pool.pool import Pool
-
     pool, device = Pool.open(run.folder("ingest")), run.options.train.device
     encoders = {name: load_encoder(run, name, detector.scorer.reads()) for name, detector in detectors.items()}
 

@@ -117,7 +117,8 @@ def _write(
         key=key_of_judging(run, normal.mode),
         scorer=normal.detector.scorer_name,
         threshold=threshold,
-        false_alarm_rate_asked=run.options.detect.false_alarm_rate,
+        false_alarm_rate_asked=normal.threshold.false_alarm_rate,
+        false_alarm_rate_promised=normal.threshold.achieved,
         false_alarm_rate=found.false_alarm_rate,
         false_alarm_rate_interval=found.false_alarm_rate_interval,
         pictures=found.pictures,
@@ -126,6 +127,7 @@ def _write(
         baseline=baseline,
         seen_in_training=_known(run, normal),
         folder=results.folder,
+        refused={name: part.refused for name, part in parts.items() if part.refused},
         masks=None if masks is None else _against_masks(run, parts, pools, masks, folder / "damaged"),
         notes=[
             *dict.fromkeys(note for part in parts.values() for note in part.notes),

@@ -59,13 +59,20 @@ class Mahalanobis(Scorer):
 
 def shrunk_gaussian(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean (d,) and inverse covariance (d, d) of embeddings (n, d), covariance shrunk towards a multiple of one."""
-    from sklearn.covariance import ledoit_wolf
+    from sklearn.covariance import ledoit_wolf_shrinkage
 
     vectors = np.asarray(vectors, dtype=np.float64)
     mean = vectors.mean(axis=0)
-    covariance, _ = ledoit_wolf(vectors - mean, assume_centered=True)
-    floor = max(TINY, 1e-9 * float(np.trace(covariance)) / len(mean))
-    precision = np.linalg.inv(covariance + floor * np.eye(len(mean)))
+    centred = vectors - mean
+    n, d = centred.shape
+    shrinkage, variance = ledoit_wolf_shrinkage(centred, assume_centered=True), float((centred**2).mean())
+    least = shrinkage * variance + max(TINY, 1e-9 * variance)
+    if n < d:  # the covariance has n directions; in all others it is `least`, and no d x d matrix need be inverted
+        _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+        precision = (axes.T * (1 / (least + (1 - shrinkage) * lengths**2 / n) - 1 / least)) @ axes
+        precision.flat[:: d + 1] += 1 / least
+    else:
+        precision = np.linalg.inv((1 - shrinkage) / n * centred.T @ centred + least * np.eye(d))
     return mean, (precision + precision.T) / 2
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from winnow.detect.detector import Detector
 from winnow.report import figures
 from winnow.report.html import Figure, Section, Table
-from winnow.results import AnomalousGroup, Evaluated, Scored
+from winnow.results import AnomalousGroup, Calibrated, Evaluated, Finds, Scored
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.publish import read_result
+from winnow.show import count
 from winnow.tables import read_table
 
 Result = TypeVar("Result", Evaluated, Scored)
@@ -48,17 +49,39 @@ def _last(run: RunFolder, kind: type[Result], path: Path, step: str) -> tuple[Re
 
 
 def decision_section(run: RunFolder, detector: Detector) -> Section:
-    """Return the histogram of each group with the threshold."""
+    """Return the histogram of each group with the threshold, and what it would find of pictures made up."""
+    finds = run.result(Calibrated).finds
     groups = {"belongs (held out)": detector.calibration, **_scores_by_group(run)}
     return Section(
         "Scores and threshold",
         figures=[
-            Figure("Histogram of each group with the threshold", figures.histograms(groups, detector.threshold.value))
+            Figure("Histogram of each group with the threshold", figures.histograms(groups, detector.threshold.value)),
+            *(
+                [
+                    Figure(
+                        "Found of made-up pictures against false alarms",
+                        figures.found_curves(finds.rates, finds.curves),
+                    )
+                ]
+                if finds
+                else []
+            ),
         ],
+        tables=[_found_table(finds)] if finds else [],
         text=[
             "A score says how anomalous a picture is; its size means nothing by itself. The threshold is the conformal quantile "
             "of scores of what belongs, each given by a detector that had not seen the picture's group."
         ],
+    )
+
+
+def _found_table(finds: Finds) -> Table:
+    return Table(
+        ("made up from the run's own pictures", "found at the threshold"),
+        [(kind, f"{share:.0%}") for kind, share in finds.found.items()],
+        caption=f"{finds.pictures:,} of each kind: drawn pictures of anything; own pictures with a synthetic defect; near-misses, which "
+        "are own pictures with their quarters exchanged, a piece of another, or the middle upside down. What is not found "
+        "here would pass unseen.",
     )
 
 
@@ -83,10 +106,11 @@ def evaluation_sections(run: RunFolder, evaluation: Evaluated | None) -> list[Se
         (
             name,
             part.pictures,
+            evaluation.refused.get(name, 0),
+            part.detection_rate,
             part.auroc,
             _interval(part),
             part.average_precision,
-            part.detection_rate,
             evaluation.baseline.get(name),
         )
         for name, part in evaluation.anomalous.items()
@@ -97,18 +121,20 @@ def evaluation_sections(run: RunFolder, evaluation: Evaluated | None) -> list[Se
         (
             "anomalous group",
             "pictures",
+            "refused files",
+            "found",
             "AUROC",
             "95 % interval",
             "average precision",
-            "detection rate",
             "AUROC of sharpness alone",
         ),
         rows,
-        caption="Detection rate: share of the group that is flagged at the threshold. "
+        caption="Found: share of the group that is flagged at the threshold; refused files are in no rate. "
         "Intervals by bootstrap over groups.",
     )
     text = [
-        f"False-alarm rate: {evaluation.false_alarm_rate:.1%} of {evaluation.pictures:,} normal pictures are flagged."
+        f"False alarms: {evaluation.false_alarm_rate_promised:.1%} are promised; {evaluation.false_alarm_rate:.1%} of "
+        f"{evaluation.pictures:,} normal pictures are flagged ({count(evaluation.refused.get('belongs', 0), 'file')} refused)."
     ]
     if evaluation.seen_in_training:
         text.append(f"{evaluation.seen_in_training:,} of them are in the run's own pool; their scores flatter.")

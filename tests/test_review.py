@@ -1,0 +1,153 @@
+"""What a calibration says of its threshold: own pictures that hold it up, which a person can leave out, and what it would find."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import winnow
+from winnow import show
+from winnow.errors import DataError
+from winnow.results import AnomalousGroup, Calibrated, Evaluated, Finds, Mode, Promise
+from winnow.run.review import left_out
+from winnow.synthetic.near_misses import WAYS, disturb
+
+from conftest import blocks, stripes, write_pictures
+from small_runs import OPTIONS, command
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 50 pictures in as many groups, of which three do not belong, with 40 of them held out."""
+    folder, rng = tmp_path_factory.mktemp("review"), np.random.default_rng(5)
+    write_pictures(folder / "good", 47, 1, partial(stripes, size=32))
+    for number in range(3):
+        (folder / "good" / f"odd{number}").mkdir()
+        Image.fromarray(blocks(rng, size=32)).save(folder / "good" / f"odd{number}" / f"odd{number}.png")
+    run = winnow.Run(folder / "run", **OPTIONS, validate_share=0.05, calibrate_share=0.8)
+    run.ingest(folder / "good")
+    run.train()
+    run.encode()
+    run.calibrate(scorer="knn")
+    return folder
+
+
+@pytest.fixture
+def run(base: Path, tmp_path: Path) -> winnow.Run:
+    return winnow.Run(Path(shutil.copytree(base / "run", tmp_path / "run")))
+
+
+def rows(run: winnow.Run) -> list[dict[str, str]]:
+    with (run.folder.path / "review.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def mark(run: winnow.Run, *ids: str) -> None:
+    path, found = run.folder.path / "review.csv", rows(run)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, found[0])
+        writer.writeheader()
+        writer.writerows(row | {"leave_out": "x" if row["id"] in ids else ""} for row in found)
+
+
+def test_the_own_pictures_above_the_threshold_are_listed_and_drawn(run: winnow.Run):
+    promise = run.folder.result(Calibrated).full.promise
+    listed = rows(run)
+    assert len(listed) == promise.above == 3 and promise.calibrated_on >= 39
+    assert promise.extremes[0].startswith("odd")
+    assert [row["source"].rpartition("/")[2] for row in listed] == promise.extremes
+    assert all(float(row["score"]) > promise.threshold and not row["leave_out"] for row in listed)
+    assert promise.without is not None and promise.without < promise.threshold
+    assert Image.open(run.folder.path / "review.png").width > 100
+
+
+def test_a_marked_picture_is_left_out_until_its_mark_goes(run: winnow.Run, capsys: pytest.CaptureFixture):
+    before = run.folder.result(Calibrated).full.promise
+    odd = rows(run)[0]["id"]
+    assert run.folder.done("calibrate")
+    mark(run, odd)
+    assert not run.folder.done("calibrate")  # other marks, another threshold
+    assert command("calibrate", "--run", run.folder.path, "--resume") == 0
+    assert "1 picture left out" in capsys.readouterr().out
+    after = winnow.Run(run.folder.path).folder.result(Calibrated)
+    assert after.left_out == 1 and after.full.promise.threshold < before.threshold
+    assert after.full.promise.calibrated_on == before.calibrated_on - 1
+    assert rows(run)[0]["id"] == odd and rows(run)[0]["leave_out"] == "x" and left_out(run.folder.path) == [odd]
+    assert run.folder.done("calibrate")
+    mark(run)
+    run.calibrate()
+    assert run.folder.result(Calibrated).full.promise == before
+
+
+def test_a_mark_on_no_picture_of_the_run_and_a_table_without_marks_are_refused(run: winnow.Run):
+    path = run.folder.path / "review.csv"
+    for text, words in (("leave_out,id\nx,nobody\n", "'nobody'"), ("id\nnobody\n", "no column 'leave_out'")):
+        path.write_text(text, encoding="utf-8")
+        before = (run.folder.path / "detector" / "detector.json").read_bytes()
+        with pytest.raises(DataError, match=words):
+            run.calibrate()
+        assert (run.folder.path / "detector" / "detector.json").read_bytes() == before
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_what_a_threshold_would_find_is_measured_and_a_blind_one_called_weak(run: winnow.Run):
+    found = run.folder.result(Calibrated)
+    assert found.finds is not None and set(found.finds.found) == {
+        "generic pictures",
+        "synthetic defects",
+        "near-misses",
+    }
+    for shares in found.finds.curves.values():
+        assert (np.diff(np.array(shares)[np.argsort(found.finds.rates)]) >= 0).all() and 0 <= min(shares) <= max(
+            shares
+        ) <= 1
+    page = run.report().read_text(encoding="utf-8")
+    assert "Found of made-up pictures" in page and "quarters exchanged" in page
+    for share, says in ((0.05, "WEAK: it would find 5% of chess"), (0.95, "It would find 95% of chess")):
+        finds = Finds(100, {"chess": share}, [0.05], {"chess": [share]})
+        promise = Promise(1.0, 0.05, 100, "", 4, ["a.png"], 0.9)
+        text = show.calibrate(Calibrated({"full": Mode("knn", promise)}, {}, {}, finds), "runs/a")
+        assert says in text and "4 own pictures above it (a.png, ...); without them it would be 0.9" in text
+
+
+def test_near_misses_keep_what_a_picture_is_made_of(tmp_path: Path):
+    own = np.random.default_rng(0).integers(0, 256, (9, 17, 24, 3)).astype(np.uint8)
+    wrong, ways = disturb(own, np.random.default_rng(1))
+    assert set(ways.tolist()) == set(WAYS) and (wrong != own).any(axis=(1, 2, 3)).all()
+    assert (disturb(own, np.random.default_rng(1))[0] == wrong).all()
+    for way in ("quarters exchanged", "middle upside down"):
+        before, after = own[ways == way], wrong[ways == way]
+        assert (np.sort(before.reshape(3, -1)) == np.sort(after.reshape(3, -1))).all()
+    with pytest.raises(DataError, match="two or more"):
+        disturb(own[:1], np.random.default_rng(0))
+
+
+def test_an_evaluation_says_first_what_was_found_and_counts_what_was_refused():
+    group = AnomalousGroup(0.92, 0.9, 0.27, 60, 3, {"detection_rate": (0.2, 0.34)})
+    text = show.evaluate(
+        Evaluated(
+            "full",
+            "knn",
+            1.5,
+            0.05,
+            0.0498,
+            0.043,
+            (0.02, 0.06),
+            500,
+            9,
+            {"chess": group, "all": group},
+            {},
+            0,
+            Path("out"),
+            refused={"belongs": 3, "chess": 40},
+        )
+    ).splitlines()
+    assert text[0].startswith("False alarms: 5.0% promised, 4.3% of 500 normal pictures seen (2.0% to 6.0%)")
+    assert text[1].index("found") < text[1].index("AUROC") and "27.0%" in text[2] and "(20.0% to 34.0%)" in text[2]
+    assert "3 normal, 40 chess" in text[4]
