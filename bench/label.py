@@ -17,17 +17,21 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
 
 from winnow.label.catalogue import Catalogue, Listed
+from winnow.label.database import log_beside
 from winnow.label.exchange import records_of, take_over
 from winnow.label.formats import read, write
 from winnow.label.store import LabelStore
 
 from common import arguments, finish, table
+
+if TYPE_CHECKING:
+    from winnow.pool.originals import Originals
 
 CLASSES = ["staff", "customer", "other"]
 TOKEN = "t" * 43
@@ -179,12 +183,14 @@ def exchange(n: int, folder: Path, path: Path) -> dict[str, float]:
         store.add_classes("bench", CLASSES)
         for name in ("import", "import again"):
             started = time.perf_counter()
-            take_over(store, catalogue, read(folder / "labels.csv"), "import labels.csv")
+            originals = cast("Originals", None)  # every item is named by its id
+            take_over(store, catalogue, originals, read(folder / "labels.csv"), "import labels.csv")
             found[f"{name} s"] = time.perf_counter() - started
         started = time.perf_counter()
-        write(folder / "out.csv", records_of(store, catalogue)[0], "csv", lambda item: (b"", ""))
+        write(folder / "out.csv", records_of(store, catalogue)[0], "csv", lambda item: (b"", ""), lambda item: (1, 1))
         found["export s"] = time.perf_counter() - started
-    found["log MiB"] = path.stat().st_size / 2**20
+    found["database MiB"] = path.stat().st_size / 2**20
+    found["log MiB"] = log_beside(path).stat().st_size / 2**20
     return found
 
 
@@ -192,7 +198,8 @@ def main() -> None:
     given, began = arguments(__doc__), time.perf_counter()
     n, times = (100_000, 50) if given.quick else (1_000_000, 300)
     path = given.to / "labels.sqlite"
-    path.unlink(missing_ok=True)
+    for file in path.parent.glob("labels.sqlite*"):
+        file.unlink()
     with LabelStore.open(path) as store:
         store.add_classes("bench", CLASSES)
     starts, rows = [], {}

@@ -155,6 +155,8 @@ def _read_folder(path: Path) -> Iterator[Record]:
     if table.exists() and "label" in _header(table):
         yield from _read_csv(table)
         return
+    if not any(file.is_file() for file in path.rglob("*")):
+        return
     for source in expand([path], Reading("labels")).sources:
         if source.label:
             file = Path(source.uri)
