@@ -96,7 +96,7 @@ def test_a_pool_has_ids_and_groups_and_is_read_in_batches():
     pool, rows = Table(), np.array([5, 1, 36])
     found = encode(network(), pool, rows, device="cpu", batch_size=16, seen=np.array([True, False, True]))
     assert list(found.ids) == ["id 5", "id 1", "id 36"]
-    assert list(found.groups) == ["group 5", "group 1", "group 36"]
+    assert list(found.groups) == ["joined 5", "joined 1", "joined 36"]
     assert list(found.seen) == [True, False, True]
     encode(network(), pool, device="cpu", batch_size=16)
     assert pool.most == 16

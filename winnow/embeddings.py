@@ -18,15 +18,17 @@ LONGEST = float(np.finfo(np.float32).max) / 8  # squared length; that of a dista
 class Embeddings:
     """Embeddings and measures of n pictures, in one order.
 
-    `codes` (n, d) float32; `measures` a name to (n,) float64 (reconstruction, worst, latent, variance, ...; which ones
-    depends on the model); `ids` and `groups` (n,) strings; `seen` (n,) bool: the network was trained on the picture or
-    its best checkpoint was chosen by it, so its losses are smaller than a new picture's.
+    `vectors` (n, d) float32; `losses` a name to (n,) float64 (reconstruction, latent, variance, ...; which ones depends on the
+    model); `ids`, `groups` and `twins` (n,) strings: pictures of one group are held out together, and near-identical ones
+    (`twins` equal) even where too few groups are divided; `seen` (n,) bool: the network was trained on the picture or its best
+    checkpoint was chosen by it, so its losses are smaller than a new picture's, or it was given for that.
     """
 
     vectors: np.ndarray
     losses: dict[str, np.ndarray] = field(default_factory=dict)
     ids: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     groups: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
+    twins: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     seen: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
 
     @classmethod
@@ -37,9 +39,10 @@ class Embeddings:
         losses: dict[str, Any] | None = None,
         ids: Any = None,
         groups: Any = None,
+        twins: Any = None,
         seen: Any = None,
     ) -> Embeddings:
-        """Embeddings of plain arrays; what is not given is filled in: ids by row number, each row its own group, none seen."""
+        """Embeddings of plain arrays; what is not given is filled in: ids by row number, each row its own group and twin, none seen."""
         vectors = np.asarray(vectors, dtype=np.float32)
         if vectors.ndim != 2:
             raise DataError(f"Embeddings must be a (pictures, dimensions) array, not of shape {vectors.shape}.")
@@ -50,12 +53,14 @@ class Embeddings:
             {name: np.asarray(values, dtype=np.float64) for name, values in (losses or {}).items()},
             rows if ids is None else np.asarray(ids, dtype=object),
             rows if groups is None else np.asarray(groups, dtype=object),
+            rows if twins is None else np.asarray(twins, dtype=object),
             np.zeros(n, dtype=bool) if seen is None else np.asarray(seen, dtype=bool),
         )
         for name, column in {
             **embeddings.losses,
             "ids": embeddings.ids,
             "groups": embeddings.groups,
+            "twins": embeddings.twins,
             "seen": embeddings.seen,
         }.items():
             if column.shape != (n,):
@@ -73,6 +78,7 @@ class Embeddings:
             losses={name: values[rows] for name, values in self.losses.items()},
             ids=self.ids[rows],
             groups=self.groups[rows],
+            twins=self.twins[rows],
             seen=self.seen[rows],
         )
 
@@ -100,6 +106,7 @@ class Embeddings:
                     {
                         "id": pa.array(self.ids, pa.string()),
                         "group": pa.array(self.groups, pa.string()),
+                        "twin": pa.array(self.twins, pa.string()),
                         "seen": self.seen,
                         **self.losses,
                     }
@@ -117,8 +124,8 @@ class Embeddings:
         read_sealed(folder / "embeddings.json", "embeddings", "Run: winnow encode --run RUN")
         table = pq.read_table(folder / "losses.parquet")
         columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
-        ids, groups, seen = columns.pop("id"), columns.pop("group"), columns.pop("seen")
-        return cls(np.load(folder / "vectors.npy", mmap_mode="r"), columns, ids, groups, seen)
+        ids, groups, twins, seen = (columns.pop(name) for name in ("id", "group", "twin", "seen"))
+        return cls(np.load(folder / "vectors.npy", mmap_mode="r"), columns, ids, groups, twins, seen)
 
 
 def finite(vectors: Any) -> np.ndarray:

@@ -114,15 +114,17 @@ class Classifier:
             )
         raise DataError("This classifier has not been fitted.", "Call fit(embeddings, labels) first.")
 
-    def fit(self, vectors: Any, labels: Any, groups: Any = None, *, anomalous: Any = None) -> Self:
+    def fit(self, vectors: Any, labels: Any, groups: Any = None, *, anomalous: Any = None, twins: Any = None) -> Self:
         """Learn from the labelled among n embeddings in order of time; `groups` (n,), by default each picture its own.
 
+        `twins` (n,) are equal for near-identical pictures, which are in one fold even where groups have to be divided.
         `anomalous` (n,) bool: pictures that do not belong and never become pseudo-labels. Raises `DataError` for embeddings
         that are not finite, lists of other lengths, no label, one class alone, or a class with one label.
         """
         vectors = finite(vectors)
         self.classes, target = numbered(labels, len(vectors))
         groups = _column(np.arange(len(vectors)) if groups is None else groups, len(vectors), "groups").astype(str)
+        twins = _column(np.arange(len(vectors)) if twins is None else twins, len(vectors), "twins").astype(str)
         anomalous = _column(
             np.zeros(len(vectors)) if anomalous is None else anomalous, len(vectors), "anomalous"
         ).astype(bool)
@@ -130,14 +132,15 @@ class Classifier:
         features, rows = self._features(vectors), np.flatnonzero(target >= 0)
         few = np.bincount(target[rows]).min() < FEWEST and self.tuning is None
         self.head_name = self.head if self.head != "auto" else "nearest_mean" if few else "logistic"
-        folds = deal(target[rows], groups[rows], tuple(str(name) for name in self.classes), self.folds, self.seed)
+        names = tuple(str(name) for name in self.classes)
+        folds = deal(target[rows], groups[rows], names, self.folds, self.seed, twins[rows])
         self.notes = (*folds.notes, *_leak(leaks(features[rows], target[rows], folds.fold), len(rows)))
         self.cross_fitter = self.quick = CrossFitter(
-            HEADS[self.head_name](), features, target, groups, folds, self.seed
+            HEADS[self.head_name](), features, target, groups, folds, self.seed, twins
         )
         if self.tuning is not None:
             head = self.tuning.begin(features, self.centre, target)
-            self.cross_fitter = CrossFitter(head, np.arange(len(vectors)), target, groups, folds, self.seed)
+            self.cross_fitter = CrossFitter(head, np.arange(len(vectors)), target, groups, folds, self.seed, twins)
         cross_fit = self.cross_fitter.tuned()
         self.done = ()
         if self.pseudo:

@@ -61,11 +61,19 @@ class CrossFitter:
     """
 
     def __init__(
-        self, head: Head, features: np.ndarray, target: np.ndarray, groups: np.ndarray, folds: Folds, seed: int
+        self,
+        head: Head,
+        features: np.ndarray,
+        target: np.ndarray,
+        groups: np.ndarray,
+        folds: Folds,
+        seed: int,
+        twins: np.ndarray | None = None,
     ) -> None:
         self.head, self.features, self.target, self.groups, self.seed = head, features, target, groups, seed
         self.rows, self.classes = np.flatnonzero(target >= 0), int(target.max()) + 1
-        self.folds, self.fold, self.units = range(folds.count), follow(folds, self.rows, groups, seed), folds.units
+        self.folds, self.units = range(folds.count), folds.units
+        self.fold = follow(folds, self.rows, groups, seed, twins)
 
     def tuned(self) -> CrossFit:
         """Learn with the head's usual setting, or with another whose macro F1 is higher by more than its standard error.

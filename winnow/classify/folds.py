@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from winnow.embeddings import spread
-from winnow.pool.splits import deal_out
+from winnow.pool.splits import blocks, deal_out
 
 NEAR = 0.1  # share of the median squared distance of two pictures of a class below which they are near-identical
 SAME = 1e-6  # squared distance that rounding alone can cause
@@ -28,19 +28,28 @@ class Folds:
     notes: tuple[str, ...] = ()
 
 
-def deal(target: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], count: int, seed: int = 0) -> Folds:
+def deal(
+    target: np.ndarray,
+    groups: np.ndarray,
+    classes: tuple[str, ...],
+    count: int,
+    seed: int = 0,
+    twins: np.ndarray | None = None,
+) -> Folds:
     """Deal labelled pictures into at most `count` folds, by whole groups, the classes as evenly as these allow.
 
-    `target` (n,) class numbers, each class twice or more; `groups` (n,). Rows are in order of time. Every class occurs
-    outside each fold. Where that is not possible by whole groups, because a class occurs in one group alone, such a group
-    is cut, each of its classes into contiguous blocks; where that does not suffice either, pictures are dealt one by one.
-    `notes` reports both, since neighbours are alike and the metrics then flatter.
+    `target` (n,) class numbers, each class twice or more; `groups` (n,); `twins` (n,) are equal for near-identical pictures.
+    Rows are in order of time. Every class occurs outside each fold. Where that is not possible by whole groups, because a
+    class occurs in one group alone, such a group is cut, each of its classes into contiguous blocks, twins in one; where that
+    does not suffice either, pictures are dealt one by one. `notes` reports both, since neighbours are alike and the metrics
+    then flatter.
     """
+    twins = np.arange(len(target)) if twins is None else np.unique(twins.astype(str), return_inverse=True)[1]
     names, group = np.unique(groups.astype(str), return_inverse=True)
     cut = np.zeros(len(names), bool)
     notes: list[str] = []
     while True:
-        units = _units(target, group, cut, count)
+        units = _units(target, group, cut, count, twins)
         folds = min(count, int(units.max()) + 1)
         fold = _dealt(target, units, folds, seed)
         lonely = [kind for kind in range(len(classes)) if len(set(fold[target == kind])) < 2]
@@ -60,14 +69,20 @@ def deal(target: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], count
     return Folds(fold, units, folds, tuple(notes))
 
 
-def follow(folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
+def follow(
+    folds: Folds, rows: np.ndarray, groups: np.ndarray, seed: int = 0, twins: np.ndarray | None = None
+) -> np.ndarray:
     """Return the fold (n,) of every picture, given the folds of the labelled `rows`.
 
-    It is that of the nearest labelled row of its group, so that no whole group is split; groups without a label are dealt
-    by size.
+    It is that of a labelled twin, else of the nearest labelled row of its group, so that no whole group is split; groups without
+    a label are dealt by size.
     """
     names, group = np.unique(groups.astype(str), return_inverse=True)
     fold = np.full(len(groups), -1)
+    if twins is not None:
+        known, first = np.unique(twins[rows].astype(str), return_index=True)
+        place = np.searchsorted(known, twins.astype(str)) % len(known)
+        fold = np.where(known[place] == twins.astype(str), folds.fold[first[place]], fold)
     fold[rows] = folds.fold
     for number in np.unique(group[rows]):
         own, labelled = np.flatnonzero(group == number), rows[group[rows] == number]
@@ -101,13 +116,13 @@ def leaks(features: np.ndarray, target: np.ndarray, fold: np.ndarray) -> int:
     return found
 
 
-def _units(target: np.ndarray, group: np.ndarray, cut: np.ndarray, count: int) -> np.ndarray:
+def _units(target: np.ndarray, group: np.ndarray, cut: np.ndarray, count: int, twins: np.ndarray) -> np.ndarray:
     """Return the number of each picture's unit, which no fold splits: its group, or in a cut group its block."""
     place = np.zeros(len(target), int)
     for number in np.flatnonzero(cut):
         for kind in np.unique(target[group == number]):
             rows = np.flatnonzero((group == number) & (target == kind))
-            place[rows] = np.arange(len(rows)) * min(count, len(rows)) // len(rows)
+            place[rows] = blocks(np.zeros(len(rows), int), twins[rows], min(count, len(rows)))
     return np.unique(group * count + place, return_inverse=True)[1]
 
 

@@ -323,7 +323,7 @@ def folds_of(normal: Embeddings, count: int, seed: int = 0) -> np.ndarray:
 
     rows = np.flatnonzero(~normal.seen) if not normal.seen.all() else np.arange(len(normal))
     fold = np.full(len(normal), -1)
-    fold[rows] = folds(normal.groups[rows], min(count, rows.size), seed)
+    fold[rows] = folds(normal.groups[rows], min(count, rows.size), seed, twins=normal.twins[rows])
     return fold
 
 

@@ -32,6 +32,7 @@ def encode(
     device: str = "auto",
     ids: Sequence[str] | np.ndarray | None = None,
     groups: Sequence[str] | np.ndarray | None = None,
+    twins: Sequence[str] | np.ndarray | None = None,
     seen: np.ndarray | None = None,
     auxiliary: Mapping[str, Model] | None = None,
     decode: bool = True,
@@ -41,7 +42,7 @@ def encode(
 
     The losses are those in the model's output; `variance` and `gradient` of the pixels (see `pixel_statistics`); and one
     of each `auxiliary` model, under its name there. Without `decode` the decoder is not run and only the model's own
-    output remains. `ids` and `groups` default to the pool's. Always in float32, so that a score does not depend on the
+    output remains. `ids`, `groups` and `twins` default to the pool's. Always in float32, so that a score does not depend on the
     device's preferred format.
     A value does not depend on `batch_size` or on the rest of its batch: measured on x86 CPUs not by a bit, elsewhere by
     rounding at most (relative 1e-5). Batches of large pictures are smaller, so that they stay within `BYTES`.
@@ -52,7 +53,7 @@ def encode(
     rows = np.arange(len(source)) if rows is None else np.asarray(rows)
     names = {
         name: _column(source, column, rows) if given is None else np.asarray(given, dtype=object)
-        for name, column, given in (("ids", "id", ids), ("groups", "group", groups))
+        for name, column, given in (("ids", "id", ids), ("groups", "joined", groups), ("twins", "twin", twins))
     }
     model, others = model.to(target).eval(), {name: one.to(target).eval() for name, one in (auxiliary or {}).items()}
     for one in (model, *others.values()):
@@ -77,7 +78,7 @@ def encode(
             advance(len(chosen))
     assert vectors is not None
     _check_finite(vectors, losses, rows if names["ids"] is None else names["ids"])
-    return Embeddings.of(vectors, losses=losses, ids=names["ids"], groups=names["groups"], seen=seen)
+    return Embeddings.of(vectors, losses=losses, seen=seen, **names)
 
 
 def outputs_of(

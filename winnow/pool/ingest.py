@@ -26,6 +26,7 @@ from winnow.errors import InputError, OptionError, RunError
 from winnow.files import replacing, write_sealed
 from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
+from winnow.pool.alike import Alike, contents_of
 from winnow.pool.parts import Part, group_of, make_pictures, make_video, notes_of, record, said, shape, stop, whole_size
 from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, Pool, column_fingerprint, fingerprint
 from winnow.pool.resume import PENDING, finished, taken_over
@@ -81,7 +82,7 @@ def ingest(
         firsts = {number: uris[0] for number, uris in kept.items()} | {
             part.number: part.sources[0].uri for part in parts
         }
-        totals, refused, broken = _assemble(
+        totals, refused, broken, alike = _assemble(
             folder, _in_order(firsts, sources), expansion, {source.uri for source in sources}, options, key
         )
     pool = Pool.open(folder)
@@ -92,7 +93,7 @@ def ingest(
         **totals,
         skipped=expansion.skipped,
         refused=len(refused),
-        notes=[*expansion.notes, *notes_of(refused), *([_in_part(broken)] if broken else [])],
+        notes=[*expansion.notes, *notes_of(refused), *([_in_part(broken)] if broken else []), *alike],
         seconds=time.monotonic() - started,
     )
 
@@ -194,10 +195,10 @@ def _in_order(firsts: dict[int, str], sources: list[Source]) -> list[int]:
 
 def _assemble(
     folder: Path, numbers: list[int], expansion: Expansion, asked: set[str], options: IngestOptions, key: dict[str, Any]
-) -> tuple[dict[str, int], list[Refusal], list[Refusal]]:
+) -> tuple[dict[str, int], list[Refusal], list[Refusal], list[str]]:
     """Write items.parquet, quarantine.csv and, last, pool.json, with one part in memory at a time.
 
-    Returns the totals, what was refused, and what was read in part.
+    Returns the totals, what was refused, what was read in part, and notes on what is alike.
     """
     refused = list(expansion.refused)
     lost = {refusal.source for refusal in refused}
@@ -205,7 +206,17 @@ def _assemble(
     shards: list[dict[str, Any]] = []
     seen: set[str] = set()
     groups: set[str] = set()
-    totals = {"pictures": 0, "videos": 0, "frames": 0, "patches": 0, "crops": 0, "empty": 0, "copies": 0}
+    alike = Alike.of((Part.load(record(folder, number)) for number in numbers), options)
+    totals = {
+        "pictures": 0,
+        "videos": 0,
+        "frames": 0,
+        "patches": 0,
+        "crops": 0,
+        "empty": 0,
+        "copies": 0,
+        **alike.totals,
+    }
     cut: list[dict[str, Any]] = []
     with replacing(folder / "items.parquet") as temporary, pq.ParquetWriter(temporary, ITEMS) as writer:
         for number in numbers:
@@ -217,7 +228,7 @@ def _assemble(
             shards += part.shards
             cut += part.cut
             if part.rows:
-                table = _table(part, seen, options)
+                table = _table(part, seen, options, *alike.columns[number])
                 writer.write_table(table)
                 groups.update(table.column("group").to_pylist())
                 totals["copies"] += table.column("status").to_pylist().count("copy")
@@ -251,7 +262,7 @@ def _assemble(
     }
     write_sealed(folder / "pool.json", about, files)
     (folder / PENDING).unlink(missing_ok=True)
-    return {**totals, "groups": len(groups)}, [one for one in refused if one not in broken], list(broken)
+    return {**totals, "groups": len(groups)}, [one for one in refused if one not in broken], list(broken), alike.notes
 
 
 def _in_part(broken: list[Refusal]) -> str:
@@ -273,10 +284,10 @@ def _batches(folder: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(columns=list(columns))
 
 
-def _table(part: Part, seen: set[str], options: IngestOptions) -> pa.Table:
-    """Return the part's rows; of pictures that are the same to the byte the first is "ok" and the others are "copy"."""
+def _table(part: Part, seen: set[str], options: IngestOptions, joined: Sequence[str], twin: Sequence[str]) -> pa.Table:
+    """Return the part's rows; of pictures and videos that are the same to the byte the first is "ok" and the others are "copy"."""
     status = []
-    for name, *_ in part.rows:
+    for name in contents_of(part):
         status.append("copy" if name in seen else "ok")
         seen.add(name)
     names, places, times, boxes, pages = zip(*part.rows, strict=True)
@@ -288,6 +299,8 @@ def _table(part: Part, seen: set[str], options: IngestOptions) -> pa.Table:
             names,
             [source.uri for source in of],
             groups,
+            joined,
+            twin,
             pa.array(times, pa.float64()),
             pa.array(pages, pa.int64()),
             pa.array(boxes, pa.string()),

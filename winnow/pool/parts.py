@@ -24,6 +24,7 @@ from winnow.options import IngestOptions
 from winnow.pool.given import Due, boxes_of_pieces, cut_given
 from winnow.pool.patches import boxes_of, write_box
 from winnow.pool.pool import AGAIN, write_shards
+from winnow.pool.twins import look_of
 from winnow.scale.local import run_local
 
 _Page = tuple[int | None, np.ndarray | str]
@@ -43,7 +44,8 @@ class _Blank(Unreadable):
 class Part:
     """A part's record: its sources and the SHA-256 of the content each was read with ("" where it could not be, and of a
     video on s3), a row (id, place of its source, time, box, page) a picture, patch or crop, what it was cut from, its refusals
-    and its pixels; where persons were looked for, the confidence of each row and how many pictures or frames show none."""
+    and its pixels; the look (see `winnow.pool.twins`) of each row or, where they were cut, of each of what they were cut from;
+    where persons were looked for, the confidence of each row and how many pictures or frames show none."""
 
     number: int
     key: dict[str, Any]
@@ -55,6 +57,7 @@ class Part:
     confidence: list[float] = field(default_factory=list)
     empty: int = 0
     digests: list[str] = field(default_factory=list)
+    looks: list[str] = field(default_factory=list)
 
     def save(self, folder: Path) -> None:
         write_json(record(folder, self.number), sealed(asdict(self)))
@@ -73,6 +76,7 @@ class Part:
             saved["confidence"],
             saved["empty"],
             saved["digests"],
+            saved["looks"],
         )
 
 
@@ -121,6 +125,7 @@ class _Decoded:
     """A picture's id and pixels: of the whole picture, or of a piece for each box together with a row about the whole."""
 
     name: str
+    look: str
     pieces: Sequence[np.ndarray]
     boxes: np.ndarray | None = None
     confidence: np.ndarray | None = None
@@ -177,18 +182,19 @@ def _cut(
 ) -> _Decoded:
     """Return the picture, cut into `given` boxes, or into patches or crops where these are wanted; `Unreadable` when it has no
     patch, or does not hold a box."""
+    look = look_of(image)
     if given is not None:
         try:
             pieces = cut_given(image, given, options)
         except Unreadable as error:
             raise _Blank(error.message) from None
         about = _about(image, len(given), 0) if options.patches or find else {}
-        return _Decoded(name, pieces, given, np.full(len(given), np.nan) if find else None, about)
+        return _Decoded(name, look, pieces, given, np.full(len(given), np.nan) if find else None, about)
     if find:
         boxes, confidence = find(image)
-        return _Decoded(name, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes), 0))
+        return _Decoded(name, look, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes), 0))
     if not options.patches:
-        return _Decoded(name, [image])
+        return _Decoded(name, look, [image])
     boxes, blank = boxes_of(image, options.size, options.stride, options.blank, options.border)
     if not len(boxes):
         if blank:
@@ -198,7 +204,7 @@ def _cut(
             f"it is {width}x{height} pixels, smaller than a patch of {options.size[1]}x{options.size[0]} (--size)"
         )
     pieces = [image[y : y + high, x : x + wide] for x, y, wide, high in boxes]
-    return _Decoded(name, pieces, boxes, None, _about(image, len(boxes), blank))
+    return _Decoded(name, look, pieces, boxes, None, _about(image, len(boxes), blank))
 
 
 def _about(image: np.ndarray, pieces: int, blank: int) -> dict[str, Any]:
@@ -210,6 +216,7 @@ def _about(image: np.ndarray, pieces: int, blank: int) -> dict[str, Any]:
 def _rows_of(part: Part, place: int, time: float | None, page: int | None, found: _Decoded) -> Iterator[np.ndarray]:
     """Add a picture's row, or those of its pieces, to the part, and yield their pixels."""
     if found.boxes is None:
+        part.looks.append(found.look)
         part.rows.append((found.name, place, time, None, page))
         yield from found.pieces
         return
@@ -217,8 +224,11 @@ def _rows_of(part: Part, place: int, time: float | None, page: int | None, found
         part.empty += 1
         return
     if found.about:
+        part.looks.append(found.look)
         about = {"id": found.name, "source": part.sources[place].uri, "time": time, "page": page}
         part.cut.append({**about, **found.about})
+    else:
+        part.looks += [look_of(piece) for piece in found.pieces]
     part.confidence += [] if found.confidence is None else found.confidence.tolist()
     for box, piece in zip(found.boxes, found.pieces, strict=True):
         part.rows.append((f"{found.name}#{write_box(box)}", place, time, write_box(box), page))

@@ -23,6 +23,8 @@ ITEMS = pa.schema(
         ("id", pa.string()),
         ("source", pa.string()),
         ("group", pa.string()),
+        ("joined", pa.string()),
+        ("twin", pa.string()),
         ("time", pa.float64()),
         ("page", pa.int64()),
         ("box", pa.string()),
@@ -32,6 +34,8 @@ ITEMS = pa.schema(
         ("confidence", pa.float64()),
     ]
 )
+"""The columns of items.parquet. `group` is the user's; `twin` the id of the first picture that this one, or the one it was cut
+from, is near-identical to (else its own); `joined` the group that is held out: groups with near-identical pictures are one."""
 PICTURES = pa.schema(
     [
         ("id", pa.string()),
@@ -46,7 +50,7 @@ PICTURES = pa.schema(
     ]
 )
 """The columns of pictures.parquet: the pictures that patches, or crops of persons, were cut from."""
-USED = ("group", "split", "status")
+USED = ("group", "joined", "twin", "split", "status")
 """The columns of `ITEMS` that decide what each picture is used for."""
 SHARD_ROWS = 8192
 HEADER = 128  # bytes of a .npy header, the same for every number of rows, so that it can be written last

@@ -17,6 +17,11 @@ OWN_BLOCKS = (
     "There are too few groups (videos or folders) to keep whole ones apart, so blocks within them were used: "
     "neighbouring pictures are alike, and the false-alarm rate on a new video will be higher than stated."
 )
+STANDS_STILL = 3  # near-identical pictures that are the third part of a group, or more, are not kept together
+TORN = (
+    "{} pictures given as '{}' are near-identical to some given as 'train': what is measured on them, or the threshold that they "
+    "set, is better than on new pictures."
+)
 FROM_TRAIN = "No pictures were given for '{}', so they were taken from those given as 'train'."
 
 
@@ -28,17 +33,29 @@ class Split:
     note: str = ""
 
 
-def assign(groups: Any, seed: int, validate_share: float, calibrate_share: float, given: Any = None) -> Split:
+def assign(
+    groups: Any,
+    seed: int,
+    validate_share: float,
+    calibrate_share: float,
+    given: Any = None,
+    *,
+    twins: Any = None,
+    left_out: Any = None,
+) -> Split:
     """Split n pictures by whole groups: about `calibrate_share` and `validate_share` of them, the rest to train.
 
-    `groups` (n,) strings. Pictures stay in the split named in `given` (n,) ("" where none is), "test" is left out of
-    everything, and a split it names is not added to; only when nothing else is left are rows given as "train" divided.
-    With fewer than 5 groups each is cut into blocks of neighbouring rows, and `.note` says so. The result is the same for the same
-    seed, and by whole groups for any order of the rows. Raises `DataError` for fewer than three pictures and for a
-    name in `given` that is not a split.
+    `groups` (n,) strings; `twins` (n,) are equal for near-identical pictures. Pictures stay in the split named in `given` (n,)
+    ("" where none is), their twins go with them, and a split it names is not added to beyond that; only when nothing else is
+    left are rows given as "train" divided. "test", and `left_out` (n,) bool, are left out of everything.
+    With fewer than 5 groups each is cut into blocks of neighbouring rows, twins in one, and `.note` says so. The result is the
+    same for the same seed, and by whole groups for any order of the rows. Raises `DataError` for fewer than three pictures and
+    for a name in `given` that is not a split.
     """
     groups = np.asarray(groups).astype(str)
-    split = _given(given, len(groups))
+    twins = _numbered(len(groups), twins)
+    split, noted = with_twins(_given(given, len(groups)), twins)
+    split[np.zeros(len(groups), bool) if left_out is None else left_out] = "test"
     if (split != "test").sum() < 3:
         raise DataError(
             f"{(split != 'test').sum()} pictures are too few: one each is needed to train, to choose the "
@@ -47,7 +64,7 @@ def assign(groups: Any, seed: int, validate_share: float, calibrate_share: float
         )
     missing = [name for name in ("calibrate", "validate") if name not in split]
     free = split == ""
-    notes = []
+    notes = [noted] if noted else []
     needed = len(missing) + ("train" not in split)
     if missing and free.sum() < needed and "train" in split:
         free |= split == "train"
@@ -60,7 +77,7 @@ def assign(groups: Any, seed: int, validate_share: float, calibrate_share: float
         )
     split[free] = "train"
     if missing:
-        units, blocks = _units(groups[free])
+        units, blocks = _units(groups[free], twins[free])
         notes += [OWN_BLOCKS] if blocks else []
         shares = {"calibrate": calibrate_share, "validate": validate_share}
         wanted = {name: shares[name] * (split != "test").sum() for name in missing}
@@ -68,10 +85,12 @@ def assign(groups: Any, seed: int, validate_share: float, calibrate_share: float
     return Split(split.astype(str), " ".join(notes))
 
 
-def folds(groups: Any, k: int, seed: int = 0) -> np.ndarray:
-    """Return fold numbers 0 to k - 1 (n,): whole groups together, or blocks of neighbours when there are fewer than k groups.
+def folds(groups: Any, k: int, seed: int = 0, *, twins: Any = None) -> np.ndarray:
+    """Return fold numbers (n,) from 0, at most k of them: whole groups together.
 
-    Each fold gets about n / k pictures as far as the groups allow. Raises `DataError` for fewer than k pictures.
+    With fewer than k groups there is one fold a group; with fewer than 5, which would leave too little to learn from, k folds of
+    blocks of neighbours, `twins` (n,) in one. Each fold gets about as many pictures as far as the groups allow. Raises
+    `DataError` for fewer than k pictures.
     """
     groups = np.asarray(groups).astype(str)
     if k < 2 or len(groups) < k:
@@ -80,9 +99,10 @@ def folds(groups: Any, k: int, seed: int = 0) -> np.ndarray:
             "Use at least 2 folds, and at least as many pictures.",
         )
     _, units = np.unique(groups, return_inverse=True)
-    if units.max() + 1 < k:
-        units = _blocks(units, k * (units.max() + 1))
-    return deal_out(np.bincount(units), np.zeros(k, int), seed)[units]
+    if units.max() + 1 < min(k, FEWEST_GROUPS):
+        units = blocks(units, _numbered(len(groups), twins), k * (units.max() + 1))
+    sizes = np.bincount(units)
+    return deal_out(sizes, np.zeros(min(k, len(sizes)), int), seed)[units]
 
 
 def deal_out(sizes: np.ndarray, load: np.ndarray, seed: int) -> np.ndarray:
@@ -111,23 +131,47 @@ def _given(given: Any, n: int) -> np.ndarray:
     return split
 
 
-def _units(groups: np.ndarray) -> tuple[np.ndarray, bool]:
+def _numbered(n: int, twins: Any) -> np.ndarray:
+    """Return numbers (n,) that are equal where `twins` are; all different where there are none."""
+    return np.arange(n) if twins is None else np.unique(np.asarray(twins).astype(str), return_inverse=True)[1]
+
+
+def with_twins(split: np.ndarray, twins: Any) -> tuple[np.ndarray, str]:
+    """Return the splits (n,) with those of near-identical pictures filled in where none is given, and a note on those of two."""
+    twins = _numbered(len(split), twins)
+    has = {name: np.isin(twins, twins[split == name]) for name in SPLITS}
+    torn = has["train"] & (split != "train") & (split != "")
+    for name in ("test", "calibrate", "validate", "train"):  # of two that are given, the one that is held out
+        split = np.where(has[name] & (split == ""), name, split)
+    if not torn.any():
+        return split, ""
+    where = "' or '".join(name for name in SPLITS if (split[torn] == name).any())
+    return split, TORN.format(int(torn.sum()), where)
+
+
+def _units(groups: np.ndarray, twins: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the number of each row's unit, which is never divided, and whether units are blocks of a group."""
     _, units = np.unique(groups, return_inverse=True)
     if units.max() + 1 >= FEWEST_GROUPS:
         return units, False
-    return _blocks(units, BLOCKS), True
+    return blocks(units, twins, BLOCKS), True
 
 
-def _blocks(units: np.ndarray, most: int) -> np.ndarray:
-    """Cut each unit into contiguous blocks, about `most` blocks in all and never fewer where there are as many rows."""
-    blocks, first = np.empty(len(units), int), 0
+def blocks(units: np.ndarray, twins: np.ndarray, most: int) -> np.ndarray:
+    """Cut each unit into contiguous blocks, about `most` in all, as far as there are rows; `twins` stand where the first of them does.
+
+    Those that are a third of a unit or more are no copies, but a scene that stands still, and are cut like all else.
+    """
+    found, start = np.empty(len(units), int), 0
     for unit in range(units.max() + 1):
         rows = np.flatnonzero(units == unit)
         pieces = min(len(rows), int(np.ceil(most * len(rows) / len(units))))
-        blocks[rows] = first + np.arange(len(rows)) * pieces // len(rows)
-        first += pieces
-    return blocks
+        _, first, kind, sizes = np.unique(twins[rows], return_index=True, return_inverse=True, return_counts=True)
+        place = np.where(sizes[kind] * STANDS_STILL < len(rows), first[kind], np.arange(len(rows)))
+        before = np.searchsorted(np.sort(place), place)  # how many rows stand before this one's twins
+        found[rows] = start + before * pieces // len(rows)
+        start += pieces
+    return np.unique(found, return_inverse=True)[1]
 
 
 def _divide(units: np.ndarray, wanted: dict[str, float], rng: np.random.Generator, to_train: int) -> np.ndarray:

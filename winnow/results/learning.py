@@ -15,8 +15,10 @@ class Ingested:
 
     `pictures`, `videos` and `frames` of them, `patches` and `crops` that they were cut into, `empty` ones that show no object;
     `refused` files, `copies` of other pictures, `skipped` other files; `groups`. `fingerprint` changes with pictures and
-    pixels, `table_fingerprint` with groups, splits and status, `label_fingerprint` with the labels of the sources;
-    `notes` say what was recognised of the folders, passed over and refused.
+    pixels, `table_fingerprint` with groups, splits and status, `label_fingerprint` with the labels of the sources.
+    `alike` pictures are near-identical to one of another file, and `joined` are the groups when those that share such are one;
+    `flat` pictures show one colour, `still` ones differ from the mean of all by noise alone. `notes` say what was recognised
+    of the folders, passed over and refused, and what is alike.
     """
 
     step: ClassVar[str] = "ingest"
@@ -34,6 +36,10 @@ class Ingested:
     skipped: int
     seconds: float
     groups: int
+    alike: int = 0
+    joined: int = 0
+    flat: int = 0
+    still: int = 0
     notes: list[str] = field(default_factory=list)
 
 

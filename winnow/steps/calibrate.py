@@ -19,6 +19,7 @@ from winnow.run.artifacts import check_parts, folder_of, load_encoder, modes, of
 from winnow.run.finds import finds
 from winnow.run.folder import RunFolder
 from winnow.run.review import REVIEW, described, extreme_items, left_out, staying, write_review
+from winnow.run.split import kept_apart, without
 from winnow.run.synthetic import judge_synthetic
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     """
     from winnow.detect.detector import Detector
     from winnow.detect.pictures import by_picture
+    from winnow.pool.pool import Pool
 
     run.require("encode")
     if resume and run.done("calibrate"):
@@ -54,6 +56,7 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
         detectors = {}
         for mode in modes(run):
             embeddings = Embeddings.load(folder_of(run, "encode", "fast" if mode == "fast" else "full"))
+            embeddings = without(embeddings, kept_apart(pool, embeddings, "validate"))
             embeddings = embeddings[staying(run.path, embeddings.ids)]
             detector = Detector(
                 scorer=_scorer(mode, options.scorer, embeddings),

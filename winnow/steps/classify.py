@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from winnow.classify.classifier import Classifier
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError
-from winnow.metrics.classification import calibration_error, reliability, rise, wilson
+from winnow.metrics.classification import Tally, calibration_error, reliability, rise, wilson
 from winnow.options import SelectOptions, absolute
 from winnow.pool.pool import Pool
 from winnow.results import Classified, ClassScore, LearningCurve, PseudoLabels, PseudoRound, Share, as_json
@@ -22,6 +22,7 @@ from winnow.run.fine_tuning import against_head, start, vectors_for
 from winnow.run.folder import RunFolder
 from winnow.run.judge import seconds
 from winnow.run.records import versions
+from winnow.run.split import HELD_OUT, kept_apart, without
 from winnow.run.truth import Truth, of_sources, order_of, truth_of
 from winnow.run.working import Working
 from winnow.select.selectors import SELECTORS
@@ -47,21 +48,33 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = (), resume: bool 
         return run.result(Classified)
     embeddings, truth = Embeddings.load(run.folder("encode")), truth_of(run, pool, labels)
     known = np.array([truth.labels.get(item, "") for item in embeddings.ids.astype(str)], object)
-    if not (known != "").any():
+    apart = kept_apart(pool, embeddings, *HELD_OUT)
+    if not (known[~apart] != "").any():
         raise DataError(
-            f"None of the labelled pictures of {run.path} has a code.",
-            "Pictures given as 'test' have none: label others.",
+            f"There is nothing to learn from: all labelled pictures of {run.path} were given as 'validate', 'calibrate' or 'test'.",
+            "Label others, or give labelled ones as 'train' or without a split.",
         )
     with run.working("classify") as step:
-        step.finish(_learnt(run, pool, embeddings, truth, known, step, label_files=files, label_key=label_key))
+        found = _learnt(run, pool, embeddings, truth, known, apart, step, label_files=files, label_key=label_key)
+        step.finish(found)
     return run.result(Classified)
 
 
 def _learnt(
-    run: RunFolder, pool: Pool, embeddings: Embeddings, truth: Truth, known: np.ndarray, step: Working, **labels: Any
+    run: RunFolder,
+    pool: Pool,
+    everything: Embeddings,
+    truth: Truth,
+    given: np.ndarray,
+    apart: np.ndarray,
+    step: Working,
+    **labels: Any,
 ) -> Classified:
-    """Learn the classifier, measure it, and write it and its tables into the step's folder."""
-    anomalous, weights = _seen_by_detector(run, embeddings)
+    """Learn the classifier from what the user's splits do not keep `apart` (n,), measure it, and write it and its tables into the
+    step's folder."""
+    anomalous, weights = _seen_by_detector(run, everything)
+    anomalous, weights = anomalous[~apart], None if weights is None else weights[~apart]
+    embeddings, known = without(everything, apart), given[~apart]
     classifier = _fitted(run, pool, embeddings, known, anomalous, step.scratch)
     order = order_of(run, truth, embeddings.ids[classifier.held_out.rows].astype(str).tolist())
     choice = worth_of_choice(classifier, embeddings, _known_method(run), weights)
@@ -69,10 +82,11 @@ def _learnt(
     audited = _audited(run.folder("classify"), truth)
     pseudo = replace(_pseudo(run, classifier, embeddings, about, pool, step.folder), audited=audited)
     _write_labelled(step.folder, classifier, about)
-    left_out = len(truth.labels) - int((known != "").sum())
+    left_out = len(truth.labels) - int((given != "").sum())
     notes = [
         *truth.notes,
         *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else []),
+        *_on_apart(run, pool, classifier, everything[apart], given[apart]),
     ]
     tuned = run.options.tune.fine_tune
     by = f"fine-tuned {tuned}" if tuned else f"'{classifier.head_name}' on the embeddings"
@@ -93,6 +107,25 @@ def _learnt(
     return result
 
 
+def _on_apart(
+    run: RunFolder, pool: Pool, classifier: Classifier, apart: Embeddings, labels: np.ndarray
+) -> Iterator[str]:
+    """Yield what the classifier is worth on labelled pictures that the user gave to hold out; nothing where there are none."""
+    rows = np.flatnonzero(np.isin(labels, classifier.classes))
+    if not (labels != "").any():
+        return
+    noun = f"{(labels != '').sum():,} labelled pictures given as 'validate' or 'calibrate'"
+    if not len(rows):
+        yield f"Nothing was learnt from {noun}; they are of other classes."
+        return
+    places, device = pool.rows_of(apart.ids[rows]), run.options.train.device
+    chances = classifier.predict_proba(vectors_for(classifier.network, pool, places, apart.vectors[rows], device))
+    target = np.searchsorted(classifier.classes.astype(str), labels[rows].astype(str))
+    tally = Tally.of(target, chances.argmax(axis=1), np.arange(len(rows)), len(classifier.classes))
+    right = (chances.argmax(axis=1) == target).mean()
+    yield f"Nothing was learnt from {noun}: on them macro F1 is {tally.macro_f1:.3f}, and {right:.1%} are right."
+
+
 def _fitted(
     run: RunFolder, pool: Pool, embeddings: Embeddings, known: np.ndarray, anomalous: np.ndarray, scratch: Path
 ) -> Classifier:
@@ -107,7 +140,7 @@ def _fitted(
         seed=run.options.train.seed,
         tuning=tuning,
     )
-    return classifier.fit(vectors, known, embeddings.groups, anomalous=anomalous)
+    return classifier.fit(vectors, known, embeddings.groups, anomalous=anomalous, twins=embeddings.twins)
 
 
 def _known_method(run: RunFolder) -> SelectOptions:

@@ -25,8 +25,10 @@ def encode(run: RunFolder, *, resume: bool = False) -> Encoded:
     rows = np.flatnonzero(split != "test")
     known: dict[str, Any] = {
         "ids": pool.column("id")[rows],
-        "groups": pool.column("group")[rows],
-        "seen": np.isin(split[rows], ("train", "validate")) & (run.result(Trained).training is not None),
+        "groups": pool.column("joined")[rows],
+        "twins": pool.column("twin")[rows],
+        "seen": np.isin(split[rows], ("train", "validate"))
+        & (run.result(Trained).training is not None or (pool.column("split") == "calibrate").any()),
     }
     network, device = load_network(run), run.options.train.device
     with run.working("encode") as step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from winnow.results import LeftOut, Selected, as_json
 from winnow.run.commit import STAGING
 from winnow.run.folder import RunFolder
 from winnow.run.records import versions
+from winnow.run.split import HELD_OUT, kept_apart, without
 from winnow.run.working import Working
 from winnow.select.choose import Choice, available, choose, kinds
 from winnow.select.duplicates import distinct
@@ -181,18 +183,25 @@ class Selection:
         from winnow.run.artifacts import load_detector
 
         self.run, self.pool = run, Pool.open(run.folder("ingest"))
-        self.embeddings = Embeddings.load(run.folder("encode"))
-        self.notes: list[str] = []
+        everything = Embeddings.load(run.folder("encode"))
+        # What the user gave to hold out is not learnt from, so a label there would be lost.
+        apart = kept_apart(self.pool, everything, *HELD_OUT)
+        rows, self.embeddings = np.flatnonzero(~apart), without(everything, apart)
+        held = f"{apart.sum():,} pictures given as 'validate' or 'calibrate' are no candidates."
+        self.notes: list[str] = [held] if apart.any() else []
         self.row_of = {str(name): row for row, name in enumerate(self.embeddings.ids)}
         self.places = self.pool.rows_of(self.embeddings.ids)
+        self.embeddings = replace(
+            self.embeddings, groups=self.pool.column("group")[self.places]
+        )  # quotas go by the user's
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
         detector = load_detector(run)
-        self.scores = detector.score_own(self.embeddings)
+        self.scores = detector.score_own(everything)[rows]
         self.p_values = detector.p_values(self.scores)
         self.everything = np.arange(len(self.embeddings))
         self.method, self.weights = run.options.select.method, np.ones(len(self.embeddings))
         if uncertain is not None:
-            self.method, self.weights = ROUND, uncertain
+            self.method, self.weights = ROUND, uncertain[rows]
         elif self.method == "anomalous":
             self.weights = by_anomaly(self.p_values)
         self._set_aside(run.options.select)
@@ -249,7 +258,7 @@ class Selection:
         ids = set(labels(self.run))
         if also:
             found, says, unknown = records_in(self.run, self.pool, also)
-            self.notes = [f"Labelled elsewhere: {says}.", *unknown]
+            self.notes += [f"Labelled elsewhere: {says}.", *unknown]
             ids |= set(found)
         return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from winnow.data.sources import expand
 from winnow.embeddings import spread
-from winnow.errors import ModelError, OptionError
+from winnow.errors import DataError, ModelError, OptionError
 from winnow.learn.device import choose_device
 from winnow.learn.fast import train_fast
 from winnow.learn.train import train as fit
@@ -18,6 +18,7 @@ from winnow.models.contract import Model
 from winnow.models.registry import build, save_model
 from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
+from winnow.pool.splits import Split
 from winnow.results import Trained
 from winnow.run.artifacts import check_parts
 from winnow.run.folder import RunFolder
@@ -26,6 +27,10 @@ from winnow.run.working import Working
 from winnow.synthetic.scenes import generic_pictures
 
 GENERIC = 500
+FEWEST, FEWEST_HELD = (
+    4,
+    2,
+)  # pictures that the scorers, and a threshold from pictures that the network has not seen, need
 
 
 def train(run: RunFolder, *, resume: bool = False) -> Trained:
@@ -40,13 +45,25 @@ def train(run: RunFolder, *, resume: bool = False) -> Trained:
     check_parts(run, "model")
     pool = Pool.open(run.folder("ingest"))
     model = network_for(run, pool.size, pool.channels)
+    split = split_of(run, pool)
+    _check_enough(split.split, model.frozen)
     with run.working("train", resume=resume) as step:
         if model.frozen:
             save_model(model, step.folder)
             step.finish(Trained(parameters=sum(p.numel() for p in model.parameters()), warnings=[]))
         else:
-            step.finish(_trained(run, pool, model, step, resume))
+            step.finish(_trained(run, pool, model, split, step, resume))
     return run.result(Trained)
+
+
+def _check_enough(split: np.ndarray, frozen: bool) -> None:
+    """Raise `DataError` for fewer pictures than a threshold can be set with, which would end the run only after the training."""
+    held, needed = (split != "test", FEWEST) if frozen else (split == "calibrate", FEWEST_HELD)
+    if held.sum() < needed:
+        raise DataError(
+            f"{(split != 'test').sum()} pictures are too few: {held.sum()} of them can set the threshold, and that takes {needed}.",
+            "Add pictures; a few hundred are a good start.",
+        )
 
 
 def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
@@ -79,9 +96,9 @@ def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
     return model
 
 
-def _trained(run: RunFolder, pool: Pool, model: Model, step: Working, resume: bool) -> Trained:
+def _trained(run: RunFolder, pool: Pool, model: Model, split: Split, step: Working, resume: bool) -> Trained:
     """Train the network, and the auxiliary models, into the step's folder."""
-    options, split, fast = run.options, split_of(run, pool), step.folder / "fast"
+    options, fast = run.options, step.folder / "fast"
     rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
     _auxiliary(run, pool, rows["train"], step)  # first: a background without pictures is told before hours of training
     result = fit(model, pool, rows, options.train, step.folder, resume=resume)

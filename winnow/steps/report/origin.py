@@ -57,13 +57,16 @@ def _log(path: Path) -> list[dict[str, Any]]:
 def sources_section(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
     """Return the sources, what was recognised of them, and what each group was used for."""
     sources = Table(("source",), [(source,) for source in run.asked.sources], title="Given")
-    counts: dict[str, Counter[str]] = {}
-    for group, part in zip(pool.column("group"), split, strict=True):
-        counts.setdefault(group, Counter())[part] += 1
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for group, joined, part in zip(pool.column("group"), pool.column("joined"), split, strict=True):
+        counts.setdefault((group, joined), Counter())[part] += 1
     parts = ("train", "validate", "calibrate", "test")
     groups = Table(
-        ("group", *parts),
-        [(group, *(used[part] for part in parts)) for group, used in counts.items()][:500],
+        ("group", "held out with", *parts),
+        [
+            (group, joined if joined != group else "", *(used[part] for part in parts))
+            for (group, joined), used in counts.items()
+        ][:500],
         title=f"{count(len(counts), 'group')} and what each was used for",
         folded=len(counts) > 12,
     )
