@@ -70,13 +70,13 @@ class _Picture:
 def _pictures(part: Part, options: IngestOptions) -> Iterator[_Picture]:
     """Yield the pictures of a part: its rows, or what they were cut from."""
     sizes = [about["patches"] for about in part.cut] if part.cut else [1] * len(part.rows)
-    start = 0
+    contents, start = contents_of(part), 0
     for number, size in enumerate(sizes):
         name, place, time, _, page = part.rows[start]
-        source = part.sources[place]
+        source, content = part.sources[place], contents[start]
         if part.cut:
             name = part.cut[number]["id"]
-        content = _content(part, place, time) or name
+            content = _content(part, place, time) or name
         yield _Picture(part.number, name, content, group_of(source, page, options), source.uri, size)
         start += size
 
