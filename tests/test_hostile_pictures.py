@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import struct
+import sys
 import time
 import zlib
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -28,7 +31,7 @@ KINDS = {
     "tiff": ("TIFF", {}),
     "tiff-16": ("TIFF", {"mode": "I;16"}),
     "webp": ("WEBP", {}),
-    "webp-lossless": ("WEBP", {"lossless": True}),
+    "webp-lossless": ("WEBP", {"lossless": True, "method": 1}),
     "avif": ("AVIF", {"speed": 10}),
     "gif": ("GIF", {}),
     "ppm": ("PPM", {}),
@@ -248,3 +251,41 @@ def test_what_is_no_file_or_endless_is_refused_at_once(tmp_path: Path, monkeypat
     assert found.pictures == 1
     assert len(refused) == 11 and all(refused.values())
     assert "pipe" in refused["pipe.png"] and "a file may hold" in refused["sparse.png"]
+
+
+def fuzz() -> ModuleType:
+    """Return bench/fuzz_media.py, of which a sample is run here."""
+    path = Path(__file__).parents[1] / "bench/fuzz_media.py"
+    spec = importlib.util.spec_from_file_location("fuzz_media", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def test_a_sample_of_the_fuzzing_hangs_crashes_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    bench = fuzz()
+    monkeypatch.setattr(bench, "DATA", tmp_path / "none")
+    rng = np.random.default_rng(1)
+    rows = [
+        *bench.run(bench.pictures(40, rng), bench.judge_picture),
+        *bench.run(bench.videos(24, rng, tmp_path), bench.judge_video),
+    ]
+    assert sum(row["files"] for row in rows) == 64
+    for row in rows:
+        assert [row[bad] for bad in ("hang", "crash", "over memory", "lost")] == [0, 0, 0, 0], row
+    assert sum(row["refused"] + row["told"] for row in rows) > 35
+
+
+def test_the_fuzzing_sees_what_hangs_crashes_and_takes_memory(monkeypatch: pytest.MonkeyPatch):
+    bench = fuzz()
+    monkeypatch.setattr(bench, "SECONDS", 1)
+    assert bench.apart(lambda: "read")[0] == "read"
+    assert bench.apart(lambda: time.sleep(9))[0] == "hang"
+    assert bench.apart(lambda: {}["x"])[0] == "crash"
+    monkeypatch.setattr(bench, "MEMORY", 400 << 20)
+    assert bench.apart(lambda: str(len(b"x" * (500 << 20))))[0] == "over memory"

@@ -157,11 +157,19 @@ def test_the_pixel_limit_counts_before_anything_is_decoded():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP", "AVIF", "GIF", "progressive JPEG"])
-def test_what_is_decoded_as_a_whole_may_have_half_of_the_pixel_limit(kind: str):
+def test_what_is_decoded_as_a_whole_may_have_a_share_of_the_pixel_limit(kind: str):
     data = saved(Image.new("RGB", (1000, 1001)), kind.split()[-1], **({"progressive": True} if " " in kind else {}))
-    with pytest.raises(Unreadable, match=r"more than the limit of 1 million: .*half of --pixel-limit"):
-        decode(data, (8, 8), pixel_limit=2)
-    assert decode(data, (8, 8), pixel_limit=2.01).shape == (8, 8, 3)
+    times = 4 if kind == "WEBP" else 2
+    with pytest.raises(Unreadable, match=rf"more than the limit of 1 million: .*{1 / times:g} of --pixel-limit"):
+        decode(data, (8, 8), pixel_limit=times)
+    assert decode(data, (8, 8), pixel_limit=times * 1.002).shape == (8, 8, 3)
+
+
+def test_a_jpeg_at_its_own_size_is_decoded_as_a_whole():
+    data = saved(Image.new("RGB", (1000, 1001)), "JPEG")
+    with pytest.raises(Unreadable, match=r"more than the limit of 1 million: .*0\.5 of --pixel-limit"):
+        decode(data, None, pixel_limit=2)
+    assert decode(data, (8, 8), pixel_limit=2).shape == (8, 8, 3)
 
 
 def test_more_pixels_than_pillow_allows_are_read_when_the_limit_allows_them():

@@ -88,7 +88,8 @@ class IngestOptions(Section):
     pixel_limit: float = Field(
         200.0,
         gt=0,
-        description="Refuse pictures of more than this many million pixels; all but JPEG must be decoded as a whole, and may have half.",
+        description="Refuse pictures of more than this many million pixels; "
+        "half for all but JPEG, which are decoded as a whole, a quarter for WebP and video.",
     )
     on_error: Literal["skip", "stop"] = Field(
         "skip", description="List a broken file in quarantine.csv and go on, or stop."

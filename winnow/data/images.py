@@ -219,26 +219,26 @@ def _read(
     """Return the pixels of the page that the picture is at."""
     if isinstance(picture, JpegImagePlugin.JpegImageFile):
         return _decode_jpeg(picture, data, size, grey, pixel_limit)
-    _check_pixels(picture, pixel_limit, whole=True)
+    _check_pixels(picture, pixel_limit, 0.25 if picture.format == "WEBP" else 0.5)
     intact.check(picture, data)
     scale = _scale(picture, data)
     picture.load()
     return _finish(_flat(picture, white, scale), size, _orientation(picture), grey, None)
 
 
-def _check_pixels(picture: ImageFile.ImageFile, pixel_limit: float, whole: bool) -> None:
-    """Refuse more pixels than allowed, or than half of that where the picture has to be decoded as a `whole`."""
+def _check_pixels(picture: ImageFile.ImageFile, pixel_limit: float, share: float) -> None:
+    """Refuse more pixels than a share of the limit: what is decoded as a whole, and copied by its decoder, takes more memory."""
     width, height = picture.size
     if width < 1 or height < 1:
         raise Unreadable("the picture has no pixels")
     if isinstance(picture, TiffImagePlugin.TiffImageFile) and _TILE[0] in picture.tag_v2:
         # A tile is decoded as a whole, however little of it lies inside the picture.
         width, height = (max(own, picture.tag_v2[tag]) for own, tag in zip((width, height), _TILE, strict=True))
-    if width * height > pixel_limit * (5e5 if whole else 1e6):
+    if width * height > pixel_limit * share * 1e6:
         raise Unreadable(
             f"it has {round(width * height / 1e6, 3):,} million pixels ({width}x{height}), more than the "
-            f"limit of {pixel_limit / 2 if whole else pixel_limit:g} million"
-            + (": as it is decoded as a whole, half of --pixel-limit" if whole else "")
+            f"limit of {pixel_limit * share:g} million"
+            + (f": as it is decoded as a whole, {share:g} of --pixel-limit" if share < 1 else "")
         )
 
 
@@ -246,7 +246,7 @@ def _decode_jpeg(
     picture: ImageFile.ImageFile, data: bytes, size: tuple[int, int] | None, grey: bool, pixel_limit: float
 ) -> np.ndarray:
     found = intact.jpeg(data)
-    _check_pixels(picture, pixel_limit, whole=found.scans > 1)
+    _check_pixels(picture, pixel_limit, 1.0 if size and found.scans == 1 else 0.5)
     # Each scan goes over all pixels, so a small file could keep a processor busy for an hour.
     if found.scans > _MOST_SCANS or found.scans * picture.width * picture.height > _MOST_SCANNED:
         raise Unreadable(f"it is a JPEG of more than {_MOST_SCANS} scans")
