@@ -27,7 +27,11 @@ Resume = Annotated[
     bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")
 ]
 Trust = Annotated[
-    tuple[str, ...], Parameter(name="--trust", help="A part of your own, 'module:Class', that the run may load.")
+    tuple[str, ...],
+    Parameter(
+        name="--trust",
+        help="A part of your own, 'module:Class', or an address, s3://..., that the run names and may use.",
+    ),
 ]
 Files = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
 Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]

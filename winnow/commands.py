@@ -335,6 +335,7 @@ def label(
     import_: Annotated[Path | None, Parameter(name="--import")] = None,
     export: Path | None = None,
     format: Literal["csv", "imagefolder", "label-studio", "coco"] | None = None,
+    trust: Trust = (),
     from_pool: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Label pictures on a page of this machine, and take labels to and from other tools.
@@ -353,7 +354,7 @@ def label(
     from winnow.label.exchange import check_options
     from winnow.steps import label as steps
 
-    folder = RunFolder.open(run)
+    folder = RunFolder.open(run, trust)
     named = class_list(classes or "")
     given: dict[str, Any] = {"port": port, "who": who, "open_browser": open_, "classes": named}
     check_options(

@@ -39,6 +39,7 @@ class About(BaseModel):
     size: tuple[int, int]
     channels: Literal[1, 3]
     ingest: IngestOptions
+    object_detector: str | None = None
 
     @model_validator(mode="after")
     def _agree(self) -> About:
@@ -58,7 +59,7 @@ class Deployed:
     when its `score` is at most `threshold`, None where the file has no anomaly model; a share `false_alarm_rate` of normal
     pictures is flagged. `picture_threshold` is that of the most anomalous patch of a whole picture, only for runs that cut
     pictures into patches. `size` (height, width) and `channels` are the network's input, `ingest` the options with which
-    the run read its pictures, `version` the Winnow that wrote the file.
+    the run read its pictures, `object_detector` the identity of what found the persons in them, `version` the Winnow that wrote the file.
     """
 
     def __init__(self, path: Path, session: Any, about: About) -> None:
@@ -71,6 +72,7 @@ class Deployed:
         self.size = about.size
         self.channels = about.channels
         self.ingest = about.ingest
+        self.object_detector = about.object_detector
         self._session = session
         self._none = self._promised()
 

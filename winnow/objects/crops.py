@@ -32,9 +32,8 @@ class Finder:
     """
 
     def __init__(self, options: IngestOptions) -> None:
-        self.detector, self.identity = _load(
-            os.path.expanduser(options.object_detector or os.environ.get(VARIABLE, ""))
-        )
+        self.name = os.path.expanduser(options.object_detector or os.environ.get(VARIABLE, ""))
+        self.detector, self.identity = _load(self.name)
         self.options = options
         self.wanted = [_class(name.strip(), self.detector) for name in options.objects.split(",")]
 

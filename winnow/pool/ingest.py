@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import count, groupby
 from pathlib import Path
@@ -49,21 +49,24 @@ def ingest(
     reading: Reading | None = None,
     keep_others: bool = True,
     earlier: Path | None = None,
+    detector: str = "",
+    check: Callable[[str], None] = lambda uri: None,
 ) -> Ingested:
     """Read the pictures and the videos' frames of `inputs` into the pool in `folder`, and return what it holds then.
 
     `reading` says what of folders and lists is read, by default everything but masks. It resumes a killed ingest, adds new
     sources and redoes changed ones; those not among `inputs` stay when `keep_others`, but for what is left out now. Without
-    `keep_others` the rows are those of `inputs` in their order, as a new pool would have them;
-    parts that this pool or an `earlier` one holds with the same content are taken over. Files that cannot be read are
-    listed in quarantine.csv. Raises `InputError` at the first of them with `on_error="stop"`, when more than `max_refused`
-    of the files are refused, or when no picture is left; `OptionError` or `ModelError` when persons are wanted and there is
-    no detector that can find them; `RunError` when the pool was made with other options and is to keep its pictures, is
-    being written by another ingest, or cannot be written.
+    `keep_others` the rows are those of `inputs` in their order, as a new pool would have them; parts that this pool or an
+    `earlier` one holds with the same content are taken over. `detector` is the identity that the object detector must have;
+    `check` is called with every address that only the pool names. Files that cannot be read are listed in quarantine.csv.
+    Raises `InputError` at the first of them with `on_error="stop"`, when more than `max_refused` of the files are refused,
+    or when no picture is left; `OptionError` or `ModelError` when persons are wanted and there is no detector that can find
+    them, or another one; `RunError` when the pool was made with other options and is to keep its pictures, is being written
+    by another ingest, or cannot be written.
     """
     started = time.monotonic()
     folder = Path(folder)
-    find = _finder(options)
+    find = _finder(options, detector)
     expansion = expand(inputs, reading)
     if options.on_error == "stop" and expansion.refused:
         stop(expansion.refused[0])
@@ -72,7 +75,11 @@ def ingest(
     with _writing(folder), _alone(folder):
         most = PART_PICTURES if whole_size(options) else PART_CUT
         if keep_others:
+            asked = {source.uri for source in sources}
             kept, sources = finished(folder, sources, expansion.left_out, key, cores(options.workers))
+            for source in sources:
+                if source.uri not in asked:
+                    check(source.uri)
         else:
             kept = taken_over(folder, earlier, _plan(sources, set(), most), key, cores(options.workers))
         plan = _plan(sources, {uri for uris in kept.values() for uri in uris}, most)
@@ -101,10 +108,16 @@ def ingest(
 # ---- what is there and what is to do
 
 
-def _finder(options: IngestOptions) -> Finder | None:
+def _finder(options: IngestOptions, identity: str) -> Finder | None:
     if options.people and options.patches:
         raise OptionError("--people and --patches do not go together.", "Leave one of them out.")
-    return Finder(options) if options.people else None
+    find = Finder(options) if options.people else None
+    if find and identity and find.identity != identity:
+        raise OptionError(
+            f"The object detector {find.name} is not the one that the run's own pictures were cut with: its content is another.",
+            f"Put the file back whose identity is {identity}, or make the run anew with this one.",
+        )
+    return find
 
 
 def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:

@@ -42,11 +42,14 @@ class Originals:
 
     A picture file is known by the hash in its item's id, a video by its mark or, where that is another now, by its SHA-256,
     taken once a mark. Every method raises `Unreadable`, with the file's name, for what can no longer be read, and `Changed`
-    for what is another file by now: renumbered, overwritten or edited. Safe to call from several threads.
+    for what is another file by now: renumbered, overwritten or edited. An address that is not `is_trusted` is not opened. Safe to
+    call from several threads.
     """
 
-    def __init__(self, pool: Pool, options: IngestOptions) -> None:
-        self._pool, self._options = pool, options
+    def __init__(
+        self, pool: Pool, options: IngestOptions, is_trusted: Callable[[str], bool] = lambda address: True
+    ) -> None:
+        self._pool, self._options, self._is_trusted = pool, options, is_trusted
         self._lock, self._hashing = threading.Lock(), threading.Lock()
         self._recorded: dict[str, tuple[str, str]] | None = None
         self._same: dict[tuple[str, str], bool] = {}
@@ -66,6 +69,7 @@ class Originals:
 
     def check(self, source: str) -> None:
         """Raise `Changed` unless a source is, by its mark or its content, what was ingested from that address."""
+        self._ask(source)
         mark, digest = self._known().get(source, ("", ""))
         now = storage.stat(source).mark
         if now == mark and (storage.is_remote(source) or not now.endswith(storage.UNSURE)):
@@ -95,7 +99,14 @@ class Originals:
             kind = Changed if isinstance(error, Changed) else Unreadable
             raise kind(message, error.remedy or "Put the file back as it was ingested.") from error
 
+    def _ask(self, source: str) -> None:
+        if not self._is_trusted(source):
+            raise Unreadable(
+                "it is on the network, at an address that only the run names", f"If you trust it: --trust {source}"
+            )
+
     def _file(self, row: int, source: str) -> bytes:
+        self._ask(source)
         data = storage.read(source, images.largest_file(self._options.pixel_limit))
         if content_of(str(self._value("id", row))) != content_in(data):
             raise _changed()

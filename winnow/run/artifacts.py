@@ -17,7 +17,6 @@ from winnow.detect.detector import Detector
 from winnow.detect.registry import make_scorer, own_names
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, RunError
-from winnow.files import read_json
 from winnow.learn.feed import PixelSource
 from winnow.models.contract import Model
 from winnow.models.registry import MODELS, find_model, load_model
@@ -65,9 +64,7 @@ def load_classifier(run: RunFolder) -> Classifier:
             f"Run it again: winnow classify --run {run.path}{given}",
         )
     classifier = Classifier.load(run.folder("classify"))
-    if read_json(run.folder("classify") / "classifier.json").get("vectors_sha256") != run.sums("encode").get(
-        "vectors.npy"
-    ):
+    if run.about("classify").get("vectors_sha256") != run.sums("encode").get("vectors.npy"):
         raise RunError(
             f"The classifier of {run.path} was learnt from other embeddings.",
             f"Run it again: winnow classify --run {run.path}",

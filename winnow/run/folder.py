@@ -19,7 +19,7 @@ from winnow.results import from_json
 from winnow.run.begin import EARLY, check_free, clear, has_records
 from winnow.run.commit import RECORDS, STAGING, Staged, drop, locked, recover, recover_all, remove
 from winnow.run.recipe import choose_recipe
-from winnow.run.records import LOOSE, Asked, Record
+from winnow.run.records import LOOSE, Asked, Content, Record, contents_of
 from winnow.run.working import Working
 from winnow.stages import STAGES, command_of
 
@@ -207,12 +207,20 @@ class RunFolder:
         shown = [getattr(options, section).identity() for section in stage.options]
         labels = pool.get("label_fingerprint") if stage.reads_labels else None  # for a person's: winnow.run.current
         made = {} if stage.needs == "ingest" else self.sums(stage.needs)  # by the same options, on another machine
-        parts = [step, shown, labels, made, self._key(stage.needs, pool)]
+        contents = {name: content.sha256 for name, content in self.contents(step).items()}
+        parts = [step, shown, labels, made, contents, self._key(stage.needs, pool)]
         if "review.csv" in stage.places and (self.path / "review.csv").exists():
             from winnow.run.review import left_out
 
             parts += left_out(self.path)
         return _hash(parts)
+
+    def contents(self, step: str) -> dict[str, Content]:
+        """Return the content of every file that a step's options name, by its path; that which was recorded where the file is gone."""
+        known: dict[str, Content] = {}
+        with suppress(RunError):  # of a damaged record, which the step that is done again replaces
+            known = record.contents if (record := self.record(step)) else {}
+        return contents_of([getattr(self.options, section) for section in STAGES[step].options], known)
 
     def fits(self, step: str) -> bool:
         """Return whether the step was finished with the options and inputs of now."""
@@ -235,11 +243,15 @@ class RunFolder:
             verify_once(path, known.sha256, f"Restore it, or run the step again: {command_of(step, self.path)}")
         return path
 
+    def about(self, step: str) -> dict[str, Any]:
+        """Return what the JSON file of a step's folder says; the files that it vouches for are not verified."""
+        path = self.folder(step) / f"{self.folder(step).name}.json"
+        return read_sealed(path, step, f"Run: {command_of(step, self.path)}", verified=False)
+
     def sums(self, step: str) -> dict[str, str]:
         """Return the SHA-256 of the files that the JSON file of a step's folder vouches for, by their names in it; none without it."""
-        path = self.folder(step) / f"{self.folder(step).name}.json"
-        again = f"Run: {command_of(step, self.path)}"
-        sums: dict[str, str] = read_sealed(path, step, again, verified=False)["sha256"] if path.exists() else {}
+        exists = (self.folder(step) / f"{self.folder(step).name}.json").exists()
+        sums: dict[str, str] = self.about(step)["sha256"] if exists else {}
         return sums
 
     def require(self, step: str) -> None:
@@ -293,6 +305,7 @@ class RunFolder:
                         self.path,
                         staged,
                         lambda result: self._key(step, result) if step == "ingest" else self.key(step),
+                        lambda: self.contents(step),
                     )
                     yield work
                     work.commit()

@@ -90,7 +90,7 @@ def judge(
     By the run's mode; further scorers (`others`) can read only what that mode encodes.
     `look` is shown each chunk in order: the pool, rows of it, their embeddings.
     """
-    from winnow.pool.ingest import ingest
+    from winnow.run.addresses import read_as_own
     from winnow.run.artifacts import check_mode, load_detector, load_encoder
 
     options = run.options
@@ -98,7 +98,7 @@ def judge(
     check_mode(run, mode)
     detector = load_detector(run, mode)
     encoder = load_encoder(run, mode, detector.scorer.reads())
-    found = ingest(sources, folder, options.ingest, reading=reading, keep_others=False, earlier=earlier)
+    found = read_as_own(run, sources, folder, reading=reading, earlier=earlier)
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
     extra = {name: np.empty(len(pool)) for name in others or {}}

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from winnow.errors import Damaged, RunError
+from winnow.data.storage import UNSURE, digest, stat
+from winnow.errors import Damaged, InputError, RunError
 from winnow.files import read_json, sealed, sha256, unsealed, write_json
 from winnow.options import Options, Recipe
 from winnow.stages import command_of
@@ -91,6 +94,13 @@ class Artefact(_Kept):
         return self.bytes >= SMALL or sha256(path) == self.sha256
 
 
+class Content(_Kept):
+    """The content of a file of the user's that a step read: its mark, see `winnow.data.storage.Entry`, and its SHA-256."""
+
+    mark: str
+    sha256: str
+
+
 class Record(_Kept):
     """What a finished step left (steps/NAME.json): the key of all it read, its result, and the files that it vouches for."""
 
@@ -100,6 +110,7 @@ class Record(_Kept):
     seconds: float
     finished: str
     artefacts: dict[str, Artefact] = Field(description="By path, relative to the run folder.")
+    contents: dict[str, Content] = Field({}, description="Files that options name, such as weights, by their paths.")
 
     @classmethod
     def read(cls, path: Path) -> Record:
@@ -123,6 +134,29 @@ def _read(model: type[Model], path: Path, content: Any, remedy: str) -> Model:
         where = ".".join(map(str, first["loc"])) or "the whole"
         value = f" {first['input']!r}"[:60] if isinstance(first["input"], str | int | float) else ""
         raise Damaged(f"{path} is not what Winnow writes ({where}{value}: {first['msg'].lower()}).", remedy) from None
+
+
+def contents_of(sections: Iterable[BaseModel], known: dict[str, Content]) -> dict[str, Content]:
+    """Return the content, now, of every file that options name, by its path; what is `known` of it where the file is gone."""
+    named = [value for section in sections for _, value in section if isinstance(value, Path)]
+    found = {str(path): _content_of(path, known.get(str(path))) for path in named}
+    return {path: content for path, content in found.items() if content is not None}
+
+
+def _content_of(path: Path, known: Content | None) -> Content | None:
+    """Return the content of a file: what is `known` of it where its mark is the same or it is gone."""
+    try:
+        mark = stat(str(path)).mark
+    except InputError:
+        return known
+    if known is not None and known.mark == mark and not mark.endswith(UNSURE):
+        return known
+    return Content(mark=mark, sha256=_digest(str(path), mark))
+
+
+@cache
+def _digest(path: str, mark: str) -> str:
+    return digest(path)
 
 
 def artefacts_of(root: Path) -> dict[str, Artefact]:

@@ -122,9 +122,9 @@ def records_in(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> tuple
     Raises `InputError` for a file with no item of the run and for two labels of one item.
     """
     from winnow.label.exchange import labels_of_files
-    from winnow.pool.originals import Originals
+    from winnow.run.addresses import originals_of
 
-    originals = Originals(pool, run.options.ingest)
+    originals = originals_of(run, pool)
     about = labels_of_files([Path(path) for path in files], catalogue_of(run, pool), originals, run.path)
     notes = []
     if about.unknown:

@@ -11,14 +11,23 @@ from typing import Any
 
 from winnow.results import as_json
 from winnow.run.commit import Staged, remove
-from winnow.run.records import Artefact, Record, artefacts_of, versions
+from winnow.run.records import Artefact, Content, Record, artefacts_of, versions
 
 
 class Working:
-    """A step at work: where it writes, and what it found; `key` is what the record's key is made by from the result."""
+    """A step at work: where it writes, and what it found.
 
-    def __init__(self, run: Path, staged: Staged, key: Callable[[dict[str, Any]], str]) -> None:
-        self.run, self.staged, self.key = run, staged, key
+    `key` makes the record's key from the result; `contents` says what is in the files that the options name.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        staged: Staged,
+        key: Callable[[dict[str, Any]], str],
+        contents: Callable[[], dict[str, Content]],
+    ) -> None:
+        self.run, self.staged, self.key, self.contents = run, staged, key, contents
         self.started = time.perf_counter()
         self.found: tuple[dict[str, Any], Sequence[Path]] | None = None
 
@@ -52,6 +61,7 @@ class Working:
         }
         record = Record(
             key=self.key(result),
+            contents=self.contents(),
             result=result,
             versions=versions(),
             seconds=round(time.perf_counter() - self.started, 2),

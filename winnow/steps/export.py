@@ -128,6 +128,7 @@ def about_file(
         "size": list(ingest.size),
         "channels": 1 if ingest.grey else 3,
         "ingest": ingest.model_dump(mode="json", exclude={"object_detector"}),
+        "object_detector": run.about("ingest")["options"].get("object_detector"),
     }
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from winnow.data.layouts import Reading
 from winnow.options import absolute
 from winnow.results import Ingested
+from winnow.run.addresses import check_address, check_object_detector
 from winnow.run.folder import RunFolder
 
 
@@ -21,9 +23,11 @@ def ingest(run: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     from winnow.pool.ingest import ingest as read
 
     folder = run.folder("ingest")
+    check_object_detector(run)
+    check = partial(check_address, run, "one of its pictures")
     with run.working("ingest", sources=[absolute(source) for source in sources]) as step:
         options = run.options.ingest
-        found = read(sources, folder, options, reading=Reading.of(options))
+        found = read(sources, folder, options, reading=Reading.of(options), check=check)
         if not (resume and run.done("ingest") and _same(run.result(Ingested), found)):
             step.finish(found, also=[folder / "pool.json", folder / "quarantine.csv"])
     return run.result(Ingested)

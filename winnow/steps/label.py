@@ -16,11 +16,11 @@ import numpy as np
 
 from winnow.errors import DataError, OptionError, Unreadable
 from winnow.label.events import LONGEST, check_who, class_name
-from winnow.options import IngestOptions
-from winnow.pool.originals import Changed, Originals, content_of
+from winnow.pool.originals import Changed, content_of
 from winnow.pool.patches import picture_of, read_boxes
 from winnow.pool.pool import Pool
 from winnow.results import LabelsExported, LabelsImported
+from winnow.run.addresses import originals_of
 from winnow.run.folder import RunFolder
 from winnow.run.labels import catalogue_of, open_store, read_store
 from winnow.run.manifest import check_place
@@ -80,7 +80,7 @@ def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) ->
     pool = Pool.open(run.folder("ingest"))
     run.require("ingest")
     catalogue = catalogue_of(run, pool)
-    originals = Originals(pool, run.options.ingest)
+    originals = originals_of(run, pool)
     with read_store(run) as before:
         planned(before, catalogue, originals, records, classes)  # what is wrong is told before a store is begun
     with open_store(run) as store:
@@ -117,7 +117,7 @@ def export_labels(run: RunFolder, path: Path, form: str = "", *, from_pool: bool
             f"{run.path} has no labels to export.",
             f"Label first: winnow label --run {run.path} --classes staff,customer",
         )
-    pictures = _Pictures(pool, run.options.ingest, from_pool)
+    pictures = _Pictures(run, pool, from_pool)
     write(
         path,
         records,
@@ -131,9 +131,9 @@ def export_labels(run: RunFolder, path: Path, form: str = "", *, from_pool: bool
 class _Pictures:
     """The pictures of an export: the originals or, where these are missing or changed and `from_pool` says so, the pool's."""
 
-    def __init__(self, pool: Pool, options: IngestOptions, from_pool: bool) -> None:
-        self._pool, self._options, self._from_pool = pool, options, from_pool
-        self._originals = Originals(pool, options)
+    def __init__(self, run: RunFolder, pool: Pool, from_pool: bool) -> None:
+        self._pool, self._options, self._from_pool = pool, run.options.ingest, from_pool
+        self._originals = originals_of(run, pool)
         self.taken: set[int] = set()
 
     def file(self, row: int) -> tuple[bytes, str]:
@@ -191,7 +191,7 @@ def pictures_of(
     Where that is "missing", or has "changed" since it was ingested, it is made of the pool's pixels; `tell` is called at the
     first that has changed.
     """
-    originals = Originals(pool, run.options.ingest)
+    originals = originals_of(run, pool)
     told = threading.Event()
 
     def picture(row: int, large: bool) -> tuple[bytes, str]:

@@ -46,7 +46,8 @@ def _write(model: Deployed, sources: Sequence[str | Path], results: Results, obj
     """Ingest sources and write what the model says of them."""
     options = model.ingest.model_copy(update={"object_detector": object_detector})
     where = results.aside / "pool"
-    read = ingest(sources, where, options, keep_others=False, earlier=results.folder / "pool")
+    earlier, detector = results.folder / "pool", model.object_detector or ""
+    read = ingest(sources, where, options, keep_others=False, earlier=earlier, detector=detector)
     pool = Pool.open(where)
     items, found = {name: pool.column(name) for name in ITEMS}, _found(model, pool)
     threshold = model.threshold

@@ -15,6 +15,7 @@ from winnow.data.sources import expand
 from winnow.errors import InputError
 from winnow.pool.pool import Pool
 from winnow.results import WeightSearch
+from winnow.run.addresses import trusted_sources
 from winnow.run.folder import RunFolder
 from winnow.stages import STAGES
 
@@ -49,9 +50,10 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
 
 def _recorded(folder: RunFolder) -> list[str]:
     """Return the sources that a run was made of; `InputError` for one that is gone, which asks where it is now."""
-    there = [one for one in folder.asked.sources if "://" in one or os.path.lexists(one) or WILD & set(one)]
-    held = _held(folder) if len(there) < len(folder.asked.sources) else set()
-    for source in folder.asked.sources:
+    asked = trusted_sources(folder)
+    there = [one for one in asked if "://" in one or os.path.lexists(one) or WILD & set(one)]
+    held = _held(folder) if len(there) < len(asked) else set()
+    for source in asked:
         below, is_list = source.rstrip("/") + "/", Path(source).suffix.lower() in LIST_SUFFIXES
         needed = is_list or not held or any(uri == source or uri.startswith(below) for uri in held)
         if source not in there and needed:

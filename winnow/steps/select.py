@@ -235,13 +235,13 @@ class Selection:
 
     def identity(self) -> dict[str, Any]:
         """Return what a list depends on: another list is begun when it changes."""
-        embeddings = self.run.sums("encode")
+        embeddings = self.run.about("encode")["sha256"]
         return {
             "options": self.run.options.select.model_dump(mode="json", exclude={"number"}),
             "seed": self.run.options.train.seed,
             "vectors_sha256": embeddings["vectors.npy"],
             "losses_sha256": embeddings["losses.parquet"],
-            "detector_sha256": self.run.sums("calibrate")["detector.npz"],
+            "detector_sha256": self.run.about("calibrate")["sha256"]["detector.npz"],
         }
 
     def described(self) -> str:

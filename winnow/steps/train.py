@@ -16,10 +16,10 @@ from winnow.learn.train import train as fit
 from winnow.models.auxiliary import MOST_PICTURES, Linear, Texture
 from winnow.models.contract import Model
 from winnow.models.registry import build, save_model
-from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
 from winnow.pool.splits import Split
 from winnow.results import Trained
+from winnow.run.addresses import check_address, check_object_detector, read_as_own
 from winnow.run.artifacts import check_parts
 from winnow.run.folder import RunFolder
 from winnow.run.split import split_of
@@ -81,6 +81,8 @@ def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
             "Let them add up to less than 1.",
         )
     if options.train.background != "generic":
+        check_address(run, "its background", options.train.background)
+        check_object_detector(run)
         expand([options.train.background])
     try:
         model = build(options.model, size, channels, seed=options.train.seed)
@@ -127,6 +129,6 @@ def _background(run: RunFolder, pool: Pool, folder: Path) -> np.ndarray:
     source = run.options.train.background
     if source == "generic":
         return generic_pictures(GENERIC, pool.size, pool.channels)
-    ingest([source], folder, run.options.ingest, keep_others=False)
+    read_as_own(run, [source], folder)
     others = Pool.open(folder)
     return others.pixels(spread(len(others), MOST_PICTURES))

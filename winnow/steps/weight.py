@@ -308,9 +308,9 @@ class TestPatches:
 
 def _read(run: RunFolder, defects: str | Path) -> tuple[Pool, list[str]]:
     """Return the pool of the defects, and what was passed over and refused."""
-    from winnow.pool.ingest import ingest
+    from winnow.run.addresses import read_as_own
 
-    read = ingest([defects], run.path / "weight" / "defects", run.options.ingest, keep_others=False)
+    read = read_as_own(run, [defects], run.path / "weight" / "defects")
     return Pool.open(run.path / "weight" / "defects"), read.notes
 
 

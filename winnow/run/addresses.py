@@ -1,0 +1,75 @@
+"""Addresses on the network: no file may name one to open a connection to, unless it is named in the same call as well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from winnow.data.storage import is_remote
+from winnow.errors import OptionError
+from winnow.results import Ingested
+from winnow.run.folder import RunFolder
+
+if TYPE_CHECKING:
+    from winnow.data.layouts import Reading
+    from winnow.pool.originals import Originals
+    from winnow.pool.pool import Pool
+
+
+def is_trusted(run: RunFolder, address: str) -> bool:
+    """Return whether an address is on this machine, or was named in this call, as an option or by --trust, itself or a folder of it."""
+    named = [name.rstrip("/") for name in run.trusted if "://" in name]
+    return not is_remote(address) or any(address == name or address.startswith(f"{name}/") for name in named)
+
+
+def check_address(run: RunFolder, what: str, address: str) -> None:
+    """Raise `OptionError` for an address that is not trusted; `what` names what is there."""
+    if not is_trusted(run, address):
+        raise OptionError(
+            f"{run.path} names {address} as {what}: an address on the network, which you have not given in this call.",
+            f"If you trust it, name it again, as an option or a source, or where the command has it: --trust {address}",
+        )
+
+
+def check_object_detector(run: RunFolder) -> None:
+    """Raise `OptionError` when the run's object detector is at an address that is not trusted."""
+    if run.options.ingest.people:
+        check_address(run, "its object detector", run.options.ingest.object_detector)
+
+
+def trusted_sources(run: RunFolder) -> list[str]:
+    """Return the sources that run.json names; `OptionError` for one at an address that is not trusted."""
+    for source in run.asked.sources:
+        check_address(run, "one of its sources", source)
+    return run.asked.sources
+
+
+def originals_of(run: RunFolder, pool: Pool) -> Originals:
+    """Return the originals of a run's pool; those at addresses that are not trusted are not looked at."""
+    from winnow.pool.originals import Originals
+
+    return Originals(pool, run.options.ingest, partial(is_trusted, run))
+
+
+def read_as_own(
+    run: RunFolder,
+    sources: Sequence[str | Path],
+    folder: Path,
+    *,
+    reading: Reading | None = None,
+    earlier: Path | None = None,
+) -> Ingested:
+    """Ingest sources into a pool in `folder` the way the run's own pictures were; raises what `winnow.pool.ingest.ingest` raises.
+
+    Raises `OptionError` for an object detector at an address that is not trusted, and for another one than the run's own
+    pictures were cut with, though it has the same name.
+    """
+    from winnow.pool.ingest import ingest
+
+    check_object_detector(run)
+    options, own = run.options.ingest, ""
+    if options.people:
+        own = run.about("ingest")["options"].get("object_detector", "")
+    return ingest(sources, folder, options, reading=reading, keep_others=False, earlier=earlier, detector=own)
