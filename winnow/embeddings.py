@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from winnow.arrays import map_array
 from winnow.errors import DataError
-from winnow.files import read_sealed, replacing, write_sealed
+from winnow.files import as_written, read_sealed, replacing, write_sealed
 
 LONGEST = float(np.finfo(np.float32).max) / 8  # squared length; that of a distance is at most four times as large
 
@@ -121,11 +122,17 @@ class Embeddings:
         """Read what `save` wrote, embeddings memory-mapped; `RunError` when absent, `Damaged` when changed on disk."""
         import pyarrow.parquet as pq
 
-        read_sealed(folder / "embeddings.json", "embeddings", "Run: winnow encode --run RUN")
-        table = pq.read_table(folder / "losses.parquet")
-        columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
-        ids, groups, twins, seen = (columns.pop(name) for name in ("id", "group", "twin", "seen"))
-        return cls(np.load(folder / "vectors.npy", mmap_mode="r"), columns, ids, groups, twins, seen)
+        again = "Run: winnow encode --run RUN"
+        read_sealed(folder / "embeddings.json", "embeddings", again)
+        with as_written(folder / "losses.parquet", again):
+            table = pq.read_table(folder / "losses.parquet")
+            columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
+            ids, groups, twins, seen = (columns.pop(name) for name in ("id", "group", "twin", "seen"))
+        vectors = map_array(folder / "vectors.npy", again)
+        with as_written(folder / "vectors.npy", again):
+            if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != len(ids):
+                raise ValueError(f"{vectors.dtype} {vectors.shape} are no embeddings of {len(ids)} pictures")
+        return cls(vectors, columns, ids, groups, twins, seen)
 
 
 def finite(vectors: Any) -> np.ndarray:

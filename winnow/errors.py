@@ -98,10 +98,14 @@ def in_one_line(error: BaseException) -> str:
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """Return the sentence that names the closest known words, or lists them all when none is close."""
+    """Return the sentence that names the closest known words, or, when none is close, lists them, of many the nearest few."""
     import difflib
 
+    word = word[:60]
     close = difflib.get_close_matches(word, known, n=2, cutoff=0.6)
     if close:
         return f"Did you mean {' or '.join(repr(name) for name in close)}?"
+    if len(known) > 40:
+        nearest = difflib.get_close_matches(word, known, n=5, cutoff=0.0)
+        return f"The nearest of the {len(known):,} that are known: {', '.join(nearest)}."
     return f"Known are: {', '.join(sorted(known))}."

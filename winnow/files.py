@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from winnow.errors import Damaged, OptionError, RunError
+from winnow.errors import Damaged, OptionError, RunError, WinnowError, in_one_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -103,6 +103,17 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+@contextmanager
+def as_written(path: Path, again: str) -> Iterator[None]:
+    """Turn whatever the block raises at what a file holds into `Damaged`, with the remedy `again`: its sums may have been made to fit."""
+    try:
+        yield
+    except WinnowError:
+        raise
+    except Exception as error:  # a wrong value in a file may raise any class, far from where it is read
+        raise Damaged(f"{path} does not hold what Winnow writes ({in_one_line(error)}).", again) from error
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -162,8 +173,9 @@ def read_sealed(
     whole = content if is_other and "seal" not in content else unsealed(path, content, again)
     if is_other:
         raise RunError(f"{path.parent} holds a {what} of format {found}, and this version reads {version}.", again)
-    for name, expected in whole["sha256"].items() if verified else ():
-        verify(path.parent / name, expected)
+    with as_written(path, again):
+        for name, expected in whole["sha256"].items() if verified else ():
+            verify(path.parent / name, expected)
     return whole
 
 

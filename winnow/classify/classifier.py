@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from winnow.arrays import read_arrays
 from winnow.classify.cross_fit import CrossFit, CrossFitter, HeldOut, probabilities
 from winnow.classify.folds import deal, leaks
 from winnow.classify.heads import HEADS
 from winnow.embeddings import finite, unit_length
 from winnow.errors import DataError, OptionError, did_you_mean
-from winnow.files import read_sealed, replacing, write_sealed
+from winnow.files import as_written, read_sealed, replacing, write_sealed
 from winnow.metrics.classification import rise
 
 if TYPE_CHECKING:
@@ -242,15 +243,21 @@ class Classifier:
         """Read what `save` wrote, to predict with; `RunError` when absent, `Damaged` when changed on disk."""
         folder = Path(folder)
         about = read_sealed(folder / "classifier.json", "classifier", "Run: winnow classify --run RUN", FORMAT)
-        with np.load(folder / "classifier.npz", allow_pickle=False) as file:
-            arrays = dict(file)
-        classifier = cls(about["head"])
-        classifier.head_name, classifier.temperature = about["head"], about["temperature"]
-        classifier.classes, classifier.notes = np.array(about["classes"], object), tuple(about["notes"])
-        classifier.centre = arrays.pop("centre")
-        state = {name.removeprefix("head/"): array for name, array in arrays.items()}
-        classifier.fitted = HEADS[about["head"]](about["setting"]).restore(state)
-        if f"{NETWORK}/model.json" in about["sha256"]:
+        again = "Run: winnow classify --run RUN"
+        arrays = read_arrays(folder / "classifier.npz", again)
+        with as_written(folder / "classifier.json", again):
+            classifier = cls(about["head"])
+            classifier.head_name, classifier.temperature = about["head"], float(about["temperature"])
+            classifier.classes, classifier.notes = np.array(about["classes"], object), tuple(about["notes"])
+            head = HEADS[about["head"]](about["setting"])
+            has_network = f"{NETWORK}/model.json" in about["sha256"]
+        with as_written(folder / "classifier.npz", again):
+            classifier.centre = arrays.pop("centre")
+            classifier.fitted = head.restore({name.removeprefix("head/"): array for name, array in arrays.items()})
+            found = classifier.predict_proba(np.zeros((1, len(classifier.centre))))
+            if found.shape != (1, len(classifier.classes)) or not np.isfinite(found).all():
+                raise ValueError(f"probabilities {found.shape} of {len(classifier.classes)} classes")
+        if has_network:
             from winnow.models.registry import load_model
 
             classifier.network = load_model(folder / NETWORK)

@@ -9,12 +9,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from winnow.arrays import read_arrays
 from winnow.detect.registry import make_scorer, remake_scorer
 from winnow.detect.scorer import as_scorer, folds_of
 from winnow.detect.threshold import Threshold, check_rate, conformal, group_weights, p_values
 from winnow.embeddings import Embeddings
-from winnow.errors import Damaged, DataError, OptionError, RunError
-from winnow.files import read_sealed, replacing, write_sealed
+from winnow.errors import DataError, OptionError, RunError
+from winnow.files import as_written, read_sealed, replacing, write_sealed
 
 FORMAT = 3
 
@@ -189,29 +190,26 @@ class Detector:
         """
         folder = Path(folder)
         about = read_sealed(folder / "detector.json", "detector", "Run: winnow calibrate --run RUN", FORMAT)
-        scorer = remake_scorer(about["spec"], [own] if isinstance(own, type) else own)
-        if isinstance(scorer, str):
-            raise RunError(
-                f"The detector in {folder} uses the scorer '{scorer}', which is not one of Winnow's.",
-                f"If you trust it: --trust {scorer}, or in Python Detector.load(folder, own=YourScorer).",
-            )
-        with np.load(folder / "detector.npz", allow_pickle=False) as file:
-            arrays = dict(file)
-        try:
-            state = {
-                name.removeprefix("scorer/"): array for name, array in arrays.items() if name.startswith("scorer/")
-            }
-            detector = cls(
-                scorer.restore(state),
-                false_alarm_rate=about["false_alarm_rate"],
-                confidence=about["confidence"],
-                contamination=about["contamination"],
-                folds=about["folds"],
-                seed=about["seed"],
+        again = "Run: winnow calibrate --run RUN"
+        arrays = read_arrays(folder / "detector.npz", again)
+        with as_written(folder / "detector.json", again):
+            scorer = remake_scorer(str(about["spec"]), [own] if isinstance(own, type) else own)
+            if isinstance(scorer, str):
+                raise RunError(
+                    f"The detector in {folder} uses the scorer '{scorer}', which is not one of Winnow's.",
+                    f"If you trust it: --trust {scorer}, or in Python Detector.load(folder, own=YourScorer).",
+                )
+            options = ("false_alarm_rate", "confidence", "contamination", "folds", "seed")
+            detector = cls(scorer, **{name: about[name] for name in options})
+            detector.scorer_name = str(about["scorer"])
+        with as_written(folder / "detector.npz", again):
+            detector.scorer = scorer.restore(
+                {name.removeprefix("scorer/"): array for name, array in arrays.items() if name.startswith("scorer/")}
             )
             detector.calibration, detector.weights = arrays["calibration"], arrays["weights"]
             detector.groups, detector.ids = arrays["groups"].astype(object), arrays["ids"].astype(object)
-        except KeyError as error:
-            raise Damaged(f"{folder / 'detector.npz'} lacks {error}.", "Run: winnow calibrate --run RUN") from error
-        detector.scorer_name = about["scorer"]
+            columns = (detector.calibration, detector.weights, detector.groups, detector.ids)
+            if {column.shape for column in columns} != {(len(detector.calibration),)}:
+                raise ValueError("its columns differ in length")
+            _ = detector.threshold  # of which numbers are made here and not at the first picture
         return detector

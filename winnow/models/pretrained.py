@@ -136,7 +136,7 @@ def _timm(name: str, pretrained: bool = False) -> nn.Module:
 
     if not timm.is_model(name):
         known = [*TORCHVISION, *timm.list_models()]
-        raise ModelError(f"There is no backbone '{name}'.", did_you_mean(name, known) if len(name) < 60 else "")
+        raise ModelError(f"There is no backbone '{name}'.", did_you_mean(name, known))
     return timm.create_model(name, pretrained=pretrained, num_classes=0)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from winnow.errors import ModelError, OptionError
-from winnow.files import read_sealed, replacing, write_sealed
+from winnow.files import as_written, read_sealed, replacing, write_sealed
 from winnow.models.contract import Model
 from winnow.options import ModelOptions
 from winnow.plugins import find
@@ -31,6 +31,10 @@ AUXILIARY: dict[str, type[Model] | str] = {
     "texture": "winnow.models.auxiliary:Texture",
     "fast": "winnow.models.fast:Fast",
 }
+
+
+MEASURED = ("autoencoder", *AUXILIARY)
+"""Those whose shapes are known before memory is taken for them."""
 
 
 def find_model(name: str) -> type[Model]:
@@ -91,7 +95,9 @@ def load_model(folder: Path, own: type[Model] | None = None) -> Model:
     model, `Damaged` when a byte of it has changed, `ModelError` when it names a class that is not known or not given.
     """
     content = describe_model(folder)
-    name = content["class"]
+    with as_written(folder / "model.json", "Train again: winnow train --run RUN"):
+        name, size = str(content["class"]), tuple(int(side) for side in content["size"])
+        arguments = {"size": size, "channels": int(content["channels"]), **content["config"]}
     if own is not None and name == _name_of(own):
         found = own
     elif name in MODELS or name in AUXILIARY:
@@ -101,16 +107,32 @@ def load_model(folder: Path, own: type[Model] | None = None) -> Model:
             f"The model in {folder} is of the class '{name}', which is not one of Winnow's.",
             f"If you trust it: --trust {name}, or in Python load_model(folder, own=YourClass).",
         )
-    with torch.random.fork_rng(devices=[]):
-        model = found(size=tuple(content["size"]), channels=content["channels"], **content["config"])
+    weights = folder / "model.safetensors"
+    with as_written(folder / "model.json", "Train again: winnow train --run RUN"), torch.random.fork_rng(devices=[]):
+        if name in MEASURED:
+            _check_shapes(found, arguments, weights)
+        model = found(**arguments)
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        model.load_state_dict(load_file(weights))
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"The weights in {folder} do not fit the class '{name}' of this version.",
             "Use the version of Winnow or of your class that wrote them, or train again.",
         ) from error
     return model.eval()
+
+
+def _check_shapes(found: type[Model], arguments: dict[str, Any], weights: Path) -> None:
+    """Raise `ModelError` unless the weights are as large as such a model's, before it takes memory: a file may name any size."""
+    with torch.device("meta"):
+        wanted = {name: list(value.shape) for name, value in found(**arguments).state_dict().items()}
+    with safe_open(weights, "pt") as file:
+        held = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    if held != wanted:
+        raise ModelError(
+            f"The weights in {weights.parent} do not fit the class '{_name_of(found)}' of this version.",
+            "Use the version of Winnow or of your class that wrote them, or train again.",
+        )
 
 
 def describe_model(folder: Path) -> dict[str, Any]:

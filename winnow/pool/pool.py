@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.arrays import map_array
 from winnow.errors import Damaged, RunError
-from winnow.files import read_sealed, replacing, sha256, verify_once
+from winnow.files import as_written, read_sealed, replacing, sha256, verify_once
 
 FORMAT = 5
 ITEMS = pa.schema(
@@ -75,6 +76,7 @@ class Pool:
         self.table_fingerprint: str = about["table_fingerprint"]
         self.label_fingerprint: str = about["label_fingerprint"]
         self._shards: list[dict[str, Any]] = about["shards"]
+        self._shape = (*self.size, self.channels)
         self._starts = np.cumsum([0] + [shard["rows"] for shard in self._shards])
         self._maps: OrderedDict[int, np.ndarray] = OrderedDict()
 
@@ -93,11 +95,15 @@ class Pool:
                 "Run ingest again: it goes on where it stopped." if begun else "Run ingest first.",
             )
         about = read_sealed(folder / "pool.json", "pool", AGAIN, FORMAT)
-        for shard in about["shards"]:
-            path = folder / shard["file"]
-            if not path.exists() or path.stat().st_size != shard["bytes"]:
-                raise Damaged(f"{path} is missing or not of the size it was written with.", AGAIN)
-        return cls(folder, about, pq.read_table(folder / "items.parquet"))
+        with as_written(folder / "pool.json", AGAIN):
+            for shard in about["shards"]:
+                path = folder / shard["file"]
+                if not path.exists() or path.stat().st_size != shard["bytes"]:
+                    raise Damaged(f"{path} is missing or not of the size it was written with.", AGAIN)
+            pool = cls(folder, about, pq.read_table(folder / "items.parquet", schema=ITEMS))
+            if pool._starts[-1] != len(pool) or pool.channels not in (1, 3):
+                raise ValueError("its pixels are not those of its items")
+        return pool
 
     def __len__(self) -> int:
         return self.items.num_rows
@@ -145,10 +151,10 @@ class Pool:
         if shard not in self._maps:
             path = self.folder / self._shards[shard]["file"]
             verify_once(path, self._shards[shard]["sha256"], REMADE)
-            try:
-                self._maps[shard] = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
-                raise Damaged(f"{path} cannot be read as pixels ({error}).", AGAIN) from error
+            self._maps[shard] = map_array(path, REMADE)
+            with as_written(path, REMADE):
+                if self._maps[shard].shape != (self._shards[shard]["rows"], *self._shape):
+                    raise ValueError(f"pictures of {self._maps[shard].shape[1:]}, not of {self._shape}")
             if len(self._maps) > OPEN_SHARDS:
                 self._maps.popitem(last=False)
         self._maps.move_to_end(shard)
