@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 from pathlib import Path
 
@@ -12,10 +13,12 @@ import pytest
 import winnow
 from winnow.errors import Damaged, RunError
 from winnow.files import verify_once
+from winnow.learn.training_state import trim_log
 from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
 
+from exported import write_exported
 from small_runs import OPTIONS, command, judged_run, tree
 from spoiling import flipped, without_seal
 
@@ -136,6 +139,17 @@ def test_a_part_whose_record_is_damaged_is_made_again(base: Path, run: Path):
     assert kept(run / "pool") == before
 
 
+def test_a_part_whose_record_is_damaged_is_not_lost_when_others_are_added(base: Path, run: Path):
+    before = kept(run / "pool")
+    part = run / "pool" / "parts" / "00000.json"
+    content = part.read_bytes()
+    flipped(part)
+    with pytest.raises(Damaged, match=r"00000\.json is damaged.*would be lost: .* and 31 more"):
+        winnow.Run(run).ingest(base / "bad")
+    part.write_bytes(content)
+    assert kept(run / "pool") == before
+
+
 def test_sources_to_do_again_that_are_damaged_are_told_of(base: Path, tmp_path: Path):
     options = winnow.Run(tmp_path / "run", **OPTIONS).folder.options.ingest
     ingest([base / "good"], tmp_path / "pool", options)
@@ -159,3 +173,25 @@ def test_run_json_changed_by_hand_is_read_once_its_seal_is_removed(run: Path, ba
     assert "seal" not in json.loads((run / "run.json").read_text())
     changed.calibrate(false_alarm_rate=0.3)  # what Winnow writes is sealed again
     assert "seal" in json.loads((run / "run.json").read_text())
+
+
+def test_a_log_that_is_damaged_when_a_training_goes_on_is_told_of(tmp_path: Path):
+    for text in ('{"step": "x"}\n', '{"stap": 3}\n', "{]}\n", "3}\n"):
+        (tmp_path / "train.jsonl").write_text(text)
+        with pytest.raises(Damaged, match=r"train\.jsonl"):
+            trim_log(tmp_path / "train.jsonl", 3)
+
+
+@pytest.mark.slow
+def test_a_sample_of_the_fuzzing(base: Path, tmp_path: Path):
+    """The whole of it is bench/fuzz_artifacts.py."""
+    script = runpy.run_path(str(Path(__file__).parent.parent / "bench" / "fuzz_artifacts.py"))
+    for name in ("run", "good", "bad"):
+        shutil.copytree(base / name, tmp_path / name)
+    for name in ("people", "persons"):
+        (tmp_path / name).mkdir()
+    write_exported(tmp_path / "model.onnx")
+    (tmp_path / "yolox.onnx").touch()
+    for kind in ("run/pool/parts/00000.json", "model.onnx"):
+        found, wrong = script["fuzz"](tmp_path, kind, 2)
+        assert found.total() == 2 and not wrong, wrong

@@ -19,7 +19,7 @@ import numpy as np
 
 from winnow.embeddings import spread
 from winnow.errors import RunError
-from winnow.files import write_text
+from winnow.files import as_written, write_text
 from winnow.learn.feed import PixelSource, Vary
 from winnow.models.contract import Model
 from winnow.options import TrainOptions
@@ -100,8 +100,9 @@ def append_log(path: Path, record: dict[str, Any]) -> None:
 
 def trim_log(path: Path, step: int) -> None:
     """Keep the whole lines up to a step: steps after the checkpoint are repeated and logged again."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+    with as_written(path, "Train again, without --resume."):
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
     write_text(path, "".join(line + "\n" for line in kept))
 
 

@@ -12,11 +12,13 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from winnow.data import storage
 from winnow.data.pieces import check_boxes, places, together
 from winnow.data.sources import Source
-from winnow.errors import RunError, Unreadable
-from winnow.files import read_json, replacing, sealed, sha256, unsealed, write_json
+from winnow.errors import Damaged, RunError, Unreadable
+from winnow.files import as_written, read_json, replacing, sealed, sha256, unsealed, write_json
 from winnow.pool.parts import Part, record
 from winnow.pool.pool import shard_name
 from winnow.scale.local import run_local
@@ -33,10 +35,11 @@ def finished(
     These are the sources asked for, what the pool holds of them already added, after those to do again unasked.
 
     A part is dropped when its pixels are missing, or a source of it changed, was moved or is left out now; its other sources
-    are then done again.
+    are then done again. Raises `Damaged` when a part cannot be read and is not to be read again.
     """
     asked = {source.uri: source for source in sources}
     left_out = {*left_out, *_moved(folder, asked)}
+    _check_readable(folder, {*asked, *left_out})
     for held in (source for part in _parts(folder) for source in part.sources if source.uri in asked):
         pieces = together(asked[held.uri].pieces, held.pieces)
         check_boxes(held.uri, pieces)
@@ -85,6 +88,24 @@ def _content(uri: str) -> str:
         return "" if storage.is_remote(uri) else storage.digest(uri)
     except Unreadable:
         return ""
+
+
+def _check_readable(folder: Path, asked: Collection[str]) -> None:
+    """Raise `Damaged` when the record of a part cannot be read, and what it holds would be lost, not being asked for."""
+    broken = [path for path in sorted((folder / "parts").glob("*.json")) if _load(path) is None]
+    items = folder / "items.parquet"
+    if not broken or not items.exists():
+        return
+    again = "Run ingest again on all the sources that the pool was made of."
+    with as_written(items, again):
+        held = set(pq.read_table(items, columns=["source"]).column(0).to_pylist())
+    lost = held.difference(asked, (source.uri for part in _parts(folder) for source in part.sources))
+    if lost:
+        raise Damaged(
+            f"{broken[0]} is damaged, and files of the pool that are not among these sources would be lost: {min(lost)}"
+            f"{f' and {len(lost) - 1:,} more' if len(lost) > 1 else ''}.",
+            again,
+        )
 
 
 def taken_over(
