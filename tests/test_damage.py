@@ -94,7 +94,16 @@ def kept(folder: Path) -> dict[str, str]:
 
 
 def test_every_file_of_a_run_is_in_the_list_or_read_by_nobody(base: Path):
-    unread = ("pseudo.csv", "audit.csv", "selection-before.csv", ".png", ".lock", "labels.sqlite", "model.json")
+    unread = (
+        "pseudo.csv",
+        "audit.csv",
+        "review.csv",
+        "selection-before.csv",
+        ".png",
+        ".lock",
+        "labels.sqlite",
+        "model.json",
+    )
     unread += (".staging", "checkpoints", "grids", "pool/.lock", "pools/", "scores/pool", "pool/parts", "encoder/")
     alike = {Path(name).name for name in READERS} | {"segments.csv", "encode.json"}
     for path in base.joinpath("run").rglob("*"):
