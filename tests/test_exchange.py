@@ -337,7 +337,7 @@ def test_an_unreadable_file_is_reported(tmp_path: Path, name: str):
 
 
 def test_folders_and_files_that_are_not_there(tmp_path: Path):
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="no label"):
         read(tmp_path)
     with pytest.raises(InputError, match="There is no"):
         read(tmp_path / "missing.csv")
