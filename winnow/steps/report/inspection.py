@@ -18,7 +18,7 @@ from winnow.run.judge import most_anomalous_of
 from winnow.run.split import split_of
 from winnow.run.synthetic import examples, held_out_scores
 from winnow.steps.report.judged import last_evaluation, last_scores
-from winnow.steps.report.weight import weight_sections
+from winnow.steps.report.weight import weight_section
 
 BINS = 50
 SHEET = 2  # examples of a kind
@@ -29,7 +29,8 @@ def inspection_sections(run: RunFolder) -> list[Section]:
     """Return the sections of a run of patches; none for another run."""
     if not run.options.ingest.patches:
         return []
-    return [_decisions(run), _losses(run), *weight_sections(run), _synthetic(run), *_inspected(run)]
+    search = weight_section(run)
+    return [_decisions(run), _losses(run), *([search] if search else []), _synthetic(run), *_inspected(run)]
 
 
 def _decisions(run: RunFolder) -> Section:

@@ -24,11 +24,11 @@ def last_search(run: RunFolder) -> tuple[WeightSearch | None, str]:
     )
 
 
-def weight_sections(run: RunFolder) -> list[Section]:
-    """Return a section with curve, choice and reason of the last `winnow lambda`; none when there was none for the run of now."""
+def weight_section(run: RunFolder) -> Section | None:
+    """Return curve, choice and reason of the last `winnow lambda`; None when there was none for the run of now."""
     found, _ = last_search(run)
     if found is None:
-        return []
+        return None
     rows = [
         (
             name,
@@ -49,7 +49,7 @@ def weight_sections(run: RunFolder) -> list[Section]:
     if used != found.chosen:
         text.append(f"This run is trained with {used:g}.")
     weights = [trial.weight for trial in found.trained]
-    section = Section(
+    return Section(
         "Search for the weight of the latent loss",
         text=text,
         figures=[Figure("AUROC over the weight", weight_curve(weights, found.curves, found.chosen))],
@@ -67,4 +67,3 @@ def weight_sections(run: RunFolder) -> list[Section]:
         if used != found.chosen
         else [],
     )
-    return [section]
