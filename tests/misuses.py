@@ -126,6 +126,7 @@ SPOILT = [
         ON_A_RUN[name],
         rf"(?i){pattern.rpartition('/')[2].partition('*')[0]}|(winnow|run) (ingest|train|encode|calibrate|select|classify)",
         each_file(pattern, encoder),
+        may_work=(pattern, encoder) == ("labels.sqlite", truncated),  # by its log
     )
     for pattern, names, encoders in ARTIFACTS
     for name, encoder in product(names, encoders)
@@ -142,6 +143,9 @@ SPOILT = [
         ON_A_RUN["label"],
         "labels.sqlite",
         writing("run/labels.sqlite", "a text, " * 50),
+        may_work=True,  # by its log
     ),
-    Misuse("labels.sqlite is empty: label", ON_A_RUN["label"], "label", writing("run/labels.sqlite", "")),
+    Misuse(
+        "labels.sqlite is empty: label", ON_A_RUN["label"], "label", writing("run/labels.sqlite", ""), may_work=True
+    ),
 ]

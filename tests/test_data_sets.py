@@ -146,7 +146,7 @@ def test_every_layout_given_by_its_root(name: str, tmp_path: Path):
     assert kept == dict.fromkeys(tested, 4)
     said = " ".join(found.notes)
     assert all(word in said for word in words), said
-    assert len(found.notes) == bool(words)
+    assert len([note for note in found.notes if "groups count as" not in note]) == bool(words)
     # As classes, and when they are judged, all but the masks is read.
     pictures = {
         folder

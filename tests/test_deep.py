@@ -36,14 +36,14 @@ def read(data: bytes) -> np.ndarray:
 
 def test_pool_page_and_export_show_the_same(pool):
     """With `--white 4095` the pool was right, and the page and exported folders were black."""
-    run = SimpleNamespace(options=SimpleNamespace(ingest=OPTIONS))
+    run = SimpleNamespace(options=SimpleNamespace(ingest=OPTIONS), trusted=set())
     for row in range(3):
         assert np.abs(pool.pixels([row])[0, ..., 0] - SHOWN).max() <= 1
         shown, state = pictures_of(pool, run)(row, True)
         assert state == "same" and np.abs(read(shown) - SHOWN).max() < 12  # JPEG
-        data, suffix = _Pictures(pool, OPTIONS, False).file(row)
+        data, suffix = _Pictures(run, pool, False).file(row)
         assert suffix == ".jpg" and np.abs(read(data) - SHOWN).max() < 12
-        assert _Pictures(pool, OPTIONS, False).size(row) == (24, 32)
+        assert _Pictures(run, pool, False).size(row) == (24, 32)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

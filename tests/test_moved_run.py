@@ -65,8 +65,8 @@ def test_new_pictures_are_judged_as_before(run: Path, made: Path, tmp_path: Path
         ("train",),
         ("report",),
         ("label", "--export", "labels.csv"),
-        ("label", "--export", "coco.json", "--format", "coco"),
-        ("label", "--export", "folder"),
+        ("label", "--export", "coco.json", "--format", "coco", "--from-pool"),
+        ("label", "--export", "folder", "--from-pool"),
         ("export", "--to", "model.onnx"),
     ],
     ids=lambda words: " ".join(words),
@@ -85,7 +85,7 @@ def test_labels_stay_on_their_pictures(run: Path, made: Path, tmp_path: Path, ca
         here = {row["id"]: row["label"] for row in csv.DictReader(file)}
     with (made / "first" / "labels.csv").open(encoding="utf-8", newline="") as file:
         assert here == {row["id"]: row["label"] for row in csv.DictReader(file)}
-    assert winnow("label", "--run", run, "--export", tmp_path / "folder") == 0, capsys.readouterr().err
+    assert winnow("label", "--run", run, "--export", tmp_path / "folder", "--from-pool") == 0, capsys.readouterr().err
     assert len(list((tmp_path / "folder").rglob("*.jpg"))) == len(here)  # of the pool's pixels: the originals are gone
 
 

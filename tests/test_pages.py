@@ -200,7 +200,7 @@ def test_an_item_of_a_page_is_shown_and_exported_as_that_page(tmp_path, run, cut
     for row in range(len(pool)):
         shade = 20 + 60 * (row // each)
         assert abs(Originals(pool, options).pixels(row).mean() - shade) < 3
-        data, suffix = _Pictures(pool, options, False).file(row)
+        data, suffix = _Pictures(run.folder, pool, False).file(row)
         assert suffix == ".jpg" and abs(np.asarray(Image.open(io.BytesIO(data))).mean() - shade) < 3
     shown, state = pictures_of(pool, run.folder)(each, True)
     assert state == "same" and abs(np.asarray(Image.open(io.BytesIO(shown))).mean() - 80) < 3

@@ -24,9 +24,9 @@ from small_runs import OPTIONS, command
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 50 pictures in as many groups, of which three do not belong, with 40 of them held out."""
+    """A run of 60 pictures in as many groups, of which three do not belong, with 48 of them held out."""
     folder, rng = tmp_path_factory.mktemp("review"), np.random.default_rng(5)
-    write_pictures(folder / "good", 47, 1, partial(stripes, size=32))
+    write_pictures(folder / "good", 57, 1, partial(stripes, size=32))
     for number in range(3):
         (folder / "good" / f"odd{number}").mkdir()
         Image.fromarray(blocks(rng, size=32)).save(folder / "good" / f"odd{number}" / f"odd{number}.png")
@@ -59,12 +59,13 @@ def mark(run: winnow.Run, *ids: str) -> None:
 def test_the_own_pictures_above_the_threshold_are_listed_and_drawn(run: winnow.Run):
     promise = run.folder.result(Calibrated).full.promise
     listed = rows(run)
-    assert len(listed) == promise.above == 3 and promise.calibrated_on >= 39
+    assert len(listed) == promise.above == 3 and promise.calibrated_on >= 47
     assert promise.extremes[0].startswith("odd")
     assert [row["source"].rpartition("/")[2] for row in listed] == promise.extremes
     assert all(float(row["score"]) > promise.threshold and not row["leave_out"] for row in listed)
     assert promise.without is not None and promise.without < promise.threshold
-    assert Image.open(run.folder.path / "review.png").width > 100
+    page = run.report().read_text(encoding="utf-8")
+    assert "What holds the threshold up: 3 own pictures above it" in page and "review.csv" in page
 
 
 def test_a_marked_picture_is_left_out_until_its_mark_goes(run: winnow.Run, capsys: pytest.CaptureFixture):
@@ -132,19 +133,20 @@ def test_an_evaluation_says_first_what_was_found_and_counts_what_was_refused():
     group = AnomalousGroup(0.92, 0.9, 0.27, 60, 3, {"detection_rate": (0.2, 0.34)})
     text = show.evaluate(
         Evaluated(
-            "full",
-            "knn",
-            1.5,
-            0.05,
-            0.0498,
-            0.043,
-            (0.02, 0.06),
-            500,
-            9,
-            {"chess": group, "all": group},
-            {},
-            0,
-            Path("out"),
+            mode="full",
+            key="",
+            scorer="knn",
+            threshold=1.5,
+            false_alarm_rate_asked=0.05,
+            false_alarm_rate_promised=0.0498,
+            false_alarm_rate=0.043,
+            false_alarm_rate_interval=(0.02, 0.06),
+            pictures=500,
+            groups=9,
+            anomalous={"chess": group, "all": group},
+            baseline={},
+            seen_in_training=0,
+            folder=Path("out"),
             refused={"belongs": 3, "chess": 40},
         )
     ).splitlines()

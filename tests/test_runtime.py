@@ -273,7 +273,7 @@ def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: P
         "sha256": {"predictions.csv": sha256(tmp_path / "out" / "predictions.csv")},
         "seal": counts["seal"],
     }
-    assert len(counts["notes"]) == 1 and f"1 refused, {sources}/broken.png: it is not a picture" in counts["notes"][0]
+    assert any(f"1 refused, {sources}/broken.png: it is not a picture" in note for note in counts["notes"])
 
 
 def pool_pixels(folder: Path) -> np.ndarray:

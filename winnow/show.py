@@ -115,8 +115,8 @@ def calibrate(found: Calibrated, run: Any) -> str:
     if promise.above:
         names = ", ".join(promise.extremes) + (", ..." if promise.above > len(promise.extremes) else "")
         lines.append(
-            f"  {count(promise.above, 'own picture')} above it ({names}); without them it would be {promise.without:.4g}. Look: "
-            f"{run}/review.png. What does not belong: mark it in {run}/review.csv, then winnow calibrate --run {run}"
+            f"  {count(promise.above, 'own picture')} above it ({names}); without them it would be {promise.without:.4g}. The "
+            f"report shows them; mark what does not belong in {run}/review.csv, then winnow calibrate --run {run}"
         )
     if found.left_out:
         lines.append(f"  {count(found.left_out, 'picture')} left out, being marked in {run}/review.csv.")

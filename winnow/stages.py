@@ -102,7 +102,7 @@ STAGES: dict[str, Stage] = {
             "Fit the scorer and set the threshold for a stated false-alarm rate.",
             Calibrated,
             needs="encode",
-            places=("detector", "review.csv", "review.png"),
+            places=("detector", "review.csv"),
             options=("detect",),
             wanted=_always,
         ),

@@ -16,7 +16,6 @@ from winnow.tables import read_table, write_table
 REVIEW = "review.csv"
 MARK = "leave_out"
 COLUMNS = (MARK, "id", "source", "score", "p_value")
-SHOWN = 40  # pictures of the contact sheet
 
 
 def left_out(run: Path) -> list[str]:
@@ -68,7 +67,7 @@ def write_review(path: Path, detector: Detector, pool: Pool, marked: list[str]) 
     )
 
 
-def extreme_items(detector: Detector, most: int = SHOWN) -> tuple[list[str], list[str]]:
+def extreme_items(detector: Detector, most: int) -> tuple[list[str], list[str]]:
     """Return the pictures above the threshold, at most so many, and of each the item (patch) that scores highest."""
     whole = by_picture(detector)
     pictures = whole.ids[whole.extremes][:most].tolist()

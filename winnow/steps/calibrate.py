@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from winnow.results import Calibrated, Mode, Promise
 from winnow.run.artifacts import check_parts, folder_of, load_encoder, modes, of_decision
 from winnow.run.finds import finds
 from winnow.run.folder import RunFolder
-from winnow.run.review import REVIEW, described, extreme_items, left_out, staying, write_review
+from winnow.run.review import REVIEW, described, left_out, staying, write_review
 from winnow.run.split import kept_apart, without
 from winnow.run.synthetic import judge_synthetic
 
@@ -38,8 +37,8 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     """Fit a detector for each mode and sets its threshold from pictures of held-out groups.
 
     Of pictures cut into patches, thresholds per picture and the level of an anomaly map are set as well, and each mode
-    is tried on synthetic defects. The pictures that hold the threshold up are listed in the run's review.csv, with a contact
-    sheet; those that a person marked there are left out.
+    is tried on synthetic defects. The pictures that hold the threshold up are listed in the run's review.csv; those that a person marked
+    there are left out.
     """
     from winnow.detect.detector import Detector
     from winnow.detect.pictures import by_picture
@@ -76,7 +75,6 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
             raise RunError(f"{run.path / REVIEW} was changed meanwhile.", "Run winnow calibrate again.")
         own = detectors[run.options.score.mode]
         write_review(step.path(REVIEW), own, pool, marked)
-        _draw_review(step.path("review.png"), own, pool)
         step.finish(
             Calibrated(found, synthetic, _speeds(run, detectors), finds(run, run.options.score.mode, own), len(marked))
         )
@@ -112,15 +110,6 @@ def _promise_of_pictures(embeddings: Embeddings, detector: Detector, pool: Pool)
     if len(set(picture_of(embeddings.ids))) < FEWEST_GROUPS:
         return replace(promise, false_alarm_rate=1.0, note=TOO_FEW)
     return promise
-
-
-def _draw_review(path: Path, detector: Detector, pool: Pool) -> None:
-    """Draw the pictures that hold the threshold up, of pictures cut into patches their most anomalous ones."""
-    from winnow.report.grids import picture_grid
-
-    pictures, items = extreme_items(detector)
-    if items:
-        path.write_bytes(picture_grid(pool.pixels(pool.rows_of(items)), pictures))
 
 
 def _map_levels(run: RunFolder, mode: str, detector: Any) -> tuple[float | None, float | None]:

@@ -55,7 +55,7 @@ def _recorded(folder: RunFolder) -> list[str]:
     held = _held(folder) if len(there) < len(asked) else set()
     for source in asked:
         below, is_list = source.rstrip("/") + "/", Path(source).suffix.lower() in LIST_SUFFIXES
-        needed = is_list or not held or any(uri == source or uri.startswith(below) for uri in held)
+        needed = is_list or not held or not there or any(uri == source or uri.startswith(below) for uri in held)
         if source not in there and needed:
             raise InputError(
                 f"{source}, of which {folder.path} was made, is not there any more.",

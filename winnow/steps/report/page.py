@@ -19,6 +19,7 @@ from winnow.results import Evaluated, Trained
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import reading
+from winnow.run.review import REVIEW, described, extreme_items
 from winnow.run.split import split_of
 from winnow.show import count
 from winnow.steps.report.classifier import classifier_sections, stale_classifier
@@ -36,6 +37,9 @@ from winnow.steps.report.weight import last_search
 from winnow.version import __version__
 
 MARK, HEAD = b'<meta name="generator" content="Winnow">', 1 << 14
+
+
+HOLDING = 40  # pictures drawn of those that hold the threshold up
 
 
 def report(run: RunFolder, to: Path | None = None) -> Path:
@@ -161,12 +165,18 @@ def _extremes(pool: Pool, embeddings: Embeddings, detector: Detector, most: int 
         )
         for title, chosen in shown.items()
     ]
+    pictures, items = extreme_items(detector, HOLDING)
+    if items:
+        title = f"What holds the threshold up: {count(len(by_picture(detector).extremes), 'own picture')} above it"
+        names = [f"{name}\n{place}" for name, place in zip(described(pool, pictures), pictures, strict=True)]
+        drawn.append(Figure(title, grids.picture_grid(pool.pixels(pool.rows_of(items)), names), pictures=True))
     aside = np.setdiff1d(embeddings.ids[~embeddings.seen].astype(str), ids.astype(str))
     if detector.contamination and len(aside):
         title = f"Set aside as contamination: {len(aside):,} held-out pictures, some of them"
         some = aside[spread(len(aside), most)].tolist()
         drawn.append(Figure(title, grids.picture_grid(pool.pixels(pool.rows_of(some)), some), pictures=True))
-    return Section("Most and least belonging", figures=drawn)
+    text = [f"Mark what does not belong in {REVIEW} of the run, then winnow calibrate leaves it out."] if items else []
+    return Section("Most and least belonging", figures=drawn, text=text)
 
 
 def _rebuilt(run: RunFolder, pool: Pool, rows: np.ndarray, most: int = 8) -> Section:
