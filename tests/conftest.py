@@ -23,7 +23,7 @@ from PIL import Image
 
 from winnow.cli import main
 
-DRAWING = ("test_figures", "test_inspection_figures")
+DRAWING = ("test_figures", "test_inspection_figures", "test_results", "test_select_step")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -28,6 +28,7 @@ export class Session extends EventTarget {
   #turn = 0; // which list is being loaded; answers for an earlier one are thrown away
   #loading = null;
   #stale = false; // whether the server's counts are newer than ours
+  #answers = 0; // how often labels of this page were saved
 
   constructor(server, outbox, state) {
     super();
@@ -86,7 +87,7 @@ export class Session extends EventTarget {
     const asked = new URLSearchParams({ lane, show, after: this.#after, limit: LOAD, text });
     if (label) asked.set("label", label);
     if (group) asked.set("group", group);
-    const answer = await this.server.get(`items?${asked}`);
+    const answer = await this.#ask(`items?${asked}`);
     if (turn !== this.#turn) return;
     const listed = new Set(this.items.map((item) => item.row));
     this.items.push(...this.#know(answer.items).filter((item) => !listed.has(item.row)));
@@ -138,7 +139,7 @@ export class Session extends EventTarget {
   /** Returns the rows before and after an item's, in time. */
   async neighbours(row) {
     if (!this.#details.has(row)) {
-      const asked = this.server.get(`items/${row}`).then(({ before, after, ...item }) => (this.#know([item]), { before, after }));
+      const asked = this.#ask(`items/${row}`).then(({ before, after, ...item }) => (this.#know([item]), { before, after }));
       asked.catch(() => this.#details.delete(row));
       this.#details.set(row, asked);
     }
@@ -149,6 +150,16 @@ export class Session extends EventTarget {
   async known(rows) {
     await Promise.all(rows.filter((row) => !this.#known.has(row)).map((row) => this.neighbours(row)));
     return rows.map((row) => this.#known.get(row));
+  }
+
+  /** Asks for items; again when labels of this page were saved meanwhile, which the answer may not have seen. */
+  async #ask(path) {
+    let before, answer;
+    do {
+      before = this.#answers;
+      answer = await this.server.get(path);
+    } while (before !== this.#answers);
+    return answer;
   }
 
   #know(items) {
@@ -236,6 +247,7 @@ export class Session extends EventTarget {
   }
 
   #answered({ refused, items }) {
+    this.#answers += 1;
     this.#changed(items);
     for (const { reason } of refused) this.#tell("refused", reason);
   }
