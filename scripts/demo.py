@@ -61,8 +61,8 @@ def classify(
     run.import_labels(to / "labels.csv", classes=["match", "advert"])
     print(show.classify(run.classify(), to))
     print(show.export(run.export(to / "demo.onnx")))
-    predict_onnx(to / "demo.onnx", [video], to=to / "predicted")
-    rows = read_table(to / "predicted" / "predictions.csv")
+    predict_onnx(to / "demo.onnx", [video], to=to.with_name(f"{to.name}-predicted"))
+    rows = read_table(to.with_name(f"{to.name}-predicted") / "predictions.csv")
     right = [row["class"] == _kind(float(row["time"]), breaks) for row in rows]
     print(
         f"The file alone, without torch: {sum(right)} of {len(right)} frames of the second match are classified correctly."
