@@ -24,14 +24,13 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import winnow
 from winnow.cli import main as command
 
 from small_runs import OPTIONS, judged_run
-from tiny_detectors import BLUE, write_yolox
+from tiny_detectors import write_persons
 
 LONGEST, LARGEST = 30, 2 << 30  # seconds, bytes
 RESULTS = (".csv", ".npy", ".npz", ".parquet", ".html", ".safetensors")
@@ -89,14 +88,7 @@ def make(base: Path) -> None:
     (base / "given.csv").write_text(f"id,label\n{run.embeddings.ids[0]},a\n")
     run.import_labels(base / "given.csv", classes=["a"])
     run.export(base / "model.onnx")
-    rng = np.random.default_rng(0)
-    for number in range(24):
-        scene = rng.integers(0, 30, (64, 64, 3), dtype=np.uint8)
-        scene[16:24, 8 + number : 16 + number] = BLUE
-        path = base / "persons" / "abcdef"[number % 6] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(scene).save(path)
-    detector = write_yolox(base / "yolox.onnx")
+    detector = write_persons(base)
     people = winnow.Run(base / "people", people=True, object_detector=str(base / "here" / "yolox.onnx"), **OPTIONS)
     (base / "here").mkdir()
     shutil.copy(detector, base / "here")

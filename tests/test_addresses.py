@@ -5,9 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import winnow
 from winnow.data import storage
@@ -20,7 +18,7 @@ from winnow.steps.predict_onnx import predict_onnx
 from exported import write_exported
 from small_runs import OPTIONS, small_run
 from spoiling import flipped, rewrite, set_options
-from tiny_detectors import BLUE, write_fastestdet, write_yolox
+from tiny_detectors import write_fastestdet, write_persons
 
 EVIL = "s3://evil/model.onnx"
 
@@ -43,14 +41,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of persons, `people`, with its detector, and a plain one, `run`."""
     folder = tmp_path_factory.mktemp("addresses")
     small_run(folder)
-    rng = np.random.default_rng(0)
-    for number in range(24):
-        scene = rng.integers(0, 30, (64, 64, 3), dtype=np.uint8)
-        scene[16:24, 8 + number : 16 + number] = BLUE
-        path = folder / "persons" / "abcdef"[number % 6] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(scene).save(path)
-    detector = write_yolox(folder / "yolox.onnx")
+    detector = write_persons(folder)
     run = winnow.Run(folder / "people", people=True, object_detector=str(detector), **OPTIONS)
     run.ingest(folder / "persons")
     run.train()

@@ -10,9 +10,22 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 SIDE = 64
 BLUE, RED = (10, 20, 250), (250, 20, 10)
+
+
+def write_persons(base: Path) -> Path:
+    """Write 24 pictures of a person each to `persons`, in six folders, and a detector `yolox.onnx`; return its path."""
+    rng = np.random.default_rng(0)
+    for number in range(24):
+        scene = rng.integers(0, 30, (64, 64, 3), dtype=np.uint8)
+        scene[16:24, 8 + number : 16 + number] = BLUE
+        path = base / "persons" / "abcdef"[number % 6] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene).save(path)
+    return write_yolox(base / "yolox.onnx")
 
 
 def write_yolox(path: Path, *, classes: int = 80, side: int = SIDE, decoded: bool = False) -> Path:

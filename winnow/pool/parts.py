@@ -250,33 +250,7 @@ def make_video(
     uri = part.sources[0].uri
     part.digests = [""]
     blank: list[str] = []
-    pieces = part.sources[0].pieces
-    due, boxes = Due(pieces), boxes_of_pieces(pieces)
-    alone = bool(pieces) and all(time is not None for time, _, _ in pieces)  # no frames but those of the times
-
-    def frames() -> Iterator[tuple[video.Frame, np.ndarray | None]]:
-        try:
-            # Before decoding: what is changed meanwhile must differ from it.
-            part.digests = [_digest(uri, options.pixel_limit)]
-            for frame in video.frames(
-                uri,
-                whole_size(options) if boxes is None else None,
-                every=options.every,
-                keyframes=options.keyframes,
-                times=due.times,
-                alone=alone,
-                grey=options.grey and not _in_colour(options, find, boxes),
-                pixel_limit=options.pixel_limit,
-                on_loss=lambda missing: part.refused.append(Refusal(uri, missing)),
-            ):
-                if stopped.is_set():
-                    raise RunError("The ingest was stopped.")
-                advance()
-                yield frame, boxes_of_pieces(due.at(frame.time))
-            for time in due.missing():
-                part.refused.append(Refusal(uri, f"it has no frame at {time:.3f} s"))
-        except Unreadable as error:  # caught here, or frames under way in other threads would be lost
-            part.refused.append(Refusal(uri, error.message))
+    frames = _frames_of(part, options, find, advance, stopped)
 
     def cut(one: tuple[video.Frame, np.ndarray | None]) -> tuple[float, _Decoded | str]:
         frame, boxes = one
@@ -287,7 +261,7 @@ def make_video(
 
     def pixels() -> Generator[np.ndarray, None, None]:
         try:
-            with contextlib.closing(run_local(cut, frames(), threads)) as decoded:
+            with contextlib.closing(run_local(cut, frames, threads)) as decoded:
                 for time, found in decoded:
                     if isinstance(found, str):
                         blank.append(f"at {time:.3f} s {found}")
@@ -302,6 +276,39 @@ def make_video(
         more = f"; so {len(blank)} frames are left out" if len(blank) > 1 else ""
         part.refused.append(Refusal(uri, blank[0] + more))
     return part
+
+
+def _frames_of(
+    part: Part, options: IngestOptions, find: Finder | None, advance: Callable[..., None], stopped: threading.Event
+) -> Iterator[tuple[video.Frame, np.ndarray | None]]:
+    """Yield the frames of a part's video, each with the boxes that are to be cut from it, None for all of it.
+
+    What cannot be read is added to what the part refused.
+    """
+    uri, pieces = part.sources[0].uri, part.sources[0].pieces
+    due, boxes = Due(pieces), boxes_of_pieces(pieces)
+    try:
+        # Before decoding: what is changed meanwhile must differ from it.
+        part.digests = [_digest(uri, options.pixel_limit)]
+        for frame in video.frames(
+            uri,
+            whole_size(options) if boxes is None else None,
+            every=options.every,
+            keyframes=options.keyframes,
+            times=due.times,
+            alone=bool(pieces) and all(time is not None for time, _, _ in pieces),  # no frames but those of the times
+            grey=options.grey and not _in_colour(options, find, boxes),
+            pixel_limit=options.pixel_limit,
+            on_loss=lambda missing: part.refused.append(Refusal(uri, missing)),
+        ):
+            if stopped.is_set():
+                raise RunError("The ingest was stopped.")
+            advance()
+            yield frame, boxes_of_pieces(due.at(frame.time))
+        for time in due.missing():
+            part.refused.append(Refusal(uri, f"it has no frame at {time:.3f} s"))
+    except Unreadable as error:  # caught here, or frames under way in other threads would be lost
+        part.refused.append(Refusal(uri, error.message))
 
 
 def _digest(uri: str, pixel_limit: float) -> str:
