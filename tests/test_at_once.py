@@ -13,9 +13,9 @@ import pytest
 
 import winnow
 from winnow.errors import RunError
-from winnow.results import Scored
+from winnow.results import Evaluated, Predicted, Scored
 from winnow.run.manifest import files_in, read_manifest
-from winnow.run.publish import SCORES, Results, publish, read_result, reading, write_result
+from winnow.run.publish import PREDICTIONS, SCORES, Kind, Results, publish, read_result, reading, write_result
 from winnow.tables import read_table
 
 from conftest import made_once, winnow_command
@@ -32,17 +32,35 @@ def begun(*words: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_two_processes_score_into_the_default_folder(base: Path):
-    given = {"good": 32, "bad": 6}
-    calls = {name: begun("score", base / name, "--run", base / "run") for name in given}
+def both(calls: dict[str, subprocess.Popen[str]]) -> list[str]:
+    """Wait for two calls; return those that ended well: the other one was told why not."""
     said = {name: call.communicate(timeout=300)[1] for name, call in calls.items()}
     ended = [name for name, call in calls.items() if call.returncode == 0]
-    assert ended and all("Another call is writing" in said[name] for name in given if name not in ended), said
-    folder = base / "run" / "scores"
-    rows = read_table(folder / "scores.csv")
+    assert ended and all("Another call is writing" in said[name] for name in calls if name not in ended), said
+    return ended
+
+
+@pytest.mark.parametrize(("command", "kind", "made"), [("score", Scored, SCORES), ("predict", Predicted, PREDICTIONS)])
+def test_two_processes_judge_into_the_default_folder(base: Path, command: str, kind: type, made: Kind):
+    given = {"good": 32, "bad": 6}
+    ended = both({name: begun(command, base / name, "--run", base / "run") for name in given})
+    folder = base / "run" / made.place
+    rows = read_table(folder / f"{made.place}.csv")
     names = {Path(row["source"]).relative_to(base).parts[0] for row in rows}
     assert len(names) == 1 and names <= set(ended) and len(rows) == given[names.pop()]
-    assert read_result(Scored, folder / "scores.json").pictures == len(rows)
+    assert read_result(kind, folder / f"{made.place}.json").pictures == len(rows)
+    assert {*files_in(folder)} == {*read_manifest(folder)[1]}
+
+
+def test_two_processes_evaluate_into_the_default_folder(base: Path):
+    given, other = {"good": 32, "bad": 6}, {"good": "bad", "bad": "good"}
+    words = {name: ("--normal", base / name, "--anomalous", f"other={base / other[name]}") for name in given}
+    ended = both({name: begun("evaluate", "--run", base / "run", *words[name]) for name in given})
+    folder = base / "run" / "evaluation"
+    rows = [row for row in read_table(folder / "scores.csv") if row["group"] == "belongs"]
+    names = {Path(row["source"]).relative_to(base).parts[0] for row in rows}
+    assert len(names) == 1 and names <= set(ended) and len(rows) == given[names.pop()]
+    assert read_result(Evaluated, folder / "evaluation.json").pictures == len(rows)
     assert {*files_in(folder)} == {*read_manifest(folder)[1]}
 
 
