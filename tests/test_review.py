@@ -110,11 +110,18 @@ def test_what_a_threshold_would_find_is_measured_and_a_blind_one_called_weak(run
         ) <= 1
     page = run.report().read_text(encoding="utf-8")
     assert "Found of made-up pictures" in page and "quarters exchanged" in page
-    for share, says in ((0.05, "WEAK: it would find 5% of chess"), (0.95, "It would find 95% of chess")):
-        finds = Finds(100, {"chess": share}, [0.05], {"chess": [share]})
-        promise = Promise(1.0, 0.05, 100, "", 4, ["a.png"], 0.9)
+    promise = Promise(1.0, 0.05, 100, "", 4, ["a.png"], 0.9)
+    for shares, weak in (
+        ((0.05, 0.9, 0.9), True),
+        ((1.0, 0.1, 0.9), False),
+        ((1.0, 0.4, 0.3), True),
+        ((0.95, 0.6, 0.1), False),
+    ):
+        kinds = dict(zip(("generic pictures", "synthetic defects", "near-misses"), shares, strict=True))
+        finds = Finds(100, kinds, [0.05], {kind: [share] for kind, share in kinds.items()})
         text = show.calibrate(Calibrated({"full": Mode("knn", promise)}, {}, {}, finds), "runs/a")
-        assert says in text and "4 own pictures above it (a.png, ...); without them it would be 0.9" in text
+        assert f"{'WEAK: it' if weak else 'It'} would find {shares[0]:.0%} of generic pictures" in text
+        assert "4 own pictures above it (a.png, ...); without them it would be 0.9" in text
 
 
 def test_near_misses_keep_what_a_picture_is_made_of(tmp_path: Path):

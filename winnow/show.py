@@ -23,8 +23,6 @@ from winnow.results import (
     WeightSearch,
 )
 
-WEAK = 0.5  # share of made-up pictures below which a threshold is called weak
-
 
 def count(number: int, noun: str) -> str:
     """Return a number with its noun: 1 video, 1,200 videos, 2 patches."""
@@ -108,9 +106,8 @@ def calibrate(found: Calibrated, run: Any) -> str:
         lines.append(f"  {promise.note}")
     if found.finds:
         shares = ", ".join(f"{share:.0%} of {kind}" for kind, share in found.finds.found.items())
-        blind = min(found.finds.found.values()) < WEAK
         lines.append(
-            f"  {'WEAK: it' if blind else 'It'} would find {shares} (made up from {found.finds.pictures:,} of the run's own)."
+            f"  {'WEAK: it' if found.finds.weak else 'It'} would find {shares} (made up from {found.finds.pictures:,} of the run's own)."
         )
     if promise.above:
         names = ", ".join(promise.extremes) + (", ..." if promise.above > len(promise.extremes) else "")

@@ -128,10 +128,21 @@ class Finds:
     `curves` are the shares, by kind, at thresholds that promise the false-alarm `rates`.
     """
 
+    WEAK: ClassVar[float] = 0.5
+
     pictures: int
     found: dict[str, float]
     rates: list[float]
     curves: dict[str, list[float]]
+
+    @property
+    def weak(self) -> bool:
+        """Return whether half of the generic pictures would pass, or half of every other kind.
+
+        One of the others alone says little: exchanged quarters of a cloth are cloth, and a scratch on a photograph is none.
+        """
+        generic, *others = self.found.values()
+        return generic < self.WEAK or max(others, default=1.0) < self.WEAK
 
 
 @dataclass(frozen=True)
