@@ -195,3 +195,10 @@ def test_groups_whose_names_are_alike_keep_their_pictures_apart(run: winnow.Run,
         tmp_path / "no",
     )
     assert done.returncode and "is not UTF-8" in done.stderr and not (tmp_path / "no").exists(), done.stderr
+
+
+def test_no_segment_ends_after_its_video(run: winnow.Run, tmp_path: Path):
+    rng = np.random.default_rng(3)
+    for name in ("short.mp4", "short.mkv", "short.avi"):  # 2.3 s, of which every half second is judged
+        video = write(tmp_path / name, [stripes(rng) for _ in range(23)], rate=10, gop=1)
+        assert run.score(video, to=tmp_path / "out").videos[0].segments[-1].end == pytest.approx(2.3, abs=0.05)

@@ -144,6 +144,11 @@ def test_cut_list_names_the_parts_that_belong() -> None:
         ffconcat("a\nb.mp4", PARTS)
 
 
+@pytest.mark.parametrize(("end", "found"), [(None, 4.0), (3.4, 3.4), (9.0, 4.0), (3.0, 4.0), (2.0, 4.0)])
+def test_the_last_frame_ends_with_its_video_where_that_is_plausible(end: float | None, found: float) -> None:
+    assert segments([0, 1, 2, 3], [1] * 4, [0.5] * 4, end=end)[-1].end == found
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winnow.data.containers import broken, opened
-from winnow.errors import Unreadable
+from winnow.errors import InputError, Unreadable
 
 if TYPE_CHECKING:
     from av import VideoStream
@@ -48,6 +48,17 @@ def clock_of(uri: str, begins: Sequence[float], last: float, *, pixel_limit: flo
         if container.format.name == "mpegts":
             points = [_key_before(container, stream, point) for point in points]
     return Clock(start, points)
+
+
+def length_of(uri: str, pixel_limit: float) -> float | None:
+    """Return the seconds that a video lasts by its container, None where that does not say or cannot be opened."""
+    try:
+        with opened(uri, pixel_limit) as (container, stream):
+            if stream.duration and stream.time_base:
+                return float(stream.duration * stream.time_base)
+            return container.duration / 1e6 if container.duration else None
+    except InputError:  # told where the cut list is made
+        return None
 
 
 def _first(container: InputContainer, stream: VideoStream) -> int:

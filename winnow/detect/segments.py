@@ -22,6 +22,7 @@ def segments(
     min_length: float = 2.0,
     hysteresis: float = 3.0,
     step: float = 1.0,
+    end: float | None = None,
 ) -> list[Segment]:
     """Return the segments of one video, in order, without gaps, alternately belonging and anomalous.
 
@@ -29,7 +30,9 @@ def segments(
     median over `smooth` seconds is at most `false_alarm_rate` (use `Threshold.level`) an anomalous segment begins; it ends
     only above `hysteresis` times that. Then segments shorter than `min_length` seconds join their neighbours, the
     shortest first. A frame lasts until the next one, the last as long as the typical one (`step` seconds when it is the
-    only one). `DataError` when a value is not finite or the lengths differ, `OptionError` for options out of range.
+    only one), but not beyond the video's `end`, where that is known.
+
+    `DataError` when a value is not finite or the lengths differ, `OptionError` for options out of range.
     """
     _check_options(false_alarm_rate, smooth, min_length, hysteresis, step)
     times, scores, p_values = (np.asarray(values, dtype=np.float64) for values in (times, scores, p_values))
@@ -48,7 +51,8 @@ def segments(
     times, scores, p_values = times[order], scores[order], p_values[order]
     anomalous = _hysteresis(smoothed(times, p_values, smooth), false_alarm_rate, hysteresis)
     typical = float(np.median(np.diff(times))) if times.size > 1 else 0.0
-    begin = np.append(times, times[-1] + (typical or step))
+    last = times[-1] + (typical or step)
+    begin = np.append(times, min(last, end) if end is not None and end > times[-1] else last)
     starts = _absorb_short(
         np.flatnonzero(np.append(True, anomalous[1:] != anomalous[:-1])), anomalous, begin, min_length
     )

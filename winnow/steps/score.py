@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from winnow.data.cuts import clock_of
+from winnow.data.cuts import clock_of, length_of
 from winnow.detect.segments import ffconcat, segments, smoothed
 from winnow.errors import InputError, OptionError
 from winnow.files import replacing, write_text
@@ -155,6 +155,7 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
             smooth=options.smooth,
             min_length=options.min_length,
             hysteresis=options.hysteresis,
+            end=length_of(source, run.options.ingest.pixel_limit),
         )
         stem = folder / f"video-{number:03d}-{shortened(Path(source).stem)}"
         cuts, note = _cut_list(source, found, float(times.max()), run.options.ingest.pixel_limit)
