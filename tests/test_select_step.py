@@ -279,6 +279,20 @@ def test_what_the_run_has_labels_for_is_not_chosen(run: winnow.Run):
     assert "Ask for 24 or fewer" in str(error.value)
 
 
+@pytest.mark.parametrize("labelled", [10, 24])
+def test_what_a_part_of_the_sources_came_with_labels_for_is_not_chosen(tmp_path: Path, labelled: int):
+    paths = sorted(write_pictures(tmp_path / "in", 8, 3).rglob("*.png"))
+    lines = [f"{path},{'ab'[n % 2] if n < labelled else ''}" for n, path in enumerate(paths)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]), encoding="utf-8")
+    run = winnow.Run(trained(tmp_path / "run", tmp_path / "list.csv"))
+    result = run.select(14, duplicate_distance=0, outliers=0)
+    chosen = {row["source"] for row in rows_of(run)}
+    if labelled < len(paths):
+        assert result.left_out.labelled == labelled and chosen == {str(path) for path in paths[labelled:]}
+    else:  # all are labelled: a trial of how well one chooses
+        assert result.left_out.labelled == 0 and len(chosen) == 14
+
+
 def test_labels_given_elsewhere_count_as_labelled(run: winnow.Run, finished_run: Path, tmp_path: Path):
     run.select(40, duplicate_distance=0, outliers=0)
     rows = rows_of(run)

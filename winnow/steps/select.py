@@ -251,11 +251,16 @@ class Selection:
         return f"{details.get(model.model, model.model)}, {width:,} dimensions"
 
     def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
-        """Rows labelled already, in the run or in files; `InputError` when a file names none of the run's pictures."""
-        from winnow.run.labels import labels
-        from winnow.run.truth import records_in
+        """Rows labelled already, in the run, in files, or by the sources where these did not label all.
 
-        ids = set(labels(self.run))
+        `InputError` when a file names none of the run's pictures.
+        """
+        from winnow.run.labels import labels
+        from winnow.run.truth import of_sources, records_in
+
+        ids, known = set(labels(self.run)), set(of_sources(self.pool))
+        if not known.issuperset(self.embeddings.ids.tolist()):  # otherwise nothing would be left to choose
+            ids |= known
         if also:
             found, says, unknown = records_in(self.run, self.pool, also)
             self.notes += [f"Labelled elsewhere: {says}.", *unknown]
