@@ -200,6 +200,7 @@ CALLS = [
         ("train --run {run} --model autoencodr", "autoencoder"),
         ("train --run {run} --lr nan", "--lr"),
         ("train --run {run} --background nofolder", "nofolder"),
+        ("train --run {run} --background ''", "it is empty"),
         ("calibrate --run {run} --scorer neighbors", "neighbo"),
         ("calibrate --run {run} --false-alarm-rate inf", "false-alarm-rate"),
         ("select --run {run} --method hearding", "herding"),

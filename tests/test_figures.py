@@ -434,3 +434,12 @@ def test_a_threshold_that_is_no_number_draws_no_line(threshold: float) -> None:
         assert not marked(drawn(histograms, {"a": scores, "b": scores}, threshold), "threshold")
         assert not marked(drawn(timeline, np.arange(1001.0), scores, threshold), "threshold")
         assert len(marked(drawn(roc, {"a": (scores, scores)}, threshold), "threshold")) == 1
+
+
+def test_the_legend_of_made_up_pictures_hides_no_curve() -> None:
+    kinds = ("generic pictures", "synthetic defects", "near-misses")
+    figure = figures.found_curves.__wrapped__([0.01, 0.3], {kind: [0.0, 0.1] for kind in kinds})
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    legend, drawn = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    assert legend.y1 < drawn.y0 and legend.x0 >= 0 and legend.x1 <= figure.bbox.x1 and legend.y0 >= 0

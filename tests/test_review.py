@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
+import re
+import shlex
 import shutil
+from dataclasses import replace
 from functools import partial
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +18,12 @@ from PIL import Image
 import winnow
 from winnow import show
 from winnow.errors import DataError
-from winnow.results import AnomalousGroup, Calibrated, Evaluated, Finds, Mode, Promise
+from winnow.pool.pool import Pool
+from winnow.results import AnomalousGroup, Calibrated, Evaluated, Finds, Mode, Promise, Trained
+from winnow.run.folder import RunFolder
 from winnow.run.review import left_out
+from winnow.run.split import split_of
+from winnow.steps.report.origin import sources_section
 from winnow.synthetic.near_misses import WAYS, disturb
 
 from conftest import blocks, stripes, write_pictures
@@ -122,6 +130,9 @@ def test_what_a_threshold_would_find_is_measured_and_a_blind_one_called_weak(run
         text = show.calibrate(Calibrated({"full": Mode("knn", promise)}, {}, {}, finds), "runs/a")
         assert f"{'WEAK: it' if weak else 'It'} would find {shares[0]:.0%} of generic pictures" in text
         assert "4 own pictures above it (a.png, ...); without them it would be 0.9" in text
+    weighted = Calibrated({"full": Mode("knn", replace(promise, above=20))}, {}, {})
+    text = show.calibrate(weighted, "runs/a")
+    assert "20 own pictures above it (a.png, ...), more than the rate says, since pictures of large groups" in text
 
 
 def test_near_misses_keep_what_a_picture_is_made_of(tmp_path: Path):
@@ -157,6 +168,52 @@ def test_an_evaluation_says_first_what_was_found_and_counts_what_was_refused():
             refused={"belongs": 3, "chess": 40},
         )
     ).splitlines()
-    assert text[0].startswith("False alarms: 5.0% promised, 4.3% of 500 normal pictures seen (2.0% to 6.0%)")
+    assert text[0].startswith("False alarms: 5.0% promised, 4.3% seen (2.0% to 6.0%), on 500 normal pictures.")
     assert text[1].index("found") < text[1].index("AUROC") and "27.0%" in text[2] and "(20.0% to 34.0%)" in text[2]
     assert "3 normal, 40 chess" in text[4]
+
+
+def test_the_report_says_what_the_terminal_says(run: winnow.Run):
+    mark(run, rows(run)[0]["id"])
+    found = run.calibrate(scorer="knn")
+    assert found.finds
+    page = run.report().read_text(encoding="utf-8")
+    assert "1 picture left out, being marked in review.csv." in page
+    assert ("The threshold is WEAK: it would find" in page) == found.finds.weak
+    weak = run.calibrate(scorer="gradient")  # which no near-miss and no defect of a stripe changes much
+    assert weak.finds and weak.finds.weak
+    assert f"The threshold is {show.would_find(weak.finds)}" in unescape(run.report().read_text(encoding="utf-8"))
+
+
+def test_the_command_of_a_report_makes_the_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    source = write_pictures(tmp_path / "two words $HOME", 1, 24, partial(stripes, size=32))
+    (folder,) = source.iterdir()
+    monkeypatch.chdir(tmp_path)
+    given = {"scorer": "fisher(error, knn(metric=cosine))", "hflip": False, "grey": True, "only": (folder.name, "b c")}
+    run = winnow.Run(tmp_path / "it's a run", "oneclass-from-scratch", **OPTIONS | {"iterations": 4}, **given, smooth=2)
+    run.fit(source)
+    page = unescape(run.report().read_text(encoding="utf-8"))
+    assert "had not seen the picture and its neighbours" in page  # all are of one group
+    words = shlex.split(re.findall("winnow run [^<]*", page)[-1])
+    words[words.index("--to") + 1] = "again"
+    assert command(*words[1:]) == 0
+    again = winnow.Run(tmp_path / "again").folder
+    assert (
+        again.options == run.folder.options.updated({"segments": {"smooth": 3}}, "")
+        and again.asked.sources == run.folder.asked.sources
+    )
+
+
+def test_a_frozen_network_sets_the_threshold_by_all_and_the_report_says_so(
+    run: winnow.Run, monkeypatch: pytest.MonkeyPatch
+):
+    pool = Pool.open(run.folder.folder("ingest"))
+    split = split_of(run.folder, pool).split
+    assert not any("Nothing was trained" in text for text in sources_section(run.folder, pool, split).text)
+    usual = RunFolder.result
+    monkeypatch.setattr(
+        RunFolder,
+        "result",
+        lambda folder, kind: replace(usual(folder, kind), training=None) if kind is Trained else usual(folder, kind),
+    )
+    assert any("the column train too" in text for text in sources_section(run.folder, pool, split).text)

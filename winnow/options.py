@@ -35,6 +35,12 @@ def _file(name: str) -> str:
     return absolute(name) if is_file else name
 
 
+def _background(given: str) -> str:
+    if not given:  # which would be the current folder
+        raise ValueError("must be 'generic' or name a folder or list; it is empty")
+    return given if given == "generic" else absolute(given)
+
+
 Side = Annotated[int, Field(ge=8, le=4096)]
 Weights = Annotated[Path, AfterValidator(lambda path: Path(absolute(path)))]
 
@@ -134,7 +140,7 @@ class TrainOptions(Section):
         0.05, ge=0, le=0.5, description="Random shift of training pictures, as a share of their shorter side."
     )
     hflip: bool = Field(False, description="Mirror training pictures left to right at random.")
-    background: Annotated[str, AfterValidator(lambda given: given if given == "generic" else absolute(given))] = Field(
+    background: Annotated[str, AfterValidator(_background)] = Field(
         "generic",
         description="Pictures that tell how hard any picture is: 'generic' (drawn by Winnow), or a folder or list of your own.",
     )

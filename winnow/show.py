@@ -13,6 +13,7 @@ from winnow.results import (
     Encoded,
     Evaluated,
     Exported,
+    Finds,
     Ingested,
     LabelsExported,
     LabelsImported,
@@ -105,19 +106,27 @@ def calibrate(found: Calibrated, run: Any) -> str:
     if promise.note:
         lines.append(f"  {promise.note}")
     if found.finds:
-        shares = ", ".join(f"{share:.0%} of {kind}" for kind, share in found.finds.found.items())
-        lines.append(
-            f"  {'WEAK: it' if found.finds.weak else 'It'} would find {shares} (made up from {found.finds.pictures:,} of the run's own)."
-        )
+        lines.append(f"  {would_find(found.finds)}")
     if promise.above:
         names = ", ".join(promise.extremes) + (", ..." if promise.above > len(promise.extremes) else "")
+        # More than the rate allows lie above only where pictures have weights.
+        weighted = promise.above > promise.false_alarm_rate * promise.calibrated_on
+        less = ", more than the rate says, since pictures of large groups count for less" if weighted else ""
         lines.append(
-            f"  {count(promise.above, 'own picture')} above it ({names}); without them it would be {promise.without:.4g}. The "
+            f"  {count(promise.above, 'own picture')} above it ({names}){less}; without them it would be {promise.without:.4g}. The "
             f"report shows them; mark what does not belong in {run}/review.csv, then winnow calibrate --run {run}"
         )
     if found.left_out:
         lines.append(f"  {count(found.left_out, 'picture')} left out, being marked in {run}/review.csv.")
     return "\n".join(lines)
+
+
+def would_find(found: Finds) -> str:
+    """Return what a threshold would find of made-up pictures, and whether that is weak."""
+    shares = ", ".join(f"{share:.0%} of {kind}" for kind, share in found.found.items())
+    return (
+        f"{'WEAK: it' if found.weak else 'It'} would find {shares} (made up from {found.pictures:,} of the run's own)."
+    )
 
 
 def select(found: Selected, run: Any) -> str:
@@ -226,8 +235,9 @@ def score(result: Scored) -> str:
 def evaluate(result: Evaluated) -> str:
     """Return a table of what was found in each anomalous group, at which false-alarm rate, and then how well it ranks."""
     lines = [
-        f"False alarms: {result.false_alarm_rate_promised:.1%} promised, {result.false_alarm_rate:.1%} of {result.pictures:,} normal "
-        f"pictures seen{_between_shares(result.false_alarm_rate_interval)}. Scorer '{result.scorer}', threshold {result.threshold:.4g}.",
+        f"False alarms: {result.false_alarm_rate_promised:.1%} promised, {result.false_alarm_rate:.1%} seen"
+        f"{_between_shares(result.false_alarm_rate_interval)}, on {result.pictures:,} normal pictures. "
+        f"Scorer '{result.scorer}', threshold {result.threshold:.4g}.",
         f"{'anomalous group':24} {'pictures':>8} {'found':>7} {'':17} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",
     ]
     for name, row in result.anomalous.items():

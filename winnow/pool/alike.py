@@ -109,8 +109,8 @@ def _notes(pictures: int, different: int, groups: int, alike: int, joined: int, 
     if alike:
         apart = f"their {groups:,} groups count as {joined:,}" if joined < groups else "their groups stay as they are"
         notes.append(
-            f"{alike:,} of {pictures:,} pictures are near-identical to one of another file, such as saved again or smaller: "
-            f"{apart}, and wherever pictures are held out, near-identical ones are on one side."
+            f"{alike:,} of {pictures:,} pictures {'is' if alike == 1 else 'are'} near-identical to one of another file, "
+            f"such as saved again or smaller: {apart}, and wherever pictures are held out, near-identical ones are on one side."
         )
     if flat:
         notes.append(

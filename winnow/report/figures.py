@@ -291,7 +291,16 @@ def found_curves(rates: Sequence[float], curves: Mapping[str, Sequence[float]]) 
     axes.set_xlabel("false alarms promised", color=DIM, fontsize=9)
     axes.set_ylabel("found", color=DIM, fontsize=9, labelpad=2)
     heading(figure, "Found of made-up pictures")
-    axes.legend(loc="lower right", fontsize=8, frameon=False)
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.44, -0.12),
+        ncols=3,
+        fontsize=8,
+        frameon=False,
+        columnspacing=1,
+        handlelength=1.6,
+        handletextpad=0.4,
+    )
     return figure
 
 

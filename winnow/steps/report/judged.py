@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from winnow.detect.detector import Detector
+from winnow.pool.splits import FEWEST_GROUPS
 from winnow.report import figures
 from winnow.report.html import Figure, Section, Table
 from winnow.results import AnomalousGroup, Calibrated, Evaluated, Finds, Scored
@@ -51,6 +52,8 @@ def _last(run: RunFolder, kind: type[Result], path: Path, step: str) -> tuple[Re
 def decision_section(run: RunFolder, detector: Detector) -> Section:
     """Return the histogram of each group with the threshold, and what it would find of pictures made up."""
     finds = run.result(Calibrated).finds
+    whole = len(set(detector.groups)) >= FEWEST_GROUPS  # otherwise folds are blocks of neighbours
+    unseen = "picture's group" if whole else f"picture and its neighbours: there are fewer than {FEWEST_GROUPS} groups"
     groups = {"belongs (held out)": detector.calibration, **_scores_by_group(run)}
     return Section(
         "Scores and threshold",
@@ -70,7 +73,7 @@ def decision_section(run: RunFolder, detector: Detector) -> Section:
         tables=[_found_table(finds)] if finds else [],
         text=[
             "A score says how anomalous a picture is; its size means nothing by itself. The threshold is the conformal quantile "
-            "of scores of what belongs, each given by a detector that had not seen the picture's group."
+            f"of scores of what belongs, each given by a detector that had not seen the {unseen}."
         ],
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from winnow.results import Ingested, Trained
 from winnow.run.folder import RunFolder
 from winnow.show import count
 from winnow.tables import read_table
+
+FROZEN = (
+    "Nothing was trained, so that the threshold comes from the pictures of the column train too, each held out in turn."
+)
 
 
 def training_section(run: RunFolder) -> Section:
@@ -70,7 +75,9 @@ def sources_section(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
         title=f"{count(len(counts), 'group')} and what each was used for",
         folded=len(counts) > 12,
     )
-    return Section("What it learnt from", text=run.result(Ingested).notes, tables=[sources, groups])
+    frozen = run.result(Trained).training is None
+    text = [*run.result(Ingested).notes, *([FROZEN] if frozen else [])]
+    return Section("What it learnt from", text=text, tables=[sources, groups])
 
 
 def refused_section(run: RunFolder) -> Section:
@@ -98,21 +105,30 @@ def options_section(run: RunFolder) -> Section:
         for name, value in options.items()
     ]
     marked = [number for number, row in enumerate(rows) if row[2] != "default"]
-    command = f"winnow run {run.recipe or 'RECIPE'} {' '.join(run.asked.sources)} --to {run.path.name}" + "".join(
-        _flag(key.split(".")) + _value(run, key) for key, who in run.set_by.items() if who == "you"
-    )
     return Section(
         "Options, and how to make it again",
         tables=[Table(("option", "value", "set by"), rows, marked=marked, folded=True)],
-        commands=[command],
+        commands=[_command(run)],
     )
 
 
-def _flag(key: list[str]) -> str:
-    return " --" + key[1].replace("_", "-")
+def _command(run: RunFolder) -> str:
+    """Return the command that makes the run again, as a shell reads it."""
+    asked = run.options.model_dump(mode="json")
+    words = ["winnow", "run", run.recipe or "RECIPE", *run.asked.sources, "--to", run.path.name]
+    for key, who in run.set_by.items():
+        section, name = key.split(".")
+        if who == "you" and section != "segments":  # which winnow score takes
+            words += _flags(name.replace("_", "-"), asked[section][name])
+    return shlex.join(words)
 
 
-def _value(run: RunFolder, key: str) -> str:
-    section, name = key.split(".")
-    value = run.options.model_dump(mode="json")[section][name]
-    return "" if value is True else " " + (" ".join(map(str, value)) if isinstance(value, list) else str(value))
+def _flags(name: str, value: Any) -> list[str]:
+    """Return an option as words of a command line."""
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no-{name}"]
+    if value is None:
+        return []
+    if name == "only":  # each is a flag of its own
+        return [word for each in value for word in ("--only", each)]
+    return [f"--{name}", *map(str, value if isinstance(value, list) else [value])]

@@ -15,13 +15,13 @@ from winnow.files import make_folder, told, write_text
 from winnow.pool.pool import Pool
 from winnow.report import grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, render
-from winnow.results import Evaluated, Trained
+from winnow.results import Calibrated, Evaluated, Trained
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import reading
 from winnow.run.review import REVIEW, described, extreme_items
 from winnow.run.split import split_of
-from winnow.show import count
+from winnow.show import count, would_find
 from winnow.steps.report.classifier import classifier_sections, stale_classifier
 from winnow.steps.report.inspection import inspection_sections
 from winnow.steps.report.judged import (
@@ -75,12 +75,14 @@ def _page(run: RunFolder) -> Page:
     for step, name in (("train", "train.jsonl"), ("ingest", "quarantine.csv")):
         run.verified(step, run.folder(step) / name)  # before figures are drawn
     evaluation, other = last_evaluation(run)
+    calibrated = run.result(Calibrated)
+    weak = f"The threshold is {would_find(calibrated.finds)}" if calibrated.finds and calibrated.finds.weak else ""
     left_out = [other, last_scores(run)[1], stale_selection(run), stale_classifier(run), last_search(run)[1]]
     return Page(
         title=f"{run.path.name}: what belongs",
         verdict=_verdict(run, pool, whole),
         key_figures=_key_figures(run, pool, whole, evaluation),
-        notes=[Note(text, "warning") for text in run.result(Trained).warnings]
+        notes=[Note(text, "warning") for text in (*run.result(Trained).warnings, weak) if text]
         + [Note(text, "note") for text in (whole.threshold.note, *left_out) if text],
         sections=[
             decision_section(run, whole),
@@ -113,7 +115,7 @@ def _versions(run: RunFolder) -> dict[str, str]:
 
 
 def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
-    threshold, trained = detector.threshold, run.result(Trained)
+    threshold, trained, aside = detector.threshold, run.result(Trained), run.result(Calibrated).left_out
     noun = "patch" if run.options.ingest.patches else "picture"
     of = f" of {count(len(pool.pictures), 'picture')}" if run.options.ingest.patches else ""
     how = (
@@ -124,7 +126,8 @@ def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
     return (
         f"{how} {count(len(pool), noun)}{of} in {count(len(set(pool.column('group'))), 'group')}. "
         f"Pictures that score above {threshold.value:.4g} are called anomalous; {threshold.achieved:.2%} false alarms are expected, "
-        f"judged from {threshold.n:,} held-out pictures."
+        f"judged from {threshold.n:,} held-out pictures"
+        + (f"; {count(aside, 'picture')} left out, being marked in {REVIEW}." if aside else ".")
     )
 
 
