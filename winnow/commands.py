@@ -56,7 +56,7 @@ def run(
         recipe: A recipe's name (winnow recipes lists them) or a .toml file.
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         to: The run folder to make.
-        overwrite: Begin anew where there is a run already; it is refused where it holds labels.
+        overwrite: Begin anew where there is a run already; it is refused where it holds labels, marks or files of yours.
         from_scratch: Train a network from scratch, also where weights of a pretrained one are at hand (recipe oneclass).
     """
     from winnow.run.recipe import choose_recipe

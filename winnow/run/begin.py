@@ -6,15 +6,8 @@ from pathlib import Path
 
 from winnow.errors import RunError
 from winnow.run.commit import RECORDS, STAGING, at_work, remove
+from winnow.run.places import EARLY, OWN
 from winnow.run.records import Asked
-from winnow.stages import STAGES
-
-EARLY = {"run.json", RECORDS, STAGING, "pool"}
-"""What there may be in a run that has no finished step yet."""
-OWN = EARLY | {place.split("/")[0] for stage in STAGES.values() for place in stage.places} | {
-    "report.html", "scores", "evaluation", "predictions", "export",
-    "labels.sqlite", "labels.sqlite-wal", "labels.sqlite-shm", "labels.sqlite-log",
-}  # fmt: skip
 
 
 def check_free(path: Path, overwrite: bool, step: str = "") -> None:
@@ -41,6 +34,10 @@ def check_free(path: Path, overwrite: bool, step: str = "") -> None:
             "yourself; or choose another folder.",
         )
     at_work(path, but=step)
+    if overwrite:
+        from winnow.run.foreign import check_begun_anew
+
+        check_begun_anew(path, OWN)
 
 
 def _is_unfinished(path: Path) -> bool:

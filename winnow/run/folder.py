@@ -16,8 +16,9 @@ from winnow.errors import Damaged, Interrupted, OptionError, RunError
 from winnow.files import read_sealed, told, verify_once
 from winnow.options import Options, Recipe, load_recipe
 from winnow.results import from_json
-from winnow.run.begin import EARLY, check_free, clear, has_records
+from winnow.run.begin import check_free, clear, has_records
 from winnow.run.commit import RECORDS, STAGING, Staged, drop, locked, recover, recover_all, remove
+from winnow.run.places import EARLY
 from winnow.run.recipe import choose_recipe
 from winnow.run.records import LOOSE, Asked, Content, Record, contents_of
 from winnow.run.working import Working

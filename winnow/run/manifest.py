@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from winnow.data.own_folders import RESULTS, RESULTS_FORMAT
 from winnow.errors import Damaged, OptionError
 from winnow.files import read_json, sealed, unsealed, write_json
-from winnow.run.begin import OWN
 from winnow.run.commit import RECORDS, STAGING
+from winnow.run.places import OWN
 
 NAME, VERSION = RESULTS, 1
 BEGUN = (RECORDS, STAGING, "pool")  # one of which every run has

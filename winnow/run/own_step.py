@@ -11,8 +11,8 @@ from typing import Any
 
 from winnow.errors import OptionError
 from winnow.plugins import find
-from winnow.run.begin import OWN
 from winnow.run.folder import RunFolder
+from winnow.run.places import OWN
 from winnow.stages import STAGES, Stage, command_of
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")

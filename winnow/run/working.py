@@ -11,13 +11,15 @@ from typing import Any
 
 from winnow.results import as_json
 from winnow.run.commit import Staged, remove
+from winnow.run.foreign import check_replaced_by
 from winnow.run.records import Artefact, Content, Record, artefacts_of, versions
 
 
 class Working:
     """A step at work: where it writes, and what it found.
 
-    `key` makes the record's key from the result; `contents` says what is in the files that the options name.
+    `key` makes the record's key from the result; `contents` says what is in the files that the options name. Raises `RunError`
+    where the folders that the step replaces hold a person's files.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class Working:
         key: Callable[[dict[str, Any]], str],
         contents: Callable[[], dict[str, Content]],
     ) -> None:
+        check_replaced_by(run, staged.step)
         self.run, self.staged, self.key, self.contents = run, staged, key, contents
         self.started = time.perf_counter()
         self.found: tuple[dict[str, Any], Sequence[Path]] | None = None

@@ -20,6 +20,7 @@ from winnow.run.choice import TOO_FEW, worth_of_choice
 from winnow.run.current import key_of_labels
 from winnow.run.fine_tuning import against_head, start, vectors_for
 from winnow.run.folder import RunFolder
+from winnow.run.foreign import check_audit
 from winnow.run.judge import seconds
 from winnow.run.records import versions
 from winnow.run.split import HELD_OUT, kept_apart, without
@@ -46,6 +47,7 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = (), resume: bool 
     label_key = key_of_labels(run, pool, files)
     if resume and run.done("classify") and run.result(Classified).label_key == label_key:
         return run.result(Classified)
+    check_audit(run.path)
     embeddings, truth = Embeddings.load(run.folder("encode")), truth_of(run, pool, labels)
     known = np.array([truth.labels.get(item, "") for item in embeddings.ids.astype(str)], object)
     apart = kept_apart(pool, embeddings, *HELD_OUT)
