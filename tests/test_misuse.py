@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
 import shlex
 import shutil
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from misused_options import CALLS, IMPORTS, PLACES, RECIPES, VALUES
 from misuses import RECORDS, SPOILT
 from tiny_runs import tiny_runs, tree, winnow
 
+from labelling import unprivileged
 from spoiling import Misuse, each_step, rewrite, without_seal
 
 MISUSES = [*RECORDS, *SPOILT, *PLACES, *IMPORTS, *RECIPES, *VALUES, *CALLS, *INPUTS]
@@ -201,10 +203,13 @@ def test_a_network_beyond_memory_is_refused_before_memory_is_taken(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - taken < 512 << 10  # KiB
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")
 @pytest.mark.parametrize(
     ("locked", "words"),
     [
+        ("run/steps", "score {bad} --run {run} --to {out}"),
+        ("run/pool", "classify --run {run}"),
+        ("run/detector", "score {bad} --run {run} --to {out}"),
+        ("pictures", "run {tiny} {here}/pictures/*.png --to {new}"),
         ("run/run.json", "score {bad} --run {run} --to {out}"),
         ("run/model", "score {bad} --run {run} --to {out}"),
         ("pictures", "run {tiny} {here}/pictures --to {new}"),
@@ -214,15 +219,37 @@ def test_a_network_beyond_memory_is_refused_before_memory_is_taken(
         ("shut", "label --run {run} --export {here}/shut/labels.csv"),
     ],
 )
-def test_what_may_not_be_read_or_written_is_a_sentence(
-    locked: str, words: str, base: Path, here: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_what_may_not_be_read_or_written_is_a_sentence(locked: str, words: str, base: Path, here: Path):
     shutil.copytree(base / "plain", here / "run")
     shutil.copytree(base / "good", here / "pictures")
     (here / "shut").mkdir()
     (here / locked).chmod(0)
     try:
-        status = winnow(*filled(words, here, base))
+        done = subprocess.run(
+            [sys.executable, "-m", "winnow.cli", *filled(words, here, base)],
+            preexec_fn=unprivileged,
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     finally:
         (here / locked).chmod(0o700)
-    refused(status, capsys.readouterr().err, re.escape(Path(locked).name))
+    refused(done.returncode, done.stderr, re.escape(Path(locked).name))
+
+
+def test_a_pattern_tells_of_the_folders_that_may_not_be_looked_into(base: Path, here: Path):
+    pictures = shutil.copytree(base / "good", here / "pictures")
+    (pictures / "clip1").chmod(0)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "winnow.cli", "ingest", f"{pictures}/*/*.png", "--run", here / "run"],
+            preexec_fn=unprivileged,
+            cwd=Path(__file__).parents[1],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        (pictures / "clip1").chmod(0o700)
+    assert done.returncode == 0 and "1 refused" in done.stdout and "clip1" in done.stdout

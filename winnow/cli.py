@@ -9,7 +9,7 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from winnow.errors import EXTRAS, Interrupted, LossWarning, MissingExtra, WinnowError
+from winnow.errors import EXTRAS, Interrupted, LossWarning, MissingExtra, RunError, WinnowError
 from winnow.stages import STAGES
 from winnow.version import __version__
 
@@ -60,6 +60,12 @@ def main(arguments: list[str] | None = None) -> None:
 
         if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS and not debug:
             error = MissingExtra(f"winnow {words[0]}", EXTRAS[error.name], error.name)
+        if isinstance(error, OSError) and error.filename is not None and not debug:
+            what = error.filename if isinstance(error.filename, str) else repr(error.filename)
+            error = RunError(
+                f"{what} cannot be read or written ({(error.strerror or str(error)).lower()}).",
+                "Correct its permissions or those of the folders above it, or put it back.",
+            )
         if debug or not isinstance(error, (WinnowError, CycloptsError, ValidationError)):
             raise
         print(f"winnow: {_sentence(error)}", file=sys.stderr)

@@ -38,6 +38,8 @@ def matches_of(pattern: str, root: str, refuse: storage.Refuse, keep: Keep) -> I
             entries = list(storage.listing(root, lambda uri, why: refuse(uri, why) if fits(uri) else None))
             yield from (entry for entry in keep(entries) if fits(entry.uri))
         return
+    for folder in _closed(pattern):
+        refuse(folder, f"{folder} cannot be read (permission denied).")
     matches: list[storage.Entry | str] = []
     for path in sorted(glob.glob(pattern), key=lambda path: (storage.natural(path), path)):
         try:
@@ -47,6 +49,15 @@ def matches_of(pattern: str, root: str, refuse: storage.Refuse, keep: Keep) -> I
     files = [match for match in matches if isinstance(match, storage.Entry)]
     kept = set(keep([*files, *map(storage.stat, marks_above(files, root))]))
     yield from (match for match in matches if isinstance(match, str) or match in kept)
+
+
+def _closed(pattern: str) -> Iterator[str]:
+    """Yield the folders that a pattern leads through and that may not be looked into: `glob` passes over them without a word."""
+    folders = pattern.split("/")
+    for depth in range(_first_wild(folders), len(folders)):
+        for path in sorted(glob.glob("/".join(folders[:depth]))):
+            if os.path.isdir(path) and not os.access(path, os.R_OK | os.X_OK):
+                yield path
 
 
 def _first_wild(folders: Sequence[str]) -> int:

@@ -338,7 +338,7 @@ def _add_folder(found: _Found, folder: str, root: str) -> None:
 def _add_glob(found: _Found, uri: str, text: str) -> None:
     pattern_suffix = _suffix(uri)
     named = bool(pattern_suffix) and not WILD & set(pattern_suffix)
-    matched = False
+    matched, before = False, found.count
     root = root_of(uri)
     matches = list(matches_of(uri, root, found.refuse, partial(found.without_own, root)))
     beside = _stems([match for match in matches if not isinstance(match, str)])
@@ -352,7 +352,7 @@ def _add_glob(found: _Found, uri: str, text: str) -> None:
             found.add(match, root=root)
         else:
             found.pass_over(match.uri, beside)
-    if not matched:
+    if not matched and found.count == before:
         raise InputError(f"{text} matches no file.", "Check the pattern; ** stands for folders of any depth.")
 
 
