@@ -26,7 +26,7 @@ LAYERS = (
     "run",
     "show steps",
     "api arguments commands check",
-    "cli winnow",
+    "cli winnow __main__",
 )
 """The rooms from the lowest layer to the highest: a room imports from its own and from lower layers; see docs/architecture.md."""
 

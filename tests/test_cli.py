@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import winnow
 from winnow import commands
 from winnow.cli import COMMANDS
 
@@ -210,3 +211,10 @@ def test_a_run_that_failed_before_it_held_anything_may_be_begun_again(pictures: 
         "already holds a run"
         in winnow_command("run", "oneclass-from-scratch", pictures, "--to", tmp_path / "run").stderr
     )
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "winnow", "--version"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, winnow.__version__)
+    done = subprocess.run([sys.executable, "-m", "winnow", "nosuch"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and done.stderr.startswith("winnow: ")
