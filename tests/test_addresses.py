@@ -9,7 +9,7 @@ import pytest
 
 import winnow
 from winnow.data import storage
-from winnow.errors import OptionError, RunError, Unreadable
+from winnow.errors import ModelError, OptionError, RunError, Unreadable
 from winnow.pool.pool import Pool
 from winnow.run.addresses import is_trusted, originals_of
 from winnow.steps.export import about_file
@@ -186,3 +186,32 @@ def test_other_weights_under_the_same_name_are_told_of(base: Path, tmp_path: Pat
     shutil.copy(tmp_path / "1.pth", weights)
     again.train()
     assert again.folder.done("train") and not again.folder.fits("encode")
+
+
+def test_a_detector_that_only_run_json_names_is_not_downloaded(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from torchvision.models import WeightsEnum
+
+    people = Path(shutil.copytree(base / "people", tmp_path / "people"))
+    name, asked = "fasterrcnn_mobilenet_v3_large_320_fpn", []
+
+    def fetched(self: WeightsEnum, *_: object, **__: object) -> None:
+        asked.append(self.url)
+        raise OSError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", fetched)
+    set_options(people, "ingest", object_detector=name)
+    for call in (
+        lambda: winnow.Run(people).score(base / "persons" / "a", to=tmp_path / "out"),
+        lambda: winnow.Run(people).ingest(base / "persons" / "b"),
+    ):
+        with pytest.raises(
+            OptionError, match=f"names {name} as its object detector, whose weights would be downloaded"
+        ):
+            call()
+    assert not asked
+    with pytest.raises(ModelError, match="could not be downloaded"):
+        winnow.Run(people, object_detector=name).ingest(base / "persons" / "b")
+    assert len(asked) == 1

@@ -18,7 +18,7 @@ import pytest
 
 import winnow
 from winnow import commands
-from winnow.cli import COMMANDS
+from winnow.cli import COMMANDS, main
 
 from conftest import SMALL, winnow_command, winnow_process
 
@@ -218,3 +218,14 @@ def test_the_package_runs_as_a_module():
     assert (done.returncode, done.stdout.strip()) == (0, winnow.__version__)
     done = subprocess.run([sys.executable, "-m", "winnow", "nosuch"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and done.stderr.startswith("winnow: ")
+
+
+def test_what_was_stopped_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("winnow.commands.recipe_names", stopped)
+    with pytest.raises(SystemExit) as end:
+        main(["recipes"])
+    assert end.value.code == 130
+    assert capsys.readouterr().err.startswith("winnow: stopped. What was finished is kept")

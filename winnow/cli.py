@@ -41,6 +41,7 @@ app = App(
     default_parameter=Parameter(negative_iterable=()),
     help="Learn from pictures nobody has labelled: what belongs, what does not, and how sure that is.",
     help_epilogue="Add --debug to any command for the full traceback of an error.",
+    suppress_keyboard_interrupt=False,  # or nothing would be said of it
     help_format="plaintext",  # the others load a Markdown reader, which is a fifth of the start-up
 )
 for _name, _help in COMMANDS.items():
@@ -74,7 +75,10 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         if debug:
             raise
-        print("winnow: stopped. Finished steps are kept; add --resume to go on.", file=sys.stderr)
+        print(
+            "winnow: stopped. What was finished is kept: the same command goes on, with --resume where it has that.",
+            file=sys.stderr,
+        )
         raise SystemExit(130) from None
 
 

@@ -6,7 +6,9 @@ classes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -251,6 +253,18 @@ def _overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 # ---- torchvision
+
+
+def to_download(name: str) -> bool:
+    """Return whether a detector is one of torchvision's whose weights this machine does not have yet."""
+    if not name or ":" in name or name.lower().endswith(".onnx") or os.path.exists(name):
+        return False
+    from torch.hub import get_dir
+    from torchvision.models import detection, get_model_weights, list_models
+
+    if name not in list_models(module=detection):
+        return False
+    return not (Path(get_dir()) / "checkpoints" / Path(get_model_weights(name).DEFAULT.url).name).is_file()
 
 
 class TorchvisionDetector:

@@ -34,9 +34,20 @@ def check_address(run: RunFolder, what: str, address: str) -> None:
 
 
 def check_object_detector(run: RunFolder) -> None:
-    """Raise `OptionError` when the run's object detector is at an address that is not trusted."""
-    if run.options.ingest.people:
-        check_address(run, "its object detector", run.options.ingest.object_detector)
+    """Raise `OptionError` when the run's object detector is at an address that is not trusted, or would be downloaded though only
+    the run names it."""
+    from winnow.objects.detectors import to_download
+
+    name = run.options.ingest.object_detector
+    if not run.options.ingest.people:
+        return
+    check_address(run, "its object detector", name)
+    named = run.is_new or name in run.trusted or "object_detector" in run.given.get("ingest", {})
+    if not named and to_download(name):
+        raise OptionError(
+            f"{run.path} names {name} as its object detector, whose weights would be downloaded.",
+            f"If you want that, name it: winnow ingest SOURCES --run {run.path} --object-detector {name}, or --trust {name}",
+        )
 
 
 def trusted_sources(run: RunFolder) -> list[str]:
