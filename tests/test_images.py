@@ -156,10 +156,10 @@ def test_the_pixel_limit_counts_before_anything_is_decoded():
     assert decode(saved(picture, "JPEG"), (8, 8), pixel_limit=1.01).shape == (8, 8, 3)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP", "AVIF", "GIF", "progressive JPEG"])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "WEBP", "JPEG2000", "AVIF", "GIF", "progressive JPEG"])
 def test_what_is_decoded_as_a_whole_may_have_a_share_of_the_pixel_limit(kind: str):
     data = saved(Image.new("RGB", (1000, 1001)), kind.split()[-1], **({"progressive": True} if " " in kind else {}))
-    times = 4 if kind == "WEBP" else 2
+    times = 4 if kind in ("WEBP", "JPEG2000") else 2
     with pytest.raises(Unreadable, match=rf"more than the limit of 1 million: .*{1 / times:g} of --pixel-limit"):
         decode(data, (8, 8), pixel_limit=times)
     assert decode(data, (8, 8), pixel_limit=times * 1.002).shape == (8, 8, 3)

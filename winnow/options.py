@@ -95,7 +95,7 @@ class IngestOptions(Section):
         200.0,
         gt=0,
         description="Refuse pictures of more than this many million pixels; "
-        "half for all but JPEG, which are decoded as a whole, a quarter for WebP and video.",
+        "half for all but JPEG, which are decoded as a whole, a quarter for WebP, JPEG 2000 and video.",
     )
     on_error: Literal["skip", "stop"] = Field(
         "skip", description="List a broken file in quarantine.csv and go on, or stop."

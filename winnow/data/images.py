@@ -219,7 +219,7 @@ def _read(
     """Return the pixels of the page that the picture is at."""
     if isinstance(picture, JpegImagePlugin.JpegImageFile):
         return _decode_jpeg(picture, data, size, grey, pixel_limit)
-    _check_pixels(picture, pixel_limit, 0.25 if picture.format == "WEBP" else 0.5)
+    _check_pixels(picture, pixel_limit, 0.25 if picture.format in ("WEBP", "JPEG2000") else 0.5)
     intact.check(picture, data)
     scale = _scale(picture, data)
     picture.load()
