@@ -216,6 +216,26 @@ def test_folders_of_classes_are_noted():
     assert folds.notes[0].startswith("Each class has a group of its own") and folds.count == 5
 
 
+def test_folders_of_classes_with_a_few_corrected_labels_are_cut_too():
+    """By the two folders, each fold's training would know one or three labels of a class, and F1 would be near 0."""
+    truth = np.repeat([0, 1], 30)
+    truth[:3], truth[30] = 1, 0
+    folds = deal(truth, np.repeat(["cats", "dogs"], 30), ("cats", "dogs"), 5)
+    for kind in (0, 1):
+        assert np.bincount(folds.fold[truth == kind]).max() <= 0.4 * (truth == kind).sum()
+    assert folds.count == 5 and "or nearly all, so 2 of 2 groups were cut" in folds.notes[0]
+
+
+def test_only_the_group_that_holds_nearly_all_of_a_class_is_cut():
+    groups = np.repeat([f"clip {number}" for number in range(6)], 20)
+    truth = np.zeros(120, int)
+    truth[60:79], truth[100] = 1, 1  # 19 referees in clip 3, one in clip 5
+    folds = deal(truth, groups, ("player", "referee"), 3)
+    assert [len(set(folds.fold[groups == f"clip {number}"])) for number in range(6)] == [1, 1, 1, 3, 1, 1]
+    truth[100:106] = 1  # six of 25: whole groups leave enough of them
+    assert not deal(truth, groups, ("player", "referee"), 3).notes
+
+
 def test_every_other_picture_follows_its_group():
     _, truth, groups = drawn(n=400, groups=20)
     rows = np.sort(np.random.default_rng(0).choice(np.flatnonzero(groups != "clip 7"), 60, replace=False))

@@ -213,6 +213,17 @@ def test_a_run_that_failed_before_it_held_anything_may_be_begun_again(pictures: 
     )
 
 
+def test_a_reader_that_leaves_early_ends_the_command_in_a_sentence():
+    command = [sys.executable, "-m", "winnow.cli", "recipes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()  # as `winnow recipes | head -0`
+        said = process.stderr.read()
+    assert process.returncode == 141
+    assert said.splitlines() == [
+        "winnow: stopped, for nothing reads what it prints any more. What was finished is kept."
+    ]
+
+
 def test_the_package_runs_as_a_module():
     done = subprocess.run([sys.executable, "-m", "winnow", "--version"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip()) == (0, winnow.__version__)

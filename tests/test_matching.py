@@ -156,6 +156,19 @@ def test_a_path_to_a_file_that_has_changed_is_not_followed(tmp_path: Path):
     assert by_name(run) == {"a/0003.png": "cat"}
 
 
+@pytest.mark.parametrize("written", ["{}", "a/{}", "/of/another/machine/a/{}"], ids=["name", "end", "whole"])
+def test_a_name_of_a_file_that_has_changed_finds_nothing(tmp_path: Path, written: str):
+    a = camera(tmp_path / "pictures" / "a", 1)
+    run = run_of(tmp_path / "run", a)
+    labels = listed(tmp_path / "l.csv", {written.format(f"000{n}.png"): "cat" for n in (1, 2, 3)})
+    (a / "0001.png").rename(a / "spare")
+    (a / "0002.png").rename(a / "0001.png")
+    (a / "spare").rename(a / "0002.png")
+    result = run.import_labels(labels, classes=["cat"])
+    assert (result.new, len(result.unknown)) == (1, 2) and "changed since it was ingested" in result.unknown[0]
+    assert by_name(run) == {"a/0003.png": "cat"}
+
+
 def test_an_id_of_another_content_is_not_taken_for_a_picture_of_its_path(tmp_path: Path):
     a = camera(tmp_path / "a", 1)
     run = run_of(tmp_path / "run", a)

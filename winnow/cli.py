@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from keyword import iskeyword
@@ -56,6 +57,13 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.showwarning = _show_warning
     try:
         app([word for word in words if word != "--debug"], exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if debug:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print would fail again at exit
+        print("winnow: stopped, for nothing reads what it prints any more. What was finished is kept.", file=sys.stderr)
+        raise SystemExit(141) from None
     except Exception as error:
         from pydantic import ValidationError
 

@@ -12,6 +12,7 @@ from winnow.pool.splits import blocks, deal_out
 NEAR = 0.1  # share of the median squared distance of two pictures of a class below which they are near-identical
 SAME = 1e-6  # squared distance that rounding alone can cause
 BLOCK = 1024  # rows of a block of distances
+MOST = 0.8  # share of a class's labels above which a fold leaves too few of them in training to measure anything
 NAMED = 3  # classes or groups that a note names
 
 
@@ -39,10 +40,10 @@ def deal(
     """Deal labelled pictures into at most `count` folds, by whole groups, the classes as evenly as these allow.
 
     `target` (n,) class numbers, each class twice or more; `groups` (n,); `twins` (n,) are equal for near-identical pictures.
-    Rows are in order of time. Every class occurs outside each fold. Where that is not possible by whole groups, because a
-    class occurs in one group alone, such a group is cut, each of its classes into contiguous blocks, twins in one; where that
-    does not suffice either, pictures are dealt one by one. `notes` reports both, since neighbours are alike and the metrics
-    then flatter.
+    Rows are in order of time. Every class occurs outside each fold, a fifth of its labels at least. Where that is not possible
+    by whole groups, because a class occurs in one group alone or nearly so (folders that were classes, a few labels corrected),
+    such a group is cut, each of its classes into contiguous blocks, twins in one; where that does not suffice either, pictures
+    are dealt one by one. `notes` reports both, since neighbours are alike and the metrics then flatter.
     """
     twins = np.arange(len(target)) if twins is None else np.unique(twins.astype(str), return_inverse=True)[1]
     names, group = np.unique(groups.astype(str), return_inverse=True)
@@ -54,7 +55,11 @@ def deal(
         fold = _dealt(target, units, folds, seed)
         lonely = [kind for kind in range(len(classes)) if len(set(fold[target == kind])) < 2]
         if not lonely:
-            break
+            more = _crowded(target, group, fold, folds) & ~cut
+            if not more.any():
+                break
+            cut |= more
+            continue
         more = np.isin(np.arange(len(names)), group[np.isin(target, lonely)]) & ~cut
         if not more.any():
             fold, folds = _one_by_one(target, count), min(count, int(np.bincount(target).max()))
@@ -144,6 +149,16 @@ def _dealt(target: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.n
     return fold[units]
 
 
+def _crowded(target: np.ndarray, group: np.ndarray, fold: np.ndarray, count: int) -> np.ndarray:
+    """Tell which groups hold the most of a class that one fold holds nearly all of."""
+    crowded = np.zeros(group.max() + 1, bool)
+    for kind in np.unique(target):
+        held = np.bincount(fold[target == kind], minlength=count)
+        if held.max() > MOST * held.sum():
+            crowded[np.bincount(group[(target == kind) & (fold == held.argmax())]).argmax()] = True
+    return crowded
+
+
 def _one_by_one(target: np.ndarray, count: int) -> np.ndarray:
     """Deal contiguous blocks of each class, whatever the groups, into two folds or more."""
     fold = np.empty(len(target), int)
@@ -166,7 +181,7 @@ def _cut_note(cut: np.ndarray, groups: int, alone: list[str], classes: int) -> s
     elif alone:
         why = f"{_named(alone)} {'occurs' if len(alone) == 1 else 'occur'} in one group alone"
     else:
-        why = "By whole groups some fold would have held all labels of a class"
+        why = "By whole groups some fold would have held all labels of a class, or nearly all"
     return (
         f"{why}, so {'it was' if groups == 1 else f'{len(cut):,} of {groups:,} groups were'} cut into blocks of neighbours: where "
         "pictures on both sides are alike, F1 on new groups will be lower than stated. Label more groups."

@@ -209,7 +209,10 @@ class _Finder:
             return _Match([], "the run has no file of its name")
         if longest < (2 if whole else len(parts)):
             return _Match([], "the run has a file of its name in another folder")
-        rows = [row for source, alike in named.items() if alike == longest for row in self._by_source[source]]
+        sources = [source for source, alike in named.items() if alike == longest]
+        if any(map(self._has_changed, sources)):  # renumbered, perhaps: nobody knows which picture the name meant
+            return _Match([], "the run's file of its name has changed since it was ingested")
+        rows = [row for source in sources for row in self._by_source[source]]
         return _Match(rows, "name" if len(parts) == 1 else "path", tuple(parts[:-longest]) if whole else None)
 
     def _of(self, sources: Sequence[str]) -> list[int]:
