@@ -94,7 +94,7 @@ def frames(to: Path, quick: bool) -> Run:
 def fabric(to: Path, quick: bool) -> Run:
     """Return a run of the fast mode of `inspect`."""
     small = {"iterations": 100, "fast": 100} if quick else {}
-    run = fitted(to / "fabric", "inspect", [str(path) for path in aitex("03")["train"]], border=0, **small)
+    run = fitted(to / "fabric", "inspect-texture", [str(path) for path in aitex("03")["train"]], border=0, **small)
     return run.set(mode="fast")
 
 

@@ -75,7 +75,7 @@ def ours(folder: Path, fabrics: list[str], seeds: int, quick: bool, border: int)
         found: dict[str, list[dict[str, float]]] = {}
         for seed in range(seeds):
             where = folder / f"inspection-{fabric}-{seed}{f'-border-{border}' if border else ''}"
-            run = trained(where, "inspect", fabric, seed, quick, border=border)
+            run = trained(where, "inspect-texture", fabric, seed, quick, border=border)
             for mode in modes(run.folder):
                 found.setdefault(mode, []).append(judged(run, fabric, mode))
             found.setdefault("PCA-32", []).append(pca(run, fabric))
@@ -92,7 +92,7 @@ def speed(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dic
     rows = []
     for fabric in fabrics:
         for seed in range(seeds):
-            run = trained(folder / f"inspection-{fabric}-{seed}", "inspect", fabric, seed, quick)
+            run = trained(folder / f"inspection-{fabric}-{seed}", "inspect-texture", fabric, seed, quick)
             found = run.calibrate()["speed"]
             rows.append({"fabric": fabric, "seed": seed, **found, "fast / full": found["fast"] / found["full"]})
     table(rows, "Patches/s")
@@ -101,7 +101,11 @@ def speed(folder: Path, fabrics: list[str], seeds: int, quick: bool) -> list[dic
 
 def trained(folder: Path, recipe: str, fabric: str, seed: int, quick: bool, **options: Any) -> Run:
     """Return a run of a recipe on the good strips of a fabric; by default with the selvages, as the data card has them."""
-    short = {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspect" else {})} if quick else {}
+    short = (
+        {"iterations": 300, "check_every": 100, **({"fast": 200} if recipe == "inspect-texture" else {})}
+        if quick
+        else {}
+    )
     run = Run(folder, recipe, seed=seed, **{"border": 0, **options, **short})
     if not run.folder.record("calibrate"):
         run.fit(aitex(fabric)["train"])
@@ -242,7 +246,7 @@ from winnow import Run
 from winnow.run.judge import judge
 root, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 mode = options.pop("mode")
-run = Run(root / "run", "inspect", blank=0.0, **options)
+run = Run(root / "run", "inspect-texture", blank=0.0, **options)
 fitted = 0.0
 if not run.folder.record("calibrate"):
     begun = time.perf_counter(); run.fit(root / "train"); fitted = time.perf_counter() - begun
@@ -289,13 +293,13 @@ def patch_files(root: Path, fabric: str, most: int) -> Path:
     """Write PNG files of patches: train (500), and good, same and damaged to be judged; evenly spread."""
     shutil.rmtree(root, ignore_errors=True)
     strips = aitex(fabric)
-    run = Run(root / "pool", "inspect", border=0)
+    run = Run(root / "pool", "inspect-texture", border=0)
     run.ingest(strips["train"])
     own = Pool.open(run.folder.folder("ingest"))
     write_patches(root / "train", own, np.arange(len(own)), 500)
     pools = {}
     for name in ("validation", "defect"):
-        other = Run(root / name, "inspect", border=0)
+        other = Run(root / name, "inspect-texture", border=0)
         other.ingest(strips[name])
         pools[name] = Pool.open(other.folder.folder("ingest"))
     defect = pools["defect"]
@@ -324,7 +328,7 @@ def strip(folder: Path, quick: bool) -> list[dict[str, Any]]:
     from winnow.report.inspection import overlay
     from winnow.run.artifacts import load_detector
 
-    run = trained(folder / "inspection-03-0", "inspect", "03", 0, quick)
+    run = trained(folder / "inspection-03-0", "inspect-texture", "03", 0, quick)
     data = aitex("03")["defect"][1].read_bytes()
     rows = []
     for mode in modes(run.folder):

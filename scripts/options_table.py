@@ -5,7 +5,8 @@ python scripts/options_table.py > docs/options.md
 
 from __future__ import annotations
 
-from winnow.options import Options, Recipe, load_recipe, recipe_names
+from winnow.options import Options
+from winnow.run.recipe import Recipe, load_recipe, recipe_names
 
 HEADINGS = {
     "ingest": "Reading",

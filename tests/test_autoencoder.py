@@ -197,6 +197,8 @@ def test_neighbours_in_the_batch_change_nothing():
     model, images = network(variational=True), pictures(32)
     alone = [model(images[i : i + 1]) for i in range(32)]
     for column, together in enumerate(model(images)):
+        if together is None:  # an autoencoder has no cells
+            continue
         torch.testing.assert_close(torch.cat([one[column] for one in alone]), together, rtol=1e-4, atol=1e-6)
 
 

@@ -23,6 +23,7 @@ from winnow.report.classification import confusion_matrix, label_curve, reliabil
 from winnow.results import Classified
 from winnow.run.choice import TOO_FEW
 from winnow.run.labels import catalogue_of, open_store
+from winnow.run.recipe import load_recipe
 from winnow.show import classify as told
 from winnow.steps import select as select_step
 from winnow.steps.report.classifier import classifier_sections
@@ -206,7 +207,7 @@ def test_the_recipe_transfer_takes_folders_as_classes(made: Path, tmp_path: Path
     }
     assert "Learning curve" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert winnow.Run(tmp_path / "run").folder.options.ingest.size == (64, 64)
-    assert winnow.options.load_recipe("classify-vgg16").options.model.layer == "classifier.1"
+    assert load_recipe("classify-vgg16").options.model.layer == "classifier.1"
 
 
 def test_without_the_option_folders_are_no_classes(run: winnow.Run):

@@ -323,7 +323,7 @@ def test_what_is_left_out_now_leaves_the_pool(tmp_path: Path):
 
 
 def test_recipes_of_classes_keep_what_those_of_one_class_leave_out():
-    from winnow.options import load_recipe, recipe_names
+    from winnow.run.recipe import load_recipe, recipe_names
 
     kept = {name for name in recipe_names() if load_recipe(name).options.ingest.keep_anomalous}
     assert kept == {"select", "select-ae", "classify-vgg16"}

@@ -181,7 +181,7 @@ def test_bad_options_and_unfitted() -> None:
 def test_saved_and_loaded_it_scores_the_same(name: str, tmp_path: Path) -> None:
     scorer = Mahalanobis(background=ANOMALOUS.vectors) if name not in SCORERS else name
     groups = np.repeat(["Fußball 1", "試合"], 150)
-    normal = Embeddings.of(NORMAL.vectors, losses=NORMAL.losses, groups=groups)
+    normal = Embeddings.of(NORMAL.vectors, losses=NORMAL.losses, groups=groups, cells=NORMAL.cells)
     detector = Detector(scorer, false_alarm_rate=0.07, confidence=0.95).fit(normal)
     detector.save(tmp_path / "detector")
     loaded = Detector.load(tmp_path / "detector")

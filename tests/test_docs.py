@@ -7,7 +7,9 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from cyclopts import CycloptsError
+from torchvision.models import mobilenet_v2
 
 from winnow.cli import app
 
@@ -56,6 +58,8 @@ def test_a_command_that_is_wrong_is_seen(tmp_path: Path):
 @pytest.mark.slow
 def test_the_commands_of_the_inspection_work(tmp_path: Path):
     write_cloth(tmp_path / "good_fabric", 24)
+    write_cloth(tmp_path / "good", 12)
+    torch.save(mobilenet_v2(weights=None).state_dict(), tmp_path / "random.pth")
     write_cloth(tmp_path / "new", 4, seed=7)
     write_damaged(tmp_path / "defects", tmp_path / "masks", 4)
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "inspection.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -63,6 +67,8 @@ def test_the_commands_of_the_inspection_work(tmp_path: Path):
     assert len(lines) >= 10
     for words in lines:
         small: tuple[str, ...] = SMALL if words[1] == "run" else ()
+        if words[1:3] == ["run", "inspect"]:
+            small = ("--size", "64", "64", "--weights", "random.pth")
         if (
             words[1] == "lambda" and not (tmp_path / "runs" / "vae").exists()
         ):  # a smaller run than the command would begin
@@ -75,7 +81,7 @@ def test_the_commands_of_the_inspection_work(tmp_path: Path):
             winnow_command("train", "--run", "runs/vae", *SMALL[3:], cwd=tmp_path)
         done = winnow_command(*words[1:], *small, cwd=tmp_path)
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
-    for name in ("maps/00000-roll 00.overlay.png", "runs/fabric/report.html", "runs/fabric/evaluation/evaluation.json",
+    for name in ("maps/00000-roll 00.overlay.png", "runs/part/report.html", "runs/fabric/report.html", "runs/fabric/evaluation/evaluation.json",
                  "runs/vae/weight/weight.json", "runs/vae/report.html"):  # fmt: skip
         assert (tmp_path / name).exists(), name
 

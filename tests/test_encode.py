@@ -61,7 +61,7 @@ def test_the_batch_size_changes_nothing(batch_size):
 def test_a_batch_is_bounded_by_bytes(monkeypatch, fit, most):
     model, lengths = network(), []
     whole = encode(model, PICTURES, device="cpu")
-    monkeypatch.setattr("winnow.learn.encode.BYTES", fit * 4 * PICTURES[0].size)
+    monkeypatch.setattr("winnow.learn.encode.BYTES_CPU", fit * 4 * PICTURES[0].size)
     model.register_forward_pre_hook(lambda _, given: lengths.append(len(given[0])))
     parts = encode(model, PICTURES, device="cpu")
     assert max(lengths) == most
@@ -71,18 +71,20 @@ def test_a_batch_is_bounded_by_bytes(monkeypatch, fit, most):
         compare(parts.loss(name), values, **({} if fit >= 16 else {"rtol": 1e-5}))
 
 
-def test_the_batch_of_usual_pictures_is_not_bounded():
+def test_the_batch_of_a_cpu_is_bounded_by_its_caches_and_that_of_a_gpu_by_its_memory():
     from winnow.learn.encode import _batch_and_block
 
-    for size, expected in (
-        ((64, 64), (64, 16)),
-        ((1024, 1024), (64, 16)),
-        ((2048, 2048), (16, 16)),
-        ((4096, 4096), (5, 5)),
+    for size, on_cpu, on_gpu in (
+        ((64, 64), (32, 16), (64, 16)),
+        ((96, 96), (16, 16), (64, 16)),
+        ((384, 384), (1, 1), (64, 16)),
+        ((2048, 2048), (1, 1), (16, 16)),
+        ((4096, 4096), (1, 1), (5, 5)),
     ):
         source = Table()
         source.size = size
-        assert _batch_and_block(64, source) == expected
+        assert _batch_and_block(64, source, torch.device("cpu")) == on_cpu
+        assert _batch_and_block(64, source, torch.device("cuda")) == on_gpu
 
 
 def test_neighbours_and_order_change_nothing():

@@ -69,6 +69,7 @@ RUNS: dict[str, tuple[object, dict[str, object]]] = {
 ELSEWHERE = {
     "only": "tests/test_data_sets.py: only names what is read",
     "keep_anomalous": "tests/test_data_sets.py: every layout given by its root",
+    "tiles": "tests/test_inspect.py: a picture is one tile, and boxes and maps come with it",
     "border": "tests/test_patches.py: a border drops what is near a blank patch",
     "people": "tests/test_people.py: persons become items",
     "object_detector": "tests/test_people.py: a detector that is missing or wrong is told, and known by its content",

@@ -30,6 +30,7 @@ EXPECTED = {
     "mahalanobis(relative=true)": (3.35424995, 0.734211316, 2.01553494, 342.547366, 357.007187, 12.3649322),
     "knn": (1.71877098, 1.63104284, 1.51875782, 13.0898609, 14.9271975, 3.1784451),
     "knn(metric=cosine)": (0.632236719, 0.553912461, 0.720423639, 0.865728557, 0.792704999, 0.807220459),
+    "padim": (1.83332098, 2.33884335, 2.76800752, 12.9777632, 13.5530901, 3.66634154),
     "fisher": (8.62184702, 1.12604053, 2.81612732, 109.531528, 89.6578289, 13.0415617),
     "fisher(error(pool=top_windows), error(pool=texture))": (0.360252332, 0.113024421, 1.197673, 27.3576655, 24.5235888, 6.0074343),
 }  # fmt: skip
@@ -40,13 +41,16 @@ def made(n: int, seed: int, anomalous: bool) -> Embeddings:
     plain = obvious(n, seed, anomalous)
     linear = plain.losses["reconstruction"] * np.exp(0.1 * np.random.default_rng(seed).normal(size=n))
     groups, seen = (np.arange(n) // 5).astype(str), np.arange(n) % 4 == 0
-    return Embeddings.of(plain.vectors, losses={**plain.losses, "linear": linear}, groups=groups, seen=seen)
+    return Embeddings.of(
+        plain.vectors, losses={**plain.losses, "linear": linear}, groups=groups, seen=seen, cells=plain.cells
+    )
 
 
 def new() -> Embeddings:
     one, other = made(3, 1, False), made(2, 2, True)
     losses = {name: np.concatenate([one.losses[name], other.losses[name]]) for name in one.losses}
-    return Embeddings.of(np.concatenate([one.vectors, other.vectors]), losses=losses)
+    cells = np.concatenate([one.cells, other.cells])
+    return Embeddings.of(np.concatenate([one.vectors, other.vectors]), losses=losses, cells=cells)
 
 
 def test_every_scorer_has_its_numbers_here() -> None:
@@ -62,8 +66,10 @@ def test_a_scorer_gives_the_same_numbers_as_ever_in_every_library(text: str) -> 
     np.testing.assert_allclose(in_numpy, scores, rtol=1e-6, atol=1e-7)
     assert detector.threshold.value == pytest.approx(threshold, rel=1e-6)
     losses = {name: torch.from_numpy(values) for name, values in new().losses.items()}
-    vectors = torch.from_numpy(new().vectors)
-    in_torch = detector.score(Embeddings(vectors, losses))
+    vectors, cells = torch.from_numpy(new().vectors), torch.from_numpy(new().cells)
+    in_torch = detector.score(Embeddings(vectors, losses, cells=cells))
     assert isinstance(in_torch, torch.Tensor) and in_torch.dtype == torch.float64
     np.testing.assert_allclose(in_torch, scores, rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(twin_of(detector.scorer)({"vectors": vectors, **losses}), scores, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(
+        twin_of(detector.scorer)({"vectors": vectors, "cells": cells, **losses}), scores, rtol=1e-6, atol=1e-7
+    )

@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> winnow.Run:
-    return winnow.Run(folder / "run", "inspect", **SMALL | {"fast": 60}).fit(folder / "good")
+    return winnow.Run(folder / "run", "inspect-texture", **SMALL | {"fast": 60}).fit(folder / "good")
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_every_mode_scores_differently(run: winnow.Run, folder: Path, tmp_path: 
 
 
 def test_a_mode_that_the_run_lacks_is_refused_and_not_kept(folder: Path, tmp_path: Path):
-    pretended = winnow.Run(tmp_path / "run", "inspect", **{**SMALL, "iterations": 10})
+    pretended = winnow.Run(tmp_path / "run", "inspect-texture", **{**SMALL, "iterations": 10})
     with pytest.raises(RunError, match="ingest"):
         pretended.score(folder / "bad", mode="encoder")
     pretended.fit(folder / "good")
@@ -245,7 +245,7 @@ def test_a_mode_without_a_map_marks_whole_patches(run: winnow.Run, folder: Path,
 
 
 def test_overlapping_patches_find_the_damage_too(folder: Path, tmp_path: Path):
-    overlapping = winnow.Run(tmp_path / "run", "inspect", **SMALL, stride=8).fit(folder / "good")
+    overlapping = winnow.Run(tmp_path / "run", "inspect-texture", **SMALL, stride=8).fit(folder / "good")
     result = overlapping.score(folder / "bad", to=tmp_path / "out", heatmaps=tmp_path / "map")
     assert result.patches == 12 * 7 * 19
     defects = table(tmp_path / "out" / "defects.csv")
@@ -257,7 +257,7 @@ def test_overlapping_patches_find_the_damage_too(folder: Path, tmp_path: Path):
 def test_heatmaps_need_patches_and_a_folder(
     finished_run: Path, pictures: Path, run: winnow.Run, folder: Path, tmp_path: Path
 ):
-    with pytest.raises(OptionError, match="--heatmaps needs a run whose pictures are cut"):
+    with pytest.raises(OptionError, match="--heatmaps needs a run that looks for damage"):
         winnow.Run(finished_run).score(pictures, to=tmp_path / "out", heatmaps=tmp_path / "map")
     assert not (tmp_path / "out").exists() and not (tmp_path / "map").exists()
     (tmp_path / "file").write_text("")
@@ -344,7 +344,9 @@ def test_grey_pictures_judged_by_colour_are_noted(tmp_path: Path):
             picture = cloth(rng)
             dye = np.stack([picture, picture // 2, picture // 3], axis=2) if colour else picture
             Image.fromarray(dye).save(tmp_path / name / f"{number}.png")
-    dyed = winnow.Run(tmp_path / "run", "inspect", **{**SMALL, "iterations": 30, "grey": False}).fit(tmp_path / "dyed")
+    dyed = winnow.Run(tmp_path / "run", "inspect-texture", **{**SMALL, "iterations": 30, "grey": False}).fit(
+        tmp_path / "dyed"
+    )
     assert dyed.score(tmp_path / "dyed").note == ""
     assert "8 of 16 pictures are grey" in dyed.score([tmp_path / "dyed", tmp_path / "grey"]).note
     done = winnow_command("score", tmp_path / "grey", "--run", tmp_path / "run")
@@ -364,7 +366,7 @@ def test_pictures_without_a_patch_are_one_sentence(command, size, level, reason,
     picture = cloth(np.random.default_rng(0), size) if level is None else np.full(size, level, np.uint8)
     Image.fromarray(picture).save(tmp_path / "in" / "a.png")
     words = (
-        ["run", "inspect", tmp_path / "in", "--to", tmp_path / "run", *FLAGS]
+        ["run", "inspect-texture", tmp_path / "in", "--to", tmp_path / "run", *FLAGS]
         if command == "run"
         else ["score", tmp_path / "in", "--run", run.folder.path, "--to", tmp_path / "out"]
     )
@@ -375,7 +377,7 @@ def test_pictures_without_a_patch_are_one_sentence(command, size, level, reason,
 
 def test_one_good_picture_works_and_promises_nothing(tmp_path: Path):
     write_cloth(tmp_path / "good", 1)
-    done = winnow_command("run", "inspect", tmp_path / "good", "--to", tmp_path / "run", *FLAGS)
+    done = winnow_command("run", "inspect-texture", tmp_path / "good", "--to", tmp_path / "run", *FLAGS)
     assert done.returncode == 0, done.stderr
     assert "100.00% false alarms per picture" in done.stdout
     assert "nothing can be promised of a new picture: give more good pictures" in done.stdout
@@ -387,7 +389,7 @@ def test_pictures_of_one_roll_are_not_torn_apart(folder: Path, tmp_path: Path):
         csv.writer(file).writerows(
             [("path", "group"), *((path, "roll 7") for path in sorted((folder / "good").iterdir()))]
         )
-    rolled = winnow.Run(tmp_path / "run", "inspect", **{**SMALL, "iterations": 30})
+    rolled = winnow.Run(tmp_path / "run", "inspect-texture", **{**SMALL, "iterations": 30})
     rolled.ingest(tmp_path / "list.csv")
     assert set(Pool.open(tmp_path / "run" / "pool").column("group")) == {"roll 7"}
     assert "pictures of the same group" in rolled.train().warnings[0]

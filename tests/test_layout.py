@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from winnow.options import recipe_names
+from winnow.run.recipe import recipe_names
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "winnow"

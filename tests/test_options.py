@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from winnow.errors import OptionError
-from winnow.options import Options, load_recipe, recipe_names
+from winnow.options import Options
+from winnow.run.recipe import load_recipe, recipe_names
 
 ROOT = Path(__file__).parent.parent
 

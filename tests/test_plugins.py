@@ -17,9 +17,9 @@ from winnow.detect.registry import make_scorer
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, RunError
 from winnow.models.registry import find_model
-from winnow.options import load_recipe
 from winnow.run.artifacts import check_parts, load_detector
 from winnow.run.folder import RunFolder
+from winnow.run.recipe import load_recipe
 from winnow.select.selectors import find_selector
 
 PARTS = """

@@ -8,8 +8,7 @@ import pytest
 
 from winnow.errors import OptionError
 from winnow.models import pretrained
-from winnow.options import load_recipe
-from winnow.run.recipe import choose_recipe
+from winnow.run.recipe import choose_recipe, load_recipe
 
 
 @pytest.fixture

@@ -223,7 +223,7 @@ def test_bad_input_is_refused_by_name(name: str) -> None:
         scorer.fit(NORMAL[:0])
     scorer.fit(NORMAL)
     with pytest.raises(DataError, match=f"7 dimensions; the scorer '{name}' was fitted on 8"):
-        scorer.score(Embeddings.of(NEW.vectors[:, :7], losses=NEW.losses))
+        scorer.score(Embeddings.of(NEW.vectors[:, :7], losses=NEW.losses, cells=NEW.cells))
     assert scorer.score(NEW[:0]).shape == (0,)
     for needed in scorer.needs:
         lacking = Embeddings.of(NORMAL.vectors, losses={key: v for key, v in NORMAL.losses.items() if key != needed})
@@ -238,6 +238,16 @@ def test_bad_input_is_refused_by_name(name: str) -> None:
         vectors[2, 1] = np.inf
         with pytest.raises(DataError, match="'vectors' holds 1 values"):
             make_scorer(name).fit(vectors)
+    if scorer.reads_cells:
+        cells = NORMAL.cells.copy()
+        cells[2, 1, 0, 3] = np.inf
+        with pytest.raises(DataError, match="'cells' holds 1 values"):
+            make_scorer(name).fit(Embeddings.of(NORMAL.vectors, cells=cells))
+        with pytest.raises(DataError, match=f"'{name}' needs an embedding of each place") as caught:
+            make_scorer(name).fit(NORMAL.vectors)
+        assert "--model dense" in caught.value.remedy
+        with pytest.raises(DataError, match="have 2x3 places of 3 numbers"):
+            scorer.score(Embeddings.of(NEW.vectors, cells=NEW.cells[..., :3]))
     with pytest.raises(DataError, match="shape"):
         make_scorer(name).fit(np.zeros(5))
 
@@ -465,12 +475,50 @@ def test_a_scorer_reads_no_measure_that_it_does_not_name(name: str) -> None:
         "gradient",
     )
     known, new = (
-        Embeddings.of(rng.normal(size=(n, 3)), losses={key: np.exp(rng.normal(size=n)) for key in every})
+        Embeddings.of(
+            rng.normal(size=(n, 3)),
+            losses={key: np.exp(rng.normal(size=n)) for key in every},
+            cells=rng.normal(size=(n, 2, 2, 3)),
+        )
         for n in (60, 20)
     )
     scorer = make_scorer(name).fit(known)
-    named = Embeddings.of(new.vectors, losses={key: new.losses[key] for key in scorer.reads()})
+    named = Embeddings.of(new.vectors, losses={key: new.losses[key] for key in scorer.reads()}, cells=new.cells)
     np.testing.assert_array_equal(scorer.score(named), scorer.score(new))
+
+
+def test_padim_compares_each_place_with_the_same_place_of_the_normals() -> None:
+    """Against loops over places: mean and covariance of each, that averaged over the places round it and shrunk."""
+    rng = np.random.default_rng(4)
+    (n, h, w, d), around, shrinkage = (30, 4, 5, 3), 1, 0.2
+    normal, new = rng.normal(size=(n, h, w, d)), rng.normal(size=(6, h, w, d)) * 2
+    scorer = make_scorer(f"padim(top=0.1, shrinkage={shrinkage}, around={around})")
+    scorer.fit(Embeddings.of(normal.mean(axis=(1, 2)), cells=normal))
+    each = np.array([[np.cov(normal[:, y, x].T) for x in range(w)] for y in range(h)])
+    expected = np.empty((6, h, w))
+    for y in range(h):
+        for x in range(w):
+            near = each[max(0, y - around) : y + around + 1, max(0, x - around) : x + around + 1]
+            pooled = near.reshape(-1, d, d).mean(axis=0)
+            shrunk = (1 - shrinkage) * pooled + shrinkage * np.trace(pooled) / d * np.eye(d)
+            difference = new[:, y, x] - normal[:, y, x].mean(axis=0)
+            expected[:, y, x] = np.sqrt(np.einsum("nd,de,ne->n", difference, np.linalg.inv(shrunk), difference))
+    found = Embeddings.of(new.mean(axis=(1, 2)), cells=new)
+    np.testing.assert_allclose(scorer.anomaly_map(found), expected, rtol=5e-3)
+    highest = np.sort(scorer.anomaly_map(found).reshape(6, -1), axis=1)[:, -2:].mean(axis=1)
+    np.testing.assert_allclose(scorer.score(found), highest, rtol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["padim(top=0)", "padim(shrinkage=2)", "padim(around=-1)"])
+def test_padim_refuses_options_beyond_their_range(text: str) -> None:
+    with pytest.raises(OptionError, match="padim"):
+        make_scorer(text)
+
+
+@pytest.mark.parametrize("changed", ["padim(top=1)", "padim(shrinkage=0.9)", "padim(around=0)"])
+def test_each_option_of_padim_changes_the_scores(changed: str) -> None:
+    one, other = (make_scorer(text).fit(NORMAL).score(NEW) for text in ("padim", changed))
+    assert not np.allclose(one, other)
 
 
 def test_fisher_joins_the_network_s_error_and_the_texture_s() -> None:

@@ -32,7 +32,7 @@ def with_linear(embeddings: Embeddings, seed: int) -> Embeddings:
     linear = embeddings.losses["reconstruction"] * np.exp(
         0.1 * np.random.default_rng(seed).normal(size=len(embeddings))
     )
-    return Embeddings.of(embeddings.vectors, losses={**embeddings.losses, "linear": linear})
+    return Embeddings.of(embeddings.vectors, losses={**embeddings.losses, "linear": linear}, cells=embeddings.cells)
 
 
 TEXTS = (
@@ -56,20 +56,27 @@ NEW = Embeddings.of(
         name: np.concatenate([values, obvious(40, 2, True).losses[name], [0.0, 1e-9, 1.0, 50.0]])
         for name, values in obvious(40, 1, False).losses.items()
     },
+    cells=np.concatenate(
+        [
+            obvious(40, 1, False).cells,
+            obvious(40, 2, True).cells,
+            np.full((2, 2, 3, 4), 1e3),
+            np.zeros((1, 2, 3, 4)),
+            NORMAL.cells[:1],
+        ]
+    ),
 )
 
 
 def tensors(embeddings: Embeddings) -> dict[str, torch.Tensor]:
-    return {"vectors": torch.from_numpy(embeddings.vectors.astype(np.float32))} | {
-        name: torch.from_numpy(values.astype(np.float32)) for name, values in embeddings.losses.items()
-    }
+    columns = {"vectors": embeddings.vectors, "cells": embeddings.cells, **embeddings.losses}
+    return {name: torch.from_numpy(values.astype(np.float32)) for name, values in columns.items()}
 
 
 def as_float32(embeddings: Embeddings) -> Embeddings:
     """Return what the numpy route reads: losses come from the network as float32."""
-    return Embeddings.of(
-        embeddings.vectors, losses={name: values.astype(np.float32) for name, values in embeddings.losses.items()}
-    )
+    losses = {name: values.astype(np.float32) for name, values in embeddings.losses.items()}
+    return Embeddings.of(embeddings.vectors, losses=losses, cells=embeddings.cells)
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -171,8 +178,10 @@ class Everything(nn.Module):
         self.heads = nn.ModuleList(heads.ClassifierTwin(classifier) for classifier in classifiers)
         self.names = names
 
-    def forward(self, vectors: torch.Tensor, losses: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        given = {"vectors": vectors, **dict(zip(self.names, losses.unbind(1), strict=True))}
+    def forward(
+        self, vectors: torch.Tensor, cells: torch.Tensor, losses: torch.Tensor, points: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        given = {"vectors": vectors, "cells": cells, **dict(zip(self.names, losses.unbind(1), strict=True))}
         scores = [scorer(given) for scorer in self.scorers]
         return (*scores, self.p_value(scores[0]), *(head(points) for head in self.heads))
 
@@ -184,16 +193,16 @@ def test_onnxruntime_computes_every_twin_as_numpy_does(tmp_path: Path) -> None:
     names = list(new.losses)
     module = Everything(detectors, [classifier for classifier, _ in fitted], names).eval()
     losses = np.stack([new.losses[name] for name in names], axis=1).astype(np.float32)
-    vectors, points = new.vectors.astype(np.float32), fitted[0][1][: len(new)]
-    vectors, losses = vectors[: len(points)], losses[: len(points)]
-    given = {"vectors": vectors, "losses": losses, "points": points}
+    points = fitted[0][1][: len(new)]
+    vectors, cells, losses = (values[: len(points)] for values in (new.vectors.astype(np.float32), new.cells, losses))
+    given = {"vectors": vectors, "cells": cells, "losses": losses, "points": points}
     example, n = tuple(torch.from_numpy(values[:3]) for values in given.values()), torch.export.Dim("n")
     with exporting._quiet():
-        program = torch.onnx.export(module, example, dynamo=True, dynamic_shapes=({0: n}, {0: n}, {0: n}),
+        program = torch.onnx.export(module, example, dynamo=True, dynamic_shapes=({0: n}, {0: n}, {0: n}, {0: n}),
                                     input_names=list(given), opset_version=exporting.OPSET)  # fmt: skip
     (tmp_path / "all.onnx").write_bytes(program.model_proto.SerializeToString())
     found = iter(session_of(tmp_path / "all.onnx").run(None, given))
-    rows = Embeddings.of(vectors, losses=dict(zip(names, losses.T, strict=True)))
+    rows = Embeddings.of(vectors, losses=dict(zip(names, losses.T, strict=True)), cells=cells)
     scores = [next(found) for _ in detectors]
     for detector, got in zip(detectors, scores, strict=True):
         np.testing.assert_allclose(got, detector.score(rows), rtol=1e-5, atol=1e-5, err_msg=detector.scorer_name)

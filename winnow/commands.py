@@ -28,8 +28,8 @@ from winnow.arguments import (
     refuse_idle,
 )
 from winnow.errors import OptionError
-from winnow.options import load_recipe, recipe_names
 from winnow.run.folder import RunFolder
+from winnow.run.recipe import load_recipe, recipe_names
 from winnow.stages import STAGES
 
 

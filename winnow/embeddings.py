@@ -22,7 +22,8 @@ class Embeddings:
     `vectors` (n, d) float32; `losses` a name to (n,) float64 (reconstruction, latent, variance, ...; which ones depends on the
     model); `ids`, `groups` and `twins` (n,) strings: pictures of one group are held out together, and near-identical ones
     (`twins` equal) even where too few groups are divided; `seen` (n,) bool: the network was trained on the picture or its best
-    checkpoint was chosen by it, so its losses are smaller than a new picture's, or it was given for that.
+    checkpoint was chosen by it, so its losses are smaller than a new picture's, or it was given for that. `cells`
+    (n, rows, columns, d) float32: the embedding of each place of a grid over the picture, None of a model without one.
     """
 
     vectors: np.ndarray
@@ -31,6 +32,7 @@ class Embeddings:
     groups: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     twins: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=object))
     seen: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))
+    cells: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -42,6 +44,7 @@ class Embeddings:
         groups: Any = None,
         twins: Any = None,
         seen: Any = None,
+        cells: Any = None,
     ) -> Embeddings:
         """Embeddings of plain arrays; what is not given is filled in: ids by row number, each row its own group and twin, none seen."""
         vectors = np.asarray(vectors, dtype=np.float32)
@@ -56,7 +59,12 @@ class Embeddings:
             rows if groups is None else np.asarray(groups, dtype=object),
             rows if twins is None else np.asarray(twins, dtype=object),
             np.zeros(n, dtype=bool) if seen is None else np.asarray(seen, dtype=bool),
+            None if cells is None else np.asarray(cells, dtype=np.float32),
         )
+        if embeddings.cells is not None and (embeddings.cells.ndim != 4 or len(embeddings.cells) != n):
+            raise DataError(
+                f"'cells' has shape {embeddings.cells.shape}; with {n} embeddings it must be ({n}, rows, columns, d)."
+            )
         for name, column in {
             **embeddings.losses,
             "ids": embeddings.ids,
@@ -81,6 +89,7 @@ class Embeddings:
             groups=self.groups[rows],
             twins=self.twins[rows],
             seen=self.seen[rows],
+            cells=None if self.cells is None else self.cells[rows],
         )
 
     def loss(self, name: str) -> np.ndarray:
@@ -93,14 +102,16 @@ class Embeddings:
         return self.losses[name]
 
     def save(self, folder: Path, **about: Any) -> None:
-        """Writes vectors.npy, losses.parquet and, last, embeddings.json with `about` and the SHA-256 of both."""
+        """Write vectors.npy, cells.npy where there are any, losses.parquet and, last, embeddings.json with `about` and all SHA-256."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        vectors, losses = folder / "vectors.npy", folder / "losses.parquet"
+        losses = folder / "losses.parquet"
+        arrays = {"vectors.npy": self.vectors, **({} if self.cells is None else {"cells.npy": self.cells})}
         (folder / "embeddings.json").unlink(missing_ok=True)
-        with replacing(vectors) as temporary, temporary.open("wb") as file:
-            np.save(file, self.vectors)
+        for name, array in arrays.items():
+            with replacing(folder / name) as temporary, temporary.open("wb") as file:
+                np.save(file, array)
         with replacing(losses) as temporary:
             pq.write_table(
                 pa.table(
@@ -115,7 +126,7 @@ class Embeddings:
                 temporary,
             )
         whole = {**about, "pictures": len(self), "dimensions": self.vectors.shape[1]}
-        write_sealed(folder / "embeddings.json", whole, (vectors.name, losses.name))
+        write_sealed(folder / "embeddings.json", whole, (*arrays, losses.name))
 
     @classmethod
     def load(cls, folder: Path) -> Embeddings:
@@ -123,7 +134,7 @@ class Embeddings:
         import pyarrow.parquet as pq
 
         again = "Run: winnow encode --run RUN"
-        read_sealed(folder / "embeddings.json", "embeddings", again)
+        sealed = read_sealed(folder / "embeddings.json", "embeddings", again)
         with as_written(folder / "losses.parquet", again):
             table = pq.read_table(folder / "losses.parquet")
             columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
@@ -132,7 +143,11 @@ class Embeddings:
         with as_written(folder / "vectors.npy", again):
             if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != len(ids):
                 raise ValueError(f"{vectors.dtype} {vectors.shape} are no embeddings of {len(ids)} pictures")
-        return cls(vectors, columns, ids, groups, twins, seen)
+        cells = map_array(folder / "cells.npy", again) if "cells.npy" in sealed["sha256"] else None
+        with as_written(folder / "cells.npy", again):
+            if cells is not None and (cells.ndim != 4 or cells.dtype != np.float32 or len(cells) != len(ids)):
+                raise ValueError(f"{cells.dtype} {cells.shape} are no cells of {len(ids)} pictures")
+        return cls(vectors, columns, ids, groups, twins, seen, cells)
 
 
 def finite(vectors: Any) -> np.ndarray:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,6 +48,11 @@ class IngestOptions(Section):
     grey: bool = Field(False, description="Keep one grey channel instead of three colours.")
     patches: bool = Field(
         False, description="Cut each picture, at its own resolution, into patches of --size instead of scaling it."
+    )
+    tiles: bool = Field(
+        False,
+        description="Scale each picture to --size and find where it is damaged; one more than four times as long as wide is cut into "
+        "squares first.",
     )
     stride: int = Field(0, ge=0, le=4096, description="Pixels from one patch to the next [default: 0, side by side].")
     blank: float = Field(
@@ -103,9 +106,17 @@ class IngestOptions(Section):
     max_refused: float = Field(0.2, ge=0, le=1, description="Share of files that may be refused before it is an error.")
     workers: int = Field(0, ge=0, description="Threads that decode [default: 0, one a core].")
 
+    @property
+    def cuts(self) -> bool:
+        """Return whether pictures are judged in parts, patches or tiles, of which each has its place."""
+        return self.patches or self.tiles
+
 
 class ModelOptions(Section):
-    model: str = Field("autoencoder", description="autoencoder, pretrained, or your own as 'module:name'.")
+    model: str = Field(
+        "autoencoder",
+        description="autoencoder, pretrained, dense (a pretrained network's embeddings of each place), or your own as 'module:name'.",
+    )
     architecture: Literal["strided", "football", "inspection", "selection"] = Field(
         "strided", description="Layers of the autoencoder."
     )
@@ -340,57 +351,3 @@ def explain(error: ValidationError) -> str:
     first = error.errors()[0]
     name = "--" + str(first["loc"][0] if first["loc"] else "option").replace("_", "-")
     return f"{name} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
-
-
-class Recipe(BaseModel):
-    """A named set of option values, with what it costs and what to expect of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    title: str
-    source: str
-    cost: str
-    expect: str
-    options: Options
-    set_by_recipe: frozenset[str] = frozenset()
-    without_weights: str = ""
-    """The recipe that takes its place where the weights of its pretrained network are not at hand."""
-
-
-def recipe_names() -> list[str]:
-    """Return the recipes that come with Winnow."""
-    folder = resources.files("winnow") / "recipes"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
-
-
-def load_recipe(name: str) -> Recipe:
-    """Reads a recipe by its name, or any `.toml` file by its path; `OptionError` when it is unknown or wrong."""
-    if name.endswith(".toml"):
-        path: Any = Path(name)
-        if not path.is_file():
-            raise OptionError(
-                f"There is no recipe file {name}.", f"Give a .toml file or one of: {', '.join(recipe_names())}."
-            )
-    elif name in recipe_names():
-        path = resources.files("winnow") / "recipes" / f"{name}.toml"
-    else:
-        raise OptionError(f"There is no recipe '{name}'.", did_you_mean(name, recipe_names()))
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(
-            f"Recipe {name} is not valid TOML: {error}.", "Correct the file; winnow/recipes holds examples."
-        ) from None
-    about = {key: str(content.pop(key, "")) for key in ("title", "source", "cost", "expect", "without_weights")}
-    loose = [key for key, value in content.items() if not isinstance(value, dict)]
-    if loose:
-        raise OptionError(
-            f"Recipe {name}: '{loose[0]}' stands outside a section.",
-            f"Put it under one of: {', '.join(f'[{section}]' for section in Options.model_fields)}.",
-        )
-    options = Options().updated(content, f"Recipe {name}")
-    return Recipe(
-        **about,
-        options=options,
-        set_by_recipe=frozenset(f"{section}.{option}" for section, values in content.items() for option in values),
-    )

@@ -139,7 +139,8 @@ def obvious(n: int, seed: int, anomalous: bool) -> Embeddings:
         "background": background,
         "gradient": 0.01 * np.exp(0.2 * rng.normal(size=n) + 3 * anomalous),
     }
-    return Embeddings.of(vectors, losses=losses)
+    cells = rng.normal(size=(n, 2, 3, 4)) + (rng.choice([-6.0, 6.0], (n, 2, 3, 4)) if anomalous else 0.0)
+    return Embeddings.of(vectors, losses=losses, cells=cells)
 
 
 def _copy(embeddings: Embeddings) -> Embeddings:
@@ -149,11 +150,12 @@ def _copy(embeddings: Embeddings) -> Embeddings:
         ids=embeddings.ids.copy(),
         groups=embeddings.groups.copy(),
         seen=embeddings.seen.copy(),
+        cells=None if embeddings.cells is None else embeddings.cells.copy(),
     )
 
 
 def _same(one: Embeddings, other: Embeddings) -> bool:
-    columns = ("vectors", "ids", "groups", "seen")
+    columns = ("vectors", "ids", "groups", "seen", "cells")
     return one.losses.keys() == other.losses.keys() and all(
         np.array_equal(a, b)
         for a, b in [
@@ -323,7 +325,12 @@ def _check_model(model: Model) -> None:
         f"{name}.forward must return embeddings of shape (6, d), not {tuple(full.vectors.shape)}.",
     )
     for field, value in losses.items():
-        if field != "vectors":
+        if field == "cells":
+            require(
+                value.ndim == 4 and value.shape[0] == 6,
+                f"{name}.forward must return 'cells' of shape (6, rows, columns, d), not {tuple(value.shape)}.",
+            )
+        elif field != "vectors":
             require(
                 tuple(value.shape) == (6,),
                 f"{name}.forward must return '{field}' of shape (6,), one per picture, not {tuple(value.shape)}.",

@@ -20,6 +20,7 @@ from winnow.detect.registry import SCORERS
 from winnow.detect.scorer import Scorer, as_compared
 from winnow.detect.scorers.fisher import Fisher, LogP
 from winnow.detect.scorers.knn import Knn
+from winnow.detect.scorers.padim import Padim
 from winnow.detect.threshold import survival
 from winnow.embeddings import Embeddings
 from winnow.errors import ModelError
@@ -39,6 +40,8 @@ def twin_of(scorer: Scorer) -> nn.Module:
         return KnnModule(scorer)
     if isinstance(scorer, Fisher):
         return FisherModule(scorer)
+    if isinstance(scorer, Padim):
+        return PadimModule(scorer)
     return CombinationModule(scorer) if isinstance(scorer, Combination) else FormulaModule(scorer)
 
 
@@ -71,7 +74,8 @@ class FormulaModule(Fitted):
         return scorer
 
     def forward(self, losses: ModelOutput) -> Tensor:
-        return self.bound()._score(Embeddings(losses["vectors"], losses))  # type: ignore[arg-type]
+        embeddings = Embeddings(losses["vectors"], losses, cells=losses.get("cells"))  # type: ignore[arg-type]
+        return self.bound()._score(embeddings)
 
 
 class CombinationModule(FormulaModule):
@@ -103,6 +107,14 @@ class KnnModule(Fitted):
         nearest = (centred @ self.bank.T - self.halves).topk(self.k, dim=1).indices
         apart = centred[:, None] - self.bank[nearest]
         return apart.square().sum(dim=2).sqrt().mean(dim=1).double()
+
+
+class PadimModule(FormulaModule):
+    """`Padim`: its own distances, and the highest by `topk`."""
+
+    def forward(self, losses: ModelOutput) -> Tensor:
+        distances = self.bound().distances(losses["cells"])
+        return distances.topk(self.scorer.count, dim=1).values.mean(dim=1).double()  # type: ignore[attr-defined]
 
 
 class Order(Fitted):

@@ -129,10 +129,16 @@ class Detector:
         return self.scorer.score(embeddings)
 
     def score_own(self, embeddings: Embeddings) -> np.ndarray:
-        """Return scores (n,) of the pictures it was fitted on, for those of the calibration their held-out scores."""
+        """Return scores (n,) of pictures it was fitted on, for those of the calibration their held-out scores."""
         scores = self.score(embeddings)
         place = {str(name): row for row, name in enumerate(embeddings.ids)}
-        scores[[place[str(name)] for name in self.ids]] = self.calibration
+        own = [
+            (place[str(name)], value)
+            for name, value in zip(self.ids, self.calibration, strict=True)
+            if str(name) in place
+        ]
+        for row, value in own:
+            scores[row] = value
         return scores
 
     def p_values(self, embeddings: Embeddings | Any) -> np.ndarray:

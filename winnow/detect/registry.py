@@ -18,6 +18,7 @@ from winnow.detect.scorers.gradient import Gradient
 from winnow.detect.scorers.knn import Knn
 from winnow.detect.scorers.latent import Latent
 from winnow.detect.scorers.mahalanobis import Mahalanobis
+from winnow.detect.scorers.padim import Padim
 from winnow.detect.scorers.variance_corrected import VarianceCorrected
 from winnow.detect.scorers.zsum import ZSum
 from winnow.errors import OptionError, did_you_mean
@@ -31,6 +32,7 @@ SCORERS: dict[str, type[Scorer]] = {
     "gradient": Gradient,
     "mahalanobis": Mahalanobis,
     "knn": Knn,
+    "padim": Padim,
     "zsum": ZSum,
     "fisher": Fisher,
 }

@@ -52,14 +52,18 @@ class Scorer(ABC):
     learnt, and must be an array, a number or a string, because both together are what is saved. `_score` is one formula for
     the arrays of any library of the array API standard: numpy, torch, and through torch an exported ONNX file.
 
-    `name`: its name in options and messages. `needs`: the losses it reads; `takes`: those that it also reads where there are
-    any, always or never for one fitted scorer; `reads_vectors`: whether it reads embeddings. `minimum`: fewest normals.
+    `name`: its name in options and messages. `block`: pictures scored at once. `needs`: the losses it reads; `takes`: those
+    that it also reads where there are
+    any, always or never for one fitted scorer; `reads_vectors` and `reads_cells`: whether it reads embeddings, and those of
+    places. `minimum`: fewest normals.
     """
 
     name: ClassVar[str] = ""
     takes: ClassVar[tuple[str, ...]] = ()
     minimum: ClassVar[int] = 2
+    block: ClassVar[int] = BLOCK
     reads_vectors: ClassVar[bool] = False
+    reads_cells: ClassVar[bool] = False
     dimensions: int = 0
 
     def __init_subclass__(cls) -> None:
@@ -106,7 +110,9 @@ class Scorer(ABC):
                 "Encode these pictures with the model the scorer was fitted with.",
             )
         xp = array_namespace(embeddings.vectors)
-        blocks = [self._score(embeddings[start : start + BLOCK]) for start in range(0, len(embeddings), BLOCK)]
+        blocks = [
+            self._score(embeddings[start : start + self.block]) for start in range(0, len(embeddings), self.block)
+        ]
         return (
             xp.concat([xp.asarray(block, dtype=xp.float64) for block in blocks])
             if blocks
@@ -163,12 +169,14 @@ class Scorer(ABC):
         columns = {name: self._loss(embeddings, name) for name in self.needs}
         if self.reads_vectors:
             columns["vectors"] = embeddings.vectors
+        if self.reads_cells:
+            columns["cells"] = _cells_of(embeddings, self.name)
         if embeddings.vectors.shape[1] == 0:
             raise DataError(
                 "The embeddings have no dimensions.", "Encode the pictures with a model that returns embeddings."
             )
         for name, values in columns.items():
-            bad = sum(_not_finite(values[start : start + ROWS]) for start in range(0, len(values), ROWS))
+            bad = sum(_not_finite(values[start : start + self.block]) for start in range(0, len(values), self.block))
             if bad:
                 raise DataError(
                     f"'{name}' holds {bad} values that are not finite.",
@@ -352,6 +360,15 @@ def as_compared(vectors: Any, metric: str) -> Any:
 
     xp = array_namespace(vectors)
     return xp.astype(unit_length(xp.astype(vectors, xp.float64)), xp.float32) if metric == "cosine" else vectors
+
+
+def _cells_of(embeddings: Embeddings, scorer: str) -> Any:
+    if embeddings.cells is None:
+        raise DataError(
+            f"The scorer '{scorer}' needs an embedding of each place, which these pictures do not have.",
+            "Use --model dense, or another --scorer.",
+        )
+    return embeddings.cells
 
 
 def like(vectors: Any, array: Any) -> Any:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, label
 
-from winnow.models.contract import Model
-from winnow.pool.patches import blend, read_boxes
+from winnow.pool.patches import blend, read_boxes, scaled
 from winnow.pool.pool import Pool
 
 NEAR = 4  # marked places that lie within this part (a quarter) of a patch's shorter side are one defect
@@ -38,17 +37,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class AnomalyMaps:
-    """The anomaly maps of a network, scaled by their `usual` value and by the `level` that held-out pictures keep below."""
+    """The anomaly maps that `draw` returns, scaled by their `usual` value and by the `level` that held-out pictures keep below."""
 
-    model: Model
+    draw: Callable[[np.ndarray], np.ndarray]
     usual: float
     level: float
 
     def of(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the maps (n, h, w) of patches (n, h, w, c) uint8: 0 where they are as usual, 0.5 at the level."""
-        from winnow.learn.encode import anomaly_maps
-
-        return (anomaly_maps(self.model, pixels) - self.usual) / max(2 * (self.level - self.usual), TINY)
+        """Return the maps (n, rows, columns) of patches (n, h, w, c) uint8: 0 where they are as usual, 0.5 at the level."""
+        return (self.draw(pixels) - self.usual) / max(2 * (self.level - self.usual), TINY)
 
 
 def located(
@@ -74,7 +71,7 @@ def _picture(
     canvas = np.full((*size, pool.channels), GREY, np.uint8)
     damaged = np.zeros(size, bool)
     for patch, (x, y, width, height), found in zip(pixels, boxes, scores, strict=True):
-        canvas[y : y + height, x : x + width] = patch
+        canvas[y : y + height, x : x + width] = scaled(patch, (height, width))
         damaged[y : y + height, x : x + width] |= found > limit
     anomaly_map, mask = None, damaged
     if maps is not None:

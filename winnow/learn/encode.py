@@ -20,7 +20,9 @@ from winnow.progress import progress
 # Matrix kernels take pictures in blocks of 16 and round an incomplete block differently; batches are padded to whole
 # blocks, so that a picture's numbers do not depend on how many others came with it.
 BLOCK = 16
-BYTES = 1 << 30  # most of a batch of pictures in float32; blocks are smaller where 16 pictures have more
+# Most bytes of a batch of pictures in float32; blocks are smaller where 16 pictures have more. What a network makes of them is
+# a hundred times as much, and a CPU whose caches cannot hold it is two to four times slower (bench/encode.py).
+BYTES, BYTES_CPU = 1 << 30, 1 << 21
 
 
 def encode(
@@ -45,7 +47,7 @@ def encode(
     output remains. `ids`, `groups` and `twins` default to the pool's. Always in float32, so that a score does not depend on the
     device's preferred format.
     A value does not depend on `batch_size` or on the rest of its batch: measured on x86 CPUs not by a bit, elsewhere by
-    rounding at most (relative 1e-5). Batches of large pictures are smaller, so that they stay within `BYTES`.
+    rounding at most (relative 1e-5). Batches of large pictures are smaller, so that they stay within `BYTES` or `BYTES_CPU`.
     Raises `DataError` for pictures of another size, or a picture whose numbers are not finite.
     """
     hold_memory()
@@ -59,8 +61,9 @@ def encode(
     for one in (model, *others.values()):
         _check_size(one, source)
     vectors: np.ndarray | None = None
+    cells: np.ndarray | None = None
     losses: dict[str, np.ndarray] = {}
-    batch_size, block = _batch_and_block(batch_size, source)
+    batch_size, block = _batch_and_block(batch_size, source, target)
     bar = nullcontext(_silent) if quiet else progress("encode", len(rows), "pictures")
     with torch.inference_mode(), repeatable(), bar as advance:
         for start in range(0, max(len(rows), 1), batch_size):
@@ -69,6 +72,9 @@ def encode(
             images = to_images(torch.from_numpy(source.pixels(padded)).to(target))
             found = dict(outputs_of(model, others, images, decode))
             values = found.pop("vectors")[: len(chosen)].float().cpu().numpy()
+            if (grid := found.pop("cells", None)) is not None:
+                cells = np.empty((len(rows), *grid.shape[1:]), np.float32) if cells is None else cells
+                cells[start : start + batch_size] = grid[: len(chosen)].float().cpu().numpy()
             if vectors is None:
                 vectors = np.empty((len(rows), values.shape[1]), dtype=np.float32)
                 losses = {name: np.empty(len(rows)) for name in found}
@@ -78,13 +84,14 @@ def encode(
             advance(len(chosen))
     assert vectors is not None
     _check_finite(vectors, losses, rows if names["ids"] is None else names["ids"])
-    return Embeddings.of(vectors, losses=losses, seen=seen, **names)
+    return Embeddings.of(vectors, losses=losses, seen=seen, cells=cells, **names)
 
 
 def outputs_of(
     model: Model, auxiliary: Mapping[str, Model], images: Tensor, decode: bool = True
 ) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and value of `vectors` (n, d) and of each loss (n,) of `images` (n, c, h, w) in [0, 1], those `encode` records.
+    """Yield name and value of `vectors` (n, d), of `cells` where there are any, and of each loss (n,) of `images`
+    (n, c, h, w) in [0, 1], those `encode` records.
 
     Raises `DataError` when an auxiliary model does not compute its loss.
     """
@@ -111,9 +118,10 @@ def pixel_statistics(images: Tensor) -> dict[str, Tensor]:
     return {"variance": centred.square().mean(dim=(1, 2, 3)), "gradient": 0.5 * (across + down)}
 
 
-def _batch_and_block(batch_size: int, source: PixelSource) -> tuple[int, int]:
+def _batch_and_block(batch_size: int, source: PixelSource, device: torch.device) -> tuple[int, int]:
     """Return how many pictures to encode at once, and to a multiple of how many batches are padded."""
-    most = max(1, BYTES // (4 * source.channels * source.size[0] * source.size[1]))
+    held = BYTES_CPU if device.type == "cpu" else BYTES
+    most = max(1, held // (4 * source.channels * source.size[0] * source.size[1]))
     block = min(BLOCK, most)
     return min(batch_size, most // block * block), block
 
@@ -150,8 +158,8 @@ def _check_finite(vectors: np.ndarray, losses: dict[str, np.ndarray], ids: Seque
 
 def anomaly_maps(model: Model, pixels: np.ndarray, batch_size: int = 64) -> np.ndarray:
     """Return anomaly maps (n, h, w) float32 of pictures (n, h, w, c) uint8; `ModelError` when the model has none."""
-    batch_size, _ = _batch_and_block(batch_size, as_source(pixels))
     target = next(iter(model.state_dict().values())).device  # fitted models have no parameters
+    batch_size, _ = _batch_and_block(batch_size, as_source(pixels), target)
     with torch.inference_mode(), repeatable():
         maps = [
             model.eval()

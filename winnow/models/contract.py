@@ -14,7 +14,8 @@ class ModelOutput(NamedTuple):
     `vectors` (n, d), the embeddings; `reconstruction` (n,), mean squared error over the picture's values; `top_error`
     (n,), the mean of the largest 5 % of the squared errors of the pixels; `latent` (n,), KL divergence of the posterior
     from N(0, 1) in nats; `top_local_error` (n,), the mean of the 8 highest values of the map that `anomaly_map`
-    enlarges: squared error in windows, or anomaly logits.
+    enlarges: squared error in windows, or anomaly logits; `cells` (n, rows, columns, d), the embedding of each place of a
+    grid over the picture, of a model of dense features.
     """
 
     vectors: Tensor
@@ -22,6 +23,7 @@ class ModelOutput(NamedTuple):
     top_error: Tensor | None = None
     latent: Tensor | None = None
     top_local_error: Tensor | None = None
+    cells: Tensor | None = None
 
 
 class Model(nn.Module, ABC):

@@ -48,8 +48,8 @@ class Pretrained(Model):
         self.register_buffer("std", torch.tensor(about.get("std", IMAGENET_STD)).view(1, 3, 1, 1), persistent=False)
         # timm's window transformers keep the channels last in their maps.
         self.spatial = (1, 2) if getattr(network, "output_fmt", "NCHW") == "NHWC" else (2, 3)
-        cut = layer or TORCHVISION.get(backbone, "")
-        self.network = _cut(network.eval(), backbone, cut) if cut else network
+        cut = layer or self.usual_layer(network)
+        self.network = self.until(network.eval(), cut) if cut else network
         self.requires_grad_(False).eval()
         self._probe()
 
@@ -63,6 +63,14 @@ class Pretrained(Model):
     def config(self) -> dict[str, Any]:
         """Return the arguments, as JSON values, with which the class builds a network of the same shape."""
         return {"backbone": self.backbone, "layer": self.layer}
+
+    def until(self, network: nn.Module, layer: str) -> nn.Module:
+        """Return the part of the network up to a layer; `ModelError` where it has none of that name or cannot be divided."""
+        return _cut(network, self.backbone, layer)
+
+    def usual_layer(self, network: nn.Module) -> str:
+        """Return the layer that is meant where none is named; "" for all of the network."""
+        return TORCHVISION.get(self.backbone, "")
 
     def train(self, mode: bool = True) -> Pretrained:
         """Stay in evaluation mode: a frozen network's batch averages and dropout must not change."""
@@ -97,6 +105,15 @@ class Pretrained(Model):
 
     def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
         """Return embeddings of `images` (n, channels, h, w) in [0, 1]; there is nothing to decode or to sample."""
+        out = self.features(images)
+        if out.ndim == 4:
+            out = out.mean(dim=self.spatial)
+        elif out.ndim == 3:
+            out = out.mean(dim=1)
+        return ModelOutput(out.float())
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the layer gives for `images` (n, channels, h, w): (n, d), a map (n, d, h, w) or tokens (n, t, d)."""
         if images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         if self.input_size is not None and tuple(images.shape[2:]) != self.input_size:
@@ -104,17 +121,13 @@ class Pretrained(Model):
         out = self.network((images - self.mean) / self.std)
         if isinstance(out, dict):
             out = out["embedding"]
-        if out.ndim == 4:
-            out = out.mean(dim=self.spatial)
-        elif out.ndim == 3:
-            out = out.mean(dim=1)
-        return ModelOutput(out.float())
+        return out[0] if isinstance(out, list) else out
 
-    def _probe(self) -> None:
+    def _probe(self) -> ModelOutput:
         """Run one black picture through the network, so that a size it cannot take is an error here and not hours later."""
         try:
             with torch.no_grad():
-                self(torch.zeros(1, self.channels, *self.size))
+                return self(torch.zeros(1, self.channels, *self.size))
         except (RuntimeError, ValueError, AssertionError) as error:
             height, width = self.size
             raise ModelError(
@@ -144,12 +157,15 @@ def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
     """Return the part of the network up to `layer`; the layers after it are neither run nor kept."""
     import warnings
 
+    from torch.fx.proxy import TraceError
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
     try:
         with warnings.catch_warnings():  # of nodes that differ in training mode, which is never entered here
             warnings.simplefilter("ignore", UserWarning)
             return create_feature_extractor(network, {layer: "embedding"}).eval()
+    except TraceError as error:  # a ValueError too
+        raise _not_apart(backbone, error) from error
     except ValueError:
         nodes = get_graph_node_names(network)[1]
         modules = [name for name, _ in network.named_modules() if name]
@@ -163,10 +179,14 @@ def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
             remedy = f"Its layers are: {', '.join(known[:12])}, ..."
         raise ModelError(f"'{backbone}' has no layer '{layer}'.", remedy) from None
     except (RuntimeError, TypeError, NotImplementedError, AttributeError) as error:  # of torch.fx
-        raise ModelError(
-            f"The layers of '{backbone}' cannot be taken apart ({in_one_line(error)}).",
-            "Leave --layer out to use its last layer, or choose another --backbone.",
-        ) from error
+        raise _not_apart(backbone, error) from error
+
+
+def _not_apart(backbone: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"The layers of '{backbone}' cannot be taken apart ({in_one_line(error)}).",
+        "Leave --layer out to use its last layer, or choose another --backbone.",
+    )
 
 
 def weights_at_hand(backbone: str) -> str:

@@ -24,6 +24,7 @@ from winnow.plugins import find
 MODELS: dict[str, type[Model] | str] = {
     "autoencoder": "winnow.models.autoencoder:AutoEncoder",
     "pretrained": "winnow.models.pretrained:Pretrained",
+    "dense": "winnow.models.dense:Dense",
 }
 # Models that Winnow fits in addition to the chosen one: loaded by these names, not offered to `--model`.
 AUXILIARY: dict[str, type[Model] | str] = {

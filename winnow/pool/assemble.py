@@ -55,7 +55,7 @@ class Gathered:
         moving, totals = part.sources[0].kind == "video", self.totals
         totals["videos"] += int(moving)
         totals["frames" if moving else "pictures"] += (len(part.cut) or len(part.rows)) + part.empty
-        totals["patches"] += len(part.rows) if options.patches else 0
+        totals["patches"] += len(part.rows) if options.cuts else 0
         totals["crops"] += len(part.rows) if options.people else 0
         totals["empty"] += part.empty
 

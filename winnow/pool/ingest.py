@@ -100,8 +100,9 @@ def ingest(
 
 
 def _finder(options: IngestOptions, identity: str) -> Finder | None:
-    if options.people and options.patches:
-        raise OptionError("--people and --patches do not go together.", "Leave one of them out.")
+    together = [f"--{name}" for name in ("people", "patches", "tiles") if getattr(options, name)]
+    if len(together) > 1:
+        raise OptionError(f"{' and '.join(together)} do not go together.", "Leave one of them out.")
     find = Finder(options) if options.people else None
     if find and identity and find.identity != identity:
         raise OptionError(
@@ -121,6 +122,8 @@ def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:
         "white": options.white,
         "patches": options.patches,
     }
+    if options.tiles:
+        key["tiles"] = True
     if find:
         key |= {
             "people": True,

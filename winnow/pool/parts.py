@@ -22,7 +22,7 @@ from winnow.files import read_json, sealed, unsealed, write_json
 from winnow.objects.crops import Finder, crops
 from winnow.options import IngestOptions
 from winnow.pool.given import Due, boxes_of_pieces, cut_given
-from winnow.pool.patches import boxes_of, write_box
+from winnow.pool.patches import boxes_of, tile_boxes, write_box
 from winnow.pool.pool import AGAIN, write_shards
 from winnow.pool.twins import look_of
 from winnow.scale.local import run_local
@@ -169,12 +169,12 @@ def _page(
 
 def whole_size(options: IngestOptions) -> tuple[int, int] | None:
     """Return the size pictures are decoded at: None, their own, where they are to be cut."""
-    return None if options.patches or options.people else options.size
+    return None if options.cuts or options.people else options.size
 
 
 def _in_colour(options: IngestOptions, find: Finder | None, boxes: np.ndarray | None) -> bool:
     """Return whether a picture is decoded in colours though grey is wanted: what is cut out of it is made grey later."""
-    return bool(find) or (boxes is not None and not options.patches)
+    return bool(find) or options.tiles or (boxes is not None and not options.patches)
 
 
 def _cut(
@@ -188,11 +188,14 @@ def _cut(
             pieces = cut_given(image, given, options)
         except Unreadable as error:
             raise _Blank(error.message) from None
-        about = _about(image, len(given), 0) if options.patches or find else {}
+        about = _about(image, len(given), 0) if options.cuts or find else {}
         return _Decoded(name, look, pieces, given, np.full(len(given), np.nan) if find else None, about)
     if find:
         boxes, confidence = find(image)
         return _Decoded(name, look, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes), 0))
+    if options.tiles:
+        boxes = tile_boxes(image.shape)
+        return _Decoded(name, look, crops(image, boxes, options), boxes, None, _about(image, len(boxes), 0))
     if not options.patches:
         return _Decoded(name, look, [image])
     boxes, blank = boxes_of(image, options.size, options.stride, options.blank, options.border)
@@ -362,5 +365,5 @@ def record(folder: Path, number: int) -> Path:
 
 def group_of(source: Source, page: int | None, options: IngestOptions) -> str:
     """Return a picture's group: one of its own where it is cut into patches or is a page of several, unless a list names one."""
-    own = bool(options.patches) or page is not None
+    own = options.cuts or page is not None
     return source.uri if own and source.group == storage.parent(source.uri) else source.group

@@ -9,6 +9,8 @@ import numpy as np
 
 BLANK_SHARE = 1 / 32
 """A patch is blank when more than this share of its columns, or of its rows, is: two of 64."""
+LONG = 4
+"""A picture so many times as long as wide is still one tile."""
 _BOX_OF_ID = re.compile(r"#\d+,\d+,\d+,\d+\Z")
 DAMAGED_PIXELS = 15
 """Fewest pixels of a mask inside a patch that make it a damaged one."""
@@ -89,6 +91,20 @@ def _enclosed(full: np.ndarray) -> np.ndarray:
     return found
 
 
+def tile_boxes(size: Sequence[int]) -> np.ndarray:
+    """Return the tiles of a picture of `size` (h, w) as boxes (n, 4) of x, y, width, height.
+
+    It is one tile, or, more than `LONG` times as long as wide, as few squares as cover it, evenly spread.
+    """
+    height, width = size[:2]
+    side, length = min(height, width), max(height, width)
+    if length <= LONG * side:
+        return np.array([[0, 0, width, height]])
+    places = np.rint(np.linspace(0, length - side, -(-length // side))).astype(int)
+    rest, sides = np.zeros_like(places), np.full_like(places, side)
+    return np.column_stack([*((places, rest) if width > height else (rest, places)), sides, sides])
+
+
 def cut(picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """Return the patches (n, h, w, ...) that `boxes` (n, 4) of one size cut from a picture (h, w, ...)."""
     return np.stack([picture[y : y + height, x : x + width] for x, y, width, height in boxes])
@@ -102,15 +118,31 @@ def damaged_pixels(mask: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def blend(maps: np.ndarray, boxes: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """Return a map (h, w) of the whole picture from maps (n, h, w) of its patches; 0 where there is no patch.
 
+    A map of another size than its box is scaled to it.
     Where patches overlap, each is weighted by a tent that is highest at its centre, so that no edge of a patch shows.
     """
     total, weight = np.zeros(tuple(size)), np.zeros(tuple(size))
-    height, width = maps.shape[1:]
-    tent = np.outer(*(1 - np.abs(np.linspace(-1, 1, length + 2)[1:-1]) for length in (height, width)))
-    for values, (x, y, _, _) in zip(maps, boxes, strict=True):
+    for values, (x, y, width, height) in zip(maps, boxes, strict=True):
+        tent = np.outer(*(1 - np.abs(np.linspace(-1, 1, length + 2)[1:-1]) for length in (height, width)))
+        values = scaled(values, (height, width))
         total[y : y + height, x : x + width] += tent * values
         weight[y : y + height, x : x + width] += tent
     return np.divide(total, weight, out=total, where=weight > 0)
+
+
+def scaled(values: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """Return a map (h, w), or pixels (h, w, c) uint8, scaled to `size` (h, w), linearly; itself where it has that size."""
+    from PIL import Image
+
+    if values.shape[:2] == tuple(size):
+        return values
+    height, width = size
+    whole = Image.fromarray(
+        values.astype(np.float32) if values.ndim == 2 else values[..., 0] if values.shape[2] == 1 else values
+    )
+    return np.asarray(whole.resize((width, height), Image.Resampling.BILINEAR)).reshape(
+        height, width, *values.shape[2:]
+    )
 
 
 def write_box(box: Sequence[int]) -> str:

@@ -134,15 +134,17 @@ class Finds:
     found: dict[str, float]
     rates: list[float]
     curves: dict[str, list[float]]
+    inspects: bool = True
 
     @property
     def weak(self) -> bool:
-        """Return whether half of the generic pictures would pass, or half of every other kind.
+        """Return whether half of the generic pictures would pass or, where damage is looked for, half of every other kind.
 
-        One of the others alone says little: exchanged quarters of a cloth are cloth, and a scratch on a photograph is none.
+        One of the others alone says little: exchanged quarters of a cloth are cloth. Where what is shown counts, both say nothing: a
+        scratched photograph of a match is one of a match.
         """
         generic, *others = self.found.values()
-        return generic < self.WEAK or max(others, default=1.0) < self.WEAK
+        return generic < self.WEAK or (self.inspects and max(others, default=1.0) < self.WEAK)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,18 @@ def load_encoder(run: RunFolder, mode: str, reads: Collection[str] = ()) -> Mode
     whole, model = mode == "full", load_network(run)
     auxiliary = {name: other for name, other in load_auxiliary(run).items() if name in reads} if whole else {}
     return ModeEncoder(model, auxiliary, decode=whole, maps=whole and type(model).anomaly_map is not Model.anomaly_map)
+
+
+def maps_by(encoder: ModeEncoder, detector: Detector, device: str) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Return what draws the anomaly maps (n, rows, columns) of pixels (n, h, w, c) uint8, None of a mode without any.
+
+    They are those of the scorer, where it compares places, or of the network.
+    """
+    draw = getattr(detector.scorer, "anomaly_map", None)
+    if draw is not None:
+        return lambda pixels: draw(encoder.encode(pixels, np.arange(len(pixels)), device))
+    if not encoder.maps:
+        return None
+    from winnow.learn.encode import anomaly_maps
+
+    return partial(anomaly_maps, encoder.model)

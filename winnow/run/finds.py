@@ -7,6 +7,7 @@ import numpy as np
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.embeddings import spread
+from winnow.pool.patches import scaled
 from winnow.pool.pool import Pool
 from winnow.results import Finds
 from winnow.run.artifacts import load_encoder
@@ -16,6 +17,7 @@ from winnow.synthetic.near_misses import disturb
 from winnow.synthetic.scenes import generic_pictures
 
 MOST = 100  # pictures of each kind
+LARGEST = 192  # pixels, of the longer side of a drawn picture
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
 
@@ -24,10 +26,17 @@ def made_up(own: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     n, height, width, channels = own.shape
     rng = np.random.default_rng([seed, 5])
     return {
-        "generic pictures": generic_pictures(n, (height, width), channels, seed),
+        "generic pictures": _generic(n, (height, width), channels, seed),
         "synthetic defects": damage(own, rng)[0],
         "near-misses": disturb(own, rng)[0],
     }
+
+
+def _generic(n: int, size: tuple[int, int], channels: int, seed: int) -> np.ndarray:
+    """Return generic pictures (n, h, w, c) uint8; large ones are drawn smaller and enlarged, for each pixel costs."""
+    times = -(-max(size) // LARGEST)
+    drawn = generic_pictures(n, (-(-size[0] // times), -(-size[1] // times)), channels, seed)
+    return np.stack([scaled(picture, size) for picture in drawn])
 
 
 def finds(run: RunFolder, mode: str, detector: Detector) -> Finds | None:
@@ -54,6 +63,7 @@ def finds(run: RunFolder, mode: str, detector: Detector) -> Finds | None:
     return Finds(
         pictures=len(own),
         found={kind: float((values > whole.threshold.value).mean()) for kind, values in scores.items()},
+        inspects=run.options.ingest.cuts,
         rates=list(rates),
         curves={kind: [float((values > cut).mean()) for cut in rates.values()] for kind, values in scores.items()},
     )

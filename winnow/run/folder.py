@@ -14,12 +14,12 @@ from pydantic import ValidationError
 
 from winnow.errors import Damaged, Interrupted, OptionError, RunError
 from winnow.files import read_sealed, told, verify_once
-from winnow.options import Options, Recipe, load_recipe
+from winnow.options import Options
 from winnow.results import from_json
 from winnow.run.begin import check_free, clear, has_records
 from winnow.run.commit import RECORDS, STAGING, Staged, drop, locked, recover, recover_all, remove
 from winnow.run.places import EARLY
-from winnow.run.recipe import choose_recipe
+from winnow.run.recipe import Recipe, choose_recipe, load_recipe
 from winnow.run.records import LOOSE, Asked, Content, Record, contents_of
 from winnow.run.working import Working
 from winnow.stages import STAGES, command_of

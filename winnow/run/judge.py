@@ -26,7 +26,7 @@ from winnow.tables import read_table
 if TYPE_CHECKING:
     from winnow.inspect.locate import Picture
 
-CHUNK = 4096
+CHUNK = 512  # pictures judged at once: the places of one are up to a megabyte
 LONGEST = 150  # bytes of a source's name in that of its picture
 ITEMS = ("id", "source", "group", "time", "page")
 
@@ -102,7 +102,7 @@ def judge(
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
     extra = {name: np.empty(len(pool)) for name in others or {}}
-    with progress("score", len(pool), "patches" if options.ingest.patches else "pictures") as advance:
+    with progress("score", len(pool), "patches" if options.ingest.cuts else "pictures") as advance:
         for start in range(0, len(pool), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(pool)))
             embeddings = encoder.encode(pool, rows, options.train.device)
@@ -117,12 +117,14 @@ def judge(
 def locate(run: RunFolder, pool: Pool, judged: Judged, wanted: np.ndarray) -> Iterator[tuple[int, Picture]]:
     """Yield the row and the `Picture` of each wanted picture of a pool of judged patches: what is damaged, and where."""
     from winnow.inspect.locate import AnomalyMaps, located
-    from winnow.run.artifacts import load_encoder
+    from winnow.run.artifacts import load_encoder, maps_by
 
     known = run.result(Calibrated).modes[judged.mode]
     maps = None
     if known.map_level is not None and known.map_usual is not None:
-        maps = AnomalyMaps(load_encoder(run, judged.mode).model, known.map_usual, known.map_level)
+        draw = maps_by(load_encoder(run, judged.mode), judged.detector, run.options.train.device)
+        assert draw is not None  # there are levels of it
+        maps = AnomalyMaps(draw, known.map_usual, known.map_level)
     limit = by_picture(judged.detector).threshold.value
     yield from located(pool, judged.scores, limit, wanted, maps)
 

@@ -1,11 +1,70 @@
-"""Which recipe a run is made with: one that needs weights gives way to another where there are none."""
+"""Recipes by name, and which of them a run is made with: one that needs weights gives way to another where there are none."""
 
 from __future__ import annotations
 
+import tomllib
+from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from winnow.errors import OptionError
-from winnow.options import Recipe, load_recipe
+from pydantic import BaseModel, ConfigDict
+
+from winnow.errors import OptionError, did_you_mean
+from winnow.options import Options
+
+
+class Recipe(BaseModel):
+    """A named set of option values, with what it costs and what to expect of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    source: str
+    cost: str
+    expect: str
+    options: Options
+    set_by_recipe: frozenset[str] = frozenset()
+    without_weights: str = ""
+    """The recipe that takes its place where the weights of its pretrained network are not at hand."""
+
+
+def recipe_names() -> list[str]:
+    """Return the recipes that come with Winnow."""
+    folder = resources.files("winnow") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Reads a recipe by its name, or any `.toml` file by its path; `OptionError` when it is unknown or wrong."""
+    if name.endswith(".toml"):
+        path: Any = Path(name)
+        if not path.is_file():
+            raise OptionError(
+                f"There is no recipe file {name}.", f"Give a .toml file or one of: {', '.join(recipe_names())}."
+            )
+    elif name in recipe_names():
+        path = resources.files("winnow") / "recipes" / f"{name}.toml"
+    else:
+        raise OptionError(f"There is no recipe '{name}'.", did_you_mean(name, recipe_names()))
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(
+            f"Recipe {name} is not valid TOML: {error}.", "Correct the file; winnow/recipes holds examples."
+        ) from None
+    about = {key: str(content.pop(key, "")) for key in ("title", "source", "cost", "expect", "without_weights")}
+    loose = [key for key, value in content.items() if not isinstance(value, dict)]
+    if loose:
+        raise OptionError(
+            f"Recipe {name}: '{loose[0]}' stands outside a section.",
+            f"Put it under one of: {', '.join(f'[{section}]' for section in Options.model_fields)}.",
+        )
+    options = Options().updated(content, f"Recipe {name}")
+    return Recipe(
+        **about,
+        options=options,
+        set_by_recipe=frozenset(f"{section}.{option}" for section, values in content.items() for option in values),
+    )
 
 
 class Chosen(NamedTuple):

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from winnow.data.storage import UNSURE, digest, stat
 from winnow.errors import Damaged, InputError, RunError
 from winnow.files import read_json, sealed, sha256, unsealed, write_json
-from winnow.options import Options, Recipe
+from winnow.options import Options
+from winnow.run.recipe import Recipe
 from winnow.stages import command_of
 from winnow.version import __version__
 

@@ -25,7 +25,7 @@ def split_of(run: RunFolder, pool: Pool) -> Split:
     """
     options, groups = run.options.train, pool.column("joined")
     given = pool.column("split")
-    few = run.options.ingest.patches and len(set(groups)) < FEWEST_GROUPS <= len(pool.pictures)
+    few = run.options.ingest.cuts and len(set(groups)) < FEWEST_GROUPS <= len(pool.pictures)
     if few:
         groups = pool.column("twin")
     shares = options.validate_share, options.calibrate_share

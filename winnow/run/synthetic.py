@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from winnow.detect.detector import Detector
 from winnow.embeddings import spread
 from winnow.metrics.detection import separation
 from winnow.pool.pool import Pool
+from winnow.results import Trained
 from winnow.run.artifacts import load_encoder, of_decision
 from winnow.run.folder import RunFolder
 from winnow.run.split import split_of
@@ -19,8 +21,9 @@ MOST = 1000  # patches damaged
 
 
 class Examples(NamedTuple):
-    """Held-out patches (n, h, w, c) uint8 as they are and damaged, masks of the damage (n, h, w) and its kind (n,)."""
+    """Held-out patches by id (n,), (n, h, w, c) uint8 as they are and damaged, masks of the damage (n, h, w) and its kind (n,)."""
 
+    ids: np.ndarray
     clean: np.ndarray
     damaged: np.ndarray
     masks: np.ndarray
@@ -32,9 +35,13 @@ def examples(run: RunFolder, most: int = MOST) -> Examples:
     from winnow.synthetic.defects import damage
 
     pool = Pool.open(run.folder("ingest"))
-    held = np.flatnonzero(split_of(run, pool).split == "calibrate")
-    clean = pool.pixels(held[spread(len(held), most)])
-    return Examples(clean, *damage(clean, np.random.default_rng([run.options.train.seed, 3])))
+    split = split_of(run, pool).split
+    # Of a frozen network all pictures set the threshold, each held out in turn.
+    held = np.flatnonzero(split == "calibrate" if run.result(Trained).training else split != "test")
+    chosen = held[spread(len(held), most)]
+    clean = pool.pixels(chosen)
+    damaged = damage(clean, np.random.default_rng([run.options.train.seed, 3]))
+    return Examples(pool.column("id")[chosen], clean, *damaged)
 
 
 def judge_synthetic(run: RunFolder, detectors: dict[str, Detector], folder: Path) -> dict[str, dict[str, float]]:
@@ -47,13 +54,13 @@ def judge_synthetic(run: RunFolder, detectors: dict[str, Detector], folder: Path
     result = {}
     for mode, detector in detectors.items():
         encoder = load_encoder(run, mode, detector.scorer.reads())
-        good = detector.score(encoder.encode(found.clean, rows, device))
+        good = detector.score_own(replace(encoder.encode(found.clean, rows, device), ids=found.ids))
         embeddings = encoder.encode(found.damaged, rows, device)
         bad = detector.score(embeddings)
         result[mode] = {"all": separation(good, bad)}
         result[mode] |= {kind: separation(good, bad[found.kinds == kind]) for kind in sorted(set(found.kinds))}
         if mode == "full":
-            embeddings.save(of_decision(folder, "synthetic"))
+            replace(embeddings, cells=None).save(of_decision(folder, "synthetic"))
     return result
 
 

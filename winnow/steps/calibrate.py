@@ -14,7 +14,7 @@ from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.pool.splits import FEWEST_GROUPS
 from winnow.results import Calibrated, Mode, Promise
-from winnow.run.artifacts import check_parts, folder_of, load_encoder, modes, of_decision
+from winnow.run.artifacts import check_parts, folder_of, load_encoder, maps_by, modes, of_decision
 from winnow.run.finds import finds
 from winnow.run.folder import RunFolder
 from winnow.run.review import REVIEW, described, left_out, staying, write_review
@@ -66,11 +66,11 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
             detector.save(of_decision(step.folder, mode))
             detectors[mode] = detector
             found[mode] = Mode(detector.scorer_name, _promise(detector, pool))
-            if run.options.ingest.patches:
+            if run.options.ingest.cuts:
                 whole = _promise_of_pictures(embeddings, by_picture(detector), pool)
                 usual, level = _map_levels(run, mode, detector)
                 found[mode] = replace(found[mode], whole=whole, map_usual=usual, map_level=level)
-        synthetic = judge_synthetic(run, detectors, step.folder) if run.options.ingest.patches else {}
+        synthetic = judge_synthetic(run, detectors, step.folder) if run.options.ingest.cuts else {}
         if left_out(run.path) != marked:
             raise RunError(f"{run.path / REVIEW} was changed meanwhile.", "Run winnow calibrate again.")
         own = detectors[run.options.score.mode]
@@ -114,20 +114,26 @@ def _promise_of_pictures(embeddings: Embeddings, detector: Detector, pool: Pool)
 
 def _map_levels(run: RunFolder, mode: str, detector: Any) -> tuple[float | None, float | None]:
     """Return levels of the anomaly map over held-out pictures: the median over patches of its mean, and the level that only the
-    asked-for share of pictures exceeds anywhere. None for a mode without a map."""
-    from winnow.detect.pictures import most_anomalous
+    asked-for share of pictures exceeds anywhere. None for a mode without a map.
+
+    A scorer that compares places has learnt from these very pictures, so that only its held-out scores, means of the highest
+    of a map, tell what is usual; a picture is above the threshold only where its map is.
+    """
+    from winnow.detect.pictures import by_picture, most_anomalous
     from winnow.detect.threshold import conformal
-    from winnow.learn.encode import anomaly_maps
 
     encoder, options = load_encoder(run, mode), run.options.detect
-    if not encoder.maps:
+    draw = maps_by(encoder, detector, run.options.train.device)
+    if draw is None:
         return None, None
+    if detector.scorer.reads_cells:
+        return float(np.median(detector.calibration)), by_picture(detector).threshold.value
     pool = Pool.open(run.folder("ingest"))
     rows = np.flatnonzero(np.isin(pool.column("id").astype(str), detector.ids.astype(str)) & pool.usable)
     means, peaks = np.empty(len(rows)), np.empty(len(rows))
     for start in range(0, len(rows), 1024):
         part = slice(start, start + 1024)
-        maps = anomaly_maps(encoder.model, pool.pixels(rows[part]))
+        maps = draw(pool.pixels(rows[part]))
         means[part], peaks[part] = maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))
     _, highest, _ = most_anomalous(picture_of(pool.column("id")[rows]), peaks)
     level = conformal(highest, options.false_alarm_rate, options.confidence).value
@@ -148,7 +154,7 @@ def _speeds(run: RunFolder, detectors: dict[str, Any]) -> dict[str, float]:
     many = len(few) * A_TURN / seconds("full", few)
     rows = np.arange(min(max(int(many), FEWEST_TIMED), MOST_TIMED, len(pool)))
     best, begun = dict.fromkeys(encoders, 0.0), time.perf_counter()
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if len(encoders) > 1 else 1):  # a single mode is compared with none
         for name in encoders:
             # Twice: threads of the mode before, which scores with another library, spin on for a while.
             best[name] = max(best[name], max(len(rows) / seconds(name, rows) for _ in range(2)))

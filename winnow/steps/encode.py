@@ -40,7 +40,7 @@ def encode(run: RunFolder, *, resume: bool = False) -> Encoded:
         step.finish(
             Encoded(
                 pictures=len(embeddings),
-                unit="patch" if run.options.ingest.patches else "picture",
+                unit="patch" if run.options.ingest.cuts else "picture",
                 dimensions=int(embeddings.vectors.shape[1]),
                 losses=sorted(embeddings.losses),
             )

@@ -28,6 +28,7 @@ from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, locate, shortened, verdicts
 from winnow.run.publish import EVALUATION, Results, publish, write_result
+from winnow.run.sizes import other_sizes
 from winnow.tables import write_table
 
 NORMAL = Reading("normal")  # of the folders given as normal, what their names say does not belong is no false alarm
@@ -59,8 +60,8 @@ def evaluate(
     if strange is not None:
         raise OptionError(f"The name {strange!r} of an anomalous group is not UTF-8.", "Give it another name.")
     run.require("calibrate")
-    if masks is not None and not run.options.ingest.patches:
-        raise OptionError("--masks needs a run whose pictures are cut into patches.", "Leave the masks out.")
+    if masks is not None and not run.options.ingest.cuts:
+        raise OptionError("--masks needs a run that looks for damage, in tiles or patches.", "Leave the masks out.")
     expand(normal, NORMAL)  # before hours of scoring
     for sources in anomalous.values():
         expand(sources)
@@ -103,7 +104,7 @@ def _write(
     results: Results,
 ) -> Evaluated:
     """Measure the judged groups, and write their table, figures and metrics."""
-    groups = {name: part.whole() for name, part in parts.items()} if run.options.ingest.patches else parts
+    groups = {name: part.whole() for name, part in parts.items()} if run.options.ingest.cuts else parts
     normal, folder = groups["belongs"], results.aside
     threshold = normal.threshold.value
     found = _measured(groups, {name: judged.scores for name, judged in groups.items()}, threshold)
@@ -131,6 +132,7 @@ def _write(
         masks=None if masks is None else _against_masks(run, parts, pools, masks, folder / "damaged"),
         notes=[
             *dict.fromkeys(note for part in parts.values() for note in part.notes),
+            *_sizes(run, pools),
             *(masks.notes if masks else ()),  # of those read above
         ],
     )
@@ -146,6 +148,15 @@ def _write(
     _draw(folder, groups, threshold)
     write_result(folder / "evaluation.json", result)
     return result
+
+
+def _sizes(run: RunFolder, pools: dict[str, Path]) -> list[str]:
+    """Return a sentence for each group with pictures of another size than the run's own, where pictures are judged in parts."""
+    if not run.options.ingest.cuts:
+        return []
+    own = Pool.open(run.folder("ingest"))
+    found = {name: other_sizes(own, Pool.open(folder)) for name, folder in pools.items()}
+    return [f"{name}: {text}" for name, text in found.items() if text]
 
 
 def _baseline(run: RunFolder) -> dict[str, Scorer]:

@@ -117,7 +117,7 @@ def about_file(
     """Return what the file says of itself: all that a program needs beside it."""
     ingest = run.options.ingest
     threshold = detector.threshold if detector else None
-    whole = by_picture(detector).threshold if detector and ingest.patches else None
+    whole = by_picture(detector).threshold if detector and ingest.cuts else None
     return {
         "format": FORMAT,
         "version": __version__,

@@ -69,7 +69,7 @@ def _write(model: Deployed, sources: Sequence[str | Path], results: Results, obj
 def _found(model: Deployed, pool: Pool) -> dict[str, np.ndarray]:
     """Return the outputs for all of a pool, batch after batch."""
     parts: list[dict[str, np.ndarray]] = []
-    with progress("predict", len(pool), "patches" if model.ingest.patches else "pictures") as advance:
+    with progress("predict", len(pool), "patches" if model.ingest.cuts else "pictures") as advance:
         for start in range(0, len(pool), BATCH):
             rows = np.arange(start, min(start + BATCH, len(pool)))
             parts.append(model(pool.pixels(rows)))

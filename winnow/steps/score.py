@@ -26,6 +26,7 @@ from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, locate, pages_of, seconds, shortened, verdicts, video_rows
 from winnow.run.publish import HEATMAPS, SCORES, Results, publish, write_result
+from winnow.run.sizes import other_sizes
 from winnow.tables import write_table
 
 EARLY = 1.0  # seconds by which a part of a cut list may begin early without a word
@@ -40,9 +41,9 @@ def score(
     the folder `heatmaps` gets an anomaly map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
     `scores`, and replaces what an earlier call left there, all at once; `scores.json`, the result, comes last.
     """
-    if heatmaps is not None and not run.options.ingest.patches:
+    if heatmaps is not None and not run.options.ingest.cuts:
         raise OptionError(
-            "--heatmaps needs a run whose pictures are cut into patches.",
+            "--heatmaps needs a run that looks for damage, in tiles or patches.",
             "Make one: winnow run inspect SOURCES --to RUN",
         )
     with contextlib.ExitStack() as stack:
@@ -57,7 +58,7 @@ def score(
 def _write(run: RunFolder, judged: Judged, results: Results, heatmaps: Path | None) -> Scored:
     """Write the tables and pictures of what was judged, and the result."""
     folder, found = results.aside, _Inspected()
-    if run.options.ingest.patches:
+    if run.options.ingest.cuts:
         pictures = judged.whole()
         found = _inspect(run, judged, pictures, folder, heatmaps)
         judged = pictures
@@ -236,12 +237,13 @@ def _draw(stem: Path, picture: Picture) -> None:
 
 
 def _note(run: RunFolder, pool: Pool) -> str:
-    """Return a sentence when grey pictures are judged by what was learnt from colour."""
-    known = Pool.open(run.folder("ingest")).pictures.column("colour").to_pylist()
-    new = pool.pictures.column("colour").to_pylist()
+    """Return sentences on pictures of another size than the run's own, and on grey ones judged by what was learnt from colour."""
+    own = Pool.open(run.folder("ingest"))
+    known, new = (part.pictures.column("colour").to_pylist() for part in (own, pool))
+    grey = ""
     if sum(known) > len(known) / 2 and not all(new):
-        return (
+        grey = (
             f"{new.count(False):,} of {len(new):,} pictures are grey, while the run learnt from colour: their scores say that "
             "they lack colour. Give colour pictures, or make a run with --grey."
         )
-    return ""
+    return " ".join(filter(None, (other_sizes(own, pool), grey)))

@@ -108,7 +108,7 @@ def _trained(run: RunFolder, pool: Pool, model: Model, split: Split, step: Worki
     return Trained(
         parameters=result.parameters,
         warnings=[*result.warnings, *([split.note] if split.note else [])],
-        unit="patch" if options.ingest.patches else "picture",
+        unit="patch" if options.ingest.cuts else "picture",
         split={name: len(chosen) for name, chosen in rows.items()},
         training=result,
         fast=auxiliary,
@@ -120,7 +120,7 @@ def _auxiliary(run: RunFolder, pool: Pool, rows: np.ndarray, step: Working) -> N
     own = pool.pixels(rows[spread(len(rows), MOST_PICTURES)])
     for name, pixels in (("linear", own), ("background", _background(run, pool, step.scratch / "background"))):
         save_model(Linear(pool.size, pool.channels).fit(pixels), step.folder / name)
-    if run.options.ingest.patches:
+    if run.options.ingest.cuts:
         save_model(Texture(pool.size, pool.channels).fit(own), step.folder / "texture")
 
 

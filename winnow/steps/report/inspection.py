@@ -11,7 +11,7 @@ from winnow.metrics.detection import cross_entropy
 from winnow.pool.pool import Pool
 from winnow.report import inspection
 from winnow.report.html import Figure, Section, Table
-from winnow.results import Calibrated
+from winnow.results import Calibrated, Encoded
 from winnow.run.artifacts import folder_of, load_detector, modes
 from winnow.run.folder import RunFolder
 from winnow.run.judge import most_anomalous_of
@@ -27,10 +27,11 @@ SHOWN = 6  # pictures of the last `winnow score`
 
 def inspection_sections(run: RunFolder) -> list[Section]:
     """Return the sections of a run of patches; none for another run."""
-    if not run.options.ingest.patches:
+    if not run.options.ingest.cuts:
         return []
     search = weight_section(run)
-    return [_decisions(run), _losses(run), *([search] if search else []), _synthetic(run), *_inspected(run)]
+    losses = [_losses(run)] if "reconstruction" in run.result(Encoded).losses else []
+    return [_decisions(run), *losses, *([search] if search else []), _synthetic(run), *_inspected(run)]
 
 
 def _decisions(run: RunFolder) -> Section:

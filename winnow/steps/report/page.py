@@ -69,7 +69,7 @@ def _page(run: RunFolder) -> Page:
 
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
     detector, split = load_detector(run, run.options.score.mode), split_of(run, pool).split
-    whole = by_picture(detector) if run.options.ingest.patches else detector
+    whole = by_picture(detector) if run.options.ingest.cuts else detector
     rows = np.flatnonzero(split != "test")
     held = np.flatnonzero(~embeddings.seen) if not embeddings.seen.all() else np.arange(len(embeddings))
     for step, name in (("train", "train.jsonl"), ("ingest", "quarantine.csv")):
@@ -116,8 +116,8 @@ def _versions(run: RunFolder) -> dict[str, str]:
 
 def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
     threshold, trained, aside = detector.threshold, run.result(Trained), run.result(Calibrated).left_out
-    noun = "patch" if run.options.ingest.patches else "picture"
-    of = f" of {count(len(pool.pictures), 'picture')}" if run.options.ingest.patches else ""
+    noun = "patch" if run.options.ingest.cuts else "picture"
+    of = f" of {count(len(pool.pictures), 'picture')}" if run.options.ingest.cuts else ""
     how = (
         f"Trained on {trained.split['train']:,} of"
         if trained.training
@@ -137,7 +137,7 @@ def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: Eva
     groups = count(len(set(pool.column("group"))), "group")
     strip = [
         KeyFigure("patches", f"{len(pool):,}", f"{count(len(pool.pictures), 'picture')} in {groups}")
-        if run.options.ingest.patches
+        if run.options.ingest.cuts
         else KeyFigure("pictures", f"{len(pool):,}", groups),
         KeyFigure("false alarms", f"{threshold.achieved:.2%}", f"of pictures, {manner}"),
         KeyFigure("scorer", detector.scorer_name, f"threshold {threshold.value:.4g}"),

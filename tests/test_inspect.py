@@ -1,0 +1,225 @@
+"""Inspection of any product: tiles, embeddings of places, and a run from ten good pictures to boxes, maps and a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import winnow
+from winnow.check import check_model
+from winnow.deploy.runtime import Deployed
+from winnow.embeddings import Embeddings
+from winnow.errors import OptionError, WinnowError
+from winnow.models.dense import MOST_CHANNELS, Dense
+from winnow.pool.patches import blend, scaled, tile_boxes
+from winnow.pool.pool import Pool
+from winnow.tables import read_table
+
+HEIGHT, WIDTH = 90, 120
+
+
+def product(rng: np.random.Generator) -> np.ndarray:
+    """Draw a grey part: a bright ring on a dark ground with a seam at one place, some grain, and another exposure each time."""
+    down, right = np.mgrid[:HEIGHT, :WIDTH]
+    distance = np.hypot(down - HEIGHT / 2, right - WIDTH / 2)
+    level = 60 + 90 * ((distance > 20) & (distance < 36)) - 30 * (np.abs(right - 100) < 3)
+    level = (level + rng.normal(0, 4, level.shape)) * rng.uniform(0.8, 1.2)
+    return np.clip(level, 0, 255).astype(np.uint8)
+
+
+def scratched(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return a part with a dark scratch on its ring or ground, and the mask of it."""
+    pixels, mask = product(rng), np.zeros((HEIGHT, WIDTH), bool)
+    y, x = rng.integers(10, HEIGHT - 22), rng.integers(10, WIDTH - 40)
+    mask[y : y + 6, x : x + 26] = True
+    pixels[mask] = 230 if pixels[mask].mean() < 128 else 10
+    return pixels, mask
+
+
+@pytest.fixture(scope="module")
+def goods(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `good` (20 to learn from), `new` (12 unseen), `bad` (10 scratched) with `masks`, and `odd` pictures."""
+    folder, rng = tmp_path_factory.mktemp("goods"), np.random.default_rng(0)
+    for name, count in (("good", 20), ("new", 12)):
+        (folder / name).mkdir()
+        for number in range(count):
+            Image.fromarray(product(rng)).save(folder / name / f"{number:02d}.png")
+    (folder / "bad").mkdir()
+    (folder / "masks").mkdir()
+    for number in range(10):
+        pixels, mask = scratched(rng)
+        Image.fromarray(pixels).save(folder / "bad" / f"{number:02d}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{number:02d}.png")
+    (folder / "odd").mkdir()
+    half, torn, smear = product(rng), product(rng), product(rng)
+    half[:, WIDTH // 2 :] = 0
+    torn[: HEIGHT // 3] = 255
+    smear[:, :12] = smear[:, :12].mean()
+    smear[30:60, :14] = 200
+    odd = {"black": np.zeros_like(half), "white": np.full_like(half, 255), "half": half, "torn": torn, "smear": smear}
+    for name, pixels in odd.items():
+        Image.fromarray(pixels).save(folder / "odd" / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of MobileNetV2 weights drawn from a seed: where nothing is downloaded, a random network must do."""
+    from torchvision.models import mobilenet_v2
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        file = tmp_path_factory.mktemp("weights") / "random.pth"
+        torch.save(mobilenet_v2(weights=None).state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def run(goods: Path, weights: Path) -> winnow.Run:
+    return winnow.Run(goods / "run", "inspect", weights=weights, size=(96, 96)).fit(goods / "good")
+
+
+def test_a_picture_is_one_tile_and_a_strip_squares() -> None:
+    assert tile_boxes((90, 120)).tolist() == [[0, 0, 120, 90]]
+    assert tile_boxes((100, 400)).tolist() == [[0, 0, 400, 100]]
+    strip = tile_boxes((256, 4096))
+    assert len(strip) == 16 and set(strip[:, 2]) == set(strip[:, 3]) == {256}
+    assert strip[0].tolist() == [0, 0, 256, 256] and strip[-1].tolist() == [4096 - 256, 0, 256, 256]
+    upright = tile_boxes((1025, 256))
+    covered = np.zeros(1025, int)
+    for x, y, width, height in upright.tolist():
+        assert x == 0 and width == 256
+        covered[y : y + height] += 1
+    assert len(upright) == 5 and covered.min() >= 1
+
+
+def test_maps_and_pixels_are_scaled_to_their_boxes() -> None:
+    ramp = np.linspace(0, 1, 8)[None].repeat(4, axis=0)
+    whole = blend(ramp[None], np.array([[0, 0, 80, 40]]), (40, 80))
+    assert whole.shape == (40, 80) and np.all(np.diff(whole[20]) >= 0)
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    assert scaled(pixels, (4, 4)) is pixels
+    assert scaled(pixels, (8, 6)).shape == (8, 6, 3) and scaled(pixels[..., :1], (8, 6)).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "cells"),
+    [
+        ("mobilenet_v2", (96, 64), (6, 4, 96)),
+        ("tf_efficientnet_lite0", (96, 96), (6, 6, 112)),
+        ("resnet18", (64, 96), (4, 6, MOST_CHANNELS)),
+        ("vit_tiny_patch16_224", (96, 96), (14, 14, MOST_CHANNELS)),
+        ("squeezenet1_1", (96, 96), (5, 5, MOST_CHANNELS)),
+    ],
+)
+def test_places_are_16_pixels_apart_whatever_the_network(backbone: str, size: tuple[int, int], cells: tuple) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Dense(size, 1, backbone)
+    check_model(model)
+    found = model(torch.rand(2, 1, *size))
+    assert tuple(found.cells.shape[1:]) == cells
+    torch.testing.assert_close(found.vectors, found.cells.mean(dim=(1, 2)))
+
+
+def test_another_exposure_is_no_defect() -> None:
+    model, images = Dense((64, 64), 3), torch.rand(2, 3, 64, 64) * 0.3 + 0.3
+    torch.testing.assert_close(model(images).cells, model(images * 0.8 + 0.05).cells, rtol=1e-3, atol=1e-4)
+
+
+def test_cells_are_saved_sliced_and_refused(tmp_path: Path) -> None:
+    cells = np.random.default_rng(0).normal(size=(5, 2, 3, 4)).astype(np.float32)
+    embeddings = Embeddings.of(cells.mean(axis=(1, 2)), cells=cells)
+    embeddings.save(tmp_path)
+    again = Embeddings.load(tmp_path)
+    assert again.cells is not None
+    np.testing.assert_array_equal(again.cells, cells)
+    np.testing.assert_array_equal(again[[3, 1]].cells, cells[[3, 1]])
+    with pytest.raises(WinnowError, match="'cells' has shape"):
+        Embeddings.of(cells.mean(axis=(1, 2)), cells=cells[:4])
+    damaged = bytearray((tmp_path / "cells.npy").read_bytes())
+    damaged[-3] ^= 1
+    (tmp_path / "cells.npy").write_bytes(damaged)
+    with pytest.raises(WinnowError, match=r"cells\.npy"):
+        Embeddings.load(tmp_path)
+
+
+def test_every_good_picture_calibrates(run: winnow.Run) -> None:
+    whole = run.calibrate().modes["full"].whole
+    assert whole is not None and whole.calibrated_on == 20
+    assert whole.false_alarm_rate == pytest.approx(
+        2 / 21
+    )  # the usual rate with few: not all of them below the threshold
+
+
+def test_scratches_are_found_and_boxed(run: winnow.Run, goods: Path) -> None:
+    found = run.evaluate(goods / "new", {"scratch": goods / "bad"}, masks=goods / "masks")
+    assert found.anomalous["scratch"].detection_rate >= 0.9
+    assert found.false_alarm_rate <= 0.25
+    assert found.masks.pixel_auroc > 0.9
+
+
+def test_damage_that_looks_blank_is_damage(run: winnow.Run, goods: Path) -> None:
+    run.score(goods / "odd")
+    rows = read_table(run.folder.path / "scores" / "scores.csv")
+    assert {Path(row["source"]).stem: row["belongs"] for row in rows} == dict.fromkeys(
+        ("black", "half", "smear", "torn", "white"), "no"
+    )
+
+
+def test_maps_have_the_picture_s_own_size_and_lie_on_the_damage(run: winnow.Run, goods: Path, tmp_path: Path) -> None:
+    run.score(goods / "bad", heatmaps=tmp_path / "maps")
+    hits = []
+    for number in range(10):
+        (file,) = (tmp_path / "maps").glob(f"*-{number:02d}.mask.png")
+        mask, truth = (np.asarray(Image.open(path)) for path in (file, goods / "masks" / f"{number:02d}.png"))
+        assert mask.shape == (HEIGHT, WIDTH)
+        hits.append((mask.astype(bool) & truth.astype(bool)).any())
+    assert sum(hits) >= 9
+
+
+def test_a_strip_is_judged_by_its_squares(run: winnow.Run, goods: Path, tmp_path: Path) -> None:
+    strip = np.tile(product(np.random.default_rng(9)), (1, 5))
+    Image.fromarray(strip).save(tmp_path / "strip.png")
+    run.score(tmp_path / "strip.png", to=tmp_path / "out")
+    (row,) = read_table(tmp_path / "out" / "scores.csv")
+    patches = read_table(tmp_path / "out" / "patches.csv")
+    assert row["patches"] == "7" and len(patches) == 7
+    assert float(row["score"]) == pytest.approx(max(float(patch["score"]) for patch in patches), rel=1e-4)
+
+
+def test_the_exported_file_says_the_same(run: winnow.Run, goods: Path, tmp_path: Path) -> None:
+    run.export(tmp_path / "part.onnx")
+    files = sorted((goods / "new").iterdir())
+    run.score(goods / "new", to=tmp_path / "out")
+    scores = [float(row["score"]) for row in read_table(tmp_path / "out" / "scores.csv")]
+    pixels = Pool.open(tmp_path / "out" / "pool").pixels(np.arange(len(files)))
+    np.testing.assert_allclose(Deployed.open(tmp_path / "part.onnx")(pixels)["score"], scores, rtol=2e-3)
+
+
+def test_tiles_go_with_neither_patches_nor_people(goods: Path, weights: Path, tmp_path: Path) -> None:
+    run = winnow.Run(tmp_path / "run", "inspect", weights=weights, size=(96, 96), patches=True)
+    with pytest.raises(OptionError, match="--patches and --tiles do not go together"):
+        run.fit(goods / "good")
+
+
+def test_without_weights_the_recipe_says_what_it_does(goods: Path, tmp_path: Path) -> None:
+    run = winnow.Run(tmp_path / "run", "inspect", model="autoencoder")
+    assert run.folder.recipe == "inspect-texture"
+
+
+def test_pictures_of_another_size_are_named(run: winnow.Run, goods: Path, tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    picture = Image.open(goods / "new" / "00.png")
+    picture.resize((4 * WIDTH, 4 * HEIGHT)).save(tmp_path / "large" / "large.png")
+    picture.resize((WIDTH, 3 * HEIGHT)).save(tmp_path / "large" / "narrow.png")
+    picture.resize((WIDTH + 20, HEIGHT + 10)).save(tmp_path / "large" / "nearly.png")
+    note = run.score(tmp_path / "large", to=tmp_path / "out").note
+    assert "2 of 3 pictures are of another size or shape (480x360) than the run's own (120x90 to 120x90)" in note
+    found = run.evaluate(goods / "new", {"large": tmp_path / "large"})
+    assert any(text.startswith("large: 2 of 3 pictures are of another size") for text in found.notes)
+    assert not any(text.startswith("belongs: ") for text in found.notes)
