@@ -81,7 +81,8 @@ def test_the_commands_of_the_inspection_work(tmp_path: Path):
             winnow_command("train", "--run", "runs/vae", *SMALL[3:], cwd=tmp_path)
         done = winnow_command(*words[1:], *small, cwd=tmp_path)
         assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
-    for name in ("maps/00000-roll 00.overlay.png", "runs/part/report.html", "runs/fabric/report.html", "runs/fabric/evaluation/evaluation.json",
+    for name in ("maps/00000-roll 00.overlay.png", "runs/part/report.html", "runs/fabric/report.html",
+                 "runs/fabric/evaluation/evaluation.json",
                  "runs/vae/weight/weight.json", "runs/vae/report.html"):  # fmt: skip
         assert (tmp_path / name).exists(), name
 

@@ -17,6 +17,7 @@ from winnow.errors import OptionError, WinnowError
 from winnow.models.dense import MOST_CHANNELS, Dense
 from winnow.pool.patches import blend, scaled, tile_boxes
 from winnow.pool.pool import Pool
+from winnow.results import Calibrated
 from winnow.tables import read_table
 
 HEIGHT, WIDTH = 90, 120
@@ -223,3 +224,11 @@ def test_pictures_of_another_size_are_named(run: winnow.Run, goods: Path, tmp_pa
     found = run.evaluate(goods / "new", {"large": tmp_path / "large"})
     assert any(text.startswith("large: 2 of 3 pictures are of another size") for text in found.notes)
     assert not any(text.startswith("belongs: ") for text in found.notes)
+
+
+def test_four_pictures_promise_what_each_held_out_in_turn_allows(goods: Path, weights: Path, tmp_path: Path) -> None:
+    few = winnow.Run(tmp_path / "run", "inspect", weights=weights, size=(96, 96))
+    few.fit(sorted((goods / "good").iterdir())[:4])
+    whole = few.folder.result(Calibrated).modes["full"].whole
+    assert whole is not None and whole.false_alarm_rate == pytest.approx(1 / 5) and whole.calibrated_on == 4
+    assert "can promise no less than 20 %" in whole.note

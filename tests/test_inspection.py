@@ -509,5 +509,5 @@ def test_masks_that_mark_nothing_or_everything_are_named(run: winnow.Run, folder
 
 
 def test_masks_need_patches(finished_run: Path, pictures: Path, anomalous: Path, folder: Path):
-    with pytest.raises(OptionError, match="--masks needs a run whose pictures are cut"):
+    with pytest.raises(OptionError, match="--masks needs a run that looks for damage"):
         winnow.Run(finished_run).evaluate(pictures, {"bad": anomalous}, masks=folder / "masks")

@@ -56,9 +56,9 @@ def assign(
     twins = _numbered(len(groups), twins)
     split, noted = with_twins(_given(given, len(groups)), twins)
     split[np.zeros(len(groups), bool) if left_out is None else left_out] = "test"
-    if (split != "test").sum() < 3:
+    if (usable := int((split != "test").sum())) < 3:
         raise DataError(
-            f"{(split != 'test').sum()} pictures are too few: one each is needed to train, to choose the "
+            f"{usable} picture{' is' if usable == 1 else 's are'} too few: one each is needed to train, to choose the "
             "checkpoint and to set the threshold.",
             "Add pictures; a few hundred are a good start.",
         )

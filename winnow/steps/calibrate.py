@@ -105,9 +105,13 @@ def _promise(detector: Detector, pool: Pool) -> Promise:
 
 
 def _promise_of_pictures(embeddings: Embeddings, detector: Detector, pool: Pool) -> Promise:
-    """Return what the threshold promises per picture: nothing, where parts of the same pictures trained the network."""
+    """Return what the threshold promises per picture: nothing, where parts of the same pictures were learnt from.
+
+    They are with few pictures, unless nothing was trained and each is one tile, which is held out as a whole.
+    """
     promise = _promise(detector, pool)
-    if len(set(picture_of(embeddings.ids))) < FEWEST_GROUPS:
+    pictures = len(set(picture_of(embeddings.ids)))
+    if pictures < FEWEST_GROUPS and (embeddings.seen.any() or pictures < len(embeddings)):
         return replace(promise, false_alarm_rate=1.0, note=TOO_FEW)
     return promise
 
