@@ -232,3 +232,11 @@ def test_four_pictures_promise_what_each_held_out_in_turn_allows(goods: Path, we
     whole = few.folder.result(Calibrated).modes["full"].whole
     assert whole is not None and whole.false_alarm_rate == pytest.approx(1 / 5) and whole.calibrated_on == 4
     assert "can promise no less than 20 %" in whole.note
+
+
+def test_more_false_alarms_than_promised_are_remarked_on(run: winnow.Run, goods: Path) -> None:
+    said = [
+        any(text.startswith("More false alarms than promised, beyond chance") for text in found.notes)
+        for found in (run.evaluate(goods / normal, {"odd": goods / "odd"}) for normal in ("new", "bad"))
+    ]
+    assert said == [False, True]

@@ -133,6 +133,7 @@ def _write(
         notes=[
             *dict.fromkeys(note for part in parts.values() for note in part.notes),
             *_sizes(run, pools),
+            *_beyond(found, normal.threshold.achieved),
             *(masks.notes if masks else ()),  # of those read above
         ],
     )
@@ -148,6 +149,17 @@ def _write(
     _draw(folder, groups, threshold)
     write_result(folder / "evaluation.json", result)
     return result
+
+
+def _beyond(found: DetectionMetrics, promised: float) -> list[str]:
+    """Return a sentence where more normal pictures are flagged than was promised, beyond chance."""
+    interval = found.false_alarm_rate_interval
+    if interval is None or interval[0] <= promised:
+        return []
+    return [
+        f"More false alarms than promised, beyond chance ({interval[0]:.1%} at least): these normal pictures differ from those that set "
+        "the threshold, in light, camera, place or time. Add some like them to the run, and calibrate again."
+    ]
 
 
 def _sizes(run: RunFolder, pools: dict[str, Path]) -> list[str]:
