@@ -203,6 +203,18 @@ def test_a_network_beyond_memory_is_refused_before_memory_is_taken(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - taken < 512 << 10  # KiB
 
 
+def without_privileges(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run winnow as a process that permissions hold for, also where the tests run as root."""
+    return subprocess.run(
+        [sys.executable, "-m", "winnow.cli", *words],
+        preexec_fn=unprivileged,
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     ("locked", "words"),
     [
@@ -225,14 +237,7 @@ def test_what_may_not_be_read_or_written_is_a_sentence(locked: str, words: str, 
     (here / "shut").mkdir()
     (here / locked).chmod(0)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "winnow.cli", *filled(words, here, base)],
-            preexec_fn=unprivileged,
-            cwd=Path(__file__).parents[1],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = without_privileges(*filled(words, here, base))
     finally:
         (here / locked).chmod(0o700)
     refused(done.returncode, done.stderr, re.escape(Path(locked).name))
@@ -242,14 +247,7 @@ def test_a_pattern_tells_of_the_folders_that_may_not_be_looked_into(base: Path, 
     pictures = shutil.copytree(base / "good", here / "pictures")
     (pictures / "clip1").chmod(0)
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "winnow.cli", "ingest", f"{pictures}/*/*.png", "--run", here / "run"],
-            preexec_fn=unprivileged,
-            cwd=Path(__file__).parents[1],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = without_privileges("ingest", f"{pictures}/*/*.png", "--run", here / "run")
     finally:
         (pictures / "clip1").chmod(0o700)
     assert done.returncode == 0 and "1 refused" in done.stdout and "clip1" in done.stdout

@@ -53,9 +53,8 @@ class Scorer(ABC):
     the arrays of any library of the array API standard: numpy, torch, and through torch an exported ONNX file.
 
     `name`: its name in options and messages. `block`: pictures scored at once. `needs`: the losses it reads; `takes`: those
-    that it also reads where there are
-    any, always or never for one fitted scorer; `reads_vectors` and `reads_cells`: whether it reads embeddings, and those of
-    places. `minimum`: fewest normals.
+    that it also reads where there are any, always or never for one fitted scorer; `reads_vectors` and `reads_cells`: whether
+    it reads embeddings, and those of places. `minimum`: fewest normals.
     """
 
     name: ClassVar[str] = ""

@@ -39,9 +39,8 @@ def check_begun_anew(run: Path, places: Iterable[str]) -> None:
     check_audit(run)
     steps = [path.stem for path in (run / RECORDS).glob("*.json")]
     wrote = _written(run, steps) if steps else None
-    if (
-        wrote is None
-    ):  # nothing says whose its files are: the removal of an earlier run was cut off, or a record is damaged
+    if wrote is None:
+        # Nothing says whose its files are: the removal of an earlier run was cut off, or a record is damaged.
         return
     results = [run / name for name in ("scores", "evaluation", "predictions")]
     for folder in results:
