@@ -3,7 +3,7 @@
     taskset -c 0 python bench/export.py [--quick] [--to FOLDER]
 
 Three runs: MobileNetV2 embeddings of player crops with Fisher's sum and a classifier of 125 labels; the autoencoder of the recipe
-`oneclass-from-scratch` on frames of football; the fast mode of the recipe `inspect` on patches of an AITEX fabric. Both routes
+`oneclass-from-scratch` on frames of football; the fast mode of the recipe `inspect-texture` on patches of an AITEX fabric. Both routes
 start from bytes of the network's size in memory and end with probabilities, score and p-value; they alternate, and the best of
 five counts. Parity: 200 pictures as they are on disk, of unusual sizes, one by one through the file, against Pillow's resizing
 and the run (patches have one size).
@@ -92,7 +92,7 @@ def frames(to: Path, quick: bool) -> Run:
 
 
 def fabric(to: Path, quick: bool) -> Run:
-    """Return a run of the fast mode of `inspect`."""
+    """Return a run of the fast mode of `inspect-texture`."""
     small = {"iterations": 100, "fast": 100} if quick else {}
     run = fitted(to / "fabric", "inspect-texture", [str(path) for path in aitex("03")["train"]], border=0, **small)
     return run.set(mode="fast")

@@ -6,7 +6,7 @@
 The first 14 good strips are learnt (the run itself keeps some of them for the threshold), the other good strips and the
 defective ones are judged. AUROC of damaged patches (15 mask pixels or more) against the patches of the good strips, and against
 the good patches of the same defective strips, which differ from good strips even away from a defect. `main`: the recipe
-`inspect` with each mode, compared with PCA-32, selvages included (`--border 0`) as the data card has them. `speed`: patches/s of
+`inspect-texture` with each mode, compared with PCA-32, selvages included (`--border 0`) as the data card has them. `speed`: patches/s of
 the same runs, in turns. `paper`: the network of Soukup & Pinetz 2018 as AE and VAE, their losses, and Table I. `peers`:
 anomalib's PaDiM and PatchCore on the same patches, `--peer-python` being the Python of an environment with anomalib. `lambda`:
 the weight of the VAE's latent loss, chosen by synthetic defects and by the real ones. `strip`: the time of one 4096x256 strip
@@ -135,7 +135,7 @@ def labelled(run: Run, fabric: str) -> tuple[dict[str, Pool], np.ndarray]:
     pools = run.folder.path / "evaluation" / "pools"
     strips = aitex(fabric)
     run.evaluate(strips["validation"], {"defects": strips["defect"]})
-    found = {"good": Pool.open(pools / "belongs"), "defect": Pool.open(pools / "anomalous-defects")}
+    found = {"good": Pool.open(pools / "belongs"), "defect": Pool.open(pools / "anomalous-000-defects")}
     return found, mask_pixels(found["defect"], strips["mask"][0].parent)
 
 

@@ -38,6 +38,7 @@ SMALL = {
     "check_every": 50,
     "iterations": 150,
     "fast": 0,
+    "mode": "full",
     "false_alarm_rate": RATE,
 }
 FLAGS = (
@@ -56,6 +57,8 @@ FLAGS = (
     "30",
     "--fast",
     "0",
+    "--mode",
+    "full",
 )
 
 

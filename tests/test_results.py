@@ -268,7 +268,9 @@ def test_predictions_come_in_order_and_replace_earlier_ones(made: Path, inputs: 
 def test_overlays_change_with_the_results(tmp_path: Path):
     write_cloth(tmp_path / "good", 12)
     write_damaged(tmp_path / "bad", tmp_path / "masks", 3)
-    run = winnow.Run(tmp_path / "run", "inspect-texture", **TINY | {"batch_size": 16, "fast": 0}).fit(tmp_path / "good")
+    run = winnow.Run(tmp_path / "run", "inspect-texture", **TINY | {"batch_size": 16, "fast": 0, "mode": "full"}).fit(
+        tmp_path / "good"
+    )
     bad = sorted((tmp_path / "bad").iterdir())
     places = {"to": tmp_path / "out", "heatmaps": tmp_path / "out" / "map"}
     run.score(bad, **places)

@@ -201,10 +201,13 @@ class Run:
 
     @property
     def embeddings(self) -> Embeddings:
-        """Return the embeddings and losses of the pool, as `winnow.Embeddings`."""
-        from winnow.embeddings import Embeddings
+        """Return the embeddings and losses of the pool, as `winnow.Embeddings`: those of the whole network.
 
-        return Embeddings.load(self.folder.folder("encode"))
+        With the mode 'fast' those of the small network beside it, which `detector` then scores, and `classifier` does not read.
+        """
+        from winnow.run.artifacts import load_embeddings
+
+        return load_embeddings(self.folder)
 
     @property
     def classifier(self) -> Classifier:
@@ -215,7 +218,7 @@ class Run:
 
     @property
     def detector(self) -> Detector:
-        """Return the calibrated `winnow.Detector`."""
+        """Return the calibrated `winnow.Detector` of the run's mode."""
         from winnow.run.artifacts import load_detector
 
         return load_detector(self.folder)

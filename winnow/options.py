@@ -201,7 +201,8 @@ class DetectOptions(Section):
 class ScoreOptions(Section):
     mode: Literal["full", "encoder", "fast"] = Field(
         "full",
-        description="What decides: the whole network by --scorer, its encoder alone, or the small network of --fast.",
+        description="What decides: the whole network by --scorer, its encoder alone, or the small network of --fast (the recipe "
+        "inspect-texture's default).",
     )
 
 

@@ -81,6 +81,10 @@ def train(found: Trained) -> str:
         f"{split['calibrate']:,} kept for the threshold): {training.steps:,} iterations, best at {training.best_step:,}, "
         f"{training.pictures_per_second:,.0f} {plural(unit)}/s, {training.seconds:.0f} s, {training.precision} on {training.device}."
     ]
+    if found.fast is not None:
+        lines.append(
+            f"  And the small network of the mode 'fast': {found.fast.steps:,} iterations, {found.fast.seconds:.0f} s."
+        )
     if training.active_units is not None:
         lines.append(f"  Active latent units: {training.active_units}.")
     return "\n".join([*lines, *(f"  Note: {warning}" for warning in found.warnings)])
@@ -96,12 +100,12 @@ def encode(found: Encoded) -> str:
 
 def calibrate(found: Calibrated, run: Any) -> str:
     """Return the threshold, what it promises, what it would find, and the own pictures that hold it up."""
-    full = found.full
-    promise, each = (full.whole, " for the worst patch of a picture") if full.whole else (full.promise, "")
+    own = found.own
+    promise, each = (own.whole, " for the worst patch of a picture") if own.whole else (own.promise, "")
     lines = [
-        f"Threshold {promise.threshold:.4g} of scorer '{full.scorer}'{each}: {promise.false_alarm_rate:.2%} false alarms"
-        f"{' per picture' if full.whole else ''}, from {count(promise.calibrated_on, 'held-out picture')}."
-        + (f" Modes: {', '.join(found.modes)}." if len(found.modes) > 1 else "")
+        f"Threshold {promise.threshold:.4g} of scorer '{own.scorer}'{each}: {promise.false_alarm_rate:.2%} false alarms"
+        f"{' per picture' if own.whole else ''}, from {count(promise.calibrated_on, 'held-out picture')}."
+        + (f" Modes: {', '.join(found.modes)}; '{found.mode}' decides." if len(found.modes) > 1 else "")
     ]
     if promise.note:
         lines.append(f"  {promise.note}")

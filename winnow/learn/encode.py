@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,16 @@ def pixel_statistics(images: Tensor) -> dict[str, Tensor]:
     across, down = images.diff(dim=3).abs().flatten(1).mean(dim=1), images.diff(dim=2).abs().flatten(1).mean(dim=1)
     centred = images - images.mean(dim=(2, 3), keepdim=True)
     return {"variance": centred.square().mean(dim=(1, 2, 3)), "gradient": 0.5 * (across + down)}
+
+
+def with_statistics(embeddings: Embeddings, pixels: np.ndarray) -> Embeddings:
+    """Return embeddings of pictures (n, h, w, c) uint8 with their `pixel_statistics`, which are left out without a decoder."""
+    if "gradient" in embeddings.losses or not len(pixels):
+        return embeddings
+    found = pixel_statistics(to_images(torch.from_numpy(pixels)))
+    return replace(
+        embeddings, losses={**embeddings.losses, **{name: each.double().numpy() for name, each in found.items()}}
+    )
 
 
 def _batch_and_block(batch_size: int, source: PixelSource, device: torch.device) -> tuple[int, int]:

@@ -151,7 +151,8 @@ class Finds:
 class Calibrated:
     """What `calibrate` left: each mode's threshold, its AUROC on `synthetic` defects by kind, and its `speed` in pictures a second.
 
-    `finds` is what the run's mode would find (None with too few pictures), `left_out` how many pictures a person left out.
+    `mode` is the run's own, by which it decides unless a call names another: `finds` is what that would find (None with too few
+    pictures), review.csv lists what holds its threshold up. `left_out` is how many pictures a person left out.
     """
 
     step: ClassVar[str] = "calibrate"
@@ -160,6 +161,16 @@ class Calibrated:
     speed: dict[str, float]
     finds: Finds | None = None
     left_out: int = 0
+    mode: str = "full"
+
+    @property
+    def own(self) -> Mode:
+        """Return the mode by which the run decides."""
+        return self.modes[self.mode]
+
+    def finds_by(self, mode: str) -> Finds | None:
+        """Return what a mode would find, None where that was not tried: it is for the run's own."""
+        return self.finds if mode == self.mode else None
 
     @property
     def full(self) -> Mode:

@@ -48,10 +48,16 @@ def load_auxiliary(run: RunFolder) -> dict[str, Model]:
     return {folder.name: load_model(folder) for folder in folders if folder.exists()}
 
 
-def load_detector(run: RunFolder, mode: str = "full") -> Detector:
-    """Return the fitted scorer of a mode with its threshold."""
+def load_detector(run: RunFolder, mode: str = "") -> Detector:
+    """Return the fitted scorer of a mode, by default the run's, with its threshold."""
     own = {load(name, "scorer") for name in own_names(run.options.detect.scorer) if is_trusted(run, name)}
-    return Detector.load(folder_of(run, "calibrate", mode), own=own)
+    return Detector.load(folder_of(run, "calibrate", mode or run.options.score.mode), own=own)
+
+
+def load_embeddings(run: RunFolder, mode: str = "") -> Embeddings:
+    """Return the embeddings and losses of the pool that the detector of a mode, by default the run's, scores."""
+    is_fast = (mode or run.options.score.mode) == "fast"
+    return Embeddings.load(folder_of(run, "encode", "fast" if is_fast else "full"))
 
 
 def load_classifier(run: RunFolder) -> Classifier:
@@ -136,9 +142,9 @@ class ModeEncoder:
         return encode(self.model, source, rows, auxiliary=self.auxiliary, decode=self.decode, device=device, quiet=True)
 
 
-def check_mode(run: RunFolder, mode: str) -> None:
-    """Raise `OptionError` when the run does not have the mode, `RunError` when it is not calibrated."""
-    run.require("calibrate")
+def check_mode(run: RunFolder, mode: str, step: str = "calibrate") -> None:
+    """Raise `OptionError` when the run does not have the mode, `RunError` when it has not got so far as the step."""
+    run.require(step)
     if mode not in modes(run):
         raise OptionError(
             f"{run.path} has no mode '{mode}', only {', '.join(modes(run))}.",

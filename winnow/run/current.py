@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from winnow.errors import DataError, InputError
-from winnow.files import read_json, sha256
+from winnow.files import read_json, read_sealed, sha256
 from winnow.label.formats import read
 from winnow.pool.pool import Pool
 from winnow.results import Classified, Ingested
 from winnow.run.folder import RunFolder
 from winnow.run.truth import truth_of
+from winnow.stages import command_of
 
 
 def key_of_judging(run: RunFolder, mode: str) -> str:
@@ -48,14 +49,22 @@ def labels_have_changed(run: RunFolder) -> bool:
 
 
 def selection_is_current(run: RunFolder) -> bool:
-    """Return whether the list of pictures to label was made with the options, embeddings and detector of now."""
+    """Return whether the list of pictures to label was made with the options, embeddings and detector of now: that of the run's
+    own mode, also in a call that judges by another."""
     if not run.fits("select"):
         return False
     made = read_json(run.path / "selection.json")
     return bool(
         made["vectors_sha256"] == run.sums("encode").get("vectors.npy")
-        and made["detector_sha256"] == run.sums("calibrate").get("detector.npz")
+        and made["detector_sha256"] == sum_of_detector(run, run.asked.options.score.mode)
     )
+
+
+def sum_of_detector(run: RunFolder, mode: str) -> str:
+    """Return the SHA-256 of what a mode's detector has learnt."""
+    path = run.folder("calibrate") / ("" if mode == "full" else mode) / "detector.json"
+    again = f"Run: {command_of('calibrate', run.path)}"
+    return str(read_sealed(path, "detector", again, verified=False)["sha256"]["detector.npz"])
 
 
 def key_of_search(run: RunFolder) -> str:

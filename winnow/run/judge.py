@@ -87,9 +87,10 @@ def judge(
 
     The rows are those of the sources, of which `reading` says what is read, in their order; what an `earlier` pool holds of
     them is not decoded again.
-    By the run's mode; further scorers (`others`) can read only what that mode encodes.
+    By the run's mode; further scorers (`others`) can read only what that mode encodes, and the statistics of pixels.
     `look` is shown each chunk in order: the pool, rows of it, their embeddings.
     """
+    from winnow.learn.encode import with_statistics
     from winnow.run.addresses import read_as_own
     from winnow.run.artifacts import check_mode, load_detector, load_encoder
 
@@ -108,6 +109,8 @@ def judge(
             embeddings = encoder.encode(pool, rows, options.train.device)
             scores[rows] = detector.score(embeddings)
             look(pool, rows, embeddings)
+            if others:
+                embeddings = with_statistics(embeddings, pool.pixels(rows))
             for name, scorer in (others or {}).items():
                 extra[name][rows] = scorer.score(embeddings)
             advance(len(rows))

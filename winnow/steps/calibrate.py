@@ -14,7 +14,7 @@ from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.pool.splits import FEWEST_GROUPS
 from winnow.results import Calibrated, Mode, Promise
-from winnow.run.artifacts import check_parts, folder_of, load_encoder, maps_by, modes, of_decision
+from winnow.run.artifacts import check_mode, check_parts, load_embeddings, load_encoder, maps_by, modes, of_decision
 from winnow.run.finds import finds
 from winnow.run.folder import RunFolder
 from winnow.run.review import REVIEW, described, left_out, staying, write_review
@@ -44,8 +44,9 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     from winnow.detect.pictures import by_picture
     from winnow.pool.pool import Pool
 
-    run.require("encode")
-    if resume and run.done("calibrate"):
+    mode_of_run = run.options.score.mode
+    check_mode(run, mode_of_run, "encode")
+    if resume and run.done("calibrate") and run.result(Calibrated).mode == mode_of_run:
         return run.result(Calibrated)
     check_parts(run, "scorer")
     marked = left_out(run.path)
@@ -54,7 +55,7 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
         found: dict[str, Mode] = {}
         detectors = {}
         for mode in modes(run):
-            embeddings = Embeddings.load(folder_of(run, "encode", "fast" if mode == "fast" else "full"))
+            embeddings = load_embeddings(run, mode)
             embeddings = without(embeddings, kept_apart(pool, embeddings, "validate"))
             embeddings = embeddings[staying(run.path, embeddings.ids)]
             detector = Detector(
@@ -73,11 +74,10 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
         synthetic = judge_synthetic(run, detectors, step.folder) if run.options.ingest.cuts else {}
         if left_out(run.path) != marked:
             raise RunError(f"{run.path / REVIEW} was changed meanwhile.", "Run winnow calibrate again.")
-        own = detectors[run.options.score.mode]
+        own = detectors[mode_of_run]
         write_review(step.path(REVIEW), own, pool, marked)
-        step.finish(
-            Calibrated(found, synthetic, _speeds(run, detectors), finds(run, run.options.score.mode, own), len(marked))
-        )
+        would = finds(run, mode_of_run, own)
+        step.finish(Calibrated(found, synthetic, _speeds(run, detectors), would, len(marked), mode_of_run))
     return run.result(Calibrated)
 
 

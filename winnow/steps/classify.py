@@ -74,7 +74,7 @@ def _learnt(
 ) -> Classified:
     """Learn the classifier from what the user's splits do not keep `apart` (n,), measure it, and write it and its tables into the
     step's folder."""
-    anomalous, weights = _seen_by_detector(run, everything)
+    anomalous, weights = _seen_by_detector(run)
     anomalous, weights = anomalous[~apart], None if weights is None else weights[~apart]
     embeddings, known = without(everything, apart), given[~apart]
     classifier = _fitted(run, pool, embeddings, known, anomalous, step.scratch)
@@ -154,13 +154,13 @@ def _known_method(run: RunFolder) -> SelectOptions:
     return options if known else options.model_copy(update={"method": "herding"})
 
 
-def _seen_by_detector(run: RunFolder, embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray | None]:
+def _seen_by_detector(run: RunFolder) -> tuple[np.ndarray, np.ndarray | None]:
     """Return which pictures the one-class score calls anomalous (n,), those of the calibration as they were held out; and how much each
     counts (n,) where pictures are chosen by that score."""
-    from winnow.run.artifacts import load_detector
+    from winnow.run.artifacts import load_detector, load_embeddings
 
     detector = load_detector(run)
-    scores = detector.score_own(embeddings)
+    scores = detector.score_own(load_embeddings(run))
     anomalous = scores > detector.threshold.value
     return anomalous, by_anomaly(detector.p_values(scores)) if run.options.select.method == "anomalous" else None
 

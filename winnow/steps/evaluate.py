@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from winnow.metrics.detection import evaluate as measure
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
 from winnow.pool.pool import Pool
 from winnow.results import Evaluated, MaskMetrics
-from winnow.run.artifacts import load_encoder
+from winnow.run.artifacts import load_embeddings, load_encoder
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, locate, shortened, verdicts
@@ -172,10 +173,9 @@ def _sizes(run: RunFolder, pools: dict[str, Path]) -> list[str]:
 
 
 def _baseline(run: RunFolder) -> dict[str, Scorer]:
-    """Return sharpness alone, where the mode encodes it."""
-    if run.options.score.mode != "full":
-        return {}
-    return {"gradient": make_scorer("gradient").fit(Embeddings.load(run.folder("encode")))}
+    """Return sharpness alone."""
+    pixels = load_embeddings(run, "full").losses["gradient"]  # which no other mode encodes
+    return {"gradient": make_scorer("gradient").fit(replace(load_embeddings(run), losses={"gradient": pixels}))}
 
 
 def _measured(groups: dict[str, Judged], scores: dict[str, np.ndarray], threshold: float | None) -> DetectionMetrics:

@@ -17,6 +17,7 @@ from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
 from winnow.results import LeftOut, Selected, as_json
 from winnow.run.commit import STAGING
+from winnow.run.current import sum_of_detector
 from winnow.run.folder import RunFolder
 from winnow.run.records import versions
 from winnow.run.split import HELD_OUT, kept_apart, without
@@ -180,7 +181,7 @@ class Selection:
     """
 
     def __init__(self, run: RunFolder, uncertain: np.ndarray | None = None) -> None:
-        from winnow.run.artifacts import load_detector
+        from winnow.run.artifacts import load_detector, load_embeddings
 
         self.run, self.pool = run, Pool.open(run.folder("ingest"))
         everything = Embeddings.load(run.folder("encode"))
@@ -196,7 +197,7 @@ class Selection:
         )  # quotas go by the user's
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
         detector = load_detector(run)
-        self.scores = detector.score_own(everything)[rows]
+        self.scores = detector.score_own(load_embeddings(run))[rows]
         self.p_values = detector.p_values(self.scores)
         self.everything = np.arange(len(self.embeddings))
         self.method, self.weights = run.options.select.method, np.ones(len(self.embeddings))
@@ -241,7 +242,7 @@ class Selection:
             "seed": self.run.options.train.seed,
             "vectors_sha256": embeddings["vectors.npy"],
             "losses_sha256": embeddings["losses.parquet"],
-            "detector_sha256": self.run.about("calibrate")["sha256"]["detector.npz"],
+            "detector_sha256": sum_of_detector(self.run, self.run.options.score.mode),
         }
 
     def described(self) -> str:

@@ -16,6 +16,7 @@ from winnow.learn.train import train as fit
 from winnow.models.auxiliary import MOST_PICTURES, Linear, Texture
 from winnow.models.contract import Model
 from winnow.models.registry import build, save_model
+from winnow.options import Options
 from winnow.pool.pool import Pool
 from winnow.pool.splits import Split
 from winnow.results import Trained
@@ -95,7 +96,22 @@ def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
         ) from error
     if model.frozen and options.train.fast:
         raise OptionError("--fast needs a network that is trained, not a frozen one.", "Leave it out, or train one.")
+    _check_mode(options, model.frozen)
     return model
+
+
+def _check_mode(options: Options, frozen: bool) -> None:
+    """Raise `OptionError` when what shall be trained cannot decide by the mode asked for."""
+    mode = options.score.mode
+    if mode == "fast" and not options.train.fast:
+        raise OptionError(
+            "--mode fast decides by the small network that --fast trains, and --fast is 0.",
+            "Give --fast 1000, or --mode full.",
+        )
+    if mode == "encoder" and frozen:
+        raise OptionError(
+            "--mode encoder needs a network that is trained, not a frozen one.", "Leave it out: --mode full."
+        )
 
 
 def _trained(run: RunFolder, pool: Pool, model: Model, split: Split, step: Working, resume: bool) -> Trained:

@@ -51,7 +51,7 @@ def _last(run: RunFolder, kind: type[Result], path: Path, step: str) -> tuple[Re
 
 def decision_section(run: RunFolder, detector: Detector) -> Section:
     """Return the histogram of each group with the threshold, and what it would find of pictures made up."""
-    finds = run.result(Calibrated).finds
+    finds = run.result(Calibrated).finds_by(run.options.score.mode)
     whole = len(set(detector.groups)) >= FEWEST_GROUPS  # otherwise folds are blocks of neighbours
     unseen = "picture's group" if whole else f"picture and its neighbours: there are fewer than {FEWEST_GROUPS} groups"
     groups = {"belongs (held out)": detector.calibration, **_scores_by_group(run)}

@@ -75,8 +75,8 @@ def _page(run: RunFolder) -> Page:
     for step, name in (("train", "train.jsonl"), ("ingest", "quarantine.csv")):
         run.verified(step, run.folder(step) / name)  # before figures are drawn
     evaluation, other = last_evaluation(run)
-    calibrated = run.result(Calibrated)
-    weak = f"The threshold is {would_find(calibrated.finds)}" if calibrated.finds and calibrated.finds.weak else ""
+    finds = run.result(Calibrated).finds_by(run.options.score.mode)
+    weak = f"The threshold is {would_find(finds)}" if finds and finds.weak else ""
     left_out = [other, last_scores(run)[1], stale_selection(run), stale_classifier(run), last_search(run)[1]]
     return Page(
         title=f"{run.path.name}: what belongs",
