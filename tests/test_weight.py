@@ -17,15 +17,17 @@ import pytest
 from PIL import Image
 
 import winnow
+from winnow import show
 from winnow.errors import DataError, InputError, OptionError, RunError
+from winnow.files import sha256
 from winnow.learn.encode import encode
 from winnow.models.registry import load_model
 from winnow.pool.pool import Pool
-from winnow.results import WeightSearch, WeightTrial
+from winnow.results import Trained, WeightSearch, WeightTrial
 from winnow.run.publish import read_result
 from winnow.run.split import split_of
 from winnow.steps.report.weight import weight_section
-from winnow.steps.weight import choose
+from winnow.steps.weight import WEIGHTS, choose
 from winnow.synthetic.defects import damage
 
 from cloth import write_cloth, write_damaged
@@ -244,6 +246,73 @@ def test_the_report_has_a_section_of_it(copy: winnow.Run, folder: Path):
     assert weight_section(copy.folder) is None
     (copy.folder.path / "weight" / "weight.json").unlink()
     assert weight_section(copy.folder) is None
+
+
+# ---- chosen by the training itself
+
+
+AUTO = SMALL | {"iterations": 30, "check_every": 10, "latent_weight": "auto"}
+
+
+@pytest.fixture(scope="module")
+def chosen(folder: Path) -> winnow.Run:
+    """A run that was asked to choose its weight."""
+    return winnow.Run(folder / "chosen", "inspect-vae", **AUTO).fit(folder / "good")
+
+
+def test_the_training_keeps_the_network_of_the_weight_that_the_search_chooses(chosen: winnow.Run, folder: Path):
+    path, search, trained = chosen.folder.path, found(chosen), chosen.folder.result(Trained)
+    assert [trial.weight for trial in search.trained] == list(WEIGHTS) and search.chosen == trained.latent_weight
+    assert search.chosen == choose(search.trained).weight and not search.used
+    direct = winnow.Run(folder / "direct", "inspect-vae", **{**AUTO, "latent_weight": search.chosen})
+    direct.ingest(folder / "good")
+    one = direct.train()
+    assert (path / "model" / "train.jsonl").read_text().splitlines()[-1].split('"lr"')[0] == (
+        direct.folder.path / "model" / "train.jsonl"
+    ).read_text().splitlines()[-1].split('"lr"')[0]
+    assert sha256(path / "model" / "model.safetensors") == sha256(direct.folder.path / "model" / "model.safetensors")
+    assert (trained.training.steps, trained.training.best_step) == (one.training.steps, one.training.best_step)
+    assert search.reason in show.train(trained)
+    section = weight_section(chosen.folder)
+    assert section is not None and section.text == [search.reason] and not section.commands
+    assert search.reason in (path / "report.html").read_text(encoding="utf-8")
+    before = (path / "weight" / "weight.json").stat().st_mtime_ns
+    chosen.fit(folder / "good", resume=True)
+    assert (path / "weight" / "weight.json").stat().st_mtime_ns == before  # nothing is done twice
+
+
+def test_a_choice_that_was_killed_goes_on_to_the_same_network(chosen: winnow.Run, folder: Path, tmp_path: Path):
+    options = {name: value for name, value in AUTO.items() if name != "size"}
+    flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    path = tmp_path / "run"
+    words = ["run", "inspect-vae", str(folder / "good"), "--to", str(path), "--size", "16", "16", *flags]
+    process = subprocess.Popen([sys.executable, "-m", "winnow.cli", *words], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (path / "weight" / "1e-06" / "train.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (path / "weight" / "weight.json").exists() and not (path / "steps" / "train.json").exists()
+    done = winnow_command(*words, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert found(chosen).reason in done.stdout
+    assert sha256(path / "model" / "model.safetensors") == sha256(chosen.folder.path / "model" / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "options", "words"),
+    [
+        ("inspect-texture", {}, "has no variational autoencoder"),
+        ("oneclass-vae", {}, "does not cut its pictures into patches"),
+        ("inspect-vae", {"loss": "sigma"}, "which needs no weight"),
+    ],
+)
+def test_a_weight_that_cannot_be_chosen_is_refused_before_anything_is_read(
+    recipe: str, options: dict, words: str, folder: Path, tmp_path: Path
+):
+    with pytest.raises(OptionError, match=words):
+        winnow.Run(tmp_path / "run", recipe, latent_weight="auto", **options).fit(folder / "good")
+    assert not (tmp_path / "run").exists()
 
 
 # ---- the command

@@ -145,7 +145,11 @@ class TrainOptions(Section):
         description="Squared error summed over the picture, its mean, or the "
         "sigma-VAE's D/2 log(mean squared error), which needs no weight.",
     )
-    latent_weight: float = Field(1.0, ge=0, description="Weight (lambda, beta) of the latent loss of a VAE.")
+    latent_weight: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        1.0,
+        description="Weight (lambda, beta) of the latent loss of a VAE; 'auto' trains one for each of several and takes the best on "
+        "synthetic defects, as winnow lambda does.",
+    )
     free_bits: float = Field(0.0, ge=0, description="Nats of latent loss a dimension that are not punished.")
     translate: float = Field(
         0.05, ge=0, le=0.5, description="Random shift of training pictures, as a share of their shorter side."

@@ -85,6 +85,8 @@ def train(found: Trained) -> str:
         lines.append(
             f"  And the small network of the mode 'fast': {found.fast.steps:,} iterations, {found.fast.seconds:.0f} s."
         )
+    if found.chosen_because:
+        lines.append(f"  Weight of the latent loss, chosen of several: {found.chosen_because}")
     if training.active_units is not None:
         lines.append(f"  Active latent units: {training.active_units}.")
     return "\n".join([*lines, *(f"  Note: {warning}" for warning in found.warnings)])

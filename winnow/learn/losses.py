@@ -31,6 +31,7 @@ def total_loss(
     else:
         loss = error if options.loss == "mean" else values * error
     if latent is not None:
+        assert options.latent_weight != "auto"  # `winnow.steps.train` has chosen one
         loss = loss + options.latent_weight * latent.clamp(min=options.free_bits * dimensions).mean()
     return loss
 

@@ -66,7 +66,7 @@ class Trained:
     """What `train` left: a network of so many `parameters`, frozen or trained (then its `training`).
 
     `split` counts the pictures (or patches: `unit`) that train, validate and calibrate; `fast` is the training of the fast
-    network, None without one.
+    network, None without one. `latent_weight` is the one that was chosen, and `chosen_because` a sentence; None where none was to be.
     """
 
     step: ClassVar[str] = "train"
@@ -76,6 +76,8 @@ class Trained:
     split: dict[str, int] = field(default_factory=dict)
     training: Training | None = None
     fast: Training | None = None
+    latent_weight: float | None = None
+    chosen_because: str = ""
 
 
 @dataclass(frozen=True)

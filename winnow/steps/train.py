@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import copytree, rmtree
 
 import numpy as np
 
@@ -19,12 +20,14 @@ from winnow.models.registry import build, save_model
 from winnow.options import Options
 from winnow.pool.pool import Pool
 from winnow.pool.splits import Split
-from winnow.results import Trained
+from winnow.results import Trained, WeightSearch
 from winnow.run.addresses import check_address, check_object_detector, read_as_own
 from winnow.run.artifacts import check_parts
 from winnow.run.folder import RunFolder
 from winnow.run.split import split_of
 from winnow.run.working import Working
+from winnow.steps.weight import check as check_search
+from winnow.steps.weight import folder_of_trial, search_weight
 from winnow.synthetic.scenes import generic_pictures
 
 GENERIC = 500
@@ -38,6 +41,7 @@ def train(run: RunFolder, *, resume: bool = False) -> Trained:
     """Train the run's model on the 'train' groups, or load the pretrained network, which needs no training; then, where
     it is asked for, the fast network.
 
+    With the weight 'auto' of a VAE's latent loss it is `search_weight` that trains, and the network that it chooses is kept.
     With `resume`, a finished training is left as it is and an interrupted one goes on to the identical result.
     """
     run.require("ingest")
@@ -48,12 +52,13 @@ def train(run: RunFolder, *, resume: bool = False) -> Trained:
     model = network_for(run, pool.size, pool.channels)
     split = split_of(run, pool)
     _check_enough(split.split, model.frozen)
+    search = search_weight(run) if run.options.train.latent_weight == "auto" else None
     with run.working("train", resume=resume) as step:
         if model.frozen:
             save_model(model, step.folder)
             step.finish(Trained(parameters=sum(p.numel() for p in model.parameters()), warnings=[]))
         else:
-            step.finish(_trained(run, pool, model, split, step, resume))
+            step.finish(_trained(run, pool, model, split, step, resume, search))
     return run.result(Trained)
 
 
@@ -81,6 +86,8 @@ def network_for(run: RunFolder, size: Sequence[int], channels: int) -> Model:
             "leave no picture to train on.",
             "Let them add up to less than 1.",
         )
+    if options.train.latent_weight == "auto":
+        check_search(run)
     if options.train.background != "generic":
         check_address(run, "its background", options.train.background)
         check_object_detector(run)
@@ -114,12 +121,19 @@ def _check_mode(options: Options, frozen: bool) -> None:
         )
 
 
-def _trained(run: RunFolder, pool: Pool, model: Model, split: Split, step: Working, resume: bool) -> Trained:
-    """Train the network, and the auxiliary models, into the step's folder."""
+def _trained(
+    run: RunFolder, pool: Pool, model: Model, split: Split, step: Working, resume: bool, search: WeightSearch | None
+) -> Trained:
+    """Train the network, unless a search has, and the auxiliary models, into the step's folder."""
     options, fast = run.options, step.folder / "fast"
     rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
     _auxiliary(run, pool, rows["train"], step)  # first: a background without pictures is told before hours of training
-    result = fit(model, pool, rows, options.train, step.folder, resume=resume)
+    chosen = options.train
+    if search is not None:  # its training is at its end, so that going on with it only takes it over
+        chosen = chosen.model_copy(update={"latent_weight": search.chosen})
+        rmtree(step.folder / "checkpoints", ignore_errors=True)
+        copytree(folder_of_trial(run, search.chosen), step.folder, dirs_exist_ok=True)
+    result = fit(model, pool, rows, chosen, step.folder, resume=resume or search is not None)
     auxiliary = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
     return Trained(
         parameters=result.parameters,
@@ -128,6 +142,8 @@ def _trained(run: RunFolder, pool: Pool, model: Model, split: Split, step: Worki
         split={name: len(chosen) for name, chosen in rows.items()},
         training=result,
         fast=auxiliary,
+        latent_weight=search.chosen if search else None,
+        chosen_because=search.reason if search else "",
     )
 
 

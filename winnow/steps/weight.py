@@ -72,6 +72,11 @@ def search_weight(
     return result
 
 
+def folder_of_trial(run: RunFolder, weight: float) -> Path:
+    """Return where the training with a weight is that the last search made."""
+    return run.path / "weight" / _name(weight)
+
+
 def check(
     run: RunFolder,
     sources: Sequence[str | Path] = (),
@@ -122,7 +127,7 @@ def _searched(
         model, training = _trained(run, pool, chosen, folder / name)
         synthetic, real = judged.by(model)
         trials[name] = WeightTrial(
-            chosen.latent_weight, synthetic, real, training.steps, training.active_units, training.seconds
+            float(chosen.latent_weight), synthetic, real, training.steps, training.active_units, training.seconds
         )
         tell(f"{number} of {len(plan)}: {_told(name, trials[name])}")
     sigma = trials.pop("sigma")
@@ -188,17 +193,17 @@ def _checked(run: RunFolder, weights: Sequence[float], masks: Path | None, defec
     if options.model.model != "autoencoder" or not options.model.variational:
         raise OptionError(
             f"{run.path} has no variational autoencoder, so there is no weight to search.",
-            "Begin a new run folder: winnow lambda SOURCES --run NEW, or winnow train --run RUN --variational.",
+            "Give --variational to winnow train or winnow run, or begin another run: winnow run inspect-vae SOURCES --to NEW",
         )
     if not options.ingest.patches:
         raise OptionError(
             f"{run.path} does not cut its pictures into patches; synthetic defects are those of textures.",
-            "Begin a new run folder: winnow lambda SOURCES --run NEW",
+            "Begin another run: winnow run inspect-vae SOURCES --to NEW",
         )
     if options.train.loss == "sigma":
         raise OptionError(
             f"{run.path} trains with --loss sigma, which needs no weight.",
-            "Set another: winnow train --run RUN --loss mean",
+            "Set another, --loss mean, or leave the weight be.",
         )
     wrong = [value for value in weights if not (math.isfinite(value) and value >= 0)]
     if wrong:

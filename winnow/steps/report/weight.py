@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from winnow.report.html import Figure, Section, Table
 from winnow.report.inspection import weight_curve
-from winnow.results import WEIGHT_SCORES, WeightSearch
+from winnow.results import WEIGHT_SCORES, Trained, WeightSearch
 from winnow.run.current import key_of_search
 from winnow.run.folder import RunFolder
 from winnow.run.publish import read_result
@@ -45,7 +45,8 @@ def weight_section(run: RunFolder) -> Section | None:
             f"The {found.real_defects:,} real defects would choose {found.chosen_by_real:g}; the choice by synthetic ones "
             f"costs {max(0.0, found.lost):.3f} of AUROC on them."
         )
-    used = run.options.train.latent_weight
+    asked = run.options.train.latent_weight
+    used = asked if asked != "auto" else run.result(Trained).latent_weight
     if used != found.chosen:
         text.append(f"This run is trained with {used:g}.")
     weights = [trial.weight for trial in found.trained]
