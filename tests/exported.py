@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from winnow.deploy.runtime import with_sum
 from winnow.options import IngestOptions
@@ -22,7 +23,12 @@ def expected(pictures: np.ndarray) -> dict[str, np.ndarray]:
     mean = pictures.mean(axis=(1, 2), dtype=np.float64) / 255
     raised = np.exp(SHARP * (mean - mean.max(axis=1, keepdims=True)))
     score = mean.mean(axis=1)
-    return {"probabilities": raised / raised.sum(axis=1, keepdims=True), "score": score, "p_value": 1 - score}
+    return {
+        "probabilities": raised / raised.sum(axis=1, keepdims=True),
+        "score": score,
+        "p_value": 1 - score,
+        "anomaly_map": pictures.mean(axis=3) / 255,
+    }
 
 
 def metadata(
@@ -30,7 +36,7 @@ def metadata(
 ) -> dict[str, Any]:
     """Return the file's description of itself."""
     return {
-        "format": 1, "version": "0.1.0", "classes": classes, "threshold": threshold,
+        "format": 2, "version": "0.1.0", "classes": classes, "threshold": threshold,
         "false_alarm_rate": None if threshold is None else 0.01, "size": list(ingest.size), "channels": 1 if ingest.grey else 3,
         "ingest": ingest.model_dump(mode="json", exclude={"object_detector"}), "picture_threshold": None, **changed,
     }  # fmt: skip
@@ -42,20 +48,23 @@ def write_exported(
     classes: list[str] | None = COLOURS,
     threshold: float | None = 0.6,
     ingest: IngestOptions | None = None,
+    levels: tuple[float, float] | None = None,
     outputs: tuple[str, ...] = (),
     said: Any = None,
     **changed: Any,
 ) -> Path:
-    """Write a file with a classifier (`classes`), a detector (`threshold`) or both; `outputs` and `said` (its metadata) and
-    single values of the metadata can be made to disagree with it."""
+    """Write a file with a classifier (`classes`), a detector (`threshold`) or both, and anomaly maps (`levels`); `outputs`,
+    `said` (its metadata) and single values of the metadata can be made to disagree with it."""
     ingest = ingest or IngestOptions(size=(24, 32), workers=1)
     channels = 1 if ingest.grey else 3
     side: list[Any] = list(ingest.size) if ingest.patches else ["height", "width"]
     have = outputs or (
         *(["probabilities"] if classes else []),
         *(["score", "p_value"] if threshold is not None else []),
+        *(["anomaly_map"] if levels else []),
     )
-    shapes = {"probabilities": ["n", channels], "score": ["n"], "p_value": ["n"]}
+    changed = {**changed, **(dict(zip(("map_usual", "map_level"), levels, strict=True)) if levels else {})}
+    shapes = {"probabilities": ["n", channels], "score": ["n"], "p_value": ["n"], "anomaly_map": ["n", *side]}
     node = helper.make_node
     nodes = [
         node("Cast", ["pictures"], ["floats"], to=TensorProto.FLOAT),
@@ -65,6 +74,8 @@ def write_exported(
         node("Softmax", ["logits"], ["probabilities"], axis=1),
         node("ReduceMean", ["mean"], ["score"], axes=[1], keepdims=0),
         node("Sub", ["one", "score"], ["p_value"]),
+        node("ReduceMean", ["floats"], ["grey"], axes=[3], keepdims=0),
+        node("Div", ["grey", "white"], ["anomaly_map"]),
     ]
     constants = {"white": 255, "sharp": SHARP, "one": 1}
     graph = helper.make_graph(
@@ -81,3 +92,13 @@ def write_exported(
     onnx.checker.check_model(model)
     path.write_bytes(with_sum(model.SerializeToString()))
     return path
+
+
+def same_maps(own: Path, told: Path, has_map: bool = True) -> None:
+    """Check that two folders hold the same pictures, but for a level of a map, or a pixel at the level of a mask."""
+    files = sorted(path.name for path in own.glob("*.png"))
+    assert files == sorted(path.name for path in told.glob("*.png")) and len(files) % (2 + has_map) == 0
+    for name in files:
+        first, second = (np.asarray(Image.open(folder / name)).astype(int) for folder in (own, told))
+        assert first.shape == second.shape and np.abs(first - second).max() <= (1 if "mask" in name else 3), name
+        assert "mask" not in name or (first != second).mean() < 0.001

@@ -37,9 +37,11 @@ from winnow.results import Classified
 from winnow.run.artifacts import load_detector, load_encoder, load_network
 from winnow.steps.export import _up
 from winnow.steps.predict_onnx import predict_onnx
+from winnow.tables import read_table
 
-from cloth import write_cloth
+from cloth import write_cloth, write_damaged
 from conftest import blocks, stripes, winnow_command, winnow_process
+from exported import same_maps
 
 pytestmark = pytest.mark.slow
 
@@ -163,7 +165,7 @@ def test_the_file_gives_what_the_run_gives_and_says_what_it_is(shop: Path) -> No
     about = json.loads(meta["winnow"])
     assert json.loads(meta["classes"]) == about["classes"] == ["blocks", "größe 绿"]
     assert float(meta["threshold"]) == about["threshold"] == pytest.approx(run.detector.threshold.value)
-    assert about["format"] == 1 and about["version"] == winnow.__version__
+    assert about["format"] == 2 and about["version"] == winnow.__version__
     assert (about["size"], about["channels"], about["picture_threshold"]) == (list(SIZE), 3, None)
     assert about["ingest"] == run.folder.options.ingest.model_dump(mode="json", exclude={"object_detector"})
     assert about["false_alarm_rate"] == run.detector.threshold.achieved
@@ -298,7 +300,7 @@ def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_thresh
     run = winnow.Run(shutil.copytree(cloths.folder.path, tmp_path / "run"))
     run.classify(labels=labels, folds=2)
     result = run.set(mode="fast").export()
-    assert result.outputs == ["probabilities", "score", "p_value"] and result.mode == "fast"
+    assert result.outputs == ["probabilities", "score", "p_value", "anomaly_map"] and result.mode == "fast"
     session, pixels = session_of(result.file), pool.pixels(slice(0, 20))
     probabilities, scores = session.run(["probabilities", "score"], {INPUT: pixels})
     np.testing.assert_allclose(
@@ -324,6 +326,28 @@ def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_thresh
     np.testing.assert_allclose(
         *([float(value) for value, _ in lines] for lines in verdicts), atol=0.005
     )  # a rank among some 240
+
+
+@pytest.mark.parametrize("mode", ["encoder", "fast", "full"])
+def test_the_file_draws_what_the_run_draws(cloths: winnow.Run, mode: str, tmp_path: Path) -> None:
+    write_damaged(tmp_path / "bad", tmp_path / "masks", 4)
+    run = winnow.Run(shutil.copytree(cloths.folder.path, tmp_path / "run")).set(mode=mode)
+    result = run.export(tmp_path / "a.onnx")
+    assert ("anomaly_map" in result.outputs) == (mode != "encoder")
+    assert result.parity.get("anomaly_map", 0.0) < TOLERANCE
+    run.score(tmp_path / "bad", to=tmp_path / "own", heatmaps=tmp_path / "own maps")
+    predict_onnx(result.file, [tmp_path / "bad"], to=tmp_path / "told", heatmaps=tmp_path / "told maps")
+    same_maps(tmp_path / "own maps", tmp_path / "told maps", has_map=mode != "encoder")
+    own, told = (read_table(tmp_path / name / "defects.csv") for name in ("own", "told"))
+    assert [list(row.values())[:-1] for row in own] == [list(row.values())[:-1] for row in told]
+
+
+def test_a_file_that_draws_another_map_is_not_written(cloths: winnow.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = exporting.anomaly_maps
+    monkeypatch.setattr(exporting, "anomaly_maps", lambda *given: draw(*given) * 1.01)
+    with pytest.raises(ModelError, match="another anomaly-map than the run"):
+        cloths.export()
+    assert not (cloths.folder.path / "export" / "model.onnx").exists()
 
 
 def pictures_of(pool: Pool) -> list[str]:

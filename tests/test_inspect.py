@@ -18,7 +18,10 @@ from winnow.models.dense import MOST_CHANNELS, Dense
 from winnow.pool.patches import blend, scaled, tile_boxes
 from winnow.pool.pool import Pool
 from winnow.results import Calibrated
+from winnow.steps.predict_onnx import predict_onnx
 from winnow.tables import read_table
+
+from exported import same_maps
 
 HEIGHT, WIDTH = 90, 120
 
@@ -200,6 +203,22 @@ def test_the_exported_file_says_the_same(run: winnow.Run, goods: Path, tmp_path:
     scores = [float(row["score"]) for row in read_table(tmp_path / "out" / "scores.csv")]
     pixels = Pool.open(tmp_path / "out" / "pool").pixels(np.arange(len(files)))
     np.testing.assert_allclose(Deployed.open(tmp_path / "part.onnx")(pixels)["score"], scores, rtol=2e-3)
+
+
+def test_the_exported_file_draws_the_same(run: winnow.Run, goods: Path, tmp_path: Path) -> None:
+    result = run.export(tmp_path / "part.onnx")
+    assert result.outputs[-1] == "anomaly_map" and result.parity["anomaly_map"] < 1e-3
+    strip = np.tile(scratched(np.random.default_rng(9))[0], (1, 5))
+    (tmp_path / "in").mkdir()
+    Image.fromarray(strip).save(tmp_path / "in" / "strip.png")
+    sources = [goods / "bad", goods / "new", tmp_path / "in"]
+    run.score(sources, to=tmp_path / "own", heatmaps=tmp_path / "own maps")
+    predict_onnx(result.file, sources, to=tmp_path / "told", heatmaps=tmp_path / "told maps")
+    same_maps(tmp_path / "own maps", tmp_path / "told maps")
+    own, told = (read_table(tmp_path / name / "defects.csv") for name in ("own", "told"))
+    assert own and [list(row.values())[:-1] for row in own] == [list(row.values())[:-1] for row in told]
+    scores = [[float(row["score"]) for row in rows] for rows in (own, told)]
+    np.testing.assert_allclose(*scores, rtol=2e-3)
 
 
 def test_tiles_go_with_neither_patches_nor_people(goods: Path, weights: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_it_gives_what_the_graph_says(model: Path):
     assert deployed.ingest == IngestOptions(size=(24, 32), workers=1)
     pictures = np.random.default_rng(0).integers(0, 256, (7, 30, 17, 3), dtype=np.uint8)
     found, right = deployed(pictures), expected(pictures)
-    assert list(found) == list(right)
+    assert list(found) == [name for name in right if name != "anomaly_map"]
     for name, values in found.items():
         assert values.dtype == np.float32 and np.allclose(values, right[name], atol=1e-5)
     none = deployed(pictures[:0])
@@ -212,7 +212,12 @@ GOOD = metadata(COLOURS, 0.6, IngestOptions(size=(24, 32)))
         ("[1, 2]", "damaged"),
         ("[" * 100_000, "damaged"),
         ('{"format": 1}', "damaged"),
-        ({**GOOD, "format": 2}, "format 2, this version of Winnow reads 1"),
+        ({**GOOD, "format": 3}, "format 3, this version of Winnow reads 2"),
+        ({**GOOD, "map_level": 0.5}, "of the two levels of its anomaly maps one is missing"),
+        (
+            {**GOOD, "map_usual": 0.1, "map_level": 0.5},
+            r"promise probabilities \(1, 3\), score \(1,\), p_value \(1,\), anomaly_map",
+        ),
         ({**GOOD, "classes": ["a", 7, "c"]}, "damaged"),
         ({**GOOD, "threshold": "high"}, "damaged"),
         ({**GOOD, "threshold": float("nan")}, "damaged"),
@@ -268,6 +273,7 @@ def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: P
         "pictures": 8,
         "classes": dict(zip(COLOURS, (3, 1, 4), strict=True)),
         "anomalous": 1,
+        "defects": None,
         "refused": 1,
         "notes": counts["notes"],
         "sha256": {"predictions.csv": sha256(tmp_path / "out" / "predictions.csv")},
@@ -335,6 +341,76 @@ def test_patches_are_judged_as_pictures_or_each_by_its_class(tmp_path: Path):
     file = write_exported(tmp_path / "each.onnx", threshold=0.3, ingest=ingest, picture_threshold=0.6)
     assert predict_onnx(file, [tmp_path / "in"], to=tmp_path / "each").pictures == 24
     assert sum(row["belongs"] == "no" for row in table(tmp_path / "each")) == 2
+
+
+def marked(path: Path, *places: tuple[int, int]) -> Path:
+    """Write a dark picture of 48x32 with bright spots of 4x4."""
+    pixels = np.full((32, 48, 3), 40, np.uint8)
+    for x, y in places:
+        pixels[y : y + 4, x : x + 4] = 250
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_heatmaps_are_drawn_without_torch(tmp_path: Path):
+    ingest = IngestOptions(size=(16, 16), patches=True, blank=0, workers=1)
+    limits = {"threshold": 0.2, "picture_threshold": 0.2, "levels": (0.1, 0.5)}
+    file = write_exported(tmp_path / "a.onnx", classes=None, ingest=ingest, **limits)
+    marked(tmp_path / "in" / "good.png")
+    marked(tmp_path / "in" / "two.png", (4, 4), (40, 22))
+    words = ("predict", tmp_path / "in", "--onnx", file, "--to", tmp_path / "out", "--heatmaps", tmp_path / "maps")
+    done = without(BLOCKED, *words)
+    assert done.returncode == 0, done.stderr
+    assert "2 pictures: 1 do not belong; 2 defects." in done.stdout
+    names = [f"{place:05d}-{name}" for place, name in enumerate(("good", "two"))]
+    kinds = ("map", "mask", "overlay")
+    drawn = {f"{name}.{kind}.png" for name in names for kind in kinds}
+    assert {path.name for path in (tmp_path / "maps").glob("*.png")} == drawn
+    with (tmp_path / "out" / "defects.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["source", "time", "x", "y", "width", "height", "score"]
+    assert {tuple(int(row[side]) for side in ("x", "y", "width", "height")) for row in rows} == {
+        (4, 4, 4, 4),
+        (40, 22, 4, 4),
+    }
+    mask, values = (np.asarray(Image.open(tmp_path / "maps" / f"{names[1]}.{kind}.png")) for kind in ("mask", "map"))
+    assert mask.sum() == 32 and mask[4:8, 4:8].all() and mask[22:26, 40:44].all()
+    assert set(values[~mask]) == {18} and set(values[mask]) == {255}  # (40 / 255 - 0.1) / 0.8 of 255
+
+
+def test_defects_are_listed_without_heatmaps_as_well(tmp_path: Path):
+    ingest = IngestOptions(size=(24, 32), tiles=True, workers=1)
+    limits = {"threshold": 0.16, "picture_threshold": 0.16, "levels": (0.15, 0.5)}
+    file = write_exported(tmp_path / "a.onnx", classes=None, ingest=ingest, **limits)
+    marked(tmp_path / "in" / "good.png")
+    marked(tmp_path / "in" / "one.png", (8, 8))
+    found = predict_onnx(file, [tmp_path / "in"], to=tmp_path / "out")
+    assert found.defects == 1 and len((tmp_path / "out" / "defects.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"format": 1, "picture_threshold": 0.5},
+            r"anomaly maps, which .*a\.onnx, written by Winnow 0\.1\.0, does not have.*\n.*winnow export",
+        ),
+        ({"ingest": IngestOptions(size=(24, 32))}, r"a run that looks for damage.*\n.*winnow export"),
+        ({"classes": COLOURS, "threshold": None}, r"a run that looks for damage.*\n.*anomaly model"),
+    ],
+    ids=["of an earlier version", "whole pictures", "a classifier alone"],
+)
+def test_a_file_that_does_not_say_where_draws_nothing(changed, words: str, sources: Path, tmp_path: Path):
+    given = {"classes": None, "ingest": IngestOptions(size=(24, 32), tiles=True), **changed}
+    file = write_exported(tmp_path / "a.onnx", **given)
+    with pytest.raises(OptionError, match=words):
+        predict_onnx(file, [sources / "red.png"], to=tmp_path / "out", heatmaps=tmp_path / "maps")
+    assert not (tmp_path / "out").exists() and not (tmp_path / "maps").exists()
+    found = predict_onnx(file, [sources / "red.png"], to=tmp_path / "out")
+    assert found.pictures == 1 and found.defects is None and not (tmp_path / "out" / "defects.csv").exists()
+    with pytest.raises(ModelError, match="has no anomaly maps"):
+        winnow.Deployed.open(file).anomaly_maps(np.zeros((1, 24, 32, 3), np.uint8))
 
 
 def test_persons_are_found_by_the_detector_given_or_that_of_the_variable(tmp_path: Path):
@@ -405,6 +481,7 @@ def test_a_folder_that_cannot_be_written_and_a_detector_without_use_are_refused(
         ([], "Of --run and --onnx none were given"),
         (["--onnx", "absent.onnx"], "There is no file absent.onnx"),
         (["--onnx", "{model}", "--trust", "a:B"], "--trust has nothing to do with --onnx"),
+        (["--run", "x", "--heatmaps", "maps"], "--heatmaps has nothing to do with --run"),
         (["--run", "x", "--object-detector", "y.onnx"], "--object-detector has nothing to do with --run"),
         (["--onnx", "{text}"], "was not written by winnow export"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -59,7 +60,21 @@ def judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sec
     return RunFolder.open(run, trust).with_options(given_options(score=score, **sections))
 
 
-def refuse_idle(chosen: str, flag: str, value: Any) -> None:
+def refuse_idle(chosen: str, flag: str, value: Any, remedy: str = "") -> None:
     """Raise `OptionError` when an option was given that has nothing to do with the chosen one."""
     if value:
-        raise OptionError(f"{flag} has nothing to do with {chosen}.", f"Leave {flag} out.")
+        raise OptionError(f"{flag} has nothing to do with {chosen}.", remedy or f"Leave {flag} out.")
+
+
+def named_sources(flag: str, entries: Sequence[str]) -> dict[str, list[str]]:
+    """Return the sources of each name from entries NAME=SOURCE; `OptionError` for another form."""
+    groups: dict[str, list[str]] = {}
+    for entry in entries:
+        name, equals, source = entry.partition("=")
+        if not (name and equals and source):
+            raise OptionError(
+                f"{flag} '{entry}' is not of the form NAME=SOURCE.",
+                f"Give, for example: {flag} adverts=clips/adverts",
+            )
+        groups.setdefault(name, []).append(source)
+    return groups

@@ -25,6 +25,7 @@ from winnow.arguments import (
     Tune,
     given_options,
     judging,
+    named_sources,
     refuse_idle,
 )
 from winnow.errors import OptionError
@@ -166,6 +167,7 @@ def predict(
     run: Path | None = None,
     onnx: Path | None = None,
     to: Path | None = None,
+    heatmaps: Path | None = None,
     object_detector: str = "",
     options: Score = None,
     trust: Trust = (),
@@ -177,19 +179,24 @@ def predict(
         run: The run folder; or give --onnx.
         onnx: A file that winnow export wrote, in place of a run: it needs no torch.
         to: Folder for the results [default: predictions in the run folder, with --onnx in the current one].
+        heatmaps: With --onnx, a folder for an anomaly map, a mask and an overlay of each picture, where the file looks for damage.
         object_detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
     """
     if run is not None and onnx is None:
         from winnow.steps.predict import predict as step
 
         refuse_idle("--run", "--object-detector", object_detector)
+        refuse_idle(
+            "--run", "--heatmaps", heatmaps, f"Of a run: winnow score SOURCES --run {run} --heatmaps {heatmaps}"
+        )
         print(show.predict(step(judging(run, trust, options), sources, to=to)))
     elif onnx is not None and run is None:
         from winnow.steps.predict_onnx import predict_onnx
 
         refuse_idle("--onnx", "--trust", trust)
         refuse_idle("--onnx", "--mode", given_options(score=options))
-        print(show.predict(predict_onnx(onnx, sources, to=to or Path("predictions"), object_detector=object_detector)))
+        given = partial(predict_onnx, heatmaps=heatmaps, object_detector=object_detector)
+        print(show.predict(given(onnx, sources, to=to or Path("predictions"))))
     else:
         raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
 
@@ -285,16 +292,8 @@ def evaluate(
     """
     from winnow.steps.evaluate import evaluate as step
 
-    groups: dict[str, list[str]] = {}
-    for entry in anomalous:
-        name, equals, source = entry.partition("=")
-        if not (name and equals and source):
-            raise OptionError(
-                f"--anomalous '{entry}' is not of the form NAME=SOURCE.",
-                "Give, for example: --anomalous adverts=clips/adverts",
-            )
-        groups.setdefault(name, []).append(source)
     folder = judging(run, trust, options)
+    groups = named_sources("--anomalous", anomalous)
     print(show.evaluate(step(folder, normal, groups, masks=masks, to=to)))
 
 

@@ -38,3 +38,10 @@ def session_of(file: Path | bytes, *, name: str = "", remedy: str = "", cpu: boo
         return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime raises classes of its own
         raise ModelError(f"{shown} cannot be loaded as an ONNX file ({in_one_line(error)}).", remedy) from error
+
+
+def no_more() -> Any:
+    """Return run options with which a session computes only what the outputs asked for need."""
+    options = import_onnxruntime().RunOptions()
+    options.only_execute_path_to_fetches = True
+    return options

@@ -197,6 +197,8 @@ def predict(result: Predicted) -> str:
         parts.append(", ".join(f"{number:,} {name}" for name, number in result.classes.items()))
     if result.anomalous is not None:
         parts.append(f"{result.anomalous:,} do not belong")
+    if result.defects is not None:
+        parts.append(count(result.defects, "defect"))
     if result.refused:
         parts.append(f"{result.refused:,} refused")
     line = f"{count(result.pictures, 'picture')}: {'; '.join(parts)}. Results: {result.folder}"

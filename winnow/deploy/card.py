@@ -103,6 +103,13 @@ def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
         "probabilities": f"float32 (n, {len(about['classes'] or ())}): calibrated, in the order of `classes`",
         "score": "float32 (n,): higher = more anomalous; belongs when at most `threshold`",
         "p_value": "float32 (n,): small = anomalous",
+        "anomaly_map": "float32 (n, rows, columns), coarser than the picture"
+        + (
+            ""
+            if about["map_level"] is None
+            else f": {about['map_usual']:.6g} where it is as usual, above {about['map_level']:.6g} where it "
+            "is damaged, if the picture does not belong. `winnow predict --onnx FILE --heatmaps DIR` draws it"
+        ),
     }
     return [
         "## Input and outputs",

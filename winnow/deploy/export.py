@@ -21,7 +21,7 @@ from winnow.detect.scorers.fisher import Fisher
 from winnow.embeddings import Embeddings
 from winnow.errors import MissingExtra, ModelError, in_one_line
 from winnow.files import replacing
-from winnow.learn.encode import encode
+from winnow.learn.encode import anomaly_maps, encode
 from winnow.onnx import import_onnxruntime, session_of
 
 OPSET = 18
@@ -120,7 +120,8 @@ def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True
 
     On `pixels` (n, h, w, c) of the network's size, one, two and many at once, and on noise; with `any_size` also on
     larger and smaller pictures, scaled by `graph.resize`. Differences are relative: for scores to at least their standard
-    deviation over the calibration, for probabilities and p-values to at least 0.01. `ModelError` when one is above
+    deviation over the calibration, for probabilities and p-values to at least 0.01, for anomaly maps to at least
+    what lies between their levels. `ModelError` when one is above
     `TOLERANCE`, unless it is a step: Fisher's sum and p-values are made of ranks, which step at every calibration
     score. Counted are the values that stepped as they would in the run with scorers off by a `TOLERANCE`.
     """
@@ -164,7 +165,7 @@ def _samples(pixels: np.ndarray, any_size: bool) -> Iterator[np.ndarray]:
 
 
 Range = tuple[np.ndarray, np.ndarray, np.ndarray, float]
-"""Lowest admissible values (n,) or (n, classes), the run's own and the highest admissible, and the least scale of differences."""
+"""Lowest admissible values (n, ...), the run's own and the highest admissible, and the least scale of differences."""
 
 
 def _own(graph: Graph, pixels: np.ndarray) -> dict[str, Range]:
@@ -185,7 +186,17 @@ def _own(graph: Graph, pixels: np.ndarray) -> dict[str, Range]:
         p_values = [graph.detector.p_values(scores) for scores in (high, own, low)]
         found["score"] = low, own, high, _deviation(graph.detector.calibration)
         found["p_value"] = p_values[0], p_values[1], p_values[2], 0.01
+    if graph.map_levels is not None:
+        usual, level = graph.map_levels
+        drawn = _maps(graph, pixels, embeddings)
+        found["anomaly_map"] = drawn, drawn, drawn, level - usual or 1.0
     return found
+
+
+def _maps(graph: Graph, pixels: np.ndarray, embeddings: Embeddings) -> np.ndarray:
+    """Return the run's own anomaly maps (n, rows, columns)."""
+    draw = getattr(graph.detector.scorer, "anomaly_map", None) if graph.detector else None
+    return np.asarray(anomaly_maps(graph.model, pixels) if draw is None else draw(embeddings))
 
 
 def _score_range(

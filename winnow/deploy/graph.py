@@ -1,4 +1,4 @@
-"""The network of an exported file: from pictures of any size to probabilities, score and p-value."""
+"""The network of an exported file: from pictures of any size to probabilities, score, p-value and anomaly map."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ class Graph(nn.Module):
 
     `probabilities` (n, classes), where a `classifier` is given: from the embeddings of `classifier_network`, or, without one, of
     `model`. `score` and `p_value` (n,), where a `detector` is given: from the outputs of `model` and of the `auxiliary` models;
-    `decode=False` runs no decoder. Raises `ModelError` for a scorer that has no twin.
+    `decode=False` runs no decoder. `anomaly_map` (n, rows, columns) where `map_levels`, its usual value and the level that
+    held-out pictures keep below, are given: the scorer's, where it compares places, or the model's. Raises `ModelError` for a
+    scorer that has no twin.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Graph(nn.Module):
         detector: Detector | None = None,
         classifier: Classifier | None = None,
         classifier_network: Model | None = None,
+        map_levels: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.model, self.companions, self.decode = model, dict(auxiliary or {}), decode
@@ -79,7 +82,12 @@ class Graph(nn.Module):
         self.score = twin_of(detector.scorer) if detector else None
         self.p_value = PValues(detector) if detector else None
         self.probabilities = ClassifierTwin(classifier) if classifier else None
-        self.outputs = (*(("probabilities",) if classifier else ()), *(("score", "p_value") if detector else ()))
+        self.map_levels = map_levels
+        self.outputs = (
+            *(("probabilities",) if classifier else ()),
+            *(("score", "p_value") if detector else ()),
+            *(("anomaly_map",) if map_levels else ()),
+        )
         self.requires_grad_(False).eval()
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
@@ -94,4 +102,7 @@ class Graph(nn.Module):
         if self.score is not None and self.p_value is not None:
             score = self.score(losses)
             found += [score, self.p_value(score)]
+        if self.map_levels is not None:
+            draw = getattr(self.score, "anomaly_map", None)
+            found.append(self.model.anomaly_map(images) if draw is None else draw(losses))
         return tuple(values.float() for values in found)

@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from winnow.errors import DataError, ModelError, in_one_line
 from winnow.files import reason
-from winnow.onnx import session_of
+from winnow.onnx import no_more, session_of
 from winnow.options import IngestOptions
 
-FORMAT = 1
-INPUT = "pictures"
+FORMAT = 2
+WITHOUT_MAPS = 1  # the format of files that cannot have anomaly maps, otherwise the same
+INPUT, MAP = "pictures", "anomaly_map"
+NO_MAPS = "Export a run that looks for damage, in its mode 'full' or 'fast', with this version: winnow export --run RUN --to FILE.onnx"
 REMEDY = "Give a file that winnow export wrote; if this one was copied, copy it again from its origin."
 
 
@@ -31,11 +33,14 @@ class About(BaseModel):
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
+    format: int
     version: str
     classes: list[str] | None
     threshold: float | None
     false_alarm_rate: float | None
     picture_threshold: float | None
+    map_usual: float | None = None
+    map_level: float | None = None
     size: tuple[int, int]
     channels: Literal[1, 3]
     ingest: IngestOptions
@@ -45,6 +50,8 @@ class About(BaseModel):
     def _agree(self) -> About:
         if self.size != self.ingest.size or self.channels != (1 if self.ingest.grey else 3):
             raise ValueError("its size and channels are not those of its reading options")
+        if (self.map_usual is None) != (self.map_level is None):
+            raise ValueError("of the two levels of its anomaly maps one is missing")
         return self
 
 
@@ -57,18 +64,21 @@ class Deployed:
 
     `classes` are the names of the columns of `probabilities`, None where the file has no classifier. A picture belongs
     when its `score` is at most `threshold`, None where the file has no anomaly model; a share `false_alarm_rate` of normal
-    pictures is flagged. `picture_threshold` is that of the most anomalous patch of a whole picture, only for runs that cut
-    pictures into patches. `size` (height, width) and `channels` are the network's input, `ingest` the options with which
-    the run read its pictures, `object_detector` the identity of what found the persons in them, `version` the Winnow that wrote the file.
+    pictures is flagged. `picture_threshold` is that of the most anomalous patch or tile of a whole picture, only for runs that
+    look for damage; `map_usual` and `map_level` are what their anomaly maps have where a picture is as usual, and what normal
+    ones keep below, None where there are none. `size` (height, width) and `channels` are the network's input, `ingest` the
+    options with which the run read its pictures, `object_detector` the identity of what found the persons in them, `version` the
+    Winnow that wrote the file, `format` that of the file.
     """
 
     def __init__(self, path: Path, session: Any, about: About) -> None:
         self.path = path
-        self.version = about.version
+        self.format, self.version = about.format, about.version
         self.classes = about.classes
         self.threshold = about.threshold
         self.false_alarm_rate = about.false_alarm_rate
         self.picture_threshold = about.picture_threshold
+        self.map_usual, self.map_level = about.map_usual, about.map_level
         self.size = about.size
         self.channels = about.channels
         self.ingest = about.ingest
@@ -97,6 +107,17 @@ class Deployed:
         of any size are scaled to `size` as Winnow scales them; for a run cut into patches they must be patches of `size`.
         `DataError` for an array of another shape or type, and when a result is not finite.
         """
+        return self._checked(pictures, [name for name in self._none if name != MAP])
+
+    def anomaly_maps(self, pictures: np.ndarray) -> np.ndarray:
+        """Return the anomaly maps (n, rows, columns) float32 of the same pictures, coarser than they: `map_usual` where a
+        picture is as usual, above `map_level` where it is damaged. `ModelError` when the file has none."""
+        if self.map_level is None:
+            raise ModelError(f"{self.path} has no anomaly maps.", NO_MAPS)
+        return self._checked(pictures, [MAP])[MAP]
+
+    def _checked(self, pictures: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+        """Return some outputs for pictures, both checked."""
         pictures = np.asarray(pictures)
         height, width = self.size if self.ingest.patches else ("height", "width")
         fits = pictures.dtype == np.uint8 and pictures.ndim == 4 and pictures.shape[3] == self.channels
@@ -104,7 +125,7 @@ class Deployed:
             raise DataError(
                 f"Pictures must be uint8 of shape (n, {height}, {width}, {self.channels}), not {pictures.dtype} {pictures.shape}."
             )
-        found = self._run(pictures) if len(pictures) else self._none
+        found = self._run(pictures, names) if len(pictures) else {name: self._none[name] for name in names}
         for name, values in found.items():
             wrong = np.unique(np.nonzero(~np.isfinite(values))[0])
             if len(wrong):
@@ -113,19 +134,21 @@ class Deployed:
                 )
         return found
 
-    def _run(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        names = [one.name for one in self._session.get_outputs()]
+    def _run(self, pictures: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
         try:
-            return dict(zip(names, self._session.run(names, {INPUT: pictures}), strict=True))
+            return dict(zip(names, self._session.run(names, {INPUT: pictures}, no_more()), strict=True))
         except Exception as error:  # onnxruntime raises classes of its own
             raise ModelError(f"{self.path} cannot be run ({in_one_line(error)}).", REMEDY) from error
 
     def _promised(self) -> dict[str, np.ndarray]:
         """Return the outputs for no picture at all; `ModelError` unless those for one are as in the metadata."""
-        found = self._run(np.zeros((1, *self.size, self.channels), np.uint8))
+        names = [one.name for one in self._session.get_outputs()]
+        found = self._run(np.zeros((1, *self.size, self.channels), np.uint8), names)
         promised: dict[str, tuple[int, ...]] = {} if self.classes is None else {"probabilities": (1, len(self.classes))}
         promised |= {} if self.threshold is None else {"score": (1,), "p_value": (1,)}
         given = {name: np.shape(values) for name, values in found.items()}
+        if self.map_level is not None:  # of which only the first of three dimensions is known
+            promised |= {MAP: (1, *given[MAP][1:])} if len(given.get(MAP, ())) == 3 else {MAP: (1, 0, 0)}
         if given != promised:
             raise ModelError(
                 f"{self.path} returns {_shapes(given)}, though its metadata promise {_shapes(promised)}.", REMEDY
@@ -161,7 +184,7 @@ def _about(path: Path, text: str | None) -> About:
         raise ModelError(f"{path} was not written by winnow export: its metadata have no 'winnow'.", REMEDY)
     try:
         content = json.loads(text)
-        if content["format"] != FORMAT:
+        if content["format"] not in (WITHOUT_MAPS, FORMAT):
             raise ModelError(
                 f"{path} is of format {content['format']}, this version of Winnow reads {FORMAT}.",
                 f"Export the run again with this version, or install the one that wrote it ({content.get('version')}).",

@@ -116,6 +116,11 @@ class PadimModule(FormulaModule):
         distances = self.bound().distances(losses["cells"])
         return distances.topk(self.scorer.count, dim=1).values.mean(dim=1).double()  # type: ignore[attr-defined]
 
+    def anomaly_map(self, losses: ModelOutput) -> Tensor:
+        """Return the map (n, rows, columns) of `Padim.anomaly_map`."""
+        cells = losses["cells"]
+        return self.bound().distances(cells).reshape(cells.shape[:3])
+
 
 class Order(Fitted):
     """Finds the positions of values (n,) in ascending numbers, as `numpy.searchsorted` with side='left'.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.ndimage import binary_dilation, find_objects, label
 
+from winnow.inspect.regions import grown, regions
 from winnow.pool.patches import blend, read_boxes, scaled
 from winnow.pool.pool import Pool
 
@@ -21,14 +21,15 @@ GREY = 128  # shown where a patch was dropped as blank
 class Picture:
     """A picture put together from its patches.
 
-    `page` is its number in a file of several. Pixels (h, w, c); the anomaly map (h, w), 0 where it is as usual, 0.5 at the
-    level that held-out pictures keep below (None where the mode has none); the mask of its damaged places (h, w); its
-    defects, each x, y, width, height and score.
+    `page` is its number in a file of several, `time` that of a frame in seconds. Pixels (h, w, c); the anomaly map (h, w),
+    0 where it is as usual, 0.5 at the level that held-out pictures keep below (None where the mode has none); the mask of its
+    damaged places (h, w); its defects, each x, y, width, height and score.
     """
 
     name: str
     source: str
     page: int | None
+    time: float | None
     pixels: np.ndarray
     anomaly_map: np.ndarray | None
     mask: np.ndarray
@@ -77,12 +78,12 @@ def _picture(
     if maps is not None:
         anomaly_map = blend(maps.of(pixels), boxes, size)
         hot = damaged & (anomaly_map > 0.5)
-        regions, _ = label(damaged, np.ones((3, 3)))
-        lit = np.unique(regions[hot])
-        mask = hot | (damaged & ~np.isin(regions, lit))  # a region without a hot place is marked as a whole
-    return Picture(
-        about["id"], about["source"], about["page"], canvas, anomaly_map, mask, _defects(mask, boxes, scores)
-    )
+        patches = regions(damaged)
+        mask = hot | (
+            damaged & ~np.isin(patches, np.unique(patches[hot]))
+        )  # a region without a hot place is marked as a whole
+    name, source, page, time = (about[column] for column in ("id", "source", "page", "time"))
+    return Picture(name, source, page, time, canvas, anomaly_map, mask, _defects(mask, boxes, scores))
 
 
 def _defects(mask: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[tuple[int, int, int, int, float]]:
@@ -91,16 +92,14 @@ def _defects(mask: np.ndarray, boxes: np.ndarray, scores: np.ndarray) -> list[tu
     if not mask.any():
         return []
     grow = max(1, int(boxes[0, 2:].min()) // NEAR // 2)
-    blobs = np.where(mask, label(binary_dilation(mask, np.ones((3, 3)), grow), np.ones((3, 3)))[0], 0)
-    for number, place in enumerate(find_objects(blobs), start=1):
-        if place is None:
-            continue
-        rows, columns = np.nonzero(blobs[place] == number)
-        y, x = place[0].start + rows.min(), place[1].start + columns.min()
-        height, width = int(np.ptp(rows)) + 1, int(np.ptp(columns)) + 1
+    blob, places = regions(grown(mask, grow))[mask] - 1, np.argwhere(mask)
+    low, high = np.full((blob.max() + 1, 2), max(mask.shape)), np.zeros((blob.max() + 1, 2), int)
+    np.minimum.at(low, blob, places)
+    np.maximum.at(high, blob, places + 1)
+    for (y, x), (height, width) in zip(low, high - low, strict=True):
         touched = (
             (boxes[:, 0] < x + width) & (boxes[:, 0] + boxes[:, 2] > x)
             & (boxes[:, 1] < y + height) & (boxes[:, 1] + boxes[:, 3] > y)
         )  # fmt: skip
-        found.append((int(x), int(y), width, height, float(scores[touched].max())))
+        found.append((int(x), int(y), int(width), int(height), float(scores[touched].max())))
     return sorted(found, key=lambda defect: -defect[4])

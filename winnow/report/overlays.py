@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from winnow.errors import DataError
+from winnow.report.inferno import INFERNO
 
 Box = tuple[int, int, int, int]
 BOX, TRUTH = "#56B4E9", "#00D68F"  # outlines of found and of known defects; neither is a colour of the anomaly map
@@ -77,9 +78,7 @@ def _levels(anomaly_map: Any, shape: tuple[int, ...] | None = None) -> np.ndarra
 
 @functools.cache
 def _inferno() -> np.ndarray:
-    from matplotlib import colormaps
-
-    return (colormaps["inferno"](np.linspace(0, 1, 256))[:, :3] * 255).round().astype(np.uint8)
+    return np.frombuffer(INFERNO, np.uint8).reshape(256, 3)
 
 
 @functools.cache

@@ -109,14 +109,15 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What `predict` found: of so many `pictures` how many of each class and how many anomalous (None where that is not known);
-    `notes` say what was recognised of the folders given, passed over and refused."""
+    """What `predict` found: of so many `pictures` how many of each class, how many anomalous and how many `defects` (None where
+    that is not known); `notes` say what was recognised of the folders given, passed over and refused."""
 
     pictures: int
     refused: int
     folder: Path
     classes: dict[str, int] | None = None
     anomalous: int | None = None
+    defects: int | None = None
     notes: list[str] = field(default_factory=list)
 
 

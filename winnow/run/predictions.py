@@ -23,11 +23,12 @@ def write_predictions(
     probabilities: np.ndarray | None = None,
     p_values: np.ndarray | None = None,
     belongs: np.ndarray | None = None,
+    defects: int | None = None,
 ) -> Predicted:
     """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`, `page`), and, last, predictions.json.
 
     Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
-    (n,) bool those of the same names; what is not given has no columns.
+    (n,) bool those of the same names; what is not given has no columns. `defects` is how many were found.
     """
     found: dict[str, int] | None = None
     anomalous = None
@@ -48,7 +49,7 @@ def write_predictions(
         anomalous = int((~belongs).sum())
     header, values = zip(*columns, strict=True)
     write_table(results.aside / "predictions.csv", header, zip(*values, strict=True))
-    result = Predicted(len(items["id"]), refused, results.folder, found, anomalous, list(notes))
+    result = Predicted(len(items["id"]), refused, results.folder, found, anomalous, defects, list(notes))
     write_result(results.aside / "predictions.json", result)
     return result
 

@@ -55,7 +55,7 @@ class Kind:
 SCORES = Kind("score", "--to", "scores", r"(scores|segments|patches|defects)\.csv|video-\d{3,}-.*\.(png|ffconcat)",
               "scores.json", ("pool",))  # fmt: skip
 HEATMAPS = Kind("score --heatmaps", "--heatmaps", "scores", r"\d{5,}-.*\.(overlay|mask|map)\.png")
-PREDICTIONS = Kind("predict", "--to", "predictions", r"predictions\.csv", "predictions.json", ("pool",))
+PREDICTIONS = Kind("predict", "--to", "predictions", r"(predictions|defects)\.csv", "predictions.json", ("pool",))
 EVALUATION = Kind("evaluate", "--to", "evaluation", r"scores\.csv|(histogram|roc)\.png", "evaluation.json",
                   ("pools", "damaged"))  # fmt: skip
 ASIDE = re.compile(r"\..+\.next")

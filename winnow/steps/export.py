@@ -66,8 +66,9 @@ def _write(run: RunFolder, to: Path, classifier: Classifier | None, detector: De
         detector=detector,
         classifier=classifier,
         classifier_network=network if detector else None,
+        map_levels=map_levels(run, mode) if detector else None,
     )
-    about = about_file(run, graph.outputs, classifier, detector)
+    about = about_file(run, graph.map_levels, classifier, detector)
     pool = Pool.open(run.folder("ingest"))
     usable = np.flatnonzero(pool.usable)
     pixels = pool.pixels(usable[spread(len(usable), SAMPLE)])
@@ -111,8 +112,17 @@ def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | N
     return classifier, load_detector(run, mode), mode
 
 
+def map_levels(run: RunFolder, mode: str) -> tuple[float, float] | None:
+    """Return the usual value of a mode's anomaly maps and the level that held-out pictures keep below, None without maps."""
+    known = run.result(Calibrated).modes[mode]
+    return None if known.map_usual is None or known.map_level is None else (known.map_usual, known.map_level)
+
+
 def about_file(
-    run: RunFolder, outputs: tuple[str, ...], classifier: Classifier | None, detector: Detector | None
+    run: RunFolder,
+    levels: tuple[float, float] | None,
+    classifier: Classifier | None,
+    detector: Detector | None,
 ) -> dict[str, Any]:
     """Return what the file says of itself: all that a program needs beside it."""
     ingest = run.options.ingest
@@ -125,6 +135,8 @@ def about_file(
         "threshold": _up(threshold.value) if threshold else None,
         "false_alarm_rate": threshold.achieved if threshold else None,
         "picture_threshold": _up(whole.value) if whole else None,
+        "map_usual": levels[0] if levels else None,
+        "map_level": levels[1] if levels else None,
         "size": list(ingest.size),
         "channels": 1 if ingest.grey else 3,
         "ingest": ingest.model_dump(mode="json", exclude={"object_detector"}),

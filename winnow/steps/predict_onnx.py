@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from winnow.deploy.runtime import Deployed
+from winnow.deploy.runtime import WITHOUT_MAPS, Deployed
 from winnow.detect.pictures import keys_of, most_anomalous
 from winnow.errors import OptionError
+from winnow.inspect.locate import AnomalyMaps
+from winnow.inspect.locate import located as locate
 from winnow.pool.ingest import ingest
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.results import Predicted
+from winnow.run.judge import pages_of
+from winnow.run.located import write_located
 from winnow.run.predictions import write_predictions
-from winnow.run.publish import PREDICTIONS, Results, publish
+from winnow.run.publish import HEATMAPS, PREDICTIONS, Results, publish
 
 BATCH = 16  # more brings no speed on a processor and takes memory
 ITEMS = ("id", "source", "time", "page")
 
 
-def predict_onnx(file: str | Path, sources: Sequence[str | Path], *, to: Path, object_detector: str = "") -> Predicted:
+def predict_onnx(
+    file: str | Path,
+    sources: Sequence[str | Path],
+    *,
+    to: Path,
+    heatmaps: Path | None = None,
+    object_detector: str = "",
+) -> Predicted:
     """Read sources as the run of an exported file read its own, and write predictions.csv and predictions.json into `to`.
 
     The columns are those of `winnow.steps.predict`: classes only when the file has a classifier, p-value and verdict only
     when it has an anomaly model. Where pictures were cut into patches and the file has no classes, a row is a whole picture,
-    judged by its most anomalous patch. `object_detector` finds the persons of a file that wants them.
+    judged by its most anomalous patch; of a file that looks for damage defects.csv has a row a defect, and the folder
+    `heatmaps` gets the pictures that `winnow.steps.score` draws. `object_detector` finds the persons of a file that wants them.
     Raises what `Deployed.open` and `winnow.pool.ingest.ingest` raise.
     """
     model = Deployed.open(file)
@@ -36,21 +50,41 @@ def predict_onnx(file: str | Path, sources: Sequence[str | Path], *, to: Path, o
             f"{file} looks at whole pictures; --object-detector would find nothing in them.",
             "Leave --object-detector out.",
         )
-    with Results(to, PREDICTIONS, None) as results:
-        found = _write(model, sources, results, object_detector)
-        publish(results)
+    if heatmaps is not None:
+        _check_maps(model)
+    with contextlib.ExitStack() as stack:
+        results = stack.enter_context(Results(to, PREDICTIONS, None))
+        drawn = [] if heatmaps is None else [stack.enter_context(Results(heatmaps, HEATMAPS, None))]
+        found = _write(model, sources, results, drawn[0].aside if drawn else None, object_detector)
+        publish(results, *drawn)
     return found
 
 
-def _write(model: Deployed, sources: Sequence[str | Path], results: Results, object_detector: str) -> Predicted:
-    """Ingest sources and write what the model says of them."""
+def _check_maps(model: Deployed) -> None:
+    """Raise an error unless a file can say where a picture is damaged."""
+    if not model.ingest.cuts or model.picture_threshold is None:
+        raise OptionError(
+            f"--heatmaps needs a file of a run that looks for damage, in tiles or patches, which {model.path} is not.",
+            "Leave --heatmaps out, or export such a run, with its anomaly model: winnow export --run RUN --to FILE.onnx",
+        )
+    if model.format == WITHOUT_MAPS:
+        raise OptionError(
+            f"--heatmaps needs anomaly maps, which {model.path}, written by Winnow {model.version}, does not have.",
+            "Export the run again with this version: winnow export --run RUN --to FILE.onnx",
+        )
+
+
+def _write(
+    model: Deployed, sources: Sequence[str | Path], results: Results, heatmaps: Path | None, object_detector: str
+) -> Predicted:
+    """Ingest sources and write what the model says of them, and pictures of it into `heatmaps`."""
     options = model.ingest.model_copy(update={"object_detector": object_detector})
     where = results.aside / "pool"
     earlier, detector = results.folder / "pool", model.object_detector or ""
     read = ingest(sources, where, options, keep_others=False, earlier=earlier, detector=detector)
     pool = Pool.open(where)
     items, found = {name: pool.column(name) for name in ITEMS}, _found(model, pool)
-    threshold = model.threshold
+    threshold, defects = model.threshold, _located(model, pool, items, found, results.aside, heatmaps)
     if model.picture_threshold is not None and model.classes is None:
         items, found = _whole(items, found)
         threshold = model.picture_threshold
@@ -63,7 +97,34 @@ def _write(model: Deployed, sources: Sequence[str | Path], results: Results, obj
         probabilities=found.get("probabilities"),
         p_values=found.get("p_value"),
         belongs=None if threshold is None else found["score"] <= threshold,
+        defects=defects,
     )
+
+
+def _located(
+    model: Deployed,
+    pool: Pool,
+    items: dict[str, np.ndarray],
+    found: dict[str, np.ndarray],
+    folder: Path,
+    heatmaps: Path | None,
+) -> int | None:
+    """Write the defects of a pool of patches into `folder`, and pictures of them; return how many, None of a file that knows none."""
+    limit = model.picture_threshold
+    if limit is None or model.format == WITHOUT_MAPS:
+        return None
+    _, highest, _ = most_anomalous(keys_of(items), found["score"])
+    wanted = np.flatnonzero(np.ones(len(highest), bool) if heatmaps is not None else highest > limit)
+    maps = None
+    if model.map_usual is not None and model.map_level is not None:
+        maps = AnomalyMaps(partial(_maps, model), model.map_usual, model.map_level)
+    located = locate(pool, found["score"], limit, wanted, maps)
+    return sum(write_located(located, len(wanted), folder, heatmaps, pages=bool(pages_of(items))).values())
+
+
+def _maps(model: Deployed, pixels: np.ndarray) -> np.ndarray:
+    """Return the anomaly maps of patches, batch after batch."""
+    return np.concatenate([model.anomaly_maps(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)])
 
 
 def _found(model: Deployed, pool: Pool) -> dict[str, np.ndarray]:

@@ -16,15 +16,14 @@ from winnow.data.cuts import clock_of, length_of
 from winnow.detect.segments import ffconcat, segments, smoothed
 from winnow.errors import InputError, OptionError
 from winnow.files import replacing, write_text
-from winnow.inspect.locate import Picture
 from winnow.options import SegmentOptions
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
-from winnow.progress import progress
 from winnow.results import Scored, Segment, VideoScored
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, locate, pages_of, seconds, shortened, verdicts, video_rows
+from winnow.run.located import write_located
 from winnow.run.publish import HEATMAPS, SCORES, Results, publish, write_result
 from winnow.run.sizes import other_sizes
 from winnow.tables import write_table
@@ -106,22 +105,10 @@ class _Inspected:
 def _inspect(run: RunFolder, patches: Judged, pictures: Judged, folder: Path, heatmaps: Path | None) -> _Inspected:
     """Write patches.csv and defects.csv into `folder`, and pictures of each one into `heatmaps`."""
     pool = Pool.open(folder / "pool")
-    wanted = np.ones(len(pictures.scores), bool) if heatmaps is not None else ~pictures.belongs
-    counts = np.zeros(len(wanted), int)
-    defects = []
+    wanted = np.flatnonzero(np.ones(len(pictures.scores), bool) if heatmaps is not None else ~pictures.belongs)
     pages = pages_of(patches.items)
-    with progress("locate", int(wanted.sum()), "pictures") as advance:
-        for row, picture in locate(run, pool, patches, np.flatnonzero(wanted)):
-            counts[row] = len(picture.defects)
-            time = seconds(pictures.items["time"][row])
-            page = [picture.page] if pages else []
-            defects += [(picture.source, time, *page, *box, f"{found:.6g}") for *box, found in picture.defects]
-            if heatmaps is not None:
-                name = shortened(Path(picture.source).stem)
-                part = f"-{time}" if time else f"-page{picture.page}" if picture.page else ""
-                _draw(heatmaps / f"{row:05d}-{name}{part}", picture)
-            advance()
-    write_table(folder / "defects.csv", ("source", "time", *pages, "x", "y", "width", "height", "score"), defects)
+    found = locate(run, pool, patches, wanted)
+    counts = write_located(found, len(wanted), folder, heatmaps, pages=bool(pages))
     write_table(
         folder / "patches.csv",
         ("id", "source", "time", *pages, "x", "y", "width", "height", "score", "p_value", "belongs"),
@@ -138,8 +125,8 @@ def _inspect(run: RunFolder, patches: Judged, pictures: Judged, folder: Path, he
     )
     about = pool.pictures.to_pylist()
     columns = {name: [row[name] for row in about] for name in ("patches", "blank")}
-    columns["defects"] = counts.tolist()
-    return _Inspected(columns, len(patches.scores), len(defects), _note(run, pool))
+    columns["defects"] = [counts.get(row, 0) for row in range(len(about))]
+    return _Inspected(columns, len(patches.scores), sum(counts.values()), _note(run, pool))
 
 
 def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
@@ -219,21 +206,6 @@ def _timeline(
     )
     with replacing(path) as temporary:
         temporary.write_bytes(png)
-
-
-def _draw(stem: Path, picture: Picture) -> None:
-    """Write NAME.overlay.png, NAME.mask.png and, where there is an anomaly map, NAME.map.png."""
-    from winnow.report.inspection import map_png, mask_png, overlay
-
-    anomaly_map = np.zeros(picture.mask.shape) if picture.anomaly_map is None else picture.anomaly_map.clip(0, 1)
-    files = {
-        "overlay": overlay(picture.pixels, anomaly_map, [defect[:4] for defect in picture.defects]),
-        "mask": mask_png(picture.mask),
-        **({} if picture.anomaly_map is None else {"map": map_png(anomaly_map)}),
-    }
-    for kind, png in files.items():
-        with replacing(stem.with_name(f"{stem.name}.{kind}.png")) as temporary:
-            temporary.write_bytes(png)
 
 
 def _note(run: RunFolder, pool: Pool) -> str:
