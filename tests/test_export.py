@@ -299,13 +299,12 @@ def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_thresh
     labels.write_text("\n".join(["id,label", *rows]), encoding="utf-8")
     run = winnow.Run(shutil.copytree(cloths.folder.path, tmp_path / "run"))
     run.classify(labels=labels, folds=2)
+    vectors = run.embeddings.vectors  # of the whole network
     result = run.set(mode="fast").export()
     assert result.outputs == ["probabilities", "score", "p_value", "anomaly_map"] and result.mode == "fast"
     session, pixels = session_of(result.file), pool.pixels(slice(0, 20))
     probabilities, scores = session.run(["probabilities", "score"], {INPUT: pixels})
-    np.testing.assert_allclose(
-        probabilities, run.classifier.predict_proba(run.embeddings.vectors)[:20], rtol=1e-3, atol=1e-4
-    )
+    np.testing.assert_allclose(probabilities, run.classifier.predict_proba(vectors)[:20], rtol=1e-3, atol=1e-4)
     detector = load_detector(run.folder, "fast")
     own = detector.score(load_encoder(run.folder, "fast", ()).encode(pixels, np.arange(20), "cpu"))
     np.testing.assert_allclose(scores, own, rtol=1e-4)

@@ -207,7 +207,7 @@ def test_the_exported_file_says_the_same(run: winnow.Run, goods: Path, tmp_path:
 
 def test_the_exported_file_draws_the_same(run: winnow.Run, goods: Path, tmp_path: Path) -> None:
     result = run.export(tmp_path / "part.onnx")
-    assert result.outputs[-1] == "anomaly_map" and result.parity["anomaly_map"] < 1e-3
+    assert result.outputs[-1] == "anomaly_map" and max(result.parity.values()) < 2e-5
     strip = np.tile(scratched(np.random.default_rng(9))[0], (1, 5))
     (tmp_path / "in").mkdir()
     Image.fromarray(strip).save(tmp_path / "in" / "strip.png")
