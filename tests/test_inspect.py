@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import winnow
+from winnow import show
 from winnow.check import check_model
 from winnow.deploy.runtime import Deployed
 from winnow.embeddings import Embeddings
@@ -245,12 +246,37 @@ def test_pictures_of_another_size_are_named(run: winnow.Run, goods: Path, tmp_pa
     assert not any(text.startswith("belongs: ") for text in found.notes)
 
 
-def test_four_pictures_promise_what_each_held_out_in_turn_allows(goods: Path, weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_few_pictures_promise_what_each_held_out_in_turn_allows(
+    goods: Path, weights: Path, tmp_path: Path, count: int
+) -> None:
     few = winnow.Run(tmp_path / "run", "inspect", weights=weights, size=(96, 96))
-    few.fit(sorted((goods / "good").iterdir())[:4])
+    few.fit(sorted((goods / "good").iterdir())[:count])
     whole = few.folder.result(Calibrated).modes["full"].whole
-    assert whole is not None and whole.false_alarm_rate == pytest.approx(1 / 5) and whole.calibrated_on == 4
-    assert "can promise no less than 20 %" in whole.note
+    assert whole is not None and whole.false_alarm_rate == pytest.approx(1 / (count + 1))
+    assert whole.calibrated_on == count and f"can promise no less than {100 / (count + 1):.3g} %" in whole.note
+
+
+def test_one_picture_finds_damage_and_promises_nothing(goods: Path, weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    one = winnow.Run(tmp_path / "run", "inspect", weights=weights, size=(96, 96))
+    one.fit(goods / "good" / "00.png")
+    calibrated = one.folder.result(Calibrated)
+    whole = calibrated.modes["full"].whole
+    assert whole is not None and whole.false_alarm_rate == 1 and "the threshold is an estimate" in whole.note
+    assert "no false-alarm rate can be promised" in show.calibrate(calibrated, "run")
+    found = one.evaluate(goods / "new", {"bad": goods / "bad"}, masks=goods / "masks")
+    assert found.false_alarm_rate_promised == 1 and found.anomalous["bad"].auroc > 0.9
+    assert "none promised" in show.evaluate(found) and not any("than promised" in note for note in found.notes)
+    page = one.report().read_text(encoding="utf-8")
+    assert "nothing can be promised" in page and "the threshold is an estimate" in page
+    exported = one.export()
+    assert "no false-alarm rate can be promised" in exported.card.read_text(encoding="utf-8")
+    assert Deployed.open(exported.file).false_alarm_rate == 1
+    one.score(goods / "bad", to=tmp_path / "own")
+    predict_onnx(exported.file, [goods / "bad"], to=tmp_path / "other")
+    own, other = (read_table(path) for path in (tmp_path / "own/scores.csv", tmp_path / "other/predictions.csv"))
+    assert [row["belongs"] for row in own] == [row["belongs"] for row in other]
 
 
 def test_more_false_alarms_than_promised_are_remarked_on(run: winnow.Run, goods: Path) -> None:

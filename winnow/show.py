@@ -23,6 +23,7 @@ from winnow.results import (
     Trained,
     WeightSearch,
 )
+from winnow.results.words import false_alarms, promised
 
 
 def count(number: int, noun: str) -> str:
@@ -103,10 +104,12 @@ def encode(found: Encoded) -> str:
 def calibrate(found: Calibrated, run: Any) -> str:
     """Return the threshold, what it promises, what it would find, and the own pictures that hold it up."""
     own = found.own
-    promise, each = (own.whole, " for the worst patch of a picture") if own.whole else (own.promise, "")
+    promise, each, of = (
+        (own.whole, " for the worst patch of a picture", " per picture") if own.whole else (own.promise, "", "")
+    )
     lines = [
-        f"Threshold {promise.threshold:.4g} of scorer '{own.scorer}'{each}: {promise.false_alarm_rate:.2%} false alarms"
-        f"{' per picture' if own.whole else ''}, from {count(promise.calibrated_on, 'held-out picture')}."
+        f"Threshold {promise.threshold:.4g} of scorer '{own.scorer}'{each}: "
+        f"{false_alarms(promise.false_alarm_rate, promise.calibrated_on, of)}."
         + (f" Modes: {', '.join(found.modes)}; '{found.mode}' decides." if len(found.modes) > 1 else "")
     ]
     if promise.note:
@@ -243,7 +246,7 @@ def score(result: Scored) -> str:
 def evaluate(result: Evaluated) -> str:
     """Return a table of what was found in each anomalous group, at which false-alarm rate, and then how well it ranks."""
     lines = [
-        f"False alarms: {result.false_alarm_rate_promised:.1%} promised, {result.false_alarm_rate:.1%} seen"
+        f"False alarms: {promised(result.false_alarm_rate_promised)}, {result.false_alarm_rate:.1%} seen"
         f"{_between_shares(result.false_alarm_rate_interval)}, on {result.pictures:,} normal pictures. "
         f"Scorer '{result.scorer}', threshold {result.threshold:.4g}.",
         f"{'anomalous group':24} {'pictures':>8} {'found':>7} {'':17} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",

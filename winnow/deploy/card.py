@@ -8,6 +8,7 @@ from typing import Any
 
 from winnow.deploy.runtime import INPUT
 from winnow.results import Classified, Exported, Mode
+from winnow.results.words import false_alarms
 
 MARK, TAIL = b"\n\x06winnow\x12", 1 << 20  # the key of the metadata, which protocol buffers write after the graph
 
@@ -77,13 +78,14 @@ def _anomaly_model(about: dict[str, Any], promised: Mode) -> list[str]:
     whole = promised.whole
     lines = [
         f"`score` is that of the scorer `{promised.scorer}`, higher = more anomalous. A score above {about['threshold']:.6g} means "
-        f"that a {'patch' if whole else 'picture'} does not belong; {promised.promise.false_alarm_rate:.2%} false alarms are expected, by "
-        f"{promised.promise.calibrated_on:,} held-out normal ones. `p_value` is the share of these that are at least as anomalous."
+        f"that a {'patch' if whole else 'picture'} does not belong; "
+        f"{false_alarms(promised.promise.false_alarm_rate, promised.promise.calibrated_on)}. `p_value` is the share of held-out "
+        "normal ones that are at least as anomalous."
     ]
     if whole:
         lines.append(
-            f"A picture is as anomalous as its most anomalous patch; its threshold is {about['picture_threshold']:.6g}, for "
-            f"{whole.false_alarm_rate:.2%} false alarms by {whole.calibrated_on:,} held-out pictures."
+            f"A picture is as anomalous as its most anomalous patch; its threshold is {about['picture_threshold']:.6g}: "
+            f"{false_alarms(whole.false_alarm_rate, whole.calibrated_on)}."
         )
     return ["## What belongs", *lines]
 

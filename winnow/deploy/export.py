@@ -216,7 +216,8 @@ def _score_range(
 
 
 def _deviation(calibration: np.ndarray) -> float:
-    return float(calibration.std()) or 1.0
+    """Return the standard deviation of calibration scores; a single one has none but its size."""
+    return float(calibration.std() if len(calibration) > 1 else np.abs(calibration).max()) or 1.0
 
 
 @contextlib.contextmanager

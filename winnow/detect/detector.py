@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,10 @@ from winnow.errors import DataError, OptionError, RunError
 from winnow.files import as_written, read_sealed, replacing, write_sealed
 
 FORMAT = 3
+ALONE = (
+    "One good picture leaves none to hold out, so that nothing can be promised of new ones: the threshold is an estimate, the score of its "
+    "mirrored copies. It may refuse half of the good pictures, or find little; 19 good pictures promise 5 % false alarms."
+)
 
 
 class Detector:
@@ -33,7 +38,8 @@ class Detector:
 
     Without a `false_alarm_rate` it is the usual one of `winnow.detect.threshold.conformal`. `contamination` is the share of the
     normals that may not belong: after a first fit that share, the most anomalous, is set aside, and all is fitted again
-    without it. `ids` are those of the calibration pictures.
+    without it. `ids` are those of the calibration pictures. `unpromised` says why no rate can be promised, "" where one can be:
+    one picture alone cannot be held out, so that its threshold is the scorer's estimate (`Scorer.fit_alone`).
     """
 
     def __init__(
@@ -57,20 +63,23 @@ class Detector:
         self.scorer_name = scorer if isinstance(scorer, str) else self.scorer.spec()
         self.false_alarm_rate, self.confidence, self.folds, self.seed = false_alarm_rate, confidence, folds, seed
         self.contamination = contamination
+        self.unpromised = ""
         self.calibration = self.weights = np.empty(0)
         self.groups = self.ids = np.empty(0, dtype=object)
 
     def fit(self, normal: Embeddings | Any) -> Self:
         """Fit the scorer on all normals and calibrate it on those not seen in training (on all, where all were seen).
 
-        Raises `DataError` when they are fewer than two, not finite or lack a loss that the scorer needs.
+        Raises `DataError` when they are fewer than the scorer takes, not finite or lack a loss that it needs.
         """
         normal = normal if isinstance(normal, Embeddings) else Embeddings.of(normal)
-        if len(normal) < 2:
+        fewest = min(2, self.scorer.calibrates_from)
+        if len(normal) < fewest:
             raise DataError(
-                f"A detector needs at least 2 normal pictures, not {len(normal)}.",
+                f"A detector needs at least {fewest} normal picture{'s' if fewest > 1 else ''}, not {len(normal)}.",
                 "Give more pictures of what belongs.",
             )
+        self.unpromised = ALONE if len(normal) == 1 else ""
         if self.contamination:
             normal = normal[self._clean(normal)]
         scores = self._held_out(normal)
@@ -80,6 +89,8 @@ class Detector:
         return self
 
     def _held_out(self, normal: Embeddings) -> np.ndarray:
+        if len(normal) == 1:
+            return self.scorer.fit_alone(normal)
         return self.scorer.fit_held_out(normal, folds_of(normal, self.folds, self.seed))
 
     def _clean(self, normal: Embeddings) -> np.ndarray:
@@ -97,9 +108,10 @@ class Detector:
     def threshold(self) -> Threshold:
         """Return the conformal threshold at this detector's false-alarm rate."""
         self._require_fitted()
-        return conformal(
+        found = conformal(
             self.calibration, self.false_alarm_rate, self.confidence, groups=self.groups, weights=self.weights
         )
+        return replace(found, achieved=1.0, note=self.unpromised) if self.unpromised else found
 
     @property
     def extremes(self) -> np.ndarray:
@@ -185,6 +197,7 @@ class Detector:
             "contamination": self.contamination,
             "folds": self.folds,
             "seed": self.seed,
+            "unpromised": self.unpromised,
         }
         write_sealed(folder / "detector.json", content, ["detector.npz"])
 
@@ -207,7 +220,7 @@ class Detector:
                 )
             options = ("false_alarm_rate", "confidence", "contamination", "folds", "seed")
             detector = cls(scorer, **{name: about[name] for name in options})
-            detector.scorer_name = str(about["scorer"])
+            detector.scorer_name, detector.unpromised = str(about["scorer"]), str(about["unpromised"])
         with as_written(folder / "detector.npz", again):
             detector.scorer = scorer.restore(
                 {name.removeprefix("scorer/"): array for name, array in arrays.items() if name.startswith("scorer/")}

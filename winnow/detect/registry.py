@@ -65,6 +65,11 @@ def remake_scorer(text: str, own: Collection[type] = ()) -> Scorer | str:
     return _build(parse(text), lambda name: given[name] if name in given else plugins.find("scorer", name, SCORERS))
 
 
+def fewest_of(text: str) -> int:
+    """Return the fewest normals that a scorer's text can be calibrated with; one's own takes what scorers take."""
+    return SCORERS.get(parse(text).name, Scorer).calibrates_from
+
+
 def own_names(text: str) -> list[str]:
     """Return the names 'module:Class' in a scorer's text."""
     return [name for name in parse(text).names() if ":" in name]

@@ -54,12 +54,14 @@ class Scorer(ABC):
 
     `name`: its name in options and messages. `block`: pictures scored at once. `needs`: the losses it reads; `takes`: those
     that it also reads where there are any, always or never for one fitted scorer; `reads_vectors` and `reads_cells`: whether
-    it reads embeddings, and those of places. `minimum`: fewest normals.
+    it reads embeddings, and those of places. `minimum`: fewest normals
+    that it can be fitted on; `calibrates_from`: fewest that it can be fitted and calibrated on (of one see `fit_alone`).
     """
 
     name: ClassVar[str] = ""
     takes: ClassVar[tuple[str, ...]] = ()
     minimum: ClassVar[int] = 2
+    calibrates_from: ClassVar[int] = 4
     block: ClassVar[int] = BLOCK
     reads_vectors: ClassVar[bool] = False
     reads_cells: ClassVar[bool] = False
@@ -139,6 +141,13 @@ class Scorer(ABC):
             scores[chosen] = copy.copy(self).fit(normal[kept]).score(normal[chosen])
         self.fit(normal)
         return scores
+
+    def fit_alone(self, normal: Embeddings) -> np.ndarray:
+        """Fit on a single normal and return an estimate of what another would score (1,): nothing can be held out."""
+        raise DataError(
+            f"The scorer '{self.name}' cannot be calibrated with a single normal picture.",
+            "Give more pictures of what belongs.",
+        )
 
     def spec(self) -> str:
         """Return the text from which `winnow.detect.registry.make_scorer` makes it again: 'knn(k=5, metric=cosine)'."""

@@ -11,6 +11,7 @@ from winnow.pool.pool import Pool
 from winnow.pool.splits import FEWEST_GROUPS, Split, assign, with_twins
 from winnow.run.folder import RunFolder
 
+FEWEST = 3  # pictures of which one each can train, choose the checkpoint and set the threshold
 HELD_OUT = ("validate", "calibrate", "test")
 PARTED = (
     "There are too few groups to keep whole ones apart, so pictures of the same group train the network and set the threshold: "
@@ -25,6 +26,9 @@ def split_of(run: RunFolder, pool: Pool) -> Split:
     """
     options, groups = run.options.train, pool.column("joined")
     given = pool.column("split")
+    used = pool.usable & (given != "test")
+    if used.sum() < FEWEST:  # enough for a network that is not trained, and nothing to choose from
+        return Split(np.where(used, "train", "test"))
     few = run.options.ingest.cuts and len(set(groups)) < FEWEST_GROUPS <= len(pool.pictures)
     if few:
         groups = pool.column("twin")

@@ -64,11 +64,13 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
                 confidence=options.confidence,
                 contamination=options.contamination,
             ).fit(embeddings)
+            if run.options.ingest.cuts and _parted(embeddings):
+                detector.unpromised = TOO_FEW
             detector.save(of_decision(step.folder, mode))
             detectors[mode] = detector
             found[mode] = Mode(detector.scorer_name, _promise(detector, pool))
             if run.options.ingest.cuts:
-                whole = _promise_of_pictures(embeddings, by_picture(detector), pool)
+                whole = _promise(by_picture(detector), pool)
                 usual, level = _map_levels(run, mode, detector)
                 found[mode] = replace(found[mode], whole=whole, map_usual=usual, map_level=level)
         synthetic = judge_synthetic(run, detectors, step.folder) if run.options.ingest.cuts else {}
@@ -104,16 +106,13 @@ def _promise(detector: Detector, pool: Pool) -> Promise:
     )
 
 
-def _promise_of_pictures(embeddings: Embeddings, detector: Detector, pool: Pool) -> Promise:
-    """Return what the threshold promises per picture: nothing, where parts of the same pictures were learnt from.
+def _parted(embeddings: Embeddings) -> bool:
+    """Return whether parts of the same pictures were learnt from and held out, so that nothing is known of a new picture.
 
-    They are with few pictures, unless nothing was trained and each is one tile, which is held out as a whole.
+    With few pictures they are, unless nothing was trained and each is one tile, which is held out as a whole.
     """
-    promise = _promise(detector, pool)
     pictures = len(set(picture_of(embeddings.ids)))
-    if pictures < FEWEST_GROUPS and (embeddings.seen.any() or pictures < len(embeddings)):
-        return replace(promise, false_alarm_rate=1.0, note=TOO_FEW)
-    return promise
+    return pictures < FEWEST_GROUPS and bool(embeddings.seen.any() or pictures < len(embeddings))
 
 
 def _map_levels(run: RunFolder, mode: str, detector: Any) -> tuple[float | None, float | None]:

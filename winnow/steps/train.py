@@ -9,6 +9,7 @@ from shutil import copytree, rmtree
 import numpy as np
 
 from winnow.data.sources import expand
+from winnow.detect.registry import fewest_of
 from winnow.embeddings import spread
 from winnow.errors import DataError, ModelError, OptionError
 from winnow.learn.device import choose_device
@@ -31,10 +32,7 @@ from winnow.steps.weight import folder_of_trial, search_weight
 from winnow.synthetic.scenes import generic_pictures
 
 GENERIC = 500
-FEWEST, FEWEST_HELD = (
-    4,
-    2,
-)  # pictures that the scorers, and a threshold from pictures that the network has not seen, need
+FEWEST_HELD = 2  # pictures that a threshold from pictures that the network has not seen needs
 
 
 def train(run: RunFolder, *, resume: bool = False) -> Trained:
@@ -51,7 +49,7 @@ def train(run: RunFolder, *, resume: bool = False) -> Trained:
     pool = Pool.open(run.folder("ingest"))
     model = network_for(run, pool.size, pool.channels)
     split = split_of(run, pool)
-    _check_enough(split.split, model.frozen)
+    _check_enough(split.split, fewest_of(run.options.detect.scorer) if model.frozen else None)
     search = search_weight(run) if run.options.train.latent_weight == "auto" else None
     with run.working("train", resume=resume) as step:
         if model.frozen:
@@ -62,9 +60,12 @@ def train(run: RunFolder, *, resume: bool = False) -> Trained:
     return run.result(Trained)
 
 
-def _check_enough(split: np.ndarray, frozen: bool) -> None:
-    """Raise `DataError` for fewer pictures than a threshold can be set with, which would end the run only after the training."""
-    held, needed = (split != "test", FEWEST) if frozen else (split == "calibrate", FEWEST_HELD)
+def _check_enough(split: np.ndarray, fewest: int | None) -> None:
+    """Raise `DataError` for fewer pictures than a threshold can be set with, which would end the run only after the training.
+
+    A frozen network leaves all of them to the scorer, which takes the `fewest`; None for a network that is trained.
+    """
+    held, needed = (split == "calibrate", FEWEST_HELD) if fewest is None else (split != "test", fewest)
     if held.sum() < needed:
         raise DataError(
             f"{(split != 'test').sum()} pictures are too few: {held.sum()} of them can set the threshold, and that takes {needed}.",

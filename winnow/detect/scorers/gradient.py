@@ -13,6 +13,7 @@ class Gradient(Scorer):
 
     name = "gradient"
     needs = ("gradient",)
+    minimum = 1
 
     def _fit(self, normal: Embeddings) -> None:
         self.centre = float(log(normal.losses["gradient"]).mean())

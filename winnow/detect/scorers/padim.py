@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from winnow.detect.scorer import Scorer, like
 from winnow.embeddings import Embeddings, spread
 from winnow.errors import DataError, OptionError
 
+SHIFT = 1  # places that a single picture is moved by
 MOST = 2000  # pictures that it learns from, evenly spread
 CHUNK = 32  # pictures whose places are widened at once
 TINY = 1e-9  # least variance of a direction
@@ -20,11 +22,14 @@ class Padim(Scorer):
 
     The covariance of a place is averaged over those of the `around` places on each side of it (5x5), so that a few pictures
     give enough samples, and shrunk by `shrinkage` towards a multiple of one. The anomaly map is each place's
-    Mahalanobis distance, the score the mean of the highest `top` share of it: a defect is small.
+    Mahalanobis distance, the score the mean of the highest `top` share of it: a defect is small. A new picture differs from the
+    mean of n by 1 + 1/n times the covariance. A single picture has no covariance: that of copies of it moved by a place stands in.
     """
 
     name = "padim"
     reads_cells = True
+    minimum = 1
+    calibrates_from = 1
     block = 64  # pictures of 24x24 places of 96 numbers are 14 MB
 
     def __init__(self, top: float = 0.005, shrinkage: float = 0.1, around: int = 2) -> None:
@@ -43,10 +48,11 @@ class Padim(Scorer):
         _, height, width, d = cells.shape
         mean = sum(_widened(cells, part).sum(axis=0) for part in _parts(rows)) / len(rows)
         covariance = np.zeros((height * width, d, d), np.float32)
-        for part in _parts(rows):
-            apart = (_widened(cells, part) - mean).reshape(len(part), height * width, d).astype(np.float32)
+        for apart in _deviations(cells, rows, mean):
+            apart = apart.reshape(len(apart), height * width, d).astype(np.float32)
             covariance += apart.transpose(1, 2, 0) @ apart.transpose(1, 0, 2)
-        covariance = _pooled((covariance / max(1, len(rows) - 1)).reshape(height, width, d * d), self.around)
+        covariance *= (1 + 1 / len(rows)) / max(1, len(rows) - 1)
+        covariance = _pooled(covariance.reshape(height, width, d * d), self.around)
         covariance = covariance.reshape(height * width, d, d)
         variance = np.einsum("pii->p", covariance) / d
         covariance *= 1 - self.shrinkage
@@ -54,6 +60,13 @@ class Padim(Scorer):
         # Distances are lengths after this product: the inverse of the Cholesky factor, the other way up.
         self.whitening = np.linalg.inv(np.linalg.cholesky(covariance)).transpose(0, 2, 1).astype(np.float32)
         self.mean = mean.reshape(height * width, d).astype(np.float32)
+
+    def fit_alone(self, normal: Embeddings) -> np.ndarray:
+        """Fit on a single picture and return the highest score of its mirrored copies (1,), each place another than the one learnt."""
+        cells: Any = self.fit(normal)._checked(normal).cells
+        mirrored = np.concatenate([cells[:, ::-1], cells[:, :, ::-1], cells[:, ::-1, ::-1]])
+        vectors = np.repeat(normal.vectors, len(mirrored), axis=0)
+        return np.asarray(self.score(Embeddings.of(vectors, cells=mirrored)).max(keepdims=True))
 
     def _score(self, embeddings: Embeddings) -> Any:
         from array_api_compat import array_namespace
@@ -94,6 +107,18 @@ class Padim(Scorer):
 
 def _parts(rows: np.ndarray) -> list[np.ndarray]:
     return [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+
+
+def _deviations(cells: np.ndarray, rows: np.ndarray, mean: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the deviations of the pictures from their mean, or of moved copies of a single one from theirs, part by part."""
+    if len(rows) > 1:
+        yield from (_widened(cells, part) - mean for part in _parts(rows))
+        return
+    height, width = mean.shape[:2]
+    around = np.pad(mean, ((SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)), mode="edge")
+    steps = range(2 * SHIFT + 1)
+    moved = np.stack([around[down : down + height, right : right + width] for down in steps for right in steps])
+    yield (moved - moved.mean(axis=0)) / np.sqrt(len(moved))
 
 
 def _widened(cells: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -49,7 +49,7 @@ def _decisions(run: RunFolder) -> Section:
         about = found.modes[name]
         whole = about.whole or about.promise
         rows.append((name, about.scorer, round(speed[name]), round(speed[name] / speed[first], 1),
-                     whole.threshold, f"{whole.false_alarm_rate:.1%}",
+                     whole.threshold, "-" if whole.false_alarm_rate >= 1 else f"{whole.false_alarm_rate:.1%}",
                      found.synthetic[name]["all"], f"{(alarms[name] == alarms[first]).mean():.1%}"))  # fmt: skip
     for name in others:
         pair = [-np.log10(detectors[part].p_values(scores[part])) for part in (first, name)]

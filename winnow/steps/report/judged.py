@@ -13,6 +13,7 @@ from winnow.pool.splits import FEWEST_GROUPS
 from winnow.report import figures
 from winnow.report.html import Figure, Section, Table
 from winnow.results import AnomalousGroup, Calibrated, Evaluated, Finds, Scored
+from winnow.results.words import promised
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.publish import read_result
@@ -136,7 +137,7 @@ def evaluation_sections(run: RunFolder, evaluation: Evaluated | None) -> list[Se
         "Intervals by bootstrap over groups.",
     )
     text = [
-        f"False alarms: {evaluation.false_alarm_rate_promised:.1%} are promised; {evaluation.false_alarm_rate:.1%} of "
+        f"False alarms: {promised(evaluation.false_alarm_rate_promised)}; {evaluation.false_alarm_rate:.1%} of "
         f"{evaluation.pictures:,} normal pictures are flagged ({count(evaluation.refused.get('belongs', 0), 'file')} refused)."
     ]
     if evaluation.seen_in_training:

@@ -8,7 +8,7 @@ import numpy as np
 
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
-from winnow.detect.threshold import manner_of
+from winnow.detect.threshold import Threshold, manner_of
 from winnow.embeddings import Embeddings, spread
 from winnow.errors import OptionError
 from winnow.files import make_folder, told, write_text
@@ -16,6 +16,7 @@ from winnow.pool.pool import Pool
 from winnow.report import grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, render
 from winnow.results import Calibrated, Evaluated, Trained
+from winnow.results.words import false_alarms
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import reading
@@ -125,21 +126,19 @@ def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
     )
     return (
         f"{how} {count(len(pool), noun)}{of} in {count(len(set(pool.column('group'))), 'group')}. "
-        f"Pictures that score above {threshold.value:.4g} are called anomalous; {threshold.achieved:.2%} false alarms are expected, "
-        f"judged from {threshold.n:,} held-out pictures"
+        f"Pictures that score above {threshold.value:.4g} are called anomalous; {false_alarms(threshold.achieved, threshold.n)}"
         + (f"; {count(aside, 'picture')} left out, being marked in {REVIEW}." if aside else ".")
     )
 
 
 def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: Evaluated | None) -> list[KeyFigure]:
     training, threshold = run.result(Trained).training, detector.threshold
-    manner = manner_of(threshold.confidence)
     groups = count(len(set(pool.column("group"))), "group")
     strip = [
         KeyFigure("patches", f"{len(pool):,}", f"{count(len(pool.pictures), 'picture')} in {groups}")
         if run.options.ingest.cuts
         else KeyFigure("pictures", f"{len(pool):,}", groups),
-        KeyFigure("false alarms", f"{threshold.achieved:.2%}", f"of pictures, {manner}"),
+        KeyFigure("false alarms", *_rate(threshold)),
         KeyFigure("scorer", detector.scorer_name, f"threshold {threshold.value:.4g}"),
     ]
     if training:
@@ -150,6 +149,13 @@ def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: Eva
         worst = min(evaluation.anomalous.items(), key=lambda item: item[1].auroc)
         strip.append(KeyFigure("AUROC, hardest group", f"{worst[1].auroc:.3f}", worst[0]))
     return strip
+
+
+def _rate(threshold: Threshold) -> tuple[str, str]:
+    """Return the false-alarm rate of a threshold and what it is."""
+    if threshold.achieved >= 1:
+        return "-", "nothing can be promised"
+    return f"{threshold.achieved:.2%}", f"of pictures, {manner_of(threshold.confidence)}"
 
 
 def _extremes(pool: Pool, embeddings: Embeddings, detector: Detector, most: int = 10) -> Section:
