@@ -1,9 +1,10 @@
 """The promise of `inspect`: good pictures refused against what was promised, over draws of so many good pictures.
 
-    python bench/promise.py --weights FILE [--quick] [--draws 100] [--sizes 10,20,50] [--products tile,screw]
+    python bench/promise.py --weights FILE [--quick] [--draws 100] [--sizes 10,20,50] [--products tile,screw] [--estimate 0.02,0.01]
 
 Each draw takes good pictures by chance, fits the recipe's scorer and threshold on them, and judges the other good ones; of the ball
 screws, where pictures of one place on the spindle are alike, those of the other places. The pictures are encoded once.
+With `--estimate` also what is refused where these rates, which cannot be promised, are estimated.
 """
 
 from __future__ import annotations
@@ -36,15 +37,20 @@ def main() -> None:
     extra.add_argument("--weights", type=Path, required=True)
     extra.add_argument("--draws", type=int, default=100)
     extra.add_argument("--sizes", default="10,20,50")
+    extra.add_argument("--estimate", default="", help="rates to estimate")
     extra.add_argument("--products", default=",".join(PRODUCTS))
     own, sys.argv[1:] = extra.parse_known_args()
     given, started = arguments(__doc__), time.perf_counter()
-    rows = []
+    rows, rates = [], [float(rate) for rate in own.estimate.split(",") if rate]
     for product in own.products.split(","):
         known = encoded(product, own.weights)
         for size in map(int, own.sizes.split(",")):
             rows.append(
-                {"product": product, "N": size, **over_draws(known, product, size, 5 if given.quick else own.draws)}
+                {
+                    "product": product,
+                    "N": size,
+                    **over_draws(known, product, size, 5 if given.quick else own.draws, rates),
+                }
             )
             print(rows[-1], file=sys.stderr, flush=True)
     table(rows, "Good pictures refused, over the draws")
@@ -66,9 +72,9 @@ def encoded(product: str, weights: Path) -> Embeddings:
     return encode(model, np.stack(pixels), groups=groups, ids=[row["path"] for row in rows], decode=False)
 
 
-def over_draws(known: Embeddings, product: str, size: int, draws: int) -> dict[str, Any]:
+def over_draws(known: Embeddings, product: str, size: int, draws: int, rates: list[float]) -> dict[str, Any]:
     """Return the rates promised and seen over the draws: mean, spread, and how far the mean is known."""
-    seen, promised = [], []
+    seen, promised, estimated = [], [], []
     for seed in range(draws):
         rng = np.random.default_rng([seed, size])
         order = rng.permutation(len(known))
@@ -81,6 +87,9 @@ def over_draws(known: Embeddings, product: str, size: int, draws: int) -> dict[s
         detector = Detector("padim").fit(known[np.sort(learn)])
         seen.append(1 - float(detector.predict(known[unseen]).mean()))
         promised.append(detector.threshold.achieved)
+        detector.estimate, scores = True, detector.score(known[unseen])
+        cuts = [detector.with_threshold(rate).threshold for rate in rates]
+        estimated.append([float((scores > cut.value).mean()) if cut.estimated else np.nan for cut in cuts])
     return {
         "draws": draws,
         "promised": float(np.mean(promised)),
@@ -88,6 +97,10 @@ def over_draws(known: Embeddings, product: str, size: int, draws: int) -> dict[s
         "standard error": float(np.std(seen, ddof=1) / np.sqrt(draws)),
         "spread": float(np.std(seen, ddof=1)),
         "worst tenth": float(np.quantile(seen, 0.9)),
+        **{
+            f"at an estimated {rate:g}": float(np.mean(part))
+            for rate, part in zip(rates, zip(*estimated, strict=True), strict=True)
+        },
     }
 
 

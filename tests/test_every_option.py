@@ -65,6 +65,7 @@ RUNS: dict[str, tuple[object, dict[str, object]]] = {
     "false_alarm_rate": (0.3, {}),
     "contamination": (0.2, {}),
     "confidence": (0.95, {"false_alarm_rate": 0.3}),
+    "estimate": (True, {"false_alarm_rate": 0.001}),
 }
 ELSEWHERE = {
     "only": "tests/test_data_sets.py: only names what is read",

@@ -285,3 +285,18 @@ def test_more_false_alarms_than_promised_are_remarked_on(run: winnow.Run, goods:
         for found in (run.evaluate(goods / normal, {"odd": goods / "odd"}) for normal in ("new", "bad"))
     ]
     assert said == [False, True]
+
+
+def test_an_estimated_rate_is_called_one_everywhere(goods: Path, weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    wanted = {"false_alarm_rate": 0.01, "estimate": True, "size": (96, 96)}
+    run = winnow.Run(tmp_path / "run", "inspect", weights=weights, **wanted)
+    run.fit(sorted((goods / "good").iterdir())[:8])
+    calibrated = run.folder.result(Calibrated)
+    whole = calibrated.modes["full"].whole
+    assert whole is not None and whole.estimated and whole.false_alarm_rate == 0.01
+    assert "1.00% false alarms per picture, estimated, not promised, from 8" in show.calibrate(calibrated, "run")
+    found = run.evaluate(goods / "new", {"bad": goods / "bad"})
+    assert found.false_alarm_rate_estimated and "1.0% estimated" in show.evaluate(found)
+    assert "estimated, not promised" in run.report().read_text(encoding="utf-8")
+    assert "estimated, not promised" in run.export().card.read_text(encoding="utf-8")

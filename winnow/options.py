@@ -197,6 +197,11 @@ class DetectOptions(Section):
         description="Share of the run's own pictures that may not belong: after a first fit so many of the most anomalous "
         "are set aside.",
     )
+    estimate: bool = Field(
+        False,
+        description="Where less was asked than the held-out pictures can promise, extrapolate the tail of their scores, and call it an "
+        "estimate (docs/calibrate.md).",
+    )
     confidence: float = Field(
         0.0, ge=0, lt=1, description="Keep the false-alarm rate with this confidence, such as 0.95 (0: on average)."
     )

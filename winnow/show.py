@@ -109,7 +109,7 @@ def calibrate(found: Calibrated, run: Any) -> str:
     )
     lines = [
         f"Threshold {promise.threshold:.4g} of scorer '{own.scorer}'{each}: "
-        f"{false_alarms(promise.false_alarm_rate, promise.calibrated_on, of)}."
+        f"{false_alarms(promise.false_alarm_rate, promise.calibrated_on, of, promise.estimated)}."
         + (f" Modes: {', '.join(found.modes)}; '{found.mode}' decides." if len(found.modes) > 1 else "")
     ]
     if promise.note:
@@ -246,7 +246,7 @@ def score(result: Scored) -> str:
 def evaluate(result: Evaluated) -> str:
     """Return a table of what was found in each anomalous group, at which false-alarm rate, and then how well it ranks."""
     lines = [
-        f"False alarms: {promised(result.false_alarm_rate_promised)}, {result.false_alarm_rate:.1%} seen"
+        f"False alarms: {promised(result.false_alarm_rate_promised, result.false_alarm_rate_estimated)}, {result.false_alarm_rate:.1%} seen"
         f"{_between_shares(result.false_alarm_rate_interval)}, on {result.pictures:,} normal pictures. "
         f"Scorer '{result.scorer}', threshold {result.threshold:.4g}.",
         f"{'anomalous group':24} {'pictures':>8} {'found':>7} {'':17} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",

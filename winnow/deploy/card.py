@@ -75,17 +75,17 @@ def _classifier(measured: Classified) -> list[str]:
 
 
 def _anomaly_model(about: dict[str, Any], promised: Mode) -> list[str]:
-    whole = promised.whole
+    whole, each = promised.whole, promised.promise
     lines = [
         f"`score` is that of the scorer `{promised.scorer}`, higher = more anomalous. A score above {about['threshold']:.6g} means "
         f"that a {'patch' if whole else 'picture'} does not belong; "
-        f"{false_alarms(promised.promise.false_alarm_rate, promised.promise.calibrated_on)}. `p_value` is the share of held-out "
+        f"{false_alarms(each.false_alarm_rate, each.calibrated_on, estimated=each.estimated)}. `p_value` is the share of held-out "
         "normal ones that are at least as anomalous."
     ]
     if whole:
         lines.append(
             f"A picture is as anomalous as its most anomalous patch; its threshold is {about['picture_threshold']:.6g}: "
-            f"{false_alarms(whole.false_alarm_rate, whole.calibrated_on)}."
+            f"{false_alarms(whole.false_alarm_rate, whole.calibrated_on, estimated=whole.estimated)}."
         )
     return ["## What belongs", *lines]
 

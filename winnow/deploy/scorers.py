@@ -21,7 +21,7 @@ from winnow.detect.scorer import Scorer, as_compared
 from winnow.detect.scorers.fisher import Fisher, LogP
 from winnow.detect.scorers.knn import Knn
 from winnow.detect.scorers.padim import Padim
-from winnow.detect.threshold import survival
+from winnow.detect.threshold import survival, tail_p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import ModelError
 
@@ -171,6 +171,10 @@ class PValues(Fitted):
         ordered, above, effective = survival(detector.calibration, detector.weights)
         super().__init__(shares=(1 + above) / (effective + 1))
         self.order = Order(ordered)
+        self.tail, self.largest, self.effective = detector.tail, float(ordered[-1]), effective
 
     def forward(self, scores: Tensor) -> Tensor:
-        return self.shares[self.order(scores)]
+        found = self.shares[self.order(scores)]
+        if self.tail is None:
+            return found
+        return torch.where(scores > self.largest, tail_p_values(self.tail, scores, self.effective), found)

@@ -13,12 +13,13 @@ import numpy as np
 from winnow.arrays import read_arrays
 from winnow.detect.registry import make_scorer, remake_scorer
 from winnow.detect.scorer import as_scorer, folds_of
+from winnow.detect.tail import Tail, tail_of
 from winnow.detect.threshold import Threshold, check_rate, conformal, group_weights, p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError, OptionError, RunError
 from winnow.files import as_written, read_sealed, replacing, write_sealed
 
-FORMAT = 3
+FORMAT = 4
 ALONE = (
     "One good picture leaves none to hold out, so that nothing can be promised of new ones: the threshold is an estimate, the score of its "
     "mirrored copies. It may refuse half of the good pictures, or find little; 19 good pictures promise 5 % false alarms."
@@ -36,10 +37,11 @@ class Detector:
     network has not seen are dealt into `folds` by whole groups, each fold scored by a scorer fitted without it; no group
     weighs more than the median one.
 
-    Without a `false_alarm_rate` it is the usual one of `winnow.detect.threshold.conformal`. `contamination` is the share of the
-    normals that may not belong: after a first fit that share, the most anomalous, is set aside, and all is fitted again
-    without it. `ids` are those of the calibration pictures. `unpromised` says why no rate can be promised, "" where one can be:
-    one picture alone cannot be held out, so that its threshold is the scorer's estimate (`Scorer.fit_alone`).
+    `estimate`: a rate that the calibration pictures are too few to promise is estimated. Without a `false_alarm_rate` it is the usual
+    one of `winnow.detect.threshold.conformal`. `contamination` is the share of the normals that may not belong: after a first fit that
+    share, the most anomalous, is set aside, and all is fitted again without it. `ids` are those of the calibration pictures.
+    `unpromised` says why no rate can be promised, "" where one can be: one picture alone cannot be held out, so that its threshold is
+    the scorer's estimate (`Scorer.fit_alone`).
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Detector:
         *,
         false_alarm_rate: float | None = None,
         confidence: float = 0.0,
+        estimate: bool = False,
         contamination: float = 0.0,
         folds: int = 10,
         seed: int = 0,
@@ -62,7 +65,7 @@ class Detector:
         self.scorer = make_scorer(scorer) if isinstance(scorer, str) else copy.copy(as_scorer(scorer))
         self.scorer_name = scorer if isinstance(scorer, str) else self.scorer.spec()
         self.false_alarm_rate, self.confidence, self.folds, self.seed = false_alarm_rate, confidence, folds, seed
-        self.contamination = contamination
+        self.contamination, self.estimate = contamination, estimate
         self.unpromised = ""
         self.calibration = self.weights = np.empty(0)
         self.groups = self.ids = np.empty(0, dtype=object)
@@ -108,10 +111,23 @@ class Detector:
     def threshold(self) -> Threshold:
         """Return the conformal threshold at this detector's false-alarm rate."""
         self._require_fitted()
-        found = conformal(
-            self.calibration, self.false_alarm_rate, self.confidence, groups=self.groups, weights=self.weights
-        )
+        found = self._conformal(slice(None))
         return replace(found, achieved=1.0, note=self.unpromised) if self.unpromised else found
+
+    def _conformal(self, rows: Any) -> Threshold:
+        return conformal(
+            self.calibration[rows],
+            self.false_alarm_rate,
+            self.confidence,
+            groups=self.groups[rows],
+            weights=self.weights[rows],
+            estimate=self.estimate and not self.unpromised,
+        )
+
+    @property
+    def tail(self) -> Tail | None:
+        """Return the tail that p-values below those of all calibration scores are estimated by; None where the threshold is promised."""
+        return tail_of(self.calibration, self.weights) if self.estimate and self.threshold.estimated else None
 
     @property
     def extremes(self) -> np.ndarray:
@@ -122,9 +138,7 @@ class Detector:
     def without_extremes(self) -> float:
         """Return what the threshold would be, had the pictures above it not been among the calibration."""
         stay = self.calibration <= self.threshold.value
-        return conformal(
-            self.calibration[stay], self.false_alarm_rate, self.confidence, weights=self.weights[stay]
-        ).value
+        return self._conformal(stay).value
 
     def with_threshold(self, false_alarm_rate: float, confidence: float | None = None) -> Detector:
         """Return the same fitted detector at another false-alarm rate; nothing is fitted again."""
@@ -161,7 +175,7 @@ class Detector:
             if not isinstance(embeddings, Embeddings) and np.ndim(embeddings) == 1
             else self.score(embeddings)
         )
-        return p_values(self.calibration, scores, self.weights)
+        return p_values(self.calibration, scores, self.weights, self.tail)
 
     def predict(self, embeddings: Embeddings | Any) -> np.ndarray:
         """Return whether each picture belongs (n,) bool."""
@@ -194,6 +208,7 @@ class Detector:
             "spec": self.scorer.spec(),
             "false_alarm_rate": self.false_alarm_rate,
             "confidence": self.confidence,
+            "estimate": self.estimate,
             "contamination": self.contamination,
             "folds": self.folds,
             "seed": self.seed,
@@ -218,7 +233,7 @@ class Detector:
                     f"The detector in {folder} uses the scorer '{scorer}', which is not one of Winnow's.",
                     f"If you trust it: --trust {scorer}, or in Python Detector.load(folder, own=YourScorer).",
                 )
-            options = ("false_alarm_rate", "confidence", "contamination", "folds", "seed")
+            options = ("false_alarm_rate", "confidence", "estimate", "contamination", "folds", "seed")
             detector = cls(scorer, **{name: about[name] for name in options})
             detector.scorer_name, detector.unpromised = str(about["scorer"]), str(about["unpromised"])
         with as_written(folder / "detector.npz", again):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from winnow.detect.tail import Tail, tail_of
 from winnow.errors import DataError, OptionError
 
 USUAL_RATE = 0.05
@@ -28,10 +29,10 @@ _ROUNDING = 1e-9  # (n + 1)(1 - rate) is often a whole number that floating poin
 class Threshold:
     """A threshold: scores above `value` are called anomalous; `achieved` is the false-alarm rate promised for that.
 
-    `false_alarm_rate` is the rate asked for; `achieved` is above it only when the `n` calibration scores are too few, which
-    `note` then says. `above` of the calibration scores are above `value`. A score is above it exactly when its p-value is at
-    most `level`. `groups` is the number of groups the calibration scores come from (0: unknown), `effective` how many
-    equally weighted scores they amount to.
+    `false_alarm_rate` is the rate asked for; `achieved` is above it only when the `n` calibration scores are too few, which `note`
+    then says. `above` of the calibration scores are above `value`. A score is above it exactly when its p-value is at most `level`.
+    `estimated`: `achieved` is not promised but estimated, from the tail of the scores. `groups` is the number of groups the
+    calibration scores come from (0: unknown), `effective` how many equally weighted scores they amount to.
     """
 
     value: float
@@ -44,6 +45,7 @@ class Threshold:
     groups: int = 0
     effective: float = 0.0
     above: int = 0
+    estimated: bool = False
 
 
 def group_weights(groups: Any) -> np.ndarray:
@@ -55,16 +57,18 @@ def group_weights(groups: Any) -> np.ndarray:
     return (np.minimum(sizes, np.median(sizes)) / sizes)[member] if len(member) else np.empty(0)
 
 
-def p_values(calibration: Any, scores: Any, weights: Any = None) -> np.ndarray:
+def p_values(calibration: Any, scores: Any, weights: Any = None, tail: Tail | None = None) -> np.ndarray:
     """Return conformal p-values (m,) of `scores` (m,): the share of normals at least as anomalous, (1 + #{c >= s}) / (n + 1).
 
     `calibration` (n,) are scores of held-out normals; with `weights` (n,) their share is weighted and n is Kish's
-    effective number (sum w)^2 / sum w^2. Small = anomalous; never 0. `DataError` when there are no calibration scores or
+    effective number (sum w)^2 / sum w^2. Small = anomalous; never 0. With a `tail` those of scores above
+    all of `calibration` are estimated by it. `DataError` when there are no calibration scores or
     a value is not a number.
     """
     ordered, above, effective = survival(calibration, weights)
     scores = _scores(scores, "scores", empty=True)
-    return (1 + above[np.searchsorted(ordered, scores, side="left")]) / (effective + 1)
+    found = (1 + above[np.searchsorted(ordered, scores, side="left")]) / (effective + 1)
+    return found if tail is None else np.where(scores > ordered[-1], tail_p_values(tail, scores, effective), found)
 
 
 def check_rate(false_alarm_rate: float | None) -> None:
@@ -83,6 +87,7 @@ def conformal(
     *,
     groups: Any = None,
     weights: Any = None,
+    estimate: bool = False,
 ) -> Threshold:
     """Return the threshold that calls at most a share `false_alarm_rate` of new normals anomalous.
 
@@ -92,7 +97,8 @@ def conformal(
     counted for the note. With too few scores it is the largest, with the rate that can be promised and a note.
 
     Without a rate it is `USUAL_RATE`, and the threshold leaves `FEWEST_ABOVE` scores above it, where that promises no more than
-    `LOOSEST` times the rate; else as many as that allows. `OptionError` when the rate is not between 0 and 1; `DataError`
+    `LOOSEST` times the rate; else as many as that allows. With `estimate` a rate that cannot be promised is estimated
+    (`winnow.detect.tail`). `OptionError` when the rate is not between 0 and 1; `DataError`
     when there are no scores or one is not a number.
     """
     check_rate(false_alarm_rate)
@@ -123,7 +129,19 @@ def conformal(
         effective=effective,
         above=int((ordered > ordered[place]).sum()),
     )
+    tail = tail_of(ordered, np.diff(-above)) if estimate and found.achieved > rate + _ROUNDING else None
+    if tail is not None:
+        value = max(tail.value(rate), float(ordered[-1]))
+        level = float(np.nextafter(tail_p_values(tail, np.array([value]), effective)[0], 0))
+        found = replace(found, value=value, achieved=rate, level=level, above=0, estimated=True)
     return replace(found, note=_note(found, usual=false_alarm_rate is None))
+
+
+def tail_p_values(tail: Tail, scores: Any, effective: float) -> Any:
+    """Return estimated p-values (m,) of scores (m,) above all of so many calibration scores, in the library of their array."""
+    from array_api_compat import array_namespace
+
+    return array_namespace(scores).clip(tail.chance(scores), None, 1 / (effective + 1))
 
 
 def needed(false_alarm_rate: float, confidence: float = 0.0) -> int:
@@ -161,16 +179,21 @@ def _note(found: Threshold, usual: bool) -> str:
     origin = _count(n, "held-out picture") + ("" if groups in (0, n) else f" from {_count(groups, 'group')}")
     if round(found.effective) < n:
         origin += f" (unequal ones, worth {found.effective:.0f} pictures)"
+    if found.estimated:
+        return (
+            f"{percent(asked)} false alarms are an estimate by the tail of the scores of {origin}, not a promise: these can promise "
+            f"{percent(1 / (found.effective + 1))} at best; {_wanted(found, enough)}."
+        )
     if usual and found.above and found.achieved > asked + _ROUNDING:
         return (
             f"{percent(found.achieved)} false alarms are promised, not the usual {percent(asked)}: {origin} are few, and a "
-            f"threshold above all but {found.above - 1} of them would be set by an odd one; about "
-            f"{math.ceil((FEWEST_ABOVE + 1) / asked) - 1} or more keep {percent(asked)}."
+            f"threshold above all but {found.above - 1} of them would be set by an odd one; "
+            f"{_wanted(found, math.ceil((FEWEST_ABOVE + 1) / asked) - 1)}."
         )
     if found.achieved > asked + _ROUNDING:
         return (
             f"{percent(asked)} false alarms {manner_of(found.confidence)} were requested, but {origin} can promise no less than "
-            f"{percent(found.achieved)}; {enough} or more are needed."
+            f"{percent(found.achieved)}; {_wanted(found, enough)}."
         )
     if found.above < FEWEST_ABOVE:
         return (
@@ -184,6 +207,11 @@ def _note(found: Threshold, usual: bool) -> str:
             f"calibrate on more groups (videos, folders)."
         )
     return ""
+
+
+def _wanted(found: Threshold, enough: int) -> str:
+    """Return how many held-out pictures promise what was asked, and how many of them are missing."""
+    return f"{percent(found.false_alarm_rate)} needs {enough:,}, {max(1, enough - math.floor(found.effective)):,} more"
 
 
 def manner_of(confidence: float) -> str:

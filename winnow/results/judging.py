@@ -80,7 +80,8 @@ class MaskMetrics:
 class Evaluated:
     """What `evaluate` found: of so many normal `pictures` in `groups` the share flagged, and each anomalous group ("all": together).
 
-    `false_alarm_rate_asked` is what was asked for, `false_alarm_rate_promised` what the threshold promises. `refused` counts the
+    `false_alarm_rate_asked` is what was asked for, `false_alarm_rate_promised` what the threshold promises, or, where it
+    is `false_alarm_rate_estimated`, what is estimated. `refused` counts the
     files, by group ("belongs": the normal ones), that could not be judged and are in no rate.
     `baseline` is the AUROC of sharpness alone by group, `seen_in_training` how many of the normal pictures are the run's own;
     `masks` what masks of the true damage say (None without); `notes` what was recognised of the folders given, passed over and
@@ -94,6 +95,7 @@ class Evaluated:
     threshold: float
     false_alarm_rate_asked: float
     false_alarm_rate_promised: float
+    false_alarm_rate_estimated: bool
     false_alarm_rate: float
     false_alarm_rate_interval: Interval | None
     pictures: int

@@ -96,7 +96,7 @@ class Promise:
     """A threshold: the false-alarm rate that it promises, from how many held-out scores, and a note where that is not what was asked.
 
     So many of those scores are `above` it, the `extremes` (the first few, by their sources) among them; without those pictures
-    the threshold would be `without`.
+    the threshold would be `without`. `estimated`: the rate is no promise but an estimate.
     """
 
     threshold: float
@@ -106,6 +106,7 @@ class Promise:
     above: int = 0
     extremes: list[str] = field(default_factory=list)
     without: float | None = None
+    estimated: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 
 from winnow.detect.detector import Detector
@@ -56,9 +58,11 @@ def finds(run: RunFolder, mode: str, detector: Detector) -> Finds | None:
         for kind, pixels in made_up(own, run.options.train.seed).items()
     }
     whole = by_picture(detector)
+    promising = copy.copy(whole)
+    promising.estimate = False
     rates: dict[float, float] = {}  # what can be promised to the threshold that promises it
     for rate in RATES:
-        threshold = whole.with_threshold(rate).threshold
+        threshold = promising.with_threshold(rate).threshold
         rates.setdefault(threshold.achieved, threshold.value)
     return Finds(
         pictures=len(own),

@@ -62,6 +62,7 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
                 scorer=_scorer(mode, options.scorer, embeddings),
                 false_alarm_rate=options.false_alarm_rate,
                 confidence=options.confidence,
+                estimate=options.estimate,
                 contamination=options.contamination,
             ).fit(embeddings)
             if run.options.ingest.cuts and _parted(embeddings):
@@ -103,6 +104,7 @@ def _promise(detector: Detector, pool: Pool) -> Promise:
         len(extremes),
         described(pool, picture_of(detector.ids[extremes[:FEW]]).tolist()),
         detector.without_extremes(),
+        threshold.estimated,
     )
 
 
@@ -139,7 +141,7 @@ def _map_levels(run: RunFolder, mode: str, detector: Any) -> tuple[float | None,
         maps = draw(pool.pixels(rows[part]))
         means[part], peaks[part] = maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))
     _, highest, _ = most_anomalous(picture_of(pool.column("id")[rows]), peaks)
-    level = conformal(highest, options.false_alarm_rate, options.confidence).value
+    level = conformal(highest, options.false_alarm_rate, options.confidence, estimate=options.estimate).value
     return float(np.median(means)), level
 
 

@@ -121,6 +121,7 @@ def _write(
         threshold=threshold,
         false_alarm_rate_asked=normal.threshold.false_alarm_rate,
         false_alarm_rate_promised=normal.threshold.achieved,
+        false_alarm_rate_estimated=normal.threshold.estimated,
         false_alarm_rate=found.false_alarm_rate,
         false_alarm_rate_interval=found.false_alarm_rate_interval,
         pictures=found.pictures,

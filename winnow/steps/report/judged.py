@@ -137,7 +137,8 @@ def evaluation_sections(run: RunFolder, evaluation: Evaluated | None) -> list[Se
         "Intervals by bootstrap over groups.",
     )
     text = [
-        f"False alarms: {promised(evaluation.false_alarm_rate_promised)}; {evaluation.false_alarm_rate:.1%} of "
+        f"False alarms: {promised(evaluation.false_alarm_rate_promised, evaluation.false_alarm_rate_estimated)}; "
+        f"{evaluation.false_alarm_rate:.1%} of "
         f"{evaluation.pictures:,} normal pictures are flagged ({count(evaluation.refused.get('belongs', 0), 'file')} refused)."
     ]
     if evaluation.seen_in_training:

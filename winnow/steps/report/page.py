@@ -126,7 +126,8 @@ def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
     )
     return (
         f"{how} {count(len(pool), noun)}{of} in {count(len(set(pool.column('group'))), 'group')}. "
-        f"Pictures that score above {threshold.value:.4g} are called anomalous; {false_alarms(threshold.achieved, threshold.n)}"
+        f"Pictures that score above {threshold.value:.4g} are called anomalous; "
+        f"{false_alarms(threshold.achieved, threshold.n, estimated=threshold.estimated)}"
         + (f"; {count(aside, 'picture')} left out, being marked in {REVIEW}." if aside else ".")
     )
 
@@ -155,6 +156,8 @@ def _rate(threshold: Threshold) -> tuple[str, str]:
     """Return the false-alarm rate of a threshold and what it is."""
     if threshold.achieved >= 1:
         return "-", "nothing can be promised"
+    if threshold.estimated:
+        return f"{threshold.achieved:.2%}", "of pictures, estimated, not promised"
     return f"{threshold.achieved:.2%}", f"of pictures, {manner_of(threshold.confidence)}"
 
 
