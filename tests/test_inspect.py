@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +18,19 @@ from winnow.check import check_model
 from winnow.deploy.runtime import Deployed
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, WinnowError
+from winnow.inspect.locate import Picture
 from winnow.models.dense import MOST_CHANNELS, Dense
 from winnow.pool.patches import blend, scaled, tile_boxes
 from winnow.pool.pool import Pool
+from winnow.report.overlays import overlay
 from winnow.results import Calibrated
+from winnow.run.judge import wholes_of
 from winnow.steps.predict_onnx import predict_onnx
+from winnow.steps.report.inspection import _drawn
 from winnow.tables import read_table
 
 from exported import same_maps
+from videos import write
 
 HEIGHT, WIDTH = 90, 120
 
@@ -300,3 +308,123 @@ def test_an_estimated_rate_is_called_one_everywhere(goods: Path, weights: Path, 
     assert found.false_alarm_rate_estimated and "1.0% estimated" in show.evaluate(found)
     assert "estimated, not promised" in run.report().read_text(encoding="utf-8")
     assert "estimated, not promised" in run.export().card.read_text(encoding="utf-8")
+
+
+def fine(folder: Path) -> dict[str, np.ndarray]:
+    """Write pictures finer than the run sees them, in several forms; return each as a person sees it, by its name."""
+    rng, folder = np.random.default_rng(5), folder / "fine"
+    folder.mkdir()
+    grey = np.kron(product(rng), np.ones((3, 3), np.uint8))
+    grey[::2, ::2] += 9  # too fine for 96 pixels
+    colour = np.stack([grey, grey // 2, grey], axis=2)
+    deep = grey.astype(np.uint16) * 257
+    Image.fromarray(colour).save(folder / "colour.png")
+    Image.fromarray(deep).save(folder / "deep.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(colour).save(folder / "turned.png", exif=turned)
+    pages = [Image.fromarray(colour), Image.fromarray(colour[::-1].copy())]
+    pages[0].save(folder / "pages.tif", save_all=True, append_images=pages[1:])
+    strip = np.tile(colour[:100], (1, 3, 1))
+    Image.fromarray(strip).save(folder / "strip.png")
+    write(folder / "film.mkv", [colour, colour[::-1].copy()], codec="ffv1", form="bgr0", rate=1)
+    triple = np.repeat(grey[..., None], 3, axis=2)
+    return {
+        "colour": colour,
+        "deep": triple,
+        "turned": np.rot90(colour, -1),
+        "pages-page1": colour,
+        "pages-page2": colour[::-1],
+        "strip": strip,
+        "film-0.000": colour,
+        "film-1.000": colour[::-1],
+    }
+
+
+def is_drawn_on(maps: Path, name: str, pixels: np.ndarray, defects: list[dict[str, str]]) -> bool:
+    """Return whether the overlay of this name is these very pixels under the map and the boxes."""
+    (file,) = maps.glob(f"*-{name}.overlay.png")
+    level = np.asarray(Image.open(file.with_name(file.name.replace("overlay", "map"))))
+    boxes = [tuple(int(row[side]) for side in ("x", "y", "width", "height")) for row in defects]
+    return level.shape == pixels.shape[:2] and file.read_bytes() == overlay(pixels, level / 255, boxes)
+
+
+@pytest.mark.parametrize("by", ["run", "file"])
+def test_overlays_show_the_picture_at_its_own_resolution(by: str, run: winnow.Run, tmp_path: Path) -> None:
+    seen = fine(tmp_path)
+    if by == "run":
+        note = run.score(tmp_path / "fine", to=tmp_path / "out", heatmaps=tmp_path / "maps").note
+    else:
+        run.export(tmp_path / "part.onnx")
+        to = {"to": tmp_path / "out", "heatmaps": tmp_path / "maps"}
+        note = " ".join(predict_onnx(tmp_path / "part.onnx", [tmp_path / "fine"], **to).notes)
+    assert "enlarged" not in note
+    rows = read_table(tmp_path / "out" / "defects.csv")
+    defects: dict[str, list[dict[str, str]]] = {name: [] for name in seen}
+    for row in rows:
+        part = f"-{row['time']}" if row["time"] else f"-page{row['page']}" if row["page"] else ""
+        defects[Path(row["source"]).stem + part].append(row)
+    assert len(list((tmp_path / "maps").glob("*.overlay.png"))) == len(seen)
+    assert [name for name in seen if not is_drawn_on(tmp_path / "maps", name, seen[name], defects[name])] == []
+
+
+def test_a_grey_run_draws_on_grey(goods: Path, weights: Path, tmp_path: Path) -> None:
+    grey = winnow.Run(tmp_path / "run", "inspect", weights=weights, size=(96, 96), grey=True).fit(goods / "good")
+    seen = fine(tmp_path)["colour"]
+    grey.score(tmp_path / "fine" / "colour.png", to=tmp_path / "out", heatmaps=tmp_path / "maps")
+    shown = np.asarray(Image.fromarray(seen).convert("L"))
+    assert is_drawn_on(tmp_path / "maps", "colour", shown, read_table(tmp_path / "out" / "defects.csv"))
+
+
+def test_a_source_that_is_gone_or_another_is_drawn_enlarged(
+    run: winnow.Run, goods: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [shutil.copy(goods / "bad" / f"{number:02d}.png", tmp_path) for number in range(3)]
+
+    def later(*given, **named):
+        Path(files[0]).unlink(missing_ok=True)
+        shutil.copy(goods / "bad" / "05.png", files[1])
+        return wholes_of(*given, **named)
+
+    monkeypatch.setattr("winnow.steps.score.wholes_of", later)
+    note = run.score(files, heatmaps=tmp_path / "maps").note
+    assert re.search(r"2 of 3 pictures are drawn as the run saw them, enlarged, .* the first: .*00\.png", note)
+    last, defects = (
+        np.asarray(Image.open(files[2]).convert("RGB")),
+        read_table(run.folder.path / "scores" / "defects.csv"),
+    )
+    assert is_drawn_on(tmp_path / "maps", "02", last, [row for row in defects if row["source"] == str(files[2])])
+    for number in range(3):
+        size = Image.open(tmp_path / "maps" / f"{number:05d}-{number:02d}.overlay.png").size
+        assert size == (WIDTH, HEIGHT)
+    assert "2 of 3 pictures are drawn as the run saw them" in Path(run.report()).read_text(encoding="utf-8")
+
+
+def test_addresses_on_the_network_are_read_again_where_they_were_given(
+    run: winnow.Run, goods: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.score(goods / "bad" / "00.png", to=tmp_path / "out")
+    pool = Pool.open(tmp_path / "out" / "pool")
+    pool.items = pool.items.set_column(1, "source", [["s3://mine/00.png"]])
+    asked = []
+
+    def read(address: str, *given) -> bytes:
+        asked.append(address)
+        return (goods / "bad" / "00.png").read_bytes()
+
+    monkeypatch.setattr("winnow.pool.originals.storage.read", read)
+    size = (HEIGHT, WIDTH)
+    report, score = (wholes_of(run.folder, pool, named=named) for named in (False, True))
+    assert report(0, size) is None and not asked and "on the network" in report.note
+    assert score(0, size).shape == (*size, 3) and asked == ["s3://mine/00.png"] and not score.note
+
+
+def test_large_pictures_are_smaller_in_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, mask = np.zeros((300, 600, 3), np.uint8), np.zeros((300, 600), bool)
+    pixels[100:120, 200:260] = 255
+    picture = Picture("a", "a.png", None, None, pixels, mask.astype(float), mask, [(200, 100, 60, 20, 1.0)])
+    monkeypatch.setattr("winnow.steps.report.inspection.PIXELS", 20_000)
+    drawn = np.asarray(Image.open(io.BytesIO(_drawn(picture))).convert("RGB")).astype(int)
+    assert drawn.shape == (100, 200, 3)
+    blue = np.argwhere((np.abs(drawn - (0x56, 0xB4, 0xE9)) < 3).all(axis=2))
+    assert np.abs(blue.min(axis=0) - (31, 65)).max() <= 1 and np.abs(blue.max(axis=0) - (41, 88)).max() <= 1

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from winnow.inspect.regions import grown, regions
+from winnow.inspect.wholes import Wholes
 from winnow.pool.patches import blend, read_boxes, scaled
 from winnow.pool.pool import Pool
 
@@ -50,30 +51,44 @@ class AnomalyMaps:
 
 
 def located(
-    pool: Pool, scores: np.ndarray, limit: float, wanted: np.ndarray, maps: AnomalyMaps | None
+    pool: Pool,
+    scores: np.ndarray,
+    limit: float,
+    wanted: np.ndarray,
+    maps: AnomalyMaps | None,
+    wholes: Wholes | None = None,
 ) -> Iterator[tuple[int, Picture]]:
     """Yield the row and the `Picture` of each wanted picture of a pool of patches with scores (n,).
 
     A patch is damaged when its score is above the limit of pictures; what is damaged in it are the places where the anomaly
-    map is above the level that held-out pictures keep below, all of it where there are no `maps`.
+    map is above the level that held-out pictures keep below, all of it where there are no `maps`. Its pixels are those of
+    `wholes`, at their own resolution, otherwise the run's, scaled to the picture's size.
     """
     about = pool.pictures.to_pylist()
     ends = np.cumsum([picture["patches"] for picture in about])
     for row in wanted:
         patches = np.arange(ends[row] - about[row]["patches"], ends[row])
-        yield int(row), _picture(pool, patches, scores[patches], limit, maps, about[row])
+        yield int(row), _picture(pool, patches, scores[patches], limit, maps, wholes, about[row])
 
 
 def _picture(
-    pool: Pool, rows: np.ndarray, scores: np.ndarray, limit: float, maps: AnomalyMaps | None, about: dict[str, Any]
+    pool: Pool,
+    rows: np.ndarray,
+    scores: np.ndarray,
+    limit: float,
+    maps: AnomalyMaps | None,
+    wholes: Wholes | None,
+    about: dict[str, Any],
 ) -> Picture:
     size, pixels = (about["height"], about["width"]), pool.pixels(rows)
     boxes = read_boxes(pool.column("box")[rows])
     canvas = np.full((*size, pool.channels), GREY, np.uint8)
     damaged = np.zeros(size, bool)
+    whole = wholes(int(rows[0]), size) if wholes else None
     for patch, (x, y, width, height), found in zip(pixels, boxes, scores, strict=True):
-        canvas[y : y + height, x : x + width] = scaled(patch, (height, width))
-        damaged[y : y + height, x : x + width] |= found > limit
+        place = slice(y, y + height), slice(x, x + width)
+        canvas[place] = scaled(patch, (height, width)) if whole is None else whole[place]
+        damaged[place] |= found > limit
     anomaly_map, mask = None, damaged
     if maps is not None:
         anomaly_map = blend(maps.of(pixels), boxes, size)

@@ -63,6 +63,10 @@ class Originals:
         """Return the picture, page, video frame, or part of one, that an item was made of: uint8 (h, w, 3)."""
         return self._named(row, self._pixels)
 
+    def whole(self, row: int) -> np.ndarray:
+        """Return the whole picture, page or frame that an item is, or is a part of: uint8 (h, w, 3)."""
+        return self._named(row, self._whole)
+
     def size(self, row: int) -> tuple[int, int]:
         """Return height and width of the whole picture or frame that an item is, or is a part of."""
         return self._named(row, self._size)

@@ -25,6 +25,7 @@ from winnow.tables import read_table
 
 if TYPE_CHECKING:
     from winnow.inspect.locate import Picture
+    from winnow.inspect.wholes import Wholes
 
 CHUNK = 512  # pictures judged at once: the places of one are up to a megabyte
 LONGEST = 150  # bytes of a source's name in that of its picture
@@ -117,8 +118,13 @@ def judge(
     return Judged(_items(pool), scores, extra, mode, detector, found.refused, found.notes)
 
 
-def locate(run: RunFolder, pool: Pool, judged: Judged, wanted: np.ndarray) -> Iterator[tuple[int, Picture]]:
-    """Yield the row and the `Picture` of each wanted picture of a pool of judged patches: what is damaged, and where."""
+def locate(
+    run: RunFolder, pool: Pool, judged: Judged, wanted: np.ndarray, wholes: Wholes | None = None
+) -> Iterator[tuple[int, Picture]]:
+    """Yield the row and the `Picture` of each wanted picture of a pool of judged patches: what is damaged, and where.
+
+    Pixels are those of `wholes`, where given.
+    """
     from winnow.inspect.locate import AnomalyMaps, located
     from winnow.run.artifacts import load_encoder, maps_by
 
@@ -129,18 +135,38 @@ def locate(run: RunFolder, pool: Pool, judged: Judged, wanted: np.ndarray) -> It
         assert draw is not None  # there are levels of it
         maps = AnomalyMaps(draw, known.map_usual, known.map_level)
     limit = by_picture(judged.detector).threshold.value
-    yield from located(pool, judged.scores, limit, wanted, maps)
+    yield from located(pool, judged.scores, limit, wanted, maps, wholes)
 
 
-def most_anomalous_of(run: RunFolder, folder: Path, most: int) -> Iterator[tuple[Picture, float]]:
-    """Yield the most anomalous pictures of a finished `winnow score` and their scores, from what it left in `folder`."""
+def wholes_of(run: RunFolder, pool: Pool, *, named: bool) -> Wholes | None:
+    """Return what reads the pictures of a pool again, where the run scales what it judges.
+
+    Addresses on the network are only opened when the sources were `named` in this call, or the address is trusted.
+    """
+    from winnow.inspect.wholes import Wholes
+    from winnow.pool.originals import Originals
+    from winnow.run.addresses import originals_of
+
+    if not run.options.ingest.tiles:
+        return None
+    return Wholes(Originals(pool, run.options.ingest) if named else originals_of(run, pool), pool.channels)
+
+
+def most_anomalous_of(
+    run: RunFolder, folder: Path, pool: Pool, most: int, wholes: Wholes | None
+) -> Iterator[tuple[Picture, float]]:
+    """Yield the most anomalous pictures of a finished `winnow score` and their scores, from what it left in `folder`.
+
+    `pool` is what it judged; pixels are those of `wholes`, where given.
+    """
     from winnow.run.artifacts import load_detector
 
-    pool, mode = Pool.open(folder / "pool"), read_result(Scored, folder / "scores.json").mode
+    mode = read_result(Scored, folder / "scores.json").mode
     scores = np.array([float(row["score"]) for row in read_table(folder / "patches.csv")])
     judged = Judged(_items(pool), scores, {}, mode, load_detector(run, mode), 0)
     pictures = judged.whole()
-    for row, picture in locate(run, pool, judged, np.argsort(-pictures.scores, kind="stable")[:most]):
+    worst = np.argsort(-pictures.scores, kind="stable")[:most]
+    for row, picture in locate(run, pool, judged, worst, wholes):
         yield picture, float(pictures.scores[row])
 
 

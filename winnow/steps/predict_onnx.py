@@ -14,7 +14,9 @@ from winnow.detect.pictures import keys_of, most_anomalous
 from winnow.errors import OptionError
 from winnow.inspect.locate import AnomalyMaps
 from winnow.inspect.locate import located as locate
+from winnow.inspect.wholes import Wholes
 from winnow.pool.ingest import ingest
+from winnow.pool.originals import Originals
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
@@ -84,7 +86,9 @@ def _write(
     read = ingest(sources, where, options, keep_others=False, earlier=earlier, detector=detector)
     pool = Pool.open(where)
     items, found = {name: pool.column(name) for name in ITEMS}, _found(model, pool)
-    threshold, defects = model.threshold, _located(model, pool, items, found, results.aside, heatmaps)
+    threshold = model.threshold
+    wholes = Wholes(Originals(pool, options), pool.channels) if options.tiles and heatmaps is not None else None
+    defects = _located(model, pool, items, found, wholes, results.aside, heatmaps)
     if model.picture_threshold is not None and model.classes is None:
         items, found = _whole(items, found)
         threshold = model.picture_threshold
@@ -92,7 +96,7 @@ def _write(
         results,
         items,
         refused=read.refused,
-        notes=read.notes,
+        notes=[*read.notes, *([wholes.note] if wholes and wholes.note else [])],
         classes=model.classes or (),
         probabilities=found.get("probabilities"),
         p_values=found.get("p_value"),
@@ -106,6 +110,7 @@ def _located(
     pool: Pool,
     items: dict[str, np.ndarray],
     found: dict[str, np.ndarray],
+    wholes: Wholes | None,
     folder: Path,
     heatmaps: Path | None,
 ) -> int | None:
@@ -118,7 +123,7 @@ def _located(
     maps = None
     if model.map_usual is not None and model.map_level is not None:
         maps = AnomalyMaps(partial(_maps, model), model.map_usual, model.map_level)
-    located = locate(pool, found["score"], limit, wanted, maps)
+    located = locate(pool, found["score"], limit, wanted, maps, wholes)
     return sum(write_located(located, len(wanted), folder, heatmaps, pages=bool(pages_of(items))).values())
 
 

@@ -16,13 +16,14 @@ from winnow.data.cuts import clock_of, length_of
 from winnow.detect.segments import ffconcat, segments, smoothed
 from winnow.errors import InputError, OptionError
 from winnow.files import replacing, write_text
+from winnow.inspect.wholes import Wholes
 from winnow.options import SegmentOptions
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
 from winnow.results import Scored, Segment, VideoScored
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
-from winnow.run.judge import Judged, judge, locate, pages_of, seconds, shortened, verdicts, video_rows
+from winnow.run.judge import Judged, judge, locate, pages_of, seconds, shortened, verdicts, video_rows, wholes_of
 from winnow.run.located import write_located
 from winnow.run.publish import HEATMAPS, SCORES, Results, publish, write_result
 from winnow.run.sizes import other_sizes
@@ -107,7 +108,8 @@ def _inspect(run: RunFolder, patches: Judged, pictures: Judged, folder: Path, he
     pool = Pool.open(folder / "pool")
     wanted = np.flatnonzero(np.ones(len(pictures.scores), bool) if heatmaps is not None else ~pictures.belongs)
     pages = pages_of(patches.items)
-    found = locate(run, pool, patches, wanted)
+    wholes = wholes_of(run, pool, named=True) if heatmaps is not None else None
+    found = locate(run, pool, patches, wanted, wholes)
     counts = write_located(found, len(wanted), folder, heatmaps, pages=bool(pages))
     write_table(
         folder / "patches.csv",
@@ -126,7 +128,7 @@ def _inspect(run: RunFolder, patches: Judged, pictures: Judged, folder: Path, he
     about = pool.pictures.to_pylist()
     columns = {name: [row[name] for row in about] for name in ("patches", "blank")}
     columns["defects"] = [counts.get(row, 0) for row in range(len(about))]
-    return _Inspected(columns, len(patches.scores), sum(counts.values()), _note(run, pool))
+    return _Inspected(columns, len(patches.scores), sum(counts.values()), _note(run, pool, wholes))
 
 
 def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
@@ -208,8 +210,9 @@ def _timeline(
         temporary.write_bytes(png)
 
 
-def _note(run: RunFolder, pool: Pool) -> str:
-    """Return sentences on pictures of another size than the run's own, and on grey ones judged by what was learnt from colour."""
+def _note(run: RunFolder, pool: Pool, wholes: Wholes | None) -> str:
+    """Return sentences on pictures of another size than the run's own, on grey ones judged by what was learnt from colour, and on
+    those that could not be read again."""
     own = Pool.open(run.folder("ingest"))
     known, new = (part.pictures.column("colour").to_pylist() for part in (own, pool))
     grey = ""
@@ -218,4 +221,4 @@ def _note(run: RunFolder, pool: Pool) -> str:
             f"{new.count(False):,} of {len(new):,} pictures are grey, while the run learnt from colour: their scores say that "
             "they lack colour. Give colour pictures, or make a run with --grey."
         )
-    return " ".join(filter(None, (other_sizes(own, pool), grey)))
+    return " ".join(filter(None, (other_sizes(own, pool), grey, wholes.note if wholes else "")))
