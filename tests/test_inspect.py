@@ -148,7 +148,8 @@ def test_cells_are_saved_sliced_and_refused(tmp_path: Path) -> None:
     cells = np.random.default_rng(0).normal(size=(5, 2, 3, 4)).astype(np.float32)
     embeddings = Embeddings.of(cells.mean(axis=(1, 2)), cells=cells)
     embeddings.save(tmp_path)
-    again = Embeddings.load(tmp_path)
+    assert Embeddings.load(tmp_path).cells is None
+    again = Embeddings.load(tmp_path, cells=True)
     assert again.cells is not None
     np.testing.assert_array_equal(again.cells, cells)
     np.testing.assert_array_equal(again[[3, 1]].cells, cells[[3, 1]])
@@ -158,7 +159,39 @@ def test_cells_are_saved_sliced_and_refused(tmp_path: Path) -> None:
     damaged[-3] ^= 1
     (tmp_path / "cells.npy").write_bytes(damaged)
     with pytest.raises(WinnowError, match=r"cells\.npy"):
-        Embeddings.load(tmp_path)
+        Embeddings.load(tmp_path, cells=True)
+    assert len(Embeddings.load(tmp_path)) == 5  # what is not read is not looked at
+
+
+def test_steps_that_need_no_places_read_none(run: winnow.Run, goods: Path, tmp_path: Path, monkeypatch) -> None:
+    copy = winnow.Run(shutil.copytree(run.folder.path, tmp_path / "run"))
+    labels, asked = tmp_path / "labels.csv", []
+    rows = [f'"{name}",{"ab"[number % 2]}' for number, name in enumerate(copy.embeddings.ids)]
+    labels.write_text("\n".join(["id,label", *rows]), encoding="utf-8")
+    load = Embeddings.load.__func__
+    monkeypatch.setattr(
+        Embeddings,
+        "load",
+        classmethod(lambda kind, *given, **named: asked.append(named) or load(kind, *given, **named)),
+    )
+    chosen = copy.select(6)
+    copy.classify(labels=labels, folds=2)
+    copy.report()
+    assert chosen.chosen == 6 and asked and not any(named.get("cells") for named in asked)
+    assert copy.embeddings.cells is not None
+
+
+def test_a_picture_that_did_not_calibrate_is_scored_for_a_choice(run: winnow.Run, tmp_path: Path) -> None:
+    copy = winnow.Run(shutil.copytree(run.folder.path, tmp_path / "run"))
+    review = copy.folder.path / "review.csv"
+    rows = review.read_text(encoding="utf-8").splitlines()
+    place = rows[0].split(",").index("leave_out")
+    marked = rows[1].split(",")
+    marked[place] = "x"
+    review.write_text("\n".join([rows[0], ",".join(marked), *rows[2:]]), encoding="utf-8")
+    copy.calibrate()
+    assert copy.detector.without_score(copy.embeddings).sum() == 1
+    assert copy.select(6).chosen == 6
 
 
 def test_every_good_picture_calibrates(run: winnow.Run) -> None:

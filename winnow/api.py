@@ -207,7 +207,7 @@ class Run:
         """
         from winnow.run.artifacts import load_embeddings
 
-        return load_embeddings(self.folder)
+        return load_embeddings(self.folder, cells=True)
 
     @property
     def classifier(self) -> Classifier:

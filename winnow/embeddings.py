@@ -129,12 +129,15 @@ class Embeddings:
         write_sealed(folder / "embeddings.json", whole, (*arrays, losses.name))
 
     @classmethod
-    def load(cls, folder: Path) -> Embeddings:
-        """Read what `save` wrote, embeddings memory-mapped; `RunError` when absent, `Damaged` when changed on disk."""
+    def load(cls, folder: Path, *, cells: bool = False) -> Embeddings:
+        """Read what `save` wrote, embeddings memory-mapped; `RunError` when absent, `Damaged` when changed on disk.
+
+        `cells`, of which those of a picture are a hundred times as large as all else, are left out unless they are asked for.
+        """
         import pyarrow.parquet as pq
 
         again = "Run: winnow encode --run RUN"
-        sealed = read_sealed(folder / "embeddings.json", "embeddings", again)
+        sealed = read_sealed(folder / "embeddings.json", "embeddings", again, but=() if cells else ("cells.npy",))
         with as_written(folder / "losses.parquet", again):
             table = pq.read_table(folder / "losses.parquet")
             columns = {name: table[name].to_numpy(zero_copy_only=False) for name in table.column_names}
@@ -143,11 +146,11 @@ class Embeddings:
         with as_written(folder / "vectors.npy", again):
             if vectors.ndim != 2 or vectors.dtype != np.float32 or len(vectors) != len(ids):
                 raise ValueError(f"{vectors.dtype} {vectors.shape} are no embeddings of {len(ids)} pictures")
-        cells = map_array(folder / "cells.npy", again) if "cells.npy" in sealed["sha256"] else None
+        places = map_array(folder / "cells.npy", again) if cells and "cells.npy" in sealed["sha256"] else None
         with as_written(folder / "cells.npy", again):
-            if cells is not None and (cells.ndim != 4 or cells.dtype != np.float32 or len(cells) != len(ids)):
-                raise ValueError(f"{cells.dtype} {cells.shape} are no cells of {len(ids)} pictures")
-        return cls(vectors, columns, ids, groups, twins, seen, cells)
+            if places is not None and (places.ndim != 4 or places.dtype != np.float32 or len(places) != len(ids)):
+                raise ValueError(f"{places.dtype} {places.shape} are no cells of {len(ids)} pictures")
+        return cls(vectors, columns, ids, groups, twins, seen, places)
 
 
 def finite(vectors: Any) -> np.ndarray:

@@ -156,16 +156,16 @@ class Detector:
 
     def score_own(self, embeddings: Embeddings) -> np.ndarray:
         """Return scores (n,) of pictures it was fitted on, for those of the calibration their held-out scores."""
-        scores = self.score(embeddings)
-        place = {str(name): row for row, name in enumerate(embeddings.ids)}
-        own = [
-            (place[str(name)], value)
-            for name, value in zip(self.ids, self.calibration, strict=True)
-            if str(name) in place
-        ]
-        for row, value in own:
-            scores[row] = value
+        held_out = dict(zip(self.ids.astype(str), self.calibration, strict=True))
+        scores = np.array([held_out.get(str(name), np.nan) for name in embeddings.ids])
+        rest = self.without_score(embeddings)
+        if rest.any():
+            scores[rest] = self.score(embeddings[rest])
         return scores
+
+    def without_score(self, embeddings: Embeddings) -> np.ndarray:
+        """Return which pictures (n,) bool have no held-out score, so that `score_own` needs all of their embeddings."""
+        return ~np.isin(embeddings.ids.astype(str), self.ids.astype(str))
 
     def p_values(self, embeddings: Embeddings | Any) -> np.ndarray:
         """Return conformal p-values (n,), small = anomalous, of `Embeddings`, (n, d) embeddings, or scores (n,) from `score`."""

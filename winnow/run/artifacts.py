@@ -54,10 +54,20 @@ def load_detector(run: RunFolder, mode: str = "") -> Detector:
     return Detector.load(folder_of(run, "calibrate", mode or run.options.score.mode), own=own)
 
 
-def load_embeddings(run: RunFolder, mode: str = "") -> Embeddings:
-    """Return the embeddings and losses of the pool that the detector of a mode, by default the run's, scores."""
+def load_embeddings(run: RunFolder, mode: str = "", *, cells: bool = False) -> Embeddings:
+    """Return the embeddings and losses of the pool that the detector of a mode, by default the run's, scores; those of places
+    (`cells`) only where they are asked for."""
     is_fast = (mode or run.options.score.mode) == "fast"
-    return Embeddings.load(folder_of(run, "encode", "fast" if is_fast else "full"))
+    return Embeddings.load(folder_of(run, "encode", "fast" if is_fast else "full"), cells=cells)
+
+
+def own_scores(run: RunFolder, detector: Detector) -> np.ndarray:
+    """Return the scores of the pool's embeddings by the detector of the run's mode, held-out ones where it has them.
+
+    Embeddings of places are read only where it has not.
+    """
+    own = load_embeddings(run)
+    return detector.score_own(load_embeddings(run, cells=True) if detector.without_score(own).any() else own)
 
 
 def load_classifier(run: RunFolder) -> Classifier:

@@ -55,9 +55,9 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
         found: dict[str, Mode] = {}
         detectors = {}
         for mode in modes(run):
-            embeddings = load_embeddings(run, mode)
+            embeddings = load_embeddings(run, mode, cells=True)
             embeddings = without(embeddings, kept_apart(pool, embeddings, "validate"))
-            embeddings = embeddings[staying(run.path, embeddings.ids)]
+            embeddings = without(embeddings, ~staying(run.path, embeddings.ids))
             detector = Detector(
                 scorer=_scorer(mode, options.scorer, embeddings),
                 false_alarm_rate=options.false_alarm_rate,

@@ -157,10 +157,10 @@ def _known_method(run: RunFolder) -> SelectOptions:
 def _seen_by_detector(run: RunFolder) -> tuple[np.ndarray, np.ndarray | None]:
     """Return which pictures the one-class score calls anomalous (n,), those of the calibration as they were held out; and how much each
     counts (n,) where pictures are chosen by that score."""
-    from winnow.run.artifacts import load_detector, load_embeddings
+    from winnow.run.artifacts import load_detector, own_scores
 
     detector = load_detector(run)
-    scores = detector.score_own(load_embeddings(run))
+    scores = own_scores(run, detector)
     anomalous = scores > detector.threshold.value
     return anomalous, by_anomaly(detector.p_values(scores)) if run.options.select.method == "anomalous" else None
 

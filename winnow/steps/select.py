@@ -181,7 +181,7 @@ class Selection:
     """
 
     def __init__(self, run: RunFolder, uncertain: np.ndarray | None = None) -> None:
-        from winnow.run.artifacts import load_detector, load_embeddings
+        from winnow.run.artifacts import load_detector, own_scores
 
         self.run, self.pool = run, Pool.open(run.folder("ingest"))
         everything = Embeddings.load(run.folder("encode"))
@@ -197,7 +197,7 @@ class Selection:
         )  # quotas go by the user's
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
         detector = load_detector(run)
-        self.scores = detector.score_own(load_embeddings(run))[rows]
+        self.scores = own_scores(run, detector)[rows]
         self.p_values = detector.p_values(self.scores)
         self.everything = np.arange(len(self.embeddings))
         self.method, self.weights = run.options.select.method, np.ones(len(self.embeddings))
