@@ -13,7 +13,6 @@ from torch import nn
 from winnow.check import obvious
 from winnow.classify.classifier import Classifier
 from winnow.classify.heads import HEADS, KNearest
-from winnow.deploy import export as exporting
 from winnow.deploy import heads, scorers
 from winnow.deploy.graph import Resize
 from winnow.detect.detector import Detector
@@ -24,7 +23,7 @@ from winnow.detect.scorers.knn import Knn
 from winnow.detect.threshold import group_weights, p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import ModelError
-from winnow.onnx import session_of
+from winnow.onnx import OPSET, quiet, session_of
 
 
 def with_linear(embeddings: Embeddings, seed: int) -> Embeddings:
@@ -197,9 +196,9 @@ def test_onnxruntime_computes_every_twin_as_numpy_does(tmp_path: Path) -> None:
     vectors, cells, losses = (values[: len(points)] for values in (new.vectors.astype(np.float32), new.cells, losses))
     given = {"vectors": vectors, "cells": cells, "losses": losses, "points": points}
     example, n = tuple(torch.from_numpy(values[:3]) for values in given.values()), torch.export.Dim("n")
-    with exporting._quiet():
+    with quiet():
         program = torch.onnx.export(module, example, dynamo=True, dynamic_shapes=({0: n}, {0: n}, {0: n}, {0: n}),
-                                    input_names=list(given), opset_version=exporting.OPSET)  # fmt: skip
+                                    input_names=list(given), opset_version=OPSET)  # fmt: skip
     (tmp_path / "all.onnx").write_bytes(program.model_proto.SerializeToString())
     found = iter(session_of(tmp_path / "all.onnx").run(None, given))
     rows = Embeddings.of(vectors, losses=dict(zip(names, losses.T, strict=True)), cells=cells)

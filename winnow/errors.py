@@ -73,11 +73,12 @@ class Interrupted(WinnowError):
 
 EXTRAS = {
     **dict.fromkeys(
-        ("torch", "torchvision", "timm", "safetensors", "sklearn", "scipy", "faiss", "array_api_compat"), "learn"
+        ("torch", "torchvision", "timm", "safetensors", "onnx", "sklearn", "scipy", "faiss", "array_api_compat"),
+        "learn",
     ),
     **dict.fromkeys(("matplotlib", "jinja2", "fastapi", "starlette", "uvicorn"), "learn"),
     "onnxruntime": "runtime",
-    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    "onnxscript": "export",
 }
 """The extra that installs a library, by its import name."""
 

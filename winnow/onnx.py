@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from winnow.errors import MissingExtra, ModelError, in_one_line
+
+OPSET = 18
+MOST_BYTES = 2_000_000_000  # an ONNX file is one protocol buffer, of 2 GiB at most
+TOLERANCE = 1e-3  # of what onnxruntime computes against torch; measured: 3e-5 and less (docs/benchmarks.md)
 
 
 def import_onnxruntime() -> Any:
@@ -45,3 +54,20 @@ def no_more() -> Any:
     options = import_onnxruntime().RunOptions()
     options.only_execute_path_to_fetches = True
     return options
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the reports of torch's exporter on every stage and the deprecation warnings of the libraries below it."""
+    before = logging.root.manager.disable
+    with (
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(before)

@@ -94,11 +94,12 @@ def train(found: Trained) -> str:
 
 
 def encode(found: Encoded) -> str:
-    """Return how many embeddings of how many dimensions, and the losses beside them."""
-    return (
+    """Return how many embeddings of how many dimensions, the losses beside them, and why it was not done faster."""
+    line = (
         f"Encoded {count(found.pictures, found.unit)} into {found.dimensions:,} dimensions; losses and image statistics: "
         f"{', '.join(found.losses) or 'none'}."
     )
+    return line + (f"\n  Note: torch runs the network, slower than onnxruntime would: {found.why}" if found.why else "")
 
 
 def calibrate(found: Calibrated, run: Any) -> str:

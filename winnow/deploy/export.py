@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +18,8 @@ from winnow.embeddings import Embeddings
 from winnow.errors import MissingExtra, ModelError, in_one_line
 from winnow.files import replacing
 from winnow.learn.encode import anomaly_maps, encode
-from winnow.onnx import import_onnxruntime, session_of
+from winnow.onnx import MOST_BYTES, OPSET, TOLERANCE, import_onnxruntime, quiet, session_of
 
-OPSET = 18
-MOST_BYTES = 2_000_000_000  # an ONNX file is one protocol buffer, of 2 GiB at most
-TOLERANCE = 1e-3  # measured: 3e-5 and less (docs/benchmarks.md)
 SAMPLE = 64  # pictures that the check looks at as they are, and a quarter of them in each other form
 
 
@@ -90,7 +83,7 @@ def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> bytes
     # Two pictures, not of the network's size: torch takes a dimension that agrees with another for constant.
     example = torch.zeros(2, height + 5 * any_size, width + 3 * any_size, graph.model.channels, dtype=torch.uint8)
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 graph,
                 (example,),
@@ -218,20 +211,3 @@ def _score_range(
 def _deviation(calibration: np.ndarray) -> float:
     """Return the standard deviation of calibration scores; a single one has none but its size."""
     return float(calibration.std() if len(calibration) > 1 else np.abs(calibration).max()) or 1.0
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's reports on every stage and the deprecation warnings of the libraries below it."""
-    before = logging.root.manager.disable
-    with (
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logging.disable(before)

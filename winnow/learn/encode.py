@@ -14,8 +14,10 @@ from torch import Tensor
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError
 from winnow.learn.device import choose_device, hold_memory, repeatable
+from winnow.learn.exported import Exported
 from winnow.learn.feed import PixelSource, as_source, to_images
 from winnow.models.contract import Model
+from winnow.models.windows import picture_means
 from winnow.progress import progress
 
 # Matrix kernels take pictures in blocks of 16 and round an incomplete block differently; batches are padded to whole
@@ -64,7 +66,7 @@ def encode(
     vectors: np.ndarray | None = None
     cells: np.ndarray | None = None
     losses: dict[str, np.ndarray] = {}
-    batch_size, block = _batch_and_block(batch_size, source, target)
+    batch_size, block = _batch_and_block(batch_size, source, target, isinstance(model, Exported))
     bar = nullcontext(_silent) if quiet else progress("encode", len(rows), "pictures")
     with torch.inference_mode(), repeatable(), bar as advance:
         for start in range(0, max(len(rows), 1), batch_size):
@@ -114,9 +116,9 @@ def pixel_statistics(images: Tensor) -> dict[str, Tensor]:
     `variance`: of the pixels, averaged over channels. `gradient`: mean absolute difference of neighbouring pixels, to
     the right and below. By plain reconstruction error simple pictures look normal; scorers correct for that by these.
     """
-    across, down = images.diff(dim=3).abs().flatten(1).mean(dim=1), images.diff(dim=2).abs().flatten(1).mean(dim=1)
-    centred = images - images.mean(dim=(2, 3), keepdim=True)
-    return {"variance": centred.square().mean(dim=(1, 2, 3)), "gradient": 0.5 * (across + down)}
+    across, down = picture_means(images.diff(dim=3).abs()), picture_means(images.diff(dim=2).abs())
+    centred = images - images.mean(dim=3, keepdim=True).mean(dim=2, keepdim=True)
+    return {"variance": picture_means(centred.square()).flatten(), "gradient": 0.5 * (across + down).flatten()}
 
 
 def with_statistics(embeddings: Embeddings, pixels: np.ndarray) -> Embeddings:
@@ -129,10 +131,17 @@ def with_statistics(embeddings: Embeddings, pixels: np.ndarray) -> Embeddings:
     )
 
 
-def _batch_and_block(batch_size: int, source: PixelSource, device: torch.device) -> tuple[int, int]:
-    """Return how many pictures to encode at once, and to a multiple of how many batches are padded."""
+def _batch_and_block(
+    batch_size: int, source: PixelSource, device: torch.device, alone: bool = False
+) -> tuple[int, int]:
+    """Return how many pictures to encode at once, and to a multiple of how many batches are padded.
+
+    What runs each picture `alone` needs no padding, and one for each of its threads.
+    """
     held = BYTES_CPU if device.type == "cpu" else BYTES
     most = max(1, held // (4 * source.channels * source.size[0] * source.size[1]))
+    if alone:
+        return min(batch_size, max(most, torch.get_num_threads())), 1
     block = min(BLOCK, most)
     return min(batch_size, most // block * block), block
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from winnow.errors import ModelError
 from winnow.models.contract import ModelOutput
 from winnow.models.pretrained import Pretrained
+from winnow.models.windows import picture_means
 
 # Measured on magnetic tiles (docs/log.md): deep enough to know shapes, and fine enough for small defects.
 LAYERS = {"mobilenet_v2": "features.13", "vgg16": "features.22", "squeezenet1_1": "features.10"}
@@ -59,8 +60,8 @@ class Dense(Pretrained):
 
     def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
         """Return embeddings of `images` (n, channels, h, w) in [0, 1] and of their places; there is nothing to decode."""
-        mean = _mean(images)
-        deviation = _mean((images - mean).square()).sqrt().clamp_min(LEAST_DEVIATION)
+        mean = picture_means(images)
+        deviation = picture_means((images - mean).square()).sqrt().clamp_min(LEAST_DEVIATION)
         places = self._map(self.features(((images - mean) / deviation * DEVIATION + 0.5).clamp(0, 1)).float())
         cells = F.avg_pool2d(places, 3, 1, 1, count_include_pad=False).permute(0, 2, 3, 1)
         if self.projection is not None:
@@ -89,9 +90,3 @@ class Dense(Pretrained):
             drawn = torch.randn(channels, MOST_CHANNELS, generator=torch.Generator().manual_seed(0))
             self.projection = torch.linalg.qr(drawn).Q
         return found
-
-
-def _mean(images: Tensor) -> Tensor:
-    """Return the mean (n, 1, 1, 1) of each picture: of the means of rows, because a sum of a million terms at once is one
-    in a hundred thousand off in onnxruntime, which borders of the places amplify a thousand times."""
-    return images.mean(dim=3, keepdim=True).mean(dim=2, keepdim=True).mean(dim=1, keepdim=True)

@@ -82,13 +82,19 @@ class Trained:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What `encode` left: embeddings of so many `pictures` (or patches: `unit`) and `dimensions`, and the names of their `losses`."""
+    """What `encode` left: embeddings of so many `pictures` (or patches: `unit`) and `dimensions`, and the names of their `losses`.
+
+    `engine` computed them and computes those of new pictures on a CPU: "onnxruntime" or "torch"; `why` not onnxruntime, of a
+    frozen network on a CPU.
+    """
 
     step: ClassVar[str] = "encode"
     pictures: int
     unit: str
     dimensions: int
     losses: list[str]
+    engine: str = "torch"
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,13 @@ from winnow.detect.detector import Detector
 from winnow.detect.registry import make_scorer, own_names
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, RunError
+from winnow.learn.device import choose_device
+from winnow.learn.exported import FILE, Exported
 from winnow.learn.feed import PixelSource
 from winnow.models.contract import Model
 from winnow.models.registry import MODELS, find_model, load_model
 from winnow.plugins import installed, load
-from winnow.results import Classified, Trained
+from winnow.results import Classified, Encoded, Trained
 from winnow.run.current import labels_have_changed
 from winnow.run.folder import RunFolder
 from winnow.select.selectors import find_selector
@@ -40,6 +42,14 @@ def load_network(run: RunFolder) -> Model:
     name = run.options.model.model
     own = find_model(name) if name not in MODELS and is_trusted(run, name) else None
     return load_model(run.folder("train"), own=own)
+
+
+def load_embedder(run: RunFolder) -> Model:
+    """Return what computed the run's embeddings: onnxruntime, where `encode` chose it and the device is a CPU, else its network."""
+    device = choose_device(run.options.train.device)
+    if run.result(Encoded).engine != "onnxruntime" or device.type != "cpu":
+        return load_network(run)
+    return Exported(run.verified("encode", run.folder("encode") / FILE))
 
 
 def load_auxiliary(run: RunFolder) -> dict[str, Model]:
@@ -162,11 +172,12 @@ def check_mode(run: RunFolder, mode: str, step: str = "calibrate") -> None:
         )
 
 
-def load_encoder(run: RunFolder, mode: str, reads: Collection[str] = ()) -> ModeEncoder:
-    """Return what a mode of `modes` runs; with only those auxiliary models whose losses are read."""
+def load_encoder(run: RunFolder, mode: str, reads: Collection[str] = (), *, in_torch: bool = False) -> ModeEncoder:
+    """Return what a mode of `modes` runs; with only those auxiliary models whose losses are read, and the network `in_torch`
+    whatever computed the embeddings."""
     if mode == "fast":
         return ModeEncoder(load_model(run.folder("train") / "fast"), {}, decode=False, maps=True)
-    whole, model = mode == "full", load_network(run)
+    whole, model = mode == "full", load_network(run) if in_torch else load_embedder(run)
     auxiliary = {name: other for name, other in load_auxiliary(run).items() if name in reads} if whole else {}
     return ModeEncoder(model, auxiliary, decode=whole, maps=whole and type(model).anomaly_map is not Model.anomaly_map)
 

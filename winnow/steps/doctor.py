@@ -16,7 +16,8 @@ LEARN = ("torchvision", "timm", "safetensors", "scikit-learn", "scipy", "faiss-c
          "uvicorn")  # fmt: skip
 OPTIONAL = (  # a package, the extra that brings it, what it is for
     ("torch", "learn", "all that works with a run"),
-    ("onnxruntime", "runtime", "winnow predict --onnx"),
+    ("onnxruntime", "runtime", "winnow predict --onnx, and frozen networks on a CPU"),
+    ("onnx", "learn", "frozen networks on a CPU by onnxruntime"),
     ("onnxscript", "export", "winnow export"),
     ("obstore", "s3", "s3:// addresses"),
     ("pillow-heif", "heif", "HEIC pictures"),

@@ -16,6 +16,7 @@ from winnow.run.split import split_of
 def encode(run: RunFolder, *, resume: bool = False) -> Encoded:
     """Encode the usable pictures of the pool (exact copies and those given as 'test' stay out)."""
     from winnow.learn.encode import encode as encode_rows
+    from winnow.learn.exported import FILE, Exported, fastest
 
     run.require("train")
     if resume and run.done("encode"):
@@ -32,6 +33,7 @@ def encode(run: RunFolder, *, resume: bool = False) -> Encoded:
     }
     network, device = load_network(run), run.options.train.device
     with run.working("encode") as step:
+        network, why = fastest(network, pool, rows, device, step.folder / FILE)
         embeddings = encode_rows(network, pool, rows, auxiliary=load_auxiliary(run), device=device, **known)
         embeddings.save(step.folder)
         if "fast" in modes(run):
@@ -43,6 +45,8 @@ def encode(run: RunFolder, *, resume: bool = False) -> Encoded:
                 unit="patch" if run.options.ingest.cuts else "picture",
                 dimensions=int(embeddings.vectors.shape[1]),
                 losses=sorted(embeddings.losses),
+                engine="onnxruntime" if isinstance(network, Exported) else "torch",
+                why=why,
             )
         )
     return run.result(Encoded)

@@ -57,7 +57,7 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> Export
 def _write(run: RunFolder, to: Path, classifier: Classifier | None, detector: Detector | None, mode: str) -> Exported:
     """Write the file and its card."""
     options = run.options
-    encoder = load_encoder(run, mode, detector.scorer.reads() if detector else ())
+    encoder = load_encoder(run, mode, detector.scorer.reads() if detector else (), in_torch=True)
     network = network_of(run, classifier) if classifier else None
     graph = Graph(
         encoder.model if detector or network is None else network,
