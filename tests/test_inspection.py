@@ -39,6 +39,7 @@ SMALL = {
     "iterations": 150,
     "fast": 0,
     "mode": "full",
+    "calibrate_share": 0.25,
     "false_alarm_rate": RATE,
 }
 FLAGS = (

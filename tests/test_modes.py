@@ -16,6 +16,7 @@ from winnow.errors import OptionError
 from winnow.results import Calibrated
 from winnow.run.artifacts import load_detector, load_embeddings
 from winnow.run.finds import finds
+from winnow.run.recipe import load_recipe
 from winnow.steps.evaluate import evaluate
 
 from cloth import write_cloth, write_damaged
@@ -89,6 +90,15 @@ def test_the_recipe_decides_by_the_fast_network_everywhere(fast: winnow.Run, fol
     whole = load_embeddings(fast.folder, "fast")
     scores = dict(zip(whole.ids.tolist(), detector.score_own(whole), strict=True))
     assert listed and all(float(row["score"]) == pytest.approx(scores[row["id"]], rel=1e-5) for row in listed)
+
+
+def test_half_of_the_good_pictures_set_the_threshold_and_training_stops_at_its_end(fast: winnow.Run):
+    promised = fast.folder.result(Calibrated).own.whole
+    assert promised.calibrated_on == 12  # of 24
+    assert promised.false_alarm_rate == pytest.approx(1 / 13)
+    options = load_recipe("inspect-texture").options.train
+    # An autoencoder may make no progress for three validations before it learns the texture.
+    assert (options.iterations, options.patience) == (6000, 4)
 
 
 def test_a_call_by_another_mode_changes_nothing_of_the_run(fast: winnow.Run, folder: Path, tmp_path: Path):
