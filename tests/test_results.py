@@ -277,7 +277,7 @@ def test_overlays_change_with_the_results(tmp_path: Path):
     (tmp_path / "out" / "map" / "mine.overlay.png").write_bytes(b"")
     before = contents(tmp_path / "out")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("winnow.report.inspection.mask_png", None)
+        patched.setattr("winnow.run.located.mask_png", None)
         with pytest.raises(TypeError):
             run.score(bad[:1], **places)
     after = contents(tmp_path / "out")
