@@ -17,6 +17,7 @@ from winnow.detect.scorers.fisher import Fisher, LogP
 from winnow.detect.scorers.knn import Knn
 from winnow.detect.scorers.latent import Latent
 from winnow.detect.scorers.mahalanobis import Mahalanobis
+from winnow.detect.scorers.patchcore import farthest
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError, OptionError, WinnowError
 
@@ -494,7 +495,7 @@ def test_padim_compares_each_place_with_the_same_place_of_the_normals() -> None:
     normal, new = rng.normal(size=(n, h, w, d)), rng.normal(size=(6, h, w, d)) * 2
     scorer = make_scorer(f"padim(top=0.1, shrinkage={shrinkage}, around={around})")
     scorer.fit(Embeddings.of(normal.mean(axis=(1, 2)), cells=normal))
-    each = np.array([[np.cov(normal[:, y, x].T) for x in range(w)] for y in range(h)])
+    each = (1 + 1 / n) * np.array([[np.cov(normal[:, y, x].T) for x in range(w)] for y in range(h)])
     expected = np.empty((6, h, w))
     for y in range(h):
         for x in range(w):
@@ -509,15 +510,58 @@ def test_padim_compares_each_place_with_the_same_place_of_the_normals() -> None:
     np.testing.assert_allclose(scorer.score(found), highest, rtol=1e-5)
 
 
-@pytest.mark.parametrize("text", ["padim(top=0)", "padim(shrinkage=2)", "padim(around=-1)"])
-def test_padim_refuses_options_beyond_their_range(text: str) -> None:
-    with pytest.raises(OptionError, match="padim"):
+def test_patchcore_compares_each_place_with_the_nearest_of_all_places_of_the_normals() -> None:
+    """Against loops over all pairs, with a memory that holds every place."""
+    rng = np.random.default_rng(5)
+    (n, h, w, d), shrinkage = (6, 3, 5, 4), 0.2
+    normal, new = rng.normal(size=(n, h, w, d)) @ rng.normal(size=(d, d)), rng.normal(size=(4, h, w, d))
+    scorer = make_scorer(f"patchcore(top=0.2, shrinkage={shrinkage}, memory={n * h * w})")
+    scorer.fit(Embeddings.of(normal.mean(axis=(1, 2)), cells=normal))
+    covariance = np.cov(normal.reshape(-1, d).T)
+    inverse = np.linalg.inv((1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / d * np.eye(d))
+    expected = np.empty((4, h, w))
+    for row, y, x in np.ndindex(4, h, w):
+        apart = normal.reshape(-1, d) - new[row, y, x]
+        expected[row, y, x] = np.sqrt(np.einsum("nd,de,ne->n", apart, inverse, apart)).min()
+    found = Embeddings.of(new.mean(axis=(1, 2)), cells=new)
+    np.testing.assert_allclose(scorer.anomaly_map(found), expected, rtol=1e-3)
+    highest = np.sort(expected.reshape(4, -1), axis=1)[:, -3:].mean(axis=1)
+    np.testing.assert_allclose(scorer.score(found), highest, rtol=1e-3)
+    # Blind to place: a picture whose places are exchanged has the same score.
+    exchanged = Embeddings.of(found.vectors, cells=new[:, ::-1, ::-1])
+    np.testing.assert_allclose(scorer.score(exchanged), scorer.score(found), rtol=1e-6)
+
+
+def test_the_farthest_places_cover_all() -> None:
+    """Each is the farthest from those before, and of a few clusters every one is found before a second of any."""
+    rng = np.random.default_rng(0)
+    cluster = rng.integers(7, size=300)
+    points = (rng.normal(size=(7, 3)) * 20)[cluster] + rng.normal(size=(300, 3)) * 0.1
+    chosen = farthest(points, 30)
+    assert len(set(chosen)) == 30 and set(cluster[chosen[:7]]) == set(range(7))
+    apart = np.linalg.norm(points[:, None] - points[chosen], axis=2)
+    for number in range(1, 30):
+        assert apart[:, :number].min(axis=1).argmax() == chosen[number]
+    assert len(farthest(points[:4], 30)) == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["padim(top=0)", "padim(shrinkage=2)", "padim(around=-1)", "patchcore(top=2)", "patchcore(memory=9)",
+     "patchcore(memory=1e5)"],
+)  # fmt: skip
+def test_scorers_of_places_refuse_options_beyond_their_range(text: str) -> None:
+    with pytest.raises(OptionError, match=text.partition("(")[0]):
         make_scorer(text)
 
 
-@pytest.mark.parametrize("changed", ["padim(top=1)", "padim(shrinkage=0.9)", "padim(around=0)"])
-def test_each_option_of_padim_changes_the_scores(changed: str) -> None:
-    one, other = (make_scorer(text).fit(NORMAL).score(NEW) for text in ("padim", changed))
+@pytest.mark.parametrize(
+    "changed",
+    ["padim(top=1)", "padim(shrinkage=0.9)", "padim(around=0)", "patchcore(top=1)", "patchcore(shrinkage=0.9)",
+     "patchcore(memory=10)"],
+)  # fmt: skip
+def test_each_option_of_the_scorers_of_places_changes_the_scores(changed: str) -> None:
+    one, other = (make_scorer(text).fit(NORMAL).score(NEW) for text in (changed.partition("(")[0], changed))
     assert not np.allclose(one, other)
 
 

@@ -23,7 +23,7 @@ from winnow.results import (
     Trained,
     WeightSearch,
 )
-from winnow.results.words import false_alarms, promised
+from winnow.results.words import elected, false_alarms, promised
 
 
 def count(number: int, noun: str) -> str:
@@ -115,6 +115,8 @@ def calibrate(found: Calibrated, run: Any) -> str:
     ]
     if promise.note:
         lines.append(f"  {promise.note}")
+    if own.elected:
+        lines.append(f"  {elected(own.elected)}")
     if found.finds:
         lines.append(f"  {would_find(found.finds)}")
     if promise.above:

@@ -20,7 +20,7 @@ from winnow.detect.registry import SCORERS
 from winnow.detect.scorer import Scorer, as_compared
 from winnow.detect.scorers.fisher import Fisher, LogP
 from winnow.detect.scorers.knn import Knn
-from winnow.detect.scorers.padim import Padim
+from winnow.detect.scorers.places import Places
 from winnow.detect.threshold import survival, tail_p_values
 from winnow.embeddings import Embeddings
 from winnow.errors import ModelError
@@ -40,8 +40,8 @@ def twin_of(scorer: Scorer) -> nn.Module:
         return KnnModule(scorer)
     if isinstance(scorer, Fisher):
         return FisherModule(scorer)
-    if isinstance(scorer, Padim):
-        return PadimModule(scorer)
+    if isinstance(scorer, Places):
+        return PlacesModule(scorer)
     return CombinationModule(scorer) if isinstance(scorer, Combination) else FormulaModule(scorer)
 
 
@@ -109,8 +109,8 @@ class KnnModule(Fitted):
         return apart.square().sum(dim=2).sqrt().mean(dim=1).double()
 
 
-class PadimModule(FormulaModule):
-    """`Padim`: its own distances, and the highest by `topk`."""
+class PlacesModule(FormulaModule):
+    """`Padim` and `Patchcore`: their own distances, and the highest by `topk`."""
 
     def forward(self, losses: ModelOutput) -> Tensor:
         distances = self.bound().distances(losses["cells"])

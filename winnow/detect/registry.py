@@ -19,6 +19,7 @@ from winnow.detect.scorers.knn import Knn
 from winnow.detect.scorers.latent import Latent
 from winnow.detect.scorers.mahalanobis import Mahalanobis
 from winnow.detect.scorers.padim import Padim
+from winnow.detect.scorers.patchcore import Patchcore
 from winnow.detect.scorers.variance_corrected import VarianceCorrected
 from winnow.detect.scorers.zsum import ZSum
 from winnow.errors import OptionError, did_you_mean
@@ -33,11 +34,14 @@ SCORERS: dict[str, type[Scorer]] = {
     "mahalanobis": Mahalanobis,
     "knn": Knn,
     "padim": Padim,
+    "patchcore": Patchcore,
     "zsum": ZSum,
     "fisher": Fisher,
 }
 """Every scorer of Winnow by its name; a new one is a class in a file of `winnow/detect/scorers/` and a line here."""
 
+BEST = "best"
+"""'best(padim, patchcore)': which of them is decided by the run's own pictures (`winnow.detect.election`)."""
 TOKEN = re.compile(r"\s*([^\s(),=]+|[(),=])")
 
 
@@ -47,7 +51,26 @@ def make_scorer(text: str) -> Scorer:
     Options and components follow in brackets: 'knn(k=3, metric=cosine)', 'fisher(error, knn)'. Raises `OptionError` when there
     is no such scorer or option, or the name is not of a scorer.
     """
-    return _build(parse(text), lambda name: plugins.find("scorer", name, SCORERS))
+    node = parse(text)
+    if node.name == BEST:
+        raise OptionError(
+            f"'{text}' is decided by the good pictures of a run.",
+            f"Name a scorer here, such as '{candidates(text)[0]}'.",
+        )
+    return _build(node, lambda name: plugins.find("scorer", name, SCORERS))
+
+
+def candidates(text: str) -> list[str]:
+    """Return the scorers that 'best(padim, patchcore)' leaves the choice between; any other scorer is the only one.
+
+    Raises `OptionError` for 'best' of fewer than two, or with options.
+    """
+    node = parse(text)
+    if node.name != BEST:
+        return [text]
+    if len(node.components) < 2 or node.options:
+        raise OptionError(f"'{text}' leaves no choice.", "Name two scorers or more: best(padim, patchcore).")
+    return [str(part) for part in node.components]
 
 
 def remake_scorer(text: str, own: Collection[type] = ()) -> Scorer | str:
@@ -67,7 +90,7 @@ def remake_scorer(text: str, own: Collection[type] = ()) -> Scorer | str:
 
 def fewest_of(text: str) -> int:
     """Return the fewest normals that a scorer's text can be calibrated with; one's own takes what scorers take."""
-    return SCORERS.get(parse(text).name, Scorer).calibrates_from
+    return max(SCORERS.get(parse(name).name, Scorer).calibrates_from for name in candidates(text))
 
 
 def own_names(text: str) -> list[str]:
@@ -82,6 +105,10 @@ class Node:
     name: str
     options: dict[str, str] = field(default_factory=dict)
     components: list[Node] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [*map(str, self.components), *(f"{name}={value}" for name, value in self.options.items())]
+        return f"{self.name}({', '.join(parts)})" if parts else self.name
 
     def names(self) -> Iterator[str]:
         """Yield its name and those of its components."""

@@ -121,6 +121,7 @@ class Mode:
 
     For pictures cut into patches also the promise per picture (`whole`), and, where the mode has an anomaly map, its median
     over held-out patches (`map_usual`) and the level that only the asked-for share of pictures exceeds (`map_level`).
+    `elected` has the AUROC on synthetic defects of each scorer that it was chosen from; empty where one was named.
     """
 
     scorer: str
@@ -128,6 +129,7 @@ class Mode:
     whole: Promise | None = None
     map_usual: float | None = None
     map_level: float | None = None
+    elected: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

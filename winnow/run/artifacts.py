@@ -15,7 +15,7 @@ import numpy as np
 
 from winnow.classify.classifier import Classifier
 from winnow.detect.detector import Detector
-from winnow.detect.registry import make_scorer, own_names
+from winnow.detect.registry import candidates, make_scorer, own_names
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, RunError
 from winnow.learn.device import choose_device
@@ -30,7 +30,11 @@ from winnow.run.folder import RunFolder
 from winnow.select.selectors import find_selector
 
 AUXILIARY = ("linear", "background", "texture")  # folders of the models fitted beside the network
-FIND: dict[str, Callable[[str], object]] = {"model": find_model, "scorer": make_scorer, "method": find_selector}
+FIND: dict[str, Callable[[str], object]] = {
+    "model": find_model,
+    "scorer": lambda text: [make_scorer(name) for name in candidates(text)],
+    "method": find_selector,
+}
 REMEDIES = {
     "encoder": "Only a trained autoencoder has one; a pretrained network decides by its embeddings anyway.",
     "fast": "Train it: winnow train --run RUN --fast 1000, then encode and calibrate.",
@@ -108,7 +112,10 @@ def network_of(run: RunFolder, classifier: Classifier) -> Model | None:
 
 
 def check_parts(run: RunFolder, *flags: str) -> None:
-    """Raise `OptionError` when the run's 'model', 'scorer' or 'method' is not known, or is one's own that was not named in this call."""
+    """Raise `OptionError` when the run's 'model', 'scorer' or 'method' is not known, or is one's own that was not named in this call.
+
+    So does a choice of scorers by synthetic defects in a run that looks for none.
+    """
     options = run.options
     names = {"model": options.model.model, "scorer": options.detect.scorer, "method": options.select.method}
     for flag in flags:
@@ -119,6 +126,11 @@ def check_parts(run: RunFolder, *flags: str) -> None:
                 f"If you trust it, name it again: --{flag} {names[flag]}",
             )
         FIND[flag](names[flag])
+        if flag == "scorer" and len(candidates(names[flag])) > 1 and not options.ingest.cuts:
+            raise OptionError(
+                f"'{names[flag]}' is decided by damaged copies of the good pictures, and {run.path} looks for no damage.",
+                f"Name one scorer, such as --scorer {candidates(names[flag])[0]}, or give --tiles.",
+            )
 
 
 def is_trusted(run: RunFolder, name: str) -> bool:

@@ -18,7 +18,10 @@ from winnow.synthetic.defects import damage
 from winnow.synthetic.near_misses import disturb
 from winnow.synthetic.scenes import generic_pictures
 
-MOST = 100  # pictures of each kind
+MOST, MOST_WHOLE = (
+    100,
+    30,
+)  # patches or small pictures of each kind, and pictures whose places are encoded: a frozen network is slow
 LARGEST = 192  # pixels, of the longer side of a drawn picture
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 
@@ -44,14 +47,14 @@ def _generic(n: int, size: tuple[int, int], channels: int, seed: int) -> np.ndar
 def finds(run: RunFolder, mode: str, detector: Detector) -> Finds | None:
     """Return the share of each kind of made-up picture that a mode's detector flags, at its threshold and at other rates.
 
-    Made from held-out pictures (or patches), at most `MOST`; a patch counts as found when its picture would be flagged for it.
-    None where there are fewer than two.
+    Made from held-out pictures (or patches), at most `MOST` or `MOST_WHOLE`; a patch counts as found when its picture would be
+    flagged for it. None where there are fewer than two.
     """
     pool = Pool.open(run.folder("ingest"))
     rows = np.flatnonzero(np.isin(pool.column("id").astype(str), detector.ids.astype(str)) & pool.usable)
     if len(rows) < 2 or min(run.options.ingest.size) < 8:
         return None
-    own = pool.pixels(rows[spread(len(rows), MOST)])
+    own = pool.pixels(rows[spread(len(rows), MOST_WHOLE if detector.scorer.reads_cells else MOST)])
     encoder = load_encoder(run, mode, detector.scorer.reads())
     scores = {
         kind: detector.score(encoder.encode(pixels, np.arange(len(pixels)), run.options.train.device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from winnow.detect.detector import Detector
-from winnow.embeddings import spread
+from winnow.embeddings import Embeddings, spread
 from winnow.metrics.detection import separation
 from winnow.pool.pool import Pool
 from winnow.results import Trained
@@ -18,6 +19,7 @@ from winnow.run.folder import RunFolder
 from winnow.run.split import split_of
 
 MOST = 1000  # patches damaged
+FEWEST = 100  # damaged pictures, where a frozen network needs none to learn from: several copies of each good one, if need be
 
 
 class Examples(NamedTuple):
@@ -31,31 +33,43 @@ class Examples(NamedTuple):
 
 
 def examples(run: RunFolder, most: int = MOST) -> Examples:
-    """Return patches kept from training, at most so many, each with a synthetic defect; the same for the same run."""
+    """Return patches kept from training, at most so many, each with a synthetic defect; the same for the same run.
+
+    Of a frozen network all pictures set the threshold, each held out in turn: all are damaged, each several times if they are few.
+    """
     from winnow.synthetic.defects import damage
 
     pool = Pool.open(run.folder("ingest"))
     split = split_of(run, pool).split
-    # Of a frozen network all pictures set the threshold, each held out in turn.
-    held = np.flatnonzero(split == "calibrate" if run.result(Trained).training else split != "test")
-    chosen = held[spread(len(held), most)]
+    trained = run.result(Trained).training
+    held = np.flatnonzero(split == "calibrate" if trained else split != "test")
+    copies = 1 if trained else max(1, round(FEWEST / max(1, len(held))))
+    chosen = np.repeat(held[spread(len(held), most)], copies)
     clean = pool.pixels(chosen)
     damaged = damage(clean, np.random.default_rng([run.options.train.seed, 3]))
     return Examples(pool.column("id")[chosen], clean, *damaged)
 
 
-def judge_synthetic(run: RunFolder, detectors: dict[str, Detector], folder: Path) -> dict[str, dict[str, float]]:
-    """Return the AUROC of each mode on synthetic defects against the same patches undamaged, in all and by kind.
+def encoded(run: RunFolder, mode: str, found: Examples, reads: Collection[str] = ()) -> Embeddings:
+    """Return the embeddings of damaged patches by a mode, with the ids of those they are copies of."""
+    encoder = load_encoder(run, mode, reads)
+    return replace(
+        encoder.encode(found.damaged, np.arange(len(found.damaged)), run.options.train.device), ids=found.ids
+    )
 
-    The whole network's embeddings of the damaged patches are saved in the folder of the calibration, for the report.
+
+def judge_synthetic(
+    run: RunFolder, detectors: dict[str, Detector], folder: Path, found: Examples, known: dict[str, Embeddings]
+) -> dict[str, dict[str, float]]:
+    """Return the AUROC of each mode on synthetic defects against the held-out scores of the patches undamaged, in all and by kind.
+
+    `known` are embeddings of the damaged patches by mode, where a mode has some already. Those of the whole network are saved in the
+    folder of the calibration, for the report.
     """
-    found = examples(run)
-    rows, device = np.arange(len(found.clean)), run.options.train.device
     result = {}
     for mode, detector in detectors.items():
-        encoder = load_encoder(run, mode, detector.scorer.reads())
-        good = detector.score_own(replace(encoder.encode(found.clean, rows, device), ids=found.ids))
-        embeddings = encoder.encode(found.damaged, rows, device)
+        embeddings = known.get(mode) or encoded(run, mode, found, detector.scorer.reads())
+        good = detector.calibration[np.isin(detector.ids.astype(str), found.ids.astype(str))]
         bad = detector.score(embeddings)
         result[mode] = {"all": separation(good, bad)}
         result[mode] |= {kind: separation(good, bad[found.kinds == kind]) for kind in sorted(set(found.kinds))}

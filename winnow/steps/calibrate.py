@@ -19,12 +19,13 @@ from winnow.run.finds import finds
 from winnow.run.folder import RunFolder
 from winnow.run.review import REVIEW, described, left_out, staying, write_review
 from winnow.run.split import kept_apart, without
-from winnow.run.synthetic import judge_synthetic
+from winnow.run.synthetic import encoded, examples, judge_synthetic
 
 if TYPE_CHECKING:
     from winnow.detect.detector import Detector
 
 FEWEST_TIMED, MOST_TIMED = 64, 1024  # pictures by which the modes' speeds are compared
+FEWEST_ALONE = 16  # by which that of a single mode is timed
 FEW = 3  # pictures named in the terminal
 A_TURN, ROUNDS, ENOUGH = 0.2, 5, 5.0  # seconds of a turn of the full mode, rounds, seconds after which no other begins
 TOO_FEW = (
@@ -41,7 +42,9 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     there are left out.
     """
     from winnow.detect.detector import Detector
+    from winnow.detect.election import elect
     from winnow.detect.pictures import by_picture
+    from winnow.detect.registry import candidates
     from winnow.pool.pool import Pool
 
     mode_of_run = run.options.score.mode
@@ -53,13 +56,20 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     with run.working("calibrate") as step:
         options, pool = run.options.detect, Pool.open(run.folder("ingest"))
         found: dict[str, Mode] = {}
-        detectors = {}
+        detectors, names = {}, candidates(options.scorer)
+        made = examples(run) if run.options.ingest.cuts else None
+        damaged: dict[str, Embeddings] = {}
+        elected: dict[str, float] = {}
         for mode in modes(run):
             embeddings = load_embeddings(run, mode, cells=True)
             embeddings = without(embeddings, kept_apart(pool, embeddings, "validate"))
             embeddings = without(embeddings, ~staying(run.path, embeddings.ids))
+            if mode == "full" and len(names) > 1 and made:
+                damaged[mode] = encoded(run, mode, made)
+                elected = elect(names, embeddings, damaged[mode])
+            chosen = max(elected, key=lambda name: elected[name], default=names[0])
             detector = Detector(
-                scorer=_scorer(mode, options.scorer, embeddings),
+                scorer=_scorer(mode, chosen, embeddings),
                 false_alarm_rate=options.false_alarm_rate,
                 confidence=options.confidence,
                 estimate=options.estimate,
@@ -69,12 +79,14 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
                 detector.unpromised = TOO_FEW
             detector.save(of_decision(step.folder, mode))
             detectors[mode] = detector
-            found[mode] = Mode(detector.scorer_name, _promise(detector, pool))
+            found[mode] = Mode(
+                detector.scorer_name, _promise(detector, pool), elected=elected if mode == "full" else {}
+            )
             if run.options.ingest.cuts:
                 whole = _promise(by_picture(detector), pool)
                 usual, level = _map_levels(run, mode, detector)
                 found[mode] = replace(found[mode], whole=whole, map_usual=usual, map_level=level)
-        synthetic = judge_synthetic(run, detectors, step.folder) if run.options.ingest.cuts else {}
+        synthetic = judge_synthetic(run, detectors, step.folder, made, damaged) if made else {}
         if left_out(run.path) != marked:
             raise RunError(f"{run.path / REVIEW} was changed meanwhile.", "Run winnow calibrate again.")
         own = detectors[mode_of_run]
@@ -155,11 +167,14 @@ def _speeds(run: RunFolder, detectors: dict[str, Any]) -> dict[str, float]:
         detectors[name].score(encoders[name].encode(pool, rows, device))
         return time.perf_counter() - started
 
+    if len(encoders) == 1:  # compared with none
+        few = np.arange(min(FEWEST_ALONE, len(pool)))
+        return {name: round(len(few) / seconds(name, few), 1) for name in encoders}
     few = np.arange(min(FEWEST_TIMED, len(pool)))
     many = len(few) * A_TURN / seconds("full", few)
     rows = np.arange(min(max(int(many), FEWEST_TIMED), MOST_TIMED, len(pool)))
     best, begun = dict.fromkeys(encoders, 0.0), time.perf_counter()
-    for _ in range(ROUNDS if len(encoders) > 1 else 1):  # a single mode is compared with none
+    for _ in range(ROUNDS):
         for name in encoders:
             # Twice: threads of the mode before, which scores with another library, spin on for a while.
             best[name] = max(best[name], max(len(rows) / seconds(name, rows) for _ in range(2)))

@@ -14,6 +14,7 @@ from winnow.pool.pool import Pool
 from winnow.report import inspection
 from winnow.report.html import Figure, Section, Table
 from winnow.results import Calibrated, Encoded
+from winnow.results.words import elected
 from winnow.run.artifacts import folder_of, load_detector, modes
 from winnow.run.folder import RunFolder
 from winnow.run.judge import most_anomalous_of, wholes_of
@@ -63,10 +64,11 @@ def _decisions(run: RunFolder) -> Section:
         drawn.append(Figure(f"{first} and {name} on held-out patches", png))
     columns = ("mode", "scorer", "patches/s", "speed", "threshold", "false alarms", "AUROC", "agrees")
     return Section(
-        "Modes",
+        "Modes" if others else "What decides",
         text=[
-            "The same question answered in several ways: with the whole network, with its encoder alone, and by the small network "
-            f"trained to see damage. This report goes by the mode {own}.",
+            *(["The same question answered in several ways: with the whole network, with its encoder alone, and by the small network "
+               f"trained to see damage. This report goes by the mode {own}."] if others else []),
+            *([elected(found.own.elected)] if found.own.elected else []),
         ],
         figures=drawn,
         tables=[Table(columns, rows, caption="Speed: times that of the first. Threshold and false alarms: per picture. AUROC: "
@@ -129,7 +131,7 @@ def _synthetic(run: RunFolder) -> Section:
     table = Table(
         ("kind", *judged), [(kind, *(judged[name].get(kind) for name in judged)) for kind in kinds],
         title="AUROC on synthetic defects",
-        caption=f"{len(found.kinds):,} held-out patches, each damaged once, against the same undamaged.")  # fmt: skip
+        caption=f"{len(found.kinds):,} damaged copies of {len(set(found.ids)):,} held-out patches, against these.")  # fmt: skip
     return Section(
         "Synthetic defects",
         text=["Drawn on held-out good patches; the fast mode learnt from such ones on training patches. Do they resemble "
