@@ -22,6 +22,7 @@ from winnow.pool.pool import Pool
 from winnow.results import Calibrated
 from winnow.run.artifacts import load_network, modes
 from winnow.run.split import split_of
+from winnow.steps.predict_onnx import predict_onnx
 
 from cloth import HEIGHT, WIDTH, cloth, damaged, write_cloth, write_damaged
 from conftest import winnow_command
@@ -124,6 +125,32 @@ def test_patches_and_pictures_are_both_scored(scored: Path):
         assert row["id"].endswith(f"#{x},{y},{width},{height}") and (width, height) == (16, 16)
     assert {(row["patches"], row["blank"]) for row in pictures} == {("40", "0")}
     assert all(row["belongs"] == "no" for row in pictures if "bad" in row["source"])
+
+
+def test_good_pictures_of_sixteen_times_the_patches_pass_and_all_commands_agree(
+    run: winnow.Run, folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxscript")
+    rng = np.random.default_rng(3)
+    (tmp_path / "large").mkdir()
+    for number in range(16):
+        Image.fromarray(cloth(rng, (4 * HEIGHT, 4 * WIDTH))).save(tmp_path / "large" / f"{number:02d}.png")
+    torn = np.asarray(cloth(rng, (4 * HEIGHT, 4 * WIDTH))).copy()
+    torn[100:112, 200:212] = 0
+    Image.fromarray(torn).save(tmp_path / "large" / "torn.png")
+    scored = run.score(tmp_path / "large", to=tmp_path / "own")
+    rows = {Path(row["source"]).stem: row for row in table(tmp_path / "own" / "scores.csv")}
+    refused = [name for name, row in rows.items() if row["belongs"] == "no"]
+    assert "torn" in refused and len(refused) <= 5
+    assert sum(float(row["score"]) > scored.threshold for row in rows.values()) > len(refused)
+    assert "17 of 17 pictures have more patches (up to 640)" in scored.note and "an estimate, no promise" in scored.note
+    assert {Path(row["source"]).stem for row in table(tmp_path / "own" / "defects.csv")} == set(refused)
+    found = run.evaluate(tmp_path / "large", {"bad": folder / "bad"})
+    assert found.false_alarm_rate == pytest.approx(len(refused) / 17)
+    exported = run.export(tmp_path / "model.onnx")
+    predict_onnx(exported.file, [tmp_path / "large"], to=tmp_path / "other")
+    other = {Path(row["source"]).stem: row["belongs"] for row in table(tmp_path / "other" / "predictions.csv")}
+    assert other == {name: row["belongs"] for name, row in rows.items()}
 
 
 def test_the_threshold_is_the_quantile_of_held_out_pictures(run: winnow.Run, scored: Path):

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from winnow.detect.limits import Limits
 from winnow.errors import DataError, ModelError, in_one_line
 from winnow.files import reason
 from winnow.onnx import no_more, session_of
@@ -39,6 +40,7 @@ class About(BaseModel):
     threshold: float | None
     false_alarm_rate: float | None
     picture_threshold: float | None
+    picture_limits: Limits | None = None
     map_usual: float | None = None
     map_level: float | None = None
     size: tuple[int, int]
@@ -62,13 +64,13 @@ class Deployed:
         found = model(pictures)                                  # uint8 (n, height, width, channels), RGB or grey
         model.classes[found["probabilities"][0].argmax()], found["score"][0] <= model.threshold
 
-    `classes` are the names of the columns of `probabilities`, None where the file has no classifier. A picture belongs
-    when its `score` is at most `threshold`, None where the file has no anomaly model; a share `false_alarm_rate` of normal
-    pictures is flagged. `picture_threshold` is that of the most anomalous patch or tile of a whole picture, only for runs that
-    look for damage; `map_usual` and `map_level` are what their anomaly maps have where a picture is as usual, and what normal
-    ones keep below, None where there are none. `size` (height, width) and `channels` are the network's input, `ingest` the
-    options with which the run read its pictures, `object_detector` the identity of what found the persons in them, `version` the
-    Winnow that wrote the file, `format` that of the file.
+    `classes` are the names of the columns of `probabilities`, None where the file has no classifier. A picture belongs when its
+    `score` is at most `threshold`, None where the file has no anomaly model; a share `false_alarm_rate` of normal pictures is flagged.
+    `picture_threshold` is that of the most anomalous patch or tile of a whole picture, only for runs that look for damage, and
+    `picture_limits` those of pictures with more patches than the run's own; `map_usual` and `map_level` are what their anomaly maps
+    have where a picture is as usual, and what normal ones keep below, None where there are none. `size` (height, width) and `channels`
+    are the network's input, `ingest` the options with which the run read its pictures, `object_detector` the identity of what found
+    the persons in them, `version` the Winnow that wrote the file, `format` that of the file.
     """
 
     def __init__(self, path: Path, session: Any, about: About) -> None:
@@ -77,7 +79,7 @@ class Deployed:
         self.classes = about.classes
         self.threshold = about.threshold
         self.false_alarm_rate = about.false_alarm_rate
-        self.picture_threshold = about.picture_threshold
+        self.picture_threshold, self.picture_limits = about.picture_threshold, about.picture_limits
         self.map_usual, self.map_level = about.map_usual, about.map_level
         self.size = about.size
         self.channels = about.channels
@@ -99,6 +101,12 @@ class Deployed:
         _check_sum(path)  # before onnxruntime reads it: a damaged graph may do anything
         session = session_of(path, remedy=REMEDY)
         return cls(path, session, _about(path, session.get_modelmeta().custom_metadata_map.get("winnow")))
+
+    def limits(self, parts: np.ndarray) -> np.ndarray | None:
+        """Return the thresholds (n,) of whole pictures with so many patches (n,), None where pictures are not cut."""
+        if self.picture_limits is not None:
+            return self.picture_limits.of(parts)
+        return None if self.picture_threshold is None else np.full(len(parts), self.picture_threshold)
 
     def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
         """Return the file's outputs for pictures uint8 (n, height, width, channels), float32.

@@ -42,4 +42,5 @@ def by_picture(detector: Detector) -> Detector:
     groups[member] = detector.groups  # patches of a picture share its group
     other = copy.copy(detector)
     other.calibration, other.ids, other.groups, other.weights = highest, pictures, groups, group_weights(groups)
+    other.parts = np.bincount(member)
     return other

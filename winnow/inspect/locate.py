@@ -53,22 +53,22 @@ class AnomalyMaps:
 def located(
     pool: Pool,
     scores: np.ndarray,
-    limit: float,
+    limits: np.ndarray,
     wanted: np.ndarray,
     maps: AnomalyMaps | None,
     wholes: Wholes | None = None,
 ) -> Iterator[tuple[int, Picture]]:
     """Yield the row and the `Picture` of each wanted picture of a pool of patches with scores (n,).
 
-    A patch is damaged when its score is above the limit of pictures; what is damaged in it are the places where the anomaly
-    map is above the level that held-out pictures keep below, all of it where there are no `maps`. Its pixels are those of
-    `wholes`, at their own resolution, otherwise the run's, scaled to the picture's size.
+    A patch is damaged when its score is above the limit of its picture (`limits`, of all pictures); what is damaged in it are the
+    places where the anomaly map is above the level that held-out pictures keep below, all of it where there are no `maps`. Its pixels
+    are those of `wholes`, at their own resolution, otherwise the run's, scaled to the picture's size.
     """
     about = pool.pictures.to_pylist()
     ends = np.cumsum([picture["patches"] for picture in about])
     for row in wanted:
         patches = np.arange(ends[row] - about[row]["patches"], ends[row])
-        yield int(row), _picture(pool, patches, scores[patches], limit, maps, wholes, about[row])
+        yield int(row), _picture(pool, patches, scores[patches], float(limits[row]), maps, wholes, about[row])
 
 
 def _picture(

@@ -42,7 +42,7 @@ def average_precision(scores: Any, belongs: Any) -> float:
     return float(average_precision_score(~belongs, scores))
 
 
-def rates(scores: Any, belongs: Any, threshold: float) -> tuple[float, float]:
+def rates(scores: Any, belongs: Any, threshold: Any) -> tuple[float, float]:
     """Return false-alarm rate and detection rate: the shares of normal and of anomalous pictures with scores > threshold."""
     scores, belongs = _checked(scores, belongs)
     flagged = scores > threshold
@@ -107,7 +107,7 @@ def evaluate(
     scores: Any,
     belongs: Any,
     anomaly_names: Any,
-    threshold: float | None,
+    threshold: Any,
     groups: Any = None,
     *,
     repeats: int = REPEATS,
@@ -115,10 +115,10 @@ def evaluate(
 ) -> DetectionMetrics:
     """Measure normal pictures against each anomalous group and against all of them.
 
-    `scores` (n,); `belongs` (n,) bool; `anomaly_names` (n,) strings that name the anomalous group (ignored where the
-    picture belongs); `groups` (n,) videos or folders, the units of the bootstrap (default: each picture its own).
-    Intervals (95 %) are None with fewer than two groups on a side, rates without a `threshold`. The entry "all" holds all
-    anomalous pictures together. Raises the errors of `auroc`.
+    `scores` (n,); `belongs` (n,) bool; `anomaly_names` (n,) strings that name the anomalous group (ignored where the picture belongs);
+    `groups` (n,) videos or folders, the units of the bootstrap (default: each picture its own). `threshold` is one, or (n,) each
+    picture's own. Intervals (95 %) are None with fewer than two groups on a side, rates without a `threshold`. The entry "all" holds
+    all anomalous pictures together. Raises the errors of `auroc`.
     """
     scores, belongs = _checked(scores, belongs)
     groups = np.arange(len(scores)).astype(str) if groups is None else np.asarray(groups).astype(str)
@@ -133,10 +133,13 @@ def evaluate(
     wanted = list(dict.fromkeys(names[~belongs].tolist()))
     rows = {**{name: belongs | (names == name) for name in wanted}, "all": np.ones(len(scores), dtype=bool)}
     parts, alarms = {}, None
+    limits = None if threshold is None else np.broadcast_to(np.asarray(threshold, np.float64), scores.shape)
     for name, chosen in rows.items():  # "all" last: the interval of the false-alarm rate is that of it
-        parts[name], alarms = _against(scores[chosen], belongs[chosen], threshold, groups[chosen], repeats, seed)
+        parts[name], alarms = _against(
+            scores[chosen], belongs[chosen], None if limits is None else limits[chosen], groups[chosen], repeats, seed
+        )
     return DetectionMetrics(
-        threshold=threshold,
+        threshold=None if threshold is None or np.ndim(threshold) else float(threshold),
         pictures=int(belongs.sum()),
         groups=len(set(groups[belongs])),
         false_alarm_rate=None if threshold is None else rates(scores, belongs, threshold)[0],
@@ -146,7 +149,7 @@ def evaluate(
 
 
 def _against(
-    scores: np.ndarray, belongs: np.ndarray, threshold: float | None, groups: np.ndarray, repeats: int, seed: int
+    scores: np.ndarray, belongs: np.ndarray, threshold: np.ndarray | None, groups: np.ndarray, repeats: int, seed: int
 ) -> tuple[AnomalousGroup, Interval | None]:
     """Return how anomalous pictures are told from the normal ones, and the interval of the false-alarm rate."""
     intervals = bootstrap(scores, belongs, threshold, groups, repeats=repeats, seed=seed)
@@ -165,7 +168,7 @@ def _against(
 def bootstrap(
     scores: Any,
     belongs: Any,
-    threshold: float | None,
+    threshold: Any,
     groups: Any,
     *,
     repeats: int = REPEATS,
@@ -188,7 +191,7 @@ def bootstrap(
         weights[:, side] = group_draws(len(units), repeats, rng)[:, member]
     ordered = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.append(np.diff(scores[ordered]) != 0, True))
-    flagged = None if threshold is None else scores[ordered] > threshold
+    flagged = None if threshold is None else (scores > threshold)[ordered]
     names = ("auroc", "average_precision", "false_alarm_rate", "detection_rate")[: 2 if flagged is None else 4]
     drawn = np.array([_weighted(row[ordered], belongs[ordered], flagged, last) for row in weights])
     low, high = interval(drawn, level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from winnow.data.layouts import Reading
 from winnow.detect.detector import Detector
+from winnow.detect.limits import Limits, limits_of, p_values_by_parts
 from winnow.detect.pictures import by_picture, keys_of, most_anomalous
 from winnow.detect.scorer import Scorer
 from winnow.detect.threshold import Threshold
@@ -37,7 +39,7 @@ class Judged:
     """Scores of n pictures, frames or patches by the detector of a mode.
 
     `items` are columns (n,) of the pool, `others` the scores of further scorers, `refused` how many files could not be read,
-    `notes` what was recognised of the folders, passed over and refused.
+    `notes` what was recognised of the folders, passed over and refused. `parts` (n,) are the patches of pictures judged as wholes.
     """
 
     items: dict[str, np.ndarray]
@@ -47,6 +49,20 @@ class Judged:
     detector: Detector
     refused: int
     notes: list[str] = field(default_factory=list)
+    parts: np.ndarray | None = None
+
+    @cached_property
+    def by_parts(self) -> Limits | None:
+        """Return the thresholds by number of patches; None of items that have none."""
+        return None if self.parts is None else limits_of(self.detector, self.detector.parts)
+
+    @property
+    def limits(self) -> np.ndarray:
+        """Return the threshold of each (n,)."""
+        by_parts = self.by_parts
+        if by_parts is None or self.parts is None:
+            return np.full(len(self.scores), self.threshold.value)
+        return by_parts.of(self.parts)
 
     @property
     def threshold(self) -> Threshold:
@@ -56,12 +72,15 @@ class Judged:
     @property
     def p_values(self) -> np.ndarray:
         """Conformal p-values (n,)."""
-        return self.detector.p_values(self.scores)
+        by_parts = self.by_parts
+        if by_parts is None or self.parts is None:
+            return self.detector.p_values(self.scores)
+        return p_values_by_parts(self.detector, by_parts, self.scores, self.parts)
 
     @property
     def belongs(self) -> np.ndarray:
         """Return whether each belongs (n,)."""
-        return self.scores <= self.threshold.value
+        return self.scores <= self.limits
 
     def whole(self) -> Judged:
         """Return the scores of pictures from those of their patches, by a detector calibrated on pictures."""
@@ -71,7 +90,8 @@ class Judged:
         others = {name: most_anomalous(keys, values)[1] for name, values in self.others.items()}
         items = {name: column[first] for name, column in self.items.items()}
         items["id"] = picture_of(items["id"])
-        return replace(self, items=items, scores=scores, others=others, detector=by_picture(self.detector))
+        detector, parts = by_picture(self.detector), np.bincount(member)
+        return replace(self, items=items, scores=scores, others=others, detector=detector, parts=parts)
 
 
 def judge(
@@ -134,8 +154,25 @@ def locate(
         draw = maps_by(load_encoder(run, judged.mode), judged.detector, run.options.train.device)
         assert draw is not None  # there are levels of it
         maps = AnomalyMaps(draw, known.map_usual, known.map_level)
-    limit = by_picture(judged.detector).threshold.value
-    yield from located(pool, judged.scores, limit, wanted, maps, wholes)
+    yield from located(pool, judged.scores, judged.whole().limits, wanted, maps, wholes)
+
+
+def larger_ones(judged: Judged) -> str:
+    """Return a sentence where pictures have more patches than those that set the threshold, "" where none has."""
+    if judged.by_parts is None or judged.parts is None or not len(judged.parts):
+        return ""
+    steps = judged.by_parts.steps(judged.parts)
+    if not steps.any():
+        return ""
+    holds = (
+        "the same false-alarm rate is promised"
+        if steps.max() < judged.by_parts.estimated and not judged.detector.unpromised
+        else "their false-alarm rate is an estimate, no promise"
+    )
+    return (
+        f"{int((steps > 0).sum()):,} of {len(steps):,} pictures have more patches (up to {int(judged.parts.max()):,}) than those that set "
+        f"the threshold ({judged.by_parts.most:,} at most): theirs is higher, and {holds}."
+    )
 
 
 def wholes_of(run: RunFolder, pool: Pool, *, named: bool) -> Wholes | None:

@@ -14,7 +14,7 @@ APART = (
 def other_sizes(own: Pool, new: Pool) -> str:
     """Return a sentence where new pictures are of another size or shape than the run's own, "" where none is.
 
-    Scaled to the run's size they look finer or coarser, and larger ones have more patches, each of which may be a false alarm.
+    Taken from another distance, or scaled to the run's size, they look finer or coarser.
     """
     if not len(own.pictures) or not len(new.pictures):
         return ""

@@ -27,7 +27,7 @@ from winnow.results import Evaluated, MaskMetrics
 from winnow.run.artifacts import load_embeddings, load_encoder
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
-from winnow.run.judge import Judged, judge, locate, shortened, verdicts
+from winnow.run.judge import Judged, judge, larger_ones, locate, shortened, verdicts
 from winnow.run.publish import EVALUATION, Results, publish, write_result
 from winnow.run.sizes import other_sizes
 from winnow.tables import write_table
@@ -108,7 +108,8 @@ def _write(
     groups = {name: part.whole() for name, part in parts.items()} if run.options.ingest.cuts else parts
     normal, folder = groups["belongs"], results.aside
     threshold = normal.threshold.value
-    found = _measured(groups, {name: judged.scores for name, judged in groups.items()}, threshold)
+    limits = {name: judged.limits for name, judged in groups.items()}
+    found = _measured(groups, {name: judged.scores for name, judged in groups.items()}, limits)
     assert found.false_alarm_rate is not None  # there is a threshold
     baseline: dict[str, float] = {}
     if "gradient" in normal.others:
@@ -135,6 +136,7 @@ def _write(
         notes=[
             *dict.fromkeys(note for part in parts.values() for note in part.notes),
             *_sizes(run, pools),
+            *(f"{name}: {text}" for name, judged in groups.items() if (text := larger_ones(judged))),
             *_beyond(found, normal.threshold.achieved),
             *(masks.notes if masks else ()),  # of those read above
         ],
@@ -179,11 +181,15 @@ def _baseline(run: RunFolder) -> dict[str, Scorer]:
     return {"gradient": make_scorer("gradient").fit(replace(load_embeddings(run), losses={"gradient": pixels}))}
 
 
-def _measured(groups: dict[str, Judged], scores: dict[str, np.ndarray], threshold: float | None) -> DetectionMetrics:
+def _measured(
+    groups: dict[str, Judged], scores: dict[str, np.ndarray], limits: dict[str, np.ndarray] | None
+) -> DetectionMetrics:
     names = ["belongs", *(name for name in groups if name != "belongs")]
     kinds = np.repeat(np.array(names, dtype=object), [len(scores[name]) for name in names])
     units = np.concatenate([groups[name].items["group"] for name in names])
-    return measure(np.concatenate([scores[name] for name in names]), kinds == "belongs", kinds, threshold, units)
+    threshold = None if limits is None else np.concatenate([limits[name] for name in names])
+    joined = np.concatenate([scores[name] for name in names])
+    return measure(joined, kinds == "belongs", kinds, threshold, units)
 
 
 def _against_masks(

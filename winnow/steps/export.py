@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from winnow.deploy.export import export as write
 from winnow.deploy.graph import Graph
 from winnow.deploy.runtime import FORMAT
 from winnow.detect.detector import Detector
+from winnow.detect.limits import limits_of
 from winnow.detect.pictures import by_picture
 from winnow.embeddings import spread
 from winnow.errors import OptionError, RunError
@@ -127,14 +129,16 @@ def about_file(
     """Return what the file says of itself: all that a program needs beside it."""
     ingest = run.options.ingest
     threshold = detector.threshold if detector else None
-    whole = by_picture(detector).threshold if detector and ingest.cuts else None
+    pictures = by_picture(detector) if detector and ingest.cuts else None
+    limits = limits_of(pictures, pictures.parts) if pictures else None
     return {
         "format": FORMAT,
         "version": __version__,
         "classes": classifier.classes.tolist() if classifier else None,
         "threshold": _up(threshold.value) if threshold else None,
         "false_alarm_rate": threshold.achieved if threshold else None,
-        "picture_threshold": _up(whole.value) if whole else None,
+        "picture_threshold": _up(limits.values[0]) if limits else None,
+        "picture_limits": limits and asdict(replace(limits, values=tuple(map(_up, limits.values)))),
         "map_usual": levels[0] if levels else None,
         "map_level": levels[1] if levels else None,
         "size": list(ingest.size),

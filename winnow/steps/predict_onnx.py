@@ -86,12 +86,13 @@ def _write(
     read = ingest(sources, where, options, keep_others=False, earlier=earlier, detector=detector)
     pool = Pool.open(where)
     items, found = {name: pool.column(name) for name in ITEMS}, _found(model, pool)
-    threshold = model.threshold
+    limits = _limits(model, items, found)
     wholes = Wholes(Originals(pool, options), pool.channels) if options.tiles and heatmaps is not None else None
-    defects = _located(model, pool, items, found, wholes, results.aside, heatmaps)
-    if model.picture_threshold is not None and model.classes is None:
+    defects = _located(model, pool, items, found, limits, wholes, results.aside, heatmaps)
+    threshold: float | np.ndarray | None = model.threshold
+    if limits is not None and model.classes is None:
         items, found = _whole(items, found)
-        threshold = model.picture_threshold
+        threshold = limits
     return write_predictions(
         results,
         items,
@@ -105,25 +106,33 @@ def _write(
     )
 
 
+def _limits(model: Deployed, items: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Return the threshold of each whole picture by the number of its patches; None of a file that judges none."""
+    if "score" not in found:
+        return None
+    _, _, member = most_anomalous(keys_of(items), found["score"])
+    return model.limits(np.bincount(member))
+
+
 def _located(
     model: Deployed,
     pool: Pool,
     items: dict[str, np.ndarray],
     found: dict[str, np.ndarray],
+    limits: np.ndarray | None,
     wholes: Wholes | None,
     folder: Path,
     heatmaps: Path | None,
 ) -> int | None:
     """Write the defects of a pool of patches into `folder`, and pictures of them; return how many, None of a file that knows none."""
-    limit = model.picture_threshold
-    if limit is None or model.format == WITHOUT_MAPS:
+    if limits is None or model.format == WITHOUT_MAPS:
         return None
     _, highest, _ = most_anomalous(keys_of(items), found["score"])
-    wanted = np.flatnonzero(np.ones(len(highest), bool) if heatmaps is not None else highest > limit)
+    wanted = np.flatnonzero(np.ones(len(highest), bool) if heatmaps is not None else highest > limits)
     maps = None
     if model.map_usual is not None and model.map_level is not None:
         maps = AnomalyMaps(partial(_maps, model), model.map_usual, model.map_level)
-    located = locate(pool, found["score"], limit, wanted, maps, wholes)
+    located = locate(pool, found["score"], limits, wanted, maps, wholes)
     return sum(write_located(located, len(wanted), folder, heatmaps, pages=bool(pages_of(items))).values())
 
 

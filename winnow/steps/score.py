@@ -23,7 +23,18 @@ from winnow.pool.pool import Pool
 from winnow.results import Scored, Segment, VideoScored
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
-from winnow.run.judge import Judged, judge, locate, pages_of, seconds, shortened, verdicts, video_rows, wholes_of
+from winnow.run.judge import (
+    Judged,
+    judge,
+    larger_ones,
+    locate,
+    pages_of,
+    seconds,
+    shortened,
+    verdicts,
+    video_rows,
+    wholes_of,
+)
 from winnow.run.located import write_located
 from winnow.run.publish import HEATMAPS, SCORES, Results, publish, write_result
 from winnow.run.sizes import other_sizes
@@ -128,7 +139,7 @@ def _inspect(run: RunFolder, patches: Judged, pictures: Judged, folder: Path, he
     about = pool.pictures.to_pylist()
     columns = {name: [row[name] for row in about] for name in ("patches", "blank")}
     columns["defects"] = [counts.get(row, 0) for row in range(len(about))]
-    return _Inspected(columns, len(patches.scores), sum(counts.values()), _note(run, pool, wholes))
+    return _Inspected(columns, len(patches.scores), sum(counts.values()), _note(run, pool, pictures, wholes))
 
 
 def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
@@ -210,7 +221,7 @@ def _timeline(
         temporary.write_bytes(png)
 
 
-def _note(run: RunFolder, pool: Pool, wholes: Wholes | None) -> str:
+def _note(run: RunFolder, pool: Pool, pictures: Judged, wholes: Wholes | None) -> str:
     """Return sentences on pictures of another size than the run's own, on grey ones judged by what was learnt from colour, and on
     those that could not be read again."""
     own = Pool.open(run.folder("ingest"))
@@ -221,4 +232,4 @@ def _note(run: RunFolder, pool: Pool, wholes: Wholes | None) -> str:
             f"{new.count(False):,} of {len(new):,} pictures are grey, while the run learnt from colour: their scores say that "
             "they lack colour. Give colour pictures, or make a run with --grey."
         )
-    return " ".join(filter(None, (other_sizes(own, pool), grey, wholes.note if wholes else "")))
+    return " ".join(filter(None, (other_sizes(own, pool), larger_ones(pictures), grey, wholes.note if wholes else "")))
