@@ -20,6 +20,7 @@ from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, WinnowError
 from winnow.inspect.locate import Picture
 from winnow.models.dense import MOST_CHANNELS, Dense
+from winnow.options import IngestOptions
 from winnow.pool.patches import blend, scaled, tile_boxes
 from winnow.pool.pool import Pool
 from winnow.report.overlays import overlay
@@ -461,3 +462,36 @@ def test_large_pictures_are_smaller_in_the_report(monkeypatch: pytest.MonkeyPatc
     assert drawn.shape == (100, 200, 3)
     blue = np.argwhere((np.abs(drawn - (0x56, 0xB4, 0xE9)) < 3).all(axis=2))
     assert np.abs(blue.min(axis=0) - (31, 65)).max() <= 1 and np.abs(blue.max(axis=0) - (41, 88)).max() <= 1
+
+
+def said(run: winnow.Run, sources: Path, new: Path) -> str:
+    """Return what the terminal, the card and the report say of a run, but for the options and what is drawn."""
+    lines = [show.result(step(), "RUN") for step in (lambda: run.ingest(sources), run.train, run.encode, run.calibrate)]
+    lines += [show.score(run.score(new)), show.evaluate(run.evaluate(new, {"b": new}))]
+    page = re.sub(r"data:image[^\"']*|<[^>]+>", " ", Path(run.report()).read_text(encoding="utf-8"))
+    card = run.export(run.folder.path / "export" / "model.onnx").card.read_text(encoding="utf-8")
+    return re.sub(r"patches\s+no\s+default", "", "\n".join([*lines, page, card]))
+
+
+def test_runs_of_whole_pictures_speak_of_pictures_and_of_squares(goods: Path, weights: Path, tmp_path: Path) -> None:
+    run = winnow.Run(tmp_path / "run", "inspect", weights=weights, size=(96, 96))
+    text = said(run, goods / "good", goods / "bad")
+    assert "Ingested 20 pictures and 0 frames of 0 videos in 20 groups" in text and "Encoded 20 pictures into" in text
+    assert "scorer 'padim': " in text and not re.search(r"\b[Pp]atch(es)?\b", text)
+    (tmp_path / "strips").mkdir()
+    rng = np.random.default_rng(3)
+    for number in range(10):
+        strip = np.concatenate([product(rng) for _ in range(4)], axis=1)
+        Image.fromarray(strip).save(tmp_path / "strips" / f"{number}.png")
+    strips = winnow.Run(tmp_path / "long", "inspect", weights=weights, size=(96, 96))
+    text = said(strips, tmp_path / "strips", tmp_path / "strips")
+    assert "0 videos, cut into 60 squares, in 10 groups" in text and "Encoded 60 squares into" in text
+    assert "for the worst square of a picture: " in text and "defects in 60 squares. Results" in text
+    assert not re.search(r"\b[Pp]atch(es)?\b", text)
+
+
+def test_the_unit_is_what_is_judged_by_itself() -> None:
+    units = [
+        IngestOptions(**{kind: True}).unit(pieces, 4) for kind in ("patches", "tiles", "grey") for pieces in (4, 9)
+    ]
+    assert units == ["patch", "patch", "picture", "square", "picture", "picture"]

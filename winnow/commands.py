@@ -264,7 +264,7 @@ def score(
     Args:
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         to: Folder for the results [default: scores in the run folder].
-        heatmaps: Folder for an anomaly map, a mask and an overlay of every picture (of a run with patches).
+        heatmaps: Folder for an anomaly map, a mask and an overlay of every picture (of a run that looks for damage).
     """
     from winnow.steps.score import score as step
 
@@ -287,7 +287,7 @@ def evaluate(
     Args:
         normal: Sources of normal pictures that were not trained on.
         anomalous: NAME=SOURCE of pictures that do not belong; the same NAME may come again.
-        masks: Folder of masks, named as the anomalous pictures, black or transparent where all is good (of a run with patches).
+        masks: Folder of masks, named as the anomalous pictures, black or transparent where all is good (of a run that looks for damage).
         to: Folder for the results [default: evaluation in the run folder].
     """
     from winnow.steps.evaluate import evaluate as step

@@ -111,6 +111,12 @@ class IngestOptions(Section):
         """Return whether pictures are judged in parts, patches or tiles, of which each has its place."""
         return self.patches or self.tiles
 
+    def unit(self, pieces: int, pictures: int) -> str:
+        """Return what is judged by itself: a picture, a patch of one, or, where tiles are more than pictures, a square of a strip."""
+        if self.patches:
+            return "patch"
+        return "square" if self.tiles and pieces > pictures else "picture"
+
 
 class ModelOptions(Section):
     model: str = Field(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from winnow.results import (
@@ -23,17 +22,7 @@ from winnow.results import (
     Trained,
     WeightSearch,
 )
-from winnow.results.words import elected, false_alarms, promised
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: 1 video, 1,200 videos, 2 patches."""
-    return f"{number:,} {noun if number == 1 else plural(noun)}"
-
-
-def plural(noun: str) -> str:
-    """Return the plural: videos, patches."""
-    return noun + ("es" if noun.endswith("ch") else "s")
+from winnow.results.words import count, elected, false_alarms, plural, promised
 
 
 def result(found: Any, run: Any) -> str:
@@ -52,7 +41,7 @@ def result(found: Any, run: Any) -> str:
 
 def ingest(found: Ingested) -> str:
     """Return one line on what was read, and one on what was not."""
-    patches = f", cut into {count(found.patches, 'patch')}," if found.patches else ""
+    patches = f", cut into {count(found.patches, found.unit)}," if found.patches and found.unit != "picture" else ""
     lines = [
         f"Ingested {count(found.pictures, 'picture')} and {count(found.frames, 'frame')} of "
         f"{count(found.videos, 'video')}{patches} in {count(found.groups, 'group')} ({found.seconds:.1f} s)."
@@ -105,9 +94,8 @@ def encode(found: Encoded) -> str:
 def calibrate(found: Calibrated, run: Any) -> str:
     """Return the threshold, what it promises, what it would find, and the own pictures that hold it up."""
     own = found.own
-    promise, each, of = (
-        (own.whole, " for the worst patch of a picture", " per picture") if own.whole else (own.promise, "", "")
-    )
+    promise, of = (own.whole, " per picture") if own.whole else (own.promise, "")
+    each = f" for the worst {found.unit} of a picture" if own.whole and found.unit != "picture" else ""
     lines = [
         f"Threshold {promise.threshold:.4g} of scorer '{own.scorer}'{each}: "
         f"{false_alarms(promise.false_alarm_rate, promise.calibrated_on, of, promise.estimated)}."
@@ -225,9 +213,10 @@ def score(result: Scored) -> str:
     lines = [
         f"{result.belong:,} of {result.pictures:,} belong"
         + (f"; {result.refused:,} refused" if result.refused else "")
+        + (f"; {count(result.defects, 'defect')}" if result.defects is not None else "")
         + (
-            f"; {count(result.defects, 'defect')} in {count(result.patches, 'patch')}"
-            if result.defects is not None and result.patches is not None
+            f" in {count(result.patches, result.unit)}"
+            if result.patches is not None and result.unit != "picture"
             else ""
         )
         + f". Results: {result.folder}"
@@ -265,10 +254,8 @@ def evaluate(result: Evaluated) -> str:
             f"{number:,} {'normal' if name == 'belongs' else name}" for name, number in result.refused.items()
         )
         lines.append(f"  Refused, so in no rate: {named}; why is in pools/*/quarantine.csv of the results.")
-    for name, value in asdict(result.masks).items() if result.masks else ():
-        lines.append(
-            f"  {name.replace('_', ' ')}: {'-' if value is None else format(value, ',' if isinstance(value, int) else '.3f')}"
-        )
+    for name, value in result.masks.named() if result.masks else ():
+        lines.append(f"  {name}: {'-' if value is None else format(value, ',' if isinstance(value, int) else '.3f')}")
     if result.seen_in_training:
         lines.append(
             f"  Note: {result.seen_in_training:,} of the pictures given as belonging are in the run's own pool; their scores flatter."

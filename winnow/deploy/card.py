@@ -78,16 +78,26 @@ def _anomaly_model(about: dict[str, Any], promised: Mode) -> list[str]:
     whole, each = promised.whole, promised.promise
     lines = [
         f"`score` is that of the scorer `{promised.scorer}`, higher = more anomalous. A score above {about['threshold']:.6g} means "
-        f"that a {'patch' if whole else 'picture'} does not belong; "
+        f"that a {_unit(about) if whole else 'picture'} does not belong; "
         f"{false_alarms(each.false_alarm_rate, each.calibrated_on, estimated=each.estimated)}. `p_value` is the share of held-out "
         "normal ones that are at least as anomalous."
     ]
     if whole:
         lines.append(
-            f"A picture is as anomalous as its most anomalous patch; its threshold is {about['picture_threshold']:.6g}: "
+            f"{_whole(about)} threshold is {about['picture_threshold']:.6g}: "
             f"{false_alarms(whole.false_alarm_rate, whole.calibrated_on, estimated=whole.estimated)}."
         )
     return ["## What belongs", *lines]
+
+
+def _unit(about: dict[str, Any]) -> str:
+    return "patch" if about["ingest"]["patches"] else "picture (or one of the squares that a strip is cut into)"
+
+
+def _whole(about: dict[str, Any]) -> str:
+    if about["ingest"]["patches"]:
+        return "A picture is as anomalous as its most anomalous patch; its"
+    return "A strip is as anomalous as its most anomalous square; a picture's"
 
 
 def _inputs(about: dict[str, Any], result: Exported) -> list[str]:

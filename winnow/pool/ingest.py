@@ -93,6 +93,7 @@ def ingest(
         refused=len(found.unread),
         notes=[*expansion.notes, *found.said()],
         seconds=time.monotonic() - started,
+        unit=options.unit(found.totals["patches"], found.totals["pictures"] + found.totals["frames"]),
     )
 
 

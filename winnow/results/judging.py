@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from winnow.results.learning import Interval
+from winnow.results.words import plural
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class VideoScored:
 class Scored:
     """What `score` found: of so many `pictures` how many `belong` at the `threshold` of a `mode`; files `refused`.
 
-    `patches` and `defects` are None where pictures are not cut into patches. The tables are in `folder`. `key` changes with the
+    `patches` (or squares of strips: `unit`, "picture" where each is judged whole) and `defects` are None in a run that does not
+    look for damage. The tables are in `folder`. `key` changes with the
     model and the threshold that judged.
     """
 
@@ -47,6 +49,7 @@ class Scored:
     defects: int | None = None
     note: str = ""
     videos: list[VideoScored] = field(default_factory=list)
+    unit: str = "patch"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,14 @@ class MaskMetrics:
     auroc_same_pictures: float | None
     pixel_auroc: float | None
     aupro: float | None
+    unit: str = "patch"
+
+    def named(self) -> list[tuple[str, float | None]]:
+        """Return each figure with its name in words, of pictures or squares of strips where these are judged, not patches."""
+        figures = {name: value for name, value in asdict(self).items() if name != "unit"}
+        return [
+            (name.replace("patches", plural(self.unit)).replace("_", " "), value) for name, value in figures.items()
+        ]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ Interval = tuple[float, float]
 class Ingested:
     """What the pool holds after `ingest`.
 
-    `pictures`, `videos` and `frames` of them, `patches` and `crops` that they were cut into, `empty` ones that show no object;
+    `pictures`, `videos` and `frames` of them, `patches` (or squares of strips: `unit`, "picture" where each is judged whole) and
+    `crops` that they were cut into, `empty` ones that show no object;
     `refused` files, `copies` of other pictures, `skipped` other files; `groups`. `fingerprint` changes with pictures and
     pixels, `table_fingerprint` with groups, splits and status, `label_fingerprint` with the labels of the sources.
     `alike` pictures are near-identical to one of another file, and `joined` are the groups when those that share such are one;
@@ -41,6 +42,7 @@ class Ingested:
     flat: int = 0
     still: int = 0
     notes: list[str] = field(default_factory=list)
+    unit: str = "patch"
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ class Calibrated:
     """What `calibrate` left: each mode's threshold, its AUROC on `synthetic` defects by kind, and its `speed` in pictures a second.
 
     `mode` is the run's own, by which it decides unless a call names another: `finds` is what that would find (None with too few
-    pictures), review.csv lists what holds its threshold up. `left_out` is how many pictures a person left out.
+    pictures), review.csv lists what holds its threshold up. `left_out` is how many pictures a person left out. `unit`: what is
+    judged by itself, where pictures are judged in parts.
     """
 
     step: ClassVar[str] = "calibrate"
@@ -173,6 +176,7 @@ class Calibrated:
     finds: Finds | None = None
     left_out: int = 0
     mode: str = "full"
+    unit: str = "patch"
 
     @property
     def own(self) -> Mode:

@@ -1,6 +1,16 @@
-"""What a threshold promises and what it was chosen by, in the words of the terminal, the report and the model card."""
+"""Numbers with their nouns, what a threshold promises and what it was chosen by, as the terminal, the report and the card say it."""
 
 from __future__ import annotations
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 video, 1,200 videos, 2 patches."""
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """Return the plural: videos, patches."""
+    return noun + ("es" if noun.endswith("ch") else "s")
 
 
 def false_alarms(rate: float, held_out: int, of: str = "", estimated: bool = False) -> str:

@@ -21,6 +21,7 @@ from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.results import Calibrated, Scored
+from winnow.results.words import plural
 from winnow.run.folder import RunFolder
 from winnow.run.publish import read_result
 from winnow.tables import read_table
@@ -124,7 +125,8 @@ def judge(
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
     extra = {name: np.empty(len(pool)) for name in others or {}}
-    with progress("score", len(pool), "patches" if options.ingest.cuts else "pictures") as advance:
+    unit = options.ingest.unit(len(pool), len(pool.pictures))
+    with progress("score", len(pool), plural(unit)) as advance:
         for start in range(0, len(pool), CHUNK):
             rows = np.arange(start, min(start + CHUNK, len(pool)))
             embeddings = encoder.encode(pool, rows, options.train.device)

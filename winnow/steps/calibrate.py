@@ -91,8 +91,8 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
             raise RunError(f"{run.path / REVIEW} was changed meanwhile.", "Run winnow calibrate again.")
         own = detectors[mode_of_run]
         write_review(step.path(REVIEW), own, pool, marked)
-        would = finds(run, mode_of_run, own)
-        step.finish(Calibrated(found, synthetic, _speeds(run, detectors), would, len(marked), mode_of_run))
+        would, unit = finds(run, mode_of_run, own), run.options.ingest.unit(len(pool), len(pool.pictures))
+        step.finish(Calibrated(found, synthetic, _speeds(run, detectors), would, len(marked), mode_of_run, unit))
     return run.result(Calibrated)
 
 

@@ -42,7 +42,7 @@ def encode(run: RunFolder, *, resume: bool = False) -> Encoded:
         step.finish(
             Encoded(
                 pictures=len(embeddings),
-                unit="patch" if run.options.ingest.cuts else "picture",
+                unit=run.options.ingest.unit(len(pool), len(pool.pictures)),
                 dimensions=int(embeddings.vectors.shape[1]),
                 losses=sorted(embeddings.losses),
                 engine="onnxruntime" if isinstance(network, Exported) else "torch",

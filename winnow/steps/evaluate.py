@@ -222,8 +222,13 @@ def _against_masks(
                 truths.append(truth)
     _join(embeddings).save(folder)
     damaged, good = (np.concatenate(values) for values in inside.values())
+    pictures = sum(len(Pool.open(folder).pictures) for folder in pools.values())
     return MaskMetrics(
-        len(damaged), _separation(parts["belongs"].scores, damaged), _separation(good, damaged), *_pixels(maps, truths)
+        len(damaged),
+        _separation(parts["belongs"].scores, damaged),
+        _separation(good, damaged),
+        *_pixels(maps, truths),
+        unit=run.options.ingest.unit(sum(len(part.scores) for part in parts.values()), pictures),
     )
 
 

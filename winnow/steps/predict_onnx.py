@@ -21,6 +21,7 @@ from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.results import Predicted
+from winnow.results.words import plural
 from winnow.run.judge import pages_of
 from winnow.run.located import write_located
 from winnow.run.predictions import write_predictions
@@ -144,7 +145,8 @@ def _maps(model: Deployed, pixels: np.ndarray) -> np.ndarray:
 def _found(model: Deployed, pool: Pool) -> dict[str, np.ndarray]:
     """Return the outputs for all of a pool, batch after batch."""
     parts: list[dict[str, np.ndarray]] = []
-    with progress("predict", len(pool), "patches" if model.ingest.cuts else "pictures") as advance:
+    unit = model.ingest.unit(len(pool), len(pool.pictures))
+    with progress("predict", len(pool), plural(unit)) as advance:
         for start in range(0, len(pool), BATCH):
             rows = np.arange(start, min(start + BATCH, len(pool)))
             parts.append(model(pool.pixels(rows)))

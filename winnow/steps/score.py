@@ -96,6 +96,7 @@ def _write(run: RunFolder, judged: Judged, results: Results, heatmaps: Path | No
         threshold=judged.threshold.value,
         folder=results.folder,
         patches=found.patches,
+        unit=found.unit,
         defects=found.defects,
         note=" ".join([*judged.notes, *([found.note] if found.note else [])]),
         videos=_videos(run, judged, folder),
@@ -110,6 +111,7 @@ class _Inspected:
 
     columns: dict[str, list[int]] = field(default_factory=dict)
     patches: int | None = None
+    unit: str = "picture"
     defects: int | None = None
     note: str = ""
 
@@ -139,7 +141,8 @@ def _inspect(run: RunFolder, patches: Judged, pictures: Judged, folder: Path, he
     about = pool.pictures.to_pylist()
     columns = {name: [row[name] for row in about] for name in ("patches", "blank")}
     columns["defects"] = [counts.get(row, 0) for row in range(len(about))]
-    return _Inspected(columns, len(patches.scores), sum(counts.values()), _note(run, pool, pictures, wholes))
+    unit = run.options.ingest.unit(len(pool), len(about))
+    return _Inspected(columns, len(patches.scores), unit, sum(counts.values()), _note(run, pool, pictures, wholes))
 
 
 def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:

@@ -139,7 +139,7 @@ def _trained(
     return Trained(
         parameters=result.parameters,
         warnings=[*result.warnings, *([split.note] if split.note else [])],
-        unit="patch" if options.ingest.cuts else "picture",
+        unit=options.ingest.unit(len(pool), len(pool.pictures)),
         split={name: len(chosen) for name, chosen in rows.items()},
         training=result,
         fast=auxiliary,

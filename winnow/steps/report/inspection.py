@@ -14,7 +14,7 @@ from winnow.pool.pool import Pool
 from winnow.report import inspection
 from winnow.report.html import Figure, Section, Table
 from winnow.results import Calibrated, Encoded
-from winnow.results.words import elected
+from winnow.results.words import elected, plural
 from winnow.run.artifacts import folder_of, load_detector, modes
 from winnow.run.folder import RunFolder
 from winnow.run.judge import most_anomalous_of, wholes_of
@@ -44,6 +44,7 @@ def _decisions(run: RunFolder) -> Section:
     speed = found.speed
     own = run.options.score.mode
     detectors = {name: load_detector(run, name) for name in sorted(modes(run), key=lambda name: name != own)}
+    units = _units(run)
     scores = held_out_scores(detectors)
     rows = []
     drawn = []
@@ -61,8 +62,8 @@ def _decisions(run: RunFolder) -> Section:
         # A picture is refused when its p-value is at most the level: the line stands a hair to the left.
         names = (first, name)
         png = inspection.agreement(pair[0], pair[1], limits[0] - 1e-9, limits[1] - 1e-9, names)
-        drawn.append(Figure(f"{first} and {name} on held-out patches", png))
-    columns = ("mode", "scorer", "patches/s", "speed", "threshold", "false alarms", "AUROC", "agrees")
+        drawn.append(Figure(f"{first} and {name} on held-out {units}", png))
+    columns = ("mode", "scorer", f"{units}/s", "speed", "threshold", "false alarms", "AUROC", "agrees")
     return Section(
         "Modes" if others else "What decides",
         text=[
@@ -72,7 +73,7 @@ def _decisions(run: RunFolder) -> Section:
         ],
         figures=drawn,
         tables=[Table(columns, rows, caption="Speed: times that of the first. Threshold and false alarms: per picture. AUROC: "
-                      f"on the synthetic defects below. Agrees: with {first}, on held-out good patches; the figures show their "
+                      f"on the synthetic defects below. Agrees: with {first}, on held-out good {units}; the figures show their "
                       "-log10 p-values.")],
         commands=[f"winnow score PICTURES --run {run.path.name} --mode {others[-1]}"] if others else [],
     )  # fmt: skip
@@ -103,9 +104,9 @@ def _losses(run: RunFolder) -> Section:
         rows.append((label, *entropies(*samples.values())))
     table = Table(
         ("loss", "H(T, V)", "H(T, D)", "H(V, D)"), rows, title="Cross entropy H(p, q) in nats",
-        caption=f"T training, V held-out, D {kind} patches; {BINS} equal bins over all three, a floor of 1e-9 where q has none. "
+        caption=f"T training, V held-out, D {kind} {_units(run)}; {BINS} equal bins over all three, a floor of 1e-9 where q has none. "
         "A loss that tells damage has a small H(T, V) and a large H(V, D).")  # fmt: skip
-    return Section("Losses of good and damaged patches", figures=figures, tables=[table])
+    return Section(f"Losses of good and damaged {_units(run)}", figures=figures, tables=[table])
 
 
 def entropies(training: np.ndarray, validation: np.ndarray, damaged: np.ndarray) -> tuple[float, float, float]:
@@ -131,14 +132,21 @@ def _synthetic(run: RunFolder) -> Section:
     table = Table(
         ("kind", *judged), [(kind, *(judged[name].get(kind) for name in judged)) for kind in kinds],
         title="AUROC on synthetic defects",
-        caption=f"{len(found.kinds):,} damaged copies of {len(set(found.ids)):,} held-out patches, against these.")  # fmt: skip
+        caption=f"{len(found.kinds):,} damaged copies of {len(set(found.ids)):,} held-out {_units(run)}, against these.")  # fmt: skip
+    fast = "; the fast mode learnt from such ones on training patches" if "fast" in judged else ""
     return Section(
         "Synthetic defects",
-        text=["Drawn on held-out good patches; the fast mode learnt from such ones on training patches. Do they resemble "
+        text=[f"Drawn on held-out good {_units(run)}{fast}. Do they resemble "
               "what goes wrong on your line? A kind of damage that is not among them may be found less well than the table says."],
-        figures=[Figure("Good patches, the same damaged, and where", png, pictures=True)],
+        figures=[Figure(f"Good {_units(run)}, the same damaged, and where", png, pictures=True)],
         tables=[table],
     )  # fmt: skip
+
+
+def _units(run: RunFolder) -> str:
+    """Return what is judged by itself, in the plural."""
+    pool = Pool.open(run.folder("ingest"))
+    return plural(run.options.ingest.unit(len(pool), len(pool.pictures)))
 
 
 def _inspected(run: RunFolder) -> list[Section]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -119,8 +118,8 @@ def evaluation_sections(run: RunFolder, evaluation: Evaluated | None) -> list[Se
         )
         for name, part in evaluation.anomalous.items()
     ]
-    masks = asdict(evaluation.masks) if evaluation.masks else {}
-    measured = Table((), [(name.replace("_", " "), value) for name, value in masks.items()], title="Against the masks")
+    masks = evaluation.masks.named() if evaluation.masks else []
+    measured = Table((), list(masks), title="Against the masks")
     table = Table(
         (
             "anomalous group",

@@ -16,7 +16,7 @@ from winnow.pool.pool import Pool
 from winnow.report import grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, render
 from winnow.results import Calibrated, Evaluated, Trained
-from winnow.results.words import false_alarms
+from winnow.results.words import false_alarms, plural
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import reading
@@ -117,8 +117,8 @@ def _versions(run: RunFolder) -> dict[str, str]:
 
 def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
     threshold, trained, aside = detector.threshold, run.result(Trained), run.result(Calibrated).left_out
-    noun = "patch" if run.options.ingest.cuts else "picture"
-    of = f" of {count(len(pool.pictures), 'picture')}" if run.options.ingest.cuts else ""
+    noun = run.options.ingest.unit(len(pool), len(pool.pictures))
+    of = f" of {count(len(pool.pictures), 'picture')}" if noun != "picture" else ""
     how = (
         f"Trained on {trained.split['train']:,} of"
         if trained.training
@@ -134,10 +134,13 @@ def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
 
 def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: Evaluated | None) -> list[KeyFigure]:
     training, threshold = run.result(Trained).training, detector.threshold
-    groups = count(len(set(pool.column("group"))), "group")
+    unit, groups = (
+        run.options.ingest.unit(len(pool), len(pool.pictures)),
+        count(len(set(pool.column("group"))), "group"),
+    )
     strip = [
-        KeyFigure("patches", f"{len(pool):,}", f"{count(len(pool.pictures), 'picture')} in {groups}")
-        if run.options.ingest.cuts
+        KeyFigure(plural(unit), f"{len(pool):,}", f"{count(len(pool.pictures), 'picture')} in {groups}")
+        if unit != "picture"
         else KeyFigure("pictures", f"{len(pool):,}", groups),
         KeyFigure("false alarms", *_rate(threshold)),
         KeyFigure("scorer", detector.scorer_name, f"threshold {threshold.value:.4g}"),
