@@ -161,6 +161,7 @@ def test_an_evaluation_says_first_what_was_found_and_counts_what_was_refused():
             threshold=1.5,
             false_alarm_rate_asked=0.05,
             false_alarm_rate_promised=0.0498,
+            false_alarm_rate_estimated=False,
             false_alarm_rate=0.043,
             false_alarm_rate_interval=(0.02, 0.06),
             pictures=500,
