@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+import winnow
+from winnow.data.sources import expand
 from winnow.errors import OptionError
 from winnow.models import pretrained
 from winnow.run.recipe import choose_recipe, load_recipe
+from winnow.steps.run import shows_strips
 
 
 @pytest.fixture
@@ -59,3 +65,33 @@ def test_what_cannot_be_chosen_is_one_sentence():
         choose_recipe("select-ae", {}, from_scratch=True)
     with pytest.raises(OptionError, match="no recipe 'oneclas'"):
         choose_recipe("oneclas", {})
+
+
+def test_strips_are_left_to_the_recipe_of_textures_unless_the_user_decides(tmp_path: Path) -> None:
+    """Most pictures decide, upright ones too; an option of the user's own keeps the recipe; a run that goes on keeps its own."""
+    from torchvision.models import mobilenet_v2
+
+    rng = np.random.default_rng(0)
+    for name, shape, count in (("strips", (64, 300), 6), ("upright", (300, 64), 6), ("parts", (64, 90), 6)):
+        (tmp_path / name).mkdir()
+        for number in range(count):
+            pixels = rng.integers(90, 160, shape, dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{name}{number}.png")
+    torch.save(mobilenet_v2(weights=None).state_dict(), tmp_path / "random.pth")
+
+    def says(*folders: str, recipe: str = "inspect", **options) -> bool:
+        run = winnow.Run(tmp_path / "run", recipe, weights=tmp_path / "random.pth", **options)
+        return shows_strips(run.folder, expand([tmp_path / name for name in folders]))
+
+    assert says("strips") and says("upright") and says("strips", "upright", "parts")
+    assert not says("parts") and not says("strips", "parts")
+    for option in ({"tiles": True}, {"size": (96, 96)}, {"scorer": "padim"}):
+        assert not says("strips", **option)
+    assert not says("strips", recipe="oneclass")
+    small = {"iterations": 20, "check_every": 10, "fast": 10, "border": 0}
+    given = {"weights": tmp_path / "random.pth", "backbone": "mobilenet_v2", **small}
+    run = winnow.Run(tmp_path / "run", "inspect", **given).fit(tmp_path / "strips")
+    assert run.folder.recipe == "inspect-texture" and run.folder.options.ingest.patches
+    assert run.folder.options.train.iterations == 20 and not run.folder.options.model.weights
+    assert "strips are taken for a texture" in run.folder.asked.why
+    winnow.Run(tmp_path / "run", "inspect").fit(tmp_path / "strips", resume=True)

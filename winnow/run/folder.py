@@ -98,7 +98,7 @@ class RunFolder:
             run = cls.open(path)
             if recipe:
                 loaded = load_recipe(recipe)
-                if run.recipe not in (recipe, loaded.without_weights):
+                if run.recipe not in (recipe, loaded.without_weights, loaded.for_strips):
                     raise OptionError(
                         f"{path} was made with the recipe '{run.recipe}', not '{recipe}'.",
                         "Choose another folder, or leave the recipe out.",

@@ -26,6 +26,8 @@ class Recipe(BaseModel):
     set_by_recipe: frozenset[str] = frozenset()
     without_weights: str = ""
     """The recipe that takes its place where the weights of its pretrained network are not at hand."""
+    for_strips: str = ""
+    """The recipe that takes its place where most pictures are strips, more than four times as long as wide."""
 
 
 def recipe_names() -> list[str]:
@@ -52,7 +54,9 @@ def load_recipe(name: str) -> Recipe:
         raise OptionError(
             f"Recipe {name} is not valid TOML: {error}.", "Correct the file; winnow/recipes holds examples."
         ) from None
-    about = {key: str(content.pop(key, "")) for key in ("title", "source", "cost", "expect", "without_weights")}
+    about = {
+        key: str(content.pop(key, "")) for key in ("title", "source", "cost", "expect", "without_weights", "for_strips")
+    }
     loose = [key for key, value in content.items() if not isinstance(value, dict)]
     if loose:
         raise OptionError(

@@ -8,16 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from winnow import show
+from winnow.data import storage
 from winnow.data.globs import WILD
+from winnow.data.images import largest_file, size_of
 from winnow.data.layouts import Reading
 from winnow.data.lists import LIST_SUFFIXES
-from winnow.data.sources import expand
-from winnow.errors import InputError
+from winnow.data.sources import Expansion, expand
+from winnow.embeddings import spread
+from winnow.errors import InputError, Unreadable
+from winnow.pool.patches import LONG
 from winnow.pool.pool import Pool
 from winnow.results import WeightSearch
 from winnow.run.addresses import trusted_sources
 from winnow.run.folder import RunFolder
+from winnow.run.recipe import load_recipe, recipe_names
+from winnow.run.records import Asked
 from winnow.stages import STAGES
+
+LOOKED_AT = 20  # pictures by whose shape it is decided
+KEPT_BY = {"ingest.tiles", "ingest.size", "model.model", "detect.scorer"}
+WHY = "tells damage of woven cloth better (docs/benchmarks.md); --tiles cuts them into squares instead."
 
 
 def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
@@ -34,7 +44,11 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     options = folder.options
     channels = 1 if options.ingest.grey else 3
     sources = sources or _recorded(folder)
-    expand(sources, Reading.of(options.ingest))
+    found = expand(sources, Reading.of(options.ingest))
+    if not resume and folder.recipe in recipe_names() and shows_strips(folder, found):
+        other = load_recipe(folder.recipe).for_strips
+        _go_on_as(folder, other, f"{folder.recipe}: strips are taken for a texture ({other}), which {WHY}")
+        options, channels = folder.options, 1 if folder.options.ingest.grey else 3
     if not (resume and folder.done("train")):
         network_for(folder, options.ingest.size, channels)
     if options.tune.fine_tune:
@@ -46,6 +60,36 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
             given = (sources,) if stage.name == "ingest" else ()
             yield show.result(stage(folder, *given, resume=resume), folder.path)
     yield f"Report: {report(folder)}"
+
+
+def shows_strips(folder: RunFolder, found: Expansion) -> bool:
+    """Return whether most pictures are strips, more than four times as long as wide, and the run's recipe leaves those to another.
+
+    A few are looked at, evenly spread. With `--tiles` or another size, model or scorer of the user's own the recipe stays.
+    """
+    named = {name for name, who in folder.set_by.items() if who == "you"}
+    if not load_recipe(folder.recipe).for_strips or named & KEPT_BY:
+        return False
+    pictures = [source.uri for source in found.sources if source.kind == "image"]
+    limit, long = folder.options.ingest.pixel_limit, 0
+    chosen = [pictures[row] for row in spread(len(pictures), LOOKED_AT)]
+    for uri in chosen:
+        try:
+            width, height = size_of(storage.read(uri, largest_file(limit)), pixel_limit=limit)
+        except Unreadable:  # the ingest says why
+            continue
+        long += max(width, height) > LONG * min(width, height)
+    return 2 * long > len(chosen)
+
+
+def _go_on_as(folder: RunFolder, name: str, why: str) -> None:
+    """Make a run one of another recipe, with the user's options but those of a network that it does not have; nothing is stored yet."""
+    folder.asked = Asked.of(load_recipe(name), name, why)
+    if "model" in folder.given:
+        own = {
+            key: value for key, value in folder.given["model"].items() if key not in ("weights", "backbone", "layer")
+        }
+        folder.given = {**folder.given, "model": own}
 
 
 def _recorded(folder: RunFolder) -> list[str]:
