@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -90,6 +92,20 @@ def test_a_share_at_random_lies_evenly_in_the_list():
         assert abs(drawn[:prefix].sum() - prefix / 4) <= 1
     rest = chosen.rows[~drawn]
     assert rest.tolist() == winnow.choose(CODES, 75, start=chosen.rows[drawn], features=whitened(CODES)).rows.tolist()
+
+
+def test_what_was_drawn_is_listed_once_and_not_for_every_row():
+    def listings(n):
+        seen = []
+        sys.setprofile(lambda frame, event, called: seen.append(getattr(called, "__name__", "")))
+        try:
+            winnow.choose(CODES, n, "random", random_share=0.25)
+        finally:
+            sys.setprofile(None)
+        return seen.count("tolist")
+
+    winnow.choose(CODES, 1, "random", random_share=0.25)  # imports
+    assert listings(160) - listings(20) < 20
 
 
 def test_the_random_share_is_of_all_rows_and_fair():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -184,6 +185,22 @@ def test_the_cosine_metric_does_not_see_lengths() -> None:
         units = [vectors / np.linalg.norm(vectors, axis=1, keepdims=True) for vectors in (NORMAL.vectors, NEW.vectors)]
         assert scorer.score(NEW.vectors) == pytest.approx(make_scorer(plain).fit(units[0]).score(units[1]), rel=1e-3)
         assert np.isfinite(scorer.score(np.zeros((2, 8)))).all()
+
+
+def test_knn_builds_its_index_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import faiss
+
+    made, index = [], faiss.IndexFlatL2
+    monkeypatch.setattr(faiss, "IndexFlatL2", lambda dimensions: made.append(dimensions) or index(dimensions))
+    scorer = Knn(2).fit(NORMAL)
+    first = [scorer.score(NEW) for _ in range(3)][-1]
+    assert len(made) == 1
+    again = make_scorer("knn(k=2)").restore(scorer.state())
+    assert np.array_equal([again.score(NEW) for _ in range(3)][-1], first) and len(made) == 2
+    assert set(scorer.state()) == {"bank", "dimensions"}
+    other = copy.copy(scorer).fit(ANOMALOUS)
+    assert np.array_equal(other.score(NEW), Knn(2).fit(ANOMALOUS).score(NEW)) and len(made) == 4
+    assert np.array_equal(scorer.score(NEW), first) and len(made) == 4
 
 
 def test_knn_of_duplicates_are_at_distance_zero() -> None:

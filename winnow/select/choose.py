@@ -92,7 +92,7 @@ def choose(
     chosen = lot.take(select, np.setdiff1d(rows, drawn), n - count, rng)
     order = _interleaved(chosen, drawn)
     reason = _reason(method, pick)
-    why = [AT_RANDOM if row in set(drawn.tolist()) else reason for row in order]
+    why = [AT_RANDOM if is_drawn else reason for is_drawn in np.isin(order, drawn)]
     taken = np.append(start, order).astype(int)
     cell = nearest(features[rows], features[taken])[0] if n else np.empty(0, int)
     stands_for = np.bincount(cell, minlength=len(taken))[len(start) :]
