@@ -60,3 +60,14 @@ def test_limits_rise_with_the_patches_and_say_from_where_they_are_estimated() ->
     assert limits.steps(np.array([1, PARTS, PARTS + 1, 2 * PARTS, 16 * PARTS])).tolist() == [0, 0, 1, 4, 16]
     promised = [step for step in range(len(limits.values)) if 0.1 / STEP**step >= 1 / 100]  # 99 pictures promise 1 %
     assert limits.estimated == len(promised)
+
+
+def test_the_patches_estimate_what_ten_pictures_cannot() -> None:
+    values = []
+    for seed in range(40):
+        whole = by_picture(detector_of(np.random.default_rng(seed), 10))
+        of_both = limits_of(whole, whole.parts).values[16]
+        whole.patch_tail = None
+        values.append((of_both, limits_of(whole, whole.parts).values[16]))
+    both, pictures = np.mean(values, axis=0)
+    assert 3.5 < both < pictures - 0.5

@@ -67,6 +67,7 @@ class Detector:
         self.false_alarm_rate, self.confidence, self.folds, self.seed = false_alarm_rate, confidence, folds, seed
         self.contamination, self.estimate = contamination, estimate
         self.unpromised = ""
+        self.patch_tail: Tail | None = None
         self.parts = np.empty(0, int)  # patches of each calibration picture, where they are pictures cut into patches
         self.calibration = self.weights = np.empty(0)
         self.groups = self.ids = np.empty(0, dtype=object)

@@ -23,7 +23,8 @@ class Limits:
     A picture with r times the patches is at most as likely to be refused as one of r usual ones: at the threshold for 1/r of the rate
     no more than the rate is (the union bound, whatever the patches have to do with one another). Calibration pictures have `usual`
     patches on average and `most` at most; up to so many nothing changes. From the step `estimated` on the pictures are too few to
-    promise 1/r of the rate, and the threshold is that of an estimated one (`winnow.detect.tail`).
+    promise 1/r of the rate, and the threshold is that of an estimated one: by the tail of pictures or, where that is lower, by that of
+    patches, of which there are many more (`winnow.detect.tail`).
     """
 
     usual: float
@@ -52,7 +53,10 @@ def limits_of(whole: Detector, parts: np.ndarray) -> Limits:
         found = conformal(
             whole.calibration, rate / STEP**step, whole.confidence, weights=whole.weights, estimate=not whole.unpromised
         )
-        values.append(max(values[-1], found.value))
+        value = found.value
+        if found.estimated and whole.patch_tail is not None:
+            value = min(value, whole.patch_tail.value(rate / STEP**step / float(parts.mean())))
+        values.append(max(values[-1], value, *([float(whole.calibration.max())] if found.estimated else [])))
         if found.estimated or found.achieved > rate / STEP**step + 1e-9:
             estimated = min(estimated, step)
     return Limits(float(parts.mean()), int(parts.max()), tuple(values), estimated)
@@ -64,5 +68,9 @@ def p_values_by_parts(whole: Detector, limits: Limits, scores: np.ndarray, parts
     found = whole.p_values(scores)
     if steps.any() and not whole.unpromised:
         tail = tail_of(whole.calibration, whole.weights)
-        found = np.where(steps > 0, p_values(whole.calibration, scores, whole.weights, tail), found)
+        grown = p_values(whole.calibration, scores, whole.weights, tail)
+        if tail is not None and whole.patch_tail is not None:
+            beyond = scores > whole.calibration.max()
+            grown = np.where(beyond, np.minimum(grown, limits.usual * whole.patch_tail.chance(scores)), grown)
+        found = np.where(steps > 0, grown, found)
     return np.minimum(1.0, found * STEP**steps)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from winnow.detect.detector import Detector
+from winnow.detect.tail import tail_of
 from winnow.detect.threshold import group_weights
 from winnow.pool.patches import picture_of
 
@@ -42,5 +43,5 @@ def by_picture(detector: Detector) -> Detector:
     groups[member] = detector.groups  # patches of a picture share its group
     other = copy.copy(detector)
     other.calibration, other.ids, other.groups, other.weights = highest, pictures, groups, group_weights(groups)
-    other.parts = np.bincount(member)
+    other.parts, other.patch_tail = np.bincount(member), tail_of(detector.calibration, detector.weights)
     return other
