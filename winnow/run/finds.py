@@ -18,10 +18,8 @@ from winnow.synthetic.defects import damage
 from winnow.synthetic.near_misses import disturb
 from winnow.synthetic.scenes import generic_pictures
 
-MOST, MOST_WHOLE = (
-    100,
-    30,
-)  # patches or small pictures of each kind, and pictures whose places are encoded: a frozen network is slow
+MOST = 100  # patches or small pictures of each kind
+MOST_WHOLE = 20  # pictures whose places are encoded: each takes a frozen network longer
 LARGEST = 192  # pixels, of the longer side of a drawn picture
 RATES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 

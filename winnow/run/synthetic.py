@@ -19,7 +19,7 @@ from winnow.run.folder import RunFolder
 from winnow.run.split import split_of
 
 MOST = 1000  # patches damaged
-FEWEST = 100  # damaged pictures, where a frozen network needs none to learn from: several copies of each good one, if need be
+COPIES = 100  # pictures damaged, where a frozen network sees them whole
 
 
 class Examples(NamedTuple):
@@ -32,22 +32,41 @@ class Examples(NamedTuple):
     kinds: np.ndarray
 
 
-def examples(run: RunFolder, most: int = MOST) -> Examples:
-    """Return patches kept from training, at most so many, each with a synthetic defect; the same for the same run.
+def examples(run: RunFolder) -> Examples:
+    """Return patches kept from training, each with a synthetic defect; the same for the same run.
 
-    Of a frozen network all pictures set the threshold, each held out in turn: all are damaged, each several times if they are few.
+    Of a frozen network all pictures set the threshold, each held out in turn: a hundred of them, or several copies of fewer.
     """
     from winnow.synthetic.defects import damage
 
-    pool = Pool.open(run.folder("ingest"))
-    split = split_of(run, pool).split
+    pool, held = _held(run)
     trained = run.result(Trained).training
-    held = np.flatnonzero(split == "calibrate" if trained else split != "test")
-    copies = 1 if trained else max(1, round(FEWEST / max(1, len(held))))
-    chosen = np.repeat(held[spread(len(held), most)], copies)
+    copies = 1 if trained else max(1, round(COPIES / max(1, len(held))))
+    chosen = np.repeat(held[spread(len(held), MOST if trained else COPIES)], copies)
     clean = pool.pixels(chosen)
     damaged = damage(clean, np.random.default_rng([run.options.train.seed, 3]))
     return Examples(pool.column("id")[chosen], clean, *damaged)
+
+
+def sheet(run: RunFolder, each: int) -> Examples:
+    """Return so many examples of each kind of defect, on patches kept from training, for a figure."""
+    from winnow.synthetic.defects import KINDS, damage
+
+    pool, held = _held(run)
+    chosen = np.resize(held[spread(len(held), each * len(KINDS))], (len(KINDS), each))
+    rng = np.random.default_rng([run.options.train.seed, 4])
+    clean = [pool.pixels(rows) for rows in chosen]
+    drawn = [damage(pixels, rng, [kind]) for pixels, kind in zip(clean, KINDS, strict=True)]
+    return Examples(
+        pool.column("id")[chosen.ravel()], np.concatenate(clean), *map(np.concatenate, zip(*drawn, strict=True))
+    )
+
+
+def _held(run: RunFolder) -> tuple[Pool, np.ndarray]:
+    """Return the pool and its rows that set the threshold."""
+    pool = Pool.open(run.folder("ingest"))
+    split = split_of(run, pool).split
+    return pool, np.flatnonzero(split == "calibrate" if run.result(Trained).training else split != "test")
 
 
 def encoded(run: RunFolder, mode: str, found: Examples, reads: Collection[str] = ()) -> Embeddings:

@@ -19,7 +19,7 @@ from winnow.run.artifacts import folder_of, load_detector, modes
 from winnow.run.folder import RunFolder
 from winnow.run.judge import most_anomalous_of, wholes_of
 from winnow.run.split import split_of
-from winnow.run.synthetic import examples, held_out_scores
+from winnow.run.synthetic import held_out_scores, sheet
 from winnow.steps.report.judged import last_evaluation, last_scores
 from winnow.steps.report.weight import weight_section
 
@@ -122,17 +122,15 @@ def entropies(training: np.ndarray, validation: np.ndarray, damaged: np.ndarray)
 
 def _synthetic(run: RunFolder) -> Section:
     """Return the synthetic defects, and how well each mode finds each kind."""
-    found = examples(run)
-    chosen = [row for kind in sorted(set(found.kinds)) for row in np.flatnonzero(found.kinds == kind)[:SHEET]]
-    png = inspection.defect_sheet(
-        found.clean[chosen], found.damaged[chosen], found.masks[chosen], list(found.kinds[chosen])
-    )
+    shown = sheet(run, SHEET)
+    png = inspection.defect_sheet(shown.clean, shown.damaged, shown.masks, list(shown.kinds))
     judged = run.result(Calibrated).synthetic
-    kinds = ["all", *sorted(set(found.kinds))]
+    kinds = ["all", *sorted({kind for of_mode in judged.values() for kind in of_mode} - {"all"})]
+    copies = Embeddings.load(folder_of(run, "calibrate", "synthetic")).ids
     table = Table(
         ("kind", *judged), [(kind, *(judged[name].get(kind) for name in judged)) for kind in kinds],
         title="AUROC on synthetic defects",
-        caption=f"{len(found.kinds):,} damaged copies of {len(set(found.ids)):,} held-out {_units(run)}, against these.")  # fmt: skip
+        caption=f"{len(copies):,} damaged copies of {len(set(copies)):,} held-out {_units(run)}, against these.")  # fmt: skip
     fast = "; the fast mode learnt from such ones on training patches" if "fast" in judged else ""
     return Section(
         "Synthetic defects",
