@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from winnow.embeddings import Embeddings
-from winnow.inspect.locate import Picture
 from winnow.metrics.detection import cross_entropy
-from winnow.pool.patches import scaled
 from winnow.pool.pool import Pool
 from winnow.report import inspection
 from winnow.report.html import Figure, Section, Table
@@ -20,13 +18,13 @@ from winnow.run.folder import RunFolder
 from winnow.run.judge import most_anomalous_of, wholes_of
 from winnow.run.split import split_of
 from winnow.run.synthetic import held_out_scores, sheet
+from winnow.steps.report.coverage import coverage_section, drawn_small
 from winnow.steps.report.judged import last_evaluation, last_scores
 from winnow.steps.report.weight import weight_section
 
 BINS = 50
 SHEET = 2  # examples of a kind
 SHOWN = 6  # pictures of the last `winnow score`
-PIXELS = 2e6  # of each in the page, at most: a strip of 4096x256 is shown as it is
 
 
 def inspection_sections(run: RunFolder) -> list[Section]:
@@ -35,7 +33,14 @@ def inspection_sections(run: RunFolder) -> list[Section]:
         return []
     search = weight_section(run)
     losses = [_losses(run)] if "reconstruction" in run.result(Encoded).losses else []
-    return [_decisions(run), *losses, *([search] if search else []), _synthetic(run), *_inspected(run)]
+    return [
+        _decisions(run),
+        coverage_section(run),
+        *losses,
+        *([search] if search else []),
+        _synthetic(run),
+        *_inspected(run),
+    ]
 
 
 def _decisions(run: RunFolder) -> Section:
@@ -157,19 +162,6 @@ def _inspected(run: RunFolder) -> list[Section]:
     for picture, score in most_anomalous_of(run, scored.folder, pool, SHOWN, wholes):
         page = f", page {picture.page}" if picture.page else ""
         title = f"{Path(picture.source).name}{page}: score {score:.4g}, {len(picture.defects)} found"
-        drawn.append(Figure(title, _drawn(picture), pictures=True))
+        drawn.append(Figure(title, drawn_small(picture), pictures=True))
     text = ["The most anomalous pictures of the last winnow score.", *([wholes.note] if wholes and wholes.note else [])]
     return [Section("Pictures inspected", text=text, figures=drawn)]
-
-
-def _drawn(picture: Picture) -> bytes:
-    """Draw a picture with its anomaly map and defects, in no more pixels than a page can show."""
-    height, width = picture.mask.shape
-    share = min(1.0, (PIXELS / (height * width)) ** 0.5)
-    size = max(1, round(height * share)), max(1, round(width * share))
-    anomaly_map = np.zeros(size) if picture.anomaly_map is None else scaled(picture.anomaly_map.clip(0, 1), size)
-    boxes = [
-        (round(x * share), round(y * share), round(wide * share), round(high * share))
-        for x, y, wide, high, _ in picture.defects
-    ]
-    return inspection.overlay(scaled(picture.pixels, size), anomaly_map, boxes)

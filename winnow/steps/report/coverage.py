@@ -1,0 +1,89 @@
+"""The part of the report on what was looked at: the share of the good pictures, and where they differ among themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from winnow.detect.registry import make_scorer
+from winnow.embeddings import Embeddings, spread
+from winnow.inspect.locate import Picture, located
+from winnow.pool.patches import read_boxes, scaled
+from winnow.pool.pool import Pool
+from winnow.report import inspection
+from winnow.report.html import Figure, Section
+from winnow.results import Calibrated
+from winnow.run.artifacts import folder_of, load_detector
+from winnow.run.folder import RunFolder
+
+SHOWN = 2  # good pictures of which least was looked at
+LEARNT, TRIED = 100, 30  # good pictures that the differences are learnt from, and shown of
+
+PIXELS = 2e6  # of each in the page, at most: a strip of 4096x256 is shown as it is
+
+
+def coverage_section(run: RunFolder) -> Section:
+    """Return how much of the good pictures is judged, those of which least is, and where good pictures come near to the threshold."""
+    pool = Pool.open(run.folder("ingest"))
+    shares = judged_shares(pool)
+    text = [f"{shares.mean():.0%} of the good pictures is judged, of the least covered one {shares.min():.0%}."]
+    figures = []
+    if shares.min() < 1:
+        text.append(
+            "Grey parts were left out as blank, or as the border of what is blank: damage there is not seen. --blank 0 keeps all."
+        )
+        wanted = np.argsort(shares, kind="stable")[:SHOWN]
+        for row, picture in located(pool, np.zeros(len(pool)), np.full(len(shares), np.inf), wanted, None):
+            figures.append(
+                Figure(f"{Path(picture.source).name}: {shares[row]:.0%} judged", drawn_small(picture), pictures=True)
+            )
+    drawn = _differences(run, pool)
+    return Section("What was looked at", text=text, figures=[*figures, *([drawn] if drawn else [])])
+
+
+def judged_shares(pool: Pool) -> np.ndarray:
+    """Return the share of the pixels of each picture of a pool that lie in a patch of it (pictures,)."""
+    about = pool.pictures.to_pylist()
+    boxes, begin, shares = read_boxes(pool.column("box")), 0, np.empty(len(about))
+    for row, picture in enumerate(about):
+        seen = np.zeros((picture["height"], picture["width"]), bool)
+        for x, y, width, height in boxes[begin : begin + picture["patches"]]:
+            seen[y : y + height, x : x + width] = True
+        begin += picture["patches"]
+        shares[row] = seen.mean()
+    return shares
+
+
+def _differences(run: RunFolder, pool: Pool) -> Figure | None:
+    """Return a good picture under the mean anomaly map of good pictures that the scorer has not seen; None where it compares no places."""
+    detector, level = load_detector(run), run.result(Calibrated).full.map_level
+    if not detector.scorer.reads_cells or level is None:
+        return None
+    own = Embeddings.load(folder_of(run, "encode", "full"), cells=True)
+    rows = spread(len(own), LEARNT)
+    if len(rows) < 2:
+        return None
+    known = make_scorer(detector.scorer.spec()).fit(own[rows[::2]])
+    found = known.anomaly_map(own[rows[1::2][:TRIED]]).mean(axis=0)  # type: ignore[attr-defined]
+    pixels = pool.pixels(rows[:1])[0]
+    shown = scaled((found - found.min()) / max(level - found.min(), 1e-12), pixels.shape[:2])
+    return Figure(
+        "Where good pictures differ among themselves: the nearer to yellow, the nearer to the threshold, and the stronger damage "
+        "must be to be seen there",
+        inspection.overlay(pixels, shown.clip(0, 1)),
+        pictures=True,
+    )
+
+
+def drawn_small(picture: Picture) -> bytes:
+    """Draw a picture with its anomaly map and defects, in no more pixels than a page can show."""
+    height, width = picture.mask.shape
+    share = min(1.0, (PIXELS / (height * width)) ** 0.5)
+    size = max(1, round(height * share)), max(1, round(width * share))
+    anomaly_map = np.zeros(size) if picture.anomaly_map is None else scaled(picture.anomaly_map.clip(0, 1), size)
+    boxes = [
+        (round(x * share), round(y * share), round(wide * share), round(high * share))
+        for x, y, wide, high, _ in picture.defects
+    ]
+    return inspection.overlay(scaled(picture.pixels, size), anomaly_map, boxes)
