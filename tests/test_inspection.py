@@ -384,14 +384,17 @@ def test_grey_pictures_judged_by_colour_are_noted(tmp_path: Path):
     assert done.returncode == 0 and "Note: 8 of 8 pictures are grey, while the run learnt from colour" in done.stdout
 
 
+SMALLER = "it is 100x10 pixels, smaller than a patch of 16x16 (--size)"
+
+
 @pytest.mark.parametrize(
-    ("size", "level", "reason"),
+    ("command", "size", "level", "reason"),
     [
-        ((40, 100), 200, "blank (--blank 0 keeps them)"),
-        ((10, 100), None, "it is 100x10 pixels, smaller than a patch of 16x16 (--size)"),
+        ("run", (40, 100), 200, "blank (--blank 0 keeps them)"),  # to be judged it is damage: see test_blank.py
+        ("run", (10, 100), None, SMALLER),
+        ("score", (10, 100), None, SMALLER),
     ],
 )
-@pytest.mark.parametrize("command", ["run", "score"])
 def test_pictures_without_a_patch_are_one_sentence(command, size, level, reason, run: winnow.Run, tmp_path: Path):
     (tmp_path / "in").mkdir()
     picture = cloth(np.random.default_rng(0), size) if level is None else np.full(size, level, np.uint8)

@@ -29,6 +29,17 @@ SUM = b"\x72\x51\x0a\x0dwinnow_sha256\x12\x40"
 SUM_BYTES = len(SUM) + 64
 
 
+class Blank(BaseModel):
+    """What is blank in good pictures that are cut into patches, at most (`usual`, a share), and what a patch gets that is blank beyond
+    that: at least just above `score`, no calibration score being higher, and at most `p_value`."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    usual: float
+    score: float
+    p_value: float
+
+
 class About(BaseModel):
     """The description of an exported file, JSON in its metadata under the key `winnow`."""
 
@@ -41,6 +52,7 @@ class About(BaseModel):
     false_alarm_rate: float | None
     picture_threshold: float | None
     picture_limits: Limits | None = None
+    blank: Blank | None = None
     map_usual: float | None = None
     map_level: float | None = None
     size: tuple[int, int]
@@ -67,10 +79,10 @@ class Deployed:
     `classes` are the names of the columns of `probabilities`, None where the file has no classifier. A picture belongs when its
     `score` is at most `threshold`, None where the file has no anomaly model; a share `false_alarm_rate` of normal pictures is flagged.
     `picture_threshold` is that of the most anomalous patch or tile of a whole picture, only for runs that look for damage, and
-    `picture_limits` those of pictures with more patches than the run's own; `map_usual` and `map_level` are what their anomaly maps
-    have where a picture is as usual, and what normal ones keep below, None where there are none. `size` (height, width) and `channels`
-    are the network's input, `ingest` the options with which the run read its pictures, `object_detector` the identity of what found
-    the persons in them, `version` the Winnow that wrote the file, `format` that of the file.
+    `picture_limits` those of pictures with more patches than the run's own, `blank` how much of a picture may be blank; `map_usual`
+    and `map_level` are what their anomaly maps have where a picture is as usual, and what normal ones keep below, None where there are
+    none. `size` (height, width) and `channels` are the network's input, `ingest` the options with which the run read its pictures,
+    `object_detector` the identity of what found the persons in them, `version` the Winnow that wrote the file, `format` that of the file.
     """
 
     def __init__(self, path: Path, session: Any, about: About) -> None:
@@ -80,6 +92,7 @@ class Deployed:
         self.threshold = about.threshold
         self.false_alarm_rate = about.false_alarm_rate
         self.picture_threshold, self.picture_limits = about.picture_threshold, about.picture_limits
+        self.blank = about.blank
         self.map_usual, self.map_level = about.map_usual, about.map_level
         self.size = about.size
         self.channels = about.channels

@@ -16,6 +16,7 @@ from winnow.pool.pool import Pool
 NEAR = 4  # marked places that lie within this part (a quarter) of a patch's shorter side are one defect
 TINY = 1e-12
 GREY = 128  # shown where a patch was dropped as blank
+BARE = 1.0  # of anomaly maps where a picture is blank as no good one is: a flat place may be easy to rebuild
 
 
 @dataclass(frozen=True)
@@ -80,18 +81,20 @@ def _picture(
     wholes: Wholes | None,
     about: dict[str, Any],
 ) -> Picture:
-    size, pixels = (about["height"], about["width"]), pool.pixels(rows)
+    size, pixels, bare = (about["height"], about["width"]), pool.pixels(rows), about.get("bare") or 0
     boxes = read_boxes(pool.column("box")[rows])
     canvas = np.full((*size, pool.channels), GREY, np.uint8)
-    damaged = np.zeros(size, bool)
+    damaged, blank = np.zeros(size, bool), np.zeros(size, bool)
     whole = wholes(int(rows[0]), size) if wholes else None
     for patch, (x, y, width, height), found in zip(pixels, boxes, scores, strict=True):
         place = slice(y, y + height), slice(x, x + width)
         canvas[place] = scaled(patch, (height, width)) if whole is None else whole[place]
         damaged[place] |= found > limit
+    for x, y, width, height in boxes[len(boxes) - bare :]:
+        blank[y : y + height, x : x + width] = True
     anomaly_map, mask = None, damaged
     if maps is not None:
-        anomaly_map = blend(maps.of(pixels), boxes, size)
+        anomaly_map = np.where(blank, BARE, blend(maps.of(pixels), boxes, size))
         hot = damaged & (anomaly_map > 0.5)
         patches = regions(damaged)
         mask = hot | (

@@ -44,6 +44,7 @@ def ingest(
     keep_others: bool = True,
     earlier: Path | None = None,
     detector: str = "",
+    usual: float | None = None,
     check: Callable[[str], None] = lambda uri: None,
 ) -> Ingested:
     """Read the pictures and the videos' frames of `inputs` into the pool in `folder`, and return what it holds then.
@@ -52,11 +53,11 @@ def ingest(
     sources and redoes changed ones; those not among `inputs` stay when `keep_others`, but for what is left out now. Without
     `keep_others` the rows are those of `inputs` in their order, as a new pool would have them; parts that this pool or an
     `earlier` one holds with the same content are taken over. `detector` is the identity that the object detector must have;
-    `check` is called with every address that only the pool names. Files that cannot be read are listed in quarantine.csv.
-    Raises `InputError` at the first of them with `on_error="stop"`, when more than `max_refused` of the files are refused,
-    or when no picture is left; `OptionError` or `ModelError` when persons are wanted and there is no detector that can find
-    them, or another one; `RunError` when the pool was made with other options and is to keep its pictures, is being written
-    by another ingest, or cannot be written.
+    `usual`, of pictures to be judged, the largest share of a good one that is blank: clearly blanker ones keep their blank patches;
+    `check` is called with every address that only the pool names. Files that cannot be read are listed in quarantine.csv. Raises
+    `InputError` at the first of them with `on_error="stop"`, when more than `max_refused` of the files are refused, or when no picture
+    is left; `OptionError` or `ModelError` when persons are wanted and there is no detector that can find them, or another one;
+    `RunError` when the pool was made with other options and is to keep its pictures, is being written by another, or cannot be written.
     """
     started = time.monotonic()
     folder = Path(folder)
@@ -64,15 +65,14 @@ def ingest(
     expansion = expand(inputs, reading)
     if options.on_error == "stop" and expansion.refused:
         stop(expansion.refused[0])
-    key = _key(options, find)
+    key = _key(options, find, usual)
     most = PART_PICTURES if whole_size(options) else PART_CUT
     with _writing(folder), _alone(folder):
         if keep_others:
             kept, sources = finished(folder, expansion.sources, expansion.left_out, key, cores(options.workers))
             given = {source.uri for source in expansion.sources}
-            for source in sources:
-                if source.uri not in given:
-                    check(source.uri)
+            for uri in [source.uri for source in sources if source.uri not in given]:
+                check(uri)
         else:
             sources = expansion.sources
             kept = taken_over(folder, earlier, _plan(sources, set(), most), key, cores(options.workers))
@@ -113,7 +113,7 @@ def _finder(options: IngestOptions, identity: str) -> Finder | None:
     return find
 
 
-def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:
+def _key(options: IngestOptions, find: Finder | None, usual: float | None) -> dict[str, Any]:
     """Return the options that change pixels or rows; all pictures of a pool share them."""
     key = {
         "size": list(options.size),
@@ -133,9 +133,10 @@ def _key(options: IngestOptions, find: Finder | None) -> dict[str, Any]:
             "box_confidence": options.box_confidence,
             "margin": options.margin,
         }
-    return (
-        {**key, "stride": options.stride, "blank": options.blank, "border": options.border} if options.patches else key
-    )
+    if not options.patches:
+        return key
+    key |= {"stride": options.stride, "blank": options.blank, "border": options.border}
+    return key if usual is None else {**key, "usual_blank": usual}
 
 
 def _plan(sources: list[Source], covered: set[str], most: int) -> list[list[Source]]:

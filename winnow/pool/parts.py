@@ -21,8 +21,9 @@ from winnow.errors import InputError, RunError, Unreadable
 from winnow.files import read_json, sealed, unsealed, write_json
 from winnow.objects.crops import Finder, crops
 from winnow.options import IngestOptions
+from winnow.pool.blank import boxes_by_blank
 from winnow.pool.given import Due, boxes_of_pieces, cut_given
-from winnow.pool.patches import boxes_of, tile_boxes, write_box
+from winnow.pool.patches import tile_boxes, write_box
 from winnow.pool.pool import AGAIN, write_shards
 from winnow.pool.twins import look_of
 from winnow.scale.local import run_local
@@ -59,6 +60,11 @@ class Part:
     digests: list[str] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
 
+    @property
+    def usual(self) -> float | None:
+        """Return the largest share of a good picture that is blank, None where good pictures are to be learnt from."""
+        return self.key.get("usual_blank")
+
     def save(self, folder: Path) -> None:
         write_json(record(folder, self.number), sealed(asdict(self)))
 
@@ -93,12 +99,12 @@ def _pictures(
     part: Part, options: IngestOptions, find: Finder | None, workers: int, advance: Callable[..., None]
 ) -> Generator[np.ndarray, None, None]:
     """Yield the part's pixels in order, and fill in its rows and refusals."""
-    decode = partial(_picture, options=options, find=find)
+    decode = partial(_picture, options=options, find=find, usual=part.usual)
     with contextlib.closing(run_local(decode, part.sources, workers)) as decoded:
         for place, (digest, number, first, others) in enumerate(decoded):
             advance()
             part.digests.append(digest)
-            for page, found in chain([(number, first)], _others(digest, others, options, find, workers)):
+            for page, found in chain([(number, first)], _others(digest, others, options, find, part.usual, workers)):
                 if isinstance(found, _Decoded):
                     yield from _rows_of(part, place, None, page, found)
                     continue
@@ -109,13 +115,18 @@ def _pictures(
 
 
 def _others(
-    digest: str, pages: Iterator[_Page], options: IngestOptions, find: Finder | None, workers: int
+    digest: str,
+    pages: Iterator[_Page],
+    options: IngestOptions,
+    find: Finder | None,
+    usual: float | None,
+    workers: int,
 ) -> Iterator[tuple[int | None, _Decoded | str]]:
     """Yield the further pages of a file, decoded one after the other, so that many are never in memory, and cut by several
     threads."""
     second = next(pages, None)
     if second is not None:
-        cut = partial(_page, digest[:16], options=options, find=find)
+        cut = partial(_page, digest[:16], options=options, find=find, usual=usual)
         with contextlib.closing(run_local(cut, chain([second], pages), workers)) as found:
             yield from found
 
@@ -133,7 +144,7 @@ class _Decoded:
 
 
 def _picture(
-    source: Source, options: IngestOptions, find: Finder | None
+    source: Source, options: IngestOptions, find: Finder | None, usual: float | None
 ) -> tuple[str, int | None, _Decoded | str, Iterator[_Page]]:
     """Return the SHA-256 of a picture's file, its first page with the number (None of one only), and the other pages."""
     digest = ""
@@ -148,21 +159,27 @@ def _picture(
             white=options.white,
             pixel_limit=options.pixel_limit,
         )
-        page, found = _page(digest[:16], next(pages), options=options, find=find, boxes=boxes)
+        page, found = _page(digest[:16], next(pages), options=options, find=find, usual=usual, boxes=boxes)
         return digest, page, found, pages if page is not None else iter(())
     except Unreadable as error:
         return digest, None, error.message, iter(())
 
 
 def _page(
-    content: str, page: _Page, *, options: IngestOptions, find: Finder | None, boxes: np.ndarray | None = None
+    content: str,
+    page: _Page,
+    *,
+    options: IngestOptions,
+    find: Finder | None,
+    usual: float | None,
+    boxes: np.ndarray | None = None,
 ) -> tuple[int | None, _Decoded | str]:
     """Return the number of a page, and what it was cut into or the reason for nothing."""
     number, image = page
     if isinstance(image, str):
         return number, image
     try:
-        return number, _cut(content if number is None else f"{content}/{number}", image, options, find, boxes)
+        return number, _cut(content if number is None else f"{content}/{number}", image, options, find, usual, boxes)
     except Unreadable as error:
         return number, error.message
 
@@ -178,7 +195,12 @@ def _in_colour(options: IngestOptions, find: Finder | None, boxes: np.ndarray | 
 
 
 def _cut(
-    name: str, image: np.ndarray, options: IngestOptions, find: Finder | None, given: np.ndarray | None = None
+    name: str,
+    image: np.ndarray,
+    options: IngestOptions,
+    find: Finder | None,
+    usual: float | None,
+    given: np.ndarray | None = None,
 ) -> _Decoded:
     """Return the picture, cut into `given` boxes, or into patches or crops where these are wanted; `Unreadable` when it has no
     patch, or does not hold a box."""
@@ -188,32 +210,32 @@ def _cut(
             pieces = cut_given(image, given, options)
         except Unreadable as error:
             raise _Blank(error.message) from None
-        about = _about(image, len(given), 0) if options.cuts or find else {}
+        about = _about(image, len(given)) if options.cuts or find else {}
         return _Decoded(name, look, pieces, given, np.full(len(given), np.nan) if find else None, about)
     if find:
         boxes, confidence = find(image)
-        return _Decoded(name, look, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes), 0))
+        return _Decoded(name, look, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes)))
     if options.tiles:
         boxes = tile_boxes(image.shape)
-        return _Decoded(name, look, crops(image, boxes, options), boxes, None, _about(image, len(boxes), 0))
+        return _Decoded(name, look, crops(image, boxes, options), boxes, None, _about(image, len(boxes)))
     if not options.patches:
         return _Decoded(name, look, [image])
-    boxes, blank = boxes_of(image, options.size, options.stride, options.blank, options.border)
+    boxes, counts = boxes_by_blank(image, options.size, options.stride, options.blank, options.border, usual)
     if not len(boxes):
-        if blank:
-            raise _Blank(f"all its {blank} patches are blank (--blank 0 keeps them)")
+        if counts["blank"]:
+            raise _Blank(f"all its {counts['blank']} patches are blank (--blank 0 keeps them)")
         height, width = image.shape[:2]
         raise Unreadable(
             f"it is {width}x{height} pixels, smaller than a patch of {options.size[1]}x{options.size[0]} (--size)"
         )
     pieces = [image[y : y + high, x : x + wide] for x, y, wide, high in boxes]
-    return _Decoded(name, look, pieces, boxes, None, _about(image, len(boxes), blank))
+    return _Decoded(name, look, pieces, boxes, None, _about(image, len(boxes)) | counts)
 
 
-def _about(image: np.ndarray, pieces: int, blank: int) -> dict[str, Any]:
+def _about(image: np.ndarray, pieces: int) -> dict[str, Any]:
     height, width, channels = image.shape
     coloured = any((image[..., 0] != image[..., channel]).any() for channel in range(1, channels))
-    return {"width": width, "height": height, "patches": pieces, "blank": blank, "colour": coloured}
+    return {"width": width, "height": height, "patches": pieces, "blank": 0, "flat": 0, "colour": coloured}
 
 
 def _rows_of(part: Part, place: int, time: float | None, page: int | None, found: _Decoded) -> Iterator[np.ndarray]:
@@ -258,7 +280,7 @@ def make_video(
     def cut(one: tuple[video.Frame, np.ndarray | None]) -> tuple[float, _Decoded | str]:
         frame, boxes = one
         try:
-            return frame.time, _cut(f"{uri}@{frame.time:.3f}", frame.image, options, find, boxes)
+            return frame.time, _cut(f"{uri}@{frame.time:.3f}", frame.image, options, find, part.usual, boxes)
         except _Blank as error:
             return frame.time, error.message
 

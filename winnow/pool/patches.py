@@ -41,15 +41,27 @@ def boxes_of(
     left and right or above and below: that is a hole in the material, and a hole is a defect. Patches within `border`
     pixels of a dropped one go too: the selvage of a cloth is no defect, yet looks like nothing else.
     """
-    height, width = patch
+    tops, lefts, _, keep = kept_of(picture, patch, stride, blank, border)
+    return placed(keep, tops, lefts, patch), int((~keep).sum())
+
+
+def kept_of(
+    picture: np.ndarray, patch: Sequence[int], stride: int, blank: float, border: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the grid of a picture's patches, upper and left edges, which of them (rows, columns) are not blank, and which are kept:
+    those, and holes, unless they are near to a dropped one."""
     tops, lefts = grid(picture.shape[:2], patch, stride)
     full = np.ones((len(tops), len(lefts)), bool) if blank <= 0 else ~_blank(picture, patch, tops, lefts, blank)
-    keep = full | _enclosed(full)
-    if border:
-        keep &= ~_near(~keep, tops, lefts, patch, border)
-    y, x = np.nonzero(keep)
-    boxes = np.column_stack([lefts[x], tops[y], np.full(len(x), width), np.full(len(x), height)])
-    return boxes.astype(int).reshape(-1, 4), int((~keep).sum())
+    material = full | _enclosed(full)
+    keep = material & ~_near(~material, tops, lefts, patch, border) if border else material
+    return tops, lefts, full, keep
+
+
+def placed(wanted: np.ndarray, tops: np.ndarray, lefts: np.ndarray, patch: Sequence[int]) -> np.ndarray:
+    """Return the wanted patches (rows, columns) of a grid as boxes (n, 4) of x, y, width, height."""
+    y, x = np.nonzero(wanted)
+    boxes = np.column_stack([lefts[x], tops[y], np.full(len(x), patch[1]), np.full(len(x), patch[0])])
+    return boxes.astype(int).reshape(-1, 4)
 
 
 def _near(dropped: np.ndarray, tops: np.ndarray, lefts: np.ndarray, patch: Sequence[int], border: int) -> np.ndarray:

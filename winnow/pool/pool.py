@@ -47,10 +47,14 @@ PICTURES = pa.schema(
         ("height", pa.int64()),
         ("patches", pa.int64()),
         ("blank", pa.int64()),
+        ("flat", pa.int64()),
+        ("bare", pa.int64()),
         ("colour", pa.bool_()),
     ]
 )
-"""The columns of pictures.parquet: the pictures that patches, or crops of persons, were cut from."""
+"""The columns of pictures.parquet: the pictures that patches, or crops of persons, were cut from. `blank` patches were dropped,
+`flat` ones are blank, dropped or kept as holes; the last `bare` ones, of new pictures alone, are blank as no good picture is (see
+`winnow.pool.blank`)."""
 USED = ("group", "joined", "twin", "split", "status")
 """The columns of `ITEMS` that decide what each picture is used for."""
 SHARD_ROWS = 8192

@@ -71,6 +71,7 @@ def read_as_own(
     *,
     reading: Reading | None = None,
     earlier: Path | None = None,
+    usual: float | None = None,
 ) -> Ingested:
     """Ingest sources into a pool in `folder` the way the run's own pictures were; raises what `winnow.pool.ingest.ingest` raises.
 
@@ -83,4 +84,6 @@ def read_as_own(
     options, own = run.options.ingest, ""
     if options.people:
         own = run.about("ingest")["options"].get("object_detector", "")
-    return ingest(sources, folder, options, reading=reading, keep_others=False, earlier=earlier, detector=own)
+    return ingest(
+        sources, folder, options, reading=reading, keep_others=False, earlier=earlier, detector=own, usual=usual
+    )

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from winnow.data.layouts import Reading
+from winnow.detect.blank import counted, highest_of, raised
 from winnow.detect.detector import Detector
 from winnow.detect.limits import Limits, limits_of, p_values_by_parts
 from winnow.detect.pictures import by_picture, keys_of, most_anomalous
 from winnow.detect.scorer import Scorer
 from winnow.detect.threshold import Threshold
 from winnow.embeddings import Embeddings
+from winnow.pool.blank import bare_rows, usual_blank
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
@@ -40,7 +42,8 @@ class Judged:
     """Scores of n pictures, frames or patches by the detector of a mode.
 
     `items` are columns (n,) of the pool, `others` the scores of further scorers, `refused` how many files could not be read,
-    `notes` what was recognised of the folders, passed over and refused. `parts` (n,) are the patches of pictures judged as wholes.
+    `notes` what was recognised of the folders, passed over and refused. `parts` (n,) are the patches of pictures judged as wholes;
+    `bare` (n,) says which patches are blank as no good picture is: they are damage, and no more that may be a false alarm.
     """
 
     items: dict[str, np.ndarray]
@@ -51,6 +54,7 @@ class Judged:
     refused: int
     notes: list[str] = field(default_factory=list)
     parts: np.ndarray | None = None
+    bare: np.ndarray | None = None
 
     @cached_property
     def by_parts(self) -> Limits | None:
@@ -91,8 +95,17 @@ class Judged:
         others = {name: most_anomalous(keys, values)[1] for name, values in self.others.items()}
         items = {name: column[first] for name, column in self.items.items()}
         items["id"] = picture_of(items["id"])
-        detector, parts = by_picture(self.detector), np.bincount(member)
-        return replace(self, items=items, scores=scores, others=others, detector=detector, parts=parts)
+        detector, parts = by_picture(self.detector), counted(member, self.bare)
+        return replace(self, items=items, scores=scores, others=others, detector=detector, parts=parts, bare=None)
+
+    def with_bare(self, bare: np.ndarray) -> Judged:
+        """Return the same with the bare patches (n,) as damage, whatever the scorer says of them."""
+        if not bare.any():
+            return self
+        whole = by_picture(self.detector)
+        member = most_anomalous(keys_of(self.items), self.scores)[2]
+        limits = limits_of(whole, whole.parts)
+        return replace(self, bare=bare, scores=raised(self.scores, bare, member, highest_of(self.detector), limits.of))
 
 
 def judge(
@@ -121,7 +134,8 @@ def judge(
     check_mode(run, mode)
     detector = load_detector(run, mode)
     encoder = load_encoder(run, mode, detector.scorer.reads())
-    found = read_as_own(run, sources, folder, reading=reading, earlier=earlier)
+    usual = usual_blank(Pool.open(run.folder("ingest"))) if options.ingest.patches else None
+    found = read_as_own(run, sources, folder, reading=reading, earlier=earlier, usual=usual)
     pool = Pool.open(folder)
     scores = np.empty(len(pool))
     extra = {name: np.empty(len(pool)) for name in others or {}}
@@ -137,7 +151,8 @@ def judge(
             for name, scorer in (others or {}).items():
                 extra[name][rows] = scorer.score(embeddings)
             advance(len(rows))
-    return Judged(_items(pool), scores, extra, mode, detector, found.refused, found.notes)
+    judged = Judged(_items(pool), scores, extra, mode, detector, found.refused, found.notes)
+    return judged.with_bare(bare_rows(pool))
 
 
 def locate(
@@ -202,7 +217,7 @@ def most_anomalous_of(
 
     mode = read_result(Scored, folder / "scores.json").mode
     scores = np.array([float(row["score"]) for row in read_table(folder / "patches.csv")])
-    judged = Judged(_items(pool), scores, {}, mode, load_detector(run, mode), 0)
+    judged = Judged(_items(pool), scores, {}, mode, load_detector(run, mode), 0, bare=bare_rows(pool))
     pictures = judged.whole()
     worst = np.argsort(-pictures.scores, kind="stable")[:most]
     for row, picture in locate(run, pool, judged, worst, wholes):

@@ -21,6 +21,7 @@ from winnow.files import replacing
 from winnow.inspect.masks import Masks
 from winnow.metrics.detection import DetectionMetrics, separation
 from winnow.metrics.detection import evaluate as measure
+from winnow.pool.blank import blanker_ones
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
 from winnow.pool.pool import Pool
 from winnow.results import Evaluated, MaskMetrics
@@ -136,6 +137,7 @@ def _write(
         notes=[
             *dict.fromkeys(note for part in parts.values() for note in part.notes),
             *_sizes(run, pools),
+            *_blank(pools),
             *(f"{name}: {text}" for name, judged in groups.items() if (text := larger_ones(judged))),
             *_beyond(found, normal.threshold.achieved),
             *(masks.notes if masks else ()),  # of those read above
@@ -172,6 +174,12 @@ def _sizes(run: RunFolder, pools: dict[str, Path]) -> list[str]:
         return []
     own = Pool.open(run.folder("ingest"))
     found = {name: other_sizes(own, Pool.open(folder)) for name, folder in pools.items()}
+    return [f"{name}: {text}" for name, text in found.items() if text]
+
+
+def _blank(pools: dict[str, Path]) -> list[str]:
+    """Return a sentence for each group with pictures that are blanker than any good one."""
+    found = {name: blanker_ones(Pool.open(folder)) for name, folder in pools.items()}
     return [f"{name}: {text}" for name, text in found.items() if text]
 
 

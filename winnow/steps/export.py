@@ -15,12 +15,14 @@ from winnow.deploy.export import SAMPLE
 from winnow.deploy.export import export as write
 from winnow.deploy.graph import Graph
 from winnow.deploy.runtime import FORMAT
+from winnow.detect.blank import above, highest_of
 from winnow.detect.detector import Detector
 from winnow.detect.limits import limits_of
 from winnow.detect.pictures import by_picture
 from winnow.embeddings import spread
 from winnow.errors import OptionError, RunError
 from winnow.files import make_folder, told, write_text
+from winnow.pool.blank import usual_blank
 from winnow.pool.pool import Pool
 from winnow.results import Calibrated, Classified, Exported
 from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
@@ -139,6 +141,7 @@ def about_file(
         "false_alarm_rate": threshold.achieved if threshold else None,
         "picture_threshold": _up(limits.values[0]) if limits else None,
         "picture_limits": limits and asdict(replace(limits, values=tuple(map(_up, limits.values)))),
+        "blank": _blank(run, detector) if detector and ingest.patches else None,
         "map_usual": levels[0] if levels else None,
         "map_level": levels[1] if levels else None,
         "size": list(ingest.size),
@@ -146,6 +149,17 @@ def about_file(
         "ingest": ingest.model_dump(mode="json", exclude={"object_detector"}),
         "object_detector": run.about("ingest")["options"].get("object_detector"),
     }
+
+
+def _blank(run: RunFolder, detector: Detector) -> dict[str, float] | None:
+    """Return how much of the good pictures is blank at most, and what is said of a patch that is blank beyond that; None where it
+    was not counted."""
+    usual = usual_blank(Pool.open(run.folder("ingest")))
+    if usual is None:
+        return None
+    highest = highest_of(detector)
+    least = float(detector.p_values(above(np.array([highest])))[0])
+    return {"usual": usual, "score": _up(highest), "p_value": least}
 
 
 def metadata_of(about: dict[str, Any]) -> dict[str, str]:

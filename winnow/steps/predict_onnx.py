@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from winnow.deploy.runtime import WITHOUT_MAPS, Deployed
+from winnow.detect.blank import counted, raised
 from winnow.detect.pictures import keys_of, most_anomalous
 from winnow.errors import OptionError
 from winnow.inspect.locate import AnomalyMaps
 from winnow.inspect.locate import located as locate
 from winnow.inspect.wholes import Wholes
+from winnow.pool.blank import bare_rows, blanker_ones
 from winnow.pool.ingest import ingest
 from winnow.pool.originals import Originals
 from winnow.pool.patches import picture_of
@@ -84,10 +86,12 @@ def _write(
     options = model.ingest.model_copy(update={"object_detector": object_detector})
     where = results.aside / "pool"
     earlier, detector = results.folder / "pool", model.object_detector or ""
-    read = ingest(sources, where, options, keep_others=False, earlier=earlier, detector=detector)
+    usual = model.blank.usual if model.blank else None
+    read = ingest(sources, where, options, keep_others=False, earlier=earlier, detector=detector, usual=usual)
     pool = Pool.open(where)
-    items, found = {name: pool.column(name) for name in ITEMS}, _found(model, pool)
-    limits = _limits(model, items, found)
+    bare, items = bare_rows(pool), {name: pool.column(name) for name in ITEMS}
+    found = _with_bare(model, items, _found(model, pool), bare)
+    limits = _limits(model, items, found, bare)
     wholes = Wholes(Originals(pool, options), pool.channels) if options.tiles and heatmaps is not None else None
     defects = _located(model, pool, items, found, limits, wholes, results.aside, heatmaps)
     threshold: float | np.ndarray | None = model.threshold
@@ -98,7 +102,7 @@ def _write(
         results,
         items,
         refused=read.refused,
-        notes=[*read.notes, *([wholes.note] if wholes and wholes.note else [])],
+        notes=[*read.notes, *filter(None, [blanker_ones(pool)]), *([wholes.note] if wholes and wholes.note else [])],
         classes=model.classes or (),
         probabilities=found.get("probabilities"),
         p_values=found.get("p_value"),
@@ -107,12 +111,32 @@ def _write(
     )
 
 
-def _limits(model: Deployed, items: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> np.ndarray | None:
+def _with_bare(
+    model: Deployed, items: dict[str, np.ndarray], found: dict[str, np.ndarray], bare: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the outputs with the bare patches (n,) as damage, whatever the model says of them."""
+    if model.blank is None or not bare.any():
+        return found
+    member = most_anomalous(keys_of(items), found["score"])[2]
+    scores = raised(found["score"], bare, member, model.blank.score, partial(_thresholds, model))
+    p_values = np.where(bare, np.minimum(found["p_value"], model.blank.p_value), found["p_value"])
+    return {**found, "score": scores, "p_value": p_values}
+
+
+def _thresholds(model: Deployed, parts: np.ndarray) -> np.ndarray:
+    """Return the thresholds of pictures with so many patches, -inf of a file that judges none."""
+    limits = model.limits(parts)
+    return np.full(len(parts), -np.inf) if limits is None else limits
+
+
+def _limits(
+    model: Deployed, items: dict[str, np.ndarray], found: dict[str, np.ndarray], bare: np.ndarray
+) -> np.ndarray | None:
     """Return the threshold of each whole picture by the number of its patches; None of a file that judges none."""
     if "score" not in found:
         return None
     _, _, member = most_anomalous(keys_of(items), found["score"])
-    return model.limits(np.bincount(member))
+    return model.limits(counted(member, bare))
 
 
 def _located(

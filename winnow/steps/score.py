@@ -18,6 +18,7 @@ from winnow.errors import InputError, OptionError
 from winnow.files import replacing, write_text
 from winnow.inspect.wholes import Wholes
 from winnow.options import SegmentOptions
+from winnow.pool.blank import blanker_ones
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
 from winnow.results import Scored, Segment, VideoScored
@@ -225,8 +226,8 @@ def _timeline(
 
 
 def _note(run: RunFolder, pool: Pool, pictures: Judged, wholes: Wholes | None) -> str:
-    """Return sentences on pictures of another size than the run's own, on grey ones judged by what was learnt from colour, and on
-    those that could not be read again."""
+    """Return sentences on pictures of another size than the run's own, on blanker ones, on grey ones judged by what was learnt from
+    colour, and on those that could not be read again."""
     own = Pool.open(run.folder("ingest"))
     known, new = (part.pictures.column("colour").to_pylist() for part in (own, pool))
     grey = ""
@@ -235,4 +236,5 @@ def _note(run: RunFolder, pool: Pool, pictures: Judged, wholes: Wholes | None) -
             f"{new.count(False):,} of {len(new):,} pictures are grey, while the run learnt from colour: their scores say that "
             "they lack colour. Give colour pictures, or make a run with --grey."
         )
-    return " ".join(filter(None, (other_sizes(own, pool), larger_ones(pictures), grey, wholes.note if wholes else "")))
+    found = (other_sizes(own, pool), larger_ones(pictures), blanker_ones(pool), grey, wholes.note if wholes else "")
+    return " ".join(filter(None, found))
