@@ -1,13 +1,13 @@
 """Inspection of products that nobody tuned on: magnetic tiles and ball screws, whole pictures, learnt from good ones alone.
 
-    python bench/products.py [--quick] [--seeds 3] [--parts ours,peers] [--products tile,screw] [--sizes 10,20,50,150]
+    python bench/products.py [--quick] [--seeds 3] [--parts ours,peers] [--products tile,screw,bolt] [--sizes 10,20,50,150]
         [--recipes inspect] [--weights FILE] [--set NAME=VALUE ...] [--modes MODE,...] [--peer-python PATH] [--json FILE]
 
 A draw is a choice by chance of so many good pictures to learn from; of a seed the smaller ones are part of the larger ones. Of the
 tiles the other good ones are unseen, at most 115 of them, and the same for all sizes up to 50. Of the ball screws half of the
 places on the spindle are learnt from (their names as groups, which ours is told), and the good pictures of the other places are
-unseen. `sorted`: the first 50 tiles by name, all of other exposures than the unseen ones. The odd defects are every
-second of each kind by name; they inform no choice.
+unseen. Bolts are drawn (`bench/bolts.py`): a product that lies anywhere, at any angle. `sorted`: the first 50 tiles by name, all
+of other exposures than the unseen ones. The odd defects are every second of each kind by name; they inform no choice.
 
 `ours`: each recipe with the options of `--set` (values as JSON, or text). `peers`: anomalib's PaDiM and PatchCore with the
 MobileNetV2 file of the data at 256x256, `--peer-python` being the Python of an environment with anomalib; each sets its threshold
@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bolts import drawn
 from PIL import Image
 
 from winnow import Run
@@ -47,6 +48,7 @@ from common import arguments, finish, mean_deviation, need, table, write_list
 PEER = str(Path(__file__).with_name("anomalib_peer.py"))
 PEERS = {"anomalib PaDiM": "Padim", "anomalib PatchCore, 1 % coreset": "Patchcore"}
 PRODUCTS = {"tile": "magnetic_tile", "screw": "ball_screw"}
+TITLES = {**PRODUCTS, "bolt": "drawn bolts"}
 SORTED = 50  # tiles of the draw by name
 UNSEEN = 115
 SIDE = 256  # of the pictures that the peers see
@@ -78,7 +80,10 @@ def main() -> None:
     rows, found = [], []
     for product in own.products.split(","):
         for size in sizes:
-            chosen = [draw for draw in draws(product, size, given.seeds) if not given.quick or draw.name != "sorted"]
+            root = drawn(given.to / "bolts") if product == "bolt" else need(PRODUCTS[product])
+            chosen = [
+                draw for draw in draws(root, product, size, given.seeds) if not given.quick or draw.name != "sorted"
+            ]
             for names in (["sorted"], [draw.name for draw in chosen if draw.name != "sorted"]):
                 these = [shortened(draw) if given.quick else draw for draw in chosen if draw.name in names]
                 for who, results in measured(these, own, given.to, given.quick).items():
@@ -88,9 +93,7 @@ def main() -> None:
                     rows.append({"product": product, "N": size, "draws": len(these) if names != ["sorted"] else "sorted",
                                  "who": who, **{key: mean_deviation(one[key] for one in figures) for key in figures[0]}})  # fmt: skip
     for product in own.products.split(","):
-        table(
-            [row for row in rows if row["product"] == product], f"{PRODUCTS[product]}: mean ± deviation over the draws"
-        )
+        table([row for row in rows if row["product"] == product], f"{TITLES[product]}: mean ± deviation over the draws")
     if own.json:
         own.json.write_text(json.dumps({"rows": rows, "draws": found}, indent=1), encoding="utf-8")
     finish("products", started, rows=rows, draws=found)
@@ -100,7 +103,7 @@ def options() -> argparse.Namespace:
     """Parse what only this benchmark has, and leave the rest to `arguments`."""
     extra = argparse.ArgumentParser(add_help=False)
     extra.add_argument("--parts", default="ours,peers")
-    extra.add_argument("--products", default=",".join(PRODUCTS))
+    extra.add_argument("--products", default=",".join(TITLES))
     extra.add_argument("--sizes", default="10,20,50,150")
     extra.add_argument("--recipes", default="inspect")
     extra.add_argument("--modes", default="", help="modes of ours, with commas between [default: the recipe's own]")
@@ -115,9 +118,8 @@ def options() -> argparse.Namespace:
 # ---- what is learnt from and judged
 
 
-def draws(product: str, size: int, seeds: int) -> list[Draw]:
+def draws(root: Path, product: str, size: int, seeds: int) -> list[Draw]:
     """Return the draws of so many good pictures, `sorted` first where it is one; none where there are too few pictures."""
-    root = need(PRODUCTS[product])
     with (root / "index.csv").open(encoding="utf-8") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: row["path"])
     good = [(root / row["path"], row.get("group", "")) for row in rows if row["class"] == "good"]
