@@ -48,7 +48,7 @@ def test_pool_page_and_export_show_the_same(pool):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_example_of_an_exported_model_reads_them_so_too(pool, channels, tmp_path):
-    about = {"size": (24, 32), "channels": channels, "classes": None, "threshold": None,
+    about = {"size": (24, 32), "channels": channels, "classes": None, "threshold": None, "map_level": None,
              "ingest": {"patches": False, "people": False, "white": 4095.0}}  # fmt: skip
     result = SimpleNamespace(file=Path("model.onnx"), outputs=[])
     code = _example(about, result)[1].split("\n")

@@ -352,7 +352,8 @@ def test_other_weights_than_the_runs_own_start_elsewhere(
     assert own.macro_f1 != pytest.approx(0)
     vectors = encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).vectors
     run.classify(labels=made[1], **QUICK, fine_tune_weights=made[2])
-    assert np.array_equal(encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).vectors, vectors)
+    same = encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).vectors
+    np.testing.assert_allclose(same, vectors, rtol=1e-4, atol=1e-5)  # the run's own were encoded by another engine
     run.classify(labels=made[1], **QUICK, fine_tune_weights=tmp_path / "other.safetensors")
     assert not np.allclose(
         encode(run.classifier.network, Pool.open(run.folder.folder("ingest"))).vectors, vectors, atol=1e-3

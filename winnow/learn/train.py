@@ -359,7 +359,10 @@ def require_pictures(model: Model, source: PixelSource, rows: Mapping[str, np.nd
     """Raise a `DataError` when there is nothing to train or validate by, or pictures of another size than the model's."""
     for name in ("train", "validate"):
         if not len(rows.get(name, ())):
-            raise DataError(f"There are no pictures to {name}.", "Give more pictures, or more groups of them.")
+            raise DataError(
+                f"The pictures are too few: there are none to {name} with.",
+                "Give more pictures, or more groups of them.",
+            )
     if (tuple(source.size), source.channels) != (tuple(model.size), model.channels):
         raise DataError(
             f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "

@@ -123,7 +123,8 @@ class Mode:
 
     For pictures cut into patches also the promise per picture (`whole`), and, where the mode has an anomaly map, its median
     over held-out patches (`map_usual`) and the level that only the asked-for share of pictures exceeds (`map_level`).
-    `elected` has the AUROC on synthetic defects of each scorer that it was chosen from; empty where one was named.
+    `elected` has the AUROC on synthetic defects of each scorer that it was chosen from; empty where one was named. `differences` is the
+    mean anomaly map (rows, columns) of good pictures that a scorer of places has not seen; empty for another scorer.
     """
 
     scorer: str
@@ -132,6 +133,7 @@ class Mode:
     map_usual: float | None = None
     map_level: float | None = None
     elected: dict[str, float] = field(default_factory=dict)
+    differences: list[list[float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from winnow.detect.election import elect
+from winnow.detect.registry import candidates
 from winnow.embeddings import Embeddings
 from winnow.errors import RunError
 from winnow.pool.patches import picture_of
@@ -41,12 +43,6 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     is tried on synthetic defects. The pictures that hold the threshold up are listed in the run's review.csv; those that a person marked
     there are left out.
     """
-    from winnow.detect.detector import Detector
-    from winnow.detect.election import elect
-    from winnow.detect.pictures import by_picture
-    from winnow.detect.registry import candidates
-    from winnow.pool.pool import Pool
-
     mode_of_run = run.options.score.mode
     check_mode(run, mode_of_run, "encode")
     if resume and run.done("calibrate") and run.result(Calibrated).mode == mode_of_run:
@@ -54,38 +50,20 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     check_parts(run, "scorer")
     marked = left_out(run.path)
     with run.working("calibrate") as step:
-        options, pool = run.options.detect, Pool.open(run.folder("ingest"))
-        found: dict[str, Mode] = {}
-        detectors, names = {}, candidates(options.scorer)
+        pool, detectors, found = Pool.open(run.folder("ingest")), {}, {}
         made = examples(run) if run.options.ingest.cuts else None
         damaged: dict[str, Embeddings] = {}
-        elected: dict[str, float] = {}
         for mode in modes(run):
             embeddings = load_embeddings(run, mode, cells=True)
             embeddings = without(embeddings, kept_apart(pool, embeddings, "validate"))
             embeddings = without(embeddings, ~staying(run.path, embeddings.ids))
-            if mode == "full" and len(names) > 1 and made:
+            elected: dict[str, float] = {}
+            if mode == "full" and made and len(candidates(run.options.detect.scorer)) > 1:
                 damaged[mode] = encoded(run, mode, made)
-                elected = elect(names, embeddings, damaged[mode])
-            chosen = max(elected, key=lambda name: elected[name], default=names[0])
-            detector = Detector(
-                scorer=_scorer(mode, chosen, embeddings),
-                false_alarm_rate=options.false_alarm_rate,
-                confidence=options.confidence,
-                estimate=options.estimate,
-                contamination=options.contamination,
-            ).fit(embeddings)
-            if run.options.ingest.cuts and _parted(embeddings):
-                detector.unpromised = TOO_FEW
-            detector.save(of_decision(step.folder, mode))
-            detectors[mode] = detector
-            found[mode] = Mode(
-                detector.scorer_name, _promise(detector, pool), elected=elected if mode == "full" else {}
-            )
-            if run.options.ingest.cuts:
-                whole = _promise(by_picture(detector), pool)
-                usual, level = _map_levels(run, mode, detector)
-                found[mode] = replace(found[mode], whole=whole, map_usual=usual, map_level=level)
+                elected = elect(candidates(run.options.detect.scorer), embeddings, damaged[mode])
+            detectors[mode] = _fitted(run, mode, embeddings, elected)
+            detectors[mode].save(of_decision(step.folder, mode))
+            found[mode] = _described(run, mode, detectors[mode], pool, embeddings, elected)
         synthetic = judge_synthetic(run, detectors, step.folder, made, damaged) if made else {}
         if left_out(run.path) != marked:
             raise RunError(f"{run.path / REVIEW} was changed meanwhile.", "Run winnow calibrate again.")
@@ -94,6 +72,40 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
         would, unit = finds(run, mode_of_run, own), run.options.ingest.unit(len(pool), len(pool.pictures))
         step.finish(Calibrated(found, synthetic, _speeds(run, detectors), would, len(marked), mode_of_run, unit))
     return run.result(Calibrated)
+
+
+def _fitted(run: RunFolder, mode: str, embeddings: Embeddings, elected: dict[str, float]) -> Detector:
+    """Return the detector of a mode, by the scorer that was elected, where there was a choice of pictures enough to decide it."""
+    from winnow.detect.detector import Detector
+
+    options = run.options.detect
+    chosen = max(elected, key=lambda name: elected[name], default=candidates(options.scorer)[0])
+    detector = Detector(
+        scorer=_scorer(mode, chosen, embeddings),
+        false_alarm_rate=options.false_alarm_rate,
+        confidence=options.confidence,
+        estimate=options.estimate,
+        contamination=options.contamination,
+    ).fit(embeddings)
+    if run.options.ingest.cuts and _parted(embeddings):
+        detector.unpromised = TOO_FEW
+    return detector
+
+
+def _described(
+    run: RunFolder, mode: str, detector: Detector, pool: Pool, embeddings: Embeddings, elected: dict[str, float]
+) -> Mode:
+    """Return how a mode decides: its threshold, that of pictures, the levels of its map, and where good pictures differ."""
+    from winnow.detect.pictures import by_picture
+    from winnow.detect.scorers.places import differences
+
+    found = Mode(detector.scorer_name, _promise(detector, pool), elected=elected)
+    if run.options.ingest.cuts:
+        usual, level = _map_levels(run, mode, detector)
+        found = replace(found, whole=_promise(by_picture(detector), pool), map_usual=usual, map_level=level)
+    if detector.scorer.reads_cells and len(embeddings) > 1:
+        found = replace(found, differences=differences(detector.scorer, embeddings).round(4).tolist())
+    return found
 
 
 def _scorer(mode: str, chosen: str, embeddings: Embeddings) -> str:

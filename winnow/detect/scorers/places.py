@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from winnow.errors import DataError, OptionError
 
 MOST = 2000  # pictures that one learns from, evenly spread
 TINY = 1e-9  # least variance of a direction
+LEARNT, TRIED = 50, 30  # pictures by which the differences of good pictures are learnt, and shown
 CHUNK = 32  # pictures whose places are widened at once
 
 
@@ -90,6 +92,16 @@ class Places(Scorer):
                 "Encode these pictures with the model the scorer was fitted with.",
             )
         return cells
+
+
+def differences(scorer: Scorer, normal: Embeddings) -> np.ndarray:
+    """Return the mean anomaly map (rows, columns) of good pictures by a scorer of places that has not seen them, fitted on others.
+
+    Every second picture is learnt from, at most fifty; of the others at most thirty are looked at.
+    """
+    rows = spread(len(normal), 2 * LEARNT)
+    known: Any = copy.copy(scorer).fit(normal[rows[::2]])
+    return np.asarray(known.anomaly_map(normal[rows[1::2][:TRIED]])).mean(axis=0)
 
 
 def widened(cells: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -6,19 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from winnow.detect.registry import make_scorer
-from winnow.embeddings import Embeddings, spread
 from winnow.inspect.locate import Picture, located
 from winnow.pool.patches import read_boxes, scaled
 from winnow.pool.pool import Pool
 from winnow.report import inspection
 from winnow.report.html import Figure, Section
 from winnow.results import Calibrated
-from winnow.run.artifacts import folder_of, load_detector
 from winnow.run.folder import RunFolder
 
 SHOWN = 2  # good pictures of which least was looked at
-LEARNT, TRIED = 100, 30  # good pictures that the differences are learnt from, and shown of
 
 PIXELS = 2e6  # of each in the page, at most: a strip of 4096x256 is shown as it is
 
@@ -57,17 +53,11 @@ def judged_shares(pool: Pool) -> np.ndarray:
 
 def _differences(run: RunFolder, pool: Pool) -> Figure | None:
     """Return a good picture under the mean anomaly map of good pictures that the scorer has not seen; None where it compares no places."""
-    detector, level = load_detector(run), run.result(Calibrated).full.map_level
-    if not detector.scorer.reads_cells or level is None:
+    about = run.result(Calibrated).full
+    if not about.differences or about.map_level is None:
         return None
-    own = Embeddings.load(folder_of(run, "encode", "full"), cells=True)
-    rows = spread(len(own), LEARNT)
-    if len(rows) < 2:
-        return None
-    known = make_scorer(detector.scorer.spec()).fit(own[rows[::2]])
-    found = known.anomaly_map(own[rows[1::2][:TRIED]]).mean(axis=0)  # type: ignore[attr-defined]
-    pixels = pool.pixels(rows[:1])[0]
-    shown = scaled((found - found.min()) / max(level - found.min(), 1e-12), pixels.shape[:2])
+    found, pixels = np.array(about.differences), pool.pixels(np.array([0]))[0]
+    shown = scaled((found - found.min()) / max(about.map_level - found.min(), 1e-12), pixels.shape[:2])
     return Figure(
         "Where good pictures differ among themselves: the nearer to yellow, the nearer to the threshold, and the stronger damage "
         "must be to be seen there",
