@@ -142,6 +142,7 @@ def test_the_exported_file_says_the_same_and_an_older_one_what_it_said(made: tup
     sources = [folder / "bad", folder / "new"]
     run.score(sources, to=tmp_path / "own", heatmaps=tmp_path / "own maps")
     file = run.export(tmp_path / "model.onnx").file
+    assert "of the patches is blank" in file.with_suffix(".md").read_text(encoding="utf-8")
     found = predict_onnx(file, sources, to=tmp_path / "other", heatmaps=tmp_path / "other maps")
     assert found.refused == 0 and "6 of 26 pictures have clearly more blank" in " ".join(found.notes)
     own, other = table(tmp_path / "own" / "scores.csv"), table(tmp_path / "other" / "predictions.csv")

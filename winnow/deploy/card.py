@@ -109,6 +109,11 @@ def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
         if patches
         else f"Any size: it is scaled to {height}x{width} inside, as by Pillow's BILINEAR; pictures of that size pass unchanged."
     )
+    if about.get("blank"):
+        scaling += (
+            f" Of good pictures up to {about['blank']['usual']:.0%} of the patches is blank (`--blank`); one with clearly more is damaged "
+            "there, whatever the file says of blank patches: `winnow predict --onnx` judges it so."
+        )
     deep = f"{about['ingest']['white'] or 65535:g} in pictures of 16 bits is 255. "
     people = "Inputs are crops of persons, as the run made them. " if about["ingest"]["people"] else ""
     known = {
