@@ -360,7 +360,7 @@ def require_pictures(model: Model, source: PixelSource, rows: Mapping[str, np.nd
     for name in ("train", "validate"):
         if not len(rows.get(name, ())):
             raise DataError(
-                f"The pictures are too few: there are none to {name} with.",
+                f"There are no pictures to {name}: they are too few.",
                 "Give more pictures, or more groups of them.",
             )
     if (tuple(source.size), source.channels) != (tuple(model.size), model.channels):
