@@ -117,3 +117,15 @@ def test_a_run_says_which_scorer_decides_and_why(tmp_path: Path) -> None:
     assert other.own.promise.threshold != known.own.promise.threshold
     with pytest.raises(OptionError, match="looks for no damage"):
         winnow.Run(tmp_path / "oneclass", "oneclass-from-scratch", scorer="best(error, knn)").fit(tmp_path / "good")
+
+
+def test_scorers_that_read_losses_of_models_beside_the_network_may_be_chosen_between(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "good").mkdir()
+    for number in range(8):
+        Image.fromarray(rng.integers(90, 160, (64, 128), dtype=np.uint8)).save(tmp_path / "good" / f"{number}.png")
+    text = "best(error(pool=texture), error(pool=top_windows))"
+    few = {"iterations": 20, "check_every": 10, "fast": 0, "border": 0, "mode": "full", "size": (32, 32)}
+    run = winnow.Run(tmp_path / "run", "inspect-texture", scorer=text, **few).fit(tmp_path / "good")
+    known = run.folder.result(Calibrated).own.elected
+    assert set(known) == {"error(pool=texture)", "error(pool=top_windows)"}

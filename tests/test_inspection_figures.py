@@ -14,6 +14,7 @@ from test_figures import drawn, marked, opened, texts
 
 from winnow.errors import DataError
 from winnow.report import inspection, overlays, style
+from winnow.report.heat import HEAT
 from winnow.report.inspection import (
     agreement,
     defect_sheet,
@@ -201,7 +202,7 @@ def test_overlay_keeps_the_picture_where_the_anomaly_map_is_zero(shape: tuple[in
     np.testing.assert_array_equal(shown[cold], before[cold])
     assert (shown[~cold] != before[~cold]).any(axis=1).all()
     # a share of the picture is still seen through the highest value
-    expected = 0.75 * overlays._inferno()[255] + 0.25 * before[~cold]
+    expected = 0.75 * HEAT[255] + 0.25 * before[~cold]
     np.testing.assert_allclose(shown[~cold], expected, atol=1.5)
 
 

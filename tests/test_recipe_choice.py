@@ -95,3 +95,8 @@ def test_strips_are_left_to_the_recipe_of_textures_unless_the_user_decides(tmp_p
     assert run.folder.options.train.iterations == 20 and not run.folder.options.model.weights
     assert "strips are taken for a texture" in run.folder.asked.why
     winnow.Run(tmp_path / "run", "inspect").fit(tmp_path / "strips", resume=True)
+    # A first call may say --resume as well, and strips that are added to a run of another recipe do not change what it is.
+    first = winnow.Run(tmp_path / "first", "inspect", **given).fit(tmp_path / "strips", resume=True)
+    assert first.folder.recipe == "inspect-texture"
+    parts = winnow.Run(tmp_path / "parts run", "inspect", weights=tmp_path / "random.pth").fit(tmp_path / "parts")
+    assert parts.fit(tmp_path / "strips").folder.recipe == "inspect"

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation, label
 
 from winnow.inspect.regions import grown, regions
-from winnow.report.overlays import _inferno
+from winnow.report.heat import HEAT
 
 
 def test_regions_are_those_of_scipy() -> None:
@@ -19,7 +19,7 @@ def test_regions_are_those_of_scipy() -> None:
     assert not regions(np.zeros((0, 5), bool)).size and not regions(np.zeros((3, 4), bool)).any()
 
 
-def test_the_colours_are_those_of_matplotlib() -> None:
-    from matplotlib import colormaps
-
-    np.testing.assert_array_equal(_inferno(), (colormaps["inferno"](np.linspace(0, 1, 256))[:, :3] * 255).round())
+def test_the_colours_of_a_map_grow_brighter_throughout() -> None:
+    grey = HEAT @ np.array([0.299, 0.587, 0.114])
+    assert HEAT.shape == (256, 3) and HEAT[0].tolist() == [0, 0, 0] and np.all(np.diff(grey) >= 0)
+    assert len(np.unique(HEAT, axis=0)) == 256

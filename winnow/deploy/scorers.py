@@ -117,7 +117,7 @@ class PlacesModule(FormulaModule):
         return distances.topk(self.scorer.count, dim=1).values.mean(dim=1).double()  # type: ignore[attr-defined]
 
     def anomaly_map(self, losses: ModelOutput) -> Tensor:
-        """Return the map (n, rows, columns) of `Padim.anomaly_map`."""
+        """Return the map (n, rows, columns) of `Places.anomaly_map`."""
         cells = losses["cells"]
         return self.bound().distances(cells).reshape(cells.shape[:3])
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from winnow.errors import DataError
+from winnow.report.heat import HEAT
 from winnow.report.style import ANOMALOUS, BELONGS, MIDDLE, WIDTH, as_png, canvas, shorten, write
 
 MOST = 500  # pictures in one sheet: a PNG may not be higher than 65,535 dots
@@ -169,9 +170,7 @@ def _pictures(images: Any) -> np.ndarray:
 
 
 def _coloured(share: np.ndarray) -> np.ndarray:
-    from matplotlib import colormaps
-
-    return (colormaps["inferno"](np.clip(share, 0, 1))[..., :3] * 255).astype(np.uint8)
+    return HEAT[np.rint(255 * np.clip(share, 0, 1)).astype(int)]
 
 
 def _sheet(height: float) -> Axes:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from winnow.errors import DataError
-from winnow.report.inferno import INFERNO
+from winnow.report.heat import HEAT
 
 Box = tuple[int, int, int, int]
 BOX, TRUTH = "#56B4E9", "#00D68F"  # outlines of found and of known defects; neither is a colour of the anomaly map
@@ -53,7 +53,7 @@ def map_png(anomaly_map: Any) -> bytes:
     The stored index of a pixel is its value in 1/255, so numbers can be read back. Clipped, and 0 where not a number.
     """
     image = Image.fromarray(_levels(anomaly_map))
-    image.putpalette(_inferno().tobytes())
+    image.putpalette(HEAT.tobytes())
     return _png(image)
 
 
@@ -77,17 +77,12 @@ def _levels(anomaly_map: Any, shape: tuple[int, ...] | None = None) -> np.ndarra
 
 
 @functools.cache
-def _inferno() -> np.ndarray:
-    return np.frombuffer(INFERNO, np.uint8).reshape(256, 3)
-
-
-@functools.cache
 def _lookup() -> tuple[np.ndarray, np.ndarray]:
     """Return for each of 256 levels its colour (256, 3) and its opacity (256,) in 1/256."""
     levels = np.linspace(0, 1, 256)
     rise = np.clip((levels - CLEAR) / (0.6 - CLEAR), 0, 1)
     # the dark end of the palette would only blacken the picture
-    return _inferno()[np.rint(80 + 175 * levels).astype(int)], np.rint(256 * STRONG * rise).astype(np.uint16)
+    return HEAT[np.rint(80 + 175 * levels).astype(int)], np.rint(256 * STRONG * rise).astype(np.uint16)
 
 
 def _outline(mask: np.ndarray, line: int) -> Image.Image:

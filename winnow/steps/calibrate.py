@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from winnow.detect.election import elect
-from winnow.detect.registry import candidates
+from winnow.detect.registry import candidates, make_scorer
 from winnow.embeddings import Embeddings
 from winnow.errors import RunError
 from winnow.pool.patches import picture_of
@@ -59,7 +59,8 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
             embeddings = without(embeddings, ~staying(run.path, embeddings.ids))
             elected: dict[str, float] = {}
             if mode == "full" and made and len(candidates(run.options.detect.scorer)) > 1:
-                damaged[mode] = encoded(run, mode, made)
+                read = {loss for name in candidates(run.options.detect.scorer) for loss in make_scorer(name).reads()}
+                damaged[mode] = encoded(run, mode, made, read)
                 elected = elect(candidates(run.options.detect.scorer), embeddings, damaged[mode])
             detectors[mode] = _fitted(run, mode, embeddings, elected)
             detectors[mode].save(of_decision(step.folder, mode))

@@ -45,7 +45,7 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     channels = 1 if options.ingest.grey else 3
     sources = sources or _recorded(folder)
     found = expand(sources, Reading.of(options.ingest))
-    if not resume and folder.recipe in recipe_names() and shows_strips(folder, found):
+    if (folder.is_new or folder.record("ingest") is None) and shows_strips(folder, found):
         other = load_recipe(folder.recipe).for_strips
         _go_on_as(folder, other, f"{folder.recipe}: strips are taken for a texture ({other}), which {WHY}")
         options, channels = folder.options, 1 if folder.options.ingest.grey else 3
@@ -67,6 +67,8 @@ def shows_strips(folder: RunFolder, found: Expansion) -> bool:
 
     A few are looked at, evenly spread. With `--tiles` or another size, model or scorer of the user's own the recipe stays.
     """
+    if folder.recipe not in recipe_names():
+        return False
     named = {name for name, who in folder.set_by.items() if who == "you"}
     if not load_recipe(folder.recipe).for_strips or named & KEPT_BY:
         return False
