@@ -134,10 +134,8 @@ def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
 
 def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: Evaluated | None) -> list[KeyFigure]:
     training, threshold = run.result(Trained).training, detector.threshold
-    unit, groups = (
-        run.options.ingest.unit(len(pool), len(pool.pictures)),
-        count(len(set(pool.column("group"))), "group"),
-    )
+    unit = run.options.ingest.unit(len(pool), len(pool.pictures))
+    groups = count(len(set(pool.column("group"))), "group")
     strip = [
         KeyFigure(plural(unit), f"{len(pool):,}", f"{count(len(pool.pictures), 'picture')} in {groups}")
         if unit != "picture"
