@@ -23,6 +23,8 @@ from PIL import Image
 
 from winnow.cli import main
 
+from buckets import bucket, server  # noqa: F401 (fixtures)
+
 DRAWING = ("test_figures", "test_inspection_figures", "test_results", "test_select_step")
 
 

@@ -11,12 +11,12 @@ import stat as modes
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, cast
 
-from winnow.errors import InputError, MissingExtra, Unreadable
+from winnow.data import s3
+from winnow.data.s3 import S3
+from winnow.errors import InputError, Unreadable
 
-S3 = "s3://"
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
 _NUMBER = re.compile("([0-9]+)")
 _BUFFER = 4 << 20
@@ -26,8 +26,6 @@ _TICK = 20_000_000  # nanoseconds; kernels stamp files by a clock that ticks eve
 _COARSE = (
     10_000_000  # a time of change that is a multiple of it is from a file system with a coarser clock (FAT, some NFS)
 )
-# Without these a silent server would hold a worker for ever; AWS_TIMEOUT and the like still win.
-_PATIENCE = {"connect_timeout": "10s", "read_timeout": "30s", "timeout": "300s"}
 
 Refuse = Callable[[str, str], None]
 """Called with the address and the reason, in a sentence, of each file of a folder that cannot be used."""
@@ -64,7 +62,7 @@ def resolve(base: str, relative: str) -> str:
     if is_remote(relative):
         return relative
     if is_remote(base) and not relative.startswith("/"):
-        bucket, key = _split(base)
+        bucket, key = s3.split(base)
         return S3 + bucket + posixpath.normpath(posixpath.join("/", key, relative))
     return os.path.abspath(os.path.join(base, relative))
 
@@ -96,9 +94,9 @@ def is_folder(uri: str) -> bool:
     """Return whether the address is a folder; on s3, whether any key lies below it (a bucket is one even when empty)."""
     if not is_remote(uri):
         return os.path.isdir(uri)
-    bucket, key = _split(uri)
-    with _named(uri):
-        return any(_objects(bucket, key)) or not key
+    bucket, key = s3.split(uri)
+    with s3.named(uri):
+        return any(s3.objects(bucket, key)) or not key
 
 
 def stat(uri: str) -> Entry:
@@ -108,9 +106,9 @@ def stat(uri: str) -> Entry:
     """
     if not is_remote(uri):
         return _local_entry(uri)
-    bucket, key = _split(uri)
-    with _named(uri, one=True):
-        return _remote_entry(bucket, _obstore().head(_store(bucket), key))
+    bucket, key = s3.split(uri)
+    with s3.named(uri, one=True):
+        return _remote_entry(bucket, s3.obstore().head(s3.store(bucket), key))
 
 
 def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
@@ -122,9 +120,9 @@ def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
     if not is_remote(uri):
         yield from _local_listing(uri, refuse or _raise)
         return
-    bucket, key = _split(uri)
-    with _named(uri):
-        found = list(_objects(bucket, key))
+    bucket, key = s3.split(uri)
+    with s3.named(uri):
+        found = list(s3.objects(bucket, key))
     for meta in sorted(found, key=lambda meta: (natural(meta["path"]), meta["path"])):
         below = meta["path"][len(key) :].lstrip("/")
         # A key that ends in "/" stands for an empty folder and is listed without its "/".
@@ -136,9 +134,9 @@ def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
 def read(uri: str, limit: int) -> bytes:
     """Return all bytes of a file; `Unreadable` when it cannot be read or holds more than `limit` bytes."""
     if is_remote(uri):
-        bucket, key = _split(uri)
-        with _named(uri, one=True):
-            answer = _obstore().get(_store(bucket), key)
+        bucket, key = s3.split(uri)
+        with s3.named(uri, one=True):
+            answer = s3.obstore().get(s3.store(bucket), key)
             _check_size(uri, answer.meta["size"], limit)
             return bytes(answer.bytes())
     try:
@@ -253,106 +251,9 @@ def _inside(folder: str, refuse: Refuse, seen: set[tuple[int, int]]) -> list[os.
 # ---- s3
 
 
-def _split(uri: str) -> tuple[str, str]:
-    bucket, _, key = uri.removeprefix(S3).partition("/")
-    if not bucket:
-        raise InputError(f"{uri} names no bucket.", "Write s3://bucket/folder.")
-    return bucket, key.strip("/")
-
-
-def _obstore() -> Any:
-    try:
-        import obstore
-    except ImportError:
-        raise MissingExtra("Reading s3://", "s3") from None
-    return obstore
-
-
-def _store(bucket: str) -> Any:
-    # The environment belongs to the key so that correcting it in a running session has an effect.
-    settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
-    return _client(bucket, settings, os.getpid())
-
-
-_maker = 0
-
-
-@lru_cache(maxsize=64)
-def _client(bucket: str, settings: tuple[tuple[str, str], ...], process: int) -> Any:
-    global _maker
-    from datetime import timedelta
-
-    from obstore.store import S3Store
-
-    # obstore's threads do not survive a fork, and a client would then wait for them for ever.
-    if _maker not in (0, process):
-        raise InputError(
-            f"{S3}{bucket} was opened before this process was forked, so it cannot be read here.",
-            "Start workers with 'spawn', or open s3:// in the workers only.",
-        )
-    _maker = process
-    given = {name for name, _ in settings}
-    patience: dict[str, Any] = {name: value for name, value in _PATIENCE.items() if f"AWS_{name.upper()}" not in given}
-    retry: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=60)}
-    return S3Store(bucket, retry_config=retry, **patience)
-
-
-def _objects(bucket: str, prefix: str) -> Iterator[Any]:
-    for chunk in _obstore().list(_store(bucket), prefix=prefix + "/" if prefix else None):
-        yield from chunk
-
-
 def _remote_entry(bucket: str, meta: Any) -> Entry:
     mark = meta["e_tag"].strip('"') if meta["e_tag"] else f"{meta['last_modified'].isoformat()}{UNSURE}"
     return Entry(f"{S3}{bucket}/{meta['path']}", meta["size"], mark)
-
-
-class _named:
-    """Turns the errors of obstore into ours, which name the address: `Unreadable` when only `one` file is concerned."""
-
-    def __init__(self, uri: str, one: bool = False) -> None:
-        self.uri, self.one = uri, one
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> Literal[False]:
-        if not isinstance(error, Exception) or isinstance(error, (InputError, MissingExtra)):
-            return False
-        single, message, remedy = _explain(self.uri, error)
-        raise (Unreadable if single and self.one else InputError)(message, remedy) from error
-
-
-def _explain(uri: str, error: Exception) -> tuple[bool, str, str]:
-    """Return whether the error concerns this key alone, what happened, and the remedy."""
-    text = str(error).partition("\n\nDebug source")[0]
-    code = re.search(r"<Code>(\w+)</Code>", text)
-    said = f" ({code[1]})" if code else ""
-    if "NoSuchBucket" in text:
-        return False, f"{uri} cannot be read: there is no such bucket.", "Check the bucket's name and AWS_ENDPOINT_URL."
-    if "404 Not Found" in text:
-        return True, f"{uri} does not exist.", "Check the bucket, the key and its spelling."
-    if "latest/api/token" in text or "latest/meta-data" in text:
-        return (
-            False,
-            f"{uri} cannot be read: no credentials were found.",
-            ("Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_SKIP_SIGNATURE=true for a public bucket."),
-        )
-    if "403 Forbidden" in text or "401 Unauthorized" in text:
-        return True, f"{uri} may not be read{said}.", "Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and permissions."
-    if "redirect" in text.lower() or " 301 " in text or "<Region>" in text:
-        return False, f"{uri} lies in another region{said}.", "Set AWS_REGION to the bucket's region."
-    if "builder error" in text:
-        return (
-            False,
-            f"{uri} cannot be read: the address in AWS_ENDPOINT_URL is not https.",
-            ("Set AWS_ALLOW_HTTP=true to read from an http:// address, or correct AWS_ENDPOINT_URL."),
-        )
-    if isinstance(error, ValueError) or type(error).__name__ == "InvalidPathError":
-        return True, f"{uri} holds a key that cannot be read (empty, '.' or '..' between slashes).", "Rename the key."
-    if "error sending request" in text or "timed out" in text or "timeout" in text:
-        return False, f"{uri} cannot be read: the server does not answer.", "Check AWS_ENDPOINT_URL and the network."
-    return False, f"{uri} cannot be read: {text.splitlines()[0][:300]}", "Check the AWS_* settings and the network."
 
 
 class _RemoteFile(io.RawIOBase):
@@ -382,9 +283,9 @@ class _RemoteFile(io.RawIOBase):
         end = min(self._at + len(buffer), self._entry.size)
         if end <= self._at:
             return 0
-        bucket, key = _split(self._entry.uri)
-        with _named(self._entry.uri, one=True):
-            data = _obstore().get_range(_store(bucket), key, start=self._at, end=end)
+        bucket, key = s3.split(self._entry.uri)
+        with s3.named(self._entry.uri, one=True):
+            data = s3.obstore().get_range(s3.store(bucket), key, start=self._at, end=end)
         buffer[: len(data)] = memoryview(data)
         self._at += len(data)
         return len(data)
