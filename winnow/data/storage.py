@@ -134,11 +134,7 @@ def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
 def read(uri: str, limit: int) -> bytes:
     """Return all bytes of a file; `Unreadable` when it cannot be read or holds more than `limit` bytes."""
     if is_remote(uri):
-        bucket, key = s3.split(uri)
-        with s3.named(uri, one=True):
-            answer = s3.obstore().get(s3.store(bucket), key)
-            _check_size(uri, answer.meta["size"], limit)
-            return bytes(answer.bytes())
+        return read_admitted(uri, limit, lambda size: True) or b""
     try:
         _check_size(uri, _local_entry(uri).size, limit)
         with open(uri, "rb") as file:
@@ -147,6 +143,15 @@ def read(uri: str, limit: int) -> bytes:
         raise Unreadable(f"{uri} cannot be read ({_why(error)}).") from error
     _check_size(uri, len(data), limit)
     return data
+
+
+def read_admitted(uri: str, limit: int, admit: Callable[[int], bool]) -> bytes | None:
+    """Return all bytes of a file on s3, as `read` does, but None where `admit` refuses their number; they are not fetched then."""
+    bucket, key = s3.split(uri)
+    with s3.named(uri, one=True):
+        answer = s3.obstore().get(s3.store(bucket), key)
+        _check_size(uri, answer.meta["size"], limit)
+        return bytes(answer.bytes()) if admit(answer.meta["size"]) else None
 
 
 def digest(uri: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from winnow.data import containers, images, storage, video
+from winnow.data.ahead import Read, read_ahead
 from winnow.data.sources import Refusal, Source
 from winnow.errors import InputError, RunError, Unreadable
 from winnow.files import read_json, sealed, unsealed, write_json
@@ -100,7 +101,11 @@ def _pictures(
 ) -> Generator[np.ndarray, None, None]:
     """Yield the part's pixels in order, and fill in its rows and refusals."""
     decode = partial(_picture, options=options, find=find, usual=part.usual)
-    with contextlib.closing(run_local(decode, part.sources, workers)) as decoded:
+    limit = images.largest_file(options.pixel_limit)
+    with (
+        contextlib.closing(read_ahead(part.sources, lambda source: source.uri, limit)) as read,
+        contextlib.closing(run_local(decode, read, workers)) as decoded,
+    ):
         for place, (digest, number, first, others) in enumerate(decoded):
             advance()
             part.digests.append(digest)
@@ -144,12 +149,13 @@ class _Decoded:
 
 
 def _picture(
-    source: Source, options: IngestOptions, find: Finder | None, usual: float | None
+    given: tuple[Source, Read], options: IngestOptions, find: Finder | None, usual: float | None
 ) -> tuple[str, int | None, _Decoded | str, Iterator[_Page]]:
     """Return the SHA-256 of a picture's file, its first page with the number (None of one only), and the other pages."""
     digest = ""
+    source, read = given
     try:
-        data = storage.read(source.uri, images.largest_file(options.pixel_limit))
+        data = read()
         digest = hashlib.sha256(data).hexdigest()
         boxes = boxes_of_pieces(source.pieces)
         pages = images.pages(
