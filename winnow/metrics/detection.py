@@ -7,7 +7,7 @@ anomalous ones that are. Average precision takes the anomaly as the positive cla
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,18 +15,20 @@ from winnow.errors import DataError, OptionError
 from winnow.metrics.bootstrap import LEVEL, REPEATS, group_draws, interval
 from winnow.results import AnomalousGroup, Interval
 
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 FLOOR = 1e-9  # the share of a bin in which a sample has no score, in `cross_entropy`
 
 
 def auroc(scores: Any, belongs: Any) -> float:
     """Return the chance that an anomalous picture scores higher than a normal one (ties count one half).
 
-    `scores` (n,), higher = more anomalous; `belongs` (n,) bool. `DataError` unless both kinds are there, all finite.
+    `scores` (n,), higher = more anomalous; `belongs` (n,) bool. `DataError` unless both kinds are there, all finite. By the
+    statistic of Mann and Whitney (1947), which needs no library that takes half a second to load.
     """
-    from sklearn.metrics import roc_auc_score
-
     scores, belongs = _checked(scores, belongs)
-    return float(roc_auc_score(~belongs, scores))
+    normal, anomalous = np.sort(scores[belongs]), scores[~belongs]
+    below, up_to = (int(np.searchsorted(normal, anomalous, side).sum()) for side in SIDES)
+    return (below + up_to) / (2 * len(normal) * len(anomalous))
 
 
 def separation(normal: Any, anomalous: Any) -> float:

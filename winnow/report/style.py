@@ -65,7 +65,9 @@ def as_png(draw: Callable[P, Figure]) -> Callable[P, bytes]:
     def drawn(*args: P.args, **kwargs: P.kwargs) -> bytes:
         figure = draw(*args, **kwargs)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        # Level 3 takes half of the time of the usual 6, for a tenth more bytes.
+        options = {"compress_level": 3}
+        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}, pil_kwargs=options)
         return buffer.getvalue()
 
     return drawn

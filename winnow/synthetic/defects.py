@@ -8,6 +8,7 @@ All lengths are shares of the picture's shorter side, all strengths shares of it
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 
 import numpy as np
 
@@ -48,9 +49,18 @@ def damage(
 
 
 def _changed(pixels: np.ndarray, damaged: np.ndarray) -> np.ndarray:
-    change = np.abs(damaged.astype(np.float32) - pixels).mean(axis=3)
-    deviation = pixels.std(axis=(1, 2, 3))
-    return _box(change, 2) >= np.maximum(LEAST_CHANGE, CHANGED * deviation)[:, None, None]
+    """Return where pictures (n, h, w, c) really changed (n, h, w) bool, one after the other: all at once would not fit a cache."""
+    changed = np.empty(pixels.shape[:3], bool)
+    for row, (before, after) in enumerate(zip(pixels, damaged, strict=True)):
+        change = _mean_of_channels(np.abs(after.astype(np.float32) - before))
+        changed[row] = _box(change[None], 2)[0] >= max(LEAST_CHANGE, CHANGED * before.std())
+    return changed
+
+
+def _mean_of_channels(picture: np.ndarray) -> np.ndarray:
+    """Return the mean (h, w) of the channels of a picture (h, w, c); numpy is slow along a few of them."""
+    total: np.ndarray = reduce(np.add, np.moveaxis(picture, 2, 0)) / np.float32(picture.shape[2])
+    return total
 
 
 # ---- the kinds: float32 pictures (n, h, w, c) from 0 to 255 in, changed ones out
@@ -239,8 +249,9 @@ def _signs(rng: np.random.Generator, n: int) -> np.ndarray:
 
 def _quantiles(x: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Return the quantile q (n,) of each picture, channel by channel: (n, c)."""
-    ordered = np.sort(x.reshape(len(x), -1, x.shape[3]), axis=1)
-    return ordered[np.arange(len(x)), (q * (ordered.shape[1] - 1)).astype(int)]
+    pixels = x.reshape(len(x), -1, x.shape[3])
+    places = (q * (pixels.shape[1] - 1)).astype(int)
+    return np.stack([np.partition(one, place, axis=0)[place] for one, place in zip(pixels, places, strict=True)])
 
 
 def _rolled(rng: np.random.Generator, n: int, h: int, w: int) -> tuple[np.ndarray, np.ndarray]:
@@ -278,15 +289,21 @@ def _mirrored(place: np.ndarray, size: int) -> np.ndarray:
 
 def _box(values: np.ndarray, radius: int) -> np.ndarray:
     """Return the mean over the (2 radius + 1)^2 pixels round each of (n, h, w, ...), the border repeated."""
-    width = 2 * radius + 1
-    for axis in (1, 2):
-        padding = [(0, 0)] * values.ndim
-        padding[axis] = (radius + 1, radius)
-        total = np.cumsum(np.pad(values, padding, mode="edge"), axis=axis, dtype=np.float64)
-        count = total.shape[axis]
-        after, before = (np.take(total, np.arange(*ends), axis=axis) for ends in ((width, count), (0, count - width)))
-        values = ((after - before) / width).astype(np.float32)
-    return values
+    found = np.empty_like(values, np.float32)
+    for row, one in enumerate(values):  # one by one: all at once would not fit a cache
+        for axis in (0, 1):
+            one = _running_mean(one, radius, axis)
+        found[row] = one
+    return found
+
+
+def _running_mean(values: np.ndarray, radius: int, axis: int) -> np.ndarray:
+    """Return the mean of 2 radius + 1 values along an axis, the border repeated."""
+    padding = [(0, 0)] * values.ndim
+    padding[axis] = (radius + 1, radius)
+    total = np.cumsum(np.pad(values, padding, mode="edge"), axis=axis, dtype=np.float64)
+    width, lead = 2 * radius + 1, (slice(None),) * axis
+    return ((total[(*lead, slice(width, None))] - total[(*lead, slice(-width))]) / width).astype(np.float32)
 
 
 def _blurred(x: np.ndarray, radius: int) -> np.ndarray:
