@@ -10,9 +10,11 @@ import pytest
 import winnow
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError, OptionError
+from winnow.select import herding as herding_file
 from winnow.select.choose import AT_RANDOM, KINDS, OF_CLUSTER, OWN, WHY, kinds
 from winnow.select.geometry import whitened
-from winnow.select.selectors import SELECTORS, herding
+from winnow.select.herding import WIDTH, herding
+from winnow.select.selectors import SELECTORS
 
 RNG = np.random.default_rng
 CODES = RNG(0).normal(size=(200, 8)) + np.repeat(RNG(1).normal(size=(10, 8)) * 3, 20, axis=0)
@@ -82,6 +84,41 @@ def test_a_quota_that_is_not_reached_changes_nothing():
 def test_groups_with_more_labels_than_the_quota_get_none():
     chosen = winnow.choose(GROUPED, 6, per_group=2, start=range(12))
     assert np.bincount(chosen.rows // 50, minlength=4).tolist() == [0, 2, 2, 2]
+
+
+@pytest.mark.parametrize("most", [1, 3, 10])
+def test_herding_within_quotas_is_plain_greedy(most: int):
+    """Against the definition: all pictures count, those of groups with room may be chosen. (Two alone have one gain.)"""
+    group, features = RNG(5).integers(0, 12, 200), whitened(CODES).astype(np.float64)
+    rows = winnow.choose(Embeddings.of(CODES, groups=group.astype(str)), 12 * most, per_group=most).rows
+    assert np.bincount(group[rows]).tolist() == [most] * 12
+    kernel = np.exp(-np.square(features[:, None] - features[None]).sum(axis=2) / WIDTH**2)
+    covered, left = np.zeros(200), np.full(12, most)
+    for place, row in enumerate(rows):
+        gains = np.maximum(kernel - covered, 0).sum(axis=1)
+        gains[left[group] == 0] = -1
+        gains[rows[:place]] = -1
+        assert gains[row] == pytest.approx(gains.max(), abs=1e-5)
+        covered, left[group[row]] = np.maximum(covered, kernel[row]), left[group[row]] - 1
+
+
+def test_quotas_make_one_kernel_however_many_groups_become_full(monkeypatch: pytest.MonkeyPatch):
+    made = []
+    kernel = herding_file._kernel
+    monkeypatch.setattr(herding_file, "_kernel", lambda *given: made.append(1) or kernel(*given))
+    winnow.choose(GROUPED, 40, per_group=10)
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("groups", [4, 60])
+def test_quotas_hold_among_small_clusters(groups: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(herding_file, "CLUSTERS", 20)
+    monkeypatch.setattr(herding_file, "SHARE", 0)
+    group = RNG(5).permutation(200) % groups
+    embeddings = Embeddings.of(CODES, groups=group.astype(str))
+    start = np.flatnonzero(group == 0)[:1]
+    chosen = winnow.choose(embeddings, groups - 1, per_group=1, start=start)
+    assert np.bincount(group[np.append(start, chosen.rows)]).tolist() == [1] * groups
 
 
 def test_a_share_at_random_lies_evenly_in_the_list():

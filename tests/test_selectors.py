@@ -14,6 +14,7 @@ from winnow.embeddings import Embeddings, unit_length
 from winnow.errors import DataError, OptionError
 from winnow.select import herding as herding_file
 from winnow.select import selectors
+from winnow.select.cells import Cells
 from winnow.select.geometry import k_means, nearest, squared_distances, whitened
 from winnow.select.herding import WIDTH, herding
 from winnow.select.selectors import SELECTORS, at_random, find_selector, k_center, kmeans, typiclust
@@ -43,9 +44,9 @@ def test_kmeans_with_a_random_pick_keeps_the_contract():
 
 
 def test_herding_by_micro_clusters_keeps_the_contract(monkeypatch: pytest.MonkeyPatch):
-    for most, clusters in ((10, 4), (4, 2), (29, 29)):
-        monkeypatch.setattr(herding_file, "MOST", most)
-        monkeypatch.setattr(herding_file, "MICRO_CLUSTERS", clusters)
+    for clusters in (2, 4, 29):
+        monkeypatch.setattr(herding_file, "MOST", clusters)
+        monkeypatch.setattr(herding_file, "CLUSTERS", clusters)
         check_selector(herding)
 
 
@@ -150,8 +151,7 @@ def test_micro_clusters_cover_about_as_well(monkeypatch: pytest.MonkeyPatch, sta
     features = whitened(blobs(1500, kinds=20))
     taken = RNG(3).choice(1500, start, replace=False)
     exact = herding(of(features), 60, RNG(0), start=taken)
-    monkeypatch.setattr(herding_file, "MOST", 1000)
-    monkeypatch.setattr(herding_file, "MICRO_CLUSTERS", 300)
+    monkeypatch.setattr(herding_file, "CLUSTERS", 300)
     micro = herding(of(features), 60, RNG(0), start=taken)
     drawn = at_random(of(features), 60, RNG(0), start=taken)
     best, close, poor = (coverage(features, np.append(taken, rows).astype(int)) for rows in (exact, micro, drawn))
@@ -161,8 +161,8 @@ def test_micro_clusters_cover_about_as_well(monkeypatch: pytest.MonkeyPatch, sta
 
 
 def test_few_different_embeddings_in_micro_clusters_take_no_start_twice(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(herding_file, "MOST", 100)
-    monkeypatch.setattr(herding_file, "MICRO_CLUSTERS", 50)
+    monkeypatch.setattr(herding_file, "CLUSTERS", 50)
+    monkeypatch.setattr(herding_file, "SHARE", 0)
     features = np.repeat(whitened(blobs(10)), 30, axis=0)
     start = np.arange(0, 300, 30)
     chosen = herding(of(features), 80, RNG(0), start=start)
@@ -265,19 +265,70 @@ def test_how_typical_is_by_the_20_nearest_of_the_whole_cluster():
     )
 
 
-@pytest.mark.parametrize(("n", "clusters"), [(10, 4096), (2000, 8000), (9000, 20_000)])
-def test_more_than_20000_pictures_become_micro_clusters_four_a_picture(
-    n: int, clusters: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("m", "n", "clusters"),
+    [(8192, 10, 0), (8193, 10, 8192), (8193, 2049, 0), (20_000, 2500, 10_000), (20_001, 9000, 20_000)],
+)
+def test_more_than_8192_pictures_become_small_clusters_four_a_picture(
+    m: int, n: int, clusters: int, monkeypatch: pytest.MonkeyPatch
 ):
-    class Asked(Exception):  # before the work, which takes minutes
+    class Asked(Exception):  # before the work, which takes seconds
         pass
 
-    def watched(features: np.ndarray, k: int, rng: np.random.Generator, **_: int) -> np.ndarray:
+    def watched(features: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
         raise Asked(k)
 
-    monkeypatch.setattr(herding_file, "k_means", watched)
+    def whole(features: np.ndarray, crowd: herding_file.Crowd) -> np.ndarray:
+        raise Asked(0)
+
+    monkeypatch.setattr(herding_file.Cells, "of", watched)
+    monkeypatch.setattr(herding_file, "_kernel", whole)
     with pytest.raises(Asked, match=f"^{clusters}$"):
-        herding(of(RNG(0).normal(size=(20_001, 2)).astype(np.float32)), n, RNG(0))
+        herding(of(RNG(0).normal(size=(m, 2)).astype(np.float32)), n, RNG(0))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_cluster_is_covered_by_its_own_picture_and_by_the_mean_distance_to_its_members(
+    monkeypatch: pytest.MonkeyPatch, weighted: bool
+):
+    """Against the definition, with the clusters given."""
+    monkeypatch.setattr(herding_file, "CLUSTERS", 25)
+    monkeypatch.setattr(herding_file, "SHARE", 0)
+    features, counts = whitened(blobs(400)), RNG(1).uniform(0, 3, 400) if weighted else np.ones(400)
+    chosen = herding(of(features), 10, RNG(0), weights=counts)
+    found, distance = (column[:, 0] for column in Cells.of(features, 25, RNG(0)).nearest(features))
+    members = [np.flatnonzero(found == kind) for kind in np.unique(found)]
+    central = np.array([own[distance[own].argmin()] for own in members])
+    distances = np.square(features[:, None].astype(np.float64) - features[None]).sum(axis=2)
+    mean = np.stack([np.average(distances[:, own], axis=1, weights=counts[own]) for own in members], axis=1)
+    kernel, total = np.exp(-mean / WIDTH**2), np.array([counts[own].sum() for own in members])
+    for kind, (own, row) in enumerate(zip(members, central, strict=True)):
+        kernel[row, kind] = np.average(np.exp(-distances[row, own] / WIDTH**2), weights=counts[own])
+    covered = np.zeros(len(members))
+    for row in chosen:
+        gains = np.maximum(kernel - covered, 0) @ total
+        assert row in central and gains[row] == pytest.approx(gains[central].max(), rel=1e-4)
+        covered = np.maximum(covered, kernel[row])
+
+
+def test_cells_are_small_clusters_and_nearly_the_nearest_is_found():
+    features = blobs(3000, kinds=40, spread=1.0)
+    cells = Cells.of(features, 200, RNG(0))
+    found, distance = cells.nearest(features, 3)
+    every = squared_distances(features, cells.centres)
+    assert abs(len(cells.centres) - 200) < 20 and cells.first[-1] == len(cells.centres)
+    assert np.allclose(np.take_along_axis(every, found, axis=1), distance, atol=1e-4)
+    assert (np.diff(distance, axis=1) >= 0).all()
+    assert (found[:, 0] == every.argmin(axis=1)).mean() > 0.8
+    assert distance[:, 0].mean() < 1.1 * every.min(axis=1).mean() < 0.5 * every.mean()
+
+
+def test_cells_of_few_or_equal_embeddings():
+    for features in (np.ones((5, 2), np.float32), blobs(4), np.zeros((4, 0), np.float32)):
+        cells = Cells.of(features, 3, RNG(0))
+        found, distance = cells.nearest(features, 4)
+        assert (found[:, 0] >= 0).all() and len(found) == len(features) == len(distance)
+        assert (found < len(cells.centres)).all()
 
 
 def test_random_is_a_fair_draw():

@@ -11,6 +11,7 @@ import numpy as np
 from winnow.embeddings import Embeddings, finite
 from winnow.errors import DataError, OptionError
 from winnow.select.geometry import k_means, nearest, weights_of, whitened
+from winnow.select.herding import Quota, herding
 from winnow.select.selectors import SPACES, Selector, at_random, find_selector
 
 WHY = {
@@ -117,25 +118,34 @@ def kinds(features: np.ndarray) -> np.ndarray:
 
 
 class _Lot:
-    """The embeddings and the rows taken so far; no selector sees a picture of a group whose quota is used up."""
+    """The embeddings and the rows taken so far.
+
+    No selector sees a picture of a group whose quota is used up, but herding: it is told the quotas, and holds them at once.
+    """
 
     def __init__(self, embeddings: Embeddings, start: np.ndarray, weights: np.ndarray | None, per_group: int) -> None:
         self.embeddings, self.weights = embeddings, weights
         self.taken = list(start)
         self.group = np.unique(embeddings.groups.astype(str), return_inverse=True)[1]
-        self.left = np.full(self.group.max(initial=0) + 1, per_group or len(embeddings))
+        self.quotas, self.left = bool(per_group), np.full(self.group.max(initial=0) + 1, per_group or len(embeddings))
         np.subtract.at(self.left, self.group[start], 1)
 
     def take(self, select: Selector, rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Take n of the rows in the selector's order; it is called again without the groups that have become full."""
+        """Take n of the rows in the selector's order; it is called again, without the groups that have become full, while some lack."""
         found: list[int] = []
+        told = self.quotas and select is herding
         while len(found) < n:
-            free = np.setdiff1d(rows[self.left[self.group[rows]] > 0], self.taken)
+            free = np.setdiff1d(rows if told else rows[self.left[self.group[rows]] > 0], self.taken)
             seen = np.append(free, self.taken).astype(int)
             weights = None if self.weights is None else self.weights[seen]
-            wanted = min(n - len(found), len(free))
-            given = select(self.embeddings[seen], wanted, rng, start=np.arange(len(free), len(seen)), weights=weights)
-            for row in free[_checked(given, wanted, len(free))]:
+            wanted, start = min(n - len(found), len(free)), np.arange(len(free), len(seen))
+            if told:
+                quota = Quota(self.group[seen], self.left)
+                given = herding(self.embeddings[seen], wanted, rng, start=start, weights=weights, quota=quota)
+            else:
+                given = select(self.embeddings[seen], wanted, rng, start=start, weights=weights)
+                given = _checked(given, wanted, len(free))
+            for row in free[given]:
                 if self.left[self.group[row]] > 0:
                     self.left[self.group[row]] -= 1
                     found.append(int(row))
