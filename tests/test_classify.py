@@ -21,7 +21,17 @@ from winnow.classify.heads import HEADS, KNearest, LabelSpreading, Logistic, Nea
 from winnow.classify.pseudo import pseudo_labels
 from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, OptionError, RunError
-from winnow.metrics.classification import Tally, calibration_error, f1_of, reliability, rise, verdict, wilson
+from winnow.metrics.classification import (
+    Tally,
+    calibration_error,
+    f1_drawn,
+    f1_of,
+    reliability,
+    rise,
+    standard_error,
+    verdict,
+    wilson,
+)
 
 
 def drawn(n: int = 300, classes: int = 3, distance: float = 3.0, seed: int = 0, groups: int = 12):
@@ -299,7 +309,7 @@ def test_the_bootstrap_draws_whole_groups():
     from sklearn.metrics import f1_score
 
     slow = [f1_score(truth, said, average=None, sample_weight=part[groups]) for part in weights]
-    assert np.allclose(tally.drawn(0, 5), slow)
+    assert np.allclose(f1_drawn([tally, tally], 0, 5), [slow, slow])
     (low, high), (lowest, highest) = tally.intervals()[0][0], tally.intervals()[1]
     assert low < tally.f1[0] < high and lowest < tally.macro_f1 < highest
     assert Tally.of(truth, said, np.zeros(90), 2).intervals() is None
@@ -313,7 +323,7 @@ def test_a_rise_has_the_error_of_the_difference():
     better[:20] = truth[:20]
     before, after = (Tally.of(truth, each, groups, 2) for each in (said, better))
     gain, error = rise(before, after)
-    assert gain > error > 0 and error < before.drawn().mean(axis=1).std()
+    assert gain > error > 0 and error < standard_error(f1_drawn([before])[0])
     assert rise(before, before) == (0.0, 0.0)
 
 

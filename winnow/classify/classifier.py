@@ -12,7 +12,7 @@ import numpy as np
 
 from winnow.arrays import read_arrays
 from winnow.classify.cross_fit import CrossFit, CrossFitter, HeldOut, probabilities
-from winnow.classify.folds import deal, leaks
+from winnow.classify.folds import CHECKED, deal, leaks
 from winnow.classify.heads import HEADS
 from winnow.embeddings import finite, unit_length
 from winnow.errors import DataError, OptionError, did_you_mean
@@ -322,7 +322,10 @@ def _without(classes: np.ndarray, counts: tuple[int, ...]) -> tuple[str, ...]:
 def _leak(found: int, labelled: int) -> tuple[str, ...]:
     if not found:
         return ()
+    of = f"the {labelled:,} labelled pictures"
+    if labelled > CHECKED:
+        of = f"{CHECKED:,} pictures drawn at random from {of}"
     return (
-        f"{found:,} of the {labelled:,} labelled pictures have a near-identical one in another fold: the folds leak, and F1 "
+        f"{found:,} of {of} have a near-identical one in another fold: the folds leak, and F1 "
         "on new pictures will be lower than stated.",
     )

@@ -9,7 +9,7 @@ import numpy as np
 from winnow.classify.folds import Folds, follow
 from winnow.classify.heads import Head
 from winnow.classify.pseudo import pseudo_labels
-from winnow.metrics.classification import Tally, rise
+from winnow.metrics.classification import Tally, f1_drawn, standard_error
 
 COLDEST, HOTTEST = -4.0, 6.0  # natural logarithms of the temperatures that are tried
 
@@ -81,15 +81,19 @@ class CrossFitter:
         With few labels the best setting is a matter of luck: chosen by log loss alone, it did worse than the usual one
         (docs/log.md).
         """
-        fold_targets, chosen = self.fold_targets(self.target), self.head.setting
-        best = self.measured(fold_targets)
-        for setting in self.head.settings:
-            self.head.setting = setting
-            other = self.measured(fold_targets)
-            gain, error = rise(best.tally, other.tally, self.seed)
-            if gain > error:
-                best, chosen = other, setting
-        self.head.setting = chosen
+        fold_targets, settings = self.fold_targets(self.target), (self.head.setting, *self.head.settings)
+        best = 0
+        if len(settings) > 1:
+            tallies = []
+            for setting in settings:
+                self.head.setting = setting
+                tallies.append(self.measured(fold_targets).tally)
+            drawn = f1_drawn(tallies, self.seed)
+            for place in range(1, len(settings)):
+                gain = tallies[place].macro_f1 - tallies[best].macro_f1
+                if gain > standard_error(drawn[place] - drawn[best]):
+                    best = place
+        self.head.setting = settings[best]
         return self.learn(self.target, fold_targets)
 
     def with_pseudo(self, cross_fit: CrossFit, most: int, free: np.ndarray) -> CrossFit:

@@ -11,7 +11,10 @@ from winnow.pool.splits import blocks, deal_out
 
 NEAR = 0.1  # share of the median squared distance of two pictures of a class below which they are near-identical
 SAME = 1e-6  # squared distance that rounding alone can cause
-BLOCK = 1024  # rows of a block of distances
+BLOCK = 1024  # pictures to which distances are computed at once
+CHECKED = (
+    8192  # labelled pictures up to which all are looked at for near-identical ones in other folds, and of more so many
+)
 MOST = 0.8  # share of a class's labels above which a fold leaves too few of them in training to measure anything
 NAMED = 3  # classes or groups that a note names
 
@@ -53,8 +56,8 @@ def deal(
         units = _units(target, group, cut, count, twins)
         folds = min(count, int(units.max()) + 1)
         fold = _dealt(target, units, folds, seed)
-        lonely = [kind for kind in range(len(classes)) if len(set(fold[target == kind])) < 2]
-        if not lonely:
+        lonely = np.flatnonzero((_table(target, fold, len(classes), folds) > 0).sum(axis=1) < 2)
+        if not len(lonely):
             more = _crowded(target, group, fold, folds) & ~cut
             if not more.any():
                 break
@@ -89,46 +92,75 @@ def follow(
         place = np.searchsorted(known, twins.astype(str)) % len(known)
         fold = np.where(known[place] == twins.astype(str), folds.fold[first[place]], fold)
     fold[rows] = folds.fold
-    for number in np.unique(group[rows]):
-        own, labelled = np.flatnonzero(group == number), rows[group[rows] == number]
-        middles = (labelled[:-1] + labelled[1:]) / 2
-        fold[own] = np.where(fold[own] < 0, fold[labelled[np.searchsorted(middles, own)]], fold[own])
+    labelled = np.bincount(group[rows], minlength=len(names)) > 0
+    own = np.flatnonzero(labelled[group] & (fold < 0))
+    fold[own] = folds.fold[_nearest_of_group(own, rows, group)]
     sizes = np.bincount(group, minlength=len(names))
     load = np.bincount(fold[fold >= 0], minlength=folds.count)
-    free = np.setdiff1d(np.arange(len(names)), group[rows])
+    free = np.flatnonzero(~labelled)
     place = np.full(len(names), -1)
     place[free] = deal_out(sizes[free], load, seed)
     return np.where(fold < 0, place[group], fold)
 
 
-def leaks(features: np.ndarray, target: np.ndarray, fold: np.ndarray) -> int:
+def _nearest_of_group(own: np.ndarray, rows: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return the place (m,) in `rows` of the nearest one of the same group to each row `own` (m,); of two equal, the one before.
+
+    `group` (n,) numbers the groups, each with one of `rows` or more.
+    """
+    key = group * len(group) + np.arange(len(group))  # rows of a group stand together, in their order
+    order = np.argsort(key[rows])
+    known = key[rows][order]
+    after = np.searchsorted(known, key[own])
+    before, after = np.maximum(after - 1, 0), np.minimum(after, len(known) - 1)
+    gap = [
+        np.where(group[rows[order[place]]] == group[own], np.abs(known[place] - key[own]), len(group))
+        for place in (before, after)
+    ]
+    return order[np.where(gap[0] <= gap[1], before, after)]
+
+
+def leaks(features: np.ndarray, target: np.ndarray, fold: np.ndarray, most: int = CHECKED) -> int:
     """Count the pictures that have a near-identical one in another fold: through these the split leaks.
 
     `features` (n, d) of length 1, of the classes `target` (n,); near-identical is nearer than a tenth of the median
-    squared distance of two of one class.
+    squared distance of two of one class. Of more than `most`, that many are drawn with a fixed seed and looked at, each beside
+    all others: the count is of these.
     """
-    if len(features) < 3:
+    n = len(features)
+    if n < 3:
         return 0
-    some = spread(len(features), BLOCK)
+    some = spread(n, BLOCK)
     alike = np.triu(target[some, None] == target[some], 1)
     limit = SAME + NEAR * float(np.median((2 - 2 * features[some] @ features[some].T)[alike])) if alike.any() else SAME
+    rows = np.arange(n) if n <= most else np.sort(np.random.default_rng(0).choice(n, most, replace=False))
     found = 0
-    for start in range(0, len(features), BLOCK):
-        part = slice(start, start + BLOCK)
-        distances = 2 - 2 * features[part] @ features.T
-        distances[fold[part, None] == fold[None, :]] = np.inf
-        found += int((distances.min(axis=1) < limit).sum())
+    for number in np.unique(fold[rows]):
+        own, others = features[rows[fold[rows] == number]], np.flatnonzero(fold != number)
+        highest = np.full(len(own), -np.inf)
+        for start in range(0, len(others), BLOCK):
+            np.maximum(highest, (own @ features[others[start : start + BLOCK]].T).max(axis=1), out=highest)
+        found += int((2 - 2 * highest < limit).sum())
     return found
 
 
 def _units(target: np.ndarray, group: np.ndarray, cut: np.ndarray, count: int, twins: np.ndarray) -> np.ndarray:
     """Return the number of each picture's unit, which no fold splits: its group, or in a cut group its block."""
     place = np.zeros(len(target), int)
-    for number in np.flatnonzero(cut):
-        for kind in np.unique(target[group == number]):
-            rows = np.flatnonzero((group == number) & (target == kind))
-            place[rows] = blocks(np.zeros(len(rows), int), twins[rows], min(count, len(rows)))
+    for rows in _parts(group * (target.max() + 1) + target, np.flatnonzero(cut[group])):
+        place[rows] = blocks(np.zeros(len(rows), int), twins[rows], min(count, len(rows)))
     return np.unique(group * count + place, return_inverse=True)[1]
+
+
+def _parts(numbers: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Return `rows` in lists of equal `numbers` (n,), each in order."""
+    order = rows[np.argsort(numbers[rows], kind="stable")]
+    return np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else []
+
+
+def _table(first: np.ndarray, second: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return how often (rows, columns) each two of the numbers `first` (n,) and `second` (n,) come together."""
+    return np.bincount(first * columns + second, minlength=rows * columns).reshape(rows, columns)
 
 
 def _dealt(target: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -136,41 +168,47 @@ def _dealt(target: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.n
 
     A fold that would then hold all of a class is taken only when every other would too.
     """
-    held = np.zeros((units.max() + 1, target.max() + 1))
-    np.add.at(held, (units, target), 1)
-    total = held.sum(axis=0)
-    load, fold = np.zeros((count, len(total))), np.empty(len(held), int)
-    for unit in np.lexsort((np.random.default_rng(seed).permutation(len(held)), -held.sum(axis=1))):
-        has = held[unit] > 0
-        whole = ((load + held[unit])[:, has] >= total[has]).any(axis=1)
-        cost = load @ (held[unit] / np.maximum(total, 1) ** 2)
-        fold[unit] = np.lexsort((load.sum(axis=1), np.round(cost, 12), whole))[0]
-        load[fold[unit]] += held[unit]
+    classes = int(target.max()) + 1
+    pairs, held = np.unique(
+        units * classes + target, return_counts=True
+    )  # the classes that each unit has, and how often
+    kinds, first = pairs % classes, np.searchsorted(pairs, np.arange(int(units.max()) + 2) * classes)
+    sizes, total = np.bincount(units), np.bincount(target)
+    share = held / np.maximum(total, 1)[kinds] ** 2
+    load, loads, fold = np.zeros((classes, count)), np.zeros(count), np.empty(len(sizes), int)
+    for unit in np.lexsort((np.random.default_rng(seed).permutation(len(sizes)), -sizes)):
+        own = slice(first[unit], first[unit + 1])
+        has = kinds[own]
+        before = load[has]
+        after = before + held[own, None]
+        whole = (after >= total[has, None]).any(axis=0)
+        fold[unit] = np.lexsort((loads, np.round(share[own] @ before, 12), whole))[0]
+        load[has, fold[unit]] = after[:, fold[unit]]
+        loads[fold[unit]] += sizes[unit]
     return fold[units]
 
 
 def _crowded(target: np.ndarray, group: np.ndarray, fold: np.ndarray, count: int) -> np.ndarray:
     """Tell which groups hold the most of a class that one fold holds nearly all of."""
     crowded = np.zeros(group.max() + 1, bool)
-    for kind in np.unique(target):
-        held = np.bincount(fold[target == kind], minlength=count)
-        if held.max() > MOST * held.sum():
-            crowded[np.bincount(group[(target == kind) & (fold == held.argmax())]).argmax()] = True
+    held = _table(target, fold, int(target.max()) + 1, count)
+    for kind in np.flatnonzero(held.max(axis=1) > MOST * held.sum(axis=1)):
+        crowded[np.bincount(group[(target == kind) & (fold == held[kind].argmax())]).argmax()] = True
     return crowded
 
 
 def _one_by_one(target: np.ndarray, count: int) -> np.ndarray:
     """Deal contiguous blocks of each class, whatever the groups, into two folds or more."""
     fold = np.empty(len(target), int)
-    for kind in np.unique(target):
-        rows = np.flatnonzero(target == kind)
+    for rows in _parts(target, np.arange(len(target))):
         fold[rows] = np.arange(len(rows)) * min(count, len(rows)) // len(rows)
     return fold
 
 
 def _alone(target: np.ndarray, group: np.ndarray) -> list[int]:
     """Return the classes that occur in one group alone."""
-    return [int(kind) for kind in np.unique(target) if len(set(group[target == kind])) == 1]
+    groups = int(group.max()) + 1
+    return np.flatnonzero(np.bincount(np.unique(target * groups + group) // groups) == 1).tolist()
 
 
 def _cut_note(cut: np.ndarray, groups: int, alone: list[str], classes: int) -> str:

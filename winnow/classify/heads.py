@@ -11,7 +11,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-BLOCK = 1024  # rows of a block of similarities
+from winnow.classify.neighbours import Neighbours
+
+BLOCK = 8192  # rows of a block of votes
 GRAPH = 10  # neighbours in the graph of 'label_spreading'
 KEPT = 0.99  # share of a picture's class that comes from its neighbours in 'label_spreading'
 SHARPNESS = 10.0  # weight exp(10 (cosine - 1)) of a neighbour
@@ -98,7 +100,41 @@ class NearestMean(Head):
         return {"means": self.means, "bias": self.bias}
 
 
-class KNearest(Head):
+class Voting(Head):
+    """A head that keeps features (m, d) and lets those nearest to a picture vote."""
+
+    def __init__(self, setting: float | None = None) -> None:
+        super().__init__(setting)
+        self._keep(np.empty((0, 0)))
+
+    def _keep(self, features: np.ndarray) -> None:
+        self.features = features
+        self._index: Neighbours | None = None
+
+    @property
+    def neighbours(self) -> Neighbours:
+        """Return the index of the kept features, made when it is first needed."""
+        if self._index is None:
+            self._index = Neighbours(self.features)
+        return self._index
+
+    def restore(self, state: dict[str, np.ndarray]) -> Self:
+        self._index = None
+        return super().restore(state)
+
+    def _shares(self, features: np.ndarray, count: int, votes: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """Return log shares (n, classes) of the `votes` (m, classes) of the `count` nearest."""
+        return np.concatenate(
+            [np.empty((0, votes.shape[1]))]
+            + [
+                _log_shares(np.einsum("nk,nkc->nc", weights(cosine), votes[found]), seen)
+                for start in range(0, len(features), BLOCK)
+                for found, cosine in [self.neighbours.search(features[start : start + BLOCK], count)]
+            ]
+        )
+
+
+class KNearest(Voting):
     """Vote of the k nearest labelled pictures, nearer ones with more weight, all classes with the same total weight.
 
     The setting is k.
@@ -108,37 +144,34 @@ class KNearest(Head):
 
     def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
         rows = np.flatnonzero(target >= 0)
-        self.features, self.votes = np.array(features[rows]), np.zeros((len(rows), classes))
+        self._keep(np.array(features[rows]))
+        self.votes = np.zeros((len(rows), classes))
         counts = np.bincount(target[rows], minlength=classes)
         self.votes[np.arange(len(rows)), target[rows]] = 1 / counts[target[rows]]
         self.seen = counts > 0
         return self
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        found, nearness = nearest(features, self.features, int(self.setting))
-        return _log_shares(np.einsum("nk,nkc->nc", nearness, self.votes[found]), self.seen)
+        return self._shares(features, int(self.setting), self.votes, self.seen)
 
     def state(self) -> dict[str, np.ndarray]:
         return {"features": self.features, "votes": self.votes, "seen": self.seen}
 
 
-class LabelSpreading(Head):
+class LabelSpreading(Voting):
     """Label spreading: classes flow along a graph of each picture's ten nearest, labelled or not.
 
     Source: Zhou et al. 2003, Learning with Local and Global Consistency: (1 - 0.99 S) F = Y, S the normalised graph. A new
     picture takes the classes of its nearest pictures in the graph. Keeps the features of all pictures.
     """
 
-    def __init__(self, setting: float | None = None) -> None:
-        super().__init__(setting)
-        self.features = np.empty((0, 0))
-
     def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
         from scipy.sparse import identity
         from scipy.sparse.linalg import cg
 
         if features is not self.features:  # the same pictures with other classes, as in folds, have the same graph
-            self.features, self._graph = features, graph_of(features)
+            self._keep(features)
+            self._graph = graph_of(features, self.neighbours)
         start = np.zeros((len(features), classes))
         rows = np.flatnonzero(target >= 0)
         counts = np.bincount(target[rows], minlength=classes)
@@ -149,8 +182,7 @@ class LabelSpreading(Head):
         return self
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        found, nearness = nearest(features, self.features, GRAPH)
-        return _log_shares(np.einsum("nk,nkc->nc", nearness, self.shares[found]), self.seen)
+        return self._shares(features, GRAPH, self.shares, self.seen)
 
     def state(self) -> dict[str, np.ndarray]:
         return {"features": self.features, "shares": self.shares, "seen": self.seen}
@@ -164,30 +196,21 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
-def nearest(features: np.ndarray, others: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the `count` nearest of `others` (m, d) to each of `features` (n, d), all of length 1, and their weights.
-
-    Both are (n, count); the weight is exp(10 (cosine - 1)).
-    """
-    count = min(count, len(others))
-    found, cosine = np.empty((len(features), count), int), np.empty((len(features), count))
-    for start in range(0, len(features), BLOCK):
-        part = slice(start, start + BLOCK)
-        products = features[part] @ others.T
-        found[part] = np.argpartition(-products, count - 1, axis=1)[:, :count]
-        cosine[part] = np.take_along_axis(products, found[part], axis=1)
-    return found, np.exp(SHARPNESS * (cosine - 1))
+def weights(cosine: np.ndarray) -> np.ndarray:
+    """Return the weights of neighbours: exp(10 (cosine - 1))."""
+    return np.exp(SHARPNESS * (cosine.astype(np.float64) - 1))
 
 
-def graph_of(features: np.ndarray) -> Any:
+def graph_of(features: np.ndarray, neighbours: Neighbours) -> Any:
     """Return the symmetric, normalised graph of ten nearest neighbours of features (n, d), as a sparse (n, n) matrix."""
     from scipy.sparse import csr_matrix, diags
 
     n = len(features)
-    found, weight = nearest(features, features, min(GRAPH + 1, n))
-    matrix = csr_matrix((weight.ravel(), (np.repeat(np.arange(n), found.shape[1]), found.ravel())), (n, n))
+    found, cosine = neighbours.search(features, GRAPH + 1)
+    own = np.repeat(np.arange(n), found.shape[1])
+    there = (found.ravel() >= 0) & (found.ravel() != own)
+    matrix = csr_matrix((weights(cosine).ravel()[there], (own[there], found.ravel()[there])), (n, n))
     matrix = matrix.maximum(matrix.T)
-    matrix.setdiag(0)
     scale = diags(1 / np.sqrt(np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1e-12)))
     return (scale @ matrix @ scale).tocsr()
 

@@ -1,9 +1,11 @@
-"""Metrics of a classifier, with intervals that respect groups: F1, confusion, reliability, Wilson intervals. Numpy alone."""
+"""Metrics of a classifier, with intervals that respect groups: F1, confusion, reliability, Wilson intervals. Numpy and scipy."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,55 +18,75 @@ NORMAL = 1.959964  # standard deviations within which 95 % of a normal distribut
 
 @dataclass(frozen=True)
 class Tally:
-    """Confusion matrices (groups, classes, classes), true class by predicted class, of n pictures by group.
+    """The confusion matrix of n pictures, and what F1 needs of it by group, so that the bootstrap over groups only adds counts.
 
-    All metrics are computed from it, so that the bootstrap over groups (the cluster bootstrap, Efron 1979) only adds matrices.
+    `confusion` (classes, classes) int: a row per true class, a column per predicted one. `counts` (2 classes, groups), sparse:
+    how often a group's pictures were rightly predicted as each class, then how often each class was true or predicted.
     """
 
-    matrices: np.ndarray
+    confusion: np.ndarray
+    counts: Any
 
     @classmethod
     def of(cls, truth: np.ndarray, predicted: np.ndarray, groups: np.ndarray, classes: int) -> Tally:
         """Count class numbers `truth` (n,) and `predicted` (n,) of each of `groups` (n,)."""
+        from scipy.sparse import csr_matrix
+
         names, group = np.unique(groups.astype(str), return_inverse=True)
-        matrices = np.zeros((len(names), classes, classes))
-        np.add.at(matrices, (group, truth, predicted), 1)
-        return cls(matrices)
+        confusion = np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+        right = truth == predicted
+        rows = np.concatenate([truth[right], classes + truth, classes + predicted])
+        columns = np.concatenate([group[right], group, group])
+        counts = csr_matrix((np.ones(len(rows), np.int64), (rows, columns)), (2 * classes, len(names)))
+        return cls(confusion, counts)  # equal places have been added up
 
     @property
-    def confusion(self) -> np.ndarray:
-        """Return counts (classes, classes) int: a row per true class, a column per predicted one."""
-        return self.matrices.sum(axis=0).astype(int)
+    def groups(self) -> int:
+        """Return the number of groups."""
+        return int(self.counts.shape[1])
 
     @property
     def f1(self) -> np.ndarray:
         """Return F1 of each class (classes,)."""
-        return f1_of(self.matrices.sum(axis=0))
+        return f1_of(self.confusion)
 
     @property
     def macro_f1(self) -> float:
         """Return the mean F1 of the classes."""
         return float(self.f1.mean())
 
-    def drawn(self, seed: int = 0, repeats: int = REPEATS) -> np.ndarray:
-        """Return F1 (repeats, classes) of groups drawn with replacement; the same draws for tallies of the same groups."""
-        weights = group_draws(len(self.matrices), repeats, np.random.default_rng(seed))
-        return f1_of(np.tensordot(weights, self.matrices, axes=1))
-
     def intervals(self, seed: int = 0) -> tuple[np.ndarray, tuple[float, float]] | None:
         """Return 95 % intervals of F1, (classes, 2) and of the macro mean; None with fewer than two groups."""
-        if len(self.matrices) < 2:
+        if self.groups < 2:
             return None
-        drawn = self.drawn(seed)
+        (drawn,) = f1_drawn([self], seed)
         low, high = interval(drawn.mean(axis=1))
         return interval(drawn).T, (float(low), float(high))
 
 
 def f1_of(matrices: np.ndarray) -> np.ndarray:
     """Return F1 (..., classes) of confusion matrices (..., classes, classes); 0 for a class neither present nor predicted."""
-    hits = np.diagonal(matrices, axis1=-2, axis2=-1)
-    total = matrices.sum(axis=-1) + matrices.sum(axis=-2)
-    return np.divide(2 * hits, total, out=np.zeros_like(hits, dtype=float), where=total > 0)
+    return _f1(np.diagonal(matrices, axis1=-2, axis2=-1), matrices.sum(axis=-1) + matrices.sum(axis=-2))
+
+
+def _f1(hits: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.divide(2 * hits, total, out=np.zeros(hits.shape), where=total > 0)
+
+
+def f1_drawn(tallies: Sequence[Tally], seed: int = 0, repeats: int = REPEATS) -> np.ndarray:
+    """Return F1 (tallies, repeats, classes) of groups drawn with replacement: one draw for all tallies, which have the same groups.
+
+    The draws depend on the seed and the number of groups alone.
+    """
+    from scipy.sparse import vstack
+
+    counts = vstack([tally.counts for tally in tallies], format="csr")
+    shape = (len(tallies), 2, len(tallies[0].confusion), -1)
+    parts = []
+    for weights in group_draws(tallies[0].groups, repeats, np.random.default_rng(seed)):
+        sums = (counts @ weights.T).reshape(shape)
+        parts.append(_f1(sums[:, 0], sums[:, 1]))
+    return np.ascontiguousarray(np.concatenate(parts, axis=2).swapaxes(1, 2))
 
 
 def verdict(what: str, gain: float, error: float) -> str:
@@ -76,8 +98,13 @@ def verdict(what: str, gain: float, error: float) -> str:
 
 def rise(before: Tally, after: Tally, seed: int = 0) -> tuple[float, float]:
     """Return the rise of macro F1 on the same pictures and its standard error, by a paired bootstrap over groups."""
-    difference = after.macro_f1 - before.macro_f1
-    return difference, float((after.drawn(seed) - before.drawn(seed)).mean(axis=1).std())
+    drawn = f1_drawn([before, after], seed)
+    return after.macro_f1 - before.macro_f1, standard_error(drawn[1] - drawn[0])
+
+
+def standard_error(differences: np.ndarray) -> float:
+    """Return the standard error of a difference of macro F1 from those of F1 in the bootstrap (repeats, classes)."""
+    return float(differences.mean(axis=1).std())
 
 
 def reliability(probability: np.ndarray, right: np.ndarray) -> list[tuple[float, float, int]]:

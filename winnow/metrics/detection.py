@@ -190,7 +190,10 @@ def bootstrap(
         units, member = np.unique(groups[side], return_inverse=True)
         if len(units) < 2:
             return None
-        weights[:, side] = group_draws(len(units), repeats, rng)[:, member]
+        start = 0
+        for rows in group_draws(len(units), repeats, rng):
+            weights[start : start + len(rows), side] = rows[:, member]
+            start += len(rows)
     ordered = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.append(np.diff(scores[ordered]) != 0, True))
     flagged = None if threshold is None else (scores > threshold)[ordered]

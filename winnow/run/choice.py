@@ -9,7 +9,7 @@ import numpy as np
 from winnow.classify.classifier import Classifier
 from winnow.classify.cross_fit import CrossFitter
 from winnow.embeddings import Embeddings
-from winnow.metrics.classification import Tally, verdict
+from winnow.metrics.classification import Tally, f1_drawn, standard_error, verdict
 from winnow.options import SelectOptions
 from winnow.results import ChoiceWorth
 from winnow.select.choose import choose
@@ -17,6 +17,7 @@ from winnow.select.geometry import whitened
 
 DRAWS = 10  # random halves: one would be mostly luck
 FEWEST = 2  # labels that a half has on average for each class, at least: with fewer, the difference would be luck too
+MOST, A_CLASS = 4000, 20  # labels, or so many a class, that halves are made of; with more, of so many drawn at random
 TOO_FEW = "There are too few labels to compare halves of them, chosen and drawn at random."
 
 
@@ -31,14 +32,16 @@ def worth_of_choice(
     where that is 'random'), and drawn at `random`; the `rise` between them, and the standard `error` of the rise.
 
     Halves are of the labels outside a fold and are judged on that fold, all by the same pictures and with the setting that was
-    tuned on all labels (for a fine-tuned classifier: the default one). `weights` (n,) are the pictures' weights in the choice.
+    tuned on all labels (for a fine-tuned classifier: the default one). Of more than `MOST` labels, where a choice is no longer
+    made by hand, they are halves of a part drawn at random. `weights` (n,) are the pictures' weights in the choice.
     Returns None where labels are too few for halves.
     """
     cross_fitter, fold, seed = classifier.quick, classifier.held_out.fold, classifier.seed
     labelled, features = embeddings[cross_fitter.rows], whitened(embeddings.vectors)[cross_fitter.rows]
     weights = None if weights is None else weights[cross_fitter.rows]
     method = "herding" if options.method == "random" else options.method
-    rests = {number: np.flatnonzero(fold != number) for number in cross_fitter.folds}
+    part = _part(len(fold), max(MOST, A_CLASS * cross_fitter.classes), seed)
+    rests = {number: np.flatnonzero((fold != number) & part) for number in cross_fitter.folds}
     if min(map(len, rests.values())) < 2 * FEWEST * cross_fitter.classes:
         return None
     own = {
@@ -61,7 +64,16 @@ def worth_of_choice(
         for _ in range(draws)
     ]
     labels = round(float(np.mean([len(places) for places in own.values()])))
-    return ChoiceWorth(method, labels, draws, **_compared(chosen, drawn, seed))
+    of = "half of the labels" if part.all() else f"half of {part.sum():,} of the labels"
+    return ChoiceWorth(method, labels, draws, **_compared(chosen, drawn, of, seed))
+
+
+def _part(n: int, most: int, seed: int) -> np.ndarray:
+    """Return which (n,) of n labels halves are made of: all, or `most` drawn at random."""
+    part = np.ones(n, bool)
+    if n > most:
+        part[np.random.default_rng(seed).permutation(n)[most:]] = False
+    return part
 
 
 def _tally(cross_fitter: CrossFitter, halves: dict[int, np.ndarray]) -> Tally:
@@ -73,14 +85,17 @@ def _tally(cross_fitter: CrossFitter, halves: dict[int, np.ndarray]) -> Tally:
     return cross_fitter.measured(fold_targets).tally
 
 
-def _compared(chosen: Tally, drawn: list[Tally], seed: int) -> dict[str, Any]:
-    """Return the rise from the mean of the drawn, with its standard error by a paired bootstrap over units, and in words."""
+def _compared(chosen: Tally, drawn: list[Tally], of: str, seed: int) -> dict[str, Any]:
+    """Return the rise from the mean of the drawn, with its standard error by a paired bootstrap over units, and in words.
+
+    `of` what the halves are.
+    """
     random = float(np.mean([tally.macro_f1 for tally in drawn]))
     gain = chosen.macro_f1 - random
-    repeats = chosen.drawn(seed).mean(axis=1) - np.mean([tally.drawn(seed).mean(axis=1) for tally in drawn], axis=0)
-    error = float(repeats.std())
+    repeats = f1_drawn([chosen, *drawn], seed)
+    error = standard_error(repeats[0] - repeats[1:].mean(axis=0))
     says = (
-        f"On embeddings, half of the labels reach macro F1 {chosen.macro_f1:.3f} when chosen, {random:.3f} when drawn at "
+        f"On embeddings, {of} reach macro F1 {chosen.macro_f1:.3f} when chosen, {random:.3f} when drawn at "
         f"random: {verdict('choosing', gain, error)}."
     )
     return {"chosen": chosen.macro_f1, "random": random, "rise": gain, "error": error, "says": says}
