@@ -17,7 +17,7 @@ from winnow.detect.scorer import ROWS, Scorer, folds_of, held_out
 from winnow.detect.scorers.fisher import Fisher, LogP
 from winnow.detect.scorers.knn import Knn
 from winnow.detect.scorers.latent import Latent
-from winnow.detect.scorers.mahalanobis import Mahalanobis
+from winnow.detect.scorers.mahalanobis import Mahalanobis, _shrinkage, shrunk_gaussian
 from winnow.detect.scorers.patchcore import farthest
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError, OptionError, WinnowError
@@ -602,3 +602,27 @@ def test_fisher_joins_the_network_s_error_and_the_texture_s() -> None:
     bare = Embeddings.of(new.vectors, losses={"top_local_error": new.losses["top_local_error"]})
     with pytest.raises(DataError, match=r"(?s)needs 'texture'.*--patches"):
         scorer.score(bare)
+
+
+@pytest.mark.parametrize(("n", "d"), [(6, 9), (40, 100), (300, 12), (500, 60), (60, 1), (100, 1), (30, 30)])
+def test_the_shrinkage_is_that_of_scikit_learn(n: int, d: int):
+    from sklearn.covariance import ledoit_wolf
+
+    rng = np.random.default_rng(n + d)
+    vectors = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) * rng.gamma(2, size=(n, 1)) + 7
+    mean, precision = shrunk_gaussian(vectors)
+    covariance, shrinkage = ledoit_wolf(vectors - mean, assume_centered=True)
+    variance = float(np.square(vectors - mean).mean())
+    least = max(1e-12, 1e-9 * variance)  # kept away from zero, however little is shrunk
+    assert 0 <= shrinkage <= 1
+    assert np.allclose(mean, vectors.mean(axis=0), rtol=1e-12)
+    assert np.allclose(np.linalg.inv(precision), covariance + least * np.eye(d), rtol=1e-9, atol=1e-9 * variance)
+    centred = vectors - mean
+    found, added = _shrinkage(centred, float(np.square(centred.T @ centred).sum()))
+    if d > 1:
+        assert found == pytest.approx(shrinkage, rel=1e-12, abs=1e-12)
+        assert added == pytest.approx(shrinkage * variance + least, rel=1e-12)
+
+
+def test_embeddings_that_do_not_differ_are_not_shrunk():
+    assert _shrinkage(np.zeros((5, 3)), 0.0) == (0.0, 1e-12)

@@ -59,21 +59,37 @@ class Mahalanobis(Scorer):
 
 def shrunk_gaussian(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean (d,) and inverse covariance (d, d) of embeddings (n, d), covariance shrunk towards a multiple of one."""
-    from sklearn.covariance import ledoit_wolf_shrinkage
-
     vectors = np.asarray(vectors, dtype=np.float64)
     mean = vectors.mean(axis=0)
     centred = vectors - mean
     n, d = centred.shape
-    shrinkage, variance = ledoit_wolf_shrinkage(centred, assume_centered=True), float((centred**2).mean())
-    least = shrinkage * variance + max(TINY, 1e-9 * variance)
     if n < d:  # the covariance has n directions; in all others it is `least`, and no d x d matrix need be inverted
         _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+        shrinkage, least = _shrinkage(centred, float((lengths**4).sum()))
         precision = (axes.T * (1 / (least + (1 - shrinkage) * lengths**2 / n) - 1 / least)) @ axes
         precision.flat[:: d + 1] += 1 / least
     else:
-        precision = np.linalg.inv((1 - shrinkage) / n * centred.T @ centred + least * np.eye(d))
+        scatter = centred.T @ centred
+        shrinkage, least = _shrinkage(centred, float(np.square(scatter).sum()))
+        scatter *= (1 - shrinkage) / n
+        scatter.flat[:: d + 1] += least
+        precision = np.linalg.inv(scatter)
     return mean, (precision + precision.T) / 2
+
+
+def _shrinkage(centred: np.ndarray, squares: float) -> tuple[float, float]:
+    """Return the share that a covariance is shrunk by (Ledoit and Wolf 2004, lemmas 3.1 to 3.4) and the variance that this adds.
+
+    `squares` is the sum of the squares of all products of two dimensions of embeddings (n, d), `centred.T @ centred`. Of the
+    products of single pictures it is the sum of the fourth powers of their lengths, so that no d x d matrix of squares is made.
+    """
+    n, d = centred.shape
+    lengths = np.einsum("nd,nd->n", centred, centred)
+    variance = float(lengths.sum()) / (n * d)
+    spread = squares / n**2 - d * variance**2
+    error = min((float(np.square(lengths).sum()) / n - squares / n**2) / n, spread)
+    shrinkage = error / spread if error > 0 else 0.0
+    return shrinkage, shrinkage * variance + max(TINY, 1e-9 * variance)
 
 
 def squared_distances(vectors: Any, mean: Any, precision: Any) -> Any:
