@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+GONE = -1
 _numbers = count()
 
 
@@ -66,8 +67,11 @@ def keys(bucket: str) -> dict[str, bytes]:
 
 
 class Door:
-    """A proxy before the server that knows how many requests are under way (`most` at once), and asks `before` each whether
-    to let it through: a status to answer with instead, or None. Headers `without` which it goes on are taken away."""
+    """A proxy before the server that knows how many requests are under way (`most` at once).
+
+    It asks `before` each: a status to answer with instead, GONE for no answer at all, None to let it through. Headers `without`
+    which it goes on are taken away.
+    """
 
     def __init__(
         self,
@@ -103,6 +107,9 @@ class Door:
             self.most = max(self.most, self.now)
         try:
             refused = self.before(handler.command, handler.path)
+            if refused == GONE:
+                handler.close_connection = True
+                return
             status, headers, data = (refused, [], b"") if refused else self._passed_on(handler, body)
         finally:
             with self.lock:

@@ -24,6 +24,7 @@ from winnow.results import (
     WeightSearch,
 )
 from winnow.run.folder import RunFolder
+from winnow.run.working_copy import on_this_disk, refuse_page
 from winnow.stages import STAGES
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ Sources = str | Path | Sequence[str | Path]
 
 
 class Run:
-    """A run folder and its steps; options are keyword arguments with the names of the command line's flags.
+    """A run folder, or a run in a bucket (s3://bucket/run), and its steps; options are keyword arguments with the names of the
+    command line's flags.
 
         run = winnow.Run("runs/match", recipe="oneclass", every=0.5)
         run.fit(["match1.mp4", "frames/"])
@@ -114,7 +116,7 @@ class Run:
         """Tell the class of new pictures and videos; see `winnow.steps.predict.predict`."""
         from winnow.steps.predict import predict
 
-        return predict(self.folder, _listed(sources), to=_path(to))
+        return predict(self.folder, _listed(sources), to=to)
 
     def export(
         self, to: str | Path | None = None, *, only: Literal["", "classifier", "anomaly-model"] = ""
@@ -122,7 +124,7 @@ class Run:
         """Write classifier and anomaly model as one ONNX file that gives the same results; see `winnow.steps.export.export`."""
         from winnow.steps.export import export
 
-        return export(self.folder, _path(to), only=only)
+        return export(self.folder, to, only=only)
 
     def round(self, more: int, *, also: Sources = ()) -> Selected:
         """Adds the next pictures to label, uncertain and diverse; see `winnow.steps.round.next_round`."""
@@ -136,7 +138,7 @@ class Run:
         """Judge new pictures and videos; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
-        return score(self._judged_by(mode), _listed(sources), to=_path(to), heatmaps=_path(heatmaps))
+        return score(self._judged_by(mode), _listed(sources), to=to, heatmaps=heatmaps)
 
     def evaluate(
         self, normal: Sources, anomalous: Mapping[str, Sources], *, masks: str | Path | None = None, mode: str = ""
@@ -167,11 +169,11 @@ class Run:
         """Return the run with another mode for one call."""
         return self.folder.with_options({"score": {"mode": mode}} if mode else {})
 
-    def report(self, to: str | Path | None = None) -> Path:
+    def report(self, to: str | Path | None = None) -> str | Path:
         """Write report.html, in the run folder unless `to` names another file, and return its path."""
         from winnow.steps.report.page import report
 
-        return report(self.folder, _path(to))
+        return report(self.folder, to)
 
     def label(
         self, classes: Sequence[str] = (), *, port: int = 8765, who: str = "", open_browser: bool = False
@@ -179,6 +181,7 @@ class Run:
         """Serve the labelling page on 127.0.0.1 until Ctrl-C; see `winnow.steps.label.label`."""
         from winnow.steps.label import label
 
+        refuse_page(self.folder.path)
         label(self.folder, classes=classes, port=port, who=who, open_browser=open_browser)
 
     def labels(self) -> dict[str, tuple[str, str, str]]:
@@ -191,13 +194,13 @@ class Run:
         """Take over labels of CSV, JSON (Label Studio, COCO) or a folder; see `winnow.steps.label.import_labels`."""
         from winnow.steps.label import import_labels
 
-        return import_labels(self.folder, Path(path), classes=classes)
+        return import_labels(self.folder, on_this_disk(Path(path)), classes=classes)
 
     def export_labels(self, path: str | Path, *, format: str = "", from_pool: bool = False) -> LabelsExported:
         """Write the labels to a file or folder; see `winnow.steps.label.export_labels`."""
         from winnow.steps.label import export_labels
 
-        return export_labels(self.folder, Path(path), format, from_pool=from_pool)
+        return export_labels(self.folder, on_this_disk(Path(path)), format, from_pool=from_pool)
 
     @property
     def embeddings(self) -> Embeddings:
@@ -225,7 +228,8 @@ class Run:
 
 
 def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
+    """Return a path on this disk; `OptionError` for an address in a bucket."""
+    return None if given is None else on_this_disk(Path(given))
 
 
 def _listed(sources: Sources) -> list[str | Path]:

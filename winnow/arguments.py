@@ -22,8 +22,17 @@ from winnow.options import (
     TuneOptions,
 )
 from winnow.run.folder import RunFolder
+from winnow.run.working_copy import on_this_disk, told
 
-RunPath = Annotated[Path, Parameter(name="--run", help="The run folder.")]
+
+def _on_this_disk(_: Any, value: Any) -> None:
+    for path in value if isinstance(value, list) else [value]:
+        if isinstance(path, Path):
+            on_this_disk(path)
+
+
+RunPath = Annotated[str, Parameter(name="--run", help="The run folder, or its address s3://bucket/run.")]
+LocalPath = Annotated[Path, Parameter(validator=_on_this_disk)]
 Resume = Annotated[
     bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")
 ]
@@ -34,7 +43,7 @@ Trust = Annotated[
         help="A part of your own, 'module:Class', or an address, s3://..., that the run names and may use.",
     ),
 ]
-Files = Annotated[list[Path] | None, Parameter(consume_multiple=True)]
+Files = Annotated[list[Path] | None, Parameter(consume_multiple=True, validator=_on_this_disk)]
 Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]
 Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
 Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
@@ -46,6 +55,11 @@ Tune = Annotated[TuneOptions | None, Parameter(name="*", group="Fine-tuning")]
 Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments of a video")]
 
 
+def say(text: object) -> None:
+    """Print, with the addresses of runs in buckets in the place of their working copies."""
+    print(told(str(text)), flush=True)
+
+
 def given_options(**sections: Section | None) -> dict[str, dict[str, Any]]:
     """Return what the user gave, as section to option to value."""
     return {
@@ -55,7 +69,7 @@ def given_options(**sections: Section | None) -> dict[str, dict[str, Any]]:
     }
 
 
-def judging(run: Path, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
+def judging(run: str, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
     """Return the run with what the user gave for this call alone: judging stores nothing."""
     return RunFolder.open(run, trust).with_options(given_options(score=score, **sections))
 

@@ -9,7 +9,7 @@ from typing import IO
 
 import numpy as np
 
-from winnow.files import as_written
+from winnow.files import as_written, bring
 
 KINDS = "biufU"
 """Kinds of the numbers and texts that Winnow keeps in arrays."""
@@ -30,6 +30,7 @@ def read_arrays(path: Path, again: str) -> dict[str, np.ndarray]:
 
 def map_array(path: Path, again: str) -> np.ndarray:
     """Return the array of an .npy file, memory-mapped; `Damaged`, with the remedy `again`, when it is not such a file."""
+    bring(path)
     with as_written(path, again):
         with path.open("rb") as file:
             _check(file, path.stat().st_size)

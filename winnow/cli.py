@@ -1,4 +1,4 @@
-"""The command line: the list of commands and what becomes of errors. `winnow.commands` holds the commands themselves."""
+"""The command line: the list of commands and what becomes of errors; `winnow.commands` and `winnow.other_commands` hold them."""
 
 from __future__ import annotations
 
@@ -31,10 +31,15 @@ COMMANDS = {
     "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.",
     "label": "Label pictures on a page of this machine, and take labels to and from other tools.",
     "lambda": STAGES["weight"].summary,
+    "pull": "Copy a run in a bucket to a folder, or bring the folder that was copied from there up to date; labels of both are kept.",
+    "push": "Make a run in a bucket what a run folder is; labels of both are kept, and a run that another has changed is refused.",
     "step": "Do a step of your own, a winnow.stages.Stage, with the guarantees of Winnow's steps.",
     "recipes": "List the recipes with what they cost and what to expect.",
     "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",
 }
+
+OTHERS = ("pull", "push", "recipes", "doctor")
+"""Commands of `winnow.other_commands`."""
 
 app = App(
     name="winnow",
@@ -46,7 +51,8 @@ app = App(
     help_format="plaintext",  # the others load a Markdown reader, which is a fifth of the start-up
 )
 for _name, _help in COMMANDS.items():
-    app.command(f"winnow.commands:{_name}{'_' * iskeyword(_name)}", name=_name, help=_help)
+    _module = "winnow.other_commands" if _name in OTHERS else "winnow.commands"
+    app.command(f"{_module}:{_name}{'_' * iskeyword(_name)}", name=_name, help=_help)
 app.register_install_completion_command()
 
 
@@ -77,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
         if debug or not isinstance(error, (WinnowError, CycloptsError, ValidationError)):
             raise
-        print(f"winnow: {_sentence(error)}", file=sys.stderr)
+        print(f"winnow: {_told(error)}", file=sys.stderr)
         status = 130 if isinstance(error, Interrupted) else 1 if isinstance(error, WinnowError) else 2
         raise SystemExit(status) from None
     except KeyboardInterrupt:
@@ -111,6 +117,14 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, WinnowError):
         return _line(error.message) + (f"\n  {_line(error.remedy)}" if error.remedy else "")
     return _line(str(error))
+
+
+def _told(error: Exception) -> str:
+    """Return what is said of an error, with the addresses of runs in buckets in the place of their working copies."""
+    from winnow.run.copies import NotPushed
+    from winnow.run.working_copy import told
+
+    return _sentence(error) if isinstance(error, NotPushed) else told(_sentence(error))
 
 
 def _line(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
@@ -14,6 +13,7 @@ from winnow.arguments import (
     Detect,
     Files,
     Ingest,
+    LocalPath,
     Model,
     Resume,
     RunPath,
@@ -27,10 +27,11 @@ from winnow.arguments import (
     judging,
     named_sources,
     refuse_idle,
+    say,
 )
 from winnow.errors import OptionError
 from winnow.run.folder import RunFolder
-from winnow.run.recipe import load_recipe, recipe_names
+from winnow.run.working_copy import refuse_page
 from winnow.stages import STAGES
 
 
@@ -38,7 +39,7 @@ def run(
     recipe: str,
     /,
     *sources: str,
-    to: Path,
+    to: str,
     resume: Resume = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     from_scratch: Annotated[bool, Parameter(negative="")] = False,
@@ -75,7 +76,7 @@ def run(
         folder = RunFolder.create(to, chosen.recipe, chosen.name, overwrite, chosen.why)
     folder.update(given)
     for line in run_steps(folder, sources, resume=resume):
-        print(line, flush=True)
+        say(line)
 
 
 def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None) -> None:
@@ -89,7 +90,7 @@ def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None
 
     folder = RunFolder.begun(run, recipe)
     folder.update(given_options(ingest=options))
-    print(show.ingest(step(folder, sources)))
+    say(show.ingest(step(folder, sources)))
 
 
 def train(
@@ -100,14 +101,14 @@ def train(
 
     folder = RunFolder.open(run, trust)
     folder.update(given_options(model=model, train=options))
-    print(show.train(step(folder, resume=resume)))
+    say(show.train(step(folder, resume=resume)))
 
 
 def encode(*, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
     """Write the embedding and the losses of every picture of the pool."""
     step = STAGES["encode"]
 
-    print(show.encode(step(RunFolder.open(run, trust), resume=resume)))
+    say(show.encode(step(RunFolder.open(run, trust), resume=resume)))
 
 
 def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None, trust: Trust = ()) -> None:
@@ -116,7 +117,7 @@ def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None, t
 
     folder = RunFolder.open(run, trust)
     folder.update(given_options(detect=options))
-    print(show.calibrate(step(folder, resume=resume), run))
+    say(show.calibrate(step(folder, resume=resume), run))
 
 
 def select(
@@ -137,7 +138,7 @@ def select(
 
     folder = RunFolder.open(run, trust)
     folder.update(given_options(select=options))
-    print(show.select(step(folder, n, also=also or []), folder.path))
+    say(show.select(step(folder, n, also=also or []), folder.path))
 
 
 def classify(
@@ -158,16 +159,16 @@ def classify(
 
     folder = RunFolder.open(run, trust)
     folder.update(given_options(classify=options, tune=tune))
-    print(show.classify(step(folder, labels=labels or []), folder.path))
-    print(f"Report: {write_report(folder)}")
+    say(show.classify(step(folder, labels=labels or []), folder.path))
+    say(f"Report: {write_report(folder)}")
 
 
 def predict(
     *sources: str,
-    run: Path | None = None,
-    onnx: Path | None = None,
-    to: Path | None = None,
-    heatmaps: Path | None = None,
+    run: str | None = None,
+    onnx: LocalPath | None = None,
+    to: str | None = None,
+    heatmaps: str | None = None,
     object_detector: str = "",
     options: Score = None,
     trust: Trust = (),
@@ -189,14 +190,14 @@ def predict(
         refuse_idle(
             "--run", "--heatmaps", heatmaps, f"Of a run: winnow score SOURCES --run {run} --heatmaps {heatmaps}"
         )
-        print(show.predict(step(judging(run, trust, options), sources, to=to)))
+        say(show.predict(step(judging(run, trust, options), sources, to=to)))
     elif onnx is not None and run is None:
         from winnow.steps.predict_onnx import predict_onnx
 
         refuse_idle("--onnx", "--trust", trust)
         refuse_idle("--onnx", "--mode", given_options(score=options))
         given = partial(predict_onnx, heatmaps=heatmaps, object_detector=object_detector)
-        print(show.predict(given(onnx, sources, to=to or Path("predictions"))))
+        say(show.predict(given(onnx, sources, to=to or "predictions")))
     else:
         raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
 
@@ -204,7 +205,7 @@ def predict(
 def export(
     *,
     run: RunPath,
-    to: Path | None = None,
+    to: str | None = None,
     only: Literal["classifier", "anomaly-model"] | None = None,
     options: Score = None,
     trust: Trust = (),
@@ -217,7 +218,7 @@ def export(
     """
     from winnow.steps.export import export as step
 
-    print(show.export(step(judging(run, trust, options), to, only=only or "")))
+    say(show.export(step(judging(run, trust, options), to, only=only or "")))
 
 
 def round(
@@ -236,10 +237,10 @@ def round(
     from winnow.steps.round import next_round
 
     folder = RunFolder.open(run, trust)
-    print(show.select(next_round(folder, more, also=also or []), folder.path))
+    say(show.select(next_round(folder, more, also=also or []), folder.path))
 
 
-def report(*, run: RunPath, to: Path | None = None, options: Score = None, trust: Trust = ()) -> None:
+def report(*, run: RunPath, to: str | None = None, options: Score = None, trust: Trust = ()) -> None:
     """Write the run folder's report.html, a single file that needs no network.
 
     Args:
@@ -247,14 +248,14 @@ def report(*, run: RunPath, to: Path | None = None, options: Score = None, trust
     """
     from winnow.steps.report.page import report as step
 
-    print(f"Report: {step(judging(run, trust, options), to)}")
+    say(f"Report: {step(judging(run, trust, options), to)}")
 
 
 def score(
     *sources: str,
     run: RunPath,
-    to: Path | None = None,
-    heatmaps: Path | None = None,
+    to: str | None = None,
+    heatmaps: str | None = None,
     options: Score = None,
     segments: Segments = None,
     trust: Trust = (),
@@ -269,7 +270,7 @@ def score(
     from winnow.steps.score import score as step
 
     folder = judging(run, trust, options, segments=segments)
-    print(show.score(step(folder, sources, to=to, heatmaps=heatmaps)))
+    say(show.score(step(folder, sources, to=to, heatmaps=heatmaps)))
 
 
 def evaluate(
@@ -277,8 +278,8 @@ def evaluate(
     run: RunPath,
     normal: Annotated[list[str], Parameter(consume_multiple=True)],
     anomalous: Annotated[list[str], Parameter(consume_multiple=True)],
-    masks: Path | None = None,
-    to: Path | None = None,
+    masks: LocalPath | None = None,
+    to: str | None = None,
     options: Score = None,
     trust: Trust = (),
 ) -> None:
@@ -294,7 +295,7 @@ def evaluate(
 
     folder = judging(run, trust, options)
     groups = named_sources("--anomalous", anomalous)
-    print(show.evaluate(step(folder, normal, groups, masks=masks, to=to)))
+    say(show.evaluate(step(folder, normal, groups, masks=masks, to=to)))
 
 
 def lambda_(
@@ -302,7 +303,7 @@ def lambda_(
     run: RunPath,
     lambdas: Annotated[list[float] | None, Parameter(consume_multiple=True)] = None,
     defects: str | None = None,
-    masks: Path | None = None,
+    masks: LocalPath | None = None,
     iterations: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None,
     use: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -320,8 +321,8 @@ def lambda_(
 
     folder = RunFolder.begun(run, default="inspect-vae")
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
-    found = search_weight(folder, sources, weights=lambdas, tell=partial(print, flush=True), **given)
-    print(show.weight(found, folder.path))
+    found = search_weight(folder, sources, weights=lambdas, tell=say, **given)
+    say(show.weight(found, folder.path))
 
 
 def label(
@@ -331,8 +332,8 @@ def label(
     port: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None,
     who: str | None = None,
     open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
-    import_: Annotated[Path | None, Parameter(name="--import")] = None,
-    export: Path | None = None,
+    import_: Annotated[LocalPath | None, Parameter(name="--import")] = None,
+    export: LocalPath | None = None,
     format: Literal["csv", "imagefolder", "label-studio", "coco"] | None = None,
     trust: Trust = (),
     from_pool: Annotated[bool, Parameter(negative="")] = False,
@@ -360,12 +361,13 @@ def label(
         importing=import_ is not None, exporting=export is not None, form=format, from_pool=from_pool, **given
     )
     if import_ is None and export is None:
+        refuse_page(folder.path)
         page = {**given, "port": 8765 if port is None else port, "who": who or ""}
-        return steps.label(folder, tell=partial(print, flush=True), **page)
+        return steps.label(folder, tell=say, **page)
     if import_ is not None:
-        print(show.imported(steps.import_labels(folder, import_, classes=named)))
+        say(show.imported(steps.import_labels(folder, import_, classes=named)))
     if export is not None:
-        print(show.exported(steps.export_labels(folder, export, format or "", from_pool=from_pool)))
+        say(show.exported(steps.export_labels(folder, export, format or "", from_pool=from_pool)))
 
 
 def step(name: str, /, *, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
@@ -377,23 +379,4 @@ def step(name: str, /, *, run: RunPath, resume: Resume = False, trust: Trust = (
     from winnow.run.own_step import do_own_step
 
     folder = RunFolder.open(run, trust)
-    print(show.result(do_own_step(folder, name, resume=resume), folder.path))
-
-
-def recipes() -> None:
-    """List the recipes with what they cost and what to expect."""
-    for name in recipe_names():
-        recipe = load_recipe(name)
-        print(
-            f"{name}\n  {recipe.title}\n  source: {recipe.source}\n  cost:   {recipe.cost}\n  expect: {recipe.expect}"
-        )
-
-
-def doctor() -> None:
-    """Check this machine: versions, formats, devices, extras, and one tiny training."""
-    from winnow.steps.doctor import doctor as step
-
-    lines, healthy = step()
-    print("\n".join(lines))
-    if not healthy:
-        raise SystemExit(1)
+    say(show.result(do_own_step(folder, name, resume=resume), folder.path))

@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,19 @@ def as_written(path: Path, again: str) -> Iterator[None]:
         raise Damaged(f"{path} does not hold what Winnow writes ({in_one_line(error)}).", again) from error
 
 
+def bring(path: Path) -> None:
+    """Fetch a large file of a run in a bucket, of which its working copy may hold the length alone; such a one is of 1970.
+
+    Any process that opens such files comes through here, so the room that fetches them is found by its name, as a step's is.
+    """
+    with suppress(FileNotFoundError):
+        if os.stat(path).st_mtime_ns == 0:
+            import_module("winnow.run.working_copy").fetch(path)
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    bring(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -143,6 +155,7 @@ _VERIFIED: set[tuple[str, str, int, int]] = set()
 
 def verify_once(path: Path, expected: str, again: str = "") -> None:
     """Do as `verify`, but for a file that this process has verified and that has not been written since."""
+    bring(path)
     with suppress(OSError):
         found = path.stat()
         mark = (os.path.abspath(path), expected, found.st_size, found.st_mtime_ns)

@@ -11,6 +11,8 @@ from winnow.data import storage
 from winnow.errors import Unreadable
 
 RUN, RESULTS = "run.json", "results.json"
+IN_BUCKET = "winnow.json"
+"""The manifest of a run in a bucket, see `winnow.run.bucket`."""
 RESULTS_FORMAT = "winnow results"
 """What results.json, the manifest that a command leaves in a folder of results, says under `format`."""
 LARGEST = 1 << 24  # bytes of either file
@@ -21,7 +23,7 @@ def own_folders(entries: Sequence[storage.Entry]) -> dict[str, str]:
     found = {}
     uris = [entry.uri for entry in entries]
     for entry in entries:
-        if posixpath.basename(entry.uri) in (RUN, RESULTS):
+        if posixpath.basename(entry.uri) in (RUN, RESULTS, IN_BUCKET):
             kind = _kind(entry, uris)
             if kind:
                 found[storage.parent(entry.uri)] = kind
@@ -56,6 +58,8 @@ def _kind(entry: storage.Entry, uris: Sequence[str]) -> str:
         return "a run" if name == RUN and any(uri.startswith(parts) for uri in uris) else ""
     if not isinstance(content, dict):
         return ""
+    if name == IN_BUCKET:
+        return "a run" if {"format", "number", "push", "files"} <= content.keys() else ""
     if name == RESULTS:
         return "results" if content.get("format") == RESULTS_FORMAT else ""
     return "a run" if "recipe" in content and {"options", "steps"} & content.keys() else ""

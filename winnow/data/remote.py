@@ -24,6 +24,7 @@ from winnow.files import replacing, sha256, verify
 THREADS = 16  # requests under way at once
 RANGE = 32 << 20  # bytes asked for at once: each is tried again alone, and a large file meets no limit of time
 LARGEST_JSON = 1 << 28
+PROBE = "winnow-probe-"
 SHARDS, WHOLE = "shards", "whole.json"
 
 Item = TypeVar("Item")
@@ -100,6 +101,10 @@ class Remote:
                 return False
         return True
 
+    def put(self, name: str, data: bytes) -> None:
+        """Write an object, whatever was there."""
+        self._put(name, data, "overwrite")
+
     def put_file(self, name: str, path: Path) -> None:
         """Write a file, seen when all of it is there."""
         with s3.named(self.uri(name), written=True):
@@ -142,7 +147,7 @@ class Remote:
 
         Raises `RunError` where nothing may be written.
         """
-        name = f"winnow-probe-{uuid4().hex[:12]}"
+        name = f"{PROBE}{uuid4().hex[:12]}"
         try:
             first = self.create(name, b"1")
             return first and not self.create(name, b"2") and not self.replace(name, b"3", '"0"')

@@ -28,7 +28,7 @@ def card(
     classifier and promises of its threshold, None without them.
     """
     parts = [
-        f"# {result.file.name}",
+        f"# {Path(result.file).name}",
         f"Written by Winnow {about['version']}" + (f" from a run of the recipe `{recipe}`." if recipe else "."),
         *(_classifier(measured) if measured else []),
         *(_anomaly_model(about, promised) if promised else []),
@@ -141,7 +141,7 @@ def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
 
 
 def _example(about: dict[str, Any], result: Exported) -> list[str]:
-    name, (height, width) = result.file.name, about["size"]
+    name, (height, width) = Path(result.file).name, about["size"]
     crop = f".crop((0, 0, {width}, {height}))" if about["ingest"]["patches"] else ""
     white = about["ingest"]["white"]
     mode = f".convert('{'L' if about['channels'] == 1 else 'RGB'}'){crop}"

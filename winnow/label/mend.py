@@ -46,7 +46,7 @@ def found(path: Path, damage: RunError) -> Found:
     union = {**events, **logged} if lines.whole else {**logged, **events}
     if not union:
         raise damage
-    rows = _renumbered(row for _, row in sorted(union.items()))
+    rows = renumbered(row for _, row in sorted(union.items()))
     last = max(*union, lines.number)
     known = whole or (
         lines.whole and not lines.torn
@@ -126,7 +126,7 @@ def _is_whole(row: Row, before: int) -> bool:
         return False
 
 
-def _renumbered(rows: Iterable[Row]) -> list[Row]:
+def renumbered(rows: Iterable[Row]) -> list[Row]:
     """Return events, each once, numbered and summed anew where some between them are lost; a class that is lost is made again."""
     kept: list[Row] = []
     seen: set[str] = set()
@@ -159,7 +159,7 @@ def mend(path: Path, damage: RunError) -> str:
             raise
         folder = _kept(path)
         if not what.database_whole:
-            _rebuild(path, what.rows)
+            rebuild(path, what.rows)
         if not what.log_whole:  # last, as whoever waits for it goes on when it is replaced
             with replacing(log.path) as temporary, closing(EventLog(temporary)) as new:
                 new.complete(what.rows, 0)
@@ -184,7 +184,7 @@ def _kept(path: Path) -> Path:
     return folder
 
 
-def _rebuild(path: Path, rows: Iterable[Row]) -> None:
+def rebuild(path: Path, rows: Iterable[Row]) -> None:
     """Put a new database in the place of the damaged one, and of its journal, which would be folded into it."""
     place = Path(os.path.realpath(path))
     with replacing(place) as temporary:

@@ -142,8 +142,8 @@ class Exported:
     calibration score and stepped to the next rank.
     """
 
-    file: Path
-    card: Path
+    file: str | Path
+    card: str | Path
     outputs: list[str]
     mode: str | None
     parity: dict[str, float]

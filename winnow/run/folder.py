@@ -19,9 +19,10 @@ from winnow.results import from_json
 from winnow.run.begin import check_free, clear, has_records
 from winnow.run.commit import RECORDS, STAGING, Staged, drop, locked, recover, recover_all, remove
 from winnow.run.places import EARLY
-from winnow.run.recipe import Recipe, choose_recipe, load_recipe
+from winnow.run.recipe import Recipe, choose_recipe, load_recipe, own_parts
 from winnow.run.records import LOOSE, Asked, Content, Record, contents_of
 from winnow.run.working import Working
+from winnow.run.working_copy import local, push, ready
 from winnow.stages import STAGES, command_of
 
 Kind = TypeVar("Kind")
@@ -49,10 +50,10 @@ class RunFolder:
     ) -> RunFolder:
         """Return a new run, of which nothing is written before its first step begins.
 
-        A folder that holds no finished step is begun anew, and with `overwrite` any run without labels. Raises `RunError`
-        for a run that is there already, labels, and a folder of other things.
+        `path` may be an address s3://bucket/run, as in `open`. A folder that holds no finished step is begun anew, and with
+        `overwrite` any run without labels. Raises `RunError` for a run that is there already, labels, and a folder of other things.
         """
-        path = Path(path)
+        path = local(path)
         with told(path):
             if path.exists() and not path.is_dir():
                 raise OptionError(f"--to {path} is a file, not a folder.", "Choose a new or an empty folder.")
@@ -69,7 +70,7 @@ class RunFolder:
 
         What a step was killed at while it put new results in the place of old ones is put back first.
         """
-        path = Path(path)
+        path = local(path)
         if not os.path.exists(path / "run.json"):  # which, unlike that of pathlib, takes names that are too long
             raise RunError(
                 f"{path} is not a run folder: it has no run.json.", "Make one: winnow run RECIPE SOURCES --to FOLDER"
@@ -94,6 +95,7 @@ class RunFolder:
         `given` are the user's options and `from_scratch` his wish, where a recipe leaves a choice (`choose_recipe`). Raises
         `OptionError` for a recipe that is not known, and for another than the run was made with.
         """
+        path = local(path)
         if cls.is_begun(path):
             run = cls.open(path)
             if recipe:
@@ -113,12 +115,12 @@ class RunFolder:
     @staticmethod
     def is_begun(path: str | Path) -> bool:
         """Return whether a folder holds a run, finished or not, that can be gone on with."""
-        path = Path(path)
+        path = local(path)
         return os.path.exists(path / "run.json") and (has_records(path) or (path / "run.json").stat().st_size > 0)
 
     def _trust(self, recipe: Recipe) -> None:
         """Count the parts of a recipe that this call names as named themselves."""
-        self.trusted |= _own_parts(recipe.options.model_dump())
+        self.trusted |= own_parts(recipe.options.model_dump())
 
     # ---- what was asked
 
@@ -140,7 +142,7 @@ class RunFolder:
     def update(self, given: dict[str, dict[str, Any]]) -> Options:
         """Take options that the user gave (section to option to value) and return the resolved ones; nothing is stored yet."""
         options = self.options.updated(given, "Command line")
-        self.trusted |= _own_parts(given)
+        self.trusted |= own_parts(given)
         self.given = {name: {**self.given.get(name, {}), **given.get(name, {})} for name in {**self.given, **given}}
         return options
 
@@ -281,8 +283,16 @@ class RunFolder:
 
         Without `resume` a training begins anew. Whatever is raised but `Interrupted` and Ctrl-C leaves run.json, records and
         files as they were; a folder made for a run that then fails is removed. Raises `RunError` when another process does
-        the same step, and for what cannot be written.
+        the same step, and for what cannot be written. A run in a bucket is pushed at the end.
         """
+        ready(self.path)
+        with self._working(step, resume=resume, sources=sources) as work:
+            yield work
+        push(self.path)
+
+    @contextmanager
+    def _working(self, step: str, *, resume: bool, sources: Sequence[str]) -> Iterator[Working]:
+        """Do a step in the folder on this disk."""
         stage = STAGES[step]
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         staging = self.path / STAGING
@@ -388,13 +398,3 @@ def _hash(content: Any) -> str:
 
 def _names(given: dict[str, dict[str, Any]]) -> list[str]:
     return [f"{section}.{name}" for section, values in given.items() for name in values]
-
-
-def _own_parts(values: dict[str, dict[str, Any]]) -> set[str]:
-    """Return the parts of the user's own that options (section to option to value) name."""
-    return {value for given in values.values() for value in given.values() if _is_own(value)}
-
-
-def _is_own(value: Any) -> bool:
-    """Return whether an option's value names a part of the user's own, 'module:Class'."""
-    return isinstance(value, str) and ":" in value

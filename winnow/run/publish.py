@@ -24,7 +24,9 @@ from pydantic import ValidationError
 from winnow.errors import Damaged, OptionError, RunError
 from winnow.files import read_sealed, sync, told, write_sealed
 from winnow.results import as_json, from_json
+from winnow.run.deliver import Outbox
 from winnow.run.manifest import NAME, check_place, files_in, read_manifest, write_manifest
+from winnow.run.working_copy import is_address, push, ready
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,19 @@ class Results:
     `run` is the run folder whose results they are, None without one. Decoded pools stay aside when the call fails or is
     killed, so that repeating the call goes on from there; all else goes. Entering raises `OptionError` when the folder cannot
     be made or written, or holds what Winnow did not write; `RunError` while another call is writing there; a full disk is a
-    `RunError` too.
+    `RunError` too. A folder s3://bucket/results is one on this disk until `publish` sends what is in it.
     """
 
     def __init__(self, folder: str | Path, kind: Kind, run: Path | None) -> None:
-        self.folder, self.kind, self.run = Path(folder), kind, run
+        self.outbox = Outbox(str(folder), kind.option) if is_address(folder) else None
+        self.folder, self.kind, self.run = self.outbox.folder if self.outbox else Path(folder), kind, run
         self.aside = self.folder / kind.aside
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
+        ready(self.folder)
+        if self.outbox:
+            self.outbox.check()
         try:
             check_place(self.folder, self.kind.option, self.run, (self.kind.place,))
             if not self.aside.is_dir():  # nobody is writing there, who might move files while they are looked at
@@ -111,6 +117,8 @@ class Results:
                     path.rmdir()
         finally:
             os.close(self._lock)
+            if self.outbox:
+                self.outbox.close()
         if isinstance(error, OSError) and self._is_ours(error):
             raise RunError(
                 f"{self.folder} cannot be written ({_why(error)}).",
@@ -165,6 +173,10 @@ def publish(*results: Results) -> None:
         old = [one._withdraw() for one in results]
         for one, files in reversed(list(zip(results, old, strict=True))):
             one._place(files)
+    for one, files in reversed(list(zip(results, old, strict=True))):
+        if one.outbox:
+            one.outbox.send(one.kind.last, files)
+        push(one.folder)
 
 
 def reading(*folders: Path) -> AbstractContextManager[None]:

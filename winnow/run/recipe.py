@@ -108,3 +108,13 @@ def choose_recipe(name: str, given: dict[str, dict[str, Any]], *, from_scratch: 
         "none in the hub's cache, and the hub does not answer. Figures of both: docs/benchmarks.md"
     )
     return Chosen(load_recipe(other), other, why)
+
+
+def own_parts(values: dict[str, dict[str, Any]]) -> set[str]:
+    """Return the parts of the user's own that options (section to option to value) name."""
+    return {value for given in values.values() for value in given.values() if _is_own(value)}
+
+
+def _is_own(value: Any) -> bool:
+    """Return whether an option's value names a part of the user's own, 'module:Class'."""
+    return isinstance(value, str) and ":" in value

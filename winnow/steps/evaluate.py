@@ -42,7 +42,7 @@ def evaluate(
     anomalous: Mapping[str, Sequence[str | Path]],
     *,
     masks: Path | None = None,
-    to: Path | None = None,
+    to: str | Path | None = None,
 ) -> Evaluated:
     """Score normal pictures and groups of anomalous ones, and write evaluation.json, scores.csv and figures.
 

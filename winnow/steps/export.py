@@ -26,16 +26,18 @@ from winnow.pool.blank import usual_blank
 from winnow.pool.pool import Pool
 from winnow.results import Calibrated, Classified, Exported
 from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
+from winnow.run.deliver import delivered
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import alone
 from winnow.run.records import versions
+from winnow.run.working_copy import is_address, push, ready
 from winnow.version import __version__
 
 Only = Literal["", "classifier", "anomaly-model"]
 
 
-def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> Exported:
+def export(run: RunFolder, to: str | Path | None = None, *, only: Only = "") -> Exported:
     """Write the run's classifier, if it has one, and its detector, that of its mode, to the ONNX file `to`.
 
     By default `export/model.onnx` in the run folder; `only` one of the two. Beside it stands a model card, the same name
@@ -43,7 +45,18 @@ def export(run: RunFolder, to: Path | None = None, *, only: Only = "") -> Export
     (`winnow.deploy.export.check`). Raises `RunError` when the run is not calibrated or has no classifier though `only` that is wanted,
     `OptionError` for a file that does not end in .onnx, `ModelError` for a scorer or network of one's own that cannot be written.
     """
-    to = to or run.path / "export" / "model.onnx"
+    with delivered(to or run.path / "export" / "model.onnx", "--to", beside=".md") as path:
+        ready(path)
+        made = _export(run, path, only)
+    push(path)
+    if is_address(to):
+        folder = str(to).rpartition("/")[0]
+        return replace(made, file=str(to), card=f"{folder}/{Path(made.card).name}")
+    return made
+
+
+def _export(run: RunFolder, to: Path, only: Only) -> Exported:
+    """Write the file `to` and its card on this disk."""
     with told(to):
         is_file = to.suffix.lower() == ".onnx" and not to.is_dir()
     if not is_file:
@@ -91,7 +104,7 @@ def _write(run: RunFolder, to: Path, classifier: Classifier | None, detector: De
     measured = run.result(Classified) if classifier else None
     promised = run.result(Calibrated).modes[mode] if detector else None
     text = card(about, result, recipe=run.recipe, versions=versions(), measured=measured, promised=promised)
-    write_text(result.card, text)
+    write_text(Path(result.card), text)
     return result
 
 

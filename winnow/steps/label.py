@@ -24,6 +24,7 @@ from winnow.run.addresses import originals_of
 from winnow.run.folder import RunFolder
 from winnow.run.labels import catalogue_of, open_store, read_store
 from winnow.run.manifest import check_place
+from winnow.run.working_copy import push, ready
 
 SMALL, LARGE = 160, 1280  # longest sides, in pixels, of the pictures that the page shows
 QUALITY, EXPORT_QUALITY = 90, 95
@@ -83,8 +84,11 @@ def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) ->
     originals = originals_of(run, pool)
     with read_store(run) as before:
         planned(before, catalogue, originals, records, classes)  # what is wrong is told before a store is begun
+    ready(run.path)
     with open_store(run) as store:
-        return LabelsImported(str(path), **take_over(store, catalogue, originals, records, _importer(path), classes))
+        found = take_over(store, catalogue, originals, records, _importer(path), classes)
+    push(run.path)
+    return LabelsImported(str(path), **found)
 
 
 def _importer(path: Path) -> str:

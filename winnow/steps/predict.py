@@ -18,7 +18,7 @@ from winnow.run.predictions import write_predictions
 from winnow.run.publish import PREDICTIONS, Results, publish
 
 
-def predict(run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = None) -> Predicted:
+def predict(run: RunFolder, sources: Sequence[str | Path], *, to: str | Path | None = None) -> Predicted:
     """Write predictions.csv: a row for each picture, frame, patch or crop, with its class, its probability, one a class, and
     whether it belongs by the one-class score.
 

@@ -37,8 +37,8 @@ def predict_onnx(
     file: str | Path,
     sources: Sequence[str | Path],
     *,
-    to: Path,
-    heatmaps: Path | None = None,
+    to: str | Path,
+    heatmaps: str | Path | None = None,
     object_detector: str = "",
 ) -> Predicted:
     """Read sources as the run of an exported file read its own, and write predictions.csv and predictions.json into `to`.

@@ -45,7 +45,7 @@ EARLY = 1.0  # seconds by which a part of a cut list may begin early without a w
 
 
 def score(
-    run: RunFolder, sources: Sequence[str | Path], *, to: Path | None = None, heatmaps: Path | None = None
+    run: RunFolder, sources: Sequence[str | Path], *, to: str | Path | None = None, heatmaps: str | Path | None = None
 ) -> Scored:
     """Score sources and write `scores.csv`, `segments.csv`, and per video a cut list and a picture of the score over time.
 

@@ -17,11 +17,13 @@ from winnow.report import grids
 from winnow.report.html import Figure, KeyFigure, Note, Page, Section, render
 from winnow.results import Calibrated, Evaluated, Trained
 from winnow.results.words import false_alarms, plural
+from winnow.run.deliver import delivered
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import reading
 from winnow.run.review import REVIEW, described, extreme_items
 from winnow.run.split import split_of
+from winnow.run.working_copy import push, ready
 from winnow.show import count, would_find
 from winnow.steps.report.classifier import classifier_sections, stale_classifier
 from winnow.steps.report.inspection import inspection_sections
@@ -43,25 +45,27 @@ MARK, HEAD = b'<meta name="generator" content="Winnow">', 1 << 14
 HOLDING = 40  # pictures drawn of those that hold the threshold up
 
 
-def report(run: RunFolder, to: Path | None = None) -> Path:
-    """Write the file `to`, by default the run's report.html, from what the steps left, and return its path.
+def report(run: RunFolder, to: str | Path | None = None) -> str | Path:
+    """Write the file `to`, by default the run's report.html, from what the steps left, and return where it is.
 
     These are trainings, thresholds, and the last `score` and `evaluate`, if any.
     """
     from winnow.run.artifacts import check_mode
 
     check_mode(run, run.options.score.mode)
-    path = to or run.path / "report.html"
-    if path.is_dir():
-        raise OptionError(f"--to {path} is a folder.", "Give the name of a file: --to report.html")
-    if to is not None:
-        check_place(to, "--to", run.path, ("report.html",))
-        check_replaced(to, "--to", _is_report(to))
-    make_folder(path.parent, "--to")
-    with reading(run.path / "scores", run.path / "evaluation"):
-        page = _page(run)
-    write_text(path, render(page))
-    return path
+    with delivered(to or run.path / "report.html", "--to") as path:
+        if path.is_dir():
+            raise OptionError(f"--to {path} is a folder.", "Give the name of a file: --to report.html")
+        if to is not None:
+            check_place(path, "--to", run.path, ("report.html",))
+            check_replaced(path, "--to", _is_report(path))
+        make_folder(path.parent, "--to")
+        ready(path)
+        with reading(run.path / "scores", run.path / "evaluation"):
+            page = _page(run)
+        write_text(path, render(page))
+    push(path)
+    return to or path
 
 
 def _page(run: RunFolder) -> Page:
