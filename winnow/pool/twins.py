@@ -26,6 +26,7 @@ MOST = 16  # nearest pictures that are looked at: so many copies of one can be f
 STILL = 0.02  # distance within which looks differ by the noise of a camera and a codec alone
 LEAST = 0.1  # share of a group's pictures that joins it to another: fewer move a rate of 1 % by no more than 0.1 %
 COMPARED = 5_000  # pictures that are all compared; of more, only those in the nearest cells of an index
+PARTS, SAMPLE = 48, 10_000  # principal components of looks in which the index is, and looks that they are learnt from
 BLOCK = 1024
 
 
@@ -49,7 +50,8 @@ def looks_of(texts: Sequence[str]) -> np.ndarray:
     for row, text in enumerate(texts):
         if text:
             looks[row] = np.frombuffer(base64.b64decode(text), np.int8)
-    return looks / np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-9)
+    looks /= np.maximum(np.linalg.norm(looks, axis=1, keepdims=True), 1e-9)
+    return looks
 
 
 def twins(looks: np.ndarray) -> np.ndarray:
@@ -105,12 +107,16 @@ def _pairs(looks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _nearest(looks: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield rows (m,), and distances and rows (m, count) of the nearest others of each; not of rows without one within `NEAR`."""
-    index = _index(looks) if len(looks) > COMPARED else None
+    found = _index(looks) if len(looks) > COMPARED else None
     for start in range(0, len(looks), BLOCK):
         block = looks[start : start + BLOCK]
         own = np.arange(start, start + len(block))
-        if index is not None:
-            similar, columns = index.search(block, count + 1)
+        if found is not None:
+            index, projected = found
+            squares, columns = index.search(projected[start : start + BLOCK], count + 1)
+            some = np.flatnonzero((squares < NEAR**2).sum(axis=1) > 1)  # no shadow is farther apart than what casts it
+            own, columns = own[some], columns[some]
+            similar = np.einsum("nd,nkd->nk", block[some], looks[columns])
         else:
             similar = block @ looks.T
             some = np.flatnonzero((similar > 1 - NEAR**2 / 2).sum(axis=1) > 1)  # itself, and another
@@ -123,21 +129,24 @@ def _nearest(looks: np.ndarray, count: int) -> Iterator[tuple[np.ndarray, np.nda
         yield own, np.sqrt(np.maximum(2 - 2 * similar, 0)), columns
 
 
-def _index(looks: np.ndarray) -> Any:
-    """Return an index of many looks, None without the library for it: all are compared then, which takes longer."""
+def _index(looks: np.ndarray) -> tuple[Any, np.ndarray] | None:
+    """Return an index of what many looks (n, d) are in their `PARTS` principal components, and that (n, PARTS).
+
+    None without the library for it: all are compared then, which takes longer.
+    """
     try:
         import faiss
     except ImportError:
         return None
+    some = looks[:: max(1, len(looks) // SAMPLE)].astype(np.float64)
+    projected = looks @ np.linalg.eigh(some.T @ some)[1][:, -PARTS:].astype(np.float32)
     cells = int(np.sqrt(len(looks)) * 2)
-    index: Any = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(looks.shape[1]), looks.shape[1], cells, faiss.METRIC_INNER_PRODUCT
-    )
+    index: Any = faiss.IndexIVFFlat(faiss.IndexFlatL2(PARTS), PARTS, cells, faiss.METRIC_L2)
     index.cp.min_points_per_centroid, index.cp.niter = 1, 5
-    index.train(looks[:: max(1, len(looks) // (cells * 40))])
-    index.nprobe = 4
-    index.add(looks)
-    return index
+    index.train(projected[:: max(1, len(looks) // (cells * 40))])
+    index.nprobe = 8
+    index.add(projected)
+    return index, projected
 
 
 def _first_of(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
