@@ -255,8 +255,10 @@ def test_the_exported_file_draws_the_same(run: winnow.Run, goods: Path, tmp_path
     (tmp_path / "in").mkdir()
     Image.fromarray(strip).save(tmp_path / "in" / "strip.png")
     sources = [goods / "bad", goods / "new", tmp_path / "in"]
-    run.score(sources, to=tmp_path / "own", heatmaps=tmp_path / "own maps")
-    predict_onnx(result.file, sources, to=tmp_path / "told", heatmaps=tmp_path / "told maps")
+    scored = run.score(sources, to=tmp_path / "own", heatmaps=tmp_path / "own maps")
+    predicted = predict_onnx(result.file, sources, to=tmp_path / "told", heatmaps=tmp_path / "told maps")
+    assert " ".join(predicted.notes) == scored.note
+    assert "are of another size or shape" in scored.note and "have more patches" in scored.note
     same_maps(tmp_path / "own maps", tmp_path / "told maps")
     own, told = (read_table(tmp_path / name / "defects.csv") for name in ("own", "told"))
     assert own and [list(row.values())[:-1] for row in own] == [list(row.values())[:-1] for row in told]

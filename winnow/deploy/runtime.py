@@ -15,6 +15,7 @@ from winnow.errors import DataError, ModelError, in_one_line
 from winnow.files import reason
 from winnow.onnx import no_more, session_of
 from winnow.options import IngestOptions
+from winnow.pool.usual import Usual
 
 FORMAT = 2
 WITHOUT_MAPS = 1  # the format of files that cannot have anomaly maps, otherwise the same
@@ -53,6 +54,7 @@ class About(BaseModel):
     picture_threshold: float | None
     picture_limits: Limits | None = None
     blank: Blank | None = None
+    usual: Usual | None = None
     map_usual: float | None = None
     map_level: float | None = None
     size: tuple[int, int]
@@ -77,12 +79,13 @@ class Deployed:
         model.classes[found["probabilities"][0].argmax()], found["score"][0] <= model.threshold
 
     `classes` are the names of the columns of `probabilities`, None where the file has no classifier. A picture belongs when its
-    `score` is at most `threshold`, None where the file has no anomaly model; a share `false_alarm_rate` of normal pictures is flagged.
-    `picture_threshold` is that of the most anomalous patch or tile of a whole picture, only for runs that look for damage, and
-    `picture_limits` those of pictures with more patches than the run's own, `blank` how much of a picture may be blank; `map_usual`
-    and `map_level` are what their anomaly maps have where a picture is as usual, and what normal ones keep below, None where there are
-    none. `size` (height, width) and `channels` are the network's input, `ingest` the options with which the run read its pictures,
-    `object_detector` the identity of what found the persons in them, `version` the Winnow that wrote the file, `format` that of the file.
+    `score` is at most `threshold`, None where the file has no anomaly model; a share `false_alarm_rate` of normal pictures is
+    flagged. `picture_threshold` is that of the most anomalous patch or tile of a whole picture, only for runs that look for
+    damage, and `picture_limits` those of pictures with more patches than the run's own, `blank` how much of a picture may be
+    blank, `usual` the sizes of the run's own pictures (None in files of before); `map_usual` and `map_level` are what their
+    anomaly maps have where a picture is as usual, and what normal ones keep below, None where there are none. `size` (height,
+    width) and `channels` are the network's input, `ingest` the options with which the run read its pictures, `object_detector`
+    the identity of what found the persons in them, `version` the Winnow that wrote the file, `format` that of the file.
     """
 
     def __init__(self, path: Path, session: Any, about: About) -> None:
@@ -92,7 +95,7 @@ class Deployed:
         self.threshold = about.threshold
         self.false_alarm_rate = about.false_alarm_rate
         self.picture_threshold, self.picture_limits = about.picture_threshold, about.picture_limits
-        self.blank = about.blank
+        self.blank, self.usual = about.blank, about.usual
         self.map_usual, self.map_level = about.map_usual, about.map_level
         self.size = about.size
         self.channels = about.channels

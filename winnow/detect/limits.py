@@ -42,6 +42,24 @@ class Limits:
         """Return the thresholds (n,) of pictures with so many patches (n,)."""
         return np.array(self.values)[self.steps(parts)]
 
+    def note(self, parts: np.ndarray, *, promised: bool) -> str:
+        """Return a sentence where pictures have more patches (n,) than those that set the threshold, "" where none has.
+
+        `promised`: the threshold of usual pictures promises its rate.
+        """
+        steps = self.steps(parts)
+        if not steps.any():
+            return ""
+        holds = (
+            "the same false-alarm rate is promised"
+            if steps.max() < self.estimated and promised
+            else "their false-alarm rate is an estimate, no promise"
+        )
+        return (
+            f"{int((steps > 0).sum()):,} of {len(steps):,} pictures have more patches (up to {int(parts.max()):,}) than those that set "
+            f"the threshold ({self.most:,} at most): theirs is higher, and {holds}."
+        )
+
 
 def limits_of(whole: Detector, parts: np.ndarray) -> Limits:
     """Return the thresholds by a detector calibrated on pictures that have so many patches (n,)."""

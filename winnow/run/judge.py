@@ -176,20 +176,9 @@ def locate(
 
 def larger_ones(judged: Judged) -> str:
     """Return a sentence where pictures have more patches than those that set the threshold, "" where none has."""
-    if judged.by_parts is None or judged.parts is None or not len(judged.parts):
+    if judged.by_parts is None or judged.parts is None:
         return ""
-    steps = judged.by_parts.steps(judged.parts)
-    if not steps.any():
-        return ""
-    holds = (
-        "the same false-alarm rate is promised"
-        if steps.max() < judged.by_parts.estimated and not judged.detector.unpromised
-        else "their false-alarm rate is an estimate, no promise"
-    )
-    return (
-        f"{int((steps > 0).sum()):,} of {len(steps):,} pictures have more patches (up to {int(judged.parts.max()):,}) than those that set "
-        f"the threshold ({judged.by_parts.most:,} at most): theirs is higher, and {holds}."
-    )
+    return judged.by_parts.note(judged.parts, promised=not judged.detector.unpromised)
 
 
 def wholes_of(run: RunFolder, pool: Pool, *, named: bool) -> Wholes | None:

@@ -24,13 +24,13 @@ from winnow.metrics.detection import evaluate as measure
 from winnow.pool.blank import blanker_ones
 from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read_boxes
 from winnow.pool.pool import Pool
+from winnow.pool.usual import Usual
 from winnow.results import Evaluated, MaskMetrics
 from winnow.run.artifacts import load_embeddings, load_encoder
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, larger_ones, locate, shortened, verdicts
 from winnow.run.publish import EVALUATION, Results, publish, write_result
-from winnow.run.sizes import other_sizes
 from winnow.tables import write_table
 
 NORMAL = Reading("normal")  # of the folders given as normal, what their names say does not belong is no false alarm
@@ -136,7 +136,7 @@ def _write(
         masks=None if masks is None else _against_masks(run, parts, pools, masks, folder / "damaged"),
         notes=[
             *dict.fromkeys(note for part in parts.values() for note in part.notes),
-            *_sizes(run, pools),
+            *_unusual(run, pools),
             *_blank(pools),
             *(f"{name}: {text}" for name, judged in groups.items() if (text := larger_ones(judged))),
             *_beyond(found, normal.threshold.achieved),
@@ -168,13 +168,12 @@ def _beyond(found: DetectionMetrics, promised: float) -> list[str]:
     ]
 
 
-def _sizes(run: RunFolder, pools: dict[str, Path]) -> list[str]:
-    """Return a sentence for each group with pictures of another size than the run's own, where pictures are judged in parts."""
-    if not run.options.ingest.cuts:
+def _unusual(run: RunFolder, pools: dict[str, Path]) -> list[str]:
+    """Return sentences for each group with pictures of another size or colour than the run's own, where pictures are judged in parts."""
+    usual = Usual.of(Pool.open(run.folder("ingest"))) if run.options.ingest.cuts else None
+    if usual is None:
         return []
-    own = Pool.open(run.folder("ingest"))
-    found = {name: other_sizes(own, Pool.open(folder)) for name, folder in pools.items()}
-    return [f"{name}: {text}" for name, text in found.items() if text]
+    return [f"{name}: {text}" for name, folder in pools.items() for text in usual.notes(Pool.open(folder))]
 
 
 def _blank(pools: dict[str, Path]) -> list[str]:

@@ -24,6 +24,7 @@ from winnow.errors import OptionError, RunError
 from winnow.files import make_folder, told, write_text
 from winnow.pool.blank import usual_blank
 from winnow.pool.pool import Pool
+from winnow.pool.usual import Usual
 from winnow.results import Calibrated, Classified, Exported
 from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
 from winnow.run.deliver import delivered
@@ -146,6 +147,7 @@ def about_file(
     threshold = detector.threshold if detector else None
     pictures = by_picture(detector) if detector and ingest.cuts else None
     limits = limits_of(pictures, pictures.parts) if pictures else None
+    usual = Usual.of(Pool.open(run.folder("ingest"))) if ingest.cuts else None
     return {
         "format": FORMAT,
         "version": __version__,
@@ -155,6 +157,7 @@ def about_file(
         "picture_threshold": _up(limits.values[0]) if limits else None,
         "picture_limits": limits and asdict(replace(limits, values=tuple(map(_up, limits.values)))),
         "blank": _blank(run, detector) if detector and ingest.patches else None,
+        "usual": asdict(usual) if usual else None,
         "map_usual": levels[0] if levels else None,
         "map_level": levels[1] if levels else None,
         "size": list(ingest.size),

@@ -91,7 +91,8 @@ def _write(
     pool = Pool.open(where)
     bare, items = bare_rows(pool), {name: pool.column(name) for name in ITEMS}
     found = _with_bare(model, items, _found(model, pool), bare)
-    limits = _limits(model, items, found, bare)
+    parts = _parts(items, found, bare)
+    limits = None if parts is None else model.limits(parts)
     wholes = Wholes(Originals(pool, options), pool.channels) if options.tiles and heatmaps is not None else None
     defects = _located(model, pool, items, found, limits, wholes, results.aside, heatmaps)
     threshold: float | np.ndarray | None = model.threshold
@@ -102,7 +103,7 @@ def _write(
         results,
         items,
         refused=read.refused,
-        notes=[*read.notes, *filter(None, [blanker_ones(pool)]), *([wholes.note] if wholes and wholes.note else [])],
+        notes=[*read.notes, *_notes(model, pool, parts, wholes)],
         classes=model.classes or (),
         probabilities=found.get("probabilities"),
         p_values=found.get("p_value"),
@@ -129,14 +130,21 @@ def _thresholds(model: Deployed, parts: np.ndarray) -> np.ndarray:
     return np.full(len(parts), -np.inf) if limits is None else limits
 
 
-def _limits(
-    model: Deployed, items: dict[str, np.ndarray], found: dict[str, np.ndarray], bare: np.ndarray
-) -> np.ndarray | None:
-    """Return the threshold of each whole picture by the number of its patches; None of a file that judges none."""
+def _parts(items: dict[str, np.ndarray], found: dict[str, np.ndarray], bare: np.ndarray) -> np.ndarray | None:
+    """Return the number of patches of each whole picture; None of a file that judges none."""
     if "score" not in found:
         return None
     _, _, member = most_anomalous(keys_of(items), found["score"])
-    return model.limits(counted(member, bare))
+    return counted(member, bare)
+
+
+def _notes(model: Deployed, pool: Pool, parts: np.ndarray | None, wholes: Wholes | None) -> list[str]:
+    """Return the sentences that `winnow score` says of pictures that are not like the run's own."""
+    larger = ""
+    if model.picture_limits is not None and parts is not None:
+        larger = model.picture_limits.note(parts, promised=(model.false_alarm_rate or 0) < 1)
+    unlike = model.usual.notes(pool) if model.usual else []
+    return list(filter(None, [*unlike, larger, blanker_ones(pool), wholes.note if wholes else ""]))
 
 
 def _located(

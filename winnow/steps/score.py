@@ -21,6 +21,7 @@ from winnow.options import SegmentOptions
 from winnow.pool.blank import blanker_ones
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
+from winnow.pool.usual import Usual
 from winnow.results import Scored, Segment, VideoScored
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
@@ -38,7 +39,6 @@ from winnow.run.judge import (
 )
 from winnow.run.located import write_located
 from winnow.run.publish import HEATMAPS, SCORES, Results, publish, write_result
-from winnow.run.sizes import other_sizes
 from winnow.tables import write_table
 
 EARLY = 1.0  # seconds by which a part of a cut list may begin early without a word
@@ -226,15 +226,13 @@ def _timeline(
 
 
 def _note(run: RunFolder, pool: Pool, pictures: Judged, wholes: Wholes | None) -> str:
-    """Return sentences on pictures of another size than the run's own, on blanker ones, on grey ones judged by what was learnt from
-    colour, and on those that could not be read again."""
-    own = Pool.open(run.folder("ingest"))
-    known, new = (part.pictures.column("colour").to_pylist() for part in (own, pool))
-    grey = ""
-    if sum(known) > len(known) / 2 and not all(new):
-        grey = (
-            f"{new.count(False):,} of {len(new):,} pictures are grey, while the run learnt from colour: their scores say that "
-            "they lack colour. Give colour pictures, or make a run with --grey."
-        )
-    found = (other_sizes(own, pool), larger_ones(pictures), blanker_ones(pool), grey, wholes.note if wholes else "")
+    """Return sentences on pictures of another size than the run's own, on grey ones judged by what was learnt from colour, on those with
+    more patches, on blanker ones, and on those that could not be read again."""
+    usual = Usual.of(Pool.open(run.folder("ingest")))
+    found = (
+        *(usual.notes(pool) if usual else ()),
+        larger_ones(pictures),
+        blanker_ones(pool),
+        wholes.note if wholes else "",
+    )
     return " ".join(filter(None, found))
