@@ -21,7 +21,7 @@ from winnow.errors import OptionError, WinnowError
 from winnow.inspect.locate import Picture
 from winnow.models.dense import MOST_CHANNELS, Dense
 from winnow.options import IngestOptions
-from winnow.pool.patches import blend, scaled, tile_boxes
+from winnow.pool.patches import MOST_TILES, blend, scaled, tile_boxes
 from winnow.pool.pool import Pool
 from winnow.report.overlays import overlay
 from winnow.results import Calibrated
@@ -103,6 +103,12 @@ def test_a_picture_is_one_tile_and_a_strip_squares() -> None:
     strip = tile_boxes((256, 4096))
     assert len(strip) == 16 and set(strip[:, 2]) == set(strip[:, 3]) == {256}
     assert strip[0].tolist() == [0, 0, 256, 256] and strip[-1].tolist() == [4096 - 256, 0, 256, 256]
+    thread = tile_boxes((5000, 1))  # not 5,000 squares of one pixel
+    assert len(thread) == MOST_TILES and set(map(tuple, thread[:, [0, 2]].tolist())) == {(0, 1)}
+    covered = np.zeros(5000, bool)
+    for _, y, _, height in thread:
+        covered[y : y + height] = True
+    assert covered.all() and thread[-1, 1] + thread[-1, 3] == 5000
     upright = tile_boxes((1025, 256))
     covered = np.zeros(1025, int)
     for x, y, width, height in upright.tolist():

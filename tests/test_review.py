@@ -133,7 +133,7 @@ def test_what_a_threshold_would_find_is_measured_and_a_blind_one_called_weak(run
         )  # where what is shown counts, damage is none
         text = show.calibrate(Calibrated({"full": Mode("knn", promise)}, {}, {}, finds), "runs/a")
         assert f"{'WEAK: it' if weak else 'It'} would find {shares[0]:.0%} of generic pictures" in text
-        assert "4 own pictures above it (a.png, ...); without them it would be 0.9" in text
+        assert "4 own pictures above it (a.png, ...); without them the threshold would be 0.9" in text
     weighted = Calibrated({"full": Mode("knn", replace(promise, above=20))}, {}, {})
     text = show.calibrate(weighted, "runs/a")
     assert "20 own pictures above it (a.png, ...), more than the rate says, since pictures of large groups" in text

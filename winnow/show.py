@@ -112,9 +112,10 @@ def calibrate(found: Calibrated, run: Any) -> str:
         # More than the rate allows lie above only where pictures have weights.
         weighted = promise.above > promise.false_alarm_rate * promise.calibrated_on
         less = ", more than the rate says, since pictures of large groups count for less" if weighted else ""
+        them = "it" if promise.above == 1 else "them"
         lines.append(
-            f"  {count(promise.above, 'own picture')} above it ({names}){less}; without them it would be {promise.without:.4g}. The "
-            f"report shows them; mark what does not belong in {run}/review.csv, then winnow calibrate --run {run}"
+            f"  {count(promise.above, 'own picture')} above it ({names}){less}; without {them} the threshold would be "
+            f"{promise.without:.4g}. The report shows {them}; mark what does not belong in {run}/review.csv, then winnow calibrate --run {run}"
         )
     if found.left_out:
         lines.append(f"  {count(found.left_out, 'picture')} left out, being marked in {run}/review.csv.")

@@ -187,7 +187,7 @@ def _note(found: Threshold, usual: bool) -> str:
     if usual and found.above and found.achieved > asked + _ROUNDING:
         return (
             f"{percent(found.achieved)} false alarms are promised, not the usual {percent(asked)}: {origin} are few, and a "
-            f"threshold above all but {found.above - 1} of them would be set by an odd one; "
+            f"threshold above all{f' but {found.above - 1}' if found.above > 1 else ''} of them would be set by an odd one; "
             f"{_wanted(found, math.ceil((FEWEST_ABOVE + 1) / asked) - 1)}."
         )
     if found.achieved > asked + _ROUNDING:

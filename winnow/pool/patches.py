@@ -11,6 +11,8 @@ BLANK_SHARE = 1 / 32
 """A patch is blank when more than this share of its columns, or of its rows, is: two of 64."""
 LONG = 4
 """A picture so many times as long as wide is still one tile."""
+MOST_TILES = 256
+"""Tiles of one picture at most: a line of single pixels would be thousands, each scaled to the size that a run judges."""
 _BOX_OF_ID = re.compile(r"#\d+,\d+,\d+,\d+\Z")
 DAMAGED_PIXELS = 15
 """Fewest pixels of a mask inside a patch that make it a damaged one."""
@@ -106,15 +108,18 @@ def _enclosed(full: np.ndarray) -> np.ndarray:
 def tile_boxes(size: Sequence[int]) -> np.ndarray:
     """Return the tiles of a picture of `size` (h, w) as boxes (n, 4) of x, y, width, height.
 
-    It is one tile, or, more than `LONG` times as long as wide, as few squares as cover it, evenly spread.
+    It is one tile, or, more than `LONG` times as long as wide, as few squares as cover it, evenly spread; of a picture with more
+    than `MOST_TILES` squares so many oblong tiles.
     """
     height, width = size[:2]
     side, length = min(height, width), max(height, width)
     if length <= LONG * side:
         return np.array([[0, 0, width, height]])
-    places = np.rint(np.linspace(0, length - side, -(-length // side))).astype(int)
-    rest, sides = np.zeros_like(places), np.full_like(places, side)
-    return np.column_stack([*((places, rest) if width > height else (rest, places)), sides, sides])
+    count = min(-(-length // side), MOST_TILES)
+    along = max(side, -(-length // count))
+    places = np.rint(np.linspace(0, length - along, count)).astype(int)
+    rest, longs, sides = np.zeros_like(places), np.full_like(places, along), np.full_like(places, side)
+    return np.column_stack([places, rest, longs, sides] if width > height else [rest, places, sides, longs])
 
 
 def cut(picture: np.ndarray, boxes: np.ndarray) -> np.ndarray:
