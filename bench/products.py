@@ -161,31 +161,37 @@ def shortened(draw: Draw) -> Draw:
 
 
 def measured(draws: list[Draw], own: argparse.Namespace, to: Path, quick: bool) -> dict[str, list[dict[str, Any]]]:
-    """Return what each system made of each draw."""
-    systems: dict[str, Any] = {}
+    """Return what each system made of each draw; a recipe is fitted once for all modes that are not kept in `to`."""
+    systems: dict[tuple[str, ...], Any] = {}
     if "ours" in own.parts.split(","):
+        given = {**({"iterations": 300, "check_every": 100} if quick else {}), **dict(map(option, own.set))}
+        given |= {"weights": own.weights.resolve()} if own.weights else {}
+        modes = own.modes.split(",")
         for recipe in own.recipes.split(","):
-            for mode in own.modes.split(","):
-                words = [recipe, mode, own.weights.stem if own.weights else "", *own.set]
-                given = {**({"iterations": 300, "check_every": 100} if quick else {}), **dict(map(option, own.set))}
-                given |= {"weights": own.weights.resolve()} if own.weights else {}
-                systems["winnow " + ", ".join(filter(None, words))] = (ours, recipe, mode, given)
+            words = [[recipe, mode, own.weights.stem if own.weights else "", *own.set] for mode in modes]
+            names = tuple("winnow " + ", ".join(filter(None, each)) for each in words)
+            systems[names] = (ours, recipe, modes, given)
     if "peers" in own.parts.split(",") and has_anomalib(own.peer_python):
-        systems |= {who: (peer, kind, own.peer_python) for who, kind in PEERS.items()}
+        systems |= {(who,): (peer, kind, own.peer_python) for who, kind in PEERS.items()}
     found: dict[str, list[dict[str, Any]]] = {}
     for draw in draws:
-        for who, (function, *given) in systems.items():
-            name = f"{draw.product}-{draw.size}-{draw.name}-{who}{', quick' if quick else ''}".replace("/", "-")
-            kept = to / f"{name.replace(' ', '-')}.json"
-            if not kept.exists():
-                folder = to / f"{kept.stem}-at-work"
+        for names, (function, *arguments_of) in systems.items():
+            stems = [
+                f"{draw.product}-{draw.size}-{draw.name}-{who}{', quick' if quick else ''}".replace("/", "-").replace(
+                    " ", "-"
+                )
+                for who in names
+            ]
+            if not all((to / f"{stem}.json").exists() for stem in stems):
+                folder = to / f"{stems[0]}-at-work"
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
-                result = function(folder, draw, *given)
+                for stem, result in zip(stems, function(folder, draw, *arguments_of), strict=True):
+                    (to / f"{stem}.json").write_text(json.dumps(result), encoding="utf-8")
+                    print(f"{stem}: fit {result['fit_s']:.1f} s", file=sys.stderr, flush=True)
                 shutil.rmtree(folder)  # pools and maps of hundreds of pictures
-                kept.write_text(json.dumps(result), encoding="utf-8")
-                print(f"{kept.stem}: fit {result['fit_s']:.1f} s", file=sys.stderr, flush=True)
-            found.setdefault(who, []).append(json.loads(kept.read_text(encoding="utf-8")))
+            for who, stem in zip(names, stems, strict=True):
+                found.setdefault(who, []).append(json.loads((to / f"{stem}.json").read_text(encoding="utf-8")))
     return found
 
 
@@ -200,21 +206,26 @@ def option(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def ours(folder: Path, draw: Draw, recipe: str, mode: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Return what a recipe made of a draw, in a process of its own, so that neither memory nor caches are another's."""
+def ours(folder: Path, draw: Draw, recipe: str, modes: list[str], given: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a recipe made of a draw by each mode, in a process of its own, so that neither memory nor caches are another's."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
-        return pool.submit(_ours, folder, draw, recipe, mode, given).result()
+        return pool.submit(_ours, folder, draw, recipe, modes, given).result()
 
 
-def _ours(folder: Path, draw: Draw, recipe: str, mode: str, given: dict[str, Any]) -> dict[str, Any]:
+def _ours(folder: Path, draw: Draw, recipe: str, modes: list[str], given: dict[str, Any]) -> list[dict[str, Any]]:
     learn: Any = draw.learn
     if any(draw.groups):
         learn = write_list(folder / "learn.csv", zip(draw.learn, draw.groups, strict=True))
     run = Run(folder / "run", recipe, **given)
     begun = time.perf_counter()
     run.fit(learn)
-    fitted = time.perf_counter()
+    fit_s = time.perf_counter() - begun
+    return [{"fit_s": fit_s, **_judged(run, draw, mode)} for mode in modes]
+
+
+def _judged(run: Run, draw: Draw, mode: str) -> dict[str, Any]:
+    begun = time.perf_counter()
     run.score([path for paths in draw.kinds.values() for path in paths], mode=mode)
     done, memory = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     found = run.evaluate(draw.good, draw.defects, masks=draw.masks, mode=mode)
@@ -223,7 +234,7 @@ def _ours(folder: Path, draw: Draw, recipe: str, mode: str, given: dict[str, Any
         for row in csv.DictReader(file):
             kind = "good" if row["group"] == "belongs" else row["group"]
             scores[kind][Path(row["source"]).stem] = float(row["score"])
-    return {"fit_s": fitted - begun, "score_s": done - fitted, "memory": memory, "threshold": found.threshold,
+    return {"score_s": done - begun, "memory": memory, "threshold": found.threshold,
             "promised": found.false_alarm_rate_promised, "scores": scores, "aupro": found.masks and found.masks.aupro}  # fmt: skip
 
 
@@ -236,8 +247,8 @@ def has_anomalib(python: str) -> bool:
     return found
 
 
-def peer(folder: Path, draw: Draw, kind: str, python: str) -> dict[str, Any]:
-    """Return what a model of anomalib made of a draw."""
+def peer(folder: Path, draw: Draw, kind: str, python: str) -> list[dict[str, Any]]:
+    """Return what a model of anomalib made of a draw, alone in a list."""
     for name, paths in {"train": draw.learn, **draw.kinds}.items():
         (folder / name).mkdir()
         for path in paths:
@@ -265,7 +276,7 @@ def peer(folder: Path, draw: Draw, kind: str, python: str) -> dict[str, Any]:
     result = json.loads(line.removeprefix("RESULT"))
     named = result.pop("names")
     result["scores"] = {name: dict(zip(named[name], values, strict=True)) for name, values in result["scores"].items()}
-    return {**result, "aupro": map_aupro(draw, maps)}
+    return [{**result, "aupro": map_aupro(draw, maps)}]
 
 
 def map_aupro(draw: Draw, folder: Path) -> float:

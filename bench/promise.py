@@ -13,6 +13,7 @@ import argparse
 import csv
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,18 @@ def encoded(product: str, weights: Path) -> Embeddings:
         rows = sorted((row for row in csv.DictReader(file) if row["class"] == "good"), key=lambda row: row["path"])
     model = Dense(SIZE, 3)
     model.load_weights(weights)
-    options, pixels = IngestOptions(size=SIZE), []
-    for row in rows:
-        picture = np.asarray(Image.open(root / row["path"]).convert("RGB"))
-        pixels += crops(picture, np.array([[0, 0, picture.shape[1], picture.shape[0]]]), options)
+    pixels = scaled_pictures([root / row["path"] for row in rows])
     groups = [row.get("group") or row["path"] for row in rows]
-    return encode(model, np.stack(pixels), groups=groups, ids=[row["path"] for row in rows], decode=False)
+    return encode(model, pixels, groups=groups, ids=[row["path"] for row in rows], decode=False)
+
+
+def scaled_pictures(paths: Iterable[Path]) -> np.ndarray:
+    """Return pictures (n, h, w, 3) uint8 as `inspect` scales them."""
+    options, found = IngestOptions(size=SIZE), []
+    for path in paths:
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        found += crops(picture, np.array([[0, 0, picture.shape[1], picture.shape[0]]]), options)
+    return np.stack(found)
 
 
 def over_draws(known: Embeddings, product: str, size: int, draws: int, rates: list[float]) -> dict[str, Any]:

@@ -77,9 +77,10 @@ def test_a_picture_is_never_judged_by_itself_or_its_group() -> None:
 def test_too_few_pictures_decide_nothing_and_copies_of_others_are_left_out() -> None:
     rng, ids = np.random.default_rng(3), np.arange(8).astype(str)
     cells = pictures(rng, 8, False)
-    assert elect(BOTH, named(cells[:3], ids[:3]), named(cells[:3], ids[:3])) == {}
+    assert elect(BOTH, named(cells[:7], ids[:7]), named(cells[:7], ids[:7])) == {}
     copies = damaged(rng, cells)
     strangers = named(np.concatenate([copies, 50 + copies]), np.concatenate([ids, np.char.add("x", ids)]))
+    assert elect(BOTH, named(cells, ids), strangers) != {}
     assert elect(BOTH, named(cells, ids), strangers) == elect(BOTH, named(cells, ids), named(copies, ids))
 
 

@@ -115,7 +115,8 @@ def calibrate(found: Calibrated, run: Any) -> str:
         them = "it" if promise.above == 1 else "them"
         lines.append(
             f"  {count(promise.above, 'own picture')} above it ({names}){less}; without {them} the threshold would be "
-            f"{promise.without:.4g}. The report shows {them}; mark what does not belong in {run}/review.csv, then winnow calibrate --run {run}"
+            f"{promise.without:.4g}. The report shows {them}; mark what does not belong in {run}/review.csv, then winnow calibrate "
+            f"--run {run}"
         )
     if found.left_out:
         lines.append(f"  {count(found.left_out, 'picture')} left out, being marked in {run}/review.csv.")

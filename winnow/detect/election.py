@@ -12,13 +12,13 @@ from winnow.embeddings import Embeddings
 from winnow.metrics.detection import separation
 
 FOLDS = 4
-FEWEST = 4  # good pictures by which it is decided
+FEWEST = 8  # good pictures by which it is decided: with four or six the memory was taken wrongly in every third draw (docs/log.md)
 
 
 def elect(names: Sequence[str], good: Embeddings, damaged: Embeddings) -> dict[str, float]:
     """Return each scorer's AUROC on damaged copies of good pictures, which have their ids, against the good ones themselves.
 
-    Every picture is scored, with its copies, by a scorer fitted without its group. Empty with fewer than four pictures, by which
+    Every picture is scored, with its copies, by a scorer fitted without its group. Empty with fewer than eight pictures, by which
     nothing can be decided.
     """
     if len(good) < FEWEST:
