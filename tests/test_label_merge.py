@@ -96,6 +96,8 @@ def test_a_damaged_log_and_a_store_that_is_open_change_nothing(tmp_path: Path):
     for damaged in (log_of(theirs)[:-3], log_of(theirs).replace(b'"tom"', b'"tim"')):
         with pytest.raises(Damaged, match="theirs is damaged"):
             take(ours, damaged, "theirs")
+    with LabelStore.open(ours):  # as the page does
+        assert not take(ours, before, "itself")
     with LabelStore.open(ours), pytest.raises(RunError, match="open on a page"):
         take(ours, log_of(theirs), "theirs")
     assert log_of(ours) == before

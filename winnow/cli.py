@@ -101,7 +101,9 @@ _usual_warning = warnings.showwarning
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     if issubclass(category, LossWarning):
-        print(f"winnow: {_line(str(message))}", file=sys.stderr)
+        from winnow.run.working_copy import told
+
+        print(f"winnow: {_line(told(str(message)))}", file=sys.stderr)
     else:
         _usual_warning(message, category, *where, **more)
 

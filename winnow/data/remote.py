@@ -17,12 +17,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from winnow.data import s3
-from winnow.errors import Damaged, InputError, RunError
+from winnow.data import s3, storage
+from winnow.errors import Damaged, InputError, RunError, Unreadable
 from winnow.files import replacing, sha256, verify
 
-THREADS = 16  # requests under way at once
-RANGE = 32 << 20  # bytes asked for at once: each is tried again alone, and a large file meets no limit of time
+THREADS = 16  # files under way at once
+PARTS = 4  # of 5 MB, of each file that goes up, under way at once: with THREADS the bound of the memory
+RANGE = 16 << 20  # bytes asked for at once: each is tried again alone, and a large file meets no limit of time
 LARGEST_JSON = 1 << 28
 PROBE = "winnow-probe-"
 SHARDS, WHOLE = "shards", "whole.json"
@@ -108,26 +109,40 @@ class Remote:
     def put_file(self, name: str, path: Path) -> None:
         """Write a file, seen when all of it is there."""
         with s3.named(self.uri(name), written=True):
-            s3.obstore().put(s3.store(self.bucket), self.key(name), path)
+            s3.obstore().put(s3.store(self.bucket), self.key(name), path, max_concurrency=PARTS)
 
     def get_file(self, file: Stored, path: Path) -> None:
         """Write an object to a file, atomically, its content verified; `Damaged` where it is another or gone."""
-        store, uri = s3.store(self.bucket), self.uri(file.key)
+        uri = self.uri(file.key)
         with replacing(path) as temporary:
-            with temporary.open("wb") as out:
-                for start in range(0, file.size, RANGE):
-                    try:
-                        with s3.named(uri, one=True):
-                            end = min(start + RANGE, file.size)
-                            out.write(s3.obstore().get_range(store, self.key(file.key), start=start, end=end))
-                    except InputError as error:
-                        if isinstance(error.__cause__, FileNotFoundError):
-                            raise Damaged(f"{uri} is gone.", "Restore it, or make the run anew.") from error
-                        raise
+            try:
+                self._read_into(temporary, file.key, file.size)
+            except InputError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    raise Damaged(f"{uri} is gone.", "Restore it, or make the run anew.") from error
+                raise
             try:
                 verify(temporary, file.sha256)
             except Damaged:
                 raise Damaged(f"{uri} is not what was written there.", "Restore it, or make the run anew.") from None
+
+    def get(self, name: str, path: Path) -> bool:
+        """Write an object, as it is now, to a file; return False where there is none."""
+        try:
+            size = storage.stat(self.uri(name)).size
+        except Unreadable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return False
+            raise
+        self._read_into(path, name, size)
+        return True
+
+    def _read_into(self, path: Path, name: str, size: int) -> None:
+        with path.open("wb") as out:
+            for start in range(0, size, RANGE):
+                with s3.named(self.uri(name), one=True):
+                    end = min(start + RANGE, size)
+                    out.write(s3.obstore().get_range(s3.store(self.bucket), self.key(name), start=start, end=end))
 
     def listing(self, prefix: str = "") -> list[tuple[str, datetime]]:
         """Return the names below a folder of names, with the time of the last change, in order."""

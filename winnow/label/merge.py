@@ -36,6 +36,10 @@ def _in_order(ours: list[Row], theirs: list[Row]) -> Iterator[Row]:
             there += 1
 
 
+def _uuids(rows: list[Row]) -> set[str]:
+    return {row[_UUID] for row in rows}
+
+
 def take(path: Path, theirs: bytes, where: str) -> bool:
     """Add the events of a log, of which `where` says where it lies, to the store at `path`, begun where there is none.
 
@@ -48,16 +52,15 @@ def take(path: Path, theirs: bytes, where: str) -> bool:
         raise Damaged(f"{where} is damaged: it is not what was written.", "Restore it from a copy.")
     rows = [row for _, row in lines.events.values()]
     log = log_beside(path)
+    known = read_lines(log.read_bytes() if log.exists() else b"")
+    if known.whole and _uuids(rows) <= _uuids([row for _, row in known.events.values()]):
+        return False  # whoever labels at this moment goes on
     if path.exists() or log.exists():
         LabelStore.open(path).close()  # makes good what either of the two copies lacks
     with sqlite_errors(path), closing(EventLog(log)) as own:
         if not own.alone():
             raise RunError(f"The labels of {path.parent} are open on a page.", "End winnow label, then run it again.")
         held = [row for _, row in read_lines(log.read_bytes()).events.values()]
-        if {row[_UUID] for row in rows} <= {row[_UUID] for row in held}:
-            if own.is_new:
-                own.abandon()
-            return False
         both = merged(held, rows)
         for database in (path, *beside(path)):
             database.unlink(missing_ok=True)

@@ -62,6 +62,11 @@ class Copy:
         self.folder, self.home = folder, home
         self.agreed = Agreed()
 
+    @property
+    def _anew(self) -> str:
+        """Return what gives up what the copy alone holds."""
+        return "pull into a new folder" if self.home.is_relative_to(self.folder) else f"remove {self.home}"
+
     # ---- what is known
 
     @contextmanager
@@ -159,7 +164,7 @@ class Copy:
         theirs = self.bucket.read()
         if theirs is NOTHING and self.agreed.base is not NOTHING and self.agreed.base.etag:
             raise NotPushed(f"There is no run at {self.address} any more.",
-                            f"Put it there again: winnow push {self.folder} s3://BUCKET/ANOTHER; or remove {self.home}.")  # fmt: skip
+                            f"Put it at another: winnow push {self.folder} s3://BUCKET/ANOTHER; or give it up: {self._anew}.")  # fmt: skip
         if theirs.etag == self.agreed.base.etag and not self.agreed.applying:
             return
         mine = set() if self.agreed.applying else self._mine() - {LABELS}
@@ -168,7 +173,7 @@ class Copy:
         if mine and both and any(_other(held.get(path), theirs.files.get(path)) for path in mine | both):
             raise NotPushed(
                 f"{self.address} was changed {CHANGED}, and {self.folder} holds changes of its own ({min(mine)}).",
-                f"Keep them as a run of their own: winnow push {self.folder} s3://BUCKET/ANOTHER; or give them up: remove {self.home}.",
+                f"Keep them as a run of their own: winnow push {self.folder} s3://BUCKET/ANOTHER; or give them up: {self._anew}.",
             )
         if mine:
             self.agreed.base = theirs

@@ -98,9 +98,7 @@ def delivered(to: str | Path, option: str, beside: str = "") -> Iterator[Path]:
         NAMES[path.parent] = folder
         paths = [*([path.with_suffix(beside)] if beside else []), path]
         for one in paths:
-            found = remote.read(one.name)
-            if found is not None:
-                one.write_bytes(found[0])
+            remote.get(one.name, one)
         yield path
         for one in paths:
             remote.put_file(one.name, one)
