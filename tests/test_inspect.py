@@ -257,6 +257,8 @@ def test_the_exported_file_says_the_same(run: winnow.Run, goods: Path, tmp_path:
 def test_the_exported_file_draws_the_same(run: winnow.Run, goods: Path, tmp_path: Path) -> None:
     result = run.export(tmp_path / "part.onnx")
     assert result.outputs[-1] == "anomaly_map" and max(result.parity.values()) < 2e-5
+    lines = [line for line in result.card.read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
+    assert len(lines) == len(set(lines))  # what is said of a picture's threshold is not said again of a square's
     strip = np.tile(scratched(np.random.default_rng(9))[0], (1, 5))
     (tmp_path / "in").mkdir()
     Image.fromarray(strip).save(tmp_path / "in" / "strip.png")

@@ -186,7 +186,7 @@ def _limits(about: dict[str, Any], measured: Classified | None, promised: Mode |
         notes.append(
             "Large JPEG files are best scaled while they are decoded, as Winnow does; results may differ by a grey level's worth."
         )
-    return ["## Limits", "\n".join(f"- {note}" for note in notes)]
+    return ["## Limits", "\n".join(f"- {note}" for note in dict.fromkeys(notes))]
 
 
 def _parity(result: Exported) -> str:

@@ -114,7 +114,7 @@ def _notes(pictures: int, different: int, groups: int, alike: int, joined: int, 
         )
     if flat:
         notes.append(
-            f"{flat:,} of {pictures:,} pictures show one even colour, such as black: nothing can be learnt from them."
+            f"{flat:,} of {pictures:,} pictures show one even colour, such as black: there is nothing in them to learn from."
         )
     if still > MOSTLY * (different - flat) and different - flat >= FEWEST:
         notes.append(
