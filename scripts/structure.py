@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "version errors options files arrays progress plugins tables onnx embeddings results stages",
+    "version errors torchrun options files arrays progress plugins tables onnx embeddings results stages",
     "data scale",
     "pool objects synthetic",
     "models",

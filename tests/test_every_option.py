@@ -84,6 +84,7 @@ ELSEWHERE = {
     "pixel_limit": "test_limits_refuse",
     "on_error": "test_limits_refuse",
     "max_refused": "test_limits_refuse",
+    "threads": "tests/test_torchrun.py: the number of threads is an option and kept",
     "device": "test_an_unknown_device_is_refused",
     "workers": "tests/test_pool.py: any number gives the same bytes",
     "fast": "tests/test_inspection.py: the fast mode",

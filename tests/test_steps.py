@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import winnow
 from winnow.errors import DataError, InputError, OptionError, RunError
@@ -187,7 +188,8 @@ def test_run_json_says_who_set_what(run: winnow.Run):
         "detect.false_alarm_rate": "you",
     }
     assert len(content["sources"]) == 6
-    assert json.loads((run.folder.path / "steps" / "train.json").read_text(encoding="utf-8"))["versions"]["torch"]
+    versions = json.loads((run.folder.path / "steps" / "train.json").read_text(encoding="utf-8"))["versions"]
+    assert versions["torch"] and versions["instructions"] == torch.backends.cpu.get_cpu_capability()
 
 
 @pytest.mark.parametrize(

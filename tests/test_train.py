@@ -17,7 +17,8 @@ from winnow.errors import DataError, Interrupted, ModelError, OptionError, RunEr
 from winnow.learn import train as training
 from winnow.learn.feed import BatchOrder, Feed, Pixels, Vary, noise_of, to_images
 from winnow.learn.losses import total_loss
-from winnow.learn.train import Trainer, rate_at, train
+from winnow.learn.optimizer import rate_at
+from winnow.learn.train import Trainer, train
 from winnow.models.contract import Model, ModelOutput
 from winnow.models.registry import build, describe_model, load_model
 from winnow.options import ModelOptions, TrainOptions

@@ -10,7 +10,8 @@ from typing import Any
 
 from cyclopts import App, CycloptsError, Parameter
 
-from winnow.errors import EXTRAS, Interrupted, LossWarning, MissingExtra, RunError, WinnowError
+from winnow import torchrun
+from winnow.errors import EXTRAS, Interrupted, LossWarning, MissingExtra, OptionError, RunError, WinnowError
 from winnow.stages import STAGES
 from winnow.version import __version__
 
@@ -59,9 +60,13 @@ app.register_install_completion_command()
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command `winnow`: errors are one sentence and one remedy, exit status 1 (2 for wrong usage)."""
     words = sys.argv[1:] if arguments is None else arguments
+    words = words[words[:1] == ["--"] :]  # which tells torchrun that the options behind it are not its own
     debug = "--debug" in words
     warnings.showwarning = _show_warning
+    if torchrun.rank():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
     try:
+        _check_processes(words)
         app([word for word in words if word != "--debug"], exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -83,17 +88,36 @@ def main(arguments: list[str] | None = None) -> None:
             )
         if debug or not isinstance(error, (WinnowError, CycloptsError, ValidationError)):
             raise
-        print(f"winnow: {_told(error)}", file=sys.stderr)
+        _tell(f"winnow: {_told(error)}")
         status = 130 if isinstance(error, Interrupted) else 1 if isinstance(error, WinnowError) else 2
         raise SystemExit(status) from None
     except KeyboardInterrupt:
         if debug:
             raise
-        print(
-            "winnow: stopped. What was finished is kept: the same command goes on, with --resume where it has that.",
-            file=sys.stderr,
-        )
+        _tell("winnow: stopped. What was finished is kept: the same command goes on, with --resume where it has that.")
         raise SystemExit(130) from None
+
+
+def _check_processes(words: list[str]) -> None:
+    """Raise `OptionError` for a command of which torchrun has started several processes that cannot share its work."""
+    number = torchrun.processes()
+    if number > 1 and words[:1] != ["train"]:
+        raise OptionError(
+            f"{number} processes of 'winnow {' '.join(words[:1])}' were started, and only those of 'winnow train' share their work.",
+            "Leave torchrun out; before a training by it: winnow ingest SOURCES --run RUN",
+        )
+
+
+def _tell(text: str) -> None:
+    """Say why this process ends; of several only the first that does, for all end then."""
+    if torchrun.processes() == 1:
+        print(text, file=sys.stderr)
+        return
+    from winnow.learn.processes import leave, tells
+
+    if tells():
+        print(text, file=sys.stderr, flush=True)
+    leave()
 
 
 _usual_warning = warnings.showwarning

@@ -180,7 +180,21 @@ class TrainOptions(Section):
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Number format of the arithmetic.")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    threads: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Threads of a training on a CPU, in each process; the weights are the same to the bit only with the same number "
+        "[default: 0, as many as torch takes].",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random choice.")
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values, as JSON, that a step's results depend on: the number of threads only where it was asked for."""
+        values = super().identity()
+        if not self.threads:
+            del values["threads"]
+        return values
 
 
 class DetectOptions(Section):

@@ -6,13 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from winnow import torchrun
+
 Advance = Callable[..., None]
 
 
 @contextmanager
 def progress(title: str, total: int | None, unit: str) -> Iterator[Advance]:
-    """Show one bar; yield `advance(count=1, note="")`. `total=None` shows a count without the time left."""
-    if not sys.stderr.isatty():
+    """Show one bar, of several processes that of the first; yield `advance(count=1, note="")`. `total=None`: without the time left."""
+    if torchrun.rank() or not sys.stderr.isatty():
         yield lambda count=1, note="": None
         return
     from rich.console import Console

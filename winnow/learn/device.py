@@ -81,3 +81,14 @@ def repeatable(tf32: bool = False) -> Iterator[None]:
         yield
     finally:
         flags.deterministic, flags.benchmark, flags.allow_tf32 = before
+
+
+@contextmanager
+def threads(number: int) -> Iterator[None]:
+    """Let torch compute on a CPU with so many threads; 0: as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

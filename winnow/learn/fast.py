@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from winnow.learn.feed import PixelSource, as_source, to_images
-from winnow.learn.train import Trainer, evenly, require_pictures
+from winnow.learn.feed import PixelSource, as_source, evenly, require_pictures, to_images
+from winnow.learn.train import Trainer
 from winnow.models.auxiliary import MOST_PICTURES
 from winnow.models.fast import CELL, Fast
 from winnow.options import TrainOptions
@@ -71,25 +71,29 @@ class FastTrainer(Trainer):
         self.damaged, self.masks, _ = damage(self.clean, np.random.default_rng([self.options.seed, SEED_VALIDATE]))
         return 0, self.model.head.in_channels
 
-    def batch_loss(self) -> tuple[Tensor, Tensor]:
-        """Return the cross entropy of the cells of this step's batch: a pure function of the weights and (seed, step)."""
+    def draw(self) -> Sequence[Any]:
+        """Return the pictures (n, h, w, c) uint8 of this step, damaged at masks (n, h, w): a pure function of (seed, step)."""
         step, seed = self.state.step, self.options.seed
         clean = self.feed.pixels(self.order(step)).cpu().numpy()
         damaged, masks, _ = damage(clean, np.random.default_rng([seed, SEED, step]))
         unharmed = round(UNHARMED * len(clean))
         damaged[:unharmed], masks[:unharmed] = clean[:unharmed], False
-        loss = self.cell_loss(damaged, masks)
-        return loss, loss.detach()[None]
+        return damaged, masks
 
-    def cell_loss(self, pixels: np.ndarray, masks: np.ndarray) -> Tensor:
-        """Return the mean binary cross entropy of the logits of pictures (n, h, w, c) uint8 damaged at masks (n, h, w).
+    def losses(self, pixels: np.ndarray, masks: np.ndarray) -> Sequence[Tensor]:  # type: ignore[override]
+        """Return the binary cross entropy of each cell (n, h / 4, w / 4) of pictures (n, h, w, c) uint8 damaged at masks (n, h, w).
 
         A cell half damaged counts as wholly damaged: most of a thin thread's cells are mostly undamaged.
         """
         with self.autocast():
             logits = self.model.logits(self.images(pixels))
         share = functional.avg_pool2d(torch.from_numpy(masks)[:, None].to(self.device, torch.float32), CELL)[:, 0]
-        return functional.binary_cross_entropy_with_logits(logits, (2 * share).clamp(max=1))
+        return [functional.binary_cross_entropy_with_logits(logits, (2 * share).clamp(max=1), reduction="none")]
+
+    def loss(self, cells: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Return the mean of the cells' losses, twice: to minimise, and for the log."""
+        loss = cells.mean()
+        return loss, loss.detach()[None]
 
     def images(self, pixels: np.ndarray) -> Tensor:
         """Return float pictures (n, c, h, w) on the device."""
@@ -104,7 +108,8 @@ class FastTrainer(Trainer):
         """Return the loss on damaged pictures of the rows 'validate', the same ones each time."""
         self.model.eval()
         losses = [
-            (self.cell_loss(self.damaged[part], self.masks[part]), len(self.damaged[part])) for part in self.batches()
+            (self.losses(self.damaged[part], self.masks[part])[0].mean(), len(self.damaged[part]))
+            for part in self.batches()
         ]
         self.model.train()
         return {"validation_loss": sum(float(loss) * count for loss, count in losses) / len(self.clean)}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from winnow import torchrun
+from winnow.embeddings import spread
 from winnow.errors import DataError
+from winnow.models.contract import Model
 
 CPU_LIMIT = 2 * 2**30
 
@@ -74,6 +78,27 @@ def to_images(pixels: Tensor, channels_last: bool = False) -> Tensor:
     """Convert bytes (n, h, w, c) to float pictures (n, c, h, w) in [0, 1], on the same device."""
     order = torch.channels_last if channels_last else torch.contiguous_format
     return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=order).div_(255.0)
+
+
+def evenly(rows: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the rows, evenly spread."""
+    return rows if len(rows) <= most else np.asarray(rows)[spread(len(rows), most)]
+
+
+def require_pictures(model: Model, source: PixelSource, rows: Mapping[str, np.ndarray]) -> None:
+    """Raise a `DataError` when there is nothing to train or validate by, or pictures of another size than the model's."""
+    for name in ("train", "validate"):
+        if not len(rows.get(name, ())):
+            raise DataError(
+                f"There are no pictures to {name}: they are too few.",
+                "Give more pictures, or more groups of them.",
+            )
+    if (tuple(source.size), source.channels) != (tuple(model.size), model.channels):
+        raise DataError(
+            f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "
+            f"with {model.channels}.",
+            "Ingest with the model's --size, or build the model for the pool.",
+        )
 
 
 class Vary(NamedTuple):
@@ -142,12 +167,13 @@ class Feed:
 
 
 def memory_limit(device: torch.device) -> int:
-    """Return how many bytes of pictures may be kept on a device."""
+    """Return how many bytes of pictures may be kept on a device by each of the processes that share it."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] // 2
     if "SC_AVPHYS_PAGES" not in os.sysconf_names:
         return CPU_LIMIT // 2
-    return min(CPU_LIMIT, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2)
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(CPU_LIMIT, free // 2) // torchrun.on_this_machine()
 
 
 class BatchOrder:

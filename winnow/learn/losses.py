@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from winnow.models.contract import ModelOutput
 from winnow.options import TrainOptions
 
 # Mean squared rounding error of pixels kept as bytes: below it there is nothing to learn, and the logarithm diverges.
@@ -36,10 +35,10 @@ def total_loss(
     return loss
 
 
-def batch_losses(output: ModelOutput, values: int, options: TrainOptions) -> tuple[Tensor, Tensor]:
-    """Return the loss to minimise, and (3,) for the log: that loss, mean reconstruction, mean latent (0 without one)."""
-    reconstruction, latent = output.reconstruction, output.latent
-    assert reconstruction is not None
-    loss = total_loss(reconstruction, latent, values, output.vectors.shape[1], options)
+def batch_losses(
+    reconstruction: Tensor, latent: Tensor | None, values: int, dimensions: int, options: TrainOptions
+) -> tuple[Tensor, Tensor]:
+    """Return `total_loss`, and (3,) for the log: that loss, mean reconstruction, mean latent (0 without one)."""
+    loss = total_loss(reconstruction, latent, values, dimensions, options)
     parts = [loss, reconstruction.mean(), latent.mean() if latent is not None else loss.new_zeros(())]
     return loss, torch.stack([part.detach() for part in parts])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from winnow.embeddings import spread
-from winnow.errors import DataError, Interrupted, ModelError, TrainingError
+from winnow import torchrun
+from winnow.errors import Interrupted, ModelError, TrainingError
 from winnow.learn.checkpoint import read_checkpoint, restore, restore_model, tensors_of, write_checkpoint
-from winnow.learn.device import choose_arithmetic, choose_device, hold_memory, repeatable
-from winnow.learn.feed import BatchOrder, Feed, PixelSource, Vary, as_source, noise_of
+from winnow.learn.device import choose_arithmetic, choose_device, hold_memory, repeatable, threads
+from winnow.learn.feed import BatchOrder, Feed, PixelSource, Vary, as_source, evenly, noise_of, require_pictures
 from winnow.learn.losses import batch_losses, total_loss
+from winnow.learn.optimizer import optimizer_of, rate_at
+from winnow.learn.pieces import check_shared, learn_in_pieces, pieces_of
+from winnow.learn.processes import Kept, joined
 from winnow.learn.reconstructions import SHOWN, can_rebuild, rebuild_grid, write_png
 from winnow.learn.training_state import State, append_log, asked_to_stop, check_same, clear, identity, trim_log
 from winnow.models.contract import Model
@@ -50,7 +53,7 @@ def train(
     grids/ (at most ten pictures; `on_grid` is called with each). With `resume` it continues from the last checkpoint, if any.
     Raises `DataError` for no pictures or ones of another size, `ModelError` for a model with nothing to train,
     `TrainingError` when the loss is not finite, `RunError` when a resume has other options or pictures, `Interrupted`
-    after Ctrl-C.
+    after Ctrl-C. Processes that torchrun has started share each batch; the first of them alone writes.
     """
     return Trainer(model, as_source(source), rows, options, folder).run(resume, on_grid)
 
@@ -58,18 +61,19 @@ def train(
 class Trainer:
     """The model, its optimiser, its pictures, and the state of the training.
 
-    `inspect`, `batch_loss`, `validate` and `complete` are those of an autoencoder; everything else serves any model.
+    `inspect`, `draw`, `losses`, `loss`, `validate` and `complete` are those of an autoencoder; everything else serves any model.
     """
 
     logged: ClassVar[tuple[str, ...]] = ("train_loss", "train_reconstruction")
-    """Names in the log of the first of the numbers that `batch_loss` returns for it."""
+    """Names in the log of the first of the numbers that `loss` returns for it."""
 
     def __init__(
         self, model: Model, source: PixelSource, rows: Mapping[str, np.ndarray], options: TrainOptions, folder: Path
     ) -> None:
         self.model, self.options, self.folder = model, options, folder
         self.vary = Vary(options.translate, options.hflip)
-        self.device = choose_device(options.device)
+        self.processes = joined()
+        self.device = self.processes.device(choose_device(options.device))
         self.arithmetic = choose_arithmetic(options.precision, self.device)
         self.noise_width, self.dimensions = self.inspect(source, rows)
         self.identity = identity(model, source, rows, options, self.arithmetic.precision, self.vary)
@@ -108,7 +112,14 @@ class Trainer:
 
     def run(self, resume: bool, on_grid: Callable[[Path], None] | None = None) -> Training:
         """Run the whole training, or with `resume` the rest of it."""
-        state, options = self.resume() if resume else self.start(), self.options
+        state = self.resume() if resume else self.start()
+        with threads(state.threads):
+            self.learn(on_grid)
+            return self.finish()
+
+    def learn(self, on_grid: Callable[[Path], None] | None) -> None:
+        """Do the steps that are left, with validations and checkpoints between them."""
+        state, options = self.state, self.options
         hold_memory()
         started, seconds_before = time.perf_counter(), state.seconds
         left = (options.iterations - state.step) * self.batch
@@ -118,13 +129,15 @@ class Trainer:
                 self.step()
                 advance(self.batch)
                 at_check = state.step % options.check_every == 0 or state.step == options.iterations
-                stop, save = asked(), self.save_is_due()
+                stop, save = self.processes.any(asked()), self.save_is_due()
                 if at_check or stop or save or state.step % LOOK_EVERY == 0:
                     advance(0, f"loss {self.look():.4g}")
                 state.seconds = seconds_before + time.perf_counter() - started
                 if at_check:
                     self.check(on_grid)
-                if stop or save or state.stopped_early or state.step == options.iterations:
+                if self.processes.is_first and (
+                    stop or save or state.stopped_early or state.step == options.iterations
+                ):
                     self.save()
                 if stop:
                     raise Interrupted(
@@ -132,26 +145,45 @@ class Trainer:
                         "Continue with the same command and --resume.",
                     )
         state.seconds = seconds_before + time.perf_counter() - started
-        return self.finish()
 
     def start(self) -> State:
-        """Begin anew, in a folder cleared of an earlier training."""
-        clear(self.folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Begin anew, in a folder cleared of an earlier training; all processes with the weights of the first."""
+        self.state.threads = self.options.threads or torch.get_num_threads()
+        self.state.pieces = pieces_of(self.batch, self.model) if torchrun.is_launched() else 1
+        check_shared(self.state.pieces, self.batch, self.model, self.processes.size)
+        if self.processes.is_first:
+            clear(self.folder)
+            self.folder.mkdir(parents=True, exist_ok=True)
+        if self.processes.size > 1:
+            self.take(self.processes.from_first(self.kept))
         return self.state
 
     def resume(self) -> State:
         """Continue from the last checkpoint, or begin anew when there is none."""
         path = self.folder / "checkpoints" / "last.safetensors"
-        if not path.exists():
+        kept = self.processes.from_first(lambda: read_checkpoint(path) if path.exists() else None)
+        if kept is None:
             return self.start()
-        tensors, about = read_checkpoint(path)
+        self.take(kept)
+        if self.processes.is_first:
+            trim_log(self.folder / "train.jsonl", self.state.step)
+        return self.state
+
+    def kept(self) -> Kept:
+        """Return what a checkpoint holds."""
+        recent = torch.stack(self.recent) if self.recent else torch.empty(0, 3)
+        tensors = {**tensors_of(self.model, self.optimizer), "recent": recent}
+        return tensors, {"state": asdict(self.state), "identity": self.identity}
+
+    def take(self, kept: Kept) -> None:
+        """Go on from what a checkpoint holds; `RunError` when it is one of other options or pictures, `OptionError` when the
+        processes cannot share its batches."""
+        tensors, about = kept
         check_same(self.folder, about["identity"], self.identity)
         self.state = State(**about["state"])
-        trim_log(self.folder / "train.jsonl", self.state.step)
+        check_shared(self.state.pieces, self.batch, self.model, self.processes.size)
         self.recent = list(tensors["recent"].to(self.device))
         restore(tensors, self.model, self.optimizer)
-        return self.state
 
     def autocast(self) -> torch.autocast:
         """Return the context that runs the layers in the chosen number format."""
@@ -162,23 +194,36 @@ class Trainer:
         state, options = self.state, self.options
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(state.step, options)
-        loss, parts = self.batch_loss()
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        drawn = self.draw()
+        if state.pieces == 1:
+            loss, parts = self.loss(*self.losses(*drawn))
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        else:
+            trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+            parts = learn_in_pieces(drawn, self.losses, self.loss, trained, state.pieces, self.processes)
         self.optimizer.step()
         self.recent.append(parts)
         state.step += 1
         self.counted += 1
 
-    def batch_loss(self) -> tuple[Tensor, Tensor]:
-        """Return the loss of this step's batch, and numbers for the log, the loss first."""
-        step, seed, noise = self.state.step, self.options.seed, None
-        if self.noise_width:
-            noise = noise_of(seed, step, (self.batch, self.noise_width)).to(self.device)
+    def draw(self) -> Sequence[Any]:
+        """Return this step's batch, tensors or arrays of a row a picture: a pure function of (seed, step)."""
+        step, seed = self.state.step, self.options.seed
+        images = self.feed(self.order(step), self.vary, seed, step)
+        if not self.noise_width:
+            return (images,)
+        return images, noise_of(seed, step, (self.batch, self.noise_width)).to(self.device)
+
+    def losses(self, images: Tensor, noise: Tensor | None = None) -> Sequence[Tensor]:
+        """Return the losses of pictures (n, c, h, w): reconstruction (n,) and, of a VAE, latent (n,)."""
         with self.autocast():
-            images = self.feed(self.order(step), self.vary, seed, step)
             output = self.model(images, noise=noise)
-        return batch_losses(output, self.values, self.options)
+        return [values for values in (output.reconstruction, output.latent) if values is not None]
+
+    def loss(self, reconstruction: Tensor, latent: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch from the losses of its pictures, and numbers for the log, the loss first."""
+        return batch_losses(reconstruction, latent, self.values, self.dimensions, self.options)
 
     def look(self) -> float:
         """Return the loss of the last step; `TrainingError` for the first since the last validation that is not finite."""
@@ -203,25 +248,37 @@ class Trainer:
         state, options = self.state, self.options
         elapsed = time.perf_counter() - self.clock
         state.training_seconds += elapsed
-        means = torch.stack(self.recent).double().mean(dim=0).tolist()
-        speed = self.counted * self.batch / elapsed
-        record = {
-            "step": state.step,
-            **dict(zip(self.logged, means, strict=False)),
-            **self.validate(),
-            "lr": rate_at(state.step - 1, options),
-            "pictures_per_second": round(speed, 1),
-            "seconds": round(state.seconds, 3),
-        }
+        # Of the first process alone: what follows from it must be the same in all of them, to the last bit.
+        _, record = self.processes.from_first(lambda: ({}, self.measured(elapsed)))
         if not math.isfinite(record["validation_loss"]):
             self.fail(state.step)
         if record["validation_loss"] < state.best_loss:
             state.best_loss, state.best_step, state.idle, state.best = record["validation_loss"], state.step, 0, record
-            self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            if self.processes.is_first:
+                self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         else:
             state.idle += 1
             state.stopped_early = 0 < options.patience <= state.idle
-        append_log(self.folder / "train.jsonl", record)
+        if self.processes.is_first:
+            append_log(self.folder / "train.jsonl", record)
+            self.draw_grid(on_grid)
+        self.recent, self.counted, self.clock = [], 0, time.perf_counter()
+
+    def measured(self, elapsed: float) -> dict[str, Any]:
+        """Return the log's line of a validation, `elapsed` seconds of training after the last one."""
+        means = torch.stack(self.recent).double().mean(dim=0).tolist()
+        return {
+            "step": self.state.step,
+            **dict(zip(self.logged, means, strict=False)),
+            **self.validate(),
+            "lr": rate_at(self.state.step - 1, self.options),
+            "pictures_per_second": round(self.counted * self.batch / elapsed, 1),
+            "seconds": round(self.state.seconds, 3),
+        }
+
+    def draw_grid(self, on_grid: Callable[[Path], None] | None) -> None:
+        """Write some pictures and their reconstructions, ten times in a training at most."""
+        state, options = self.state, self.options
         total = math.ceil(options.iterations / options.check_every)
         number = math.ceil(state.step / options.check_every)
         if can_rebuild(self.model) and (total - number) % math.ceil(total / GRIDS) == 0:
@@ -229,7 +286,6 @@ class Trainer:
             write_png(path, rebuild_grid(self.model, self.validation(np.arange(min(SHOWN, len(self.validation))))))
             if on_grid is not None:
                 on_grid(path)
-        self.recent, self.counted, self.clock = [], 0, time.perf_counter()
 
     @torch.inference_mode()
     def validate(self) -> dict[str, Any]:
@@ -257,7 +313,7 @@ class Trainer:
 
     def save_is_due(self) -> bool:
         """Return whether the last checkpoint is old enough; large ones are written less often, so that they cost 10 %."""
-        return time.perf_counter() - self.saved_at >= max(SAVE_SECONDS, 10 * self.save_cost)
+        return self.processes.is_first and time.perf_counter() - self.saved_at >= max(SAVE_SECONDS, 10 * self.save_cost)
 
     def keep_best(self) -> None:
         """Write the best weights unless they are on disk already."""
@@ -279,12 +335,7 @@ class Trainer:
         """
         begun = time.perf_counter()
         self.keep_best()
-        recent = torch.stack(self.recent) if self.recent else torch.empty(0, 3)
-        write_checkpoint(
-            self.folder / "checkpoints" / "last.safetensors",
-            {**tensors_of(self.model, self.optimizer), "recent": recent},
-            {"state": asdict(self.state), "identity": self.identity},
-        )
+        write_checkpoint(self.folder / "checkpoints" / "last.safetensors", *self.kept())
         for old in (self.folder / "checkpoints").glob("best-*.safetensors"):
             if old != self.best_path():
                 old.unlink()
@@ -294,19 +345,22 @@ class Trainer:
     def finish(self) -> Training:
         """Give the model its best weights, write it, and return how the training went."""
         state, best = self.state, self.state.best
-        restore_model(read_checkpoint(self.best_path())[0], self.model)
+        restore_model(self.processes.from_first(lambda: read_checkpoint(self.best_path()))[0], self.model)
         # Back to the memory order of a loaded model, so that both compute the very same scores.
         self.model.to(memory_format=torch.contiguous_format)
         self.model.eval()
         self.complete()
-        save_model(
-            self.model,
-            self.folder,
-            train=self.options.model_dump(mode="json"),
-            best_step=state.best_step,
-            validation_loss=state.best_loss,
-            precision=str(self.arithmetic),
-        )
+        if self.processes.is_first:
+            save_model(
+                self.model,
+                self.folder,
+                train=self.options.identity(),
+                threads=state.threads,
+                pieces=state.pieces,
+                best_step=state.best_step,
+                validation_loss=state.best_loss,
+                precision=str(self.arithmetic),
+            )
         return Training(
             steps=state.step,
             best_step=state.best_step,
@@ -320,6 +374,8 @@ class Trainer:
             device=str(self.device),
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
             warnings=self.warnings(),
+            threads=state.threads,
+            processes=self.processes.size,
         )
 
     def complete(self) -> None:
@@ -333,39 +389,3 @@ class Trainer:
                 "loss carry no information: train with --loss sigma or a lower --latent-weight."
             ]
         return []
-
-
-def optimizer_of(model: Model, options: TrainOptions, device: torch.device) -> torch.optim.Optimizer:
-    """Return Adam (Kingma & Ba 2015), or Adadelta (Zeiler 2012, arXiv 1212.5701, decay 0.95), of the trainable parameters."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if options.optimizer == "adadelta":
-        return torch.optim.Adadelta(trainable, lr=options.lr, rho=0.95)
-    return torch.optim.Adam(trainable, lr=options.lr, fused=device.type in ("cpu", "cuda"))
-
-
-def rate_at(step: int, options: TrainOptions) -> float:
-    """Return the learning rate of step 0, 1, 2, ...: constant, or half a cosine down to zero (Loshchilov & Hutter 2017)."""
-    if options.schedule == "constant":
-        return options.lr
-    return options.lr * 0.5 * (1.0 + math.cos(math.pi * step / options.iterations))
-
-
-def evenly(rows: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of the rows, evenly spread."""
-    return rows if len(rows) <= most else np.asarray(rows)[spread(len(rows), most)]
-
-
-def require_pictures(model: Model, source: PixelSource, rows: Mapping[str, np.ndarray]) -> None:
-    """Raise a `DataError` when there is nothing to train or validate by, or pictures of another size than the model's."""
-    for name in ("train", "validate"):
-        if not len(rows.get(name, ())):
-            raise DataError(
-                f"There are no pictures to {name}: they are too few.",
-                "Give more pictures, or more groups of them.",
-            )
-    if (tuple(source.size), source.channels) != (tuple(model.size), model.channels):
-        raise DataError(
-            f"The pictures are {source.size} with {source.channels} channels, the model takes {model.size} "
-            f"with {model.channels}.",
-            "Ingest with the model's --size, or build the model for the pool.",
-        )

@@ -20,6 +20,7 @@ import numpy as np
 from winnow.embeddings import spread
 from winnow.errors import RunError
 from winnow.files import as_written, write_text
+from winnow.learn.checkpoint import read_checkpoint
 from winnow.learn.feed import PixelSource, Vary
 from winnow.models.contract import Model
 from winnow.options import TrainOptions
@@ -40,6 +41,10 @@ class State:
     """The part of `seconds` spent on optimiser steps."""
     best: dict[str, Any] = field(default_factory=dict)
     """The log's line of the best validation."""
+    threads: int = 0
+    """Threads of the arithmetic on a CPU, in each process: with another number the weights differ in their last bits."""
+    pieces: int = 1
+    """Pieces into which each batch is cut, see `winnow.learn.pieces`."""
 
 
 def identity(
@@ -51,7 +56,8 @@ def identity(
         name: sha256(np.asarray(rows[name], dtype=np.int64).tobytes()).hexdigest()[:16]
         for name in ("train", "validate")
     }
-    mine = {**options.model_dump(mode="json", exclude={"device"}), "precision": precision, **vary._asdict()}
+    mine = {**options.identity(), "precision": precision, **vary._asdict()}
+    del mine["device"]
     return {"option": mine, "model": config, "pictures": {"pixels": _fingerprint(source), **chosen}}
 
 
@@ -61,6 +67,14 @@ def _fingerprint(source: PixelSource) -> str:
         return str(known)
     some = spread(len(source), 64)
     return sha256(repr((len(source), source.size)).encode() + source.pixels(some).tobytes()).hexdigest()[:16]
+
+
+def threads_of(folder: Path, options: TrainOptions, resume: bool) -> int:
+    """Return the number of threads of a training in a folder: of one that goes on, that with which it was begun."""
+    path = folder / "checkpoints" / "last.safetensors"
+    if resume and path.exists():
+        return int(read_checkpoint(path)[1]["state"].get("threads", 0))
+    return options.threads
 
 
 def check_same(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:

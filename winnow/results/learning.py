@@ -47,7 +47,10 @@ class Ingested:
 
 @dataclass(frozen=True)
 class Training:
-    """Outcome of one training; losses and active units are those of the best validation, `seconds` those of all sessions."""
+    """Outcome of one training; losses and active units are those of the best validation, `seconds` those of all sessions.
+
+    `threads` is the number that each of the `processes` computed with on a CPU, 0 where it was not recorded.
+    """
 
     steps: int
     best_step: int
@@ -61,6 +64,8 @@ class Training:
     device: str
     parameters: int
     warnings: list[str]
+    threads: int = 0
+    processes: int = 1
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+from winnow import torchrun
 from winnow.errors import RunError
 from winnow.files import reason, sync, told, write_text
 from winnow.stages import STAGES
@@ -155,8 +156,11 @@ def recover_all(run: Path) -> None:
     """Put in order what steps were killed at.
 
     A step that is at work is left alone, and one of your own, which puts itself in order at its next start. A run that can
-    only be read is read as it is, unless a commit was cut off in it: `RunError`.
+    only be read is read as it is, unless a commit was cut off in it: `RunError`. Of processes that torchrun has started the
+    first does it for all.
     """
+    if torchrun.rank():
+        return
     for step in STAGES:
         root = run / STAGING / step
         left = root.with_name(f"{step}{DONE}").exists() or (root / "old").exists()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib import metadata
@@ -170,6 +172,17 @@ def artefacts_of(root: Path) -> dict[str, Artefact]:
 def versions() -> dict[str, str]:
     """Return the versions, here and now, of what results depend on."""
     return {"winnow": __version__, "python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}}
+
+
+def instructions() -> dict[str, str]:
+    """Return the instruction set that torch computes with on this processor, as a version; nothing where torch is not loaded.
+
+    Embeddings of torch's differ by rounding between two of them.
+    """
+    if "torch" not in sys.modules:
+        return {}
+    own, limit = sys.modules["torch"].backends.cpu.get_cpu_capability(), os.environ.get("ONEDNN_MAX_CPU_ISA", "")
+    return {"instructions": f"{own}, oneDNN at most {limit}" if limit else own}
 
 
 def _version(library: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from winnow.results import as_json
 from winnow.run.commit import Staged, remove
 from winnow.run.foreign import check_replaced_by
-from winnow.run.records import Artefact, Content, Record, artefacts_of, versions
+from winnow.run.records import Artefact, Content, Record, artefacts_of, instructions, versions
 
 
 class Working:
@@ -66,7 +66,7 @@ class Working:
             key=self.key(result),
             contents=self.contents(),
             result=result,
-            versions=versions(),
+            versions={**versions(), **instructions()},
             seconds=round(time.perf_counter() - self.started, 2),
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             artefacts=artefacts,

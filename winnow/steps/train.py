@@ -7,21 +7,25 @@ from pathlib import Path
 from shutil import copytree, rmtree
 
 import numpy as np
+import torch
 
 from winnow.data.sources import expand
 from winnow.detect.registry import fewest_of
 from winnow.embeddings import spread
 from winnow.errors import DataError, ModelError, OptionError
-from winnow.learn.device import choose_device
+from winnow.learn.device import choose_device, threads
 from winnow.learn.fast import train_fast
+from winnow.learn.processes import Processes, joined
 from winnow.learn.train import train as fit
+from winnow.learn.training_state import threads_of
 from winnow.models.auxiliary import MOST_PICTURES, Linear, Texture
 from winnow.models.contract import Model
 from winnow.models.registry import build, save_model
 from winnow.options import Options
 from winnow.pool.pool import Pool
 from winnow.pool.splits import Split
-from winnow.results import Trained, WeightSearch
+from winnow.results import Trained, WeightSearch, as_json, from_json
+from winnow.results.words import count
 from winnow.run.addresses import check_address, check_object_detector, read_as_own
 from winnow.run.artifacts import check_parts
 from winnow.run.folder import RunFolder
@@ -40,8 +44,11 @@ def train(run: RunFolder, *, resume: bool = False) -> Trained:
     it is asked for, the fast network.
 
     With the weight 'auto' of a VAE's latent loss it is `search_weight` that trains, and the network that it chooses is kept.
-    With `resume`, a finished training is left as it is and an interrupted one goes on to the identical result.
+    With `resume`, a finished training is left as it is and an interrupted one goes on to the identical result. Of processes
+    that torchrun has started the first works in the run folder, and the others only train along.
     """
+    processes = joined()
+    processes.wait()  # the first has put in order what a killed step may have left in the folder
     run.require("ingest")
     if resume and run.done("train"):
         return run.result(Trained)
@@ -50,14 +57,31 @@ def train(run: RunFolder, *, resume: bool = False) -> Trained:
     model = network_for(run, pool.size, pool.channels)
     split = split_of(run, pool)
     _check_enough(split.split, fewest_of(run.options.detect.scorer) if model.frozen else None)
+    _check_alone(run, processes)
     search = search_weight(run) if run.options.train.latent_weight == "auto" else None
-    with run.working("train", resume=resume) as step:
-        if model.frozen:
-            save_model(model, step.folder)
-            step.finish(Trained(parameters=sum(p.numel() for p in model.parameters()), warnings=[]))
-        else:
-            step.finish(_trained(run, pool, model, split, step, resume, search))
-    return run.result(Trained)
+    if not processes.is_first:
+        processes.wait()  # the first has the step's lock
+        if not model.frozen:
+            _train_along(run, pool, model, split, resume)
+    else:
+        with run.working("train", resume=resume) as step:
+            processes.wait()
+            if model.frozen:
+                save_model(model, step.folder)
+                step.finish(Trained(parameters=sum(p.numel() for p in model.parameters()), warnings=[]))
+            else:
+                step.finish(_trained(run, pool, model, split, step, resume, search))
+    # The others may see the pool of a run alone, and not what the first has written.
+    return from_json(Trained, processes.from_first(lambda: ({}, as_json(run.result(Trained))))[1])
+
+
+def _check_alone(run: RunFolder, processes: Processes) -> None:
+    """Raise `OptionError` for a search of several processes: it trains many networks, and judges them in between."""
+    if processes.size > 1 and run.options.train.latent_weight == "auto":
+        raise OptionError(
+            "--latent-weight auto trains several networks in one process.",
+            f"Search without torchrun (winnow lambda --run {run.path} --use), then train the chosen one by it.",
+        )
 
 
 def _check_enough(split: np.ndarray, fewest: int | None) -> None:
@@ -127,18 +151,27 @@ def _trained(
 ) -> Trained:
     """Train the network, unless a search has, and the auxiliary models, into the step's folder."""
     options, fast = run.options, step.folder / "fast"
-    rows = {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
-    _auxiliary(run, pool, rows["train"], step)  # first: a background without pictures is told before hours of training
-    chosen = options.train
+    rows, chosen, machine = _rows_of(split), options.train, torch.get_num_threads()
     if search is not None:  # its training is at its end, so that going on with it only takes it over
         chosen = chosen.model_copy(update={"latent_weight": search.chosen})
         rmtree(step.folder / "checkpoints", ignore_errors=True)
         copytree(folder_of_trial(run, search.chosen), step.folder, dirs_exist_ok=True)
-    result = fit(model, pool, rows, chosen, step.folder, resume=resume or search is not None)
-    auxiliary = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
+    go_on = resume or search is not None
+    with threads(threads_of(step.folder, options.train, go_on)):
+        _auxiliary(
+            run, pool, rows["train"], step
+        )  # first: a background without pictures is told before hours of training
+        result = fit(model, pool, rows, chosen, step.folder, resume=go_on)
+        auxiliary = train_fast(pool, rows, options.train, fast, resume=resume) if options.train.fast else None
+    notes = [*result.warnings, split.note]
+    if result.threads != (options.train.threads or machine) and result.device == "cpu":
+        notes.append(
+            f"It went on with the {count(result.threads, 'thread')} that it was begun with, where this machine would take {machine}: "
+            "with another number the weights would not be the same to the bit."
+        )
     return Trained(
         parameters=result.parameters,
-        warnings=[*result.warnings, *([split.note] if split.note else [])],
+        warnings=[note for note in notes if note],
         unit=options.ingest.unit(len(pool), len(pool.pictures)),
         split={name: len(chosen) for name, chosen in rows.items()},
         training=result,
@@ -146,6 +179,19 @@ def _trained(
         latent_weight=search.chosen if search else None,
         chosen_because=search.reason if search else "",
     )
+
+
+def _train_along(run: RunFolder, pool: Pool, model: Model, split: Split, resume: bool) -> None:
+    """Train with the first process, which writes."""
+    options, folder = run.options.train, run.folder("train")
+    fit(model, pool, _rows_of(split), options, folder, resume=resume)
+    if options.fast:
+        train_fast(pool, _rows_of(split), options, folder / "fast", resume=resume)
+
+
+def _rows_of(split: Split) -> dict[str, np.ndarray]:
+    """Return the rows of the pool that train, that validate, and that are kept for the threshold."""
+    return {name: np.flatnonzero(split.split == name) for name in ("train", "validate", "calibrate")}
 
 
 def _auxiliary(run: RunFolder, pool: Pool, rows: np.ndarray, step: Working) -> None:
