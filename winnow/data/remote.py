@@ -177,23 +177,38 @@ class Remote:
 
         They are seen together, by `get_whole` and `names`. `last` is the file that `get_whole` writes last.
         """
-        if self.read(f"{SHARDS}/{name}/{WHOLE}"):
-            return False
-        paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        names = [*sorted(paths.keys() - {last}), last]
-        files = {one: stored(paths[one], f"{SHARDS}/{name}/{one}") for one in names}
-        at_once(lambda one: self.put_file(files[one].key, paths[one]), names)
-        return self.create(f"{SHARDS}/{name}/{WHOLE}", as_json({one: asdict(file) for one, file in files.items()}))
+        where = f"{SHARDS}/{name}"
+        return not self.read(f"{where}/{WHOLE}") and self.create(f"{where}/{WHOLE}", self._put_all(where, folder, last))
 
     def get_whole(self, name: str, folder: Path) -> None:
         """Write the files of a shard below a folder, each verified, the last one when all others are there; `RunError` without it."""
-        found = self.read(f"{SHARDS}/{name}/{WHOLE}")
+        self.get_files(f"{SHARDS}/{name}", folder)
+
+    def put_files(self, where: str, folder: Path) -> None:
+        """Write the files below a folder as those of `where`, seen together by `get_files`, in the place of earlier ones."""
+        before = [name for name, _ in self.listing(where)]
+        whole = self._put_all(where, folder)
+        self.put(f"{where}/{WHOLE}", whole)
+        named = {file.key for file in stored_in(whole, self.uri(where)).values()}
+        self.delete([name for name in before if name not in named and name != f"{where}/{WHOLE}"])
+
+    def get_files(self, where: str, folder: Path) -> None:
+        """Write the files of `where` below a folder, each verified, the last one when all others are there; `RunError` without them."""
+        found = self.read(f"{where}/{WHOLE}")
         if found is None:
-            raise RunError(f"{self.uri(f'{SHARDS}/{name}')} is not there.", "Run that shard again.")
-        files = stored_in(found[0], self.uri(f"{SHARDS}/{name}/{WHOLE}"))
+            raise RunError(f"{self.uri(where)} is not there.", "Run what writes it again.")
+        files = stored_in(found[0], self.uri(f"{where}/{WHOLE}"))
         *others, last = files
         at_once(lambda one: self.get_file(files[one], folder / one), others)
         self.get_file(files[last], folder / last)
+
+    def _put_all(self, where: str, folder: Path, last: str = "") -> bytes:
+        """Write the files below a folder, seen by none yet, and return the JSON that names them, `last` last."""
+        paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        names = [*sorted(paths.keys() - {last}), *([last] if last else [])]
+        files = {one: stored(paths[one], f"{where}/{one}") for one in names}
+        at_once(lambda one: self.put_file(files[one].key, paths[one]), names)
+        return as_json({one: asdict(file) for one, file in files.items()})
 
     def names(self, prefix: str = "") -> list[str]:
         """Return the names of the shards that are whole and whose names begin with the folders of `prefix`, in order."""

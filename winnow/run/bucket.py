@@ -27,7 +27,7 @@ FORMAT = 1
 GRACE = timedelta(days=1)
 """Age from which on a file that no manifest names is removed: it is of a writer that was killed."""
 OURS = re.compile(r"\.v\d+-[0-9a-f]{8}(\.|$)")
-LEFT = (PROBE, "shards/")
+LEFT = (PROBE, "shards/", "unfinished/")
 """How other names begin that Winnow may have left."""
 AGAIN = "Restore it from a copy, or make the run anew at another address."
 

@@ -21,8 +21,9 @@ from winnow.run.commit import RECORDS, STAGING, Staged, drop, locked, recover, r
 from winnow.run.places import EARLY
 from winnow.run.recipe import Recipe, choose_recipe, load_recipe, own_parts
 from winnow.run.records import LOOSE, Asked, Content, Record, contents_of
+from winnow.run.unfinished import pushed
 from winnow.run.working import Working
-from winnow.run.working_copy import local, push, ready
+from winnow.run.working_copy import local
 from winnow.stages import STAGES, command_of
 
 Kind = TypeVar("Kind")
@@ -285,10 +286,8 @@ class RunFolder:
         files as they were; a folder made for a run that then fails is removed. Raises `RunError` when another process does
         the same step, and for what cannot be written. A run in a bucket is pushed at the end.
         """
-        ready(self.path)
-        with self._working(step, resume=resume, sources=sources) as work:
+        with pushed(self.path, step, resume=resume), self._working(step, resume=resume, sources=sources) as work:
             yield work
-        push(self.path)
 
     @contextmanager
     def _working(self, step: str, *, resume: bool, sources: Sequence[str]) -> Iterator[Working]:

@@ -50,7 +50,7 @@ def ready(path: Path) -> None:
 
     Does nothing for a path outside of the working copies of this process. Raises `RunError` where the bucket cannot be written.
     """
-    copy = _open(path)
+    copy = opened(path)
     if copy is None:
         return
     _check_store(copy.address)
@@ -60,7 +60,7 @@ def ready(path: Path) -> None:
 
 def push(path: Path) -> None:
     """Push the working copy that a path is in; nothing outside of those of this process."""
-    copy = _open(path)
+    copy = opened(path)
     if copy is not None:
         copy.push()
 
@@ -74,7 +74,7 @@ def told(text: str) -> str:
 
 def refuse_page(folder: Path) -> None:
     """Raise `OptionError` for the labelling page of a run in a bucket."""
-    copy = _open(folder)
+    copy = opened(folder)
     if copy is not None:
         raise OptionError(
             f"The labelling page works on this disk, not on {copy.address}.",
@@ -191,7 +191,8 @@ def make_room(size: int) -> None:
         over -= bytes_
 
 
-def _open(path: Path) -> Copy | None:
+def opened(path: Path) -> Copy | None:
+    """Return the working copy of this process that a path is in, None of any other path."""
     path = Path(os.path.abspath(path))
     return next((copy for folder, copy in OPEN.items() if path.is_relative_to(folder)), None)
 
