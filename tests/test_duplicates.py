@@ -7,7 +7,7 @@ import pytest
 
 from winnow.errors import DataError
 from winnow.select import duplicates as near_file
-from winnow.select.duplicates import distinct
+from winnow.select.duplicates import distinct, stand_ins
 
 RNG = np.random.default_rng
 
@@ -21,10 +21,11 @@ def planted(n: int, copies: int, d: int = 24, noise: float = 0.01, seed: int = 0
 
 
 def plain(vectors: np.ndarray, near: float) -> np.ndarray:
-    """Apply the definition, pair by pair, to few embeddings: the usual distance is the median of all pairs."""
+    """Apply the definition, pair by pair, to few embeddings: the usual distance is the median of the pairs of 1,000."""
     features = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     distances = np.square(features[:, None] - features[None]).sum(axis=2)
-    limit = near * np.median(distances[np.triu_indices(len(features), 1)])
+    some = np.linspace(0, len(features) - 1, min(len(features), 1000)).astype(int)
+    limit = near * np.median(distances[np.ix_(some, some)][np.triu_indices(len(some), 1)])
     stays = np.ones(len(features), bool)
     for row in range(len(features)):
         stays[row] = not (distances[row, :row][stays[:row]] <= limit).any()
@@ -124,20 +125,65 @@ def test_a_picture_in_time_is_compared_with_the_32_after_it(later: int, stays: b
     assert found[10 + later] == stays and found.sum() == 59 + stays
 
 
-def test_an_approximate_index_finds_nearly_all(monkeypatch: pytest.MonkeyPatch):
-    vectors, original = planted(3000, 600)
+@pytest.mark.parametrize("d", [24, 200])
+def test_by_cells_it_is_the_definition_but_for_a_few(monkeypatch: pytest.MonkeyPatch, d: int):
+    vectors, original = planted(3000, 600, d)
+    assert np.array_equal(distinct(vectors, 0.1), original)
     monkeypatch.setattr(near_file, "FLAT", 500)
     stays = distinct(vectors, 0.1)
     assert stays[original].all()
-    assert (~stays[~original]).mean() > 0.95
+    assert (~stays[~original]).mean() > 0.99
 
 
-def test_an_approximate_index_thins_crowds(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("flat", [20_000, 500])
+def test_near_the_limit_too_most_are_found(monkeypatch: pytest.MonkeyPatch, flat: int):
+    rng = RNG(3)
+    kinds = rng.normal(size=(40, 30))
+    vectors = kinds[rng.integers(0, 40, 2500)] + 0.5 * rng.normal(size=(2500, 30))
+    expected = plain(vectors, 0.1)
+    monkeypatch.setattr(near_file, "FLAT", flat)
+    stays = distinct(vectors, 0.1)
+    assert 0.05 < (~expected).mean() < 0.6
+    assert np.array_equal(stays, expected) if flat > 2500 else (stays == expected).mean() > 0.98
+
+
+@pytest.mark.parametrize("flat", [20_000, 500])
+def test_what_stands_for_a_picture_is_an_earlier_one_that_stays_and_is_near(monkeypatch: pytest.MonkeyPatch, flat: int):
+    monkeypatch.setattr(near_file, "FLAT", flat)
+    vectors, _ = planted(900, 300, d=150, noise=0.05)
+    found = stand_ins(vectors, 0.1)
+    features = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    gone = np.flatnonzero(found != np.arange(1200))
+    assert len(gone) == 300 and (found[gone] < gone).all() and (found[found] == found).all()
+    assert (np.square(features[gone] - features[found[gone]]).sum(axis=1) < 0.1 * 2).all()
+
+
+def test_what_stands_for_a_frame_stays_itself():
+    vectors, _ = planted(100, 0)
+    both = np.concatenate(
+        [vectors, auxiliary(vectors[:20]), vectors[:1]]
+    )  # the frame before it is a copy of an early one
+    times = np.concatenate([np.arange(100) * 10.0, np.arange(20) * 10.0 + 1, [2000.0]])
+    both = np.append(both, auxiliary(vectors[[0]]), axis=0)
+    found = stand_ins(both, 0.1, sources=np.array(["a"] * 122), times=np.append(times, 2001.0), seconds=1.5)
+    assert found[:100].tolist() == list(range(100)) and found[100:120].tolist() == list(range(20))
+    assert found[120:].tolist() == [0, 0]
+
+
+def test_only_some_rows_are_compared():
+    vectors, original = planted(100, 50)
+    some = np.flatnonzero(original | (np.arange(150) % 2 == 0))[::-1]
+    assert np.array_equal(stand_ins(vectors, 0.1, rows=some), stand_ins(vectors[some], 0.1))
+    assert len(distinct(vectors, 0.1, rows=some)) == len(some)
+
+
+@pytest.mark.parametrize("crowd", [800, 2500])
+def test_a_crowd_by_cells_leaves_one(monkeypatch: pytest.MonkeyPatch, crowd: int):
     vectors, _ = planted(3000, 0)
-    crowd = vectors[[7]] + 0.001 * RNG(1).normal(size=(800, 24))
+    close = vectors[[7]] + 0.001 * RNG(1).normal(size=(crowd, 24))
     monkeypatch.setattr(near_file, "FLAT", 500)
-    stays = distinct(np.append(vectors, crowd, axis=0), 0.1)
-    assert stays[:3000].all() and stays[3000:].sum() < 8
+    stays = distinct(np.append(vectors, close, axis=0), 0.1)
+    assert stays[:3000].all() and stays[3000:].sum() < 3
 
 
 def test_embeddings_that_are_not_finite_are_refused():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.linalg import eigh
 
 from winnow.check import ContractError, check_selector
 from winnow.embeddings import Embeddings, unit_length
@@ -394,3 +396,46 @@ def test_whitening_spreads_every_direction_alike():
 def test_whitening_learns_from_50000_rows_evenly_spread():
     vectors = RNG(0).normal(size=(60_000, 3)) * np.linspace(1, 3, 60_000)[:, None] * [1, 5, 20]
     assert np.array_equal(whitened(vectors), whitened(vectors, np.linspace(0, 59_999, 50_000).astype(int)))
+
+
+def plain_whitened(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return `whitened` of all rows at once."""
+    directions = unit_length(vectors - vectors[rows].mean(axis=0, dtype=np.float64).astype(np.float32))
+    centre = directions[rows].mean(axis=0)
+    sample = directions[rows] - centre
+    variances, axes = eigh(
+        sample.T @ sample / len(rows), subset_by_index=(max(0, sample.shape[1] - 128), sample.shape[1] - 1)
+    )
+    deviations = np.sqrt(np.maximum(variances, 0))
+    kept = deviations > max(1e-3 * deviations.max(), 1e-6)
+    return unit_length((directions - centre) @ (axes[:, kept] / deviations[kept])[:, ::-1].astype(np.float32))
+
+
+@pytest.mark.parametrize("d", [10, 150])
+def test_whitening_by_blocks_is_that_of_all_at_once(d: int):
+    vectors, rows = RNG(0).normal(size=(20_001, d)).astype(np.float32), np.arange(0, 20_001, 3)
+    features = whitened(vectors, rows)
+    assert np.array_equal(features, plain_whitened(vectors, rows))
+    assert np.array_equal(unit_length(vectors), np.concatenate([unit_length(vectors[:9]), unit_length(vectors[9:])]))
+    some = RNG(1).permutation(20_001)[:500]
+    assert np.allclose(whitened(vectors, rows, of=some), features[some], atol=1e-6)
+
+
+def held(work: Any, *given: Any) -> float:
+    """Return how many bytes of arrays a call holds at most, beside what it is given."""
+    tracemalloc.start()
+    try:
+        work(*given)
+        return float(tracemalloc.get_traced_memory()[1])
+    finally:
+        tracemalloc.stop()
+
+
+def test_whitening_and_near_duplicates_take_a_fraction_of_the_embeddings(monkeypatch: pytest.MonkeyPatch):
+    from winnow.select import duplicates, geometry
+
+    vectors = RNG(0).normal(size=(60_000, 600)).astype(np.float32)
+    monkeypatch.setattr(geometry, "LEARNT_FROM", 5000)
+    monkeypatch.setattr(duplicates, "FLAT", 10_000)
+    assert held(whitened, vectors) < 0.6 * vectors.nbytes
+    assert held(duplicates.distinct, vectors, 0.01) < 0.9 * vectors.nbytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from winnow.arrays import map_array
 from winnow.errors import DataError
 from winnow.files import as_written, read_sealed, replacing, write_sealed
 
+BLOCK = 8192
+"""Rows of embeddings that are worked on at once, so that what is made of all of them is not in memory beside them."""
 LONGEST = float(np.finfo(np.float32).max) / 8  # squared length; that of a distance is at most four times as large
 
 
@@ -181,9 +184,21 @@ def unit_length(vectors: Any) -> Any:
     """
     from array_api_compat import array_namespace
 
+    if isinstance(vectors, np.ndarray) and len(vectors) > BLOCK:
+        found = np.empty(vectors.shape, vectors.dtype)
+        for part in blocks(len(vectors)):
+            found[part] = unit_length(vectors[part])
+        return found
     xp = array_namespace(vectors)
     lengths = xp.sqrt(xp.sum(vectors * vectors, axis=1, keepdims=True))
     return vectors / xp.where(lengths > 0, lengths, xp.ones_like(lengths))
+
+
+def blocks(n: int, most: int = BLOCK) -> Iterator[slice]:
+    """Yield slices of n rows, as equal in length as can be, of `most` at most."""
+    count = -(-n // most)
+    for number in range(count):
+        yield slice(number * n // count, (number + 1) * n // count)
 
 
 def spread(n: int, most: int) -> np.ndarray:

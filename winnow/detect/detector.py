@@ -15,7 +15,7 @@ from winnow.detect.registry import make_scorer, remake_scorer
 from winnow.detect.scorer import as_scorer, folds_of
 from winnow.detect.tail import Tail, tail_of
 from winnow.detect.threshold import Threshold, check_rate, conformal, group_weights, p_values
-from winnow.embeddings import Embeddings
+from winnow.embeddings import Embeddings, blocks
 from winnow.errors import DataError, OptionError, RunError
 from winnow.files import as_written, read_sealed, replacing, write_sealed
 
@@ -160,9 +160,9 @@ class Detector:
         """Return scores (n,) of pictures it was fitted on, for those of the calibration their held-out scores."""
         held_out = dict(zip(self.ids.astype(str), self.calibration, strict=True))
         scores = np.array([held_out.get(str(name), np.nan) for name in embeddings.ids])
-        rest = self.without_score(embeddings)
-        if rest.any():
-            scores[rest] = self.score(embeddings[rest])
+        rest = np.flatnonzero(self.without_score(embeddings))
+        for part in blocks(len(rest)):
+            scores[rest[part]] = self.score(embeddings[rest[part]])
         return scores
 
     def without_score(self, embeddings: Embeddings) -> np.ndarray:

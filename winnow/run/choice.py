@@ -37,7 +37,7 @@ def worth_of_choice(
     Returns None where labels are too few for halves.
     """
     cross_fitter, fold, seed = classifier.quick, classifier.held_out.fold, classifier.seed
-    labelled, features = embeddings[cross_fitter.rows], whitened(embeddings.vectors)[cross_fitter.rows]
+    labelled, features = embeddings[cross_fitter.rows], whitened(embeddings.vectors, of=cross_fitter.rows)
     weights = None if weights is None else weights[cross_fitter.rows]
     method = "herding" if options.method == "random" else options.method
     part = _part(len(fold), max(MOST, A_CLASS * cross_fitter.classes), seed)

@@ -8,21 +8,23 @@ from typing import Any, Self
 
 import numpy as np
 
-from winnow.select.geometry import k_means, nearest, squared_distances
+from winnow.embeddings import blocks
+from winnow.select.geometry import k_means, nearest
 
 ROUNDS, SAMPLE = (
     5,
     32,
 )  # of each k-means, and rows a centre that it learns from: they need not be good clusters, only small ones
-LOOKED = 4  # regions whose centres a row is compared with
+LOOKED = 3  # regions whose centres a row is compared with
+ROWS = 16_384  # that are compared at once
 
 
 @dataclass(frozen=True)
 class Cells:
     """The centres (k, d) of small clusters, those of one region together; `regions` (r, d) and the first centre of each, (r + 1,).
 
-    There are about as many regions as centres in each. A row is compared with the centres of its own region and the three next to it
-    alone, so that it may miss its nearest one for another nearly as near.
+    There are about as many regions as centres in each. A row is compared with the centres of the regions nearest to it alone, so that
+    it may miss its nearest one for another nearly as near.
     """
 
     centres: np.ndarray
@@ -41,24 +43,37 @@ class Cells:
         centres = [k_means(part, count, rng, rounds=ROUNDS) for part, count in zip(parts, counts, strict=True) if count]
         return cls(np.concatenate(centres), regions, np.append(0, np.cumsum(counts)))
 
-    def nearest(self, features: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    def nearest(self, features: np.ndarray, count: int = 1, looked: int = LOOKED) -> tuple[np.ndarray, np.ndarray]:
         """Return the nearest centres of features (n, d), and the squared distances to them: (n, count), (n, count).
 
-        Where fewer were compared, -1 and infinity take the place of those that are missing.
+        A row is compared with the centres of so many regions (`looked`) nearest to it. Where fewer centres were compared, -1 and
+        infinity take the place of those that are missing.
         """
+        found, distance = np.full((len(features), count), -1), np.full((len(features), count), np.inf, np.float32)
+        if not features.shape[1]:
+            found[:, 0] = distance[:, 0] = 0
+            return found, distance
+        for part in blocks(len(features), ROWS):
+            found[part], distance[part] = self._nearest(features[part], count, min(looked, len(self.regions)))
+        return found, distance
+
+    def _nearest(self, features: np.ndarray, count: int, looked: int) -> tuple[np.ndarray, np.ndarray]:
         import faiss
 
-        if not features.shape[1]:
-            return np.zeros((len(features), 1), int), np.zeros((len(features), 1), np.float32)
-        found, distance = np.full((len(features), count), -1), np.full((len(features), count), np.inf, np.float32)
-        region = nearest(features, self.regions)[0]
-        near = squared_distances(self.regions, self.regions).argsort(axis=1, kind="stable")[:, :LOOKED]
-        order = np.argsort(region, kind="stable")
-        ends = np.searchsorted(region[order], np.arange(len(self.regions) + 1))
+        found = np.full((len(features), looked, count), -1)
+        distance = np.full(found.shape, np.inf, np.float32)
+        region = faiss.knn(features, self.regions, looked)[1]
+        order = np.argsort(region, axis=None, kind="stable")
+        ends = np.searchsorted(region.ravel()[order], np.arange(len(self.regions) + 1))
         for number, (begin, end) in enumerate(pairwise(ends)):
-            own = np.concatenate([np.arange(self.first[other], self.first[other + 1]) for other in near[number]])
-            rows, most = order[begin:end], min(count, len(own))
-            if len(rows):
-                near_by: Any = faiss.knn(features[rows], self.centres[own], most)
-                distance[rows, :most], found[rows, :most] = near_by[0], own[near_by[1]]
-        return found, distance
+            first, last = map(int, self.first[number : number + 2])
+            rows, turns = np.divmod(order[begin:end], looked)
+            most = min(count, last - first)
+            if len(rows) and most:
+                near: Any = faiss.knn(features[rows], self.centres[first:last], most)
+                distance[rows, turns, :most], found[rows, turns, :most] = near[0], first + near[1]
+        every, apart = found.reshape(len(features), -1), distance.reshape(len(features), -1)
+        best = np.argpartition(apart, count - 1, axis=1)[:, :count]
+        every, apart = np.take_along_axis(every, best, axis=1), np.take_along_axis(apart, best, axis=1)
+        best = np.argsort(apart, axis=1, kind="stable")
+        return np.take_along_axis(every, best, axis=1), np.take_along_axis(apart, best, axis=1)

@@ -6,101 +6,204 @@ from typing import Any
 
 import numpy as np
 
-from winnow.embeddings import finite, spread, unit_length
-from winnow.select.geometry import BLOCK, squared_distances
+from winnow.embeddings import blocks, finite, spread, unit_length
+from winnow.select.cells import Cells
+from winnow.select.geometry import squared_distances
 
-FLAT = 20_000  # pictures that are all compared; of more, only neighbours in the nearest cells of an index
-NEIGHBOURS = 16
+FLAT = 20_000  # pictures that are all compared; of more, only those in the nearest cells
+CELL, LOOKED, REGIONS = (
+    128,
+    8,
+    16,
+)  # pictures of a cell on average, cells a picture is compared with, regions they are looked for in
+CROWDED = 0.1  # share of near-duplicates with which pictures are compared once more
 PAIRED = 1000  # pictures from which the usual distance is estimated
 TIMES_NEAR = 4.0  # factor on the distance for pictures of one video that are close in time
 ROUNDING = 1e-5  # squared distance that float32 may show between two equal embeddings of length 1
 WINDOW = 32  # pictures that follow one in time and are compared with it
+AT_ONCE = 512  # pictures that are compared with those before them, and with one another
+COMPONENTS, LEARNT_FROM = 128, 8192  # in which pictures are compared first, and the pictures that they are learnt from
 
 
 def distinct(
     vectors: np.ndarray,
     near: float,
     *,
+    rows: np.ndarray | None = None,
     sources: np.ndarray | None = None,
     times: np.ndarray | None = None,
     seconds: float = 0.0,
 ) -> np.ndarray:
-    """Return bool (n,): False for a near-duplicate of an earlier picture that stays.
+    """Return bool (m,): False for a near-duplicate of an earlier picture that stays; see `stand_ins`."""
+    found = stand_ins(vectors, near, rows=rows, sources=sources, times=times, seconds=seconds)
+    return found == np.arange(len(found))
 
-    Near-duplicates are closer, by cosine distance, than the share `near` of the median distance of two pictures. Pictures
-    of one of `sources` (n,) at most `seconds` apart by `times` (n,) are near-duplicates up to four times that distance:
-    the same person in the next frame. Of many alike the first stays. With more than 20,000 pictures a few near-duplicates
-    can be missed (an approximate search, faiss IVF).
+
+def stand_ins(
+    vectors: np.ndarray,
+    near: float,
+    *,
+    rows: np.ndarray | None = None,
+    sources: np.ndarray | None = None,
+    times: np.ndarray | None = None,
+    seconds: float = 0.0,
+) -> np.ndarray:
+    """Return for each picture the earlier one that stays and of which it is a near-duplicate, else itself: (m,) of m pictures.
+
+    They are the `rows` of `vectors` (n, d), all by default, counted as there. Near-duplicates are closer, by cosine distance, than the
+    share `near` of the median distance of two pictures. Pictures of one of `sources` (m,) at most `seconds` apart by `times` (m,) are
+    near-duplicates up to four times that distance: the same person in the next frame. Of many alike the first stays. With more
+    than 20,000 pictures a few near-duplicates can be missed: a picture is compared with the earlier ones of the cells next to it.
     """
-    features = unit_length(finite(vectors))
-    stays = np.ones(len(features), bool)
-    if near <= 0 or len(features) < 2:
-        return stays
-    limit = max(near * _usual(features), ROUNDING)
+    codes = _Codes(finite(vectors), rows)
+    found = np.arange(len(codes))
+    if near <= 0 or len(codes) < 2:
+        return found
+    limit = max(near * codes.usual(), ROUNDING)
     if sources is not None and times is not None and seconds > 0:
-        _thin(stays, features, TIMES_NEAR * limit, sources, times, seconds)
-    rows = np.flatnonzero(stays)
-    stays[rows] = _first(features[rows], limit) if len(rows) <= FLAT else _nearly_first(features[rows], limit)
-    return stays
+        _thin(found, codes, TIMES_NEAR * limit, sources, times, seconds)
+    again = True
+    while again:
+        stays = np.flatnonzero(found == np.arange(len(codes)))
+        earlier = _Cells(codes, stays) if len(stays) > FLAT else _All(codes)
+        for part in blocks(len(stays), AT_ONCE):
+            _compare(found, codes, limit, stays[part], earlier)
+        # A crowd has many cells to itself, more than one of its pictures is compared with; thinned out, it has few.
+        again = len(stays) > FLAT and (found[stays] != stays).mean() > CROWDED
+    while (found != found[found]).any():  # one that stood for others in time is itself a near-duplicate
+        found = found[found]
+    return found
 
 
-def _usual(features: np.ndarray) -> float:
-    """Return the median squared distance of two rows."""
-    some = features[spread(len(features), PAIRED)]
-    return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
+class _Codes:
+    """Embeddings at length 1, made when they are compared, and their first components, `short` (m, k).
+
+    In these no two are farther apart than they are, so that what is far there need not be compared.
+    """
+
+    def __init__(self, vectors: np.ndarray, rows: np.ndarray | None) -> None:
+        self.vectors, self.rows = vectors, np.arange(len(vectors)) if rows is None else np.asarray(rows, int)
+        self.short = self._shortened()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, places: np.ndarray | slice) -> np.ndarray:
+        found: np.ndarray = unit_length(self.vectors[self.rows[places]])
+        return found
+
+    def _shortened(self) -> np.ndarray:
+        from scipy.linalg import eigh
+
+        d = self.vectors.shape[1]
+        axes = np.eye(d, dtype=np.float32)
+        if d > COMPONENTS and len(self):
+            some = self[spread(len(self), LEARNT_FROM)]
+            some -= some.mean(axis=0)
+            axes = eigh(some.T @ some, subset_by_index=(d - COMPONENTS, d - 1))[1].astype(np.float32)
+        short = np.empty((len(self), axes.shape[1]), np.float32)
+        for part in blocks(len(self)):
+            short[part] = self[part] @ axes
+        return short
+
+    def usual(self) -> float:
+        """Return the median squared distance of two pictures."""
+        some = self[spread(len(self), PAIRED)]
+        return float(np.median(squared_distances(some, some)[np.triu_indices(len(some), 1)]))
+
+    def distances(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return the squared distance of each pair."""
+        found = np.empty(len(first), np.float32)
+        for part in blocks(len(first)):
+            apart = self[first[part]] - self[second[part]]
+            found[part] = np.einsum("nd,nd->n", apart, apart)
+        return found
 
 
-def _first(features: np.ndarray, near: float) -> np.ndarray:
-    """Return bool (n,): rows that are not within the squared distance `near` of an earlier row that stays."""
-    stays = np.ones(len(features), bool)
-    for begin in range(0, len(features), BLOCK):
-        block, kept = features[begin : begin + BLOCK], features[:begin][stays[:begin]]
-        here = stays[begin : begin + BLOCK]
-        here &= (squared_distances(block, kept) > near).all(axis=1)
-        alike = squared_distances(block, block) <= near
-        for row in np.flatnonzero(here):
-            here[row] = not alike[row, :row][here[:row]].any()
-    return stays
+class _All:
+    """The pictures that stay so far, all of which are candidates."""
+
+    def __init__(self, codes: _Codes) -> None:
+        self.short, self.rows = codes.short, np.empty(0, int)
+
+    def candidates(self, rows: np.ndarray, near: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the pairs of one of `rows`, by its place there, and one that stays which may be near."""
+        place, other = np.nonzero(squared_distances(self.short[rows], self.short[self.rows]) <= near)
+        return place, self.rows[other]
+
+    def add(self, rows: np.ndarray) -> None:
+        """Add pictures that stay."""
+        self.rows = np.append(self.rows, rows)
 
 
-def _nearly_first(features: np.ndarray, near: float) -> np.ndarray:
-    """Return the same for many rows, by an index that may miss neighbours; in dense clusters each round finds more."""
-    import faiss
+class _Cells:
+    """The same by cells: candidates are in those next to a picture."""
 
-    stays = np.ones(len(features), bool)
-    while True:
-        rows = np.flatnonzero(stays)
-        cells = int(np.sqrt(len(rows)) * 2)
-        index: Any = faiss.IndexIVFFlat(faiss.IndexFlatL2(features.shape[1]), features.shape[1], cells)
-        index.cp.min_points_per_centroid, index.cp.niter = 1, 5
-        index.train(features[rows[:: max(1, len(rows) // (cells * 40))]])
-        index.nprobe = 2
-        index.add(features[rows])
-        distances, found = index.search(features[rows], min(NEIGHBOURS, len(rows)))
-        near_earlier = (distances <= near) & (found >= 0) & (found < np.arange(len(rows))[:, None])
-        here = np.ones(len(rows), bool)
-        for row in np.flatnonzero(near_earlier.any(axis=1)):
-            here[row] = not here[found[row, near_earlier[row]]].any()
-        stays[rows] = here
-        if here.all():
-            return stays
+    def __init__(self, codes: _Codes, rows: np.ndarray) -> None:
+        import faiss
+
+        self.short, self.first = codes.short, rows[0]
+        cells = Cells.of(self.short[rows], len(rows) // CELL, np.random.default_rng(0))
+        self.place = np.full(len(codes), -1)
+        self.place[rows] = np.arange(len(rows))
+        self.cell, self.distance = cells.nearest(self.short[rows], LOOKED, REGIONS)
+        self.quantizer = faiss.IndexFlatL2(self.short.shape[1])
+        self.quantizer.add(cells.centres)
+        self.index: Any = faiss.IndexIVFFlat(self.quantizer, self.short.shape[1], len(cells.centres))
+        self.index.nprobe = LOOKED
+
+    def candidates(self, rows: np.ndarray, near: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `_All.candidates` does."""
+        place = self.place[rows]
+        ends, _, found = self.index.range_search_preassigned(
+            self.short[rows], near, self.cell[place], self.distance[place]
+        )
+        return np.repeat(np.arange(len(rows)), np.diff(ends.astype(int))), found
+
+    def add(self, rows: np.ndarray) -> None:
+        """Add pictures that stay, each to its nearest cell."""
+        from faiss import swig_ptr
+
+        if len(rows):
+            arrays = self.short[rows], np.ascontiguousarray(rows), np.ascontiguousarray(self.cell[self.place[rows], 0])
+            self.index.add_core(len(rows), *map(swig_ptr, arrays))
+
+
+def _compare(found: np.ndarray, codes: _Codes, limit: float, rows: np.ndarray, earlier: _All | _Cells) -> None:
+    """Set in `found` what stands for each of `rows`, the nearest of the earlier ones that stay, and add the rest to these."""
+    place, other = earlier.candidates(rows, limit + ROUNDING)
+    apart = codes.distances(rows[place], other)
+    for pair in np.lexsort((-apart, place)):  # the nearest last
+        if apart[pair] <= limit:
+            found[rows[place[pair]]] = other[pair]
+    rows = rows[found[rows] == rows]
+    alike = np.triu(squared_distances(codes.short[rows], codes.short[rows]) <= limit + ROUNDING, 1)
+    for row in np.flatnonzero(alike.any(axis=1)):
+        if found[rows[row]] == rows[row]:
+            others = rows[alike[row]]
+            others = others[found[others] == others]
+            near = codes.distances(np.full(len(others), rows[row]), others) <= limit
+            found[others[near]] = rows[row]
+    earlier.add(rows[found[rows] == rows])
 
 
 def _thin(
-    stays: np.ndarray, features: np.ndarray, near: float, sources: np.ndarray, times: np.ndarray, seconds: float
+    found: np.ndarray, codes: _Codes, limit: float, sources: np.ndarray, times: np.ndarray, seconds: float
 ) -> None:
-    """Clear `stays` where an earlier picture of the same source, close in time and embedding, stays."""
+    """Set in `found` an earlier picture of the same source, close in time and embedding, that stays."""
     names = np.unique(sources.astype(str), return_inverse=True)[1]
     order = np.lexsort((times, names))
     pairs: list[np.ndarray] = []
     for ahead in range(1, min(WINDOW, len(order) - 1) + 1):
         first, second = order[:-ahead], order[ahead:]
         close = (names[first] == names[second]) & (np.abs(times[second] - times[first]) <= seconds)
+        if not close.any():
+            break
         first, second = first[close], second[close]
-        alike = np.square(features[first] - features[second]).sum(axis=1) <= near
+        alike = np.concatenate([codes.distances(first[part], second[part]) <= limit for part in blocks(len(first))])
         pairs.append(np.column_stack([first[alike], second[alike]]))
     place = np.argsort(order)
-    found = np.concatenate(pairs) if pairs else np.empty((0, 2), int)
-    for first, second in found[np.argsort(place[found[:, 1]], kind="stable")]:
-        if stays[first]:
-            stays[second] = False
+    near = np.concatenate(pairs) if pairs else np.empty((0, 2), int)
+    for first, second in near[np.argsort(place[near[:, 1]], kind="stable")]:
+        if found[first] == first:
+            found[second] = first

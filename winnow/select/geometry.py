@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.embeddings import finite, spread, unit_length
+from winnow.embeddings import blocks, finite, spread, unit_length
 from winnow.errors import DataError
 
 BLOCK = 1024  # rows of a block of distances: 80 MB of float32 against 20,000 others
@@ -17,8 +17,8 @@ SMALL = 1e-3  # share of the largest deviation below which a component is roundi
 TINY = 1e-6  # deviation of directions that are all the same
 
 
-def whitened(vectors: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """Return embeddings (n, d) as whitened features (n, k) of length 1.
+def whitened(vectors: np.ndarray, rows: np.ndarray | None = None, of: np.ndarray | None = None) -> np.ndarray:
+    """Return embeddings (n, d) as whitened features (n, k) of length 1; only those `of` some rows, where given.
 
     Their directions are expressed in their first 128 principal components, scaled to equal variance. A network's embeddings
     spend most of their variance on few things, such as the light or the turf; with equal variances rare but distinct
@@ -28,18 +28,24 @@ def whitened(vectors: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     from scipy.linalg import eigh
 
     vectors = finite(vectors)
-    rows = np.arange(len(vectors)) if rows is None else np.asarray(rows, int)
+    rows, of = (np.arange(len(vectors)) if some is None else np.asarray(some, int) for some in (rows, of))
     if not len(rows):
-        return np.zeros((len(vectors), 0), np.float32)
-    rows = rows[spread(len(rows), LEARNT_FROM)]
-    directions = unit_length(vectors - vectors[rows].mean(axis=0, dtype=np.float64).astype(np.float32))
-    centre = directions[rows].mean(axis=0)
-    sample = directions[rows] - centre
+        return np.zeros((len(of), 0), np.float32)
+    sample = vectors[rows[spread(len(rows), LEARNT_FROM)]]
+    mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+    for part in blocks(len(sample)):
+        sample[part] = unit_length(sample[part] - mean)
+    centre = sample.mean(axis=0)
+    sample -= centre
     d = sample.shape[1]
-    variances, axes = eigh(sample.T @ sample / len(rows), subset_by_index=(max(0, d - COMPONENTS), d - 1))
+    variances, axes = eigh(sample.T @ sample / len(sample), subset_by_index=(max(0, d - COMPONENTS), d - 1))
     deviations = np.sqrt(np.maximum(variances, 0))
     kept = deviations > max(SMALL * deviations.max(initial=0), TINY)
-    return unit_length((directions - centre) @ (axes[:, kept] / deviations[kept])[:, ::-1].astype(np.float32))
+    axes = (axes[:, kept] / deviations[kept])[:, ::-1].astype(np.float32)
+    features = np.empty((len(of), axes.shape[1]), np.float32)
+    for part in blocks(len(of)):
+        features[part] = unit_length((unit_length(vectors[of[part]] - mean) - centre) @ axes)
+    return features
 
 
 def weights_of(weights: Any, n: int) -> np.ndarray:

@@ -23,8 +23,8 @@ from winnow.run.records import versions
 from winnow.run.split import HELD_OUT, kept_apart, without
 from winnow.run.working import Working
 from winnow.select.choose import Choice, available, choose, kinds
-from winnow.select.duplicates import distinct
-from winnow.select.geometry import nearest, whitened
+from winnow.select.duplicates import stand_ins
+from winnow.select.geometry import whitened
 from winnow.select.outliers import outliers_of
 from winnow.tables import read_table, table_text
 from winnow.version import __version__
@@ -216,19 +216,20 @@ class Selection:
             self.candidates, self.left_out = self.everything, {"duplicates": 0, "outliers": 0}
             self.counts = np.ones(len(self.everything))
             return
-        stays = distinct(
-            self.embeddings.vectors[usual],
+        alike = stand_ins(
+            self.embeddings.vectors,
             options.duplicate_distance,
+            rows=usual,
             sources=self.sources[usual],
             times=self.times[usual],
             seconds=options.duplicate_seconds,
         )
+        stays = alike == np.arange(len(usual))
         self.candidates = usual[stays]
         self.left_out = {"duplicates": len(usual) - len(self.candidates), "outliers": len(self.outliers)}
         # A person who stood there for a minute counts for all her pictures, though one of them is a candidate.
-        alike = nearest(self.features[np.setdiff1d(usual, self.candidates)], self.features[self.candidates])[0]
         self.counts = np.ones(len(self.everything))
-        np.add.at(self.counts, self.candidates[alike], 1)
+        np.add.at(self.counts, usual[alike[~stays]], 1)
 
     def rows(self, table: Sequence[Row]) -> np.ndarray:
         """Rows of the pictures of a table."""
