@@ -1,6 +1,7 @@
 """Which comparison `inspect` chooses by damaged copies of few good pictures, and which is the better one on real damage; over draws.
 
-    python bench/choice.py --weights FILE [--quick] [--seeds 6] [--sizes 10,20] [--products tile,turned,screw,bolt]
+    python bench/choice.py --weights FILE [--backbone mobilenet_v2] [--quick] [--seeds 6] [--sizes 10,20]
+        [--products tile,turned,screw,bolt]
 
 Each draw takes so many good pictures by chance, as `bench/products.py` does. `inspect` draws defects into copies of them and chooses
 the comparison that tells more of these from the good ones (`winnow.detect.election`); then each comparison learns from the draw and
@@ -40,13 +41,14 @@ TURNED = "turned"
 def main() -> None:
     extra = argparse.ArgumentParser(add_help=False)
     extra.add_argument("--weights", type=Path, required=True)
+    extra.add_argument("--backbone", default="mobilenet_v2")
     extra.add_argument("--sizes", default="10,20")
     extra.add_argument("--products", default=f"tile,{TURNED},screw,bolt")
     own, sys.argv[1:] = extra.parse_known_args()
     given, started = arguments(__doc__), time.perf_counter()
     names, rows = candidates(load_recipe("inspect").options.detect.scorer), []
     for product in own.products.split(","):
-        known = Known(product, given.to, own.weights)
+        known = Known(product, given.to, own.backbone, own.weights)
         for size in map(int, own.sizes.split(",")):
             for draw in draws(known.root, known.name, size, given.seeds):
                 if draw.name == "sorted":
@@ -69,7 +71,7 @@ def main() -> None:
 class Known:
     """All pictures of a product, scaled and encoded, by their paths."""
 
-    def __init__(self, product: str, folder: Path, weights: Path) -> None:
+    def __init__(self, product: str, folder: Path, backbone: str, weights: Path) -> None:
         self.name = "tile" if product == TURNED else product
         self.root = drawn(folder / "bolts") if product == "bolt" else need(PRODUCTS[self.name])
         with (self.root / "index.csv").open(encoding="utf-8") as file:
@@ -78,7 +80,7 @@ class Known:
         if product == TURNED:
             self.pixels = turned(self.pixels)
         self.row = {path: row for row, path in enumerate(paths)}
-        self.model = Dense(SIZE, 3)
+        self.model = Dense(SIZE, 3, backbone=backbone)
         self.model.load_weights(weights)
         self.embeddings = encode(self.model, self.pixels, ids=list(map(str, paths)), decode=False)
 
