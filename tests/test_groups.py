@@ -260,6 +260,8 @@ def test_pictures_that_show_nothing_or_always_the_same_are_told(tmp_path: Path):
     assert (found.flat, found.still) == (4, 20)
     assert any("4 of 24 pictures show one even colour" in note for note in found.notes)
     assert any("20 of 24 pictures look the same" in note for note in found.notes)
+    judged = ingest([tmp_path / "pics"], tmp_path / "judged", IngestOptions(size=(64, 64)), keep_others=False)
+    assert (judged.flat, judged.still) == (4, 20) and not any("learn" in note for note in judged.notes)
     assert not any("look the same" in note for note in pooled(tmp_path / "other", *saved(tmp_path / "more"))[0].notes)
 
 

@@ -24,8 +24,9 @@ class Alike:
     notes: list[str]
 
     @classmethod
-    def of(cls, parts: Iterable[Part], options: IngestOptions) -> Alike:
-        """Compare the pictures of all parts; `columns` has the groups and the twins of each part's rows."""
+    def of(cls, parts: Iterable[Part], options: IngestOptions, *, learn: bool = True) -> Alike:
+        """Compare the pictures of all parts; `columns` has the groups and the twins of each part's rows. `learn`: the notes may speak
+        of what can be learnt from them."""
         found: list[_Picture] = []
         looks: list[str] = []
         for part in parts:
@@ -51,8 +52,9 @@ class Alike:
             "flat": looks.count(""),
             "still": still(vectors),
         }
-        notes = _notes(len(found), len(kept), len({one.group for one in found}), **totals)
-        return cls(totals, columns, notes)
+        near = _near(len(found), len({one.group for one in found}), totals["alike"], totals["joined"], learn)
+        plain = _plain(len(found), len(kept), totals["flat"], totals["still"]) if learn else []
+        return cls(totals, columns, [*near, *plain])
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +105,24 @@ def _elsewhere(twin: np.ndarray, sources: Sequence[str]) -> int:
     return int((file != first[kind]).sum())
 
 
-def _notes(pictures: int, different: int, groups: int, alike: int, joined: int, flat: int, still: int) -> list[str]:
-    """Return what a user should know of pictures that are alike, a sentence each; `different` are not the same to the byte."""
+def _near(pictures: int, groups: int, alike: int, joined: int, learn: bool) -> list[str]:
+    """Return a sentence where pictures are near-identical to one of another file."""
+    if not alike:
+        return []
+    apart = f"their {groups:,} groups count as {joined:,}" if joined < groups else "their groups stay as they are"
+    held = ", and wherever pictures are held out, near-identical ones are on one side" if learn else ""
+    return [
+        f"{alike:,} of {pictures:,} pictures {'is' if alike == 1 else 'are'} near-identical to one of another file, "
+        f"such as saved again or smaller: {apart}{held}."
+    ]
+
+
+def _plain(pictures: int, different: int, flat: int, still: int) -> list[str]:
+    """Return sentences on pictures that teach little; `different` are not the same to the byte."""
     notes = []
-    if alike:
-        apart = f"their {groups:,} groups count as {joined:,}" if joined < groups else "their groups stay as they are"
-        notes.append(
-            f"{alike:,} of {pictures:,} pictures {'is' if alike == 1 else 'are'} near-identical to one of another file, "
-            f"such as saved again or smaller: {apart}, and wherever pictures are held out, near-identical ones are on one side."
-        )
     if flat:
         notes.append(
-            f"{flat:,} of {pictures:,} pictures show one even colour, such as black: there is nothing in them to learn from."
+            f"{flat:,} of {pictures:,} pictures show one even colour, such as black: nothing can be learnt from them."
         )
     if still > MOSTLY * (different - flat) and different - flat >= FEWEST:
         notes.append(

@@ -70,13 +70,20 @@ class Gathered:
 
 
 def assemble(
-    folder: Path, numbers: list[int], expansion: Expansion, asked: set[str], options: IngestOptions, key: dict[str, Any]
+    folder: Path,
+    numbers: list[int],
+    expansion: Expansion,
+    asked: set[str],
+    options: IngestOptions,
+    key: dict[str, Any],
+    *,
+    learn: bool = True,
 ) -> Gathered:
-    """Write items.parquet, quarantine.csv and, last, pool.json, with one part in memory at a time.
+    """Write items.parquet, quarantine.csv and, last, pool.json, with one part in memory at a time; `learn`: notes speak of learning.
 
     Raises `InputError` when too much was refused or nothing is left.
     """
-    alike = Alike.of((Part.load(record(folder, number)) for number in numbers), options)
+    alike = Alike.of((Part.load(record(folder, number)) for number in numbers), options, learn=learn)
     lost = {refusal.source for refusal in expansion.refused}
     found = Gathered(list(expansion.refused), lost, dict.fromkeys(COUNTED, 0) | alike.totals, alike.notes)
     with replacing(folder / "items.parquet") as temporary, pq.ParquetWriter(temporary, ITEMS) as writer:

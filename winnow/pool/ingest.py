@@ -81,7 +81,7 @@ def ingest(
         parts = [Part(number, key, todo) for todo, number in zip(plan, free, strict=False)]
         _decode_all(folder, parts, options, find)
         order = _in_order(kept, parts, sources)
-        found = assemble(folder, order, expansion, {source.uri for source in sources}, options, key)
+        found = assemble(folder, order, expansion, {source.uri for source in sources}, options, key, learn=keep_others)
     pool = Pool.open(folder)
     return Ingested(
         fingerprint=pool.fingerprint,
