@@ -25,7 +25,7 @@ LAYERS = (
     "inspect report deploy",
     "run",
     "show steps",
-    "api arguments commands other_commands check",
+    "api arguments commands judge_commands other_commands check",
     "cli winnow __main__",
 )
 """The rooms from the lowest layer to the highest: a room imports from its own and from lower layers; see docs/architecture.md."""

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import winnow
-from winnow import commands, other_commands
+from winnow import commands, judge_commands, other_commands
 from winnow.cli import COMMANDS, main
 
 from conftest import SMALL, winnow_command, winnow_process
@@ -141,7 +141,7 @@ def test_a_wrong_call_is_one_sentence_and_a_remedy(words, expected, pictures: Pa
 def test_the_list_of_commands_is_that_of_the_functions():
     functions = {
         name.rstrip("_"): inspect.getdoc(value).split("\n\n")[0]
-        for room in (commands, other_commands)
+        for room in (commands, judge_commands, other_commands)
         for name, value in vars(room).items()
         if inspect.isfunction(value) and value.__module__ == room.__name__ and not name.startswith("_")
     }

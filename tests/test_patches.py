@@ -197,7 +197,7 @@ def test_frames_of_a_video_are_cut_too(tmp_path):
 
 
 def test_an_interrupted_ingest_of_patches_ends_with_the_same_pool(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("winnow.pool.ingest.PART_CUT", 1)
+    monkeypatch.setattr("winnow.pool.plan.PART_CUT", 1)
     ingest([folder], tmp_path / "whole", CUT)
     ingest([folder], tmp_path / "killed", CUT)
     for name in ("pool.json", "items.parquet", "pictures.parquet", "parts/00001.json", "pixels-00001.npy"):

@@ -258,9 +258,10 @@ def test_copies_are_seen(folder, detector, tmp_path):
 SCRIPT = textwrap.dedent("""
     import sys, time
     from winnow.pool import ingest as ingesting
+    from winnow.pool import plan as planning
     from winnow.objects.crops import Finder
     from winnow.options import IngestOptions
-    ingesting.PART_CUT = 5
+    planning.PART_CUT = 5
     call = Finder.__call__
     def slowly(self, picture):
         time.sleep(0.004)

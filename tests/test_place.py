@@ -52,6 +52,7 @@ def test_a_file_of_mine_between_the_results_stays(run: winnow.Run, few: list[Pat
     out = tmp_path / "out"
     run.score(few, to=out)
     (out / "notes.txt").write_text("mine")
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
     (out / name).write_text("mine")
     before = tree(out)
     with pytest.raises(OptionError, match=f"{name} was not written by Winnow"):
@@ -93,7 +94,7 @@ def test_a_manifest_from_elsewhere_removes_nothing_outside(run: winnow.Run, few:
 def test_a_folder_that_is_a_link_is_not_emptied(run: winnow.Run, few: list[Path], tmp_path: Path):
     out = tmp_path / "out"
     run.score(few, to=out)
-    (out / "pool").rename(tmp_path / "elsewhere")
+    shutil.copytree(run.folder.path / "pool", tmp_path / "elsewhere")
     (out / "pool").symlink_to(tmp_path / "elsewhere")
     before = tree(tmp_path / "elsewhere")
     with pytest.raises(OptionError, match="pool was not written by Winnow"):

@@ -41,7 +41,7 @@ def with_options(**changed) -> IngestOptions:
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(ingesting, "PART_PICTURES", 4)
+    monkeypatch.setattr("winnow.pool.plan.PART_PICTURES", 4)
 
 
 def save_picture(path: Path, number: int) -> Path:
@@ -534,8 +534,9 @@ SCRIPT = textwrap.dedent("""
     import sys, time
     from winnow.data import images
     from winnow.pool import ingest as ingesting
+    from winnow.pool import plan as planning
     from winnow.options import IngestOptions
-    ingesting.PART_PICTURES = 8
+    planning.PART_PICTURES = 8
     real = images.pages
     def slowly(*given, **options):
         time.sleep(0.002)

@@ -78,18 +78,13 @@ def test_rows_come_in_the_order_of_this_calls_inputs(
     assert all(row == before[row["source"]] for row in after)
 
 
-def test_what_an_earlier_call_decoded_is_not_decoded_again(
-    run: winnow.Run, inputs: list[Path], tmp_path: Path, monkeypatch
-):
-    run.score([film(tmp_path / "a.mp4", 1), *inputs], to=tmp_path / "out")
-    before = table(tmp_path / "out" / "scores.csv")
-    monkeypatch.setattr("winnow.pool.parts._picture", None)
-    monkeypatch.setattr("winnow.data.video.frames", None)
-    run.score([*inputs, tmp_path / "a.mp4"], to=tmp_path / "out")
-    assert table(tmp_path / "out" / "scores.csv") == [
-        *(row for row in before if not row["time"]),
-        *(row for row in before if row["time"]),
-    ]
+def test_the_refused_are_listed_and_no_pixels_stay(run: winnow.Run, inputs: list[Path], tmp_path: Path):
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    run.score([film(tmp_path / "a.mp4", 1), tmp_path / "broken.png", *inputs], to=tmp_path / "out")
+    assert [row["source"] for row in table(tmp_path / "out" / "quarantine.csv")] == [str(tmp_path / "broken.png")]
+    assert not (tmp_path / "out" / "pool").exists()
+    run.score(inputs, to=tmp_path / "out")
+    assert not (tmp_path / "out" / "quarantine.csv").exists()
 
 
 def test_files_of_an_earlier_call_go_and_those_of_others_stay(run: winnow.Run, inputs: list[Path], tmp_path: Path):
@@ -100,7 +95,7 @@ def test_files_of_an_earlier_call_go_and_those_of_others_stay(run: winnow.Run, i
     (out / ".results.json.0a1b2c3d.tmp").write_text("left by a call that was killed")
     run.score(inputs, to=out)
     mine = {"notes.txt", "video-of-me.png", "more.csv"}
-    assert {path.name for path in out.iterdir()} == {*SCORED, "pool", *mine}
+    assert {path.name for path in out.iterdir()} == {*SCORED, *mine}
     assert table(out / "segments.csv") == []
 
 
@@ -179,7 +174,7 @@ def test_killed_anywhere_a_folder_holds_one_calls_results_or_none(run: winnow.Ru
         assert {name for name in files_in(folder) if not name.startswith(".")} <= set(claimed), place
         run.score(inputs[:2], to=folder)
         assert shown(folder) == wanted, place
-        assert {path.name for path in folder.iterdir()} == {*wanted, NAME, "pool"}
+        assert {path.name for path in folder.iterdir()} == {*wanted, NAME}
         shutil.rmtree(folder)
         if done:
             break
@@ -199,9 +194,9 @@ def test_a_folder_that_is_not_for_results(run: winnow.Run, inputs: list[Path], t
 
 
 def test_two_calls_into_one_folder_at_once(run: winnow.Run, inputs: list[Path], tmp_path: Path, monkeypatch):
-    import winnow.pool.ingest as ingesting
+    import winnow.run.judge as judging
 
-    real, refused = ingesting.ingest, []
+    real, refused = judging.read, []
 
     def during(*given, **more):
         if not refused:
@@ -210,7 +205,7 @@ def test_two_calls_into_one_folder_at_once(run: winnow.Run, inputs: list[Path], 
                 run.score(inputs, to=tmp_path / "out")
         return real(*given, **more)
 
-    monkeypatch.setattr(ingesting, "ingest", during)
+    monkeypatch.setattr(judging, "read", during)
     assert run.score(inputs, to=tmp_path / "out").pictures == 4
     assert refused
 
@@ -226,7 +221,7 @@ def test_an_evaluation_is_of_its_own_groups(run: winnow.Run, made: Path, tmp_pat
     bad = sorted((made / "bad").rglob("*.png"))
     good = sorted((made / "good" / "clip0").glob("*.png"))
     evaluate(run.folder, good, {"a b": bad[:4], "a-b": bad[4:], "c": bad}, to=out)
-    assert len(list((out / "pools").iterdir())) == 4
+    assert not (out / "pools").exists()
     rows = table(out / "scores.csv")
     assert [row["source"] for row in rows if row["group"] == "a b"] == [str(path) for path in bad[:4]]
     assert [row["source"] for row in rows if row["group"] == "a-b"] == [str(path) for path in bad[4:]]
@@ -236,7 +231,6 @@ def test_an_evaluation_is_of_its_own_groups(run: winnow.Run, made: Path, tmp_pat
     after = contents(out)
     assert {name: after[name] for name in before} == before
     evaluate(run.folder, good[::-1], {"d": bad}, to=out)
-    assert {path.name for path in (out / "pools").iterdir()} == {"belongs", "anomalous-000-d"}
     assert [row["source"] for row in table(out / "scores.csv")][: len(good)] == [str(path) for path in good[::-1]]
     assert not list(out.glob(".*"))
 
@@ -259,7 +253,7 @@ def test_predictions_come_in_order_and_replace_earlier_ones(made: Path, inputs: 
         before = table(out / "predictions.csv")
         call(inputs[::-1], out)
         assert table(out / "predictions.csv") == before[::-1]
-        assert {path.name for path in out.iterdir()} == {"predictions.csv", "predictions.json", NAME, "pool"}
+        assert {path.name for path in out.iterdir()} == {"predictions.csv", "predictions.json", NAME}
         with pytest.raises(InputError):
             call([tmp_path / "absent"], out)
         assert table(out / "predictions.csv") == before[::-1]

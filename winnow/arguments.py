@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from winnow.errors import OptionError
 from winnow.options import (
@@ -41,6 +41,30 @@ Trust = Annotated[
     Parameter(
         name="--trust",
         help="A part of your own, 'module:Class', or an address, s3://..., that the run names and may use.",
+    ),
+]
+Runner = Annotated[
+    str,
+    Parameter(
+        help="Who does the work: 'local' (this process), 'processes', 'ray' (a cluster it starts here), 'ray://HOST:PORT' or your own, "
+        "'module:name'.",
+        group="Beyond one process",
+    ),
+]
+Workers = Annotated[
+    int,
+    Parameter(
+        help="Workers of the runner [default: 0, one a core].",
+        group="Beyond one process",
+        validator=validators.Number(gte=0),
+    ),
+]
+ShardOf = Annotated[
+    str,
+    Parameter(
+        name="--shard",
+        help="Do one machine's share alone, I/N with I from 0, or /N in an array job (Slurm, Kubernetes, AWS Batch); then: winnow join.",
+        group="Beyond one process",
     ),
 ]
 Files = Annotated[list[Path] | None, Parameter(consume_multiple=True, validator=_on_this_disk)]

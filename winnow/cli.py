@@ -1,4 +1,4 @@
-"""The command line: the list of commands and what becomes of errors; `winnow.commands` and `winnow.other_commands` hold them."""
+"""The command line: the list of commands and what becomes of errors; `winnow.commands` and its like hold them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ COMMANDS = {
     "report": "Write the run folder's report.html, a single file that needs no network.",
     "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",
     "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.",
+    "join": "Do the steps of which a folder holds shards, made by `--shard`, with those; what is missing is named.",
     "label": "Label pictures on a page of this machine, and take labels to and from other tools.",
     "lambda": STAGES["weight"].summary,
     "pull": "Copy a run in a bucket to a folder, or bring the folder that was copied from there up to date; labels of both are kept.",
@@ -39,6 +40,8 @@ COMMANDS = {
     "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",
 }
 
+JUDGING = ("predict", "export", "report", "score", "evaluate")
+"""Commands of `winnow.judge_commands`."""
 OTHERS = ("pull", "push", "recipes", "doctor")
 """Commands of `winnow.other_commands`."""
 
@@ -52,7 +55,7 @@ app = App(
     help_format="plaintext",  # the others load a Markdown reader, which is a fifth of the start-up
 )
 for _name, _help in COMMANDS.items():
-    _module = "winnow.other_commands" if _name in OTHERS else "winnow.commands"
+    _module = f"winnow.{'other_' if _name in OTHERS else 'judge_' if _name in JUDGING else ''}commands"
     app.command(f"{_module}:{_name}{'_' * iskeyword(_name)}", name=_name, help=_help)
 app.register_install_completion_command()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
@@ -16,17 +15,16 @@ from winnow.arguments import (
     LocalPath,
     Model,
     Resume,
+    Runner,
     RunPath,
     Score,
-    Segments,
     Select,
+    ShardOf,
     Train,
     Trust,
     Tune,
+    Workers,
     given_options,
-    judging,
-    named_sources,
-    refuse_idle,
     say,
 )
 from winnow.errors import OptionError
@@ -51,6 +49,7 @@ def run(
     select: Select = None,
     classify: Classify = None,
     tune: Tune = None,
+    runner: Runner = "local",
 ) -> None:
     """All steps of a recipe in one command: ingest, train, encode, calibrate, choose pictures to label (--number), report.
 
@@ -75,11 +74,13 @@ def run(
         chosen = choose_recipe(recipe, given, from_scratch=from_scratch)
         folder = RunFolder.create(to, chosen.recipe, chosen.name, overwrite, chosen.why)
     folder.update(given)
-    for line in run_steps(folder, sources, resume=resume):
+    for line in run_steps(folder, sources, resume=resume, runner=runner):
         say(line)
 
 
-def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None) -> None:
+def ingest(
+    *sources: str, run: RunPath, recipe: str = "", options: Ingest = None, runner: Runner = "local", shard: ShardOf = ""
+) -> None:
     """Read sources into a run folder's pool; run it again to add more.
 
     Args:
@@ -90,7 +91,13 @@ def ingest(*sources: str, run: RunPath, recipe: str = "", options: Ingest = None
 
     folder = RunFolder.begun(run, recipe)
     folder.update(given_options(ingest=options))
-    say(show.ingest(step(folder, sources)))
+    if shard:
+        from winnow.scale.shards import Share
+        from winnow.steps.shards import share_ingest
+
+        say(show.shared(share_ingest(folder, sources, Share.read(shard))))
+        return
+    say(show.ingest(step(folder, sources, runner=runner)))
 
 
 def train(
@@ -104,11 +111,26 @@ def train(
     say(show.train(step(folder, resume=resume)))
 
 
-def encode(*, run: RunPath, resume: Resume = False, trust: Trust = ()) -> None:
+def encode(
+    *,
+    run: RunPath,
+    resume: Resume = False,
+    trust: Trust = (),
+    runner: Runner = "local",
+    workers: Workers = 0,
+    shard: ShardOf = "",
+) -> None:
     """Write the embedding and the losses of every picture of the pool."""
     step = STAGES["encode"]
 
-    say(show.encode(step(RunFolder.open(run, trust), resume=resume)))
+    folder = RunFolder.open(run, trust)
+    if shard:
+        from winnow.scale.shards import Share
+        from winnow.steps.shards import share_encode
+
+        say(show.shared(share_encode(folder, Share.read(shard))))
+        return
+    say(show.encode(step(folder, resume=resume, runner=runner, workers=workers)))
 
 
 def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None, trust: Trust = ()) -> None:
@@ -163,64 +185,6 @@ def classify(
     say(f"Report: {write_report(folder)}")
 
 
-def predict(
-    *sources: str,
-    run: str | None = None,
-    onnx: LocalPath | None = None,
-    to: str | None = None,
-    heatmaps: str | None = None,
-    object_detector: str = "",
-    options: Score = None,
-    trust: Trust = (),
-) -> None:
-    """Tell the class of new pictures and videos, how probable it is, and what does not belong.
-
-    Args:
-        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
-        run: The run folder; or give --onnx.
-        onnx: A file that winnow export wrote, in place of a run: it needs no torch.
-        to: Folder for the results [default: predictions in the run folder, with --onnx in the current one].
-        heatmaps: With --onnx, a folder for an anomaly map, a mask and an overlay of each picture, where the file looks for damage.
-        object_detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
-    """
-    if run is not None and onnx is None:
-        from winnow.steps.predict import predict as step
-
-        refuse_idle("--run", "--object-detector", object_detector)
-        refuse_idle(
-            "--run", "--heatmaps", heatmaps, f"Of a run: winnow score SOURCES --run {run} --heatmaps {heatmaps}"
-        )
-        say(show.predict(step(judging(run, trust, options), sources, to=to)))
-    elif onnx is not None and run is None:
-        from winnow.steps.predict_onnx import predict_onnx
-
-        refuse_idle("--onnx", "--trust", trust)
-        refuse_idle("--onnx", "--mode", given_options(score=options))
-        given = partial(predict_onnx, heatmaps=heatmaps, object_detector=object_detector)
-        say(show.predict(given(onnx, sources, to=to or "predictions")))
-    else:
-        raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
-
-
-def export(
-    *,
-    run: RunPath,
-    to: str | None = None,
-    only: Literal["classifier", "anomaly-model"] | None = None,
-    options: Score = None,
-    trust: Trust = (),
-) -> None:
-    """Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.
-
-    Args:
-        to: The file, NAME.onnx; the card is NAME.md beside it [default: export/model.onnx in the run folder].
-        only: The classifier or the anomaly model (network, scorer and threshold) alone [default: all that the run has].
-    """
-    from winnow.steps.export import export as step
-
-    say(show.export(step(judging(run, trust, options), to, only=only or "")))
-
-
 def round(
     *,
     run: RunPath,
@@ -238,64 +202,6 @@ def round(
 
     folder = RunFolder.open(run, trust)
     say(show.select(next_round(folder, more, also=also or []), folder.path))
-
-
-def report(*, run: RunPath, to: str | None = None, options: Score = None, trust: Trust = ()) -> None:
-    """Write the run folder's report.html, a single file that needs no network.
-
-    Args:
-        to: The file to write [default: report.html in the run folder].
-    """
-    from winnow.steps.report.page import report as step
-
-    say(f"Report: {step(judging(run, trust, options), to)}")
-
-
-def score(
-    *sources: str,
-    run: RunPath,
-    to: str | None = None,
-    heatmaps: str | None = None,
-    options: Score = None,
-    segments: Segments = None,
-    trust: Trust = (),
-) -> None:
-    """Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.
-
-    Args:
-        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
-        to: Folder for the results [default: scores in the run folder].
-        heatmaps: Folder for an anomaly map, a mask and an overlay of every picture (of a run that looks for damage).
-    """
-    from winnow.steps.score import score as step
-
-    folder = judging(run, trust, options, segments=segments)
-    say(show.score(step(folder, sources, to=to, heatmaps=heatmaps)))
-
-
-def evaluate(
-    *,
-    run: RunPath,
-    normal: Annotated[list[str], Parameter(consume_multiple=True)],
-    anomalous: Annotated[list[str], Parameter(consume_multiple=True)],
-    masks: LocalPath | None = None,
-    to: str | None = None,
-    options: Score = None,
-    trust: Trust = (),
-) -> None:
-    """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.
-
-    Args:
-        normal: Sources of normal pictures that were not trained on.
-        anomalous: NAME=SOURCE of pictures that do not belong; the same NAME may come again.
-        masks: Folder of masks, named as the anomalous pictures, black or transparent where all is good (of a run that looks for damage).
-        to: Folder for the results [default: evaluation in the run folder].
-    """
-    from winnow.steps.evaluate import evaluate as step
-
-    folder = judging(run, trust, options)
-    groups = named_sources("--anomalous", anomalous)
-    say(show.evaluate(step(folder, normal, groups, masks=masks, to=to)))
 
 
 def lambda_(
@@ -380,3 +286,15 @@ def step(name: str, /, *, run: RunPath, resume: Resume = False, trust: Trust = (
 
     folder = RunFolder.open(run, trust)
     say(show.result(do_own_step(folder, name, resume=resume), folder.path))
+
+
+def join(folder: str, /) -> None:
+    """Do the steps of which a folder holds shards, made by `--shard`, with those; what is missing is named.
+
+    Args:
+        folder: The run, or the place of results (--to), that the shares were made in: a folder or s3://bucket/folder.
+    """
+    from winnow.steps.shards import join as join_shards
+
+    for found in join_shards(folder):
+        say(show.result(found, folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -106,30 +106,7 @@ class Embeddings:
 
     def save(self, folder: Path, **about: Any) -> None:
         """Write vectors.npy, cells.npy where there are any, losses.parquet and, last, embeddings.json with `about` and all SHA-256."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        losses = folder / "losses.parquet"
-        arrays = {"vectors.npy": self.vectors, **({} if self.cells is None else {"cells.npy": self.cells})}
-        (folder / "embeddings.json").unlink(missing_ok=True)
-        for name, array in arrays.items():
-            with replacing(folder / name) as temporary, temporary.open("wb") as file:
-                np.save(file, array)
-        with replacing(losses) as temporary:
-            pq.write_table(
-                pa.table(
-                    {
-                        "id": pa.array(self.ids, pa.string()),
-                        "group": pa.array(self.groups, pa.string()),
-                        "twin": pa.array(self.twins, pa.string()),
-                        "seen": self.seen,
-                        **self.losses,
-                    }
-                ),
-                temporary,
-            )
-        whole = {**about, "pictures": len(self), "dimensions": self.vectors.shape[1]}
-        write_sealed(folder / "embeddings.json", whole, (*arrays, losses.name))
+        save_joined([self], folder, **about)
 
     @classmethod
     def load(cls, folder: Path, *, cells: bool = False) -> Embeddings:
@@ -154,6 +131,44 @@ class Embeddings:
             if places is not None and (places.ndim != 4 or places.dtype != np.float32 or len(places) != len(ids)):
                 raise ValueError(f"{places.dtype} {places.shape} are no cells of {len(ids)} pictures")
         return cls(vectors, columns, ids, groups, twins, seen, places)
+
+
+def save_joined(parts: Sequence[Embeddings], folder: Path, **about: Any) -> None:
+    """Write embeddings that come in parts, one after the other, as those of all pictures: see `Embeddings.save`.
+
+    Those that are memory-mapped are read one part at a time.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n, names = sum(map(len, parts)), ["vectors.npy"]
+    (folder / "embeddings.json").unlink(missing_ok=True)
+    _save_rows(folder / "vectors.npy", n, [part.vectors for part in parts])
+    if parts[0].cells is not None:
+        _save_rows(folder / "cells.npy", n, [part.cells for part in parts if part.cells is not None])
+        names.append("cells.npy")
+    columns = {
+        **{name: pa.array(_column(parts, f"{name}s"), pa.string()) for name in ("id", "group", "twin")},
+        "seen": _column(parts, "seen"),
+        **{name: np.concatenate([part.losses[name] for part in parts]) for name in parts[0].losses},
+    }
+    with replacing(folder / "losses.parquet") as temporary:
+        pq.write_table(pa.table(columns), temporary)
+    whole = {**about, "pictures": n, "dimensions": parts[0].vectors.shape[1]}
+    write_sealed(folder / "embeddings.json", whole, (*names, "losses.parquet"))
+
+
+def _column(parts: Sequence[Embeddings], name: str) -> np.ndarray:
+    return np.concatenate([getattr(part, name) for part in parts])
+
+
+def _save_rows(path: Path, n: int, arrays: Sequence[np.ndarray]) -> None:
+    """Write float32 arrays as one .npy file of n rows, as `numpy.save` writes them joined."""
+    shape = (n, *arrays[0].shape[1:])
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for array in arrays:
+            np.ascontiguousarray(array, "<f4").tofile(file)
 
 
 def finite(vectors: Any) -> np.ndarray:

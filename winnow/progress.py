@@ -11,11 +11,15 @@ from winnow import torchrun
 Advance = Callable[..., None]
 
 
+def silent(count: int = 1, note: str = "") -> None:
+    """Show nothing: the caller shows the progress."""
+
+
 @contextmanager
 def progress(title: str, total: int | None, unit: str) -> Iterator[Advance]:
     """Show one bar, of several processes that of the first; yield `advance(count=1, note="")`. `total=None`: without the time left."""
     if torchrun.rank() or not sys.stderr.isatty():
-        yield lambda count=1, note="": None
+        yield silent
         return
     from rich.console import Console
     from rich.progress import (

@@ -19,6 +19,7 @@ from winnow.results import (
     Predicted,
     Scored,
     Selected,
+    Shared,
     Trained,
     WeightSearch,
 )
@@ -34,6 +35,8 @@ def result(found: Any, run: Any) -> str:
         Calibrated: lambda: calibrate(found, run),
         Selected: lambda: select(found, run),
         Classified: lambda: classify(found, run),
+        Scored: lambda: score(found),
+        Predicted: lambda: predict(found),
     }
     known = lines.get(type(found))
     return known() if known else str(found)
@@ -59,6 +62,14 @@ def ingest(found: Ingested) -> str:
     ]
     lines += [f"  Note: {note}" for note in found.notes]
     return "\n".join([*lines, *(["  " + "; ".join(left_out) + "."] if left_out else [])])
+
+
+def shared(found: Shared) -> str:
+    """Return what was done of a machine's share, and what comes next."""
+    line = f"Share {found.index} of {found.of}: {count(found.made, 'shard')} of '{found.step}' made, {found.there:,} were there."
+    if found.missing:
+        return f"{line}\n  {found.missing:,} of {found.shards:,} are missing; when all shares are done: winnow join {found.folder}"
+    return f"{line}\n  All {found.shards:,} are there: winnow join {found.folder}"
 
 
 def train(found: Trained) -> str:
@@ -88,7 +99,8 @@ def encode(found: Encoded) -> str:
         f"Encoded {count(found.pictures, found.unit)} into {found.dimensions:,} dimensions; losses and image statistics: "
         f"{', '.join(found.losses) or 'none'}."
     )
-    return line + (f"\n  Note: torch runs the network, slower than onnxruntime would: {found.why}" if found.why else "")
+    slow = f"torch runs the network, slower than onnxruntime would: {found.why}" if found.why else ""
+    return "\n  Note: ".join(filter(None, (line, slow, found.note)))
 
 
 def calibrate(found: Calibrated, run: Any) -> str:
@@ -255,7 +267,7 @@ def evaluate(result: Evaluated) -> str:
         named = ", ".join(
             f"{number:,} {'normal' if name == 'belongs' else name}" for name, number in result.refused.items()
         )
-        lines.append(f"  Refused, so in no rate: {named}; why is in pools/*/quarantine.csv of the results.")
+        lines.append(f"  Refused, so in no rate: {named}; why is in quarantine.csv of the results.")
     for name, value in result.masks.named() if result.masks else ():
         lines.append(f"  {name}: {'-' if value is None else format(value, ',' if isinstance(value, int) else '.3f')}")
     if result.seen_in_training:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from winnow.learn.exported import Exported
 from winnow.learn.feed import PixelSource, as_source, to_images
 from winnow.models.contract import Model
 from winnow.models.windows import picture_means
-from winnow.progress import progress
+from winnow.progress import Advance, progress, silent
 
 # Matrix kernels take pictures in blocks of 16 and round an incomplete block differently; batches are padded to whole
 # blocks, so that a picture's numbers do not depend on how many others came with it.
@@ -42,13 +42,14 @@ def encode(
     auxiliary: Mapping[str, Model] | None = None,
     decode: bool = True,
     quiet: bool = False,
+    advance: Advance = silent,
 ) -> Embeddings:
     """Compute embeddings and losses of some rows of a pool (or of a uint8 array), by default of all, batch by batch.
 
     The losses are those in the model's output; `variance` and `gradient` of the pixels (see `pixel_statistics`); and one
-    of each `auxiliary` model, under its name there. Without `decode` the decoder is not run and only the model's own
-    output remains. `ids`, `groups` and `twins` default to the pool's. Always in float32, so that a score does not depend on the
-    device's preferred format.
+    of each `auxiliary` model, under its name there. Without `decode` the decoder is not run and only the model's own output
+    remains. `ids`, `groups` and `twins` default to the pool's. Always in float32, whatever format the device prefers.
+    It shows a bar or, `quiet`, tells `advance(count)` of the progress.
     A value does not depend on `batch_size` or on the rest of its batch: measured on x86 CPUs not by a bit, elsewhere by
     rounding at most (relative 1e-5). Batches of large pictures are smaller, so that they stay within `BYTES` or `BYTES_CPU`.
     Raises `DataError` for pictures of another size, or a picture whose numbers are not finite.
@@ -67,8 +68,7 @@ def encode(
     cells: np.ndarray | None = None
     losses: dict[str, np.ndarray] = {}
     batch_size, block = _batch_and_block(batch_size, source, target, isinstance(model, Exported))
-    bar = nullcontext(_silent) if quiet else progress("encode", len(rows), "pictures")
-    with torch.inference_mode(), repeatable(), bar as advance:
+    with torch.inference_mode(), repeatable(), _shown(len(rows), advance if quiet else None) as done:
         for start in range(0, max(len(rows), 1), batch_size):
             chosen = rows[start : start + batch_size]
             padded = np.pad(chosen, (0, -len(chosen) % block), mode="edge") if len(chosen) else chosen
@@ -84,10 +84,14 @@ def encode(
             vectors[start : start + batch_size] = values
             for name, column in found.items():
                 losses[name][start : start + batch_size] = column[: len(chosen)].double().cpu().numpy()
-            advance(len(chosen))
+            done(len(chosen))
     assert vectors is not None
     _check_finite(vectors, losses, rows if names["ids"] is None else names["ids"])
     return Embeddings.of(vectors, losses=losses, seen=seen, cells=cells, **names)
+
+
+def _shown(pictures: int, advance: Advance | None) -> AbstractContextManager[Advance]:
+    return progress("encode", pictures, "pictures") if advance is None else nullcontext(advance)
 
 
 def outputs_of(
@@ -144,10 +148,6 @@ def _batch_and_block(
         return min(batch_size, max(most, torch.get_num_threads())), 1
     block = min(BLOCK, most)
     return min(batch_size, most // block * block), block
-
-
-def _silent(count: int = 1, note: str = "") -> None:
-    """Show nothing: the caller shows the progress."""
 
 
 def _column(source: PixelSource, name: str, rows: np.ndarray) -> np.ndarray | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from itertools import chain, count, islice
+from itertools import chain, count, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +150,24 @@ class Pool:
             here = np.flatnonzero(shards == shard)
             pixels[here] = self._map(int(shard))[rows[here] - self._starts[shard]]
         return pixels
+
+    @property
+    def parts(self) -> list[tuple[int, np.ndarray]]:
+        """Return the number of each part of the ingest that has rows, and its rows, in their order."""
+        numbers = [
+            int(shard["file"].removeprefix("pixels-").removesuffix(".npy").split("-")[0]) for shard in self._shards
+        ]
+        bounds = [k for k in range(len(numbers) + 1) if k in (0, len(numbers)) or numbers[k] != numbers[k - 1]]
+        return [(numbers[k], np.arange(self._starts[k], self._starts[end])) for k, end in pairwise(bounds)]
+
+    def origins(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the pixels of rows (n,) are: the SHA-256 of their file (n,), and the place in it (n,).
+
+        Rows of two pools that agree in both have the same pixels, wherever they stand.
+        """
+        shards = np.searchsorted(self._starts, rows, side="right") - 1
+        sums = np.array([shard["sha256"] for shard in self._shards], dtype=object)
+        return sums[shards], rows - self._starts[shards]
 
     def _map(self, shard: int) -> np.ndarray:
         if shard not in self._maps:

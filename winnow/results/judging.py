@@ -241,3 +241,20 @@ class LabelsExported:
     labels: int
     gone: int
     from_pool: int = 0
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What one machine did of a step that many share: of `shards` in all its share was `made` here or `there` already.
+
+    `missing` are not there yet, whoever is to make them; `folder` is where they are.
+    """
+
+    step: str
+    index: int
+    of: int
+    shards: int
+    made: int
+    there: int
+    missing: int
+    folder: str

@@ -92,7 +92,7 @@ class Encoded:
     """What `encode` left: embeddings of so many `pictures` (or patches: `unit`) and `dimensions`, and the names of their `losses`.
 
     `engine` computed them and computes those of new pictures on a CPU: "onnxruntime" or "torch"; `why` not onnxruntime, of a
-    frozen network on a CPU.
+    frozen network on a CPU. `note`: by what the shards differ that unlike machines made.
     """
 
     step: ClassVar[str] = "encode"
@@ -102,6 +102,7 @@ class Encoded:
     losses: list[str]
     engine: str = "torch"
     why: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from winnow.data.storage import is_remote
 from winnow.errors import OptionError
@@ -13,8 +13,8 @@ from winnow.results import Ingested
 from winnow.run.folder import RunFolder
 
 if TYPE_CHECKING:
-    from winnow.data.layouts import Reading
     from winnow.pool.originals import Originals
+    from winnow.pool.plan import Wanted
     from winnow.pool.pool import Pool
 
 
@@ -64,26 +64,23 @@ def originals_of(run: RunFolder, pool: Pool) -> Originals:
     return Originals(pool, run.options.ingest, partial(is_trusted, run))
 
 
-def read_as_own(
-    run: RunFolder,
-    sources: Sequence[str | Path],
-    folder: Path,
-    *,
-    reading: Reading | None = None,
-    earlier: Path | None = None,
-    usual: float | None = None,
-) -> Ingested:
-    """Ingest sources into a pool in `folder` the way the run's own pictures were; raises what `winnow.pool.ingest.ingest` raises.
+def wanted_as_own(run: RunFolder, sources: Sequence[str | Path], **wanted: Any) -> Wanted:
+    """Return that a new pool is to hold sources, read the way the run's own pictures were.
 
     Raises `OptionError` for an object detector at an address that is not trusted, and for another one than the run's own
     pictures were cut with, though it has the same name.
     """
-    from winnow.pool.ingest import ingest
+    from winnow.pool.plan import Wanted
 
     check_object_detector(run)
     options, own = run.options.ingest, ""
     if options.people:
         own = run.about("ingest")["options"].get("object_detector", "")
-    return ingest(
-        sources, folder, options, reading=reading, keep_others=False, earlier=earlier, detector=own, usual=usual
-    )
+    return Wanted(sources, options, keep_others=False, detector=own, **wanted)
+
+
+def read_as_own(run: RunFolder, sources: Sequence[str | Path], folder: Path, **wanted: Any) -> Ingested:
+    """Ingest sources into a pool in `folder` the way the run's own pictures were; raises what `winnow.pool.ingest.read` raises."""
+    from winnow.pool.ingest import read
+
+    return read(folder, wanted_as_own(run, sources, **wanted))

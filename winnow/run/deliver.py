@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from winnow.data.own_folders import IN_BUCKET, RESULTS
-from winnow.data.remote import Remote, at_once
+from winnow.data.remote import SHARDS, Remote, at_once
 from winnow.errors import InputError, OptionError, RunError
 from winnow.run.commit import remove
 from winnow.run.manifest import files_in
@@ -47,7 +47,7 @@ class Outbox:
                 remove(path)
         if found is not None:
             (self.folder / RESULTS).write_bytes(found[0])
-        elif self.remote.listing():
+        elif any(not name.startswith(f"{SHARDS}/") for name, _ in self.remote.listing()):
             raise OptionError(
                 f"{self.option} {self.address} is not empty, and what is in it was not written by Winnow.", remedy
             )

@@ -18,6 +18,7 @@ from winnow.run.folder import RunFolder
 
 if TYPE_CHECKING:
     from winnow.classify.fine_tuned import FineTuning
+    from winnow.learn.feed import PixelSource
     from winnow.models.contract import Model
     from winnow.models.pretrained import Pretrained
     from winnow.options import Options
@@ -92,7 +93,7 @@ def against_head(classifier: Classifier) -> Comparison | None:
 
 
 def vectors_for(
-    network: Model | None, pool: Pool, rows: np.ndarray, vectors: np.ndarray, device: str, quiet: bool = True
+    network: Model | None, pool: PixelSource, rows: np.ndarray, vectors: np.ndarray, device: str, quiet: bool = True
 ) -> np.ndarray:
     """Return the embeddings (n, d) of some rows of a pool from a classifier's `network`, or, without one, the `vectors`."""
     if network is None:

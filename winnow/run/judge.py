@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,14 +17,15 @@ from winnow.detect.limits import Limits, limits_of, p_values_by_parts
 from winnow.detect.pictures import by_picture, keys_of, most_anomalous
 from winnow.detect.scorer import Scorer
 from winnow.detect.threshold import Threshold
-from winnow.embeddings import Embeddings
-from winnow.pool.blank import bare_rows, usual_blank
+from winnow.pool.blank import bare_rows
+from winnow.pool.ingest import read
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.results import Calibrated, Scored
 from winnow.results.words import plural
 from winnow.run.folder import RunFolder
+from winnow.run.judging import PROBABILITIES, SCORE, JudgeWork, Judging, wanted_to_judge
 from winnow.run.publish import read_result
 from winnow.tables import read_table
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from winnow.inspect.locate import Picture
     from winnow.inspect.wholes import Wholes
 
-CHUNK = 512  # pictures judged at once: the places of one are up to a megabyte
 LONGEST = 150  # bytes of a source's name in that of its picture
 ITEMS = ("id", "source", "group", "time", "page")
 
@@ -44,6 +44,7 @@ class Judged:
     `items` are columns (n,) of the pool, `others` the scores of further scorers, `refused` how many files could not be read,
     `notes` what was recognised of the folders, passed over and refused. `parts` (n,) are the patches of pictures judged as wholes;
     `bare` (n,) says which patches are blank as no good picture is: they are damage, and no more that may be a false alarm.
+    `probabilities` (n, classes) are those of the run's classifier, where they were wanted.
     """
 
     items: dict[str, np.ndarray]
@@ -55,6 +56,7 @@ class Judged:
     notes: list[str] = field(default_factory=list)
     parts: np.ndarray | None = None
     bare: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
 
     @cached_property
     def by_parts(self) -> Limits | None:
@@ -96,7 +98,16 @@ class Judged:
         items = {name: column[first] for name, column in self.items.items()}
         items["id"] = picture_of(items["id"])
         detector, parts = by_picture(self.detector), counted(member, self.bare)
-        return replace(self, items=items, scores=scores, others=others, detector=detector, parts=parts, bare=None)
+        return replace(
+            self,
+            items=items,
+            scores=scores,
+            others=others,
+            detector=detector,
+            parts=parts,
+            bare=None,
+            probabilities=None,
+        )
 
     def with_bare(self, bare: np.ndarray) -> Judged:
         """Return the same with the bare patches (n,) as damage, whatever the scorer says of them."""
@@ -116,42 +127,35 @@ def judge(
     *,
     reading: Reading | None = None,
     earlier: Path | None = None,
-    look: Callable[[Pool, np.ndarray, Embeddings], None] = lambda pool, rows, embeddings: None,
+    classes: bool = False,
+    made: JudgeWork | None = None,
 ) -> Judged:
     """Ingest sources into a pool in `folder` the way the run's own pictures were, and score its rows chunk by chunk.
 
     The rows are those of the sources, of which `reading` says what is read, in their order; what an `earlier` pool holds of
-    them is not decoded again.
-    By the run's mode; further scorers (`others`) can read only what that mode encodes, and the statistics of pixels.
-    `look` is shown each chunk in order: the pool, rows of it, their embeddings.
+    them is not decoded again. By the run's mode; further scorers (`others`) can read only what that mode encodes, and the
+    statistics of pixels. With `classes` the probabilities of the run's classifier are found too. `made`: shards that others
+    have made of it, see `winnow.run.judging`.
     """
-    from winnow.learn.encode import with_statistics
-    from winnow.run.addresses import read_as_own
-    from winnow.run.artifacts import check_mode, load_detector, load_encoder
-
-    options = run.options
-    mode = options.score.mode
-    check_mode(run, mode)
-    detector = load_detector(run, mode)
-    encoder = load_encoder(run, mode, detector.scorer.reads())
-    usual = usual_blank(Pool.open(run.folder("ingest"))) if options.ingest.patches else None
-    found = read_as_own(run, sources, folder, reading=reading, earlier=earlier, usual=usual)
+    judging = Judging(run, others, classes=classes)
+    wanted = wanted_to_judge(run, sources, reading=reading, earlier=earlier)
+    found = read(folder, wanted, made=made)
     pool = Pool.open(folder)
-    scores = np.empty(len(pool))
-    extra = {name: np.empty(len(pool)) for name in others or {}}
-    unit = options.ingest.unit(len(pool), len(pool.pictures))
+    unit = run.options.ingest.unit(len(pool), len(pool.pictures))
     with progress("score", len(pool), plural(unit)) as advance:
-        for start in range(0, len(pool), CHUNK):
-            rows = np.arange(start, min(start + CHUNK, len(pool)))
-            embeddings = encoder.encode(pool, rows, options.train.device)
-            scores[rows] = detector.score(embeddings)
-            look(pool, rows, embeddings)
-            if others:
-                embeddings = with_statistics(embeddings, pool.pixels(rows))
-            for name, scorer in (others or {}).items():
-                extra[name][rows] = scorer.score(embeddings)
-            advance(len(rows))
-    judged = Judged(_items(pool), scores, extra, mode, detector, found.refused, found.notes)
+        columns = judging.columns(pool, advance, made)
+    extra = {name: columns[name] for name in others or {}}
+    probabilities = columns.get(PROBABILITIES)
+    judged = Judged(
+        _items(pool),
+        columns[SCORE],
+        extra,
+        judging.mode,
+        judging.detector,
+        found.refused,
+        found.notes,
+        probabilities=probabilities,
+    )
     return judged.with_bare(bare_rows(pool))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from winnow.run.commit import RECORDS, STAGING
+from winnow.scale.shards import FOLDER as SHARDS
 from winnow.stages import STAGES
 
-EARLY = {"run.json", RECORDS, STAGING, "pool"}
+EARLY = {"run.json", RECORDS, STAGING, "pool", SHARDS}
 """What there may be in a run that has no finished step yet."""
-OWN = EARLY | {place.split("/")[0] for stage in STAGES.values() for place in stage.places} | {
+OWN = (EARLY - {SHARDS}) | {place.split("/")[0] for stage in STAGES.values() for place in stage.places} | {
     "report.html", "scores", "evaluation", "predictions", "export",
     "labels.sqlite", "labels.sqlite-wal", "labels.sqlite-shm", "labels.sqlite-log",
 }  # fmt: skip

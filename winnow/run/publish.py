@@ -12,7 +12,7 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from winnow.results import as_json, from_json
 from winnow.run.deliver import Outbox
 from winnow.run.manifest import NAME, check_place, files_in, read_manifest, write_manifest
 from winnow.run.working_copy import is_address, push, ready
+from winnow.tables import read_table, write_table
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,13 @@ class Kind:
         return name in (self.last, NAME, *self.folders) or re.fullmatch(self.files, name, re.DOTALL) is not None
 
 
-SCORES = Kind("score", "--to", "scores", r"(scores|segments|patches|defects)\.csv|video-\d{3,}-.*\.(png|ffconcat)",
+SCORES = Kind("score", "--to", "scores", r"(scores|segments|patches|defects|quarantine)\.csv|video-\d{3,}-.*\.(png|ffconcat)",
               "scores.json", ("pool",))  # fmt: skip
 HEATMAPS = Kind("score --heatmaps", "--heatmaps", "scores", r"\d{5,}-.*\.(overlay|mask|map)\.png")
-PREDICTIONS = Kind("predict", "--to", "predictions", r"(predictions|defects)\.csv", "predictions.json", ("pool",))
-EVALUATION = Kind("evaluate", "--to", "evaluation", r"scores\.csv|(histogram|roc)\.png", "evaluation.json",
+PREDICTIONS = Kind(
+    "predict", "--to", "predictions", r"(predictions|defects|quarantine)\.csv", "predictions.json", ("pool",)
+)
+EVALUATION = Kind("evaluate", "--to", "evaluation", r"(scores|quarantine)\.csv|(histogram|roc)\.png", "evaluation.json",
                   ("pools", "damaged"))  # fmt: skip
 ASIDE = re.compile(r"\..+\.next")
 
@@ -209,6 +212,20 @@ def alone(path: Path) -> Iterator[None]:
         with suppress(OSError):  # of a folder that is not ours
             aside.rmdir()
         os.close(handle)
+
+
+def list_refused(folder: Path, pools: Mapping[str, Path]) -> None:
+    """Write quarantine.csv into a folder for results: what was refused of the inputs, which are read into `pools`, by group where
+    these have names. No file is written where nothing was."""
+    rows = [
+        (name, row["source"], row["reason"])
+        for name, pool in pools.items()
+        for row in read_table(pool / "quarantine.csv")
+    ]
+    named = any(pools)
+    if rows:
+        header = ("group", "source", "reason")
+        write_table(folder / "quarantine.csv", header[not named :], (row[not named :] for row in rows))
 
 
 Result = TypeVar("Result")

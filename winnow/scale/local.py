@@ -13,8 +13,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+_share = 0  # of the cores, where processes of a runner divide them
+
+
+def use_at_most(threads: int) -> None:
+    """Have this process, one of several, use so many threads, whatever is asked for."""
+    global _share
+    _share = threads
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when a library is loaded
+        os.environ[name] = str(threads)
+
+
 def cores(workers: int = 0) -> int:
     """Return the number of workers asked for, or for 0 the number of cores that this process may use."""
+    if _share:
+        return _share
     if workers:
         return workers
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -30,7 +30,7 @@ from winnow.run.artifacts import load_embeddings, load_encoder
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.judge import Judged, judge, larger_ones, locate, shortened, verdicts
-from winnow.run.publish import EVALUATION, Results, publish, write_result
+from winnow.run.publish import EVALUATION, Results, list_refused, publish, write_result
 from winnow.tables import write_table
 
 NORMAL = Reading("normal")  # of the folders given as normal, what their names say does not belong is no false alarm
@@ -70,7 +70,7 @@ def evaluate(
     known = None if masks is None else Masks(masks)
     with Results(to or run.path / "evaluation", EVALUATION, run.path) as results:
         pools = _pools(results.aside / "pools", anomalous)
-        baseline, old = _baseline(run), results.folder / "pools"
+        baseline = _baseline(run)
         parts = {
             name: judge(
                 run,
@@ -78,11 +78,12 @@ def evaluate(
                 pool,
                 baseline,
                 reading=NORMAL if name == "belongs" else None,
-                earlier=old / pool.name,
             )
             for name, pool in pools.items()
         }
+        list_refused(results.aside, pools)
         result = _write(run, parts, pools, known, results)
+        shutil.rmtree(results.aside / "pools")  # nobody asked for the pixels
         publish(results)
     return result
 

@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from winnow.embeddings import Embeddings
-from winnow.pool.pool import Pool
 from winnow.results import Predicted
-from winnow.run.artifacts import load_classifier, network_of
-from winnow.run.fine_tuning import vectors_for
+from winnow.run.artifacts import load_classifier
 from winnow.run.folder import RunFolder
 from winnow.run.judge import judge
+from winnow.run.judging import JudgeWork, judged_by
 from winnow.run.predictions import write_predictions
-from winnow.run.publish import PREDICTIONS, Results, publish
+from winnow.run.publish import PREDICTIONS, Results, list_refused, publish
+from winnow.run.where import place_of_results
 
 
-def predict(run: RunFolder, sources: Sequence[str | Path], *, to: str | Path | None = None) -> Predicted:
+def predict(
+    run: RunFolder,
+    sources: Sequence[str | Path],
+    *,
+    to: str | Path | None = None,
+    runner: str = "local",
+    workers: int = 0,
+    made: JudgeWork | None = None,
+) -> Predicted:
     """Write predictions.csv: a row for each picture, frame, patch or crop, with its class, its probability, one a class, and
     whether it belongs by the one-class score.
 
     To the folder `to`, by default the run's `predictions`; predictions.json, the result, is written last. What does not
-    belong has a class too, which then means little.
+    belong has a class too, which means little. Pictures are judged by so many `workers` of a runner, or were judged in shards (`made`).
     """
-    classifier = load_classifier(run)
-    parts: list[np.ndarray] = []
-    network = network_of(run, classifier)
-
-    def look(pool: Pool, rows: np.ndarray, embeddings: Embeddings) -> None:
-        parts.append(
-            classifier.predict_proba(vectors_for(network, pool, rows, embeddings.vectors, run.options.train.device))
-        )
-
-    names = classifier.classes.tolist()
+    names = load_classifier(run).classes.tolist()
     with Results(to or run.path / "predictions", PREDICTIONS, run.path) as results:
-        judged = judge(run, sources, results.aside / "pool", earlier=results.folder / "pool", look=look)
+        made = made or judged_by(run, sources, place_of_results(to or results.folder), "predict", runner, workers)
+        pool = results.aside / "pool"
+        judged = judge(run, sources, pool, classes=True, made=made)
+        list_refused(results.aside, {"": pool})
         found = write_predictions(
             results,
             judged.items,
             refused=judged.refused,
             notes=judged.notes,
             classes=names,
-            probabilities=np.concatenate([np.empty((0, len(names))), *parts]),
+            probabilities=judged.probabilities,
             p_values=judged.p_values,
             belongs=judged.belongs,
         )
+        shutil.rmtree(pool)  # nobody asked for the pixels
         publish(results)
+    if made is not None:
+        made.shards.remove()
     return found

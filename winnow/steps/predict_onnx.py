@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,7 @@ from winnow.results.words import plural
 from winnow.run.judge import pages_of
 from winnow.run.located import write_located
 from winnow.run.predictions import write_predictions
-from winnow.run.publish import HEATMAPS, PREDICTIONS, Results, publish
+from winnow.run.publish import HEATMAPS, PREDICTIONS, Results, list_refused, publish
 
 BATCH = 16  # more brings no speed on a processor and takes memory
 ITEMS = ("id", "source", "time", "page")
@@ -61,6 +62,7 @@ def predict_onnx(
         results = stack.enter_context(Results(to, PREDICTIONS, None))
         drawn = [] if heatmaps is None else [stack.enter_context(Results(heatmaps, HEATMAPS, None))]
         found = _write(model, sources, results, drawn[0].aside if drawn else None, object_detector)
+        shutil.rmtree(results.aside / "pool")  # nobody asked for the pixels
         publish(results, *drawn)
     return found
 
@@ -85,9 +87,10 @@ def _write(
     """Ingest sources and write what the model says of them, and pictures of it into `heatmaps`."""
     options = model.ingest.model_copy(update={"object_detector": object_detector})
     where = results.aside / "pool"
-    earlier, detector = results.folder / "pool", model.object_detector or ""
+    detector = model.object_detector or ""
     usual = model.blank.usual if model.blank else None
-    read = ingest(sources, where, options, keep_others=False, earlier=earlier, detector=detector, usual=usual)
+    read = ingest(sources, where, options, keep_others=False, detector=detector, usual=usual)
+    list_refused(results.aside, {"": where})
     pool = Pool.open(where)
     bare, items = bare_rows(pool), {name: pool.column(name) for name in ITEMS}
     found = _with_bare(model, items, _found(model, pool), bare)

@@ -24,13 +24,16 @@ from winnow.run.folder import RunFolder
 from winnow.run.recipe import load_recipe, recipe_names
 from winnow.run.records import Asked
 from winnow.stages import STAGES
+from winnow.steps.shards import STEPS
 
 LOOKED_AT = 20  # pictures by whose shape it is decided
 KEPT_BY = {"ingest.tiles", "ingest.size", "model.model", "detect.scorer"}
 WHY = "tells damage of woven cloth better (docs/benchmarks.md); --tiles cuts them into squares instead."
 
 
-def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False) -> Iterator[str]:
+def run(
+    folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = False, runner: str = "local"
+) -> Iterator[str]:
     """Do the steps that the options want, in the order of `winnow.stages.STAGES`, and the report; yield lines after each.
 
     Names of parts, the device, weights and sources are looked at first, before hours of work, and before a run is overwritten.
@@ -58,7 +61,8 @@ def run(folder: RunFolder, sources: Sequence[str | Path], *, resume: bool = Fals
     for stage in STAGES.values():
         if stage.wanted(options):
             given = (sources,) if stage.name == "ingest" else ()
-            yield show.result(stage(folder, *given, resume=resume), folder.path)
+            by = {"runner": runner} if stage.name in STEPS else {}
+            yield show.result(stage(folder, *given, resume=resume, **by), folder.path)
     yield f"Report: {report(folder)}"
 
 

@@ -6,6 +6,7 @@ Pictures that are cut into patches are judged patch by patch and as wholes, and 
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,21 +38,31 @@ from winnow.run.judge import (
     video_rows,
     wholes_of,
 )
+from winnow.run.judging import JudgeWork, judged_by
 from winnow.run.located import write_located
-from winnow.run.publish import HEATMAPS, SCORES, Results, publish, write_result
+from winnow.run.publish import HEATMAPS, SCORES, Results, list_refused, publish, write_result
+from winnow.run.where import place_of_results
 from winnow.tables import write_table
 
 EARLY = 1.0  # seconds by which a part of a cut list may begin early without a word
 
 
 def score(
-    run: RunFolder, sources: Sequence[str | Path], *, to: str | Path | None = None, heatmaps: str | Path | None = None
+    run: RunFolder,
+    sources: Sequence[str | Path],
+    *,
+    to: str | Path | None = None,
+    heatmaps: str | Path | None = None,
+    runner: str = "local",
+    workers: int = 0,
+    made: JudgeWork | None = None,
 ) -> Scored:
     """Score sources and write `scores.csv`, `segments.csv`, and per video a cut list and a picture of the score over time.
 
     Of pictures cut into patches `scores.csv` has a row a picture, `patches.csv` one a patch and `defects.csv` one a defect;
     the folder `heatmaps` gets an anomaly map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
-    `scores`, and replaces what an earlier call left there, all at once; `scores.json`, the result, comes last.
+    `scores`, and replaces what an earlier call left there, all at once; `scores.json`, the result, comes last. Pictures are judged
+    by so many `workers` of a runner, or were judged in shards (`made`).
     """
     if heatmaps is not None and not run.options.ingest.cuts:
         raise OptionError(
@@ -61,9 +72,16 @@ def score(
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(Results(to or run.path / "scores", SCORES, run.path))
         drawn = [] if heatmaps is None else [stack.enter_context(Results(heatmaps, HEATMAPS, run.path))]
-        judged = judge(run, sources, results.aside / "pool", earlier=results.folder / "pool")
+        pool = results.aside / "pool"
+        made = made or judged_by(run, sources, place_of_results(to or results.folder), "score", runner, workers)
+        judged = judge(run, sources, pool, earlier=results.folder / "pool", made=made)
+        list_refused(results.aside, {"": pool})
         scored = _write(run, judged, results, drawn[0].aside if drawn else None)
+        if not run.options.ingest.cuts:  # the report draws the damage in those; of others nobody asked for the pixels
+            shutil.rmtree(pool)
         publish(results, *drawn)
+    if made is not None:
+        made.shards.remove()
     return scored
 
 

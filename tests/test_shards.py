@@ -1,0 +1,392 @@
+"""Shards: whole or absent, cut by the content alone, and joined to the same bytes whoever made them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from dying import die, die_once
+from PIL import Image
+from tiny_runs import tiny_runs, tree, winnow
+from torchvision import models
+
+from winnow.check import check_runner
+from winnow.data.remote import Remote
+from winnow.embeddings import Embeddings, save_joined
+from winnow.errors import Damaged, OptionError, RunError
+from winnow.learn import encode as encoding
+from winnow.scale import shards as shards_module
+from winnow.scale.runners import run_processes
+from winnow.scale.shards import Job, Place, Shards, Share, make_shard
+from winnow.steps.encode import ORIGINS
+
+from conftest import blocks, stripes, write_pictures
+from videos import write
+
+SAME = ("pool/", "embeddings/", "detector/", "model/")  # of a run, but for the records, which hold times
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_runs(tmp_path_factory.getbasetemp() / "tiny")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch):
+    """Cut everything into shards of a few pictures."""
+    monkeypatch.setattr("winnow.pool.plan.PART_PICTURES", 4)
+    monkeypatch.setattr("winnow.steps.encode.LEAST", 3)
+    monkeypatch.setattr("winnow.steps.encode.MOST", 3)
+
+
+def content(folder: Path, *parts: str) -> dict[str, str]:
+    """Return the SHA-256 of the files of a folder whose names begin so."""
+    found = {name: value for name, value in tree(folder).items() if name.startswith(parts or "")}
+    return {name: value for name, value in found.items() if value != "folder" and not name.endswith(".lock")}
+
+
+# ---- the protocol
+
+
+class Squares:
+    """Work of ten shards, each a file with a square; every third fails where it is told to."""
+
+    step = "squares"
+    sizes = [1] * 10
+
+    def __init__(self, folder: Path, fails: bool = False) -> None:
+        self.folder, self.fails = folder, fails
+        self.shards = Shards(Place(folder), self.step, "key")
+
+    @property
+    def opened(self):
+        return "test_shards:Squares", {"folder": str(self.folder)}
+
+    def make(self, number: int, folder: Path, advance) -> None:
+        (folder / "square").write_text(str(number**2))
+        if self.fails and number % 3 == 2:
+            raise ValueError(f"shard {number}")
+        advance()
+
+
+def test_a_shard_is_there_whole_or_not_at_all(tmp_path: Path):
+    work = Squares(tmp_path, fails=True)
+    with pytest.raises(ValueError, match="shard 2"):
+        [make_shard(work, number) for number in range(10)]
+    assert work.shards.finished() == {0, 1} and sorted(path.name for path in work.shards.folder.iterdir()) == [
+        "00000",
+        "00001",
+    ]
+    work.fails = False
+    for number in range(10):
+        make_shard(work, number)
+    assert work.shards.finished() == set(range(10))
+    assert [int((work.shards.path(number) / "square").read_text()) for number in range(10)] == [
+        n * n for n in range(10)
+    ]
+    work.shards.remove()
+    assert not (tmp_path / ".shards").exists()
+
+
+def test_of_two_makers_of_one_shard_the_first_stays(tmp_path: Path):
+    shards = Shards(Place(tmp_path), "squares", "key")
+    with shards.making(3) as mine:
+        with shards.making(3) as other:
+            (other / "square").write_text("other")
+        (mine / "square").write_text("mine")
+    assert (shards.path(3) / "square").read_text() == "other"
+    assert [path.name for path in shards.folder.iterdir()] == ["00003"]
+
+
+def test_shares_are_every_nth_shard_and_all_of_them_once():
+    numbers = [number for index in range(4) for number in Share.read(f"{index}/4").numbers(11)]
+    assert sorted(numbers) == list(range(11)) and list(Share.read("1/4").numbers(11)) == [1, 5, 9]
+    assert len(Share.read("9/64").numbers(3)) == 0
+
+
+@pytest.mark.parametrize("text", ["4/4", "-1/4", "a/4", "1/0", "1/b", "1.5/4"])
+def test_a_share_that_is_none_is_told_of(text: str):
+    with pytest.raises(OptionError, match="--shard"):
+        Share.read(text)
+
+
+def test_an_array_job_says_which_share_it_is(monkeypatch: pytest.MonkeyPatch):
+    for name in shards_module.ARRAY_INDEXES:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(OptionError, match="JOB_COMPLETION_INDEX"):
+        Share.read("/8")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "5")
+    assert Share.read("/8") == Share(2, 8)
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "3")
+    assert Share.read("/8") == Share(3, 8) and Share.read("8") == Share(3, 8)
+
+
+def test_the_first_plan_is_that_of_all_and_another_job_is_refused(tmp_path: Path):
+    place = Place(tmp_path)
+    first = Job.begun(place, "score", {"sources": ["a"]}, lambda: {"plan": 1})
+    assert Job.begun(place, "score", {"sources": ["a"]}, lambda: {"plan": 2}) == first == Job.at(place, "score")
+    with pytest.raises(RunError, match="another 'score': its sources") as error:
+        Job.begun(place, "score", {"sources": ["b"]}, dict)
+    assert "winnow join" in error.value.remedy
+    assert Job.begun(place, "score", {"sources": ["b"]}, lambda: {"plan": 3}, alone=True).plan == {"plan": 3}
+    path = tmp_path / ".shards" / "score" / "job.json"
+    path.write_text(path.read_text().replace('"b"', '"c"'))
+    with pytest.raises(Damaged, match=r"job\.json"):
+        Job.at(place, "score")
+
+
+def test_processes_keep_the_contract_of_a_runner():
+    check_runner(run_processes)
+
+
+def test_items_of_a_killed_process_are_done_again(tmp_path: Path):
+    assert list(run_processes(partial(die_once, str(tmp_path)), range(8), 2)) == list(range(8))
+    with pytest.raises(RunError, match="killed again and again"):
+        list(run_processes(die, range(4), 2))
+
+
+def test_errors_of_a_process_keep_their_remedy():
+    with pytest.raises(OptionError) as error:
+        list(run_processes(Share.read, ["1/2", "2/2"], 1))
+    assert "I from 0 to N - 1" in error.value.remedy
+
+
+# ---- embeddings
+
+
+def test_parts_are_saved_as_numpy_saves_the_whole(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    whole = Embeddings.of(
+        rng.normal(size=(23, 5)),
+        losses={"latent": rng.normal(size=23)},
+        cells=rng.normal(size=(23, 2, 3, 4)),
+        seen=rng.random(23) < 0.5,
+    )
+    whole.save(tmp_path / "whole")
+    parts = [whole[start : start + 7] for start in range(0, 23, 7)]
+    save_joined(parts, tmp_path / "parts")
+    assert content(tmp_path / "whole") == content(tmp_path / "parts")
+    np.save(tmp_path / "plain.npy", whole.vectors)
+    assert (tmp_path / "plain.npy").read_bytes() == (tmp_path / "parts" / "vectors.npy").read_bytes()
+    loaded = Embeddings.load(tmp_path / "parts", cells=True)
+    assert np.array_equal(loaded.vectors, whole.vectors) and np.array_equal(loaded.cells, whole.cells)
+
+
+@pytest.fixture
+def plain(base: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(base / "plain", tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", ["plain", "patched"])
+def test_embeddings_by_shards_are_the_same_bytes(name: str, base: Path, tmp_path: Path, small: None):
+    run = shutil.copytree(base / name, tmp_path / "run")
+    before = content(run, *SAME)
+    (run / "embeddings" / "embeddings.json").unlink()  # or nothing would be new
+    for index in (2, 0, 3):
+        assert winnow("encode", "--run", run, "--shard", f"{index}/4") == 0
+    assert winnow("join", run) == 1  # one share is missing
+    assert winnow("encode", "--run", run, "--shard", "1/4") == 0
+    assert winnow("join", run) == 0
+    assert content(run, *SAME) == before
+    assert not (run / ".shards").exists()
+
+
+def test_a_killed_encode_goes_on_where_it_stopped(plain: Path, small: None, monkeypatch: pytest.MonkeyPatch):
+    before = content(plain, *SAME)
+    shutil.rmtree(plain / "embeddings")
+    from winnow.steps.encode import EncodeWork
+
+    real, made = EncodeWork.make, []
+
+    def make(self, number, folder, advance):
+        made.append(number)
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        real(self, number, folder, advance)
+
+    monkeypatch.setattr(EncodeWork, "make", make)
+    assert winnow("encode", "--run", plain) == 130
+    assert winnow("encode", "--run", plain) == 0
+    assert made[:5] == [0, 1, 2, 3, 3] and len(made) == len(set(made)) + 1
+    assert content(plain, *SAME) == before
+
+
+def test_of_a_frozen_network_only_new_pictures_are_encoded(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(1)
+    torch.save(models.squeezenet1_1(weights=None).state_dict(), tmp_path / "weights.pth")
+    frozen = ("--model", "pretrained", "--backbone", "squeezenet1_1", "--weights", tmp_path / "weights.pth")
+    pictures, run = shutil.copytree(base / "good", tmp_path / "pictures"), tmp_path / "run"
+    encoded, real = [], encoding.encode
+    monkeypatch.setattr(
+        encoding,
+        "encode",
+        lambda model, pool, rows, **more: encoded.append(len(rows)) or real(model, pool, rows, **more),
+    )
+
+    def embeddings() -> Embeddings:
+        assert winnow("ingest", pictures, "--run", run, "--recipe", base / "tiny.toml") == 0
+        assert winnow("train", "--run", run, *frozen) == 0 and winnow("encode", "--run", run) == 0
+        return Embeddings.load(run / "embeddings")
+
+    first = embeddings()
+    write_pictures(pictures / "more", 1, 4, partial(stripes, size=32), seed=9)
+    assert len(first) == 30 and len(embeddings()) == 34 and encoded == [30, 4]
+    Image.fromarray(blocks(np.random.default_rng(5), 32)).save(
+        pictures / "clip2" / "3.png"
+    )  # another content of a name
+    changed = embeddings()
+    assert encoded == [30, 4, 30]  # its whole part is decoded again
+    shutil.rmtree(run / "embeddings")
+    assert winnow("encode", "--run", run) == 0
+    assert np.array_equal(Embeddings.load(run / "embeddings").vectors, changed.vectors)
+    (run / "embeddings" / ORIGINS).write_bytes(b"damaged")
+    assert winnow("encode", "--run", run) == 0 and encoded[3:] == [34, 34]
+
+
+# ---- pools and verdicts
+
+
+@pytest.mark.parametrize("runner", ["shares", "processes"])
+def test_pool_embeddings_and_verdicts_are_the_same_bytes(runner: str, base: Path, tmp_path: Path, small: None):
+    """Of pictures and a video, cut into nine parts; new machines make them in any order."""
+    sources = shutil.copytree(base / "good", tmp_path / "good")
+    write(sources / "b.mp4", 60)
+    (sources / "broken.png").write_bytes(b"no picture")
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert winnow("ingest", sources, "--run", here, "--recipe", base / "tiny.toml") == 0
+    if runner == "processes":
+        assert winnow("ingest", sources, "--run", there, "--recipe", base / "tiny.toml", "--runner", "processes") == 0
+    else:
+        for index in (1, 2, 0):
+            assert (
+                winnow("ingest", sources, "--run", there, "--recipe", base / "tiny.toml", "--shard", f"{index}/3") == 0
+            )
+        assert winnow("join", there) == 0
+    assert content(here, "pool/") == content(there, "pool/") and not (there / ".shards").exists()
+    assert json.loads((here / "run.json").read_text()) == json.loads((there / "run.json").read_text())
+    run = base / "plain"
+    for step in ("score", "predict"):
+        one, two = tmp_path / f"{step} here", tmp_path / f"{step} there"
+        assert winnow(step, sources, "--run", run, "--to", one) == 0
+        if runner == "processes":
+            assert winnow(step, sources, "--run", run, "--to", two, "--runner", "processes") == 0
+        else:
+            for index in (2, 0, 1):
+                assert winnow(step, sources, "--run", run, "--to", two, "--shard", f"{index}/3") == 0
+            assert winnow("join", two) == 0
+        assert content(one) == content(two) and not (one / "pool").exists() and not (two / ".shards").exists()
+
+
+def test_a_sharded_inspection_draws_what_a_whole_one_does(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("winnow.pool.plan.PART_CUT", 2)
+    run = base / "patched"
+    assert winnow("score", base / "bad", "--run", run, "--to", tmp_path / "one") == 0
+    for index in range(2):
+        assert winnow("score", base / "bad", "--run", run, "--to", tmp_path / "two", "--shard", f"{index}/2") == 0
+    assert winnow("join", tmp_path / "two") == 0
+    one, two = content(tmp_path / "one"), content(tmp_path / "two")
+    assert one == two and "patches.csv" in one
+
+
+def test_what_is_missing_is_named_and_nothing_is_changed(
+    base: Path, tmp_path: Path, small: None, capsys: pytest.CaptureFixture[str]
+):
+    to = tmp_path / "out"
+    assert winnow("score", base / "bad", "--run", base / "plain", "--to", to, "--shard", "0/2") == 0
+    before = content(to)
+    capsys.readouterr()
+    assert winnow("join", to) == 1
+    said = capsys.readouterr().err
+    assert "1 of 2 shards of 'score'" in said and ": 1." in said and content(to) == before
+    assert winnow("score", base / "good", "--run", base / "plain", "--to", to, "--shard", "1/2") == 1
+    assert "shards of another 'score'" in capsys.readouterr().err
+    assert winnow("join", tmp_path) == 1 and "no shards to join" in capsys.readouterr().err
+    assert winnow("score", base / "bad", "--run", base / "plain", "--shard", "1/2") == 1
+    assert "--to FOLDER" in capsys.readouterr().err
+
+
+def test_a_killed_share_and_a_killed_join_are_gone_on_with(base: Path, tmp_path: Path):
+    """Killed for real, at every shard: what is there stays, and the rest is made."""
+    code = """
+import os, signal, sys
+from pathlib import Path
+from winnow.cli import main
+from winnow.pool import plan, shared
+from winnow.scale.shards import Shards
+plan.PART_PICTURES = 4
+if sys.argv[1] == "make":
+    real = shared.Parts.make
+    def make(self, number, folder, advance):
+        real(self, number, folder, advance)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if int(sys.argv[2]):
+        shared.Parts.make = make
+else:
+    real, left = os.replace, [int(sys.argv[2])]
+    def replace(one, other):
+        real(one, other)
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    if left[0]:
+        os.replace = replace
+main(sys.argv[3:])
+"""
+
+    def call(*words: object) -> int:
+        return subprocess.run(
+            [sys.executable, "-c", code, *map(str, words)], capture_output=True, check=False
+        ).returncode
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    ingest = ("ingest", base / "good", "--recipe", base / "tiny.toml", "--run")
+    assert call("make", 0, *ingest, here) == 0
+    assert call("make", 1, *ingest, there, "--shard", "0/1") == -signal.SIGKILL
+    assert call("make", 0, *ingest, there, "--shard", "0/1") == 0
+    for moved in (3, 4):
+        assert call("join", moved, "join", there) == -signal.SIGKILL
+    assert call("join", 0, "join", there) == 0
+    assert content(here, "pool/") == content(there, "pool/")
+
+
+@pytest.mark.slow
+def test_shares_meet_in_a_bucket(bucket: str, base: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch):
+    """Each machine has a cache of its own, and they have nothing in common but the bucket."""
+    run, to = f"{bucket}/run", f"{bucket}/new"
+    here, recipe = tmp_path / "here", ("--recipe", base / "tiny.toml")
+
+    def on(machine: str, *words: object) -> None:
+        monkeypatch.setenv("WINNOW_CACHE", str(tmp_path / machine))
+        assert winnow(*words) == 0
+
+    def shared(*words: object, place: str) -> None:
+        for index in (1, 0):
+            on(f"machine {index}", *words, "--shard", f"{index}/2")
+        on("joiner", "join", place)
+
+    ingest = ("ingest", base / "good")
+    assert winnow(*ingest, "--run", here, *recipe) == 0
+    shared(*ingest, *recipe, "--run", run, place=run)
+    for step in ("train", "encode"):
+        assert winnow(step, "--run", here) == 0
+    on("joiner", "train", "--run", run)
+    shared("encode", "--run", run, place=run)
+    assert winnow("calibrate", "--run", here) == 0
+    on("joiner", "calibrate", "--run", run)
+    on("joiner", "pull", run, tmp_path / "there")
+    same = ("pool/", "embeddings/vectors", "embeddings/losses", "detector/detector.npz")
+    assert content(tmp_path / "there", *same) == content(here, *same)
+    assert winnow("score", base / "bad", "--run", here, "--to", tmp_path / "one") == 0
+    shared("score", base / "bad", "--run", run, "--to", to, place=to)
+    monkeypatch.setenv("WINNOW_CACHE", str(tmp_path / "looking"))
+    left = [name for name, _ in Remote(f"{bucket}/").listing() if "shards/" in name]
+    assert left == [] and Remote(to).read("scores.csv")[0] == (tmp_path / "one" / "scores.csv").read_bytes()

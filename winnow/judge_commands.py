@@ -1,0 +1,172 @@
+"""The commands that use what a run has learnt: they store nothing in it. `winnow.commands` holds those that learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from winnow import show
+from winnow.arguments import (
+    LocalPath,
+    Runner,
+    RunPath,
+    Score,
+    Segments,
+    ShardOf,
+    Trust,
+    Workers,
+    given_options,
+    judging,
+    named_sources,
+    refuse_idle,
+    say,
+)
+from winnow.errors import OptionError
+from winnow.results import Shared
+from winnow.run.folder import RunFolder
+
+
+def report(*, run: RunPath, to: str | None = None, options: Score = None, trust: Trust = ()) -> None:
+    """Write the run folder's report.html, a single file that needs no network.
+
+    Args:
+        to: The file to write [default: report.html in the run folder].
+    """
+    from winnow.steps.report.page import report as step
+
+    say(f"Report: {step(judging(run, trust, options), to)}")
+
+
+def score(
+    *sources: str,
+    run: RunPath,
+    to: str | None = None,
+    heatmaps: str | None = None,
+    options: Score = None,
+    segments: Segments = None,
+    trust: Trust = (),
+    runner: Runner = "local",
+    workers: Workers = 0,
+    shard: ShardOf = "",
+) -> None:
+    """Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.
+
+    Args:
+        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
+        to: Folder for the results [default: scores in the run folder].
+        heatmaps: Folder for an anomaly map, a mask and an overlay of every picture (of a run that looks for damage).
+    """
+    from winnow.steps.score import score as step
+
+    folder = judging(run, trust, options, segments=segments)
+    if shard:
+        refuse_idle("--shard", "--heatmaps", heatmaps)
+        say(show.shared(_share_of(folder, "score", sources, to, shard)))
+        return
+    say(show.score(step(folder, sources, to=to, heatmaps=heatmaps, runner=runner, workers=workers)))
+
+
+def predict(
+    *sources: str,
+    run: str | None = None,
+    onnx: LocalPath | None = None,
+    to: str | None = None,
+    heatmaps: str | None = None,
+    object_detector: str = "",
+    options: Score = None,
+    trust: Trust = (),
+    runner: Runner = "local",
+    workers: Workers = 0,
+    shard: ShardOf = "",
+) -> None:
+    """Tell the class of new pictures and videos, how probable it is, and what does not belong.
+
+    Args:
+        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
+        run: The run folder; or give --onnx.
+        onnx: A file that winnow export wrote, in place of a run: it needs no torch.
+        to: Folder for the results [default: predictions in the run folder, with --onnx in the current one].
+        heatmaps: With --onnx, a folder for an anomaly map, a mask and an overlay of each picture, where the file looks for damage.
+        object_detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
+    """
+    if run is not None and onnx is None:
+        from winnow.steps.predict import predict as step
+
+        refuse_idle("--run", "--object-detector", object_detector)
+        refuse_idle(
+            "--run", "--heatmaps", heatmaps, f"Of a run: winnow score SOURCES --run {run} --heatmaps {heatmaps}"
+        )
+        folder = judging(run, trust, options)
+        if shard:
+            say(show.shared(_share_of(folder, "predict", sources, to, shard)))
+            return
+        say(show.predict(step(folder, sources, to=to, runner=runner, workers=workers)))
+    elif onnx is not None and run is None:
+        from winnow.steps.predict_onnx import predict_onnx
+
+        refuse_idle("--onnx", "--trust", trust)
+        refuse_idle("--onnx", "--shard", shard)
+        refuse_idle("--onnx", "--runner", "" if runner == "local" else runner)
+        refuse_idle("--onnx", "--mode", given_options(score=options))
+        given = partial(predict_onnx, heatmaps=heatmaps, object_detector=object_detector)
+        say(show.predict(given(onnx, sources, to=to or "predictions")))
+    else:
+        raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
+
+
+def evaluate(
+    *,
+    run: RunPath,
+    normal: Annotated[list[str], Parameter(consume_multiple=True)],
+    anomalous: Annotated[list[str], Parameter(consume_multiple=True)],
+    masks: LocalPath | None = None,
+    to: str | None = None,
+    options: Score = None,
+    trust: Trust = (),
+) -> None:
+    """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.
+
+    Args:
+        normal: Sources of normal pictures that were not trained on.
+        anomalous: NAME=SOURCE of pictures that do not belong; the same NAME may come again.
+        masks: Folder of masks, named as the anomalous pictures, black or transparent where all is good (of a run that looks for damage).
+        to: Folder for the results [default: evaluation in the run folder].
+    """
+    from winnow.steps.evaluate import evaluate as step
+
+    folder = judging(run, trust, options)
+    groups = named_sources("--anomalous", anomalous)
+    say(show.evaluate(step(folder, normal, groups, masks=masks, to=to)))
+
+
+def export(
+    *,
+    run: RunPath,
+    to: str | None = None,
+    only: Literal["classifier", "anomaly-model"] | None = None,
+    options: Score = None,
+    trust: Trust = (),
+) -> None:
+    """Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.
+
+    Args:
+        to: The file, NAME.onnx; the card is NAME.md beside it [default: export/model.onnx in the run folder].
+        only: The classifier or the anomaly model (network, scorer and threshold) alone [default: all that the run has].
+    """
+    from winnow.steps.export import export as step
+
+    say(show.export(step(judging(run, trust, options), to, only=only or "")))
+
+
+def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, shard: str) -> Shared:
+    """Judge one machine's share of sources; `OptionError` without a folder for what all machines make."""
+    from winnow.scale.shards import Share
+    from winnow.steps.shards import share_judging
+
+    share = Share.read(shard)
+    if to is None:
+        raise OptionError("--shard needs the folder that all shares are to be in.", "Give it: --to FOLDER")
+    return share_judging(run, step, sources, to, share)

@@ -1,0 +1,115 @@
+"""Runners: who makes the shards. This process, several of them, or a cluster of Ray; retries and placement are theirs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import cache, partial
+from itertools import islice
+from typing import Any, TypeVar
+
+from winnow.errors import RunError
+from winnow.plugins import find, load
+from winnow.progress import progress
+from winnow.scale.local import cores, run_local, use_at_most
+from winnow.scale.shards import Shards, Work, make_shard
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Runner = Callable[[Callable[[Item], Result], Iterable[Item], int], Iterable[Result]]
+
+LOST = 3  # processes that may be killed before it is an error: by then it is the work that kills them
+RUNNERS: dict[str, Any] = {
+    "local": run_local,
+    "processes": "winnow.scale.runners:run_processes",
+    "ray": "winnow.scale.cluster:run_ray",
+}
+
+
+def make_all(work: Work, runner: str, workers: int, unit: str) -> Shards:
+    """Make the shards that are not there, by a runner's `workers` (0: one a core), and return them; `unit` names the items.
+
+    Raises the error of the first shard that fails; the others that are finished stay. With the runner `local` this process
+    makes one after another, and what a step does with its threads is its own.
+    """
+    todo = sorted(set(range(len(work.sizes))) - work.shards.finished())
+    address = runner.partition("://")[2] and runner
+    run = find("runner", "ray" if address else runner, RUNNERS)
+    with progress(work.step, sum(work.sizes[number] for number in todo), unit) as advance:
+        if run is run_local:
+            for number in todo:
+                make_shard(work, number, advance)
+        else:
+            opened, arguments = work.opened
+            make = partial(_make, opened, json.dumps(arguments, sort_keys=True, default=str))
+            made = run(make, todo, cores(workers), **({"address": address} if address else {}))
+            for size in made:
+                advance(size)
+    return work.shards
+
+
+def _make(opened: str, arguments: str, number: int) -> int:
+    """Make a shard in a process of its own, which opens the work once."""
+    return make_shard(_work(opened, arguments), number)
+
+
+@cache
+def _work(opened: str, arguments: str) -> Work:
+    work: Work = load(opened, "work")(**json.loads(arguments))
+    return work
+
+
+def run_processes(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+) -> Generator[Result, None, None]:
+    """Yield function(item) of every item, in the order of the items, each computed by one of so many new processes.
+
+    For work that holds the interpreter, where threads wait for one another. A process shares the cores with the others. One
+    that is killed (out of memory, say) is replaced and its items are done again; `RunError` when that does not help.
+    """
+    queue, lost = iter(items), 0
+    waiting: list[Item] = []
+    futures: list[Future[Result]] = []
+    pool = _pool(workers)
+    try:
+        while True:
+            waiting += islice(queue, 2 * workers - len(waiting))
+            if not waiting:
+                return
+            try:
+                futures += [pool.submit(function, item) for item in waiting[len(futures) :]]
+                result = futures[0].result()
+            except BrokenProcessPool as error:
+                lost += 1
+                if lost > LOST:
+                    raise RunError(
+                        f"Processes were killed again and again, {lost} of them by now, the last at item {waiting[0]}.",
+                        "Look for what kills them, most often too little memory: give fewer --workers.",
+                    ) from error
+                pool.shutdown(wait=False)
+                pool, futures = _pool(workers), []
+                continue
+            del waiting[0], futures[0]
+            yield result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    import multiprocessing
+
+    # Started anew, not forked: a fork of a process with threads of torch or Arrow may hang.
+    threads = max(1, cores() // workers)
+    return ProcessPoolExecutor(
+        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
+    )
+
+
+def _begin(threads: int) -> None:
+    """Give a new process its share of the cores."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told to all; the first process ends the others
+    use_at_most(threads)
