@@ -182,11 +182,12 @@ def _metrics(classifier: Classifier) -> dict[str, Any]:
     tally = held.tally
     intervals = tally.intervals(classifier.seed)
     right, sure = held.predicted == held.target, held.probabilities.max(axis=1)
+    labels, f1 = np.bincount(held.target, minlength=len(names)), tally.f1
     return {
         "classes": {
             name: ClassScore(
-                labels=int((held.target == kind).sum()),
-                f1=float(tally.f1[kind]),
+                labels=int(labels[kind]),
+                f1=float(f1[kind]),
                 interval=None if intervals is None else tuple(intervals[0][kind].tolist()),
             )
             for kind, name in enumerate(names)
