@@ -15,21 +15,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_runs import winnow
 
 from winnow import Run
+from winnow.classify import fine_tuned
+from winnow.classify.fine_tuned import FineTuning
 from winnow.errors import Interrupted, OptionError, TrainingError
 from winnow.learn import train as training
 from winnow.learn.fast import FastTrainer, train_fast
 from winnow.learn.feed import Pixels
+from winnow.learn.finetune import LinearHead
 from winnow.learn.losses import batch_losses
-from winnow.learn.pieces import check_shared, learn_in_pieces, pieces_of
+from winnow.learn.pieces import check_shared, learn_in_pieces, looks_at_the_batch, pieces_of
 from winnow.learn.processes import Processes, joined
 from winnow.learn.train import Trainer, train
 from winnow.models.registry import build
 from winnow.options import ModelOptions, TrainOptions
 
-from conftest import stripes, write_pictures
+from conftest import blocks, stripes, write_pictures
 
 pytestmark = pytest.mark.slow
 
@@ -219,26 +223,28 @@ def test_a_loss_without_latent_part_and_a_parameter_without_gradient():
 @pytest.mark.parametrize(
     ("batch", "pieces"), [(1, 1), (2, 2), (3, 2), (4, 4), (32, 4), (64, 4), (127, 4), (128, 8), (256, 16), (1000, 32)]
 )
-def test_a_batch_is_cut_by_its_size_alone(batch, pieces):
-    assert pieces_of(batch, network()) == pieces
+def test_a_batch_is_cut_by_its_size_alone(monkeypatch, batch, pieces):
+    assert pieces_of(batch) == 1  # without torchrun it stays whole
+    for processes in ("1", "4"):
+        monkeypatch.setenv("WORLD_SIZE", processes)
+        monkeypatch.setenv("RANK", "0")
+        assert pieces_of(batch) == pieces
 
 
 def test_processes_that_cannot_share_a_batch_are_refused():
-    plain, normalised = network(), network(architecture="selection", variational=False)
-    assert pieces_of(32, normalised) == 1
+    assert looks_at_the_batch(network(architecture="selection", variational=False))
+    assert not looks_at_the_batch(network())
     for processes in (1, 2, 4):
-        check_shared(4, 32, plain, processes)
-    check_shared(1, 32, normalised, 1)
-    with pytest.raises(
-        OptionError, match=r"3 processes .* batch of 32 .* 4 pieces.\n  Start one of 1, 2, 4 processes.$"
-    ):
-        check_shared(4, 32, plain, 3)
+        check_shared(4, 32, processes)
+    check_shared(1, 32, 1, looks=True)
+    with pytest.raises(OptionError, match=r"3 processes .* of 32 .* 4 pieces.\n  Start one of 1, 2, 4 processes.$"):
+        check_shared(4, 32, 3)
     with pytest.raises(OptionError, match="or give --batch-size 128"):
-        check_shared(4, 32, plain, 8)
+        check_shared(4, 32, 8)
     with pytest.raises(OptionError, match=r"batch normalisation .*\n.*another --architecture"):
-        check_shared(1, 32, normalised, 2)
+        check_shared(1, 32, 2, looks=True)
     with pytest.raises(OptionError, match=r"takes each in one piece.\n.*without --resume"):
-        check_shared(1, 32, plain, 2)
+        check_shared(1, 32, 2)
 
 
 def test_devices_of_several_processes(monkeypatch):
@@ -380,3 +386,70 @@ def test_the_fast_trainer_draws_a_batch_once(tmp_path):
     whole, _ = trainer.loss(*trainer.losses(pixels, masks))
     halves = [trainer.losses(pixels[part], masks[part])[0] for part in (slice(0, 4), slice(4, 8))]
     torch.testing.assert_close(trainer.loss(torch.cat(halves))[0], whole)
+
+
+# ---- fine-tuning
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> tuple[Path, Path]:
+    """Return an encoded and calibrated run of a small frozen network, and a file of labels."""
+    from safetensors.torch import save_file
+    from torchvision.models import squeezenet1_1
+
+    folder, rng = tmp_path_factory.mktemp("labelled"), np.random.default_rng(0)
+    rows = ["source,label"]
+    for number in range(40):
+        path = folder / "in" / f"clip{number // 10}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((stripes, blocks)[number % 2](rng, size=32)).save(path)
+        rows.append(f"{path},{'ab'[number % 2]}")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    torch.manual_seed(0)
+    save_file(squeezenet1_1(weights=None).state_dict(), folder / "weights.safetensors")
+    given = {"size": (32, 32), "backbone": "squeezenet1_1", "weights": folder / "weights.safetensors", "threads": 1}
+    run = Run(folder / "run", "oneclass", device="cpu", **given)
+    run.ingest(folder / "in")
+    run.train()
+    run.encode()
+    run.calibrate()
+    return folder / "run", folder / "labels.csv"
+
+
+def test_a_fine_tuning_is_shared(grouped, labelled, tmp_path):
+    tune = ("--fine-tune", "squeezenet1_1", "--fine-tune-iterations", 4, "--fine-tune-batch-size", 8, "--folds", 2)
+    runs = [Path(shutil.copytree(labelled[0], tmp_path / f"{count}")) for count in (1, 2)]
+    for count, run in enumerate(runs, start=1):
+        words = ("classify", "--run", run, "--labels", labelled[1], *tune)
+        assert grouped(command, count, run, words) == [0] * count, (run / "printed-0.txt").read_text()
+    printed = [(runs[1] / f"printed-{rank}.txt").read_text() for rank in (0, 1)]
+    assert "by fine-tuned squeezenet1_1" in printed[0] and not printed[1]
+    networks = [(run / "classifier" / "network" / "model.safetensors").read_bytes() for run in runs]
+    assert networks[0] == networks[1]
+    heads = [np.load(run / "classifier" / "classifier.npz") for run in runs]
+    assert all(np.array_equal(heads[0][name], heads[1][name]) for name in heads[0].files)
+
+
+def test_a_fine_tuning_takes_the_threads_of_the_run(monkeypatch):
+    seen = []
+
+    def look(*arguments, **given):
+        seen.append(torch.get_num_threads())
+        return {}
+
+    monkeypatch.setattr(fine_tuned, "fine_tune", look)
+    tuning = FineTuning(network(), pictures(), device="cpu", threads=3)
+    before = torch.get_num_threads()
+    tuning._trained(np.zeros(90, int), np.zeros(90, bool), LinearHead(np.zeros(4), np.zeros((1, 4)), np.zeros(1)))
+    assert seen == [3] and torch.get_num_threads() == before
+    others = [FineTuning(network(), pictures(), device="cpu", threads=number) for number in (0, 3)]
+    for one in others:
+        one.begin(np.zeros((90, 4)), np.zeros(4), np.zeros(90, int))
+    assert others[0]._key(np.zeros(90, int)) != others[1]._key(np.zeros(90, int))
+
+
+def test_a_head_on_embeddings_is_learnt_by_one_process(grouped, labelled, tmp_path):
+    words = ("classify", "--run", labelled[0], "--labels", labelled[1])
+    assert grouped(command, 2, tmp_path, words) == [1, 1]
+    told = "".join((tmp_path / f"printed-{rank}.txt").read_text() for rank in range(2))
+    assert told.startswith("winnow: 2 processes were started, and a head") and told.count("\n") == 2

@@ -104,9 +104,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _check_processes(words: list[str]) -> None:
     """Raise `OptionError` for a command of which torchrun has started several processes that cannot share its work."""
     number = torchrun.processes()
-    if number > 1 and words[:1] != ["train"]:
+    if number > 1 and words[:1] not in (["train"], ["classify"]):
         raise OptionError(
-            f"{number} processes of 'winnow {' '.join(words[:1])}' were started, and only those of 'winnow train' share their work.",
+            f"{number} processes of 'winnow {' '.join(words[:1])}' were started, and only those of train and classify share their work.",
             "Leave torchrun out; before a training by it: winnow ingest SOURCES --run RUN",
         )
 

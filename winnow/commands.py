@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
-from winnow import show
+from winnow import show, torchrun
 from winnow.arguments import (
     Classify,
     Detect,
@@ -182,7 +182,8 @@ def classify(
     folder = RunFolder.open(run, trust)
     folder.update(given_options(classify=options, tune=tune))
     say(show.classify(step(folder, labels=labels or []), folder.path))
-    say(f"Report: {write_report(folder)}")
+    if not torchrun.rank():  # of several processes the others have only trained along
+        say(f"Report: {write_report(folder)}")
 
 
 def round(

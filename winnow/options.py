@@ -184,8 +184,8 @@ class TrainOptions(Section):
         0,
         ge=0,
         le=1024,
-        description="Threads of a training on a CPU, in each process; the weights are the same to the bit only with the same number "
-        "[default: 0, as many as torch takes].",
+        description="Threads of a training or fine-tuning on a CPU, in each process; the weights are the same to the bit only with the "
+        "same number [default: 0, as many as torch takes].",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of every random choice.")
 

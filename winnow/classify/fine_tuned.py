@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from winnow import torchrun
 from winnow.classify.heads import Head, Logistic
 from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, Interrupted
 from winnow.learn.checkpoint import read_checkpoint, write_checkpoint
-from winnow.learn.device import choose_device
+from winnow.learn.device import choose_device, threads
 from winnow.learn.encode import encode
 from winnow.learn.feed import PixelSource, as_source
 from winnow.learn.finetune import LinearHead, fine_tune
+from winnow.learn.processes import Kept, joined
 from winnow.models.contract import Model
 from winnow.options import TuneOptions
 
@@ -42,11 +45,13 @@ class FineTuning(Head):
         *,
         seed: int = 0,
         device: str = "auto",
+        threads: int = 0,
         folder: Path | None = None,
     ) -> None:
         super().__init__()
         self.network, self.pictures, self.options = network, as_source(pictures), options or TuneOptions()
-        self.seed, self.device = seed, choose_device(device)
+        self.processes = joined()
+        self.seed, self.device, self.threads = seed, self.processes.device(choose_device(device)), threads
         self._own = tempfile.TemporaryDirectory() if folder is None else None
         self.folder = Path(self._own.name) if self._own else Path(folder or "")
 
@@ -69,9 +74,8 @@ class FineTuning(Head):
         if tensors is None:
             linear = Logistic().fit(self.features, known, classes)
             start = LinearHead(self.centre, linear.weights, linear.bias)
-            about: dict[str, Any] = {"pseudo": self.truth < 0, "seed": self.seed, "device": self.device}
             try:
-                tensors = fine_tune(self.network, self.pictures, known, start, self.options, **about)
+                tensors = self._trained(known, self.truth < 0, start)
             except KeyboardInterrupt:
                 raise Interrupted(
                     "Fine-tuning was stopped.", "Run the same command to continue; finished trainings are kept."
@@ -83,6 +87,37 @@ class FineTuning(Head):
         self.tuned.load_state_dict(tensors)
         return self
 
+    def _trained(self, target: np.ndarray, pseudo: np.ndarray, start: LinearHead) -> dict[str, Tensor]:
+        """Train, together with the other processes, which are told what."""
+        arrays = {
+            "target": target,
+            "pseudo": pseudo,
+            "centre": start.centre,
+            "weights": start.weights,
+            "bias": start.bias,
+        }
+        task = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        self.processes.from_first(lambda: (task, {}))
+        return self._shared(task)
+
+    def train_along(self) -> None:
+        """Do the trainings of the first process with it, until it says that there are no more (`done`)."""
+        while (told := self.processes.from_first(_nothing)) is not None:
+            self._shared(told[0])
+
+    def done(self) -> None:
+        """Tell the other processes that there are no more trainings."""
+        self.processes.from_first(_nothing)
+
+    def _shared(self, task: dict[str, Tensor]) -> dict[str, Tensor]:
+        given = {name: value.numpy() for name, value in task.items()}
+        start = LinearHead(given["centre"], given["weights"], given["bias"])
+        about: dict[str, Any] = {"pseudo": given["pseudo"], "seed": self.seed, "device": self.device}
+        with threads(self.threads):
+            return fine_tune(
+                self.network, self.pictures, given["target"], start, self.options, processes=self.processes, **about
+            )
+
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Return logits (n, classes) of the pictures of the rows `features`."""
         vectors = encode(self.tuned, self.pictures, features, device=str(self.device), quiet=True).vectors
@@ -93,11 +128,17 @@ class FineTuning(Head):
         return self.linear.state()
 
     def _key(self, target: np.ndarray) -> str:
-        """Return a hash of the options, the seed, the starting network's embeddings and the class numbers."""
-        digest = sha256(json.dumps([self.options.model_dump(mode="json"), self.seed, self.device.type]).encode())
+        """Return a hash of the options, the seed, the starting network's embeddings, the class numbers and what sets the last bits."""
+        bits = [self.threads, torchrun.is_launched()] if self.threads or torchrun.is_launched() else []
+        about = [self.options.model_dump(mode="json"), self.seed, self.device.type, *bits]
+        digest = sha256(json.dumps(about).encode())
         for array in (self.features, self.centre, target, self.truth):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:24]
+
+
+def _nothing() -> Kept | None:
+    return None
 
 
 def _kept(path: Path) -> dict[str, Tensor] | None:

@@ -15,12 +15,15 @@ from torch.nn import functional
 from winnow.errors import TrainingError
 from winnow.learn.device import hold_memory, repeatable
 from winnow.learn.feed import BatchOrder, Feed, PixelSource, to_images
+from winnow.learn.pieces import check_shared, learn_in_pieces, pieces_of
+from winnow.learn.processes import Processes
 from winnow.models.contract import Model
 from winnow.options import TuneOptions
 from winnow.progress import progress
 
 HEAD_RATE = 10.0  # times the learning rate of the layers
 WARM_UP = 10  # steps in which the learning rate rises
+ALONE = Processes()
 FRESH = 3  # the stream of random numbers for augmentation; 0 to 2 are those of `winnow.learn.feed`
 
 
@@ -43,6 +46,7 @@ def fine_tune(
     pseudo: np.ndarray,
     seed: int,
     device: torch.device,
+    processes: Processes = ALONE,
 ) -> dict[str, Tensor]:
     """Train a copy of `network` and `start` on the pictures whose `target` (n,) is a class number, -1 where there is none.
 
@@ -53,14 +57,16 @@ def fine_tune(
     there are any, half of each batch are true labels.
 
     Returns the tensors of the network and `head.weights`, `head.bias` (float64), on the processor. Raises `TrainingError`
-    when the loss is not finite.
+    when the loss is not finite, and `OptionError` when the `processes`, all of which call this, cannot share the batches.
     """
     network = copy.deepcopy(network).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.requires_grad_(True).eval()
     arrays = {"weights": start.weights, "bias": start.bias}
     head = nn.ParameterDict({name: torch.from_numpy(array).float().to(device) for name, array in arrays.items()})
     if len(np.unique(target[target >= 0])) > 1:
-        _learn(network, head, pictures, target, torch.from_numpy(start.centre).to(device), options, pseudo, seed)
+        _learn(
+            network, head, pictures, target, torch.from_numpy(start.centre).to(device), options, pseudo, seed, processes
+        )
     network.requires_grad_(False)
     tensors = {name: value.cpu() for name, value in network.state_dict().items()}
     return tensors | {f"head.{name}": value.detach().cpu().double() for name, value in head.items()}
@@ -75,6 +81,7 @@ def _learn(
     options: TuneOptions,
     pseudo: np.ndarray,
     seed: int,
+    processes: Processes,
 ) -> None:
     device, rows, classes = centre.device, np.flatnonzero(target >= 0), len(head["bias"])
     feed = Feed(pictures, rows, device, channels_last=True)
@@ -88,21 +95,36 @@ def _learn(
         {"params": list(head.parameters()), "share": HEAD_RATE},
     ]
     optimizer = torch.optim.Adam(layers, options.fine_tune_lr, fused=device.type in ("cpu", "cuda"))
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    pieces = pieces_of(draw.size)
+    check_shared(pieces, draw.size, processes.size)
+
+    def logits(images: Tensor) -> list[Tensor]:
+        vectors = functional.normalize(network(images, decode=False).vectors - centre, dim=1)
+        return [vectors @ head["weights"].T + head["bias"]]
+
     hold_memory()
     with progress("fine-tune", steps * draw.size, "pictures") as advance, repeatable(tf32=True):
         for step in range(steps):
             chosen = draw(step)
             images = augmented(to_images(feed.pixels(chosen), channels_last=True), options, [seed, FRESH, step])
-            vectors = functional.normalize(network(images, decode=False).vectors - centre, dim=1)
-            logits = vectors @ head["weights"].T + head["bias"]
-            loss = functional.cross_entropy(logits, truth[torch.from_numpy(chosen).to(device)], weight=weights)
+            classes_of = truth[torch.from_numpy(chosen).to(device)]
+
+            def loss(found: Tensor, classes_of: Tensor = classes_of) -> tuple[Tensor, Tensor]:
+                value = functional.cross_entropy(found, classes_of, weight=weights)
+                return value, value.detach()
+
             for group in optimizer.param_groups:
                 group["lr"] = options.fine_tune_lr * group.get("share", 1.0) * _schedule(step, steps)
-            optimizer.zero_grad()
-            loss.backward()
+            if pieces == 1:
+                value, _ = loss(*logits(images))
+                optimizer.zero_grad()
+                value.backward()
+            else:
+                value = learn_in_pieces((images,), logits, loss, trained, pieces, processes)
             optimizer.step()
-            _check(loss, step)
-            advance(len(chosen), f"loss {loss.item():.3g}")
+            _check(value, step)
+            advance(len(chosen), f"loss {value.item():.3g}")
 
 
 def augmented(images: Tensor, options: TuneOptions, seed: list[int]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from winnow import torchrun
 from winnow.errors import OptionError
 from winnow.learn.processes import Processes
 
@@ -16,19 +17,19 @@ FEWEST = 4  # pieces of a batch that is large enough for them
 PICTURES = 16  # in a piece, where that makes more than the fewest
 
 
-def pieces_of(batch: int, model: nn.Module) -> int:
-    """Return into how many pieces, a power of two, a batch is cut: four, or as many as have 16 pictures; 1 where the layers of
-    `model` look at the whole batch. It depends on nothing else, so that any number of processes adds up the same."""
-    if _looks_at_the_batch(model):
+def pieces_of(batch: int) -> int:
+    """Return into how many pieces, a power of two, torchrun's processes cut a batch: four, or as many as have 16 pictures; without
+    torchrun 1. It depends on nothing else, so that any number of them adds up the same."""
+    if not torchrun.is_launched():
         return 1
     return 1 << (min(batch, max(FEWEST, batch // PICTURES)).bit_length() - 1)
 
 
-def check_shared(pieces: int, batch: int, model: nn.Module, processes: int) -> None:
-    """Raise `OptionError` unless so many processes can share the pieces of a batch evenly."""
+def check_shared(pieces: int, batch: int, processes: int, looks: bool = False) -> None:
+    """Raise `OptionError` unless so many processes can share the pieces of a batch evenly; `looks`: the network looks at the batch."""
     if processes == 1 or pieces % processes == 0:
         return
-    if _looks_at_the_batch(model):
+    if looks:
         raise OptionError(
             "The network's batch normalisation looks at the whole batch, so that one process must train it.",
             "Leave torchrun out, or use another --architecture.",
@@ -46,7 +47,8 @@ def check_shared(pieces: int, batch: int, model: nn.Module, processes: int) -> N
     )
 
 
-def _looks_at_the_batch(model: nn.Module) -> bool:
+def looks_at_the_batch(model: nn.Module) -> bool:
+    """Return whether layers of a network that is trained look at the whole batch."""
     normalisations = (nn.modules.batchnorm._BatchNorm, nn.SyncBatchNorm)
     return any(isinstance(layer, normalisations) for layer in model.modules())
 

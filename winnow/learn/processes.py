@@ -142,7 +142,10 @@ def joined() -> Processes:
 def tells() -> bool:
     """Return whether this process is the first that asks so, and so the one that says why all end."""
     try:
-        return bool(_store(LINGER).add("told", 1) == 1)
+        number = _store(LINGER).add("asked", 1)
+        if number == torchrun.processes():
+            _store(LINGER).set("all", "")
+        return bool(number == 1)
     except (RuntimeError, ValueError, KeyError):  # the process that keeps the store has ended
         return True
 
@@ -150,7 +153,7 @@ def tells() -> bool:
 def leave() -> None:
     """Leave the others before this process ends with an error; the first one goes first, with its run folder in order.
 
-    For torchrun ends all as soon as one has ended.
+    For torchrun ends all as soon as one has ended. Where the first keeps the store it waits until all have asked `tells`.
     """
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -159,6 +162,8 @@ def leave() -> None:
             _store(LINGER).wait(["left"], LINGER)
         else:
             _store(LINGER).set("left", "")
+            if not _agent_keeps_store():
+                _store(LINGER).wait(["all"], LINGER)
 
 
 @cache
@@ -167,16 +172,19 @@ def _store(patience: timedelta) -> dist.Store:
 
     A start after a failure (torchrun --max-restarts) must not read the notes of the one before it.
     """
-    kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     store = dist.TCPStore(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
-        is_master=not kept and torchrun.rank() == 0,
+        is_master=torchrun.rank() == 0 and not _agent_keeps_store(),
         timeout=patience,
         wait_for_workers=False,
         multi_tenant=True,
     )
     return dist.PrefixStore(f"winnow/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
+def _agent_keeps_store() -> bool:
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 @contextmanager

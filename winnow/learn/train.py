@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from winnow import torchrun
 from winnow.errors import Interrupted, ModelError, TrainingError
 from winnow.learn.checkpoint import read_checkpoint, restore, restore_model, tensors_of, write_checkpoint
 from winnow.learn.device import choose_arithmetic, choose_device, hold_memory, repeatable, threads
 from winnow.learn.feed import BatchOrder, Feed, PixelSource, Vary, as_source, evenly, noise_of, require_pictures
 from winnow.learn.losses import batch_losses, total_loss
 from winnow.learn.optimizer import optimizer_of, rate_at
-from winnow.learn.pieces import check_shared, learn_in_pieces, pieces_of
+from winnow.learn.pieces import check_shared, learn_in_pieces, looks_at_the_batch, pieces_of
 from winnow.learn.processes import Kept, joined
 from winnow.learn.reconstructions import SHOWN, can_rebuild, rebuild_grid, write_png
 from winnow.learn.training_state import State, append_log, asked_to_stop, check_same, clear, identity, trim_log
@@ -149,14 +148,18 @@ class Trainer:
     def start(self) -> State:
         """Begin anew, in a folder cleared of an earlier training; all processes with the weights of the first."""
         self.state.threads = self.options.threads or torch.get_num_threads()
-        self.state.pieces = pieces_of(self.batch, self.model) if torchrun.is_launched() else 1
-        check_shared(self.state.pieces, self.batch, self.model, self.processes.size)
+        self.state.pieces = 1 if looks_at_the_batch(self.model) else pieces_of(self.batch)
+        self.check_shared()
         if self.processes.is_first:
             clear(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
         if self.processes.size > 1:
             self.take(self.processes.from_first(self.kept))
         return self.state
+
+    def check_shared(self) -> None:
+        """Raise `OptionError` unless the processes can share the batches."""
+        check_shared(self.state.pieces, self.batch, self.processes.size, looks_at_the_batch(self.model))
 
     def resume(self) -> State:
         """Continue from the last checkpoint, or begin anew when there is none."""
@@ -181,7 +184,7 @@ class Trainer:
         tensors, about = kept
         check_same(self.folder, about["identity"], self.identity)
         self.state = State(**about["state"])
-        check_shared(self.state.pieces, self.batch, self.model, self.processes.size)
+        self.check_shared()
         self.recent = list(tensors["recent"].to(self.device))
         restore(tensors, self.model, self.optimizer)
 

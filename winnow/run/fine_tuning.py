@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from winnow import torchrun
 from winnow.classify.classifier import Classifier
 from winnow.embeddings import Embeddings
-from winnow.errors import ModelError
+from winnow.errors import ModelError, OptionError
 from winnow.metrics.classification import rise, verdict
 from winnow.pool.pool import Pool
-from winnow.results import Comparison
+from winnow.results import Classified, Comparison, as_json, from_json
 from winnow.run.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -35,23 +36,57 @@ def start(run: RunFolder, pool: Pool, embeddings: Embeddings, scratch: Path) -> 
     options = run.options
     if not options.tune.fine_tune:
         return None, np.asarray(embeddings.vectors)
-    from winnow.classify.fine_tuned import FineTuning
     from winnow.learn.encode import encode
+
+    folder = scratch / TRAININGS
+    folder.mkdir(parents=True, exist_ok=True)
+    tuning = _tuning(run, pool, embeddings, folder)
+    if _is_own(options):
+        return tuning, np.asarray(embeddings.vectors)
+    return tuning, encode(tuning.network, pool, pool.rows_of(embeddings.ids), device=options.train.device).vectors
+
+
+def check_shared(run: RunFolder) -> None:
+    """Raise `OptionError` when torchrun has started several processes of a `classify` that fine-tunes nothing."""
+    if torchrun.processes() > 1 and not run.options.tune.fine_tune:
+        raise OptionError(
+            f"{torchrun.processes()} processes were started, and a head on embeddings is learnt by one.",
+            "Leave torchrun out, or give --fine-tune.",
+        )
+
+
+def wait_for_others() -> None:
+    """Go on when all processes that torchrun has started have come here."""
+    if torchrun.processes() > 1:
+        from winnow.learn.processes import joined
+
+        joined().wait()
+
+
+def result_of_first(run: RunFolder) -> Classified:
+    """Return what `classify` has recorded, of several processes what the first has: the others may not see what it wrote."""
+    if torchrun.processes() == 1:
+        return run.result(Classified)
+    from winnow.learn.processes import joined
+
+    return from_json(Classified, joined().from_first(lambda: ({}, as_json(run.result(Classified))))[1])
+
+
+def train_along(run: RunFolder, pool: Pool, embeddings: Embeddings) -> None:
+    """Train with the first of several processes, which learns and writes the classifier of the `embeddings`."""
+    _tuning(run, pool, embeddings, None).train_along()
+
+
+def _tuning(run: RunFolder, pool: Pool, embeddings: Embeddings, folder: Path | None) -> FineTuning:
+    """Return the fine-tuning of the run's network, or another, on the pictures of the embeddings."""
+    from winnow.classify.fine_tuned import FineTuning
     from winnow.learn.feed import Rows
     from winnow.run.artifacts import load_network
 
-    rows, device = pool.rows_of(embeddings.ids), options.train.device
-    network: Model
-    if _is_own(options):
-        network, vectors = load_network(run), np.asarray(embeddings.vectors)
-    else:
-        network = network_to_tune(options, pool.size, pool.channels)
-        vectors = encode(network, pool, rows, device=device).vectors
-    folder = scratch / TRAININGS
-    folder.mkdir(parents=True, exist_ok=True)
-    return FineTuning(
-        network, Rows(pool, rows), options.tune, seed=options.train.seed, device=device, folder=folder
-    ), vectors
+    options = run.options
+    network: Model = load_network(run) if _is_own(options) else network_to_tune(options, pool.size, pool.channels)
+    given: dict[str, Any] = options.train.model_dump(include={"seed", "device", "threads"})
+    return FineTuning(network, Rows(pool, pool.rows_of(embeddings.ids)), options.tune, folder=folder, **given)
 
 
 def _is_own(options: Options) -> bool:

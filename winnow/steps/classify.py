@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from winnow import torchrun
 from winnow.classify.classifier import Classifier
 from winnow.embeddings import Embeddings
 from winnow.errors import DataError
@@ -18,7 +19,15 @@ from winnow.pool.pool import Pool
 from winnow.results import Classified, ClassScore, LearningCurve, PseudoLabels, PseudoRound, Share, as_json
 from winnow.run.choice import TOO_FEW, worth_of_choice
 from winnow.run.current import key_of_labels
-from winnow.run.fine_tuning import against_head, start, vectors_for
+from winnow.run.fine_tuning import (
+    against_head,
+    check_shared,
+    result_of_first,
+    start,
+    train_along,
+    vectors_for,
+    wait_for_others,
+)
 from winnow.run.folder import RunFolder
 from winnow.run.foreign import check_audit
 from winnow.run.judge import seconds
@@ -42,6 +51,8 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = (), resume: bool 
     audit.csv (some of them, drawn at random, for a person to fill in); classifier.json, with all measures, is written last.
     Raises what `winnow.run.truth.truth_of` and `winnow.Classifier.fit` raise.
     """
+    check_shared(run)
+    wait_for_others()
     run.require("calibrate")
     pool, files = Pool.open(run.folder("ingest")), [absolute(path) for path in labels]
     label_key = key_of_labels(run, pool, files)
@@ -56,10 +67,13 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = (), resume: bool 
             f"There is nothing to learn from: all labelled pictures of {run.path} were given as 'validate', 'calibrate' or 'test'.",
             "Label others, or give labelled ones as 'train' or without a split.",
         )
-    with run.working("classify") as step:
-        found = _learnt(run, pool, embeddings, truth, known, apart, step, label_files=files, label_key=label_key)
-        step.finish(found)
-    return run.result(Classified)
+    if torchrun.rank():
+        train_along(run, pool, without(embeddings, apart))
+    else:
+        with run.working("classify") as step:
+            found = _learnt(run, pool, embeddings, truth, known, apart, step, label_files=files, label_key=label_key)
+            step.finish(found)
+    return result_of_first(run)
 
 
 def _learnt(
@@ -104,6 +118,8 @@ def _learnt(
         pseudo=pseudo,
         notes=[*notes, *classifier.notes, *([] if choice else [TOO_FEW])],
     )
+    if classifier.tuning is not None:
+        classifier.tuning.done()
     vectors = run.sums("encode").get("vectors.npy")
     classifier.save(step.folder, measured=as_json(result), vectors_sha256=vectors, versions=versions())
     return result
