@@ -82,6 +82,30 @@ def test_a_shard_is_seen_whole_and_comes_back_as_it_was(
         run.get_whole("encode/00003", tmp_path / "none")
 
 
+def test_names_of_any_letters_come_back_as_they_were(bucket: str, tmp_path: Path):
+    (tmp_path / "made").mkdir()
+    names = [
+        "a b",
+        "ü日本",
+        "p%20+q",
+        "#1 [x]?*",
+        "~quote'\"&<>",
+        "back\\slash",
+        "{x}|^`",
+        "no.suffix.",
+        "two..dots",
+        "last",
+    ]
+    for name in names:
+        (tmp_path / "made" / f"{name}.png").write_text(name)
+    run = Remote(f"{bucket}/a b/#%ü")
+    assert run.put_whole(tmp_path / "made", "x/1 %", "last.png") and run.names() == ["x/1 %"]
+    run.get_whole("x/1 %", tmp_path / "got")
+    assert files(tmp_path / "got") == files(tmp_path / "made")
+    run.drop_whole()
+    assert keys(bucket) == {}
+
+
 def test_of_two_who_make_a_shard_the_first_is_kept_with_its_own_files(bucket: str, tmp_path: Path):
     run = Remote(f"{bucket}/run")
     start = threading.Barrier(8)

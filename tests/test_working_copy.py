@@ -196,6 +196,15 @@ def test_of_two_who_change_a_run_one_wins_and_the_other_loses_nothing(
     assert len(listed(copy_of(address))) == 6
 
 
+def test_a_pool_on_another_disk_is_pushed_with_its_run(base: Path, bucket: str, tmp_path: Path):
+    folder = shutil.copytree(base / "run", tmp_path / "linked")
+    (folder / "pool").rename(tmp_path / "large disk")
+    (folder / "pool").symlink_to(tmp_path / "large disk")
+    assert command("push", folder, f"{bucket}/run") == 0
+    assert command("pull", f"{bucket}/run", tmp_path / "pulled") == 0
+    assert content(tmp_path / "pulled") == content(base / "run")
+
+
 def test_what_could_not_be_pushed_is_pushed_by_the_next_command(
     base: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

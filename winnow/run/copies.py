@@ -106,7 +106,7 @@ class Copy:
     def _marks(self) -> dict[str, Mark]:
         """Return size and time of change of every file of the copy that belongs to the run, by path."""
         found: dict[str, Mark] = {}
-        for root, folders, names in os.walk(self.folder):
+        for root, folders, names in os.walk(self.folder, followlinks=True):  # a pool may be a link to a larger disk
             folders[:] = [name for name in folders if not name.startswith(".")]
             below = os.path.relpath(root, self.folder)
             for name in names:

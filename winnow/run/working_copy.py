@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from winnow.errors import LossWarning, OptionError, RunError
 from winnow.files import read_json
 from winnow.run.bucket import NOTHING
 from winnow.run.commit import STAGING
-from winnow.run.copies import STATE, Copy, NotPushed
+from winnow.run.copies import STATE, Copy
 
 PULLED = f"{STAGING}/bucket"
 """Where in a folder that was pulled lies what is known of its bucket."""
@@ -155,8 +156,9 @@ def copy_of_address(address: str) -> Copy:
 def copies() -> Iterator[Copy]:
     """Yield the working copies of the cache."""
     for state in sorted((cache_folder() / "runs").glob(f"*/{STATE}")):
-        content = read_json(state)
-        yield Copy(content["address"], state.parent / content["folder"], state.parent)
+        with suppress(RunError, KeyError):  # a damaged one is told of when its run is opened
+            content = read_json(state)
+            yield Copy(content["address"], state.parent / content["folder"], state.parent)
 
 
 def fetch(path: Path) -> None:
@@ -178,8 +180,6 @@ def make_room(size: int) -> None:
         try:
             with copy.alone(wait=False):
                 held += [(*file, copy) for file in copy.fetched()]
-        except NotPushed:
-            raise
         except RunError:  # another process is at it
             continue
     over = sum(file[1] for file in held) + size - most()
