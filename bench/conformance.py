@@ -143,8 +143,13 @@ def by_shares(step: str, data: Path, run: Path) -> None:
 
 
 def call(*words: object) -> None:
-    with contextlib.redirect_stdout(io.StringIO()):
-        winnow([str(word) for word in words])
+    """Run the command in this process."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            winnow([str(word) for word in words])
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def contents(run: Path) -> dict[str, str]:
