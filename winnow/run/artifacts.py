@@ -18,6 +18,7 @@ from winnow.detect.detector import Detector
 from winnow.detect.registry import candidates, make_scorer, own_names
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, RunError
+from winnow.files import sha256
 from winnow.learn.device import choose_device
 from winnow.learn.exported import FILE, Exported
 from winnow.learn.feed import PixelSource
@@ -25,7 +26,8 @@ from winnow.models.contract import Model
 from winnow.models.registry import MODELS, find_model, load_model
 from winnow.plugins import installed, load
 from winnow.results import Classified, Encoded, Trained
-from winnow.run.current import labels_have_changed
+from winnow.run.cache import Cache
+from winnow.run.current import labels_have_changed, sum_of_detector
 from winnow.run.folder import RunFolder
 from winnow.select.selectors import find_selector
 
@@ -75,13 +77,22 @@ def load_embeddings(run: RunFolder, mode: str = "", *, cells: bool = False) -> E
     return Embeddings.load(folder_of(run, "encode", "fast" if is_fast else "full"), cells=cells)
 
 
-def own_scores(run: RunFolder, detector: Detector) -> np.ndarray:
-    """Return the scores of the pool's embeddings by the detector of the run's mode, held-out ones where it has them.
+def own_scores(run: RunFolder, detector: Detector, count: int, cache: Cache) -> np.ndarray:
+    """Return the scores of the pool's `count` embeddings by the detector of the run's mode, held-out ones where it has them.
 
-    Embeddings of places are read only where it has not.
+    Embeddings of places are read only where it has not. Scores by a scorer of the user's own, whose code may change, are not kept.
     """
-    own = load_embeddings(run)
-    return detector.score_own(load_embeddings(run, cells=True) if detector.without_score(own).any() else own)
+
+    def made() -> np.ndarray:
+        own = load_embeddings(run)
+        return detector.score_own(load_embeddings(run, cells=True) if detector.without_score(own).any() else own)
+
+    mode, spec = run.options.score.mode, detector.scorer.spec()
+    if own_names(spec):
+        return made()
+    embeddings = folder_of(run, "encode", "fast" if mode == "fast" else "full") / "embeddings.json"
+    key = [mode, spec, sha256(embeddings), sum_of_detector(run, mode)]
+    return cache.get("scores", key, made, lambda found: found.shape == (count,) and found.dtype == np.float64)
 
 
 def load_classifier(run: RunFolder) -> Classifier:

@@ -17,6 +17,7 @@ from winnow.metrics.classification import Tally, calibration_error, reliability,
 from winnow.options import SelectOptions, absolute
 from winnow.pool.pool import Pool
 from winnow.results import Classified, ClassScore, LearningCurve, PseudoLabels, PseudoRound, Share, as_json
+from winnow.run.cache import Cache
 from winnow.run.choice import TOO_FEW, worth_of_choice
 from winnow.run.current import key_of_labels
 from winnow.run.fine_tuning import (
@@ -70,9 +71,11 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = (), resume: bool 
     if torchrun.rank():
         train_along(run, pool, without(embeddings, apart))
     else:
+        cache = Cache(run)
+        given = {"label_files": files, "label_key": label_key}
         with run.working("classify") as step:
-            found = _learnt(run, pool, embeddings, truth, known, apart, step, label_files=files, label_key=label_key)
-            step.finish(found)
+            step.finish(_learnt(run, pool, embeddings, truth, known, apart, step, cache, **given))
+        cache.keep()
     return result_of_first(run)
 
 
@@ -84,11 +87,12 @@ def _learnt(
     given: np.ndarray,
     apart: np.ndarray,
     step: Working,
+    cache: Cache,
     **labels: Any,
 ) -> Classified:
     """Learn the classifier from what the user's splits do not keep `apart` (n,), measure it, and write it and its tables into the
     step's folder."""
-    anomalous, weights = _seen_by_detector(run)
+    anomalous, weights = _seen_by_detector(run, len(everything), cache)
     anomalous, weights = anomalous[~apart], None if weights is None else weights[~apart]
     embeddings, known = without(everything, apart), given[~apart]
     classifier = _fitted(run, pool, embeddings, known, anomalous, step.scratch)
@@ -170,13 +174,13 @@ def _known_method(run: RunFolder) -> SelectOptions:
     return options if known else options.model_copy(update={"method": "herding"})
 
 
-def _seen_by_detector(run: RunFolder) -> tuple[np.ndarray, np.ndarray | None]:
+def _seen_by_detector(run: RunFolder, count: int, cache: Cache) -> tuple[np.ndarray, np.ndarray | None]:
     """Return which pictures the one-class score calls anomalous (n,), those of the calibration as they were held out; and how much each
     counts (n,) where pictures are chosen by that score."""
     from winnow.run.artifacts import load_detector, own_scores
 
     detector = load_detector(run)
-    scores = own_scores(run, detector)
+    scores = own_scores(run, detector, count, cache)
     anomalous = scores > detector.threshold.value
     return anomalous, by_anomaly(detector.p_values(scores)) if run.options.select.method == "anomalous" else None
 

@@ -16,6 +16,7 @@ from winnow.files import read_json, replacing, sealed, sha256, unsealed, write_j
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
 from winnow.results import LeftOut, Selected, as_json
+from winnow.run.cache import Cache, kept_features, kept_stand_ins, sum_of
 from winnow.run.commit import STAGING
 from winnow.run.current import sum_of_detector
 from winnow.run.folder import RunFolder
@@ -23,8 +24,6 @@ from winnow.run.records import versions
 from winnow.run.split import HELD_OUT, kept_apart, without
 from winnow.run.working import Working
 from winnow.select.choose import Choice, available, choose, kinds
-from winnow.select.duplicates import stand_ins
-from winnow.select.geometry import whitened
 from winnow.select.outliers import outliers_of
 from winnow.tables import read_table, table_text
 from winnow.version import __version__
@@ -94,6 +93,7 @@ def grow(selection: Selection, number: int, also: Sequence[str | Path]) -> Selec
             write_json(asked_file, {**asked, "list": before})
             step.finish(found)
     asked_file.unlink()
+    selection.cache.keep()
     return run.result(Selected)
 
 
@@ -183,7 +183,7 @@ class Selection:
     def __init__(self, run: RunFolder, uncertain: np.ndarray | None = None) -> None:
         from winnow.run.artifacts import load_detector, own_scores
 
-        self.run, self.pool = run, Pool.open(run.folder("ingest"))
+        self.run, self.pool, self.cache = run, Pool.open(run.folder("ingest")), Cache(run)
         everything = Embeddings.load(run.folder("encode"))
         # What the user gave to hold out is not learnt from, so a label there would be lost.
         apart = kept_apart(self.pool, everything, *HELD_OUT)
@@ -197,7 +197,7 @@ class Selection:
         )  # quotas go by the user's
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
         detector = load_detector(run)
-        self.scores = own_scores(run, detector)[rows]
+        self.scores = own_scores(run, detector, len(everything), self.cache)[rows]
         self.p_values = detector.p_values(self.scores)
         self.everything = np.arange(len(self.embeddings))
         self.method, self.weights = run.options.select.method, np.ones(len(self.embeddings))
@@ -211,12 +211,15 @@ class Selection:
         """Part the outliers and the near-duplicates from the candidates."""
         self.outliers = outliers_of(self.scores, options.outliers)
         usual = np.setdiff1d(self.everything, self.outliers)
-        self.features = whitened(self.embeddings.vectors, usual)
+        made_of = self.run.sums("encode").get("vectors.npy"), sum_of(self.embeddings.ids, usual)
+        self.features = kept_features(self.cache, made_of, self.embeddings.vectors, usual)
         if self.method == "random":  # of a part of the pictures, a random choice would tell nothing of all
             self.candidates, self.left_out = self.everything, {"duplicates": 0, "outliers": 0}
             self.counts = np.ones(len(self.everything))
             return
-        alike = stand_ins(
+        alike = kept_stand_ins(
+            self.cache,
+            made_of,
             self.embeddings.vectors,
             options.duplicate_distance,
             rows=usual,
