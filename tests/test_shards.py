@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -152,6 +155,17 @@ def test_items_of_a_killed_process_are_done_again(tmp_path: Path):
     assert list(run_processes(partial(die_once, str(tmp_path)), range(8), 2)) == list(range(8))
     with pytest.raises(RunError, match="killed again and again"):
         list(run_processes(die, range(4), 2))
+
+
+def test_a_process_that_is_killed_when_all_is_done_is_not_waited_for():
+    """One that is idle may hold the lock by which the others take their work, and their end."""
+    for _ in range(2):
+        made = run_processes(abs, range(3), 2)
+        assert [next(made) for _ in range(3)] == [0, 1, 2]
+        for process in multiprocessing.active_children()[:1]:
+            os.kill(process.pid, signal.SIGKILL)
+        begun = time.monotonic()
+        assert list(made) == [] and time.monotonic() - begun < 30
 
 
 def test_errors_of_a_process_keep_their_remedy():

@@ -88,13 +88,13 @@ def run_processes(
                         f"Processes were killed again and again, {lost} of them by now, the last at item {waiting[0]}.",
                         "Look for what kills them, most often too little memory: give fewer --workers.",
                     ) from error
-                pool.shutdown(wait=False)
+                _end(pool)
                 pool, futures = _pool(workers), []
                 continue
             del waiting[0], futures[0]
             yield result
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        _end(pool)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
@@ -105,6 +105,17 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(threads,)
     )
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the processes at once: what they have returned is here, and a shard that one is at is absent until it is whole.
+
+    Left to end by themselves they may wait for ever for a lock that one took with it that was killed.
+    """
+    processes = list((pool._processes or {}).values())  # Python 3.14 has kill_workers
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.kill()
 
 
 def _begin(threads: int) -> None:
