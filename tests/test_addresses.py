@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import winnow
-from winnow.data import storage
+from winnow.data import s3
 from winnow.errors import ModelError, OptionError, RunError, Unreadable
 from winnow.pool.pool import Pool
 from winnow.run.addresses import is_trusted, originals_of
@@ -32,7 +32,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(bucket)
         raise Unreadable(f"s3://{bucket} was asked for")
 
-    monkeypatch.setattr(storage, "_store", store)
+    monkeypatch.setattr(s3, "store", store)
     return asked
 
 

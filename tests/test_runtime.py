@@ -18,10 +18,11 @@ from PIL import Image
 
 import winnow
 from winnow import show
-from winnow.deploy.runtime import with_sum
+from winnow.deploy.runtime import Deployed, with_sum
 from winnow.errors import EXTRAS, DataError, InputError, MissingExtra, ModelError, OptionError
 from winnow.files import sha256
 from winnow.options import IngestOptions
+from winnow.pool.ingest import ingest
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.steps.predict_onnx import predict_onnx
@@ -256,7 +257,7 @@ def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: P
     rows = table(tmp_path / "out")
     names = [f"p_{name}" for name in COLOURS]
     assert list(rows[0]) == ["id", "source", "time", "class", "probability", *names, "p_value", "belongs"]
-    for row, pixels in zip(rows, pool_pixels(tmp_path / "out"), strict=True):
+    for row, pixels in zip(rows, pool_of(model, sources, tmp_path / "pool").pixels(slice(None)), strict=True):
         right = expected(pixels[None])
         chance = right["probabilities"][0]
         assert row["class"] == COLOURS[chance.argmax()]
@@ -276,21 +277,25 @@ def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: P
         "defects": None,
         "refused": 1,
         "notes": counts["notes"],
-        "sha256": {"predictions.csv": sha256(tmp_path / "out" / "predictions.csv")},
+        "sha256": {name: sha256(tmp_path / "out" / name) for name in ("predictions.csv", "quarantine.csv")},
         "seal": counts["seal"],
     }
     assert any(f"1 refused, {sources}/broken.png: it is not a picture" in note for note in counts["notes"])
 
 
-def pool_pixels(folder: Path) -> np.ndarray:
-    return Pool.open(folder / "pool").pixels(slice(None))
+def pool_of(file: Path, source: Path, folder: Path) -> Pool:
+    """Return a source read as the file reads it."""
+    ingest([source], folder, Deployed.open(file).ingest)
+    return Pool.open(folder)
 
 
 def test_more_pictures_than_a_batch_keep_their_order(model: Path, pictures: Path, tmp_path: Path):
     result = predict_onnx(model, [pictures], to=tmp_path)
     scores = [1 - float(row["p_value"]) for row in table(tmp_path)]
     assert result.pictures == len(scores) == 96
-    assert scores == pytest.approx(expected(pool_pixels(tmp_path))["score"], abs=1e-5)
+    assert scores == pytest.approx(
+        expected(pool_of(model, pictures, tmp_path / "pool").pixels(slice(None)))["score"], abs=1e-5
+    )
 
 
 def test_only_what_the_file_has_is_in_the_table(sources: Path, tmp_path: Path):
@@ -336,7 +341,7 @@ def test_patches_are_judged_as_pictures_or_each_by_its_class(tmp_path: Path):
     assert [float(row["p_value"]) for row in rows] == pytest.approx(
         [1 - level / 255 for level in (200, 40, 130, 40)], abs=1e-4
     )
-    ids = Pool.open(tmp_path / "whole" / "pool").column("id")
+    ids = pool_of(file, tmp_path / "in", tmp_path / "pool").column("id")
     assert {row["id"] for row in rows} == set(picture_of(ids)) and len(ids) == 24
     file = write_exported(tmp_path / "each.onnx", threshold=0.3, ingest=ingest, picture_threshold=0.6)
     assert predict_onnx(file, [tmp_path / "in"], to=tmp_path / "each").pictures == 24

@@ -96,6 +96,7 @@ def _connect(ray: Any, address: str, workers: int) -> None:
         else:
             with _asking_nobody() as for_workers:
                 ray.init(
+                    address="local",
                     num_cpus=workers,
                     include_dashboard=False,
                     _node_ip_address="127.0.0.1",
