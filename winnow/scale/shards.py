@@ -130,15 +130,23 @@ class Shards:
         """Remove what is left of other work of the same step on this machine."""
         for path in self.root.iterdir() if self.root.is_dir() else ():
             if path.name != self.folder.name and path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+                self._drop(path)
 
     def remove(self) -> None:
         """Remove the shards, which are joined now, and all that is left of the step's work."""
         if self.place.remote is not None:
             self.place.remote.drop_whole(self.step)
-        shutil.rmtree(self.root, ignore_errors=True)
+        if self.root.is_dir():
+            self._drop(self.root)
         if self.root.parent.is_dir() and not any(self.root.parent.iterdir()):
             self.root.parent.rmdir()
+
+    def _drop(self, path: Path) -> None:
+        """Remove a folder of shards under another name, or one that is removed in part would look whole to the next call."""
+        gone = f".{self.step}.gone."
+        os.rename(path, self.root.with_name(f"{gone}{uuid.uuid4().hex[:8]}.tmp"))
+        for left in self.root.parent.glob(f"{gone}*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def make_shard(work: Work, number: int, advance: Advance = silent) -> int:
