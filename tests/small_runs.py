@@ -20,7 +20,7 @@ FLAGS = [
     for name, value in OPTIONS.items()
     for word in (f"--{name.replace('_', '-')}", *(value if name == "size" else [value]))
 ]
-RECORDED = {"steps", ".staging", ".shards", "run.json"}
+RECORDED = {"steps", ".staging", ".shards", ".cache", "run.json"}
 
 
 def small_run(base: Path) -> winnow.Run:
