@@ -92,8 +92,8 @@ def grow(selection: Selection, number: int, also: Sequence[str | Path]) -> Selec
             found = _grown(selection, step, number, made, labelled, identity)
             write_json(asked_file, {**asked, "list": before})
             step.finish(found)
+    selection.cache.keep()  # before it is forgotten what was asked: killed in between, the same question would be another round
     asked_file.unlink()
-    selection.cache.keep()
     return run.result(Selected)
 
 
