@@ -13,7 +13,7 @@ from winnow.data.sources import Expansion, Refusal, Source
 from winnow.options import IngestOptions
 from winnow.pool.parts import Part, make_pictures, make_video, record, stop
 from winnow.pool.plan import Plan, Wanted, finder_of
-from winnow.progress import Advance
+from winnow.progress import Advance, silent
 from winnow.scale.local import cores
 from winnow.scale.runners import make_all
 from winnow.scale.shards import Job, Place, Shards, key_of
@@ -55,7 +55,7 @@ class Parts:
                 options=options,
                 find=find,
                 threads=threads,
-                advance=_silent,
+                advance=silent,  # a video is one item
                 stopped=threading.Event(),
             )
             advance()
@@ -65,10 +65,6 @@ class Parts:
         if part.refused and options.on_error == "stop":
             stop(part.refused[0])
         return part
-
-
-def _silent(count: int = 1, note: str = "") -> None:
-    """Show nothing: a video is one item."""
 
 
 def make_parts(folder: Path, place: Place, plan: Plan, wanted: Wanted, runner: str) -> None:

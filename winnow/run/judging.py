@@ -69,7 +69,7 @@ class Judging:
             some = rows[start : start + CHUNK]
             found.append(self.of(source, some))
             advance(len(some))
-        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+        return _joined(found)
 
     def columns(self, pool: Pool, advance: Advance, made: JudgeWork | None = None) -> dict[str, np.ndarray]:
         """Return the numbers of all rows of a pool; those of parts that are `made` are read."""
@@ -81,7 +81,7 @@ class Judging:
                 advance(len(rows))
             else:
                 found.append(self.chunks(pool, rows, advance))
-        return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
+        return _joined(found)
 
 
 class JudgeWork(Parts):
@@ -113,14 +113,17 @@ class JudgeWork(Parts):
         if part.rows:
             pixels = [map_array(folder / shard["file"], REMADE) for shard in part.shards]
             found = [self.judging.chunks(Pixels(some), np.arange(len(some)), silent) for some in pixels]
-            columns = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
             with replacing(folder / JUDGED) as temporary, temporary.open("wb") as file:
-                np.savez(file, allow_pickle=False, **columns)
+                np.savez(file, allow_pickle=False, **_joined(found))
         advance(self.sizes[number])
 
     def read(self, number: int) -> dict[str, np.ndarray]:
         """Return the numbers of a part."""
         return read_arrays(self.shards.at_hand(number) / JUDGED, AGAIN)
+
+
+def _joined(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def wanted_to_judge(run: RunFolder, sources: Sequence[str | Path], **wanted: Any) -> Wanted:

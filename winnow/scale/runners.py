@@ -28,13 +28,14 @@ RUNNERS: dict[str, Any] = {
 }
 
 
-def make_all(work: Work, runner: str, workers: int, unit: str) -> Shards:
-    """Make the shards that are not there, by a runner's `workers` (0: one a core), and return them; `unit` names the items.
+def make_all(work: Work, runner: str, workers: int, unit: str, numbers: Iterable[int] | None = None) -> Shards:
+    """Make the shards that are not there, by default of all `numbers`, by a runner's `workers` (0: one a core), and return them;
+    `unit` names the items.
 
     Raises the error of the first shard that fails; the others that are finished stay. With the runner `local` this process
     makes one after another, and what a step does with its threads is its own.
     """
-    todo = sorted(set(range(len(work.sizes))) - work.shards.finished())
+    todo = sorted(set(range(len(work.sizes)) if numbers is None else numbers) - work.shards.finished())
     address = runner.partition("://")[2] and runner
     run = find("runner", "ray" if address else runner, RUNNERS)
     with progress(work.step, sum(work.sizes[number] for number in todo), unit) as advance:

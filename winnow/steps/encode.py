@@ -189,11 +189,15 @@ class EncodeWork:
             pq.write_table(pa.table({"pixels": pa.array(pixels, pa.string()), "place": place}), temporary)
 
 
-def open_work(run: str, trust: Sequence[str], given: dict[str, dict[str, Any]], block: int = 0) -> EncodeWork:
+def open_work(run: str, trust: Sequence[str], given: dict[str, dict[str, Any]], block: int) -> EncodeWork:
     """Return the same work in another process, its networks loaded."""
     folder = RunFolder.open(run, trust)
     folder.update(given)
-    work = EncodeWork(folder, block)
+    return with_networks(EncodeWork(folder, block))
+
+
+def with_networks(work: EncodeWork) -> EncodeWork:
+    """Load the networks of a work whose step is not at work here."""
     with TemporaryDirectory(prefix="winnow-") as temporary:
         work.open_networks(Path(temporary))
     return work

@@ -15,7 +15,6 @@ from winnow.options import absolute
 from winnow.pool.ingest import alone, writing
 from winnow.pool.plan import look_through, plan_of
 from winnow.pool.shared import Parts, as_json
-from winnow.progress import progress
 from winnow.results import Encoded, Ingested, Predicted, Scored, Shared
 from winnow.run.addresses import check_object_detector
 from winnow.run.folder import RunFolder
@@ -23,8 +22,9 @@ from winnow.run.judging import JudgeWork, judge_work, wanted_to_judge
 from winnow.run.recipe import load_recipe
 from winnow.run.records import Asked
 from winnow.run.where import place_named, place_of, place_of_results
-from winnow.scale.shards import Job, Place, Share, Work, make_shard
-from winnow.steps.encode import EncodeWork, encode, open_work
+from winnow.scale.runners import make_all
+from winnow.scale.shards import Job, Place, Share, Work
+from winnow.steps.encode import EncodeWork, encode, with_networks
 from winnow.steps.ingest import ingest, wanted_for_run
 
 STEPS = ("ingest", "encode", "score", "predict")
@@ -58,7 +58,7 @@ def share_encode(run: RunFolder, share: Share) -> Shared:
     """Encode a share of a run's pool."""
     run.require("train")
     place = place_of(run)
-    work = open_work(place.name, sorted(run.trusted), run.given)
+    work = with_networks(EncodeWork(run))
     Job.begun(place, "encode", {"trust": sorted(run.trusted)}, lambda: {"key": work.shards.key}, alone=True)
     return _made(work, share)
 
@@ -74,21 +74,10 @@ def share_judging(run: RunFolder, step: str, sources: Sequence[str | Path], to: 
 def _made(work: Work, share: Share) -> Shared:
     numbers = share.numbers(len(work.sizes))
     there = work.shards.finished() & set(numbers)
-    todo = [number for number in numbers if number not in there]
-    with progress(work.step, sum(work.sizes[number] for number in todo), "items") as advance:
-        for number in todo:
-            make_shard(work, number, advance)
+    make_all(work, "local", 0, "items", numbers)
     missing = len(work.sizes) - len(work.shards.finished())
-    return Shared(
-        work.step,
-        share.index,
-        share.of,
-        len(work.sizes),
-        len(todo),
-        len(there),
-        missing,
-        work.shards.place.name,
-    )
+    made = len(numbers) - len(there)
+    return Shared(work.step, share.index, share.of, len(work.sizes), made, len(there), missing, work.shards.place.name)
 
 
 # ---- joining
