@@ -17,6 +17,6 @@ TESTS = Path(__file__).with_name("on_ray.py")
 def test_the_runner_on_ray(tmp_path: Path):
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}", str(TESTS)]
     done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, check=False, cwd=TESTS.parent.parent
+        [sys.executable, *words], capture_output=True, text=True, check=False, cwd=TESTS.parent.parent, timeout=540
     )
     assert done.returncode == 0, done.stdout[-4000:]
