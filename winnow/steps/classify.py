@@ -33,11 +33,11 @@ from winnow.run.folder import RunFolder
 from winnow.run.foreign import check_audit
 from winnow.run.judge import seconds
 from winnow.run.records import versions
+from winnow.run.selection import by_anomaly
 from winnow.run.split import HELD_OUT, kept_apart, without
 from winnow.run.truth import Truth, of_sources, order_of, truth_of
 from winnow.run.working import Working
 from winnow.select.selectors import SELECTORS
-from winnow.steps.select import by_anomaly
 from winnow.tables import read_table, write_table
 
 FOLDS, FEW_FOLDS = 5, 3  # by default: heads on embeddings, and fine-tuning as in the article

@@ -14,7 +14,8 @@ from winnow.results import Selected
 from winnow.run.artifacts import load_classifier
 from winnow.run.fine_tuning import vectors_for
 from winnow.run.folder import RunFolder
-from winnow.steps.select import Selection, grow
+from winnow.run.selection import Selection
+from winnow.steps.select import grow
 
 
 def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) -> Selected:

@@ -1,0 +1,220 @@
+"""The run's pictures as a choice sees them: candidates, outliers, duplicates, what is labelled, and the rows of its table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from winnow.embeddings import Embeddings
+from winnow.errors import DataError
+from winnow.options import SelectOptions
+from winnow.pool.pool import Pool
+from winnow.run.cache import Cache, kept_features, kept_stand_ins, sum_of
+from winnow.run.current import sum_of_detector
+from winnow.run.folder import RunFolder
+from winnow.run.split import HELD_OUT, kept_apart, without
+from winnow.select.choose import Choice, available, choose
+from winnow.select.outliers import outliers_of
+
+OUTLIERS = "unlike most by the one-class score"
+ROUND, UNCERTAIN = "round", "like most of the uncertain that no other stands for"
+LEAST_P_VALUE = 1e-4  # smallest p-value that 'anomalous' tells from others
+
+Row = dict[str, str]
+
+
+class Selection:
+    """The run's pictures as a selector needs them: rows are those of the embeddings.
+
+    With `uncertain` (n,), the next round of labels is chosen: herding in which each picture counts as its class is uncertain.
+    """
+
+    def __init__(self, run: RunFolder, uncertain: np.ndarray | None = None) -> None:
+        from winnow.run.artifacts import load_detector, own_scores
+
+        self.run, self.pool, self.cache = run, Pool.open(run.folder("ingest")), Cache(run)
+        everything = Embeddings.load(run.folder("encode"))
+        # What the user gave to hold out is not learnt from, so a label there would be lost.
+        apart = kept_apart(self.pool, everything, *HELD_OUT)
+        rows, self.embeddings = np.flatnonzero(~apart), without(everything, apart)
+        held = f"{apart.sum():,} pictures given as 'validate' or 'calibrate' are no candidates."
+        self.notes: list[str] = [held] if apart.any() else []
+        self.row_of = {str(name): row for row, name in enumerate(self.embeddings.ids)}
+        self.places = self.pool.rows_of(self.embeddings.ids)
+        self.embeddings = replace(
+            self.embeddings, groups=self.pool.column("group")[self.places]
+        )  # quotas go by the user's
+        self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
+        detector = load_detector(run)
+        self.scores = own_scores(run, detector, len(everything), self.cache)[rows]
+        self.p_values = detector.p_values(self.scores)
+        self.everything = np.arange(len(self.embeddings))
+        self.method, self.weights = run.options.select.method, np.ones(len(self.embeddings))
+        if uncertain is not None:
+            self.method, self.weights = ROUND, uncertain[rows]
+        elif self.method == "anomalous":
+            self.weights = by_anomaly(self.p_values)
+        self._set_aside(run.options.select)
+
+    def _set_aside(self, options: SelectOptions) -> None:
+        """Part the outliers and the near-duplicates from the candidates."""
+        self.outliers = outliers_of(self.scores, options.outliers)
+        usual = np.setdiff1d(self.everything, self.outliers)
+        made_of = self.run.sums("encode").get("vectors.npy"), sum_of(self.embeddings.ids, usual)
+        self.features = kept_features(self.cache, made_of, self.embeddings.vectors, usual)
+        if self.method == "random":  # of a part of the pictures, a random choice would tell nothing of all
+            self.candidates, self.left_out = self.everything, {"duplicates": 0, "outliers": 0}
+            self.counts = np.ones(len(self.everything))
+            return
+        alike = kept_stand_ins(
+            self.cache,
+            made_of,
+            self.embeddings.vectors,
+            options.duplicate_distance,
+            rows=usual,
+            sources=self.sources[usual],
+            times=self.times[usual],
+            seconds=options.duplicate_seconds,
+        )
+        stays = alike == np.arange(len(usual))
+        self.candidates = usual[stays]
+        self.left_out = {"duplicates": len(usual) - len(self.candidates), "outliers": len(self.outliers)}
+        # A person who stood there for a minute counts for all her pictures, though one of them is a candidate.
+        self.counts = np.ones(len(self.everything))
+        np.add.at(self.counts, usual[alike[~stays]], 1)
+
+    def rows(self, table: Sequence[Row]) -> np.ndarray:
+        """Rows of the pictures of a table."""
+        return np.array([self.row_of[row["id"]] for row in table], int)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a list depends on: another list is begun when it changes."""
+        embeddings = self.run.about("encode")["sha256"]
+        return {
+            "options": self.run.options.select.model_dump(mode="json", exclude={"number"}),
+            "seed": self.run.options.train.seed,
+            "vectors_sha256": embeddings["vectors.npy"],
+            "losses_sha256": embeddings["losses.parquet"],
+            "detector_sha256": sum_of_detector(self.run, self.run.options.score.mode),
+        }
+
+    def described(self) -> str:
+        """Return which embeddings are chosen by."""
+        model, width = self.run.options.model, self.embeddings.vectors.shape[1]
+        details = {"pretrained": f"pretrained {model.backbone}", "autoencoder": f"autoencoder '{model.architecture}'"}
+        return f"{details.get(model.model, model.model)}, {width:,} dimensions"
+
+    def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
+        """Rows labelled already, in the run, in files, or by the sources where these did not label all.
+
+        `InputError` when a file names none of the run's pictures.
+        """
+        from winnow.run.labels import labels
+        from winnow.run.truth import of_sources, records_in
+
+        ids, known = set(labels(self.run)), set(of_sources(self.pool))
+        if not known.issuperset(self.embeddings.ids.tolist()):  # otherwise nothing would be left to choose
+            ids |= known
+        if also:
+            found, says, unknown = records_in(self.run, self.pool, also)
+            self.notes += [f"Labelled elsewhere: {says}.", *unknown]
+            ids |= set(found)
+        return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
+
+    def choose(self, asked: int, before: Sequence[Row], labelled: np.ndarray) -> tuple[list[Row], list[str]]:
+        """Return the rows that the table of `asked` rows lacks, and notes; what was set aside comes last, where nothing else is left."""
+        options = self.run.options.select
+        start = np.union1d(self.rows(before), labelled)
+        number, left = max(0, asked - len(before)), self._available(self.everything, start)
+        if number > left:
+            limit = f"fit into --per-group {options.per_group}" if options.per_group else "are not labelled yet"
+            raise DataError(
+                f"{asked:,} pictures were asked for; {len(before):,} are chosen, and only {left:,} more {limit}.",
+                f"Ask for {len(before) + left:,} or fewer, or {'allow more of a group' if options.per_group else 'add pictures'}.",
+            )
+        rows: list[Row] = []
+        notes = []
+        for candidates in (self.candidates, self.everything):
+            count = min(number - len(rows), self._available(candidates, start))
+            if not count:
+                continue
+            if candidates is not self.candidates:
+                notes.append(f"The last {count:,} are outliers or duplicates: no others were left.")
+            found = self._chosen(count, candidates, start, len(before) + len(rows))
+            rows += self._table(found, len(before) + len(rows) + 1)
+            start = np.union1d(start, found.rows)
+        return rows, notes
+
+    def _available(self, rows: np.ndarray, start: np.ndarray) -> int:
+        return available(np.setdiff1d(rows, start), start, self.embeddings.groups, self.run.options.select.per_group)
+
+    def _chosen(self, count: int, candidates: np.ndarray, start: np.ndarray, listed: int) -> Choice:
+        options = self.run.options.select
+        return choose(
+            self.embeddings,
+            count,
+            "herding" if self.method == ROUND else options.method,
+            seed=self.run.options.train.seed + listed,
+            pick=options.pick,
+            candidates=candidates,
+            features=self.features,
+            start=start,
+            weights=self.counts * self.weights,
+            per_group=options.per_group,
+            random_share=0.0 if self.method == ROUND else options.random_share,
+        )
+
+    def _table(self, found: Choice, first: int) -> list[Row]:
+        columns = zip(found.rows, found.kind, found.stands_for, found.why, strict=True)
+        return [
+            {
+                "rank": str(rank),
+                **self._about(row),
+                "method": self.method,
+                "cluster": str(kind),
+                "stands_for": str(count),
+                "why": UNCERTAIN if self.method == ROUND else why,
+            }
+            for rank, (row, kind, count, why) in enumerate(columns, start=first)
+        ]
+
+    def _about(self, row: int) -> Row:
+        moment = self.times[row]
+        return {
+            "id": str(self.embeddings.ids[row]),
+            "source": str(self.sources[row]),
+            "time": "" if np.isnan(moment) else f"{moment:.3f}",
+            "group": str(self.embeddings.groups[row]),
+        }
+
+    def outlier_table(self) -> list[Row]:
+        """Return the table of the outliers."""
+        return [
+            {
+                **self._about(row),
+                "score": f"{self.scores[row]:.6g}",
+                "p_value": f"{self.p_values[row]:.4g}",
+                "why": OUTLIERS,
+            }
+            for row in self.outliers
+        ]
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Pictures to look at: crops, which the pool holds squeezed into one size, at their own proportions."""
+        from winnow.pool.patches import read_boxes
+        from winnow.report.selection import in_proportion
+
+        places = self.places[rows]
+        if not self.run.options.ingest.people:
+            return self.pool.pixels(places)
+        boxes = read_boxes(self.pool.column("box")[places])
+        return in_proportion(self.pool.pixels(places), boxes[:, 2] / boxes[:, 3])
+
+
+def by_anomaly(p_values: np.ndarray) -> np.ndarray:
+    """Return how much each picture counts (n,) for the method 'anomalous'."""
+    return -np.log(np.maximum(p_values, LEAST_P_VALUE))
