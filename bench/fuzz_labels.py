@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 
 from winnow.errors import LossWarning, WinnowError
 from winnow.label.events import Event
-from winnow.label.store import LabelStore, State
+from winnow.label.present import State
+from winnow.label.store import LabelStore
 
 CLASSES = ("staff", "customer", "other")
 FILES = ("labels.sqlite", "labels.sqlite-wal", "labels.sqlite-log")

@@ -172,7 +172,7 @@ def label_one(n: int, d: int, to: Path) -> Act:
 
     from winnow.label.catalogue import Catalogue
     from winnow.label.events import Event
-    from winnow.label.server import LabelSession
+    from winnow.label.session import LabelSession
     from winnow.label.store import LabelStore
 
     listed = Catalogue(items(n))

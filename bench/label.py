@@ -82,7 +82,8 @@ def catalogue_of(n: int) -> Catalogue:
 
 def serve_rows(n: int, path: Path, tell: Connection) -> None:
     """Run the server's process: report the seconds of its start and its address."""
-    from winnow.label.server import LabelSession, listen, serve
+    from winnow.label.server import listen, serve
+    from winnow.label.session import LabelSession
 
     started = time.perf_counter()
     catalogue = catalogue_of(n)

@@ -12,8 +12,8 @@ import pytest
 
 from winnow.errors import OptionError, Unreadable
 from winnow.label.catalogue import SHOWS, Catalogue, Listed
-from winnow.label.server import Pictures
-from winnow.label.store import State
+from winnow.label.pictures import Pictures
+from winnow.label.present import State
 
 CLASSES = ["staff", "customer", "other"]
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from winnow.errors import Damaged, OptionError, RunError, WinnowError
-from winnow.label.store import Event, LabelStore, State, count_labels
+from winnow.label.present import State
+from winnow.label.store import Event, LabelStore, count_labels
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.errors import OptionError, did_you_mean
-from winnow.label.store import State
+from winnow.label.present import State
 
 SHOWS = ("open", "labelled", "skipped", "all")
 NEIGHBOURS = 4

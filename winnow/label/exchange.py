@@ -15,8 +15,9 @@ from winnow.label.classes import as_option
 from winnow.label.events import Event, class_name, malformed
 from winnow.label.formats import read
 from winnow.label.matching import MATCHING, Matched, matched
+from winnow.label.present import State
 from winnow.label.records import Record
-from winnow.label.store import LabelStore, State
+from winnow.label.store import LabelStore
 from winnow.pool.originals import Originals
 
 AT_ONCE = 5000  # events in a transaction of an import

@@ -28,17 +28,7 @@ from winnow.label.database import (
 from winnow.label.event_log import EventLog, checksum, compare, line_of
 from winnow.label.events import DECIDE, Event, check_who, class_name, malformed
 from winnow.label.mend import found, mend
-
-
-class State(NamedTuple):
-    """An item's present label, skip and note; `by` and `at` (the store's own clock, UTC) are those of its last label, skip or
-    clear."""
-
-    label: str | None = None
-    skipped: bool = False
-    note: str = ""
-    by: str = ""
-    at: str = ""
+from winnow.label.present import UNTOUCHED, Present, State
 
 
 class Added(NamedTuple):
@@ -48,7 +38,6 @@ class Added(NamedTuple):
     refused: list[tuple[str, str]]
 
 
-UNTOUCHED = State()
 Result = TypeVar("Result")
 
 
@@ -71,8 +60,7 @@ class LabelStore:
         self._seq = self._sum = self._total = self._lacked = 0
         self._last = (0, 0)
         self._lines: list[bytes] = []
-        self._classes: list[str] = []
-        self._states: dict[str, State] = {}
+        self._present = Present()
 
     @classmethod
     def open(cls, path: str | Path) -> LabelStore:
@@ -180,7 +168,7 @@ class LabelStore:
     @property
     def classes(self) -> list[str]:
         """Return the classes in the order in which they were added."""
-        return self._locked(lambda: list(self._classes))
+        return self._locked(lambda: list(self._present.classes))
 
     def add_classes(self, who: str, names: Sequence[str]) -> list[str]:
         """Add classes, leaving existing ones as they are, and return all of them.
@@ -191,7 +179,7 @@ class LabelStore:
         check_who(who)
 
         def make() -> list[str]:
-            new = [name for name in dict.fromkeys(wanted) if name not in self._classes]
+            new = [name for name in dict.fromkeys(wanted) if name not in self._present.classes]
             # The name is the uuid too, so that two processes never make the same class twice.
             for name in new:
                 self._insert(f"class {name}", who, "", _now(), "", "class", name)
@@ -227,11 +215,11 @@ class LabelStore:
 
     def state(self, item: str) -> State:
         """Return the present state of an item, the empty one where nobody touched it."""
-        return self._locked(lambda: self._states.get(item, UNTOUCHED))
+        return self._locked(lambda: self._present.states.get(item, UNTOUCHED))
 
     def states(self) -> dict[str, State]:
         """Return the present state of every item that somebody touched."""
-        return self._locked(lambda: dict(self._states))
+        return self._locked(lambda: dict(self._present.states))
 
     def labels(self) -> dict[str, tuple[str, str, str]]:
         """Return label, who gave it and when (ISO, UTC) of every labelled item."""
@@ -247,7 +235,7 @@ class LabelStore:
                 "SELECT seq, item FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (min(seq, sys.maxsize), most)
             ).fetchall()
             touched = dict.fromkeys(item for _, item in rows if item)
-            return {item: self._states[item] for item in touched}, rows[-1][0] if rows else self._seq
+            return {item: self._present.states[item] for item in touched}, rows[-1][0] if rows else self._seq
 
         return self._locked(read)
 
@@ -315,27 +303,10 @@ class LabelStore:
         for *event, total in rows_of(self._connection, self._seq):
             if total != checksum(event, self._sum):
                 raise sqlite3.DatabaseError(f"event {event[0]} is not what was written")
-            self._seq, _, who, _, received, item, kind, value = event
-            self._sum = total
+            self._present.apply(event, self._connection)
+            self._seq, self._sum = event[0], total
             self._total += total
-            if kind == "class":
-                self._classes.append(value)
-            elif kind == "undo":
-                self._states[item] = self._fold(item)
-            else:
-                self._states[item] = _after(self._states.get(item, UNTOUCHED), kind, value, who, received)
         self._last = (self._seq, self._sum)
-
-    def _fold(self, item: str) -> State:
-        """Compute an item's state from all its events that are not undone."""
-        state = UNTOUCHED
-        for event in self._connection.execute(
-            "SELECT kind, value, who, received FROM events WHERE item = ?1 AND kind != 'undo' AND uuid NOT IN "
-            "(SELECT value FROM events WHERE item = ?1 AND kind = 'undo') ORDER BY seq",
-            (item,),
-        ):
-            state = _after(state, *event)
-        return state
 
     def _insert(self, *fields: str) -> None:
         """Append an event, with the next number and checksum, within the transaction that `_locked` began."""
@@ -352,7 +323,7 @@ class LabelStore:
             return "Another event has this uuid."
         if known is not None and event.item not in known:
             return "There is no such item."
-        if event.kind == "label" and event.value not in self._classes:
+        if event.kind == "label" and event.value not in self._present.classes:
             return f"There is no class '{event.value}'."
         if event.kind == "undo":
             undone = self._find(event.value)
@@ -363,14 +334,6 @@ class LabelStore:
     def _find(self, uuid: str) -> tuple[str, str, str] | None:
         """Return item, kind and value of an event."""
         return self._connection.execute("SELECT item, kind, value FROM events WHERE uuid = ?", (uuid,)).fetchone()
-
-
-def _after(state: State, kind: str, value: str, who: str, received: str) -> State:
-    """Return the state after an event other than an undo."""
-    if kind == "note":
-        return state._replace(note=value)
-    label = sys.intern(value) if kind == "label" else None  # a million labels share a few strings
-    return State(label, kind == "skip", state.note, sys.intern(who), sys.intern(received))
 
 
 def count_labels(path: str | Path) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 
 from winnow.data.layouts import folder_classes
 from winnow.errors import DataError, InputError
+from winnow.label.present import State
 from winnow.label.records import Record
-from winnow.label.store import State
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
 from winnow.run.labels import catalogue_of, chosen_of, labels, read_store

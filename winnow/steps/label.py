@@ -47,7 +47,8 @@ def label(
     Raises `OptionError` when the run has no class, and when no port from `port` on is free, both before anything is written;
     `StoreLost` when the store is moved, deleted or replaced meanwhile.
     """
-    from winnow.label.server import LabelSession, listen, serve
+    from winnow.label.server import listen, serve
+    from winnow.label.session import LabelSession
 
     pool = Pool.open(run.folder("ingest"))
     run.require("ingest")  # or labels would land on the pictures of another pool

@@ -1,0 +1,59 @@
+"""A run being labelled, as the page sees it: its classes, lanes and items with what was last said of each."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from winnow.label.catalogue import Catalogue
+from winnow.label.present import State
+from winnow.label.store import LabelStore
+
+KEYS = "1234567890"
+
+
+class LabelSession:
+    """A run being labelled: its log of labels, and its catalogue kept up to date with the log."""
+
+    def __init__(self, name: str, store: LabelStore, catalogue: Catalogue, who: str = "me", home: str = "") -> None:
+        """Take a store and a catalogue; `home` identifies the run to the page, whose unsaved labels must not go to another
+        run with a folder of the same name."""
+        self.name, self.store, self.catalogue, self.who, self.home = name, store, catalogue, who, home or name
+        self._seen = 0
+        self._lock = threading.Lock()
+
+    def follow(self) -> int:
+        """Apply changes of the store since the last call, by anyone, to the catalogue; return the number of the last event."""
+        with self._lock:  # two at once could mark an older state after a newer one
+            states, self._seen = self.store.since(self._seen)
+            if states:
+                self.catalogue.mark(states, self.store.classes)
+            return self._seen
+
+    def classes(self) -> list[dict[str, Any]]:
+        """Return the classes with their keys and counts."""
+        names = self.store.classes
+        counts = self.catalogue.counts(len(names))
+        keys = [*KEYS, *[None] * len(names)]
+        return [
+            {"name": name, "key": key, "count": count} for name, key, count in zip(names, keys, counts, strict=False)
+        ]
+
+    def lanes(self) -> list[dict[str, Any]]:
+        """Return the lanes with their progress."""
+        lanes = self.catalogue.lanes.items()
+        return [{"name": name, "title": lane.title, **self.catalogue.progress(name)} for name, lane in lanes]
+
+    def item(self, row: int) -> dict[str, Any]:
+        """Return an item with its present state."""
+        item = self.catalogue.describe(row)
+        return item | _now(self.store.state(item["id"]))
+
+    def changed(self, states: dict[str, State]) -> list[dict[str, Any]]:
+        """Return the present state of the pool's items among those that changed."""
+        known = (item for item in states if item in self.catalogue)
+        return [{"id": item, "row": self.catalogue.row(item), **_now(states[item])} for item in known]
+
+
+def _now(state: State) -> dict[str, Any]:
+    return {"label": state.label, "skipped": state.skipped, "note": state.note, "by": state.by}
