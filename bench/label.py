@@ -93,7 +93,7 @@ def serve_rows(n: int, path: Path, tell: Connection) -> None:
     session.follow()
     ready = time.perf_counter()
     tell.send({"items made up and listed, s": listed - started, "store, s": ready - listed})
-    serve(session, lambda row, large: (b"", "same"), TOKEN, listen(0), tell=lambda line: tell.send(line))
+    serve(session, lambda row, size: (b"", "same"), TOKEN, listen(0), tell=lambda line: tell.send(line))
 
 
 class Line:

@@ -12,7 +12,7 @@ import pytest
 
 from winnow.errors import OptionError, Unreadable
 from winnow.label.catalogue import SHOWS, Catalogue, Listed
-from winnow.label.pictures import Pictures
+from winnow.label.pictures import Pictures, Size
 from winnow.label.present import State
 
 CLASSES = ["staff", "customer", "other"]
@@ -177,12 +177,12 @@ def test_unknown_names_are_refused(catalogue: Catalogue, lane: str, show: str, g
 
 
 def test_pictures_are_made_once_kept_within_bounds_and_forgotten_when_they_fail():
-    made: list[tuple[int, bool]] = []
+    made: list[tuple[int, Size]] = []
     lock = threading.Lock()
 
-    def make(row: int, large: bool) -> tuple[bytes, str]:
+    def make(row: int, size: Size) -> tuple[bytes, str]:
         with lock:
-            made.append((row, large))
+            made.append((row, size))
         time.sleep(0.02)
         if row == 99:
             raise Unreadable("gone")
@@ -190,22 +190,22 @@ def test_pictures_are_made_once_kept_within_bounds_and_forgotten_when_they_fail(
 
     async def go() -> None:
         pictures = Pictures(make, most=1000)
-        await asyncio.gather(*(pictures.get(1, False) for _ in range(20)), pictures.get(1, True))
-        assert sorted(made) == [(1, False), (1, True)]
+        await asyncio.gather(*(pictures.get(1, "small") for _ in range(20)), pictures.get(1, "large"))
+        assert sorted(made) == [(1, "large"), (1, "small")]
         for row in range(2, 10):
-            await pictures.get(row, False)
-        await pictures.get(1, False)  # used again, so that it is not the oldest
+            await pictures.get(row, "small")
+        await pictures.get(1, "small")  # used again, so that it is not the oldest
         assert len(made) == 10
-        await pictures.get(10, False)
-        await pictures.get(1, False)
+        await pictures.get(10, "small")
+        await pictures.get(1, "small")
         assert len(made) == 11
-        await pictures.get(1, True)
+        await pictures.get(1, "large")
         assert len(made) == 12
         assert pictures._bytes == 1000 == sum(len(jpeg) for jpeg, _ in pictures._kept.values())
         for _ in range(2):
             with pytest.raises(Unreadable):
-                await pictures.get(99, False)
-        assert made.count((99, False)) == 2 and not pictures._coming
+                await pictures.get(99, "small")
+        assert made.count((99, "small")) == 2 and not pictures._coming
         pictures.close()
 
     asyncio.run(go())

@@ -39,7 +39,7 @@ def test_pool_page_and_export_show_the_same(pool):
     run = SimpleNamespace(options=SimpleNamespace(ingest=OPTIONS), trusted=set())
     for row in range(3):
         assert np.abs(pool.pixels([row])[0, ..., 0] - SHOWN).max() <= 1
-        shown, state = pictures_of(pool, run)(row, True)
+        shown, state = pictures_of(pool, run)(row, "large")
         assert state == "same" and np.abs(read(shown) - SHOWN).max() < 12  # JPEG
         data, suffix = _Pictures(run, pool, False).file(row)
         assert suffix == ".jpg" and np.abs(read(data) - SHOWN).max() < 12

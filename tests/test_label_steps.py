@@ -42,7 +42,7 @@ def opened(run: winnow.Run):
     pool = Pool.open(run.folder.folder("ingest"))
     catalogue = catalogue_of(run.folder, pool)
     picture = pictures_of(pool, run.folder)
-    return catalogue, lambda row, large: picture(row, large)[0]
+    return catalogue, lambda row, size: picture(row, size)[0]
 
 
 def jpeg(data: bytes) -> Image.Image:
@@ -56,10 +56,10 @@ def test_frames_come_from_the_video_at_full_size(run: winnow.Run):
     frames = [row for row in range(len(catalogue)) if catalogue.time(row) is not None]
     assert len(frames) == 10
     for row in frames:
-        large = jpeg(picture(row, True))
+        large = jpeg(picture(row, "large"))
         assert large.size == (640, 384)
         assert videos.number_of(np.asarray(large)) == round(10 * catalogue.time(row))
-        assert max(jpeg(picture(row, False)).size) == 160
+        assert max(jpeg(picture(row, "small")).size) == 160
     before, after = catalogue.neighbours(frames[5])
     assert [catalogue.time(row) for row in (*before, frames[5], *after)] == [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
@@ -67,11 +67,11 @@ def test_frames_come_from_the_video_at_full_size(run: winnow.Run):
 def test_large_pictures_are_bounded_and_gone_ones_come_from_the_pool(run: winnow.Run, made: Path):
     catalogue, picture = opened(run)
     site = next(row for row in range(len(catalogue)) if catalogue.time(row) is None)
-    assert jpeg(picture(site, True)).size == (LARGE, LARGE * 3 // 5)
+    assert jpeg(picture(site, "large")).size == (LARGE, LARGE * 3 // 5)
     hidden = made / "in" / "site.hidden"
     (made / "in" / "site.jpg").rename(hidden)
     try:
-        assert jpeg(picture(site, True)).size == (16, 16)
+        assert jpeg(picture(site, "large")).size == (16, 16)
     finally:
         hidden.rename(made / "in" / "site.jpg")
 
@@ -87,8 +87,8 @@ def test_a_file_renumbered_after_the_ingest_is_not_shown_in_the_place_of_another
     said: list[str] = []
     picture = pictures_of(Pool.open(run.folder.folder("ingest")), run.folder, said.append)
     for row in range(4):
-        for large in (True, False):
-            data, original = picture(row, large)
+        for size in ("large", "small"):
+            data, original = picture(row, size)
             assert (videos.number_of(np.asarray(jpeg(data))), original) == (row, "changed" if row < 3 else "missing")
     assert len(said) == 1 and "0.png: it is not the file that was ingested" in said[0]
 

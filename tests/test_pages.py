@@ -202,7 +202,7 @@ def test_an_item_of_a_page_is_shown_and_exported_as_that_page(tmp_path, run, cut
         assert abs(Originals(pool, options).pixels(row).mean() - shade) < 3
         data, suffix = _Pictures(run.folder, pool, False).file(row)
         assert suffix == ".jpg" and abs(np.asarray(Image.open(io.BytesIO(data))).mean() - shade) < 3
-    shown, state = pictures_of(pool, run.folder)(each, True)
+    shown, state = pictures_of(pool, run.folder)(each, "large")
     assert state == "same" and abs(np.asarray(Image.open(io.BytesIO(shown))).mean() - 80) < 3
     catalogue = Catalogue(pool.items)
     assert [catalogue.describe(row)["page"] for row in range(0, len(pool), each)] == [1, 2, 3]

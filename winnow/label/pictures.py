@@ -7,12 +7,16 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 MOST = 256 << 20  # bytes of JPEG kept
 
-Picture = Callable[[int, bool], tuple[bytes, str]]
-"""JPEG bytes of a row's picture, large or small, and how it stands with its original: "same" as was ingested, or why the pool's
-own pixels are shown: "changed" or "missing"; `WinnowError` when there is none."""
+Size = Literal["small", "large", "frame"]
+"""Of a row's picture; a frame is the whole picture that a crop was cut from, with the crop's box drawn in."""
+
+Picture = Callable[[int, Size], tuple[bytes, str]]
+"""JPEG bytes of a row's picture, and how it stands with its original: "same" as was ingested, or why the pool's own pixels are
+shown: "changed" or "missing"; `WinnowError` when there is none."""
 
 
 class Pictures:
@@ -21,13 +25,13 @@ class Pictures:
     def __init__(self, make: Picture, most: int = MOST) -> None:
         self._make, self._most = make, most
         self._threads = ThreadPoolExecutor(os.cpu_count(), "picture")
-        self._coming: dict[tuple[int, bool], asyncio.Task[tuple[bytes, str]]] = {}
-        self._kept: OrderedDict[tuple[int, bool], tuple[bytes, str]] = OrderedDict()
+        self._coming: dict[tuple[int, Size], asyncio.Task[tuple[bytes, str]]] = {}
+        self._kept: OrderedDict[tuple[int, Size], tuple[bytes, str]] = OrderedDict()
         self._bytes = 0
 
-    async def get(self, row: int, large: bool) -> tuple[bytes, str]:
+    async def get(self, row: int, size: Size) -> tuple[bytes, str]:
         """Return the JPEG of a row and how it stands with its original; raise what making it raises."""
-        key = (row, large)
+        key = (row, size)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -35,7 +39,7 @@ class Pictures:
             self._coming[key] = asyncio.create_task(self._made(key))
         return await asyncio.shield(self._coming[key])
 
-    async def _made(self, key: tuple[int, bool]) -> tuple[bytes, str]:
+    async def _made(self, key: tuple[int, Size]) -> tuple[bytes, str]:
         try:
             made = await asyncio.get_running_loop().run_in_executor(self._threads, self._make, *key)
         finally:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from winnow.errors import InputError, OptionError, WinnowError
 from winnow.label.events import Event
 from winnow.label.guard import ENTER, Door
-from winnow.label.pictures import Pictures
+from winnow.label.pictures import Pictures, Size
 from winnow.label.session import LabelSession
 
 PAGE = Path(__file__).parent / "page"
@@ -136,10 +136,10 @@ def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -
         return session.item(row) | {"before": before, "after": after}
 
     @app.get("/api/pictures/{row}")
-    async def picture(row: int, size: Literal["small", "large"] = "large") -> Response:
+    async def picture(row: int, size: Size = "large") -> Response:
         # Never kept by the browser: in another run, or after more was ingested, the same address is another picture.
         store.check()  # without the store the run is gone: a picture from memory would look as if all were well
-        jpeg, original = await pictures.get(known(row), size == "large")
+        jpeg, original = await pictures.get(known(row), size)
         return Response(jpeg, media_type="image/jpeg", headers={ORIGINAL: original})
 
 

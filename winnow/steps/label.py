@@ -16,6 +16,7 @@ import numpy as np
 
 from winnow.errors import DataError, OptionError, Unreadable
 from winnow.label.events import LONGEST, check_who, class_name
+from winnow.label.pictures import Picture, Size
 from winnow.pool.originals import Changed, content_of
 from winnow.pool.patches import picture_of, read_boxes
 from winnow.pool.pool import Pool
@@ -26,7 +27,7 @@ from winnow.run.labels import catalogue_of, open_store, read_store
 from winnow.run.manifest import check_place
 from winnow.run.working_copy import push, ready
 
-SMALL, LARGE = 160, 1280  # longest sides, in pixels, of the pictures that the page shows
+SMALL, FRAME, LARGE = 160, 640, 1280  # longest sides, in pixels, of the pictures that the page shows
 QUALITY, EXPORT_QUALITY = 90, 95
 
 Read = TypeVar("Read")
@@ -188,18 +189,18 @@ def _user() -> str:
         return "me"
 
 
-def pictures_of(
-    pool: Pool, run: RunFolder, tell: Callable[[str], None] = print
-) -> Callable[[int, bool], tuple[bytes, str]]:
+def pictures_of(pool: Pool, run: RunFolder, tell: Callable[[str], None] = print) -> Picture:
     """Return what makes the JPEG of a row, and says "same" where it is made of the original.
 
     Where that is "missing", or has "changed" since it was ingested, it is made of the pool's pixels; `tell` is called at the
-    first that has changed.
+    first that has changed. Of a frame, which the pool has not, that is an `Unreadable`.
     """
     originals = originals_of(run, pool)
     told = threading.Event()
 
-    def picture(row: int, large: bool) -> tuple[bytes, str]:
+    def picture(row: int, size: Size) -> tuple[bytes, str]:
+        if size == "frame":
+            return _jpeg(framed(originals.whole(row), pool.items.column("box")[row].as_py()), FRAME), "same"
         state = "same"
         try:
             pixels = originals.pixels(row)
@@ -209,9 +210,24 @@ def pictures_of(
             if state == "changed" and not told.is_set():
                 told.set()
                 tell(f"Note: {error.message} The page shows the run's own small pictures of such files, and says so.")
-        return _jpeg(pixels, LARGE if large else SMALL), state
+        return _jpeg(pixels, LARGE if size == "large" else SMALL), state
 
     return picture
+
+
+def framed(whole: np.ndarray, box: str | None) -> np.ndarray:
+    """Return a picture (h, w, 3) uint8 at most `FRAME` pixels long with a box "x,y,width,height" drawn in, if there is one."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(whole).convert("RGB")
+    scale = min(1.0, FRAME / max(image.size))
+    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    if box is not None:
+        x, y, width, height = (float(side) * scale for side in read_boxes([box])[0])
+        draw = ImageDraw.Draw(image)
+        for out, colour in ((3, "black"), (2, "yellow"), (1, "yellow"), (0, "black")):
+            draw.rectangle((x - out, y - out, x + width + out, y + height + out), outline=colour)
+    return np.asarray(image)
 
 
 def pool_pixels(pool: Pool, row: int) -> np.ndarray:

@@ -116,7 +116,8 @@ export class Grid {
       cell.dataset.original = original;
       cell.title = [item.name, remark(original)].filter(Boolean).join(": ");
     };
-    this.pictures.get(item.row, "small").then(fill, () => cell.classList.add("missing"));
+    cell.ariaBusy = "true";
+    this.pictures.get(item.row, "small").then(fill, () => cell.classList.add("missing")).finally(() => (cell.ariaBusy = "false"));
     return cell;
   }
 

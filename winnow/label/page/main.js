@@ -159,6 +159,7 @@ class Page {
     byId("one").hidden = byId("panel").hidden = view !== "one" || empty;
     byId("grid").hidden = view !== "grid" || empty;
     byId("done").hidden = !empty || !session.end;
+    byId("loading").hidden = !empty || session.end;
     for (const button of byId("views").children) button.ariaPressed = String(button.dataset.view === view);
     this.#showBars();
     if (view === "one") this.one.show();

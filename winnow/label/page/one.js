@@ -1,6 +1,7 @@
 // One large picture, its neighbours in time below it and its details at the side.
 
-import { byId, clock, colourOf, count, make } from "./dom.js";
+import { byId, clock, colourOf, make } from "./dom.js";
+import { Frame, facts } from "./facts.js";
 import { remark } from "./pictures.js";
 
 const AHEAD = 6; // pictures fetched before they are wanted
@@ -11,7 +12,7 @@ export class One {
   #noted = null; // the item whose note is in the field
 
   constructor(session, pictures) {
-    Object.assign(this, { session, pictures });
+    Object.assign(this, { session, pictures, frame: new Frame(pictures) });
     const [picture, note] = [byId("picture"), byId("note")];
     picture.addEventListener("load", () => this.#loaded());
     note.addEventListener("focus", () => (this.#noted = session.item));
@@ -31,7 +32,11 @@ export class One {
     const item = this.session.item;
     this.describe();
     if (!item) return (this.#row = null);
-    if (item.row !== this.#row || !this.seen) this.#stage(item);
+    if (item.row !== this.#row || !this.seen) {
+      clearStrip(); // or it would show where the picture before was
+      this.#stage(item);
+    }
+    this.frame.show(item);
     this.#strip(item).catch(() => {}); // without the server there is no strip; the stage reports that
     for (const next of this.session.items.slice(this.session.at + 1, this.session.at + 1 + AHEAD)) this.pictures.get(next.row, "large").catch(() => {});
     for (const next of this.session.items.slice(this.session.at + 1, this.session.at + 3)) this.session.neighbours(next.row).catch(() => {});
@@ -46,7 +51,7 @@ export class One {
     byId("name").title = item.source;
     byId("verdict").replaceChildren(verdict(item, named));
     byId("stage").dataset.colour = named < 0 ? "" : colourOf(named);
-    byId("facts").replaceChildren(...facts(item, this.session).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+    byId("facts").replaceChildren(...facts(item, this.session));
     if (document.activeElement !== byId("note")) byId("note").value = item.note;
     for (const thumb of byId("strip").children) mark(thumb, thumb.item, this.session);
   }
@@ -88,6 +93,7 @@ export class One {
     const { before, after } = await this.session.neighbours(item.row);
     const items = await this.session.known([...before, item.row, ...after]);
     if (this.#row !== item.row) return;
+    byId("strip").ariaBusy = "false";
     byId("strip").replaceChildren(...items.map((near) => this.#thumb(near, near.row === item.row)));
   }
 
@@ -98,7 +104,8 @@ export class One {
     thumb.ariaLabel = `${item.name} ${when}`;
     if (current) thumb.ariaCurrent = "true";
     else thumb.addEventListener("click", () => this.session.visit(item.row).catch((error) => this.session.tell(error.message)));
-    this.pictures.get(item.row, "small").then(({ url, original }) => this.#fill(thumb, picture, url, original), () => {});
+    thumb.ariaBusy = "true";
+    this.pictures.get(item.row, "small").then(({ url, original }) => this.#fill(thumb, picture, url, original), () => {}).finally(() => (thumb.ariaBusy = "false"));
     return mark(thumb, item, this.session);
   }
 
@@ -119,6 +126,11 @@ export class One {
   }
 }
 
+function clearStrip() {
+  byId("strip").ariaBusy = "true";
+  byId("strip").replaceChildren();
+}
+
 /** Marks a small picture with its label's colour and name, or as skipped. */
 export function mark(thumb, item, session) {
   const named = session.classes.findIndex((entry) => entry.name === item.label);
@@ -137,19 +149,4 @@ function verdict(item, named) {
   if (item.label === null) return make("span", { className: "dim" }, "not labelled");
   const by = item.by ? make("span", { className: "dim" }, ` by ${item.by}`) : "";
   return make("span", {}, make("span", { className: "chip", dataset: { colour: colourOf(Math.max(named, 0)) } }, item.label), by);
-}
-
-function facts(item, session) {
-  const all = [
-    ["Rank", item.rank === null ? null : `${count(item.rank)} of ${count(session.lane("chosen").total)} chosen`],
-    ["Why", item.why],
-    ["p-value (small = anomalous)", item.score === null ? null : String(Number(item.score.toPrecision(3)))],
-    ["Time", item.time === null ? null : clock(item.time)],
-    ["Page", item.page && String(item.page)],
-    ["Confidence", item.confidence === null ? null : item.confidence.toFixed(2)],
-    ["Box", item.box && `${item.box[2]} × ${item.box[3]} at ${item.box[0]}, ${item.box[1]}`],
-    ["Group", item.group === item.source ? null : item.group],
-    ["Source", item.source],
-  ];
-  return all.filter(([, value]) => value);
 }
