@@ -51,7 +51,8 @@ def ingest(found: Ingested) -> str:
     ]
     if found.crops:
         without = f"; {found.empty:,} of the pictures and frames show none" if found.empty else ""
-        lines.append(f"  Found {count(found.crops, 'crop')}{without}.")
+        tracks = f" in {count(found.tracks, 'track')}" if found.tracks else ""
+        lines.append(f"  Found {count(found.crops, 'crop')}{tracks}{without}.")
     left_out = [
         f"{number:,} {text}"
         for number, text in (

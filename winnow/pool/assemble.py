@@ -19,9 +19,10 @@ from winnow.pool.alike import Alike, contents_of
 from winnow.pool.parts import Part, group_of, notes_of, record, said, shape, whole_size
 from winnow.pool.pool import FORMAT, ITEMS, PICTURES, USED, column_fingerprint, fingerprint
 from winnow.pool.resume import PENDING
+from winnow.results.words import count
 from winnow.tables import write_table
 
-COUNTED = ("pictures", "videos", "frames", "patches", "crops", "empty", "copies")
+COUNTED = ("pictures", "videos", "frames", "patches", "crops", "empty", "copies", "tracks")
 
 
 @dataclass
@@ -29,7 +30,8 @@ class Gathered:
     """What the parts of a pool hold together.
 
     `refused` files and `lost` ones among those asked for; `partly`: what was refused of files that were read in part;
-    `shards` of pixels and `cut` pictures; `seen` contents and `groups`; `totals` and `notes` on what is alike.
+    `shards` of pixels and `cut` pictures; `seen` contents and `groups`; `totals` and `notes` on what is alike; `apart`: seconds between
+    the frames of each video whose persons were not followed.
     """
 
     refused: list[Refusal]
@@ -41,6 +43,7 @@ class Gathered:
     cut: list[dict[str, Any]] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     groups: set[str] = field(default_factory=set)
+    apart: list[float] = field(default_factory=list)
 
     def add(self, part: Part, asked: set[str], options: IngestOptions) -> None:
         """Take in what a part holds beside its rows."""
@@ -58,6 +61,8 @@ class Gathered:
         totals["patches"] += len(part.rows) if options.cuts else 0
         totals["crops"] += len(part.rows) if options.people else 0
         totals["empty"] += part.empty
+        totals["tracks"] += len(set(part.tracks))
+        self.apart += [part.step] if part.rows and not part.tracks and part.step is not None else []
 
     @property
     def unread(self) -> list[Refusal]:
@@ -66,7 +71,12 @@ class Gathered:
 
     def said(self) -> list[str]:
         """Return notes on what was refused, read in part, and alike."""
-        return [*notes_of(self.unread), *([_in_part(list(self.partly))] if self.partly else []), *self.notes]
+        return [
+            *notes_of(self.unread),
+            *([_in_part(list(self.partly))] if self.partly else []),
+            *self.notes,
+            *([_not_followed(self.apart)] if self.apart else []),
+        ]
 
 
 def assemble(
@@ -135,7 +145,7 @@ def _write_about(folder: Path, found: Gathered, options: IngestOptions, key: dic
         "options": key,
         **found.totals,
         "fingerprint": fingerprint(options.size, shape(options)[2], _ids(folder), found.shards),
-        "table_fingerprint": column_fingerprint(_batches(folder, USED)),
+        "table_fingerprint": column_fingerprint(_batches(folder, (*USED, "track") if found.totals["tracks"] else USED)),
         "label_fingerprint": column_fingerprint(_batches(folder, ("label",))),
         "shards": found.shards,
     }
@@ -148,6 +158,15 @@ def _in_part(broken: list[Refusal]) -> str:
     return (
         f"{'1 file was' if one else f'{len(broken)} files were'} read only in part: {'; '.join(map(said, broken[:3]))}"
         + (f"; and {len(broken) - 3} more, see pool/quarantine.csv." if len(broken) > 3 else ".")
+    )
+
+
+def _not_followed(apart: list[float]) -> str:
+    """Return a note on videos whose frames are so many seconds apart that persons were not followed in them."""
+    frames = "its frames are" if len(apart) == 1 else "their frames are"
+    return (
+        f"Persons were not followed from frame to frame in {count(len(apart), 'video')}: {frames} {min(apart):g} s apart"
+        f"{' or more' if len(apart) > 1 else ''}. With --every 0.1 the crops of a person are one track, and one label counts for all."
     )
 
 
@@ -185,9 +204,18 @@ def _table(part: Part, seen: set[str], options: IngestOptions, joined: Sequence[
             [source.split for source in of],
             status,
             confidence,
+            pa.array(_tracks(part), pa.string()),
         ],
         schema=ITEMS,
     )
+
+
+def _tracks(part: Part) -> list[str | None]:
+    """Return the id of the first crop of the track of each row of a part."""
+    first: dict[int, str] = {}
+    for track, (name, *_) in zip(part.tracks, part.rows, strict=False):
+        first.setdefault(track, name)
+    return [first[track] for track in part.tracks] or [None] * len(part.rows)
 
 
 def _labels(part: Part) -> list[str]:

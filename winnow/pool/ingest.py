@@ -21,7 +21,8 @@ from winnow.errors import RunError
 from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
 from winnow.pool.assemble import assemble
-from winnow.pool.parts import Part, make_pictures, make_video, stop
+from winnow.pool.films import make_video
+from winnow.pool.parts import Part, make_pictures, stop
 from winnow.pool.plan import Wanted, look_through, plan_of
 from winnow.pool.pool import Pool
 from winnow.pool.shared import Parts, make_parts, take_in

@@ -1,10 +1,9 @@
-"""One part of an ingest: its pictures or its video decoded, cut where that is wanted, and written with a record."""
+"""One part of an ingest: its pictures decoded, cut where that is wanted, and written with a record; videos: `winnow.pool.films`."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import threading
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from winnow.data import containers, images, storage, video
+from winnow.data import images, storage
 from winnow.data.ahead import Read, read_ahead
 from winnow.data.sources import Refusal, Source
-from winnow.errors import InputError, RunError, Unreadable
+from winnow.errors import InputError, Unreadable
 from winnow.files import read_json, sealed, unsealed, write_json
 from winnow.objects.crops import Finder, crops
 from winnow.options import IngestOptions
 from winnow.pool.blank import boxes_by_blank
-from winnow.pool.given import Due, boxes_of_pieces, cut_given
+from winnow.pool.given import boxes_of_pieces, cut_given
 from winnow.pool.patches import tile_boxes, write_box
 from winnow.pool.pool import AGAIN, write_shards
 from winnow.pool.twins import look_of
@@ -32,13 +31,10 @@ from winnow.scale.local import run_local
 _Page = tuple[int | None, np.ndarray | str]
 """The number of a page, and its pixels or the reason for none, as `images.pages` yields them."""
 
-LARGE_VIDEO = 1 << 30  # bytes
-
-
 REASONS = 3  # for refusals that are told of; quarantine.csv lists all
 
 
-class _Blank(Unreadable):
+class Blank(Unreadable):
     """Of a picture or frame nothing is kept: every patch is blank, or a box that was named does not fit."""
 
 
@@ -47,7 +43,8 @@ class Part:
     """A part's record: its sources and the SHA-256 of the content each was read with ("" where it could not be, and of a
     video on s3), a row (id, place of its source, time, box, page) a picture, patch or crop, what it was cut from, its refusals
     and its pixels; the look (see `winnow.pool.twins`) of each row or, where they were cut, of each of what they were cut from;
-    where persons were looked for, the confidence of each row and how many pictures or frames show none."""
+    where persons were looked for, the confidence of each row and how many pictures or frames show none; of a video then also the
+    track of each row, by number, none where its frames are too far apart, and the median `step` between frames in seconds."""
 
     number: int
     key: dict[str, Any]
@@ -60,6 +57,8 @@ class Part:
     empty: int = 0
     digests: list[str] = field(default_factory=list)
     looks: list[str] = field(default_factory=list)
+    tracks: list[int] = field(default_factory=list)
+    step: float | None = None
 
     @property
     def usual(self) -> float | None:
@@ -84,6 +83,8 @@ class Part:
             saved["empty"],
             saved["digests"],
             saved["looks"],
+            saved.get("tracks", []),  # of a pool that was begun before there were any
+            saved.get("step"),
         )
 
 
@@ -110,8 +111,8 @@ def _pictures(
             advance()
             part.digests.append(digest)
             for page, found in chain([(number, first)], _others(digest, others, options, find, part.usual, workers)):
-                if isinstance(found, _Decoded):
-                    yield from _rows_of(part, place, None, page, found)
+                if isinstance(found, Decoded):
+                    yield from rows_of(part, place, None, page, found)
                     continue
                 reason = found if page is None else f"page {page}: {found}"
                 part.refused.append(Refusal(part.sources[place].uri, reason))
@@ -126,7 +127,7 @@ def _others(
     find: Finder | None,
     usual: float | None,
     workers: int,
-) -> Iterator[tuple[int | None, _Decoded | str]]:
+) -> Iterator[tuple[int | None, Decoded | str]]:
     """Yield the further pages of a file, decoded one after the other, so that many are never in memory, and cut by several
     threads."""
     second = next(pages, None)
@@ -137,7 +138,7 @@ def _others(
 
 
 @dataclass(frozen=True)
-class _Decoded:
+class Decoded:
     """A picture's id and pixels: of the whole picture, or of a piece for each box together with a row about the whole."""
 
     name: str
@@ -150,7 +151,7 @@ class _Decoded:
 
 def _picture(
     given: tuple[Source, Read], options: IngestOptions, find: Finder | None, usual: float | None
-) -> tuple[str, int | None, _Decoded | str, Iterator[_Page]]:
+) -> tuple[str, int | None, Decoded | str, Iterator[_Page]]:
     """Return the SHA-256 of a picture's file, its first page with the number (None of one only), and the other pages."""
     digest = ""
     source, read = given
@@ -161,7 +162,7 @@ def _picture(
         pages = images.pages(
             data,
             whole_size(options) if boxes is None else None,
-            grey=options.grey and not _in_colour(options, find, boxes),
+            grey=options.grey and not in_colour(options, find, boxes),
             white=options.white,
             pixel_limit=options.pixel_limit,
         )
@@ -179,13 +180,13 @@ def _page(
     find: Finder | None,
     usual: float | None,
     boxes: np.ndarray | None = None,
-) -> tuple[int | None, _Decoded | str]:
+) -> tuple[int | None, Decoded | str]:
     """Return the number of a page, and what it was cut into or the reason for nothing."""
     number, image = page
     if isinstance(image, str):
         return number, image
     try:
-        return number, _cut(content if number is None else f"{content}/{number}", image, options, find, usual, boxes)
+        return number, cut_up(content if number is None else f"{content}/{number}", image, options, find, usual, boxes)
     except Unreadable as error:
         return number, error.message
 
@@ -195,19 +196,19 @@ def whole_size(options: IngestOptions) -> tuple[int, int] | None:
     return None if options.cuts or options.people else options.size
 
 
-def _in_colour(options: IngestOptions, find: Finder | None, boxes: np.ndarray | None) -> bool:
+def in_colour(options: IngestOptions, find: Finder | None, boxes: np.ndarray | None) -> bool:
     """Return whether a picture is decoded in colours though grey is wanted: what is cut out of it is made grey later."""
     return bool(find) or options.tiles or (boxes is not None and not options.patches)
 
 
-def _cut(
+def cut_up(
     name: str,
     image: np.ndarray,
     options: IngestOptions,
     find: Finder | None,
     usual: float | None,
     given: np.ndarray | None = None,
-) -> _Decoded:
+) -> Decoded:
     """Return the picture, cut into `given` boxes, or into patches or crops where these are wanted; `Unreadable` when it has no
     patch, or does not hold a box."""
     look = look_of(image)
@@ -215,27 +216,27 @@ def _cut(
         try:
             pieces = cut_given(image, given, options)
         except Unreadable as error:
-            raise _Blank(error.message) from None
+            raise Blank(error.message) from None
         about = _about(image, len(given)) if options.cuts or find else {}
-        return _Decoded(name, look, pieces, given, np.full(len(given), np.nan) if find else None, about)
+        return Decoded(name, look, pieces, given, np.full(len(given), np.nan) if find else None, about)
     if find:
         boxes, confidence = find(image)
-        return _Decoded(name, look, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes)))
+        return Decoded(name, look, crops(image, boxes, options), boxes, confidence, _about(image, len(boxes)))
     if options.tiles:
         boxes = tile_boxes(image.shape)
-        return _Decoded(name, look, crops(image, boxes, options), boxes, None, _about(image, len(boxes)))
+        return Decoded(name, look, crops(image, boxes, options), boxes, None, _about(image, len(boxes)))
     if not options.patches:
-        return _Decoded(name, look, [image])
+        return Decoded(name, look, [image])
     boxes, counts = boxes_by_blank(image, options.size, options.stride, options.blank, options.border, usual)
     if not len(boxes):
         if counts["blank"]:
-            raise _Blank(f"all its {counts['blank']} patches are blank (--blank 0 keeps them)")
+            raise Blank(f"all its {counts['blank']} patches are blank (--blank 0 keeps them)")
         height, width = image.shape[:2]
         raise Unreadable(
             f"it is {width}x{height} pixels, smaller than a patch of {options.size[1]}x{options.size[0]} (--size)"
         )
     pieces = [image[y : y + high, x : x + wide] for x, y, wide, high in boxes]
-    return _Decoded(name, look, pieces, boxes, None, _about(image, len(boxes)) | counts)
+    return Decoded(name, look, pieces, boxes, None, _about(image, len(boxes)) | counts)
 
 
 def _about(image: np.ndarray, pieces: int) -> dict[str, Any]:
@@ -244,7 +245,7 @@ def _about(image: np.ndarray, pieces: int) -> dict[str, Any]:
     return {"width": width, "height": height, "patches": pieces, "blank": 0, "flat": 0, "colour": coloured}
 
 
-def _rows_of(part: Part, place: int, time: float | None, page: int | None, found: _Decoded) -> Iterator[np.ndarray]:
+def rows_of(part: Part, place: int, time: float | None, page: int | None, found: Decoded) -> Iterator[np.ndarray]:
     """Add a picture's row, or those of its pieces, to the part, and yield their pixels."""
     if found.boxes is None:
         part.looks.append(found.look)
@@ -264,92 +265,6 @@ def _rows_of(part: Part, place: int, time: float | None, page: int | None, found
     for box, piece in zip(found.boxes, found.pieces, strict=True):
         part.rows.append((f"{found.name}#{write_box(box)}", place, time, write_box(box), page))
         yield piece
-
-
-def make_video(
-    part: Part,
-    *,
-    folder: Path,
-    options: IngestOptions,
-    find: Finder | None,
-    threads: int,
-    advance: Callable[..., None],
-    stopped: threading.Event,
-) -> Part:
-    """Return a video's part, its frames cut by several threads; blank frames are left out, and the refusal of the first is
-    kept."""
-    uri = part.sources[0].uri
-    part.digests = [""]
-    blank: list[str] = []
-    frames = _frames_of(part, options, find, advance, stopped)
-
-    def cut(one: tuple[video.Frame, np.ndarray | None]) -> tuple[float, _Decoded | str]:
-        frame, boxes = one
-        try:
-            return frame.time, _cut(f"{uri}@{frame.time:.3f}", frame.image, options, find, part.usual, boxes)
-        except _Blank as error:
-            return frame.time, error.message
-
-    def pixels() -> Generator[np.ndarray, None, None]:
-        try:
-            with contextlib.closing(run_local(cut, frames, threads)) as decoded:
-                for time, found in decoded:
-                    if isinstance(found, str):
-                        blank.append(f"at {time:.3f} s {found}")
-                    else:
-                        yield from _rows_of(part, 0, time, None, found)
-        except Unreadable as error:
-            part.refused.append(Refusal(uri, error.message))
-
-    with contextlib.closing(pixels()) as made:
-        part.shards = write_shards(folder, part.number, made, shape(options))
-    if blank:
-        more = f"; so {len(blank)} frames are left out" if len(blank) > 1 else ""
-        part.refused.append(Refusal(uri, blank[0] + more))
-    return part
-
-
-def _frames_of(
-    part: Part, options: IngestOptions, find: Finder | None, advance: Callable[..., None], stopped: threading.Event
-) -> Iterator[tuple[video.Frame, np.ndarray | None]]:
-    """Yield the frames of a part's video, each with the boxes that are to be cut from it, None for all of it.
-
-    What cannot be read is added to what the part refused.
-    """
-    uri, pieces = part.sources[0].uri, part.sources[0].pieces
-    due, boxes = Due(pieces), boxes_of_pieces(pieces)
-    try:
-        # Before decoding: what is changed meanwhile must differ from it.
-        part.digests = [_digest(uri, options.pixel_limit)]
-        for frame in video.frames(
-            uri,
-            whole_size(options) if boxes is None else None,
-            every=options.every,
-            keyframes=options.keyframes,
-            times=due.times,
-            alone=bool(pieces) and all(time is not None for time, _, _ in pieces),  # no frames but those of the times
-            grey=options.grey and not _in_colour(options, find, boxes),
-            pixel_limit=options.pixel_limit,
-            on_loss=lambda missing: part.refused.append(Refusal(uri, missing)),
-        ):
-            if stopped.is_set():
-                raise RunError("The ingest was stopped.")
-            advance()
-            yield frame, boxes_of_pieces(due.at(frame.time))
-        for time in due.missing():
-            part.refused.append(Refusal(uri, f"it has no frame at {time:.3f} s"))
-    except Unreadable as error:  # caught here, or frames under way in other threads would be lost
-        part.refused.append(Refusal(uri, error.message))
-
-
-def _digest(uri: str, pixel_limit: float) -> str:
-    """Return a video's SHA-256, "" on s3, where its mark suffices; `Unreadable` when it cannot be read."""
-    if storage.is_remote(uri):
-        return ""
-    if storage.stat(uri).size > LARGE_VIDEO:
-        with containers.opened(uri, pixel_limit):  # what is no video is not read to its end
-            pass
-    return storage.digest(uri)
 
 
 def shape(options: IngestOptions) -> tuple[int, int, int]:

@@ -33,10 +33,12 @@ ITEMS = pa.schema(
         ("split", pa.string()),
         ("status", pa.string()),
         ("confidence", pa.float64()),
+        ("track", pa.string()),
     ]
 )
 """The columns of items.parquet. `group` is the user's; `twin` the id of the first picture that this one, or the one it was cut
-from, is near-identical to (else its own); `joined` the group that is held out: groups with near-identical pictures are one."""
+from, is near-identical to (else its own); `joined` the group that is held out: groups with near-identical pictures are one.
+`track`: the id of the first crop of the same person in its video; null where persons were not followed, and in older pools."""
 PICTURES = pa.schema(
     [
         ("id", pa.string()),

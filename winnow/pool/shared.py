@@ -11,7 +11,8 @@ from typing import Any
 
 from winnow.data.sources import Expansion, Refusal, Source
 from winnow.options import IngestOptions
-from winnow.pool.parts import Part, make_pictures, make_video, record, stop
+from winnow.pool.films import make_video
+from winnow.pool.parts import Part, make_pictures, record, stop
 from winnow.pool.plan import Plan, Wanted, finder_of
 from winnow.progress import Advance, silent
 from winnow.scale.local import cores

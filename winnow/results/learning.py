@@ -17,6 +17,7 @@ class Ingested:
     `crops` that they were cut into, `empty` ones that show no object;
     `refused` files, `copies` of other pictures, `skipped` other files; `groups`. `fingerprint` changes with pictures and
     pixels, `table_fingerprint` with groups, splits and status, `label_fingerprint` with the labels of the sources.
+    `tracks` are the persons that the crops were linked to over time, 0 where frames are too far apart for that.
     `alike` pictures are near-identical to one of another file, and `joined` are the groups when those that share such are one;
     `flat` pictures show one colour, `still` ones differ from the mean of all by noise alone. `notes` say what was recognised
     of the folders, passed over and refused, and what is alike.
@@ -43,6 +44,7 @@ class Ingested:
     still: int = 0
     notes: list[str] = field(default_factory=list)
     unit: str = "patch"
+    tracks: int = 0
 
 
 @dataclass(frozen=True)
