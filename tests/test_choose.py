@@ -73,8 +73,10 @@ def test_quotas_hold_with_those_labelled_before(method: str, start: list[int]):
     assert used.max() <= 10
     full = winnow.choose(GROUPED, 40 - len(start), method, per_group=10, start=start)
     assert np.bincount(np.append(full.rows, start).astype(int) // 50).tolist() == [10, 10, 10, 10]
-    with pytest.raises(DataError, match=f"there are {40 - len(start)} to choose from, 10 of a group at most"):
-        winnow.choose(GROUPED, 41 - len(start), method, per_group=10, start=start)
+    more = winnow.choose(GROUPED, 41 - len(start), method, per_group=10, start=start)
+    assert len(more.rows) == 40 - len(start)
+    assert more.note.endswith(f"and {40 - len(start)} are all that can be chosen, 10 of a group at most.")
+    assert full.note == ""
 
 
 def test_a_quota_that_is_not_reached_changes_nothing():
@@ -232,13 +234,18 @@ def test_a_method_of_ones_own_that_errs_is_refused(change):
         winnow.choose(CODES, 5, wrong, start=[7, 8])
 
 
+def test_where_there_are_fewer_all_are_taken_and_it_is_said():
+    found = winnow.choose(CODES, 201)
+    assert (
+        len(set(found.rows)) == 200 and found.note == "201 pictures were asked for, and 200 are all that can be chosen."
+    )
+    assert winnow.choose(CODES, 200).note == ""
+    assert len(winnow.choose(CODES, 1000, start=range(10), random_share=0.3).rows) == 190
+    nothing = winnow.choose(np.empty((0, 4)), 1)
+    assert not len(nothing.rows) and nothing.note == "1 pictures were asked for, and none can be chosen."
+
+
 def test_input_that_is_wrong():
-    with pytest.raises(DataError, match="201 pictures were asked for, and there are 200"):
-        winnow.choose(CODES, 201)
-    with pytest.raises(DataError, match="there are 190 to choose from"):
-        winnow.choose(CODES, 191, start=range(10))
-    with pytest.raises(DataError, match="there are 0 to choose from"):
-        winnow.choose(np.empty((0, 4)), 1)
     with pytest.raises(OptionError, match="n is -1"):
         winnow.choose(CODES, -1)
     for wrong in ({"per_group": -1}, {"random_share": 1.0}, {"random_share": -0.1}):

@@ -274,8 +274,11 @@ def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
     )
     with pytest.raises(OptionError, match="0 is no number"):
         run.round(0)
-    with pytest.raises(DataError, match="only"):
-        run.round(1000)
+    left = 120 - len({row["id"] for row in table(run.folder.path / "selection.csv")} | labelled)
+    more = run.round(1000, also=labels)
+    assert more.chosen == 24 + left
+    assert f"1,000 more pictures were asked for, and {left} are all that can be chosen." in more.notes
+    assert "3 more pictures were asked for, and none can be chosen." in run.round(3, also=labels).notes
 
 
 def test_uncertainty_is_the_entropy():
@@ -440,7 +443,7 @@ def test_the_commands(run: winnow.Run, made: Path, tmp_path: Path):
     done = winnow_command("predict", made / "in" / "clip ä0", "--run", folder, "--to", tmp_path / "out")
     assert done.returncode == 0 and "20 pictures: " in done.stdout, done.stderr
     done = winnow_command("round", "--run", folder, "--more", "3", "--also", labels)
-    assert done.returncode == 0 and "Chose 3 pictures" in done.stdout, done.stderr
+    assert done.returncode == 0 and "Chose 3 of 120 pictures" in done.stdout, done.stderr
     for words in (
         ["classify", "--run", folder, "--head", "forest"],
         ["round", "--run", folder],

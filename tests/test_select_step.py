@@ -120,7 +120,7 @@ def test_the_list_and_what_lies_beside_it(run: winnow.Run):
     for name in ("selection.png", "selection-map.png"):
         assert Image.open(run.folder.path / name).size[0] == 1800
     assert result.chosen == result.asked == 12 and result.kept == 0
-    assert "Chose 12 pictures" in told(result, "r") and "32 dimensions" not in told(result, "r")
+    assert "Chose 12 of 96 pictures" in told(result, "r") and "32 dimensions" not in told(result, "r")
 
 
 def test_the_manifest_says_what_makes_the_choice_repeatable(run: winnow.Run):
@@ -272,11 +272,10 @@ def test_what_the_run_has_labels_for_is_not_chosen(run: winnow.Run):
     result = run.select(20, duplicate_distance=0, outliers=0)  # a new list: 24 are left
     assert result.left_out.labelled == 72
     assert not set(ids_of(run)) & set(labelled)
-    with pytest.raises(
-        DataError, match="25 pictures were asked for; 20 are chosen, and only 4 more are not labelled yet"
-    ) as error:
-        run.select(25)
-    assert "Ask for 24 or fewer" in str(error.value)
+    result = run.select(25)
+    assert (result.asked, result.chosen, result.kept) == (25, 24, 20)
+    assert result.notes == ["25 pictures were asked for, and 24 are all that can be chosen."]
+    assert run.select(26).chosen == 24 and run.select(24).notes == []
 
 
 @pytest.mark.parametrize("labelled", [10, 24])
@@ -442,16 +441,32 @@ def test_a_list_that_was_changed_is_told(run: winnow.Run, spoil):
     assert run.select(12).kept == 0
 
 
+def test_more_than_there_are_takes_all_and_says_so(run: winnow.Run, finished_run: Path, tmp_path: Path):
+    result = run.select(200)
+    assert (result.asked, result.chosen, result.pictures) == (200, 96, 96) and len(set(ids_of(run))) == 96
+    assert result.notes[0] == "200 pictures were asked for, and 96 are all that can be chosen."
+    assert "Chose 96 of 96 pictures" in told(result, "r") and result.notes[0] in told(result, "r")
+    within = copied(finished_run, tmp_path / "quota").select(9, per_group=1)
+    assert within.chosen == 8
+    assert within.notes[0] == "9 pictures were asked for, and 8 are all that can be chosen, 1 of a group at most."
+    assert run.folder.options.select.number == 200 and run.select(300).chosen == 96
+
+
+def test_nothing_left_to_choose_is_told(run: winnow.Run):
+    catalogue = catalogue_of(run.folder, Pool.open(run.folder.folder("ingest")))
+    with open_store(run.folder) as store:
+        store.add_classes("ann", ["a"])
+        events = [Event(f"e{number}", name, "label", "a") for number, name in enumerate(catalogue.ids)]
+        store.add("ann", events, catalogue)
+    with pytest.raises(DataError, match="None of 96 pictures can be chosen: they are labelled already"):
+        run.select(5)
+    assert not (run.folder.path / "selection.csv").exists()
+
+
 def test_options_that_are_wrong(run: winnow.Run):
     with pytest.raises(OptionError, match="How many") as error:
         run.select()
     assert "-n 125" in str(error.value)
-    with pytest.raises(DataError, match="200 pictures were asked for; 0 are chosen, and only 96 more"):
-        run.select(200)
-    with pytest.raises(
-        DataError, match="9 pictures were asked for; 0 are chosen, and only 8 more fit into --per-group 1"
-    ):
-        run.select(9, per_group=1)
     with pytest.raises(OptionError, match="hearding") as error:
         run.select(9, method="hearding", per_group=0)
     assert "herding" in str(error.value)
@@ -498,7 +513,7 @@ def test_run_chooses_and_reports_pictures_of_any_name(tmp_path: Path):
         "run", "oneclass-from-scratch", tmp_path / "in", "--to", tmp_path / "läuft", "--number", "10", *small
     )
     assert done.returncode == 0, done.stderr
-    assert "Chose 10 pictures" in done.stdout and "winnow label --run" in done.stdout
+    assert "Chose 10 of 32 pictures" in done.stdout and "winnow label --run" in done.stdout
     run = winnow.Run(tmp_path / "läuft")
     assert all(Path(row["source"]).exists() and "写真" in row["source"] for row in rows_of(run))
     assert "Chosen for labelling" in (tmp_path / "läuft" / "report.html").read_text(encoding="utf-8")
@@ -513,7 +528,7 @@ def test_the_section_of_the_report(run: winnow.Run):
     assert section.tables[0].rows == [
         (kind, *counts, f"{counts[1] / counts[0]:.1%}") for kind, counts in result.kinds.items()
     ]
-    assert "12 pictures of" in section.text[0] and "last changed" not in " ".join(section.text)
+    assert "12 of 96 pictures by" in section.text[0] and "last changed" not in " ".join(section.text)
     assert section.commands[0].startswith("winnow label --run run")
     run.set(duplicate_distance=0.3)
     assert selection_sections(run.folder) == [] and "last changed" in stale_selection(run.folder)

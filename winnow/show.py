@@ -148,9 +148,9 @@ def select(found: Selected, run: Any) -> str:
     """Return how many were chosen, by what, what was left out, and what to do next."""
     left = found.left_out
     lines = [
-        f"Chose {count(found.chosen, 'picture')} of {found.candidates:,} by '{found.method}' on the embeddings of {found.embeddings}"
+        f"Chose {found.chosen:,} of {count(found.pictures, 'picture')} by '{found.method}' on the embeddings of {found.embeddings}"
         + (f"; the first {found.kept:,} were chosen before" if found.kept else "")
-        + f". Left out: {count(left.duplicates, 'duplicate')}, {count(left.outliers, 'outlier')}, {left.labelled:,} labelled.",
+        + f". Set apart: {count(left.duplicates, 'duplicate')}, {count(left.outliers, 'outlier')}, {left.labelled:,} labelled.",
     ]
     if found.chosen > found.asked:
         lines.append(

@@ -205,7 +205,7 @@ class Calibrated:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Pictures that were no candidates: near-duplicates of others, outliers, and those labelled already."""
+    """Pictures that come last: near-duplicates of others and outliers; and those labelled already, which are not chosen."""
 
     duplicates: int
     outliers: int
@@ -231,6 +231,11 @@ class Selected:
     kinds: dict[str, tuple[int, int]]
     notes: list[str]
     grown_from: str
+
+    @property
+    def pictures(self) -> int:
+        """Return the number of pictures there are, candidates and those set apart."""
+        return self.candidates + self.left_out.duplicates + self.left_out.outliers
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from winnow.run.cache import Cache, kept_features, kept_stand_ins, sum_of
 from winnow.run.current import sum_of_detector
 from winnow.run.folder import RunFolder
 from winnow.run.split import HELD_OUT, kept_apart, without
-from winnow.select.choose import Choice, available, choose
+from winnow.select.choose import Choice, available, choose, fewer
 from winnow.select.outliers import outliers_of
 
 OUTLIERS = "unlike most by the one-class score"
@@ -126,18 +126,25 @@ class Selection:
         return np.array(sorted(self.row_of[name] for name in ids if name in self.row_of), int)
 
     def choose(self, asked: int, before: Sequence[Row], labelled: np.ndarray) -> tuple[list[Row], list[str]]:
-        """Return the rows that the table of `asked` rows lacks, and notes; what was set aside comes last, where nothing else is left."""
+        """Return the rows that the table of `asked` rows lacks, as many as there are, and notes.
+
+        What was set aside comes last, where nothing else is left. `DataError` where no picture is chosen and none can be.
+        """
         options = self.run.options.select
         start = np.union1d(self.rows(before), labelled)
-        number, left = max(0, asked - len(before)), self._available(self.everything, start)
-        if number > left:
-            limit = f"fit into --per-group {options.per_group}" if options.per_group else "are not labelled yet"
+        left = self._available(self.everything, start)
+        if not before and not left:
+            labelled_or_full = "labelled, or of full groups" if options.per_group else "labelled already"
             raise DataError(
-                f"{asked:,} pictures were asked for; {len(before):,} are chosen, and only {left:,} more {limit}.",
-                f"Ask for {len(before) + left:,} or fewer, or {'allow more of a group' if options.per_group else 'add pictures'}.",
+                f"None of {len(self.everything):,} pictures can be chosen: they are {labelled_or_full}.",
+                "Add pictures to the run" + (", or allow more of a group." if options.per_group else "."),
             )
+        if self.method == ROUND:
+            note = fewer(asked - len(before), left, options.per_group, "more ")
+        else:
+            note = fewer(asked, len(before) + left, options.per_group)
+        number, notes = min(max(0, asked - len(before)), left), [note] if note else []
         rows: list[Row] = []
-        notes = []
         for candidates in (self.candidates, self.everything):
             count = min(number - len(rows), self._available(candidates, start))
             if not count:

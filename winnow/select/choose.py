@@ -34,12 +34,14 @@ class Choice:
 
     `rows` of the embeddings; `why` each was chosen; how many candidates each `stands_for` (those to which it is the
     nearest of all chosen and labelled pictures, itself among them); `kind`, its coarse cluster, numbered by size from 1.
+    `note` says where there were fewer pictures to choose from than were asked for; "" where there were enough.
     """
 
     rows: np.ndarray
     why: list[str]
     stands_for: np.ndarray
     kind: np.ndarray
+    note: str = ""
 
 
 def choose(
@@ -56,16 +58,15 @@ def choose(
     per_group: int = 0,
     random_share: float = 0.0,
 ) -> Choice:
-    """Choose n of m pictures, given as `Embeddings` or an array (m, d), in the order in which to label them.
+    """Choose n of m pictures, or all where there are fewer, given as `Embeddings` or an array (m, d), in the order to label them.
 
     Only rows `candidates` (all by default) are chosen, and none of `start`, which are labelled already. `features`: the
     embeddings `whitened`, where the caller has them already. `per_group`: at most so many of one group, those of `start`
     counted. `random_share`: this share is drawn at random from all rows but `start`, candidates or not, evenly spread
     through the list. `weights` (m,): how much each picture counts, 0 or more; where all are 0, all count alike. The same
     seed returns the same choice.
-    Raises `DataError` when there are fewer than n pictures to choose from, for embeddings or weights that are not finite,
-    weights below 0, and a method of your own that breaks its contract; `OptionError` for an unknown method or numbers out of
-    range.
+    Raises `DataError` for embeddings or weights that are not finite, weights below 0, and a method of your own that breaks its
+    contract; `OptionError` for an unknown method or numbers out of range.
     """
     embeddings = embeddings if isinstance(embeddings, Embeddings) else Embeddings.of(embeddings)
     whole = all(isinstance(number, int | np.integer) for number in (n, per_group))
@@ -82,7 +83,8 @@ def choose(
         everything if candidates is None else _existing("candidates", candidates, len(everything)), start
     )
     weights = None if weights is None else weights_of(weights, len(embeddings))
-    _require_enough(n, rows, start, embeddings.groups, per_group)
+    most = available(rows, start, embeddings.groups, per_group)
+    note, n = fewer(n, most, per_group), min(n, most)
     features = whitened(embeddings.vectors, rows) if features is None else finite(features)
     space = SPACES.get(method, finite) if isinstance(method, str) else finite
     vectors = features if space is whitened else space(embeddings.vectors)
@@ -97,7 +99,7 @@ def choose(
     taken = np.append(start, order).astype(int)
     cell = nearest(features[rows], features[taken])[0] if n else np.empty(0, int)
     stands_for = np.bincount(cell, minlength=len(taken))[len(start) :]
-    return Choice(order, why, np.maximum(stands_for, 1), kinds(features)[order])
+    return Choice(order, why, np.maximum(stands_for, 1), kinds(features)[order], note)
 
 
 def _reason(method: str | Selector, pick: str) -> str:
@@ -192,12 +194,10 @@ def available(rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group
     )
 
 
-def _require_enough(n: int, rows: np.ndarray, start: np.ndarray, groups: np.ndarray, per_group: int) -> None:
-    """Raise a `DataError` unless n rows can be chosen."""
-    most = available(rows, start, groups, per_group)
-    if n > most:
-        quota = f", {per_group:,} of a group at most" if per_group else ""
-        raise DataError(
-            f"{n:,} pictures were asked for, and there are {most:,} to choose from{quota}.",
-            f"Ask for {most:,} or fewer.",
-        )
+def fewer(asked: int, most: int, per_group: int, more: str = "") -> str:
+    """Say that of the pictures asked for (or `more` of them) only so many, `most`, can be chosen; "" where they are enough."""
+    if asked <= most:
+        return ""
+    there = f"{most:,} are all that can be chosen" if most else "none can be chosen"
+    quota = f", {per_group:,} of a group at most" if per_group else ""
+    return f"{asked:,} {more}pictures were asked for, and {there}{quota}."

@@ -41,7 +41,8 @@ def select(
 
     A list made with the same options, embeddings and scores is extended, never changed; another is made anew, and the one before
     kept in selection-before.csv. What is labelled already, in the run or in files `also` (see `winnow.label.formats`), is
-    not chosen, and counts as covered. Raises `OptionError` without a number, `DataError` when there are too few pictures,
+    not chosen, and counts as covered. Where there are fewer pictures, all are taken, and a note says so. Raises `OptionError` without
+    a number, `DataError` when no picture is left to choose,
     `InputError` for a file `also` that names none of them, `Damaged` when the list is not what was written.
     """
     from winnow.run.artifacts import check_parts

@@ -62,8 +62,8 @@ def selection_sections(run: RunFolder) -> list[Section]:
 def _summary(made: Selected) -> str:
     left = made.left_out
     return (
-        f"{count(made.chosen, 'picture')} of {made.candidates:,} by the method '{made.method}', "
+        f"{made.chosen:,} of {count(made.pictures, 'picture')} by the method '{made.method}', "
         f"on the embeddings of {made.embeddings}. "
-        f"Left out: {count(left.duplicates, 'duplicate')}, {count(left.outliers, 'outlier')}, "
+        f"Set apart: {count(left.duplicates, 'duplicate')}, {count(left.outliers, 'outlier')}, "
         f"{left.labelled:,} labelled already."
     )
