@@ -86,3 +86,38 @@ def test_no_acknowledged_label_is_lost_in_forty_kills(tmp_path: Path):
     assert there.keys() <= sent.keys()  # and nothing is there that nobody said
     assert all(there[uuid] == (sent[uuid]["item"], "label", sent[uuid]["value"]) for uuid in there)
     assert labels == {item: value for _, item, _, value in log}
+
+
+def test_an_act_on_a_whole_group_is_whole_or_absent_after_a_kill(tmp_path: Path):
+    """Acts of hundreds of items, so that a kill falls within the writing of one; each tells by its class which it is."""
+    run = make_run(tmp_path, tuple(f"{number:03}.png" for number in range(150)), groups=2)
+    rng, saved, sent, items = random.Random(1), set(), {}, []
+    for turn in range(15):
+        with Server(run, "--classes", ",".join(CLASSES)) as server:
+            if not items:
+                items = [item["id"] for item in server.get("/api/items?show=all&limit=200")["items"]]
+            line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+            headers = {"authorization": f"Bearer {server.token}", "content-type": "application/json"}
+            threading.Timer(rng.uniform(0.005, 0.15), server.process.send_signal, (signal.SIGKILL,)).start()
+            try:
+                for number in range(10_000):
+                    act = {
+                        "uuid": f"{turn}-{number}",
+                        "item": "\n".join(items),
+                        "kind": "label",
+                        "value": rng.choice(CLASSES),
+                    }
+                    sent[act["uuid"]] = act
+                    line.request("POST", "/api/events", json.dumps({"events": [act]}), headers)
+                    saved |= set(json.loads(line.getresponse().read())["saved"])
+            except (OSError, http.client.HTTPException):
+                pass  # killed
+            line.close()
+            server.process.wait(20)
+        with LabelStore.open(run / "labels.sqlite") as store:
+            last = store._connection.execute("SELECT uuid FROM events ORDER BY seq DESC").fetchone()[0]
+            assert {label for label, _, _ in store.labels().values()} <= {sent.get(last, {}).get("value")}
+            assert len(store.labels()) in (0, len(items))
+            there = {uuid for (uuid,) in store._connection.execute("SELECT uuid FROM events WHERE kind = 'label'")}
+            assert saved <= there <= sent.keys()
+    assert len(sent) > 15 and saved and len(items) == 200

@@ -104,6 +104,39 @@ def test_names_come_back_as_they_are(server: Server):
     assert one["before"] == [5] and one["after"] == [7, 8, 9]
 
 
+def test_one_act_on_several_items_and_classes_renamed_and_taken_back(server: Server, lanes: dict[str, list[str]]):
+    several = lanes["ids"][10:13]
+    answer = server.post("/api/events", {"events": [event("act-1", "\n".join(several), value="customer")]})
+    assert answer["saved"] == ["act-1"] and [item["id"] for item in answer["items"]] == several
+    assert {item["label"] for item in answer["items"]} == {"customer"}
+    before = server.get("/api/state")
+    change = {"uuid": "rename-1", "name": "customer", "to": "guest, paying", "who": "ann"}
+    for _ in range(2):  # an answer that was lost
+        names = [entry["name"] for entry in server.post("/api/classes/change", change)]
+        assert names == ["staff", "guest, paying"]
+    changes = server.get(f"/api/events?since={before['seq']}")
+    assert changes["changes"] == before["changes"] + 1
+    found = server.get("/api/items?show=all&label=guest,%20paying")["items"]
+    assert [item["id"] for item in found] == several
+    assert server.post("/api/events", {"events": [event("late-1", several[0], value="customer")]})["saved"] == [
+        "late-1"
+    ]
+    server.post("/api/classes/change", {"uuid": "merge-1", "name": "guest, paying", "to": "staff"})
+    assert server.get("/api/state")["classes"][0]["count"] == 3
+    server.post("/api/classes/change", {"uuid": "delete-1", "name": "staff", "to": ""})
+    assert server.get("/api/state")["classes"] == [] and server.get("/api/items?show=labelled")["items"] == []
+    assert server.request("POST", "/api/classes/change", {"uuid": "no-1", "name": "staff", "to": "x"})[0] == 400
+    for number, change in enumerate(("delete-1", "merge-1", "rename-1")):
+        server.post("/api/classes/undo", {"uuid": f"back-{number}", "change": change})
+    assert [(entry["name"], entry["count"]) for entry in server.get("/api/state")["classes"]] == [
+        ("staff", 0),
+        ("customer", 3),
+    ]
+    for number, uuid in enumerate(("late-1", "act-1")):
+        items = several[0] if uuid == "late-1" else "\n".join(several)
+        assert server.post("/api/events", {"events": [event(f"un-{number}", items, "undo", uuid)]})["saved"]
+
+
 def test_labels_filters_undo_and_another_tab(server: Server, lanes: dict[str, list[str]]):
     a, b, c = lanes["chosen"]
     since = server.get("/api/state")["seq"]

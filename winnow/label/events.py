@@ -11,17 +11,26 @@ DECIDE = ("label", "skip", "clear")
 KINDS = (*DECIDE, "note", "undo")
 SEEN = "\u00a0\u200c\u200d\u202f\u3000"
 """Spaces and joiners that are no control characters: names in Persian, Hindi or of symbols need them."""
-LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000}
+LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000, "item": 10_000, "act": 40_000}
+MOST_ITEMS = 500  # of one act
 
 
 class Event(NamedTuple):
-    """What one person did to one item; `value` is a class, the text of a note or the uuid of the event undone."""
+    """What one person did to one item, or to several at once: then `item` has a line for each, and the act is whole or absent.
+
+    `value` is a class, the text of a note or the uuid of the event undone.
+    """
 
     uuid: str
     item: str
     kind: str
     value: str = ""
     at: str = ""
+
+
+def items_of(item: str) -> list[str]:
+    """Return the items that an event names."""
+    return item.split("\n")
 
 
 def class_name(text: str) -> str:
@@ -50,7 +59,11 @@ def malformed(event: Event) -> str:
         return f"There is no kind of event {event.kind[:20]!r}."
     if not event.item or not (event.uuid.isascii() and event.uuid.replace("-", "").isalnum()):
         return "An event needs an item, and a uuid of letters, digits and hyphens."
-    limits = {"uuid": LONGEST["uuid"], "at": LONGEST["at"], "value": LONGEST["note"], "item": 10_000}
+    items = items_of(event.item)
+    if not all(items) or len(set(items)) < len(items) or len(items) > MOST_ITEMS:
+        return f"An act names up to {MOST_ITEMS} items, each once, one a line."
+    longest = LONGEST["item" if len(items) == 1 else "act"]
+    limits = {"uuid": LONGEST["uuid"], "at": LONGEST["at"], "value": LONGEST["note"], "item": longest}
     for name, most in limits.items():
         if reason := _not_text(getattr(event, name), most):
             return f"Its {name} {reason}."

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from winnow.errors import InputError, OptionError, WinnowError
-from winnow.label.events import Event
+from winnow.label.events import Event, items_of
 from winnow.label.guard import ENTER, Door
 from winnow.label.pictures import Pictures, Size
 from winnow.label.session import LabelSession
@@ -22,6 +22,7 @@ MOST_GROUPS, MOST_EVENTS, MOST_CHANGES = 1000, 200, 1000
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 """Of the page's files; the system's own table may call a script plain text, which browsers then refuse."""
 
+UUID = r"^[0-9A-Za-z-]{1,64}$"  # returned in the answer, so it has to be text
 ORIGINAL = "Winnow-Original"
 """Header of a picture: how it stands with its original, see `winnow.label.pictures.Picture`."""
 
@@ -31,7 +32,7 @@ class Sent(BaseModel):
 
     model_config = ConfigDict(strict=True)
 
-    uuid: Annotated[str, Field(pattern=r"^[0-9A-Za-z-]{1,64}$")]  # returned in the answer, so it has to be text
+    uuid: Annotated[str, Field(pattern=UUID)]
     item: str
     kind: Literal["label", "skip", "clear", "note", "undo"]
     value: str = ""
@@ -53,6 +54,27 @@ class NewClass(BaseModel):
     model_config = ConfigDict(strict=True)
 
     name: str
+    who: str = ""
+
+
+class ClassChange(BaseModel):
+    """A class to rename or, where there is one called `to`, to merge into that; with an empty `to` to delete."""
+
+    model_config = ConfigDict(strict=True)
+
+    uuid: Annotated[str, Field(pattern=UUID)]
+    name: str
+    to: str
+    who: str = ""
+
+
+class ClassUndo(BaseModel):
+    """The change of a class that is taken back."""
+
+    model_config = ConfigDict(strict=True)
+
+    uuid: Annotated[str, Field(pattern=UUID)]
+    change: Annotated[str, Field(pattern=UUID)]
     who: str = ""
 
 
@@ -102,6 +124,7 @@ def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -
             "lanes": session.lanes(),
             "groups": catalogue.groups[:MOST_GROUPS],
             "seq": seq,
+            "changes": session.changes,
             "timed": catalogue.timed,
         }
 
@@ -152,7 +175,8 @@ def _take_events(app: FastAPI, session: LabelSession) -> None:
         events = [Event(sent.uuid, sent.item, sent.kind, sent.value, sent.at) for sent in batch.events]
         saved, refused = store.add(batch.who or session.who, events, catalogue)
         seq = session.follow()
-        touched = {event.item: store.state(event.item) for event in events if event.item in catalogue}
+        named = dict.fromkeys(item for event in events for item in items_of(event.item))
+        touched = {item: store.state(item) for item in named if item in catalogue}
         return {
             "saved": saved,
             "refused": [{"uuid": uuid, "reason": reason} for uuid, reason in refused],
@@ -164,11 +188,23 @@ def _take_events(app: FastAPI, session: LabelSession) -> None:
     def changes(since: Annotated[int, Query(ge=0)]) -> dict[str, Any]:
         session.follow()
         states, seq = store.since(since, MOST_CHANGES)
-        return {"items": session.changed(states), "seq": seq, "classes": session.classes()}
+        return {"items": session.changed(states), "seq": seq, "classes": session.classes(), "changes": session.changes}
 
     @app.post("/api/classes")
     def add_class(new: NewClass) -> list[dict[str, Any]]:
         store.add_classes(new.who or session.who, [new.name])
+        session.follow()
+        return session.classes()
+
+    @app.post("/api/classes/change")
+    def change_class(change: ClassChange) -> list[dict[str, Any]]:
+        store.change_class(change.who or session.who, change.uuid, change.name, change.to)
+        session.follow()
+        return session.classes()
+
+    @app.post("/api/classes/undo")
+    def undo_class(undo: ClassUndo) -> list[dict[str, Any]]:
+        store.undo_class(undo.who or session.who, undo.uuid, undo.change)
         session.follow()
         return session.classes()
 

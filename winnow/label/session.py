@@ -19,15 +19,16 @@ class LabelSession:
         """Take a store and a catalogue; `home` identifies the run to the page, whose unsaved labels must not go to another
         run with a folder of the same name."""
         self.name, self.store, self.catalogue, self.who, self.home = name, store, catalogue, who, home or name
-        self._seen = 0
+        self._seen = self.changes = 0
         self._lock = threading.Lock()
 
     def follow(self) -> int:
         """Apply changes of the store since the last call, by anyone, to the catalogue; return the number of the last event."""
         with self._lock:  # two at once could mark an older state after a newer one
-            states, self._seen = self.store.since(self._seen)
-            if states:
-                self.catalogue.mark(states, self.store.classes)
+            news = self.store.news(self._seen, self.changes)
+            if news.states:
+                self.catalogue.mark(news.states, news.classes)
+            self._seen, self.changes = news.seq, news.changes
             return self._seen
 
     def classes(self) -> list[dict[str, Any]]:

@@ -12,9 +12,10 @@ import warnings
 from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from winnow.errors import Damaged, LossWarning
+from winnow.errors import Damaged, LossWarning, OptionError
+from winnow.label.accept import refusal
 from winnow.label.database import (
     OpenFiles,
     connect,
@@ -26,17 +27,9 @@ from winnow.label.database import (
     sqlite_errors,
 )
 from winnow.label.event_log import EventLog, checksum, compare, line_of
-from winnow.label.events import DECIDE, Event, check_who, class_name, malformed
+from winnow.label.events import Event, check_who, class_name, malformed
 from winnow.label.mend import found, mend
-from winnow.label.present import UNTOUCHED, Present, State
-
-
-class Added(NamedTuple):
-    """The uuids that are safe on disk, and those refused with the reason."""
-
-    saved: list[str]
-    refused: list[tuple[str, str]]
-
+from winnow.label.present import Added, News, Present, State
 
 Result = TypeVar("Result")
 
@@ -168,7 +161,7 @@ class LabelStore:
     @property
     def classes(self) -> list[str]:
         """Return the classes in the order in which they were added."""
-        return self._locked(lambda: list(self._present.classes))
+        return self._locked(lambda: list(self._present.history.names))
 
     def add_classes(self, who: str, names: Sequence[str]) -> list[str]:
         """Add classes, leaving existing ones as they are, and return all of them.
@@ -179,14 +172,46 @@ class LabelStore:
         check_who(who)
 
         def make() -> list[str]:
-            new = [name for name in dict.fromkeys(wanted) if name not in self._present.classes]
-            # The name is the uuid too, so that two processes never make the same class twice.
+            new = [name for name in dict.fromkeys(wanted) if name not in self._present.history.names]
+            # The name is the uuid too, so that two copies of a run make the same class once.
             for name in new:
-                self._insert(f"class {name}", who, "", _now(), "", "class", name)
+                again = f"\n{self._seq}" if self._find(f"class {name}") else ""
+                self._insert(f"class {name}{again}", who, "", _now(), "", "class", name)
             return new
 
         self._locked(make, writes=True)
         return self.classes
+
+    def change_class(self, who: str, uuid: str, name: str, to: str) -> None:
+        """Rename a class; where there is one of the new name, it becomes part of that; with "" it is deleted and its items are open.
+
+        A change whose uuid is in the store is not made again. Raises `OptionError` when there is no such class, or no class
+        can have the new name.
+        """
+        to = class_name(to) if to else ""
+        check_who(who)
+
+        def make() -> None:
+            if self._find(uuid) == (name, "class", to):
+                return
+            if name not in self._present.history.names or self._find(uuid):
+                raise OptionError(f"There is no class {name[:50]!r} to change.", "Reload the page.")
+            self._insert(uuid, who, "", _now(), name, "class", to)
+
+        self._locked(make, writes=True)
+
+    def undo_class(self, who: str, uuid: str, change: str) -> None:
+        """Take a change of a class back: its labels have it again. `OptionError` when there is no such change."""
+        check_who(who)
+
+        def make() -> None:
+            found = self._find(change)
+            if found is None or found[1] != "class" or not found[0]:
+                raise OptionError("There is no such change of a class to undo.", "Reload the page.")
+            if self._find(uuid) is None:
+                self._insert(uuid, who, "", _now(), found[0], "undo", change)
+
+        self._locked(make, writes=True)
 
     def add(self, who: str, events: Sequence[Event], known: Container[str] | None = None) -> Added:
         """Append events and return once they are on disk (synchronous=FULL).
@@ -203,7 +228,7 @@ class LabelStore:
                 event = event._replace(value=unicodedata.normalize("NFC", event.value))
                 reason = malformed(event)
                 is_new = bool(reason) or self._find(event.uuid) != (event.item, event.kind, event.value)
-                if is_new and (reason := reason or self._refusal(event, known)):
+                if is_new and (reason := reason or refusal(event, self._present.history, self._find, known)):
                     added.refused.append((event.uuid, reason))
                     continue
                 if is_new:
@@ -215,11 +240,11 @@ class LabelStore:
 
     def state(self, item: str) -> State:
         """Return the present state of an item, the empty one where nobody touched it."""
-        return self._locked(lambda: self._present.states.get(item, UNTOUCHED))
+        return self._locked(lambda: self._present.state(item))
 
     def states(self) -> dict[str, State]:
         """Return the present state of every item that somebody touched."""
-        return self._locked(lambda: dict(self._present.states))
+        return self._locked(self._present.states)
 
     def labels(self) -> dict[str, tuple[str, str, str]]:
         """Return label, who gave it and when (ISO, UTC) of every labelled item."""
@@ -234,8 +259,17 @@ class LabelStore:
             rows = self._connection.execute(
                 "SELECT seq, item FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (min(seq, sys.maxsize), most)
             ).fetchall()
-            touched = dict.fromkeys(item for _, item in rows if item)
-            return {item: self._present.states[item] for item in touched}, rows[-1][0] if rows else self._seq
+            return self._present.touched(item for _, item in rows), rows[-1][0] if rows else self._seq
+
+        return self._locked(read)
+
+    def news(self, seq: int, changes: int) -> News:
+        """Return what changed after event number `seq`: every state where classes changed more often than `changes`."""
+
+        def read() -> News:
+            history = self._present.history
+            states = self._present.states() if history.changes != changes else self.since(seq)[0]
+            return News(states, list(history.names), history.changes, self._seq)
 
         return self._locked(read)
 
@@ -316,20 +350,6 @@ class LabelStore:
         row = (*event, self._last[1])
         insert(self._connection, [row])
         self._lines.append(line_of(row, total))
-
-    def _refusal(self, event: Event, known: Container[str] | None) -> str:
-        """Return why an event makes no sense here, or ""."""
-        if self._find(event.uuid):
-            return "Another event has this uuid."
-        if known is not None and event.item not in known:
-            return "There is no such item."
-        if event.kind == "label" and event.value not in self._present.classes:
-            return f"There is no class '{event.value}'."
-        if event.kind == "undo":
-            undone = self._find(event.value)
-            if undone is None or undone[0] != event.item or undone[1] not in (*DECIDE, "note"):
-                return "There is no such event of this item to undo."
-        return ""
 
     def _find(self, uuid: str) -> tuple[str, str, str] | None:
         """Return item, kind and value of an event."""
