@@ -231,7 +231,7 @@ def test_a_server_killed_between_its_two_copies_leaves_them_to_agree(store: Path
     log = Path(f"{store}-log")
     with LabelStore.open(store) as live, LabelStore.open(store) as other:
         seq, total = live.end = live._log.end()
-        event = (seq + 1, "sent", "bob", "", "2026-01-01", "item 1", "label", "staff")
+        event = (seq + 1, "sent", "bob", "", "2026-01-01", "item 1", "label", "staff", "")
         line = line_of((*event, checksum(event, total)), total)
         with log.open("ab") as file:
             file.write(line if stop == "before the commit" else line[:20])
@@ -262,8 +262,9 @@ def test_what_cannot_be_written_to_the_log_is_not_saved(store: Path, monkeypatch
         assert live.add("eve", [Event("new", "item 1", "label", "staff")]).saved == ["new"]
 
 
-def test_no_line_of_another_event_is_taken_for_whole():
-    event = (1, "u", "eve", "", "now", "x", "label", "st\u00e4ff")
+@pytest.mark.parametrize("seen", ["", "0.5 g\u00e4st"])
+def test_no_line_of_another_event_is_taken_for_whole(seen: str):
+    event = (1, "u", "eve", "", "now", "x", "label", "st\u00e4ff", seen)
     line = line_of((*event, checksum(event, 0)), 0)
     assert event_of(line) == (0, (*event, checksum(event, 0)))
     for place, bit in itertools.product(range(len(line) - 1), range(8)):

@@ -242,7 +242,7 @@ def other_database(run: Path) -> None:
 
 def newer_format(run: Path) -> None:
     with sqlite3.connect(run / "labels.sqlite") as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
     connection.close()
 
 

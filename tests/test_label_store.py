@@ -74,6 +74,9 @@ def test_undo_names_what_it_undoes(store: LabelStore):
         Event("n-1", "x", "note", "a\0b"),
         Event("n-1", "x", "note", "n" * 2001),
         Event("n-1", "x", "skip", "", "now" * 100),
+        Event("n-1", "x", "skip", "", "", "staff"),
+        Event("n-1", "x", "label", "staff", "", "1.5 staff"),
+        Event("n-1", "x", "note", "dark", "", "none"),
         Event("x-0", "x", "label", "customer"),  # another event's uuid
     ],
     ids=repr,
@@ -174,7 +177,8 @@ def test_a_name_that_nobody_has(store: LabelStore, who: str):
         "UPDATE events SET value = 'customer'",
         "DELETE FROM events",
         "INSERT OR REPLACE INTO events SELECT seq, uuid, 'eve', at, received, item, kind, 'customer', sum FROM events",
-        "REPLACE INTO events (seq, uuid, who, at, received, item, kind, value, sum) VALUES (1, 'new', '', '', '', '', 'skip', '', 0)",
+        "REPLACE INTO events (seq, uuid, who, at, received, item, kind, value, seen, sum) "
+        "VALUES (1, 'new', '', '', '', '', 'skip', '', '', 0)",
     ],
 )
 def test_events_are_never_changed(store: LabelStore, statement: str):
@@ -231,8 +235,8 @@ def test_a_other_database_is_left_as_it_is(tmp_path: Path):
 
 
 def test_a_newer_format_is_refused(store: LabelStore):
-    store._connection.execute("PRAGMA user_version = 2")
-    with pytest.raises(RunError, match="format 2"):
+    store._connection.execute("PRAGMA user_version = 3")
+    with pytest.raises(RunError, match="format 3"):
         LabelStore.open(store.path)
 
 
@@ -247,7 +251,7 @@ def test_a_store_of_which_nothing_is_whole_is_reported(tmp_path: Path):
 
 def test_an_event_written_by_another_program_is_reported(store: LabelStore):
     with sqlite3.connect(store.path) as connection:
-        connection.execute("INSERT INTO events VALUES (3, 'u', 'eve', '', '', 'x', 'label', 'staff', 7)")
+        connection.execute("INSERT INTO events VALUES (3, 'u', 'eve', '', '', 'x', 'label', 'staff', '', 7)")
     connection.close()
     with pytest.raises(Damaged, match="event 3"):
         store.labels()

@@ -15,10 +15,11 @@ from winnow.errors import Damaged, RunError
 from winnow.label.event_log import Row
 
 APPLICATION = 0x57_4E_4F_57  # "WNOW", by which SQLite's header identifies the program of a file
-VERSION = 1
+VERSION = 2  # 1 had no `seen`, and listed the kinds of events
 WAIT = 30.0  # seconds for another process that is writing
 FOLDED = 256  # pages of the journal after which it is folded into the database: some sixty labels
-COLUMNS = "seq, uuid, who, at, received, item, kind, value"
+COLUMNS = "seq, uuid, who, at, received, item, kind, value, seen"
+FIRST_COLUMNS = COLUMNS.replace("seen", "'' AS seen")  # of version 1
 LOST = (
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CORRUPT,
@@ -40,7 +41,7 @@ OUTSIDE = (
     sqlite3.SQLITE_AUTH,
 )  # what SQLite says of the system around a file, not of the file
 
-SCHEMA = f"""
+_SCHEMA = """
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY,
     uuid TEXT NOT NULL UNIQUE,
@@ -48,8 +49,9 @@ CREATE TABLE events (
     at TEXT NOT NULL,
     received TEXT NOT NULL,
     item TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('class', 'label', 'skip', 'clear', 'note', 'undo')),
+    kind TEXT NOT NULL,
     value TEXT NOT NULL,
+    seen TEXT NOT NULL,
     sum INTEGER NOT NULL
 );
 CREATE INDEX events_of_item ON events (item);
@@ -58,9 +60,13 @@ CREATE TRIGGER never_deleted BEFORE DELETE ON events BEGIN SELECT RAISE(ABORT, '
 CREATE TRIGGER never_replaced BEFORE INSERT ON events
     WHEN EXISTS (SELECT 1 FROM events WHERE uuid = NEW.uuid OR seq = NEW.seq)
     BEGIN SELECT RAISE(ABORT, 'events are never replaced'); END;
-PRAGMA application_id = {APPLICATION};
-PRAGMA user_version = {VERSION};
 """
+SCHEMAS = {
+    1: _SCHEMA.replace("    seen TEXT NOT NULL,\n", "").replace(
+        "kind TEXT NOT NULL", "kind TEXT NOT NULL CHECK (kind IN ('class', 'label', 'skip', 'clear', 'note', 'undo'))"
+    ),
+    VERSION: _SCHEMA,
+}
 
 
 class StoreLost(RunError):
@@ -83,6 +89,8 @@ def connect(path: Path) -> sqlite3.Connection:
             connection.execute("BEGIN IMMEDIATE")
             if _is_new(connection):
                 make_tables(connection)
+            elif _number(connection, "user_version") in SCHEMAS:
+                upgrade(connection)
             connection.execute("COMMIT")
             _check_content(path, connection)
         except BaseException:
@@ -104,6 +112,7 @@ def read_copy(path: Path) -> sqlite3.Connection:
             if _is_new(memory):
                 make_tables(memory)
             check(path, memory)
+            upgrade(memory)
     except BaseException:
         memory.close()
         raise
@@ -283,19 +292,47 @@ def _check_content(path: Path, connection: sqlite3.Connection) -> None:
     problem = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     if problem != "ok":
         raise sqlite3.DatabaseError(problem)
-    if version != VERSION or not _has_our_tables(connection):
+    if version not in SCHEMAS or not _has_our_tables(connection, version):
         raise sqlite3.DatabaseError("its format or its tables are not those of a label store")
 
 
-def _has_our_tables(connection: sqlite3.Connection) -> bool:
-    with closing(new_in_memory()) as fresh:
-        return _schema(connection) == _schema(fresh)
+def _has_our_tables(connection: sqlite3.Connection, version: int = 0) -> bool:
+    """Return whether the tables are those of a version, or of any."""
+    found = _schema(connection)
+    for known in [version] if version else SCHEMAS:
+        with closing(new_in_memory(known)) as fresh:
+            if _schema(fresh) == found:
+                return True
+    return False
 
 
-def new_in_memory() -> sqlite3.Connection:
+def is_older(path: Path) -> bool:
+    """Return whether a store is of an older version, so that opening it to write changes its tables."""
+    if not _exists(path):
+        return False
+    with (
+        sqlite_errors(path),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=WAIT, uri=True)) as store,
+    ):
+        return 0 < _number(store, "user_version") < VERSION
+
+
+def upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the tables of an older version into the present form, within the transaction of the caller; events stay as they are."""
+    if _number(connection, "user_version") == VERSION:
+        return
+    for name in [name for kind, name, *_ in _schema(connection) if kind == "trigger" or name == "events_of_item"]:
+        connection.execute(f"DROP {'INDEX' if name == 'events_of_item' else 'TRIGGER'} {name}")
+    connection.execute("ALTER TABLE events RENAME TO older")
+    make_tables(connection)
+    connection.execute(f"INSERT INTO events ({COLUMNS}, sum) SELECT {FIRST_COLUMNS}, sum FROM older ORDER BY seq")
+    connection.execute("DROP TABLE older")
+
+
+def new_in_memory(version: int = VERSION) -> sqlite3.Connection:
     """Return an empty store in memory."""
     memory = _memory()
-    make_tables(memory)
+    make_tables(memory, version)
     return memory
 
 
@@ -314,13 +351,14 @@ def rows_of(connection: sqlite3.Connection, after: int = 0) -> sqlite3.Cursor:
 
 def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Add events as they are, within the transaction of the caller."""
-    connection.executemany(f"INSERT INTO events ({COLUMNS}, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.executemany(f"INSERT INTO events ({COLUMNS}, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
 
-def make_tables(connection: sqlite3.Connection) -> None:
+def make_tables(connection: sqlite3.Connection, version: int = VERSION) -> None:
     """Run the schema's statements one by one: `executescript` would commit before them."""
     statement = ""
-    for line in SCHEMA.splitlines():
+    marks = f"PRAGMA application_id = {APPLICATION};\nPRAGMA user_version = {version};"
+    for line in (SCHEMAS[version] + marks).splitlines():
         statement += line + "\n"
         if sqlite3.complete_statement(statement):
             connection.execute(statement)

@@ -18,29 +18,37 @@ from winnow.errors import Damaged
 from winnow.files import sync
 
 Row: TypeAlias = tuple[Any, ...]
-"""An event as the database holds it: seq, uuid, who, at, received, item, kind, value, sum."""
+"""An event as the database holds it: seq, uuid, who, at, received, item, kind, value, seen, sum."""
 
 LONGEST_LINE = 1 << 18  # bytes; an item's id has at most 10,000 characters, of at most six bytes each
+FIELDS = 10  # of a row
 CHUNK = 5000  # events written at once when many are missing
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def checksum(event: Sequence[Any], before: int) -> int:
     """Return the checksum of an event and all before it: SQLite keeps none, and a flipped bit would be another label."""
-    return zlib.crc32("\0".join(map(str, event)).encode(), before)
+    return zlib.crc32("\0".join(map(str, _short(event))).encode(), before)
 
 
 def line_of(row: Row, before: int) -> bytes:
     """Return an event's line; `before` is the checksum of the event before it, 0 for the first."""
-    return f"{_write([before, *row])}\n".encode()
+    return f"{_write([before, *_short(row[:-1]), row[-1]])}\n".encode()
+
+
+def _short(event: Sequence[Any]) -> Sequence[Any]:
+    """Return an event without an empty `seen`: as those were written that are older than it."""
+    return event if event[-1] else event[:-1]
 
 
 def event_of(line: bytes) -> tuple[int, Row] | None:
     """Return the checksum before an event, and the event, of its line; None when the line is not what was written."""
     try:
         before, *row = json.loads(line)
-        whole = len(row) == 9 and type(before) is type(row[0]) is type(row[8]) is int and 0 <= before < 1 << 32
-        if whole and row[8] == checksum(row[:8], before) and line_of(tuple(row), before) == line:
+        if len(row) == FIELDS - 1:
+            row.insert(-1, "")  # nothing seen
+        whole = len(row) == FIELDS and type(before) is type(row[0]) is type(row[-1]) is int and 0 <= before < 1 << 32
+        if whole and row[-1] == checksum(row[:-1], before) and line_of(tuple(row), before) == line:
             return before, tuple(row)
     except (ValueError, TypeError, RecursionError):
         pass
@@ -70,7 +78,7 @@ def read_lines(content: bytes) -> Lines:
             continue
         before, row = found
         whole = whole and row[0] == count and before == last
-        last = row[8]
+        last = row[-1]
         events.setdefault(row[0], found)
     return Lines(events, whole, count, bool(content) and not content.endswith(b"\n"))
 
@@ -94,7 +102,7 @@ def compare(file: BinaryIO, rows: Iterator[Row], path: Path) -> Compared:
         if file.read(len(line)) != line:
             differing = row
             break
-        size, before = size + len(line), row[8]
+        size, before = size + len(line), row[-1]
     file.seek(size)
     rest = _finished(file.read())
     if differing is not None and not rest:
@@ -105,7 +113,7 @@ def compare(file: BinaryIO, rows: Iterator[Row], path: Path) -> Compared:
         if differing is not None or found is None or found[0] != before:
             raise Damaged(f"{path} is not what was written.", "Start winnow label on the run: it is made good.")
         ahead.append(found[1])
-        size, before = size + len(line), found[1][8]
+        size, before = size + len(line), found[1][-1]
     return Compared(size, ahead, None, before)
 
 
@@ -141,6 +149,10 @@ class EventLog:
             return False
         return True
 
+    def share(self) -> None:
+        """Let others have it open again."""
+        fcntl.flock(self._file, fcntl.LOCK_SH)
+
     @property
     def size(self) -> int:
         return os.fstat(self._file.fileno()).st_size
@@ -150,7 +162,7 @@ class EventLog:
         size = self.size
         tail = os.pread(self._file.fileno(), LONGEST_LINE, max(0, size - LONGEST_LINE))
         found = event_of(tail[tail.rfind(b"\n", 0, -1) + 1 :])
-        return (0, 0) if not size else None if found is None else (found[1][0], found[1][8])
+        return (0, 0) if not size else None if found is None else (found[1][0], found[1][-1])
 
     def compare(self, rows: Iterator[Row]) -> Compared:
         """Compare the log with the rows of the database, and take away a last line that was never finished."""
@@ -165,7 +177,7 @@ class EventLog:
         lines: list[bytes] = []
         for row in rows:
             lines.append(line_of(row, before))
-            before = row[8]
+            before = row[-1]
             if len(lines) == CHUNK:
                 self.append(lines)
                 lines.clear()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import NamedTuple
 
 from winnow.errors import OptionError
 
+CHECK = "check"
+"""Of what was seen: the suggestion contradicted the label that the item had, and the person was asked to check it."""
 DECIDE = ("label", "skip", "clear")
 KINDS = (*DECIDE, "note", "undo")
 SEEN = "\u00a0\u200c\u200d\u202f\u3000"
 """Spaces and joiners that are no control characters: names in Persian, Hindi or of symbols need them."""
+NONE_SEEN = "none"
+"""What a person saw who was shown no suggestion."""
+_SEEN = re.compile(rf"{NONE_SEEN}|(?:{CHECK} )?(?:0\.\d{{1,4}}|1) (?P<name>.+)", re.DOTALL)
 LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000, "item": 10_000, "act": 40_000}
 MOST_ITEMS = 500  # of one act
 
@@ -18,7 +24,9 @@ MOST_ITEMS = 500  # of one act
 class Event(NamedTuple):
     """What one person did to one item, or to several at once: then `item` has a line for each, and the act is whole or absent.
 
-    `value` is a class, the text of a note or the uuid of the event undone.
+    `value` is a class, the text of a note or the uuid of the event undone. `seen` is the suggestion that the person saw who
+    decided: "0.93 staff", its probability and class; "check 0.93 staff" where it contradicted the item's label; "none" where none
+    was shown; "" where that is not known, as of an import.
     """
 
     uuid: str
@@ -26,6 +34,7 @@ class Event(NamedTuple):
     kind: str
     value: str = ""
     at: str = ""
+    seen: str = ""
 
 
 def items_of(item: str) -> list[str]:
@@ -69,7 +78,15 @@ def malformed(event: Event) -> str:
             return f"Its {name} {reason}."
     if event.kind in ("skip", "clear") and event.value:
         return f"'{event.kind}' takes no value."
+    if event.seen and (event.kind not in DECIDE or malformed_seen(event.seen)):
+        return "What was seen is no suggestion, as in '0.93 staff', and not 'none'."
     return ""
+
+
+def malformed_seen(seen: str) -> bool:
+    """Return whether a text is not what somebody can have seen."""
+    found = _SEEN.fullmatch(seen)
+    return found is None or bool(found["name"] and _not_text(found["name"], LONGEST["class"]))
 
 
 def _not_text(text: str, most: int) -> str:

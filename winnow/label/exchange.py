@@ -41,6 +41,7 @@ def records_of(store: LabelStore, catalogue: Catalogue) -> tuple[list[Record], i
                 who=state.by,
                 at=state.at,
                 note=state.note,
+                seen=state.seen,
             )
         )
     return records, len(states) - len(rows)
@@ -114,7 +115,7 @@ def planned(
         state, note = states.get(item, State()), unicodedata.normalize("NFC", record.note)
         kind = "same" if state.label == record.label else "new" if state.label is None else "changed"
         counts[kind] += 1
-        added = [] if kind == "same" else [Event(str(uuid.uuid4()), item, "label", record.label)]
+        added = [] if kind == "same" else [Event(str(uuid.uuid4()), item, "label", record.label, seen=record.seen)]
         if note and state.note != note:
             counts["notes"] += 1
             added.append(Event(str(uuid.uuid4()), item, "note", note))

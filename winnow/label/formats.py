@@ -118,6 +118,7 @@ def _read_csv(path: Path) -> Iterator[Record]:
                 yield record(
                     where, given["label"], next((given[name] for name in SOURCE_COLUMNS if given[name]), ""), path.parent,
                     id=given["id"], time=given["time"], box=given["box"].split(",") if given["box"] else None, note=given["note"],
+                    seen=given["seen"],
                 )  # fmt: skip
     except csv.Error as error:
         raise InputError(f"{path} is not a CSV table ({error}).", "Check that line's quotes.") from error

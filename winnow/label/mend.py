@@ -13,7 +13,17 @@ from typing import NamedTuple
 
 from winnow.errors import RunError
 from winnow.files import replacing, sync
-from winnow.label.database import COLUMNS, UNREADABLE, beside, check, insert, log_beside, make_tables, sqlite_errors
+from winnow.label.database import (
+    COLUMNS,
+    FIRST_COLUMNS,
+    UNREADABLE,
+    beside,
+    check,
+    insert,
+    log_beside,
+    make_tables,
+    sqlite_errors,
+)
 from winnow.label.event_log import EventLog, Lines, Row, checksum, read_lines
 
 
@@ -94,9 +104,10 @@ def _salvaged(path: Path, lines: Lines) -> tuple[dict[int, Row], bool]:
 def _readable(connection: sqlite3.Connection) -> dict[int, Row]:
     """Return the rows that can be read from the front and, where that ends at a damaged page, from the back."""
     rows: dict[int, Row] = {}
+    columns = FIRST_COLUMNS if _is_first(connection) else COLUMNS
     for order in ("", " DESC"):
         try:
-            for row in connection.execute(f"SELECT {COLUMNS}, sum FROM events NOT INDEXED ORDER BY seq{order}"):
+            for row in connection.execute(f"SELECT {columns}, sum FROM events NOT INDEXED ORDER BY seq{order}"):
                 rows.setdefault(row[0], row)
         except (sqlite3.DatabaseError, *UNREADABLE):
             continue
@@ -104,12 +115,23 @@ def _readable(connection: sqlite3.Connection) -> dict[int, Row]:
     return rows
 
 
+def _is_first(connection: sqlite3.Connection) -> bool:
+    """Return whether the events are those of a store of version 1, which have no `seen`."""
+    try:
+        connection.execute(f"SELECT {COLUMNS} FROM events LIMIT 0")
+    except sqlite3.OperationalError:
+        return True
+    except (sqlite3.DatabaseError, *UNREADABLE):
+        pass
+    return False
+
+
 def _verified(rows: dict[int, Row], lines: Lines, whole: bool) -> tuple[dict[int, Row], bool]:
     """Return the rows whose checksum follows from that of the row before, in either copy; and whether they are whole as one."""
     events = {}
     for number, row in rows.items():
         before, logged = rows.get(number - 1), lines.events.get(number - 1)
-        sums = {0} if number == 1 else {one[8] for one in (before, logged and logged[1]) if one}
+        sums = {0} if number == 1 else {one[-1] for one in (before, logged and logged[1]) if one}
         if any(isinstance(known, int) and _is_whole(row, known) for known in sums):
             events[number] = row
     chained = all(number == 1 or rows.get(number - 1, (None,))[-1] is not None for number in events)
@@ -118,10 +140,10 @@ def _verified(rows: dict[int, Row], lines: Lines, whole: bool) -> tuple[dict[int
 
 def _is_whole(row: Row, before: int) -> bool:
     """Return whether a row holds what an event does, and its checksum follows from the one before."""
-    if not isinstance(row[0], int) or not all(isinstance(field, str) for field in row[1:8]):
+    if not isinstance(row[0], int) or not all(isinstance(field, str) for field in row[1:-1]):
         return False
     try:
-        return bool(row[8] == checksum(row[:8], before))
+        return bool(row[-1] == checksum(row[:-1], before))
     except UNREADABLE:
         return False
 
@@ -129,18 +151,18 @@ def _is_whole(row: Row, before: int) -> bool:
 def renumbered(rows: Iterable[Row]) -> list[Row]:
     """Return events, each once, numbered and summed anew where some between them are lost; a class that is lost is made again."""
     kept: list[Row] = []
-    seen: set[str] = set()
+    known: set[str] = set()
 
     def keep(uuid: str, *fields: str) -> None:
-        if uuid not in seen:
-            seen.add(uuid)
+        if uuid not in known:
+            known.add(uuid)
             event = (len(kept) + 1, uuid, *fields)
-            kept.append((*event, checksum(event, kept[-1][8] if kept else 0)))
+            kept.append((*event, checksum(event, kept[-1][-1] if kept else 0)))
 
-    for _, uuid, who, at, received, item, kind, value, _ in rows:
+    for _, uuid, who, at, received, item, kind, value, seen, _ in rows:
         if kind == "label":
-            keep(f"class {value}", who, "", received, "", "class", value)
-        keep(uuid, who, at, received, item, kind, value)
+            keep(f"class {value}", who, "", received, "", "class", value, "")
+        keep(uuid, who, at, received, item, kind, value, seen)
     return kept
 
 

@@ -13,14 +13,15 @@ from winnow.label.events import items_of
 
 
 class State(NamedTuple):
-    """An item's present label, skip and note; `by` and `at` (the store's own clock, UTC) are those of its last label, skip or
-    clear."""
+    """An item's present label, skip and note; `by`, `at` (the store's own clock, UTC) and `seen` (see `Event`) are those of its
+    last label, skip or clear."""
 
     label: str | None = None
     skipped: bool = False
     note: str = ""
     by: str = ""
     at: str = ""
+    seen: str = ""
 
 
 class News(NamedTuple):
@@ -56,7 +57,7 @@ class Present:
 
     def apply(self, row: Row, connection: sqlite3.Connection) -> None:
         """Apply the next event; `connection` holds it and all before it."""
-        seq, uuid, who, _, received, item, kind, value = row
+        seq, uuid, who, _, received, item, kind, value, seen = row
         if kind == "class" and item:
             self.history.change(seq, uuid, item, value)
         elif kind == "class":
@@ -70,7 +71,7 @@ class Present:
         else:
             named = items_of(item)
             for one in named:
-                self._held[one] = self._after(self._held.get(one, UNTOUCHED), seq, kind, value, who, received)
+                self._held[one] = self._after(self._held.get(one, UNTOUCHED), seq, kind, value, who, received, seen)
                 if len(named) > 1:
                     self._acts.setdefault(one, []).append(seq)
 
@@ -96,7 +97,7 @@ class Present:
 
     def _folded(self, item: str, connection: sqlite3.Connection) -> State:
         """Compute an item's state from all its events that are not undone."""
-        columns = "seq, uuid, kind, value, who, received"
+        columns = "seq, uuid, kind, value, who, received, seen"
         of_item = f"SELECT {columns} FROM events WHERE item = ? AND kind NOT IN ('undo', 'class')"
         events = connection.execute(of_item, (item,)).fetchall()
         for seq in self._acts.get(item, ()):
@@ -107,11 +108,11 @@ class Present:
                 state = self._after(state, seq, *event)
         return state
 
-    def _after(self, state: State, seq: int, kind: str, value: str, who: str, received: str) -> State:
+    def _after(self, state: State, seq: int, kind: str, value: str, who: str, received: str, seen: str) -> State:
         """Return the state after an event other than an undo."""
         if kind == "note":
             return state._replace(note=value)
         label = None
         if kind == "label":  # a million labels share a few strings
             label = sys.intern(self.history.mark(value, seq) or value)
-        return State(label, kind == "skip", state.note, sys.intern(who), sys.intern(received))
+        return State(label, kind == "skip", state.note, sys.intern(who), sys.intern(received), seen)

@@ -10,7 +10,7 @@ from typing import Any
 from winnow.errors import InputError, OptionError
 from winnow.label.events import class_name
 
-COLUMNS = ("id", "source", "time", "box", "label", "who", "at", "note")
+COLUMNS = ("id", "source", "time", "box", "label", "who", "at", "note", "seen")
 SOURCE_COLUMNS = ("source", "file_name", "path", "image")
 LARGEST = 2 << 30  # bytes of a file that is read
 
@@ -30,6 +30,7 @@ class Record:
     who: str = ""
     at: str = ""
     note: str = ""
+    seen: str = ""
     where: str = ""
     written: str = ""
 
@@ -37,9 +38,8 @@ class Record:
         """Return the record's values, as text, by the names in `COLUMNS`."""
         time = "" if self.time is None else repr(self.time)
         box = "" if self.box is None else ",".join(map(str, self.box))
-        return dict(
-            zip(COLUMNS, (self.id, self.source, time, box, self.label, self.who, self.at, self.note), strict=True)
-        )
+        values = (self.id, self.source, time, box, self.label, self.who, self.at, self.note, self.seen)
+        return dict(zip(COLUMNS, values, strict=True))
 
 
 def record(
@@ -52,6 +52,7 @@ def record(
     time: Any = None,
     box: Any = None,
     note: Any = "",
+    seen: Any = "",
 ) -> Record:
     """Return a record of the values in a file; `InputError` for an invalid label, time or box."""
     try:
@@ -64,7 +65,7 @@ def record(
         reason = error.message if isinstance(error, OptionError) else str(error)
         raise InputError(f"{where[0].upper()}{where[1:]} cannot be read: {reason}", "Correct it there.") from error
     found = resolved(source, folder)
-    return Record(name, str(id), found, seconds, sides, note=str(note), where=where, written=source)
+    return Record(name, str(id), found, seconds, sides, note=str(note), seen=str(seen), where=where, written=source)
 
 
 def resolved(source: str, folder: Path) -> str:

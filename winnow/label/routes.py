@@ -37,6 +37,7 @@ class Sent(BaseModel):
     kind: Literal["label", "skip", "clear", "note", "undo"]
     value: str = ""
     at: str = ""
+    seen: str = ""
 
 
 class Batch(BaseModel):
@@ -172,7 +173,7 @@ def _take_events(app: FastAPI, session: LabelSession) -> None:
 
     @app.post("/api/events")
     def add(batch: Batch) -> dict[str, Any]:
-        events = [Event(sent.uuid, sent.item, sent.kind, sent.value, sent.at) for sent in batch.events]
+        events = [Event(sent.uuid, sent.item, sent.kind, sent.value, sent.at, sent.seen) for sent in batch.events]
         saved, refused = store.add(batch.who or session.who, events, catalogue)
         seq = session.follow()
         named = dict.fromkeys(item for event in events for item in items_of(event.item))

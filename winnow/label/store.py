@@ -14,12 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from winnow.errors import Damaged, LossWarning, OptionError
+from winnow.errors import Damaged, LossWarning, OptionError, RunError
 from winnow.label.accept import refusal
 from winnow.label.database import (
     OpenFiles,
     connect,
     insert,
+    is_older,
     log_beside,
     new_in_memory,
     read_copy,
@@ -78,7 +79,12 @@ class LabelStore:
         with sqlite_errors(path):
             log = EventLog(log_beside(path))  # before the database: its lock keeps both in place
         try:
+            if is_older(path) and not log.alone():
+                raise RunError(
+                    f"{path} is of an older version of Winnow, and open.", "End every winnow label of this run first."
+                )
             store = cls(path, connect(path), OpenFiles(path), log)
+            log.share()
         except BaseException:
             log.abandon()
             raise
@@ -225,14 +231,15 @@ class LabelStore:
         def append() -> Added:
             added, received = Added([], []), _now()
             for event in events:
-                event = event._replace(value=unicodedata.normalize("NFC", event.value))
+                value, seen = (unicodedata.normalize("NFC", text) for text in (event.value, event.seen))
+                event = event._replace(value=value, seen=seen)
                 reason = malformed(event)
                 is_new = bool(reason) or self._find(event.uuid) != (event.item, event.kind, event.value)
                 if is_new and (reason := reason or refusal(event, self._present.history, self._find, known)):
                     added.refused.append((event.uuid, reason))
                     continue
                 if is_new:
-                    self._insert(event.uuid, who, event.at, received, event.item, event.kind, event.value)
+                    self._insert(event.uuid, who, event.at, received, event.item, event.kind, value, seen=seen)
                 added.saved.append(event.uuid)
             return added
 
@@ -342,10 +349,10 @@ class LabelStore:
             self._total += total
         self._last = (self._seq, self._sum)
 
-    def _insert(self, *fields: str) -> None:
+    def _insert(self, *fields: str, seen: str = "") -> None:
         """Append an event, with the next number and checksum, within the transaction that `_locked` began."""
         seq, total = self._last
-        event = (seq + 1, *fields)
+        event = (seq + 1, *fields, seen)
         self._last = (seq + 1, checksum(event, total))
         row = (*event, self._last[1])
         insert(self._connection, [row])

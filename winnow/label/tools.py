@@ -88,7 +88,7 @@ def coco_of(records: Sequence[Record], size: Size) -> dict[str, Any]:
                 "area": width * height,
                 "iscrowd": 0,
                 "segmentation": [[x, y, x + width, y, x + width, y + height, x, y + height]],
-                **{"item": entry.id, "who": entry.who, "at": entry.at, "note": entry.note},
+                **{"item": entry.id, "who": entry.who, "at": entry.at, "note": entry.note, "seen": entry.seen},
             }
         )
     return {
@@ -131,7 +131,7 @@ def _read_task(where: str, folder: Path, task: dict[str, Any]) -> Iterator[Recor
         for result in annotation["result"] if not annotation.get("was_cancelled") else []:
             for choice in result["value"].get("choices", []) if result.get("type") == "choices" else []:
                 yield record(where, choice, _local(source), folder, id=data.get("id", ""), time=data.get("time"), box=box,
-                             note=data.get("note", ""))  # fmt: skip
+                             note=data.get("note", ""), seen=data.get("seen", ""))  # fmt: skip
 
 
 def _local(address: str) -> str:
@@ -154,4 +154,5 @@ def _read_coco(path: Path, content: dict[str, Any]) -> Iterator[Record]:
         whole = [0, 0, image.get("width"), image.get("height")]
         box = entry.get("bbox") or None
         yield record(where, names[entry["category_id"]], image["file_name"], path.parent, id=entry.get("item", ""),
-                     time=image.get("time"), box=None if box == whole else box, note=entry.get("note", ""))  # fmt: skip
+                     time=image.get("time"), box=None if box == whole else box, note=entry.get("note", ""),
+                     seen=entry.get("seen", ""))  # fmt: skip
