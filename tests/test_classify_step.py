@@ -24,10 +24,10 @@ from winnow.results import Classified
 from winnow.run.choice import TOO_FEW
 from winnow.run.labels import catalogue_of, open_store
 from winnow.run.recipe import load_recipe
+from winnow.select.uncertain import uncertainty
 from winnow.show import classify as told
 from winnow.steps import select as select_step
 from winnow.steps.report.classifier import classifier_sections
-from winnow.steps.round import uncertainty
 
 from conftest import blocks, stripes, winnow_command
 from spoiling import set_options

@@ -488,6 +488,7 @@ IGNORED = {
         {"who": "me", "open_browser": True, "importing": True},
         "--who and --open are for the labelling page",
     ),
+    "blind": ({"blind": True, "importing": True}, "--blind is for the labelling page, which --import does not open"),
     "classes": ({"classes": ["staff"], "exporting": True}, "--classes adds classes, and --export only writes labels"),
 }
 NOTHING = {
@@ -497,6 +498,7 @@ NOTHING = {
     "port": None,
     "who": None,
     "open_browser": False,
+    "blind": False,
     "classes": [],
     "from_pool": False,
 }
@@ -510,7 +512,7 @@ def test_options_that_would_be_ignored_are_refused(name: str):
 
 
 @pytest.mark.parametrize("given", [
-    {"port": 0, "who": "me", "open_browser": True, "classes": ["staff"]},
+    {"port": 0, "who": "me", "open_browser": True, "blind": True, "classes": ["staff"]},
     {"importing": True, "classes": ["staff"]},
     {"exporting": True, "form": "coco", "from_pool": True},
     {"importing": True, "exporting": True, "form": "csv", "classes": ["staff"]},

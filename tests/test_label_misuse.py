@@ -286,7 +286,7 @@ STORES = {
         "damaged",
     ),
     "another program's": (other_database, "another program"),
-    "of a newer version": (newer_format, "format 2"),
+    "of a newer version": (newer_format, "format 3"),
     "cut": (without_log(cut), "damaged"),
     "two stores' copies": (of_another_store, "two different stores"),
 }

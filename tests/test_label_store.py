@@ -176,7 +176,7 @@ def test_a_name_that_nobody_has(store: LabelStore, who: str):
     [
         "UPDATE events SET value = 'customer'",
         "DELETE FROM events",
-        "INSERT OR REPLACE INTO events SELECT seq, uuid, 'eve', at, received, item, kind, 'customer', sum FROM events",
+        "INSERT OR REPLACE INTO events SELECT seq, uuid, 'eve', at, received, item, kind, 'customer', seen, sum FROM events",
         "REPLACE INTO events (seq, uuid, who, at, received, item, kind, value, seen, sum) "
         "VALUES (1, 'new', '', '', '', '', 'skip', '', '', 0)",
     ],

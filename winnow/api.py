@@ -176,13 +176,19 @@ class Run:
         return report(self.folder, to)
 
     def label(
-        self, classes: Sequence[str] = (), *, port: int = 8765, who: str = "", open_browser: bool = False
+        self,
+        classes: Sequence[str] = (),
+        *,
+        port: int = 8765,
+        who: str = "",
+        open_browser: bool = False,
+        blind: bool = False,
     ) -> None:
         """Serve the labelling page on 127.0.0.1 until Ctrl-C; see `winnow.steps.label.label`."""
         from winnow.steps.label import label
 
         refuse_page(self.folder.path)
-        label(self.folder, classes=classes, port=port, who=who, open_browser=open_browser)
+        label(self.folder, classes=classes, port=port, who=who, open_browser=open_browser, blind=blind)
 
     def labels(self) -> dict[str, tuple[str, str, str]]:
         """Return label, who gave it and when (ISO, UTC) of every labelled item, by its id."""

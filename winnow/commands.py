@@ -239,6 +239,7 @@ def label(
     port: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None,
     who: str | None = None,
     open_: Annotated[bool, Parameter(name="--open", negative="")] = False,
+    blind: Annotated[bool, Parameter(negative="")] = False,
     import_: Annotated[LocalPath | None, Parameter(name="--import")] = None,
     export: LocalPath | None = None,
     format: Literal["csv", "imagefolder", "label-studio", "coco"] | None = None,
@@ -252,6 +253,7 @@ def label(
         port: Port on 127.0.0.1; when it is taken, the next free one (0: any free one) [default: 8765].
         who: Your name, kept with every label [default: that of your account].
         open_: Open the page in the browser.
+        blind: Show no suggestions, so that labels owe nothing to them.
         import_: Labels to take over instead: .csv, .json (Label Studio, COCO) or a folder with a folder for each class.
         export: File (.csv, .json) or folder to write the labels to instead.
         format: Format of the export [default: csv for .csv, imagefolder for a folder].
@@ -263,7 +265,7 @@ def label(
 
     folder = RunFolder.open(run, trust)
     named = class_list(classes or "")
-    given: dict[str, Any] = {"port": port, "who": who, "open_browser": open_, "classes": named}
+    given: dict[str, Any] = {"port": port, "who": who, "open_browser": open_, "blind": blind, "classes": named}
     check_options(
         importing=import_ is not None, exporting=export is not None, form=format, from_pool=from_pool, **given
     )

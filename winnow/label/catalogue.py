@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.errors import OptionError, did_you_mean
+from winnow.label.events import CHECK
 from winnow.label.present import State
 
 SHOWS = ("open", "labelled", "skipped", "all")
@@ -34,6 +35,14 @@ class Lane(NamedTuple):
 
     title: str
     rows: np.ndarray
+
+
+class Decided(NamedTuple):
+    """Of n items the class number, -1 where there is none, and whether they are skipped, and were checked, each (n,)."""
+
+    label: np.ndarray
+    skipped: np.ndarray
+    checked: np.ndarray
 
 
 class Page(NamedTuple):
@@ -78,6 +87,7 @@ class Catalogue:
         }
         self._label = np.full(items.num_rows, UNLABELLED, np.int32)
         self._skipped = np.zeros(items.num_rows, bool)
+        self._checked = np.zeros(items.num_rows, bool)
         self._texts: OrderedDict[str, np.ndarray] = OrderedDict()
         self._strand = np.where(np.isnan(self._time), len(self._sources) + self._group, self._source)
         self._order = used[np.lexsort((np.nan_to_num(self._time[used]), self._strand[used]))]
@@ -110,6 +120,11 @@ class Catalogue:
             if row is not None:
                 self._label[row] = UNLABELLED if state.label is None else numbers[state.label]
                 self._skipped[row] = state.skipped
+                self._checked[row] = state.seen.startswith(f"{CHECK} ")
+
+    def decided(self) -> Decided:
+        """Return what is decided of the items now."""
+        return Decided(self._label.copy(), self._skipped.copy(), self._checked.copy())
 
     def counts(self, classes: int) -> list[int]:
         """Return how many items have each of the first `classes` classes."""
@@ -117,7 +132,9 @@ class Catalogue:
 
     def progress(self, lane: str) -> dict[str, int]:
         """Return how many items a lane has, and how many of them are labelled and skipped."""
-        rows = self.lanes[lane].rows
+        rows = self.lanes["all" if lane == "next" else lane].rows  # what comes next is found while it is labelled
+        if lane == "check":  # all of them labelled, and waiting for another look
+            return {"total": len(rows), "labelled": 0, "skipped": 0}
         labelled, skipped = np.count_nonzero(self._label[rows] >= 0), np.count_nonzero(self._skipped[rows])
         return {"total": len(rows), "labelled": int(labelled), "skipped": int(skipped)}
 

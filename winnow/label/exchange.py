@@ -55,6 +55,7 @@ def check_options(
     port: int | None,
     who: str | None,
     open_browser: bool,
+    blind: bool,
     classes: Sequence[str],
     from_pool: bool,
 ) -> None:
@@ -65,7 +66,7 @@ def check_options(
         raise OptionError("--from-pool is for the pictures of an export.", "Add --export FOLDER, or leave it out.")
     if not (importing or exporting):
         return
-    page = {"--port": port is not None, "--who": bool(who), "--open": open_browser}
+    page = {"--port": port is not None, "--who": bool(who), "--open": open_browser, "--blind": blind}
     given = [name for name, is_given in page.items() if is_given]
     task = "--import" if importing else "--export"
     if given:

@@ -92,6 +92,7 @@ def application(session: LabelSession, pictures: Pictures, door: Door | None = N
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     _explain_errors(app)
     _answer_questions(app, session, pictures)
+    _list_items(app, session)
     _take_events(app, session)
     _serve_page(app)
 
@@ -129,6 +130,24 @@ def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -
             "timed": catalogue.timed,
         }
 
+    @app.get("/api/items/{row}")
+    def item(row: int) -> dict[str, Any]:
+        session.follow()
+        before, after = catalogue.neighbours(known(row))
+        return session.item(row) | {"before": before, "after": after}
+
+    @app.get("/api/pictures/{row}")
+    async def picture(row: int, size: Size = "large") -> Response:
+        # Never kept by the browser: in another run, or after more was ingested, the same address is another picture.
+        store.check()  # without the store the run is gone: a picture from memory would look as if all were well
+        jpeg, original = await pictures.get(known(row), size)
+        return Response(jpeg, media_type="image/jpeg", headers={ORIGINAL: original})
+
+
+def _list_items(app: FastAPI, session: LabelSession) -> None:
+    """Add the routes that list items, and what the model suggests for them."""
+    catalogue, store = session.catalogue, session.store
+
     @app.get("/api/items")
     def items(
         lane: str = "all",
@@ -145,6 +164,10 @@ def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -
             raise OptionError(f"There is no class {label[:50]!r}.", "Choose one of the run's classes.")
         number = classes.index(label) if label else None
         after = max(-1, min(after, len(catalogue)))
+        if lane == "next" and lane in catalogue.lanes:
+            if label or group or text or show != "open":
+                lane = "all"  # of which what comes next is a part that is still to be found
+            session.live.ready(after, limit + 1)
         page = catalogue.query(lane, show, number, group or None, text, after, limit)
         found = zip(page.rows.tolist(), page.places.tolist(), strict=True)
         return {
@@ -153,18 +176,11 @@ def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -
             "end": page.end,
         }
 
-    @app.get("/api/items/{row}")
-    def item(row: int) -> dict[str, Any]:
-        session.follow()
-        before, after = catalogue.neighbours(known(row))
-        return session.item(row) | {"before": before, "after": after}
-
-    @app.get("/api/pictures/{row}")
-    async def picture(row: int, size: Size = "large") -> Response:
-        # Never kept by the browser: in another run, or after more was ingested, the same address is another picture.
-        store.check()  # without the store the run is gone: a picture from memory would look as if all were well
-        jpeg, original = await pictures.get(known(row), size)
-        return Response(jpeg, media_type="image/jpeg", headers={ORIGINAL: original})
+    @app.get("/api/live")
+    def live(
+        rows: Annotated[str, Query(pattern=r"^(\d{1,9}(,\d{1,9}){0,99})?$")] = "", lane: str = "all"
+    ) -> dict[str, Any]:
+        return session.live.told([int(row) for row in rows.split(",") if row], lane)
 
 
 def _take_events(app: FastAPI, session: LabelSession) -> None:

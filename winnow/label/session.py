@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from winnow.label.catalogue import Catalogue
+from winnow.label.live import Live
 from winnow.label.present import State
 from winnow.label.store import LabelStore
 
@@ -15,9 +16,18 @@ KEYS = "1234567890"
 class LabelSession:
     """A run being labelled: its log of labels, and its catalogue kept up to date with the log."""
 
-    def __init__(self, name: str, store: LabelStore, catalogue: Catalogue, who: str = "me", home: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        store: LabelStore,
+        catalogue: Catalogue,
+        who: str = "me",
+        home: str = "",
+        live: Live | None = None,
+    ) -> None:
         """Take a store and a catalogue; `home` identifies the run to the page, whose unsaved labels must not go to another
-        run with a folder of the same name."""
+        run with a folder of the same name. `live` learns from the labels."""
+        self.live = live or Live(catalogue, None)
         self.name, self.store, self.catalogue, self.who, self.home = name, store, catalogue, who, home or name
         self._seen = self.changes = 0
         self._lock = threading.Lock()
@@ -28,6 +38,7 @@ class LabelSession:
             news = self.store.news(self._seen, self.changes)
             if news.states:
                 self.catalogue.mark(news.states, news.classes)
+                self.live.follow(news.classes)
             self._seen, self.changes = news.seq, news.changes
             return self._seen
 

@@ -14,8 +14,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from winnow.errors import DataError, OptionError, Unreadable
+from winnow.errors import DataError, OptionError, RunError, Unreadable
+from winnow.label.catalogue import Catalogue
 from winnow.label.events import LONGEST, check_who, class_name
+from winnow.label.live import Live
 from winnow.label.pictures import Picture, Size
 from winnow.pool.originals import Changed, content_of
 from winnow.pool.patches import picture_of, read_boxes
@@ -40,11 +42,14 @@ def label(
     classes: Sequence[str] = (),
     who: str = "",
     open_browser: bool = False,
+    blind: bool = False,
     tell: Callable[[str], None] = print,
 ) -> None:
     """Serve the labelling page on 127.0.0.1 until Ctrl-C; `classes` are added to those the run has.
 
     The items are the pool's; `selection.csv` and `outliers.csv`, where the run has them, make the lanes "chosen" and "outliers".
+    Where the run has embeddings, a head learns from the labels meanwhile, suggests classes, unless `blind`, and says what to
+    label next.
     Raises `OptionError` when the run has no class, and when no port from `port` on is free, both before anything is written;
     `StoreLost` when the store is moved, deleted or replaced meanwhile.
     """
@@ -66,9 +71,23 @@ def label(
             tell(f"Port {port} is taken; using {taken}.")
         with open_store(run) as store:
             store.add_classes(who, classes)
-            session = LabelSession(run.path.resolve().name, store, catalogue, who, store.home)
+            live = _live(run, catalogue, blind)
+            session = LabelSession(run.path.resolve().name, store, catalogue, who, store.home, live)
             token = secrets.token_urlsafe(32)  # of this start alone
-            serve(session, pictures_of(pool, run, tell), token, listening, tell=tell, open_browser=open_browser)
+            with contextlib.closing(live):
+                live.start()
+                serve(session, pictures_of(pool, run, tell), token, listening, tell=tell, open_browser=open_browser)
+
+
+def _live(run: RunFolder, catalogue: Catalogue, blind: bool) -> Live:
+    """Return what learns from the labels in a process of its own; where there is nothing to learn on, it says why."""
+    from winnow.run.beside import Beside
+
+    try:
+        run.require("encode")
+    except RunError as error:
+        return Live(catalogue, None, f"No suggestions: {error.message} {error.remedy}".strip(), blind=blind)
+    return Live(catalogue, Beside("winnow.run.suggest", str(run.path.resolve())), blind=blind)
 
 
 def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) -> LabelsImported:

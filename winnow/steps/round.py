@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
 from winnow.pool.pool import Pool
@@ -15,6 +13,7 @@ from winnow.run.artifacts import load_classifier
 from winnow.run.fine_tuning import vectors_for
 from winnow.run.folder import RunFolder
 from winnow.run.selection import Selection
+from winnow.select.uncertain import uncertainty
 from winnow.steps.select import grow
 
 
@@ -41,9 +40,3 @@ def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) 
     )
     probabilities = classifier.predict_proba(vectors)
     return grow(Selection(run, uncertainty(probabilities)), number, also)
-
-
-def uncertainty(probabilities: np.ndarray) -> np.ndarray:
-    """Return the entropy (n,) of probabilities (n, classes), 1 where all classes are equally probable."""
-    logarithms = np.log(np.maximum(probabilities, np.finfo(float).tiny))
-    return -(probabilities * logarithms).sum(axis=1) / np.log(probabilities.shape[1])

@@ -28,7 +28,7 @@ export class Bars {
       clearTimeout(typing);
       typing = setTimeout(() => this.#filter({ text: target.value.trim() }), TYPING);
     });
-    byId("no-filter").addEventListener("click", () => this.choose(NO_FILTER));
+    byId("no-filter").addEventListener("click", () => this.choose(this.#usual));
     for (const field of [byId("who"), byId("by-text")]) {
       field.addEventListener("keydown", (event) => ["Enter", "Escape"].includes(event.key) && field.blur());
     }
@@ -92,7 +92,13 @@ export class Bars {
     byId("by-class").value = filter.label;
     byId("by-group").value = filter.group;
     if (document.activeElement !== byId("by-text")) byId("by-text").value = filter.text;
-    byId("no-filter").hidden = Object.keys(NO_FILTER).every((field) => filter[field] === NO_FILTER[field]);
+    const usual = this.#usual;
+    byId("no-filter").hidden = Object.keys(NO_FILTER).every((field) => filter[field] === usual[field]);
+  }
+
+  /** The filters of a lane where nothing is narrowed. */
+  get #usual() {
+    return this.session.filter.lane === "check" ? { ...NO_FILTER, show: "labelled" } : NO_FILTER;
   }
 
   #classButtons(item) {
@@ -114,7 +120,8 @@ export class Bars {
   #progress() {
     const { labelled, skipped, total } = this.session.lane();
     const rest = skipped ? `, ${count(skipped)} skipped` : "";
-    byId("count").textContent = `${count(labelled)} of ${count(total)} labelled${rest}`;
+    const checking = this.session.filter.lane === "check";
+    byId("count").textContent = checking ? `${count(total)} to check` : `${count(labelled)} of ${count(total)} labelled${rest}`;
     Object.assign(byId("bar"), { max: Math.max(total, 1), value: labelled + skipped });
     byId("pace").textContent = this.session.pace.words(total - labelled - skipped);
   }

@@ -6,6 +6,8 @@ const MOST = 8; // classes listed
 
 const KEYS = [
   ["1 … 9, 0", "label with the class on that button"],
+  ["Enter", "accept what the model suggests"],
+  ["k", "lane Check: keep the label"],
   ["s", "skip"],
   ["u, Ctrl-Z", "undo the last decision of this tab"],
   ["← →", "previous, next picture"],

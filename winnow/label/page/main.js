@@ -9,6 +9,7 @@ import { Outbox, keysOf } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { Server, ServerError, takeToken } from "./server.js";
 import { NO_FILTER, Session, isOpen } from "./session.js";
+import { Suggest } from "./suggest.js";
 
 const POLL = 2000; // milliseconds between two requests for what other tabs did
 const MESSAGE = 4000; // milliseconds for which a message stays
@@ -29,6 +30,7 @@ class Page {
     this.one = new One(session, pictures);
     this.grid = new Grid(session, pictures, (at) => this.#openOne(at));
     this.bars = new Bars(session, outbox, server, (changes) => this.#act(session.choose(changes)));
+    this.suggest = new Suggest(session, server);
     this.help = new Help();
     this.naming = new Naming(session, (name) => this.decide("label", name));
     this.#listen();
@@ -50,9 +52,20 @@ class Page {
       const items = grid.items;
       if (!items.length) return session.tell("Select pictures first: click, Shift-click, or press a for the whole page.");
       if (session.decide(items, kind, value)) grid.selectNone();
-    } else if (one.seen && !this.#going && session.decide([session.item], kind, value)) {
+    } else if (one.seen && !this.#going && session.decide([session.item], kind, value, this.suggest.seen)) {
       await this.#goOn();
     }
+  }
+
+  /** Gives the current picture the class that is suggested. */
+  accept() {
+    const offered = this.suggest.offered;
+    if (offered) this.decide("label", offered.class);
+  }
+
+  /** Keeps a label that the model contradicts. */
+  keep() {
+    if (this.session.filter.lane === "check" && this.session.item?.label) this.decide("label", this.session.item.label);
   }
 
   async #goOn() {
@@ -83,6 +96,8 @@ class Page {
       if (button) this.decide("label", button.value);
     });
     byId("skip").addEventListener("click", () => this.decide("skip"));
+    byId("accept").addEventListener("click", () => this.accept());
+    byId("keep").addEventListener("click", () => this.keep());
     byId("undo").addEventListener("click", () => this.#act(this.session.undo()));
     byId("add").addEventListener("click", () => this.naming.open(true));
     byId("find").addEventListener("click", () => this.naming.open(false));
@@ -123,6 +138,8 @@ class Page {
     const views = {
       one: {
         n: () => session.item && this.one.note(),
+        Enter: () => this.accept(),
+        k: () => this.keep(),
         ArrowLeft: () => this.#act(session.goTo(session.at - 1)),
         ArrowRight: () => this.#act(session.goTo(session.at + 1)),
       },
@@ -174,7 +191,9 @@ class Page {
   }
 
   #showBars() {
-    this.bars.show(this.view === "one" ? this.session.item : undefined);
+    const item = this.view === "one" ? this.session.item : undefined;
+    this.bars.show(item);
+    this.suggest.show(item);
   }
 
   #done() {
@@ -258,7 +277,9 @@ class Page {
   }
 
   async #look() {
-    if (!document.hidden) await this.#try(this.session.follow());
+    if (document.hidden) return;
+    await this.#try(this.session.follow());
+    this.suggest.ask();
   }
 }
 

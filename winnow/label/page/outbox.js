@@ -102,7 +102,7 @@ export class Outbox extends EventTarget {
 
   /** Returns the server's answer, null when it cannot read the events as a whole and there are several. */
   async #post(who, events) {
-    const sent = events.map(({ uuid, item, kind, value, at }) => ({ uuid, item, kind, value, at }));
+    const sent = events.map(({ uuid, item, kind, value, at, seen = "" }) => ({ uuid, item, kind, value, at, seen }));
     try {
       return await this.server.post("events", { who, events: sent });
     } catch (error) {

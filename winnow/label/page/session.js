@@ -3,6 +3,7 @@
 import { Pace } from "./pace.js";
 
 const LOAD = 50; // items asked for at once
+const FEW = 8; // in the lane "next", where a later answer knows better
 const UNDOS = 100; // decisions that can be taken back
 const FIELDS = { label: ["label", "skipped"], skip: ["label", "skipped"], clear: ["label", "skipped"], note: ["note"] };
 
@@ -37,8 +38,9 @@ export class Session extends EventTarget {
     this.#take(state);
     this.undoKey = `winnow ${state.home} undo`;
     this.viewKey = `winnow ${state.home} view`;
-    const lane = ["chosen", "all"].find((name) => this.lane(name).total) ?? "all";
+    const lane = ["next", "chosen", "all"].find((name) => this.lane(name)?.total) ?? "all";
     this.filter = { lane, ...NO_FILTER, ...JSON.parse(sessionStorage.getItem(this.viewKey) ?? "{}") };
+    if (!this.lane()) this.filter = { lane, ...NO_FILTER }; // the server before this one had it
     if (!this.classNamed(this.filter.label)) this.filter.label = "";
     if (!this.groups.includes(this.filter.group)) this.filter.group = "";
     this.who = localStorage.getItem("winnow who") ?? state.who;
@@ -61,16 +63,28 @@ export class Session extends EventTarget {
 
   /** Starts a queue with other filters; those not named stay. */
   async choose(changes = {}) {
-    Object.assign(this.filter, changes);
+    Object.assign(this.filter, this.#shown(changes));
     sessionStorage.setItem(this.viewKey, JSON.stringify(this.filter));
     Object.assign(this, { items: [], at: 0, end: false, total: 0 });
     this.#after = -1;
     this.#turn += 1;
     this.#loading = null;
     this.#tell("queue");
-    await this.load(LOAD);
+    await this.load(this.#atOnce);
     if (this.filter.show === "open") this.at = this.#nextOpen(0);
     this.#tell("move");
+  }
+
+  /** Returns changes of the filter, with those that come with a change of lane: what is to be checked is labelled. */
+  #shown(changes) {
+    const { lane = this.filter.lane } = changes;
+    if (lane === this.filter.lane) return changes;
+    if (lane === "check") return { ...changes, ...NO_FILTER, show: "labelled" };
+    return this.filter.lane === "check" ? { ...NO_FILTER, ...changes } : changes;
+  }
+
+  get #atOnce() {
+    return this.filter.lane === "next" ? FEW : LOAD;
   }
 
   /** Loads the queue up to a length, or to its end. */
@@ -84,7 +98,7 @@ export class Session extends EventTarget {
 
   async #more(turn) {
     const { lane, show, label, group, text } = this.filter;
-    const asked = new URLSearchParams({ lane, show, after: this.#after, limit: LOAD, text });
+    const asked = new URLSearchParams({ lane, show, after: this.#after, limit: this.#atOnce, text });
     if (label) asked.set("label", label);
     if (group) asked.set("group", group);
     const answer = await this.#ask(`items?${asked}`);
@@ -103,7 +117,7 @@ export class Session extends EventTarget {
     if (turn !== this.#turn) return;
     this.at = Math.max(0, Math.min(at, this.items.length));
     this.#tell("move");
-    this.load(this.at + LOAD / 2).catch(() => {}); // ahead of need; when it is needed and fails, that is reported
+    this.load(this.at + this.#atOnce / 2).catch(() => {}); // ahead of need; when it is needed and fails, that is reported
   }
 
   /** Goes to the next undecided picture; after the last, to one that was passed over. */
@@ -173,12 +187,15 @@ export class Session extends EventTarget {
 
   // ---- decisions
 
-  /** Labels, skips, clears or notes items: shown at once, saved in the background. Returns whether the browser could keep it. */
-  decide(items, kind, value = "") {
+  /**
+   * Labels, skips, clears or notes items: shown at once, saved in the background; `seen` is the suggestion that was shown, as the
+   * server keeps it. Returns whether the browser could keep it.
+   */
+  decide(items, kind, value = "", seen = "none") {
     const effect = { label: { label: value, skipped: false }, skip: { label: null, skipped: true },
       clear: { label: null, skipped: false }, note: { note: value } }[kind]; // prettier-ignore
     const before = ({ label, skipped, note }) => ({ label, skipped, note });
-    const events = items.map((item) => ({ ...this.#event(item.id, kind, value), effect, row: item.row, before: before(item) }));
+    const events = items.map((item) => ({ ...this.#event(item.id, kind, value), seen: kind === "note" ? "" : seen, effect, row: item.row, before: before(item) }));
     if (!this.#send(events)) return false;
     const done = events.map(({ uuid, item, row, kind, before }) => ({ uuid, item, row, kind, before }));
     this.#keepUndos([...this.#undos(), done].slice(-UNDOS));
