@@ -138,8 +138,10 @@ def test_what_is_damaged_or_foreign_is_made_anew(run: Path, made: list[str], spo
 
 
 def test_a_failed_call_and_one_that_may_not_write_keep_nothing(run: Path):
-    with pytest.raises(winnow.errors.DataError):
-        select(run, 1000)
+    (run / "selection.json").write_text("{")
+    with pytest.raises(winnow.errors.Damaged):
+        select(run, 10)
+    (run / "selection.json").unlink()
     assert not (run / ".cache").exists()
     (run / ".cache").write_text("in the way")
     select(run, 10)

@@ -17,7 +17,8 @@ from winnow.errors import DataError, OptionError
 from winnow.select import herding as herding_file
 from winnow.select import selectors
 from winnow.select.cells import Cells
-from winnow.select.geometry import k_means, nearest, squared_distances, whitened
+from winnow.select.choose import choose
+from winnow.select.geometry import EXACT, k_means, nearest, squared_distances, whitened
 from winnow.select.herding import WIDTH, herding
 from winnow.select.selectors import SELECTORS, at_random, find_selector, k_center, kmeans, typiclust
 
@@ -393,6 +394,62 @@ def test_whitening_spreads_every_direction_alike():
     assert spread.max() / spread.min() < 3  # 60 to 1 in the embeddings
 
 
+def kinds_of_pictures(n: int, kinds: int = 10, seed: int = 0) -> np.ndarray:
+    """Return embeddings (n, 200) like a network's, of some kinds in turn: a few wide directions and ever narrower ones."""
+    rng = RNG(seed)
+    wide = (rng.normal(size=(n, 300)) / np.arange(1, 301) ** 0.7) @ rng.normal(size=(300, 200))
+    return (wide + rng.normal(size=(kinds, 200))[np.arange(n) % kinds]).astype(np.float32)
+
+
+@pytest.mark.parametrize("n", [30, 90, 129, 250])
+def test_few_pictures_are_not_all_as_far_apart(n: int):
+    """Whitened to equal variance, n pictures were: in a pool of 90 the distances were 1.422, spread 0.0000."""
+    features, kind = whitened(kinds_of_pictures(n)), np.arange(n) % 10
+    apart = np.sqrt(squared_distances(features, features))
+    same = (kind == kind[:, None]) & ~np.eye(n, dtype=bool)
+    assert apart[same].mean() < 0.9 * apart[kind != kind[:, None]].mean()
+
+
+@pytest.mark.parametrize("n", [60, 90, 129])
+def test_of_a_small_pool_more_kinds_are_chosen_than_by_chance(n: int):
+    kinds = [
+        len(set(herding(Embeddings.of(whitened(kinds_of_pictures(n, seed=seed))), 10, RNG(0)) % 10))
+        for seed in range(5)
+    ]
+    assert np.mean(kinds) >= 8  # drawn at random: 6.5
+
+
+METHODS = ["herding", "kmeans", "typiclust", "k-center", "anomalous"]
+
+
+@pytest.mark.parametrize("n", [30, 90, 129, 200])
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_do_not_change_the_choice(method: str, n: int):
+    import faiss
+    from threadpoolctl import threadpool_limits
+
+    vectors, found, threads = kinds_of_pictures(n), [], faiss.omp_get_max_threads()
+    for number in (1, 2, 4):
+        with threadpool_limits(number):
+            faiss.omp_set_num_threads(number)
+            found.append(choose(vectors, n // 4, method).rows.tolist())
+    faiss.omp_set_num_threads(threads)
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("n", [30, 90, 129, 200])
+@pytest.mark.parametrize("method", METHODS)
+def test_noise_of_a_millionth_changes_next_to_nothing_of_the_choice(method: str, n: int):
+    """Whitened to equal variance, herding shared half of its pictures or less: it chose by rounding."""
+    shared = []
+    for seed in range(3):
+        vectors = kinds_of_pictures(n, seed=seed)
+        noisy = vectors * (1 + 1e-6 * RNG(1).normal(size=vectors.shape))
+        one, other = (set(choose(some, n // 4, method).rows.tolist()) for some in (vectors, noisy))
+        shared.append(len(one & other) / len(one))
+    assert np.mean(shared) > (0.9 if method == "kmeans" else 0.97)
+
+
 def test_whitening_learns_from_50000_rows_evenly_spread():
     vectors = RNG(0).normal(size=(60_000, 3)) * np.linspace(1, 3, 60_000)[:, None] * [1, 5, 20]
     assert np.array_equal(whitened(vectors), whitened(vectors, np.linspace(0, 59_999, 50_000).astype(int)))
@@ -400,22 +457,24 @@ def test_whitening_learns_from_50000_rows_evenly_spread():
 
 def plain_whitened(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return `whitened` of all rows at once."""
-    directions = unit_length(vectors - vectors[rows].mean(axis=0, dtype=np.float64).astype(np.float32))
+    vectors = vectors.astype(np.float64) if len(rows) <= EXACT else vectors
+    directions = unit_length(vectors - vectors[rows].mean(axis=0, dtype=np.float64).astype(vectors.dtype))
     centre = directions[rows].mean(axis=0)
     sample = directions[rows] - centre
-    variances, axes = eigh(
-        sample.T @ sample / len(rows), subset_by_index=(max(0, sample.shape[1] - 128), sample.shape[1] - 1)
-    )
+    covariance = sample.T @ sample / len(rows)
+    variances, axes = eigh(covariance, subset_by_index=(max(0, sample.shape[1] - 128), sample.shape[1] - 1))
+    scales = np.sqrt(variances + 2 * np.trace(covariance) / len(rows))
     deviations = np.sqrt(np.maximum(variances, 0))
     kept = deviations > max(1e-3 * deviations.max(), 1e-6)
-    return unit_length((directions - centre) @ (axes[:, kept] / deviations[kept])[:, ::-1].astype(np.float32))
+    return unit_length((directions - centre) @ (axes[:, kept] / scales[kept])[:, ::-1].astype(vectors.dtype))
 
 
+@pytest.mark.parametrize("step", [2, 3])
 @pytest.mark.parametrize("d", [10, 150])
-def test_whitening_by_blocks_is_that_of_all_at_once(d: int):
-    vectors, rows = RNG(0).normal(size=(20_001, d)).astype(np.float32), np.arange(0, 20_001, 3)
+def test_whitening_by_blocks_is_that_of_all_at_once(d: int, step: int):
+    vectors, rows = RNG(0).normal(size=(20_001, d)).astype(np.float32), np.arange(0, 20_001, step)
     features = whitened(vectors, rows)
-    assert np.array_equal(features, plain_whitened(vectors, rows))
+    assert np.allclose(features, plain_whitened(vectors, rows), rtol=0, atol=1e-6)
     assert np.array_equal(unit_length(vectors), np.concatenate([unit_length(vectors[:9]), unit_length(vectors[9:])]))
     some = RNG(1).permutation(20_001)[:500]
     assert np.allclose(whitened(vectors, rows, of=some), features[some], atol=1e-6)
@@ -436,6 +495,7 @@ def test_whitening_and_near_duplicates_take_a_fraction_of_the_embeddings(monkeyp
 
     vectors = RNG(0).normal(size=(60_000, 600)).astype(np.float32)
     monkeypatch.setattr(geometry, "LEARNT_FROM", 5000)
+    monkeypatch.setattr(geometry, "EXACT", 1000)
     monkeypatch.setattr(duplicates, "FLAT", 10_000)
     assert held(whitened, vectors) < 0.6 * vectors.nbytes
     assert held(duplicates.distinct, vectors, 0.01) < 0.9 * vectors.nbytes

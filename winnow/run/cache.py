@@ -23,7 +23,7 @@ from winnow.select.duplicates import stand_ins
 from winnow.select.geometry import whitened
 from winnow.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 ARRAY = "array"
 
 

@@ -15,15 +15,21 @@ COMPONENTS = 128
 LEARNT_FROM = 50_000  # rows that principal components are learnt from
 SMALL = 1e-3  # share of the largest deviation below which a component is rounding
 TINY = 1e-6  # deviation of directions that are all the same
+EXACT = 8192  # rows up to which sums are made in double precision: threads, which add in another order, do not change a choice
+CHANCE = 2.0  # times the variance that directions of n pictures show by chance; chosen on pools, not on test pictures (docs/log.md)
 
 
 def whitened(vectors: np.ndarray, rows: np.ndarray | None = None, of: np.ndarray | None = None) -> np.ndarray:
     """Return embeddings (n, d) as whitened features (n, k) of length 1; only those `of` some rows, where given.
 
-    Their directions are expressed in their first 128 principal components, scaled to equal variance. A network's embeddings
-    spend most of their variance on few things, such as the light or the turf; with equal variances rare but distinct
-    properties count as well. Components are learnt from `rows` (all by default; 50,000 of more, evenly spread); those
-    without variance are left out. For equal embeddings, or none, k is 0.
+    Their directions are expressed in their first 128 principal components, each divided by the root of its variance and of what
+    n pictures show by chance. A network's embeddings spend most of their variance on few things, such as the light or the turf; with
+    equal variances rare but distinct properties count as well. But n pictures that differ in nothing but noise of many dimensions
+    have n - 1 components, all of about the total variance over n (Marchenko and Pastur 1967, the bulk for n far below d), and
+    made equal, these leave every picture as far from every other. Twice that is therefore added to each variance: components that stand
+    above it come to about equal variance, the others stay small, and of many pictures next to nothing is added.
+    Components are learnt from `rows` (all by default; 50,000 of more, evenly spread); those without variance are left out. For equal
+    embeddings, or none, k is 0.
     """
     from scipy.linalg import eigh
 
@@ -32,16 +38,20 @@ def whitened(vectors: np.ndarray, rows: np.ndarray | None = None, of: np.ndarray
     if not len(rows):
         return np.zeros((len(of), 0), np.float32)
     sample = vectors[rows[spread(len(rows), LEARNT_FROM)]]
-    mean = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean = sample.mean(axis=0, dtype=np.float64)
+    if len(sample) <= EXACT:
+        sample = sample.astype(np.float64)
+    mean = mean.astype(sample.dtype)
     for part in blocks(len(sample)):
         sample[part] = unit_length(sample[part] - mean)
     centre = sample.mean(axis=0)
     sample -= centre
-    d = sample.shape[1]
-    variances, axes = eigh(sample.T @ sample / len(sample), subset_by_index=(max(0, d - COMPONENTS), d - 1))
+    d, covariance = sample.shape[1], sample.T @ sample / len(sample)
+    by_chance = CHANCE * np.trace(covariance) / len(sample)
+    variances, axes = eigh(covariance, subset_by_index=(max(0, d - COMPONENTS), d - 1), overwrite_a=True)
     deviations = np.sqrt(np.maximum(variances, 0))
     kept = deviations > max(SMALL * deviations.max(initial=0), TINY)
-    axes = (axes[:, kept] / deviations[kept])[:, ::-1].astype(np.float32)
+    axes = (axes[:, kept] / np.sqrt(variances[kept] + by_chance))[:, ::-1].astype(sample.dtype)
     features = np.empty((len(of), axes.shape[1]), np.float32)
     for part in blocks(len(of)):
         features[part] = unit_length((unit_length(vectors[of[part]] - mean) - centre) @ axes)

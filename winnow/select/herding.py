@@ -93,11 +93,13 @@ def herd(features: np.ndarray, crowd: Crowd, n: int, start: np.ndarray, quota: Q
     computed again (Minoux 1978). With a `quota`, which is used up, as many rows as it allows: the greedy algorithm under a
     partition matroid (Fisher, Nemhauser and Wolsey 1978). Holds the kernel, 4 m p bytes.
     """
-    kernel = _kernel(features, crowd)
+    kernel, counts = _kernel(features, crowd), crowd.counts.astype(np.float64)
     covered = np.zeros(len(crowd.counts), np.float32)
-    if len(start):
+    if len(start) and crowd.within is not None:
         covered = crowd.coverage(nearest(crowd.means, start)[1])
-    heap = [(-float(gain), row) for row, gain in enumerate(_gains(kernel, covered, crowd.counts))]
+    for begin in range(0, len(start) if crowd.within is None else 0, BLOCK):
+        covered = np.maximum(covered, _kernel(start[begin : begin + BLOCK], crowd).max(axis=0))
+    heap = [(-float(gain), row) for row, gain in enumerate(_gains(kernel, covered, counts))]
     heapq.heapify(heap)
     chosen: list[int] = []
     while heap and len(chosen) < n:
@@ -105,7 +107,7 @@ def herd(features: np.ndarray, crowd: Crowd, n: int, start: np.ndarray, quota: Q
         if quota is not None and quota.left[quota.group[row]] <= 0:
             heapq.heappop(heap)
             continue
-        now = (-float(np.maximum(kernel[row] - covered, 0) @ crowd.counts), row)
+        now = (-float(np.maximum(kernel[row] - covered, 0) @ counts), row)
         heapq.heapreplace(heap, now)
         if heap[0] == now:
             heapq.heappop(heap)
@@ -123,10 +125,11 @@ def _gains(kernel: np.ndarray, covered: np.ndarray, counts: np.ndarray) -> np.nd
 
 
 def _kernel(features: np.ndarray, crowd: Crowd) -> np.ndarray:
-    """Return how well each of features (m, d) covers the crowd, (m, p)."""
+    """Return how well each of features (m, d) covers the crowd, (m, p); of pictures from distances in double precision."""
     kernel = np.empty((len(features), len(crowd.means)), np.float32)
+    means = crowd.means if crowd.within is not None else crowd.means.astype(np.float64)
     for begin in range(0, len(features), BLOCK):
-        rows = squared_distances(features[begin : begin + BLOCK], crowd.means)
+        rows = squared_distances(features[begin : begin + BLOCK].astype(means.dtype), means)
         kernel[begin : begin + BLOCK] = crowd.coverage(rows)
     if crowd.within is not None:
         np.fill_diagonal(kernel, crowd.within)
