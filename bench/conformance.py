@@ -3,8 +3,11 @@
     python bench/conformance.py [--quick] [--pictures 3000] [--to FOLDER]
 
 Drawn pictures of 192x192 in folders and three videos are ingested, encoded (SqueezeNet with seeded random weights), calibrated,
-a tenth are chosen, and all are scored, by every runner; files are compared by SHA-256. `same` counts files equal to those of one
+forty are chosen, and all are scored, by every runner; files are compared by SHA-256. `same` counts files equal to those of one
 process, of how many; seconds are of ingest, encode and score. A killed worker is one that SIGKILL ends while it makes a shard.
+
+All of it twice: from disk to disk, and from a bucket to a bucket (moto on loopback), where pictures, run and scores lie at s3://
+and are fetched to be compared. What names its pictures differs between the two; `as on disk` counts the files that are equal even so.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -28,16 +32,25 @@ import av
 import numpy as np
 import torch
 from PIL import Image
+from s3 import bucket
 from torchvision import models
 
 from winnow.cli import main as winnow
+from winnow.data.remote import Remote
 from winnow.scale.cluster import run_ray
 from winnow.scale.runners import run_processes
 
 from common import arguments, finish, table
 
 SIZE, SHARES = 192, 8
-COMPARED = ("pool/", "embeddings/", "detector/", "selection.csv", "scores/scores.csv", "scores/segments.csv")
+COMPARED = (
+    "run/pool/",
+    "run/embeddings/",
+    "run/detector/",
+    "run/selection.csv",
+    "scores/scores.csv",
+    "scores/segments.csv",
+)
 RAYLETS: list[Any] = []
 
 
@@ -46,8 +59,9 @@ def main() -> None:
     given, started = arguments(__doc__), time.perf_counter()
     pictures = 400 if given.quick else pictures
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["WINNOW_CACHE"] = str(given.to / "cache")
     data = draw(given.to / "data", pictures)
-    ways: dict[str, Callable[[str, Path, Path], None]] = {
+    ways: dict[str, Callable[[str, str, str], None]] = {
         "one process": partial(by_runner, "local"),
         "4 processes": partial(by_runner, "processes"),
         "4 processes, one killed": partial(by_runner, "conformance:killing_processes"),
@@ -55,18 +69,52 @@ def main() -> None:
         "Ray, 3 raylets": partial(by_runner, "ray"),
         "Ray, a worker killed and a raylet removed": partial(by_runner, "conformance:losing_ray"),
     }
-    rows, first = [], {}
-    for name, way in ways.items():
-        with cluster() if "Ray" in name else contextlib.nullcontext():
-            seconds, found = measured(way, data, given.to / name.replace(" ", "-").replace(",", ""))
-        first = first or found
-        same = sum(found.get(file) == content for file, content in first.items())
-        rows.append({"by": name, "same": same, "of": len(first), "more": len(found.keys() - first.keys()), **seconds})
-        print(rows[-1], flush=True)
+    rows: list[dict[str, Any]] = []
+    on_disk = compare("disk", ways, data, given.to, rows)
+    server = bucket("winnow")
+    pictures_there = Remote("s3://winnow/in")
+    for path in (data / "in").rglob("*.*"):
+        pictures_there.put_file(path.relative_to(data / "in").as_posix(), path)
+    compare("bucket", ways, data, "s3://winnow", rows, on_disk)
+    server.send(None)
     table(rows, f"{pictures:,} pictures and 3 videos, files equal to those of one process")
     finish("conformance", started, conformance=rows)
     if any(row["same"] < row["of"] or row["more"] for row in rows):
         raise SystemExit("Some files differ.")
+
+
+def compare(
+    where: str,
+    ways: dict[str, Callable[[str, str, str], None]],
+    data: Path,
+    base: Path | str,
+    rows: list[dict[str, Any]],
+    on_disk: dict[str, str] | None = None,
+) -> dict[str, str]:
+    """Go every way at a place, add a row for each, and return the contents that the first left."""
+    first: dict[str, str] = {}
+    for name, way in ways.items():
+        with cluster() if "Ray" in name else contextlib.nullcontext():
+            place = f"{base}/{name.replace(' ', '-').replace(',', '')}"
+            source = f"{base}/in" if on_disk else f"{data}/in"
+            seconds = measured(way, source, data / "weights.pth", place)
+        found = contents(place)
+        first = first or found
+        row = {
+            "in": where,
+            "by": name,
+            "same": count(found, first),
+            "of": len(first),
+            "more": len(found.keys() - first.keys()),
+        }
+        rows.append(row | ({"as on disk": count(found, on_disk)} if on_disk else {}) | seconds)
+        print(rows[-1], flush=True)
+    return first
+
+
+def count(found: dict[str, str], wanted: dict[str, str]) -> int:
+    """Return how many of the wanted files were found with the same content."""
+    return sum(found.get(file) == content for file, content in wanted.items())
 
 
 def _count(words: list[str]) -> tuple[list[str], int]:
@@ -105,41 +153,45 @@ def write_video(path: Path, rng: np.random.Generator) -> None:
         file.mux(stream.encode())
 
 
-def measured(way: Callable[[str, Path, Path], None], data: Path, run: Path) -> tuple[dict[str, float], dict[str, str]]:
-    """Do all steps one way; return the seconds of those that are shared, and the SHA-256 of what they left."""
-    frozen = ("--model", "pretrained", "--backbone", "squeezenet1_1", "--weights", data / "weights.pth")
+def measured(way: Callable[[str, str, str], None], source: str, weights: Path, place: str) -> dict[str, float]:
+    """Do all steps one way, the run and its scores in a place; return the seconds of those that are shared."""
+    run = f"{place}/run"
     seconds = {}
     for step in ("ingest", "encode", "score"):
         if step == "encode":
-            call("train", "--run", run, *frozen)
+            call("train", "--run", run, "--model", "pretrained", "--backbone", "squeezenet1_1", "--weights", weights)
         if step == "score":
             call("calibrate", "--run", run, "--scorer", "knn")
             call("select", "--run", run, "-n", 40)
         begun = time.perf_counter()
-        way(step, data / "in", run)
+        way(step, source, place)
         seconds[step] = round(time.perf_counter() - begun, 1)
-    return seconds, contents(run)
+    return seconds
 
 
-def words_of(step: str, data: Path, run: Path) -> list[object]:
+def words_of(step: str, source: str, place: str) -> list[object]:
     if step == "ingest":
-        return ["ingest", data, "--run", run, "--size", SIZE, SIZE, "--every", 0.5]
-    return ["encode", "--run", run] if step == "encode" else ["score", data, "--run", run, "--to", run / "scores"]
+        return ["ingest", source, "--run", f"{place}/run", "--size", SIZE, SIZE, "--every", 0.5]
+    run = ["--run", f"{place}/run"]
+    return ["encode", *run] if step == "encode" else ["score", source, *run, "--to", f"{place}/scores"]
 
 
-def by_runner(runner: str, step: str, data: Path, run: Path) -> None:
+def by_runner(runner: str, step: str, source: str, place: str) -> None:
     """Do a step by four workers of a runner."""
-    call(*words_of(step, data, run), "--runner", runner, "--workers", 4 if runner != "local" else 1)
+    call(*words_of(step, source, place), "--runner", runner, "--workers", 4 if runner != "local" else 1)
 
 
-def by_shares(step: str, data: Path, run: Path) -> None:
-    """Do a step as an array job would, its shares in any order, each in a process of its own."""
+def by_shares(step: str, source: str, place: str) -> None:
+    """Do a step as an array job would, its shares in any order, each in a process of its own and, of a bucket, with its own cache."""
     shares = list(range(SHARES))
     random.Random(step).shuffle(shares)
     for index in shares:
-        words = [*words_of(step, data, run), "--shard", f"{index}/{SHARES}"]
-        subprocess.run([sys.executable, "-m", "winnow", *map(str, words)], check=True, capture_output=True)
-    call("join", run / "scores" if step == "score" else run)
+        words = [*words_of(step, source, place), "--shard", f"{index}/{SHARES}"]
+        cache = {"WINNOW_CACHE": f"{os.environ['WINNOW_CACHE']}-{index}"}
+        subprocess.run(
+            [sys.executable, "-m", "winnow", *map(str, words)], check=True, capture_output=True, env=os.environ | cache
+        )
+    call("join", f"{place}/scores" if step == "score" else f"{place}/run")
 
 
 def call(*words: object) -> None:
@@ -152,13 +204,24 @@ def call(*words: object) -> None:
             raise
 
 
-def contents(run: Path) -> dict[str, str]:
+def contents(place: str) -> dict[str, str]:
     """Return the SHA-256 of the files that are compared, by name."""
-    files = [path for path in sorted(run.rglob("*")) if path.is_file() and path.name != ".lock"]
-    names = {path.relative_to(run).as_posix(): path for path in files}
-    return {
-        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in names.items() if name.startswith(COMPARED)
-    }
+    if not place.startswith("s3://"):
+        return {
+            name: hashlib.sha256((Path(place) / name).read_bytes()).hexdigest()
+            for name in (
+                path.relative_to(place).as_posix() for path in sorted(Path(place).rglob("*")) if path.is_file()
+            )
+            if name.startswith(COMPARED) and not name.endswith(".lock")
+        }
+    with tempfile.TemporaryDirectory() as folder:
+        call("pull", f"{place}/run", f"{folder}/run")
+        scores = Remote(f"{place}/scores")
+        (Path(folder) / "scores").mkdir()
+        for name, _ in scores.listing():
+            if f"scores/{name}" in COMPARED:
+                (Path(folder) / "scores" / name).write_bytes(scores.read(name)[0])
+        return contents(folder)
 
 
 # ---- losing workers

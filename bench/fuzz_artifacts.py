@@ -116,6 +116,7 @@ def tried(base: Path, here: Path, words: str, but: Path) -> tuple[str, str]:
     child = os.fork()
     if not child:
         os.close(reader)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(LONGEST)
         status, said = "silent", io.StringIO()
         try:

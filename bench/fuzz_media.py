@@ -107,6 +107,7 @@ def apart(work: Callable[[], str]) -> tuple[str, int]:
     child = os.fork()
     if child == 0:
         os.close(reading)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # not what a test runner may have set
         signal.alarm(SECONDS)
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
         try:

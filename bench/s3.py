@@ -56,6 +56,23 @@ def serve(link: Connection) -> None:
         link.send("set")
 
 
+def bucket(name: str) -> Connection:
+    """Start a server with an empty bucket that this process and its children can use; return the link that sets its delay."""
+    ours, theirs = multiprocessing.Pipe()
+    multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True).start()
+    os.environ |= {
+        "AWS_ENDPOINT_URL": ours.recv(),
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+    }
+    import boto3
+
+    boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"]).create_bucket(Bucket=name)
+    return ours
+
+
 def picture(number: int) -> bytes:
     """Draw a JPEG."""
     rng = np.random.default_rng(number)
@@ -91,19 +108,7 @@ def rate(way, uris: list[str]) -> float:  # type: ignore[no-untyped-def]
 
 def main() -> None:
     given, started = arguments(__doc__), time.perf_counter()
-    ours, theirs = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
-    server.start()
-    os.environ |= {
-        "AWS_ENDPOINT_URL": ours.recv(),
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-    }
-    import boto3
-
-    boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"]).create_bucket(Bucket="bench")
+    ours = bucket("bench")
     store = Remote("s3://bench")
     number = 200 if given.quick else 400
     names = [f"{one}.jpg" for one in range(number)]

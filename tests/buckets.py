@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -19,10 +19,10 @@ GONE = -1
 _numbers = count()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    """Serve s3 by moto, which looks whether an object is there and writes it in two steps, where a store does it in one: writes
-    go through one by one."""
+@contextmanager
+def serving(*hosts: str) -> Iterator[list[str]]:
+    """Serve s3 by moto at several addresses of this machine, and yield them. moto looks whether an object is there and writes it in
+    two steps, where a store does it in one: writes go through one by one."""
     pytest.importorskip("obstore", reason="the extra 's3' is not installed")
     moto = pytest.importorskip("moto.server", reason="moto is not installed")
     from werkzeug.serving import make_server
@@ -34,12 +34,20 @@ def server() -> Iterator[str]:
         with nullcontext() if environ["REQUEST_METHOD"] in ("GET", "HEAD") else writing:
             return application(environ, start)
 
-    http = make_server("127.0.0.1", 0, one_by_one, threaded=True)
-    threading.Thread(target=http.serve_forever, daemon=True).start()
+    servers = [make_server(host, 0, one_by_one, threaded=True) for host in hosts]
+    for server in servers:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{http.server_port}"
+        yield [f"http://{server.host}:{server.server_port}" for server in servers]
     finally:
-        http.shutdown()
+        for server in servers:
+            server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with serving("127.0.0.1") as addresses:
+        yield addresses[0]
 
 
 @pytest.fixture

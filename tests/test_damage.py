@@ -104,7 +104,7 @@ def test_every_file_of_a_run_is_in_the_list_or_read_by_nobody(base: Path):
         "labels.sqlite",
         "model.json",
     )
-    unread += (".staging", "checkpoints", "grids", "pool/.lock", "pool/parts", "encoder/", "origins.parquet")
+    unread += (".staging", ".cache/", "checkpoints", "grids", "pool/.lock", "pool/parts", "encoder/", "origins.parquet")
     alike = {Path(name).name for name in READERS} | {"segments.csv", "encode.json"}
     for path in base.joinpath("run").rglob("*"):
         name = path.relative_to(base / "run").as_posix()
