@@ -1,8 +1,9 @@
-"""The label server at a million items, over HTTP: start-up, the next item, a label on disk, memory; and the exchange.
+"""The label server at a million items, over HTTP: start-up, the next item, a label on disk, memory; the exchange.
 
 python bench/label.py [--quick] [--to FOLDER]
 
-Items are made up: three in five are crops of frames of 500 videos, the others pictures. The server is a process of its own.
+Items are made up: three in five are crops of frames of 500 videos, the others pictures. The server is a process of its own. At the
+end a label beside a model, a process too, that learns from 500 labels of 20,000 embeddings, and again whenever there is another.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import multiprocessing
 import os
 import random
 import re
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -32,9 +34,11 @@ from common import arguments, finish, table
 
 if TYPE_CHECKING:
     from winnow.pool.originals import Originals
+    from winnow.run.suggest import Suggester
 
 CLASSES = ["staff", "customer", "other"]
 TOKEN = "t" * 43
+MODEL, LEARNT_ON = "--model", 20_000
 QUERIES = {
     "next open, all": "lane=all&show=open&limit=1&after={}",
     "next open, chosen": "lane=chosen&show=open&limit=1",
@@ -80,20 +84,35 @@ def catalogue_of(n: int) -> Catalogue:
     return Catalogue(made, None, chosen, outliers)
 
 
-def serve_rows(n: int, path: Path, tell: Connection) -> None:
+def serve_rows(n: int, path: Path, tell: Connection, learning: bool = False) -> None:
     """Run the server's process: report the seconds of its start and its address."""
+    from winnow.label.live import Live
     from winnow.label.server import listen, serve
     from winnow.label.session import LabelSession
+    from winnow.run.beside import Beside
 
     started = time.perf_counter()
     catalogue = catalogue_of(n)
     listed = time.perf_counter()
     store = LabelStore.open(path)
-    session = LabelSession("bench", store, catalogue)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    live = Live(catalogue, Beside("label", MODEL, str(n)) if learning else None)
+    session = LabelSession("bench", store, catalogue, live=live)
+    live.start()
     session.follow()
     ready = time.perf_counter()
     tell.send({"items made up and listed, s": listed - started, "store, s": ready - listed})
     serve(session, lambda row, size: (b"", "same"), TOKEN, listen(0), tell=lambda line: tell.send(line))
+
+
+def made_up(n: int) -> Suggester:
+    """Return what learns from n embeddings of chance."""
+    from winnow.embeddings import Embeddings, unit_length
+    from winnow.run.suggest import Suggester
+
+    vectors = np.random.default_rng(0).normal(size=(n, 1280)).astype(np.float32)
+    every = np.arange(n)
+    return Suggester(Embeddings.of(vectors), unit_length(vectors[:, :128]), every, np.ones(n), every, n)
 
 
 class Line:
@@ -121,6 +140,11 @@ def milliseconds(act: Callable[[int], Any], times: int) -> dict[str, float]:
         before = time.perf_counter()
         act(number)
         spent.append(1000 * (time.perf_counter() - before))
+    return quantiles(spent)
+
+
+def quantiles(spent: list[float]) -> dict[str, float]:
+    """Return median, 95th percentile and most."""
     return {"p50 ms": float(np.percentile(spent, 50)), "p95 ms": float(np.percentile(spent, 95)), "most ms": max(spent)}
 
 
@@ -173,6 +197,52 @@ def measure(n: int, path: Path, times: int) -> tuple[dict[str, Any], list[dict[s
     return start, rows
 
 
+def while_learning(n: int, folder: Path, times: int) -> list[dict[str, Any]]:
+    """Return the milliseconds of a label and of what comes next, at a person's pace, without a model and while one learns."""
+    return [row for learning in (False, True) for row in paced(n, folder / f"{learning}.sqlite", learning, times)]
+
+
+def paced(n: int, path: Path, learning: bool, times: int) -> list[dict[str, Any]]:
+    """Start a server with 500 labels, and send it one after the other."""
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+    with LabelStore.open(path) as store:
+        store.add_classes("bench", CLASSES)
+    here, there = multiprocessing.get_context("spawn").Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve_rows, args=(n, path, there, learning))
+    server.start()
+    here.recv()
+    line, rng = Line(here.recv()), random.Random(0)
+    pages = [line.ask(f"/api/items?lane=all&limit=200&after={200 * page}")["items"] for page in range(4)]
+    known = [item["id"] for page in pages for item in page]
+
+    def label(number: int) -> None:
+        item, value = known[number], rng.choice(CLASSES)
+        sent = {"uuid": f"b-{time.time_ns()}", "item": item, "kind": "label", "value": value}
+        assert line.ask("/api/events", {"who": "bench", "events": [sent]})["saved"]
+
+    def more(_: int) -> None:
+        line.ask(f"/api/items?lane={'next' if learning else 'all'}&limit=8")
+
+    for number in range(500):
+        label(number)
+    while learning and not line.ask("/api/live")["labels"]:
+        time.sleep(0.1)
+    spent: dict[str, list[float]] = {"a label, on disk": [], "what comes next": []}
+    began, learnt = time.perf_counter(), set()
+    for number in range(times):
+        for what, act in zip(spent, (label, more), strict=True):
+            before = time.perf_counter()
+            act(500 + number % 300)
+            spent[what].append(1000 * (time.perf_counter() - before))
+        time.sleep(0.1)
+        learnt.add(line.ask("/api/live")["labels"])
+    about = {"model": "learns" if learning else "none", "times": len(learnt - {0}), "in s": time.perf_counter() - began}
+    server.terminate()
+    server.join()
+    return [{**about, "request": what, **quantiles(values)} for what, values in spent.items()]
+
+
 def exchange(n: int, folder: Path, path: Path) -> dict[str, float]:
     """Return seconds to import a label for every item from CSV, once more, and to export them."""
     catalogue = catalogue_of(n)
@@ -213,8 +283,15 @@ def main() -> None:
     for labelled, found in rows.items():
         table(found, f"Requests, {labelled:,} labels, {times} of each")
     table([moved], "Exchange: a label for every item")
-    finish("label", began, rows=n, starts=starts, requests=rows, exchange=moved)
+    beside = while_learning(LEARNT_ON, given.to, times)
+    table(beside, f"Requests while a model learns on {LEARNT_ON:,} embeddings")
+    finish("label", began, rows=n, starts=starts, requests=rows, exchange=moved, beside=beside)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == [MODEL]:
+        from winnow.run.beside import serve_questions
+
+        serve_questions(lambda: made_up(int(sys.argv[2])))
+    else:
+        main()

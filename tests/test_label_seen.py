@@ -15,6 +15,9 @@ from winnow.errors import LossWarning, RunError
 from winnow.label.events import Event
 from winnow.label.merge import take
 from winnow.label.store import LabelStore
+from winnow.run.folder import RunFolder
+from winnow.run.labels import open_store
+from winnow.steps.report.classifier import label_sections
 
 from conftest import winnow_command
 from labelling import Server, make_run, read_only
@@ -161,6 +164,52 @@ def test_two_copies_of_a_run_are_merged_with_what_was_seen(tmp_path: Path):
     assert take(ours, Path(f"{theirs}-log").read_bytes(), "theirs")
     with LabelStore.open(ours) as store:
         assert store.state("x").seen == "0.1 staff" == store.state("y").seen and store.state("z").skipped
+
+
+def test_what_became_of_suggestions_is_counted(store: LabelStore):
+    assert store.suggested() == (0, 0, 0, 0)
+    said = [
+        ("x", "label", "staff", "0.9 staff"),  # took it
+        ("y", "label", "staff", "0.9 guest"),
+        ("z", "label", "staff", "none"),
+        ("w", "skip", "", "0.9 staff"),  # no label
+        ("v", "label", "guest", "0.9 guest"),  # and was given another later
+        ("v", "label", "guest", "none"),
+        ("y", "label", "guest", "check 0.9 guest"),  # changed
+        ("z", "label", "staff", "check 0.9 guest"),  # kept
+        ("x", "label", "guest", "check 0.9 guest"),  # undone
+        ("y", "label", "guest", "check 0.9 staff"),  # looked at twice
+    ]
+    events = [
+        Event(f"s-{number}", item, kind, value, seen=seen) for number, (item, kind, value, seen) in enumerate(said)
+    ]
+    assert len(store.add("eve", [*events, Event("u", "x", "undo", "s-8")]).saved) == 11
+    assert store.suggested() == (2, 1, 2, 1)
+    store.add_classes("eve", ["other"])
+    store.change_class("eve", "c-1", "staff", "crew")
+    store.add(
+        "eve",
+        [Event("k", "z", "label", "crew", seen="check 0.9 guest"), Event("l", "x", "label", "crew", seen="0.7 staff")],
+    )
+    assert store.suggested() == (2, 1, 2, 1)  # what was renamed is the same class
+
+
+def test_the_report_says_what_became_of_suggestions(tmp_path: Path):
+    run = make_run(tmp_path, ("a.png", "b.png"), groups=1)
+    folder = RunFolder.open(run)
+    assert label_sections(folder) == []
+    with open_store(folder) as store:
+        store.add_classes("eve", ["staff", "guest"])
+        store.add(
+            "eve",
+            [Event("1", "x", "label", "staff", seen="0.9 staff"), Event("2", "y", "label", "guest", seen="0.9 staff")],
+        )
+        store.add("eve", [Event("3", "x", "label", "guest", seen="check 0.8 guest")])
+    (section,) = label_sections(folder)
+    assert section.text == [
+        "2 labels were given where a suggestion was shown; 1 of them took it.",
+        "1 label that held-out predictions contradicted was looked at again, and 1 changed.",
+    ]
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "folder", "tasks.json", "coco.json"])

@@ -64,6 +64,10 @@ class ClassHistory:
         at = len(self._means) - 1 if seq is None else bisect_right(self._means, seq, key=lambda entry: entry[0]) - 1
         return self._means[at][1].get(name)
 
+    def meant(self, name: str, seq: int) -> str:
+        """Return the present name of the class that a name meant at the time of an event; the name itself of one that is deleted."""
+        return self.title(self.mark(name, seq) or name) or name
+
     def title(self, mark: str) -> str | None:
         """Return the present name of a class, None of one that was deleted."""
         while mark in self._into:

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from winnow.errors import Damaged, LossWarning, OptionError, RunError
 from winnow.label.accept import refusal
+from winnow.label.checked import Suggested, suggested
 from winnow.label.database import (
     OpenFiles,
     connect,
@@ -252,6 +253,10 @@ class LabelStore:
     def states(self) -> dict[str, State]:
         """Return the present state of every item that somebody touched."""
         return self._locked(self._present.states)
+
+    def suggested(self) -> Suggested:
+        """Return what people did with suggestions."""
+        return self._locked(lambda: suggested(self._connection, self._present.history))
 
     def labels(self) -> dict[str, tuple[str, str, str]]:
         """Return label, who gave it and when (ISO, UTC) of every labelled item."""

@@ -11,6 +11,7 @@ from winnow.report.html import Figure, Section, Table
 from winnow.results import Classified, Interval
 from winnow.run.current import labels_have_changed
 from winnow.run.folder import RunFolder
+from winnow.run.labels import read_store
 from winnow.tables import read_table
 
 SHOWN = 10  # pictures of a sheet
@@ -44,6 +45,22 @@ def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
     compared = [part.says for part in (found.against_head, found.choice) if part]
     return [Section("Classifier", text=[_summary(found), found.curve.says, *compared, *found.notes], figures=figures,
                     tables=[_by_class(found), *_pseudo(found)])]  # fmt: skip
+
+
+def label_sections(run: RunFolder) -> list[Section]:
+    """Return a section on what people did with suggestions; none where nobody was shown any."""
+    with read_store(run) as store:
+        found = store.suggested()
+    text = []
+    if found.shown:
+        were = "labels were" if found.shown > 1 else "label was"
+        text.append(f"{found.shown:,} {were} given where a suggestion was shown; {found.took:,} of them took it.")
+    if found.looked:
+        what, were = ("labels", "were") if found.looked > 1 else ("label", "was")
+        text.append(
+            f"{found.looked:,} {what} that held-out predictions contradicted {were} looked at again, and {found.changed:,} changed."
+        )
+    return [Section("Labels", text=text)] if text else []
 
 
 def _summary(found: Classified) -> str:

@@ -25,7 +25,7 @@ from winnow.run.review import REVIEW, described, extreme_items
 from winnow.run.split import split_of
 from winnow.run.working_copy import push, ready
 from winnow.show import count, would_find
-from winnow.steps.report.classifier import classifier_sections, stale_classifier
+from winnow.steps.report.classifier import classifier_sections, label_sections, stale_classifier
 from winnow.steps.report.inspection import inspection_sections
 from winnow.steps.report.judged import (
     decision_section,
@@ -93,6 +93,7 @@ def _page(run: RunFolder) -> Page:
             decision_section(run, whole),
             *evaluation_sections(run, evaluation),
             *classifier_sections(run, pool),
+            *label_sections(run),
             *selection_sections(run),
             *video_sections(run, whole),
             *inspection_sections(run),
