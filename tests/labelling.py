@@ -158,7 +158,8 @@ def labels(run: Path) -> dict[str, str]:
     state = {}
     for uuid, item, kind, value in events:
         if kind in ("label", "skip") and uuid not in undone:
-            state[names[item]] = value if kind == "label" else "(skipped)"
+            for one in item.split("\n"):
+                state[names[one]] = value if kind == "label" else "(skipped)"
     return state
 
 

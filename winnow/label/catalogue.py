@@ -135,6 +135,15 @@ class Catalogue:
         rows = self.lanes["all" if lane == "next" else lane].rows  # what comes next is found while it is labelled
         if lane == "check":  # all of them labelled, and waiting for another look
             return {"total": len(rows), "labelled": 0, "skipped": 0}
+        return self.progress_of(rows)
+
+    def is_open(self, rows: np.ndarray) -> np.ndarray:
+        """Return which rows are neither labelled nor skipped (n,) bool."""
+        open_rows: np.ndarray = (self._label[rows] < 0) & ~self._skipped[rows]
+        return open_rows
+
+    def progress_of(self, rows: np.ndarray) -> dict[str, int]:
+        """Return how many rows there are, and how many of them are labelled and skipped."""
         labelled, skipped = np.count_nonzero(self._label[rows] >= 0), np.count_nonzero(self._skipped[rows])
         return {"total": len(rows), "labelled": int(labelled), "skipped": int(skipped)}
 
@@ -147,17 +156,20 @@ class Catalogue:
         text: str = "",
         after: int = -1,
         limit: int = 50,
+        rows: np.ndarray | None = None,
     ) -> Page:
         """Return the next `limit` items of a lane after the position `after` that match every filter.
 
+        `rows`, where given, take the place of the lane's.
         `show` is one of `SHOWS`, `label` a class's number, `text` a part of the source, upper or lower case.
         Raises `OptionError` for an unknown lane, show or group.
         """
-        rows = self.lanes[_one_of("lane", lane, tuple(self.lanes))].rows
+        if rows is None:
+            rows = self.lanes[_one_of("lane", lane, tuple(self.lanes))].rows
         _one_of("show", show, SHOWS)
         fits = np.ones(len(rows), bool)
         if show == "open":
-            fits &= (self._label[rows] < 0) & ~self._skipped[rows]
+            fits &= self.is_open(rows)
         elif show == "labelled":
             fits &= self._label[rows] >= 0
         elif show == "skipped":

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from winnow.errors import InputError, OptionError, WinnowError
 from winnow.label.events import Event, items_of
+from winnow.label.group_routes import add_group_routes
 from winnow.label.guard import ENTER, Door
 from winnow.label.pictures import Pictures, Size
 from winnow.label.session import LabelSession
@@ -94,6 +95,7 @@ def application(session: LabelSession, pictures: Pictures, door: Door | None = N
     _answer_questions(app, session, pictures)
     _list_items(app, session)
     _take_events(app, session)
+    add_group_routes(app, session)
     _serve_page(app)
 
     @app.post(ENTER)
@@ -155,6 +157,7 @@ def _list_items(app: FastAPI, session: LabelSession) -> None:
         label: str = "",
         group: str = "",
         text: Annotated[str, Query(max_length=200)] = "",
+        part: Annotated[str, Query(max_length=200)] = "",
         after: int = -1,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
     ) -> dict[str, Any]:
@@ -168,7 +171,8 @@ def _list_items(app: FastAPI, session: LabelSession) -> None:
             if label or group or text or show != "open":
                 lane = "all"  # of which what comes next is a part that is still to be found
             session.live.ready(after, limit + 1)
-        page = catalogue.query(lane, show, number, group or None, text, after, limit)
+        rows = session.rows(lane, part)
+        page = catalogue.query(lane, show, number, group or None, text, after, limit, rows)
         found = zip(page.rows.tolist(), page.places.tolist(), strict=True)
         return {
             "items": [session.item(row) | {"place": place} for row, place in found],

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from winnow.label.catalogue import Catalogue
+from winnow.label.groups import GroupLane
 from winnow.label.live import Live
 from winnow.label.present import State
 from winnow.label.store import LabelStore
@@ -24,10 +28,12 @@ class LabelSession:
         who: str = "me",
         home: str = "",
         live: Live | None = None,
+        groups: Mapping[str, GroupLane] | None = None,
     ) -> None:
         """Take a store and a catalogue; `home` identifies the run to the page, whose unsaved labels must not go to another
-        run with a folder of the same name. `live` learns from the labels."""
+        run with a folder of the same name. `live` learns from the labels; `groups` are lanes of groups."""
         self.live = live or Live(catalogue, None)
+        self.groups = groups or {}
         self.name, self.store, self.catalogue, self.who, self.home = name, store, catalogue, who, home or name
         self._seen = self.changes = 0
         self._lock = threading.Lock()
@@ -53,8 +59,19 @@ class LabelSession:
 
     def lanes(self) -> list[dict[str, Any]]:
         """Return the lanes with their progress."""
-        lanes = self.catalogue.lanes.items()
-        return [{"name": name, "title": lane.title, **self.catalogue.progress(name)} for name, lane in lanes]
+        plain = [
+            {"name": name, "title": lane.title, **self.catalogue.progress(name)}
+            for name, lane in self.catalogue.lanes.items()
+        ]
+        grouped = [
+            {"name": name, "title": lane.title, "grouped": True, **lane.progress(self.catalogue)}
+            for name, lane in self.groups.items()
+        ]
+        return plain + grouped
+
+    def rows(self, lane: str, part: str) -> np.ndarray | None:
+        """Return the rows of a part of a lane that has parts, None of a plain lane."""
+        return self.groups[lane].rows(part) if lane in self.groups else None
 
     def item(self, row: int) -> dict[str, Any]:
         """Return an item with its present state."""

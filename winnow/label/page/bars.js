@@ -73,10 +73,10 @@ export class Bars {
   #lanes() {
     const { session } = this;
     const focused = document.activeElement.closest("#lanes button")?.dataset.lane;
-    const buttons = session.lanes.filter(({ name, total }) => total || name === session.filter.lane).map(({ name, title, total, labelled, skipped }) => {
+    const buttons = session.lanes.filter(({ name, total }) => total !== 0 || name === session.filter.lane).map(({ name, title, total, labelled, skipped }) => {
       const button = make("button", { title, dataset: { lane: name }, ariaPressed: String(name === session.filter.lane) });
-      button.append(name[0].toUpperCase() + name.slice(1), make("span", { className: "number" }, count(total - labelled - skipped)));
-      button.addEventListener("click", () => this.#filter({ lane: name }));
+      button.append(name[0].toUpperCase() + name.slice(1), make("span", { className: "number" }, total === null ? "…" : count(total - labelled - skipped)));
+      button.addEventListener("click", () => this.#filter({ lane: name, part: "" }));
       return button;
     });
     byId("lanes").replaceChildren(...buttons);
@@ -118,7 +118,8 @@ export class Bars {
   }
 
   #progress() {
-    const { labelled, skipped, total } = this.session.lane();
+    const { labelled, skipped, total: known } = this.session.lane();
+    const total = known ?? 0; // of groups that are being looked for
     const rest = skipped ? `, ${count(skipped)} skipped` : "";
     const checking = this.session.filter.lane === "check";
     byId("count").textContent = checking ? `${count(total)} to check` : `${count(labelled)} of ${count(total)} labelled${rest}`;

@@ -16,6 +16,7 @@ const KEYS = [
   ["+", "new class"],
   ["g", "grid: label many at once; again: back"],
   ["l", "next lane"],
+  ["lanes Groups, Tracks", "a key labels all that stay ticked; a click unticks; → passes the group over"],
   ["a, Esc", "grid: select the page, select none"],
   ["click, Shift-click", "grid: select one, a range"],
   ["Enter", "grid: enlarge the picture"],

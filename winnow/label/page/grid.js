@@ -3,11 +3,14 @@
 import { byId, count, make } from "./dom.js";
 import { mark } from "./one.js";
 import { remark } from "./pictures.js";
+import { isOpen } from "./session.js";
 
 export class Grid {
   start = 0; // of the page in the queue
   selected = new Set(); // rows
+  grouped = () => false; // whether a page is a group, all of it selected at first
   #anchor = 0; // where a range begins
+  #ticked = null; // start of the page that was selected as a whole
   #cells = [];
 
   constructor(session, pictures, open) {
@@ -25,6 +28,11 @@ export class Grid {
   /** The selected items, in the order of the page. */
   get items() {
     return this.#shown.filter((item) => this.selected.has(item.row));
+  }
+
+  /** Whether every picture of the page is visible, or cannot be. */
+  get seen() {
+    return this.#cells.length > 0 && this.#cells.every((cell) => cell.ariaBusy !== "true");
   }
 
   /** How many pictures fit on a page now; after the window changed, or a notice appeared, another number may be shown. */
@@ -50,7 +58,9 @@ export class Grid {
     byId("cells").style.gridTemplateRows = `repeat(${this.#shape().rows}, 1fr)`;
     this.#cells = session.items.slice(start, start + size).map((item, number) => this.#cell(item, number));
     byId("cells").replaceChildren(...this.#cells);
-    this.selected = new Set(this.items.map((item) => item.row)); // what is not shown is not selected
+    const fresh = this.grouped() && this.#ticked !== start;
+    if (fresh) this.#ticked = start;
+    this.selected = new Set((fresh ? this.#shown.filter(isOpen) : this.items).map((item) => item.row)); // what is not shown is not selected
     byId("page-back").disabled = start === 0;
     byId("page-on").disabled = start + size >= session.items.length;
     this.describe();
@@ -67,19 +77,21 @@ export class Grid {
     byId("range").textContent = this.selected.size ? `${places} · ${this.selected.size} selected` : places;
   }
 
-  /** Turns the page, on (1) or back (-1). */
+  /** Turns the page, on (1) or back (-1); returns whether there was one to turn to. */
   async turn(way) {
     const start = Math.max(0, way > 0 ? this.start + this.#cells.length : this.start - this.size);
     await this.session.load(start + 1);
-    if (start === this.start || start >= this.session.items.length) return;
+    if (start === this.start || start >= this.session.items.length) return false;
     this.start = start;
     await this.session.goTo(start);
+    return true;
   }
 
   /** Starts again, with another queue. */
   reset() {
     this.start = 0;
     this.#cells = [];
+    this.#ticked = null;
   }
 
   selectAll() {

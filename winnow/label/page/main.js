@@ -4,8 +4,9 @@ import { Bars } from "./bars.js";
 import { Help, Naming } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { Grid } from "./grid.js";
+import { Groups } from "./groups.js";
 import { One } from "./one.js";
-import { Outbox, keysOf } from "./outbox.js";
+import { Outbox, itemsOf, keysOf } from "./outbox.js";
 import { Pictures } from "./pictures.js";
 import { Server, ServerError, takeToken } from "./server.js";
 import { NO_FILTER, Session, isOpen } from "./session.js";
@@ -19,7 +20,8 @@ const VIEWS = { one: "One", grid: "Grid" };
 class Page {
   view = "one";
   #going = false; // whether the next picture is being fetched
-  #stalled = false; // whether that failed because the server could not be reached
+  #stalled = null; // what failed because the server could not be reached
+  #usual = "one"; // the view of lanes without groups
   #acting = 0; // commands that are not shown yet
 
   constructor(server, state) {
@@ -29,7 +31,9 @@ class Page {
     Object.assign(this, { server, outbox, session });
     this.one = new One(session, pictures);
     this.grid = new Grid(session, pictures, (at) => this.#openOne(at));
-    this.bars = new Bars(session, outbox, server, (changes) => this.#act(session.choose(changes)));
+    this.groups = new Groups(session, server);
+    this.grid.grouped = () => this.groups.has();
+    this.bars = new Bars(session, outbox, server, (changes) => this.#choose(changes));
     this.suggest = new Suggest(session, server);
     this.help = new Help();
     this.naming = new Naming(session, (name) => this.decide("label", name));
@@ -41,7 +45,9 @@ class Page {
     byId("app").hidden = false;
     document.title = `${this.session.run} – Winnow`;
     this.outbox.send();
-    await this.#act(this.session.choose());
+    const { lane, part } = this.session.filter;
+    if (this.groups.has()) this.view = "grid";
+    await (this.groups.has() ? this.#choose({ lane, part }) : this.#act(this.session.choose()));
     this.#poll();
   }
 
@@ -51,9 +57,13 @@ class Page {
     if (this.view === "grid") {
       const items = grid.items;
       if (!items.length) return session.tell("Select pictures first: click, Shift-click, or press a for the whole page.");
-      if (session.decide(items, kind, value)) grid.selectNone();
+      if (this.groups.has() && this.#going) return;
+      if (this.groups.has() && !grid.seen) return session.tell("Some of these pictures are still loading.");
+      if (!session.decide(items, kind, value)) return;
+      grid.selectNone();
+      if (this.groups.has()) await this.#goOn(() => this.#nextGroup());
     } else if (one.seen && !this.#going && session.decide([session.item], kind, value, this.suggest.seen)) {
-      await this.#goOn();
+      await this.#goOn(() => session.goOn());
     }
   }
 
@@ -68,10 +78,26 @@ class Page {
     if (this.session.filter.lane === "check" && this.session.item?.label) this.decide("label", this.session.item.label);
   }
 
-  async #goOn() {
+  async #goOn(go) {
     this.#going = true;
-    this.#stalled = !(await this.#act(this.session.goOn()));
+    this.#stalled = (await this.#act(go())) ? null : go;
     this.#going = false;
+  }
+
+  /** Goes to the rest of a group, or to the next one. */
+  async #nextGroup() {
+    if (!(await this.grid.turn(1))) await this.groups.next();
+  }
+
+  /** Shows another queue: of a lane, of a part of it, with other filters. */
+  #choose(changes) {
+    const { session, groups } = this;
+    const [from, to] = [groups.has(), groups.has(changes.lane)];
+    if (to && !from) [this.view, this.#usual] = ["grid", this.view];
+    else if (from && !to) this.view = this.#usual;
+    if (to && changes.lane) return this.#act(groups.enter(changes.lane, changes.part));
+    groups.leave();
+    return this.#act(session.choose(changes));
   }
 
   #listen() {
@@ -134,7 +160,7 @@ class Page {
       "+": () => this.naming.open(true),
       "?": () => this.help.open(),
     };
-    const turn = (way) => () => this.#act(grid.turn(way));
+    const turn = (way) => () => this.#act(way > 0 && this.groups.has() ? this.#nextGroup() : grid.turn(way));
     const views = {
       one: {
         n: () => session.item && this.one.note(),
@@ -165,9 +191,9 @@ class Page {
   }
 
   #nextLane() {
-    const names = this.session.lanes.filter((lane) => lane.total).map((lane) => lane.name);
+    const names = this.session.lanes.filter((lane) => lane.total !== 0).map((lane) => lane.name);
     const next = names[(names.indexOf(this.session.filter.lane) + 1) % names.length];
-    this.#act(this.session.choose({ ...NO_FILTER, lane: next }));
+    this.#choose({ ...NO_FILTER, lane: next });
   }
 
   #show() {
@@ -194,6 +220,8 @@ class Page {
     const item = this.view === "one" ? this.session.item : undefined;
     this.bars.show(item);
     this.suggest.show(item);
+    document.body.dataset.grouped = this.groups.has() ? "true" : "";
+    byId("group-note").textContent = this.groups.words();
   }
 
   #done() {
@@ -205,11 +233,11 @@ class Page {
     if (narrow) ways.unshift(["Clear filters", NO_FILTER]);
     else if (show === "open" && session.lane().total) ways.unshift(["Show the labelled pictures", { show: "labelled" }]);
     const seen = session.items.length > 0;
-    byId("done-title").textContent = seen ? "That was the last picture." : narrow ? "No pictures match." : "Nothing here.";
+    byId("done-title").textContent = this.groups.has() ? "Every group is labelled or skipped." : seen ? "That was the last picture." : narrow ? "No pictures match." : "Nothing here.";
     byId("done-text").textContent = !seen ? "" : session.items.some(isOpen) ? "Some pictures in this list are still open." : "Every picture in this list is labelled or skipped.";
     byId("done-ways").replaceChildren(...ways.map(([title, changes]) => {
       const button = make("button", {}, title);
-      button.addEventListener("click", () => this.#act(session.choose(changes)));
+      button.addEventListener("click", () => this.#choose(changes));
       return button;
     }));
   }
@@ -266,8 +294,8 @@ class Page {
   #reached() {
     this.#trouble();
     if (!this.server.reachable || this.server.refusal) return;
-    if (this.#stalled) this.#goOn();
-    else if (!this.session.items.length && !this.session.end) this.#act(this.session.choose());
+    if (this.#stalled) this.#goOn(this.#stalled);
+    else if (!this.session.items.length && !this.session.end) this.#choose(this.groups.has() ? { lane: this.session.filter.lane } : {});
     else if (this.view === "one" || document.querySelector(".cell.missing")) this.#show();
   }
 
@@ -305,7 +333,7 @@ function lock(title, text) {
 
 /** Asks for the address of a server that was started anew; what waits in this browser is sent when it is opened, here or in another tab. */
 function lockExpired() {
-  const waiting = keysOf(sessionStorage.getItem(HOME) ?? "").length;
+  const waiting = itemsOf(keysOf(sessionStorage.getItem(HOME) ?? ""));
   const waits = waiting ? `${waiting} ${waiting > 1 ? "labels wait" : "label waits"} in this browser and will be sent then.` : "";
   lock("This page's start token is not the server's.",
     `winnow label makes a new one each time it starts. Open the address that it printed, or paste it here. ${waits}`);

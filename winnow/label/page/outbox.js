@@ -2,6 +2,7 @@
 // on disk, so that a reload, a crash of the page or a lost connection loses nothing and two tabs never overwrite each other.
 
 const BATCH = 100;
+const LONGEST_BATCH = 400_000; // characters of items' names, or the server would not read it
 const [SHORTEST, LONGEST] = [500, 15_000]; // milliseconds between two attempts
 
 const prefixOf = (home) => `winnow ${home} event `;
@@ -10,6 +11,9 @@ const prefixOf = (home) => `winnow ${home} event `;
 export function keysOf(home) {
   return Object.keys(localStorage).filter((key) => key.startsWith(prefixOf(home))).sort();
 }
+
+/** Returns how many items the events with some keys are about. */
+export const itemsOf = (keys) => keys.reduce((sum, key) => sum + Number(key.split(" ").at(-1)), 0);
 
 /** Dispatches "change" when the number of waiting events or the trouble changes, and "answer" with the server's answer. */
 export class Outbox extends EventTarget {
@@ -27,21 +31,21 @@ export class Outbox extends EventTarget {
     addEventListener("storage", () => this.#changed()); // another tab's events
   }
 
-  /** How many events are waiting, those of other tabs included. */
+  /** How many decisions on an item are waiting, those of other tabs included. */
   get waiting() {
-    return this.#keys().length;
+    return itemsOf(this.#keys());
   }
 
   /**
-   * Queues events and starts to send them. Besides what the server needs, an event has `who` and `effect`: the fields
-   * that it sets in its item. Throws when the browser has no room.
+   * Queues events and starts to send them. Besides what the server needs, an event has `who` and `effects`: by the id of
+   * each item that it is about, the fields that it sets there. Throws when the browser has no room.
    */
   add(events) {
     const kept = [];
     try {
       for (const event of events) {
         this.#last = Math.max(Date.now(), this.#last + 1);
-        kept.push(`${this.prefix}${String(this.#last).padStart(15, "0")} ${event.uuid}`);
+        kept.push(`${this.prefix}${String(this.#last).padStart(15, "0")} ${event.uuid} ${Object.keys(event.effects).length}`);
         localStorage.setItem(kept.at(-1), JSON.stringify(event));
       }
     } catch (error) {
@@ -55,7 +59,9 @@ export class Outbox extends EventTarget {
   /** Returns a map from an item's id to the fields that waiting events set. */
   effects() {
     const effects = new Map();
-    for (const [, event] of this.#events()) effects.set(event.item, { ...effects.get(event.item), ...event.effect });
+    for (const [, event] of this.#events()) {
+      for (const [id, effect] of Object.entries(event.effects)) effects.set(id, { ...effects.get(id), ...effect });
+    }
     return effects;
   }
 
@@ -87,7 +93,9 @@ export class Outbox extends EventTarget {
     for (let entries = this.#events(); entries.length; entries = this.#events()) {
       const who = entries[0][1].who;
       const other = entries.findIndex(([, event]) => event.who !== who);
-      const batch = entries.slice(0, Math.min(most, other < 0 ? most : other));
+      let length = 0;
+      const long = entries.findIndex(([, event], at) => (length += event.item.length) > LONGEST_BATCH && at > 0);
+      const batch = entries.slice(0, Math.min(most, ...[other, long].filter((at) => at >= 0)));
       const answer = await this.#post(who, batch.map(([, event]) => event));
       if (!answer) {
         most = 1; // one of them is unreadable to the server: singly, the others get through

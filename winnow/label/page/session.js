@@ -7,6 +7,7 @@ const FEW = 8; // in the lane "next", where a later answer knows better
 const UNDOS = 100; // decisions that can be taken back
 const FIELDS = { label: ["label", "skipped"], skip: ["label", "skipped"], clear: ["label", "skipped"], note: ["note"] };
 
+/** A queue without a filter; `part` of a lane is a group or a region, "" where it has none. */
 export const NO_FILTER = { show: "open", label: "", group: "", text: "" };
 export const isOpen = (item) => item.label === null && !item.skipped;
 
@@ -39,8 +40,8 @@ export class Session extends EventTarget {
     this.undoKey = `winnow ${state.home} undo`;
     this.viewKey = `winnow ${state.home} view`;
     const lane = ["next", "chosen", "all"].find((name) => this.lane(name)?.total) ?? "all";
-    this.filter = { lane, ...NO_FILTER, ...JSON.parse(sessionStorage.getItem(this.viewKey) ?? "{}") };
-    if (!this.lane()) this.filter = { lane, ...NO_FILTER }; // the server before this one had it
+    this.filter = { lane, part: "", ...NO_FILTER, ...JSON.parse(sessionStorage.getItem(this.viewKey) ?? "{}") };
+    if (!this.lane()) this.filter = { lane, part: "", ...NO_FILTER }; // the server before this one had it
     if (!this.classNamed(this.filter.label)) this.filter.label = "";
     if (!this.groups.includes(this.filter.group)) this.filter.group = "";
     this.who = localStorage.getItem("winnow who") ?? state.who;
@@ -63,15 +64,34 @@ export class Session extends EventTarget {
 
   /** Starts a queue with other filters; those not named stay. */
   async choose(changes = {}) {
-    Object.assign(this.filter, this.#shown(changes));
+    this.#begin(this.#shown(changes));
+    await this.load(this.#atOnce);
+    if (this.filter.show === "open") this.at = this.#nextOpen(0);
+    this.#tell("move");
+  }
+
+  /** Shows an empty queue of a lane whose first part is still to be found. */
+  wait(lane) {
+    this.#begin({ ...NO_FILTER, lane, part: "" });
+  }
+
+  #begin(changes) {
+    Object.assign(this.filter, changes);
     sessionStorage.setItem(this.viewKey, JSON.stringify(this.filter));
     Object.assign(this, { items: [], at: 0, end: false, total: 0 });
     this.#after = -1;
     this.#turn += 1;
     this.#loading = null;
     this.#tell("queue");
-    await this.load(this.#atOnce);
-    if (this.filter.show === "open") this.at = this.#nextOpen(0);
+  }
+
+  /** Shows some items of a part of a lane, by their rows, as a queue: those of an act that was undone. */
+  async reopen({ lane, part, rows }) {
+    this.#begin({ ...NO_FILTER, lane, part });
+    const turn = this.#turn;
+    const items = await this.known(rows);
+    if (turn !== this.#turn) return;
+    Object.assign(this, { items, end: true, total: items.length });
     this.#tell("move");
   }
 
@@ -79,6 +99,7 @@ export class Session extends EventTarget {
   #shown(changes) {
     const { lane = this.filter.lane } = changes;
     if (lane === this.filter.lane) return changes;
+    changes = { part: "", ...changes };
     if (lane === "check") return { ...changes, ...NO_FILTER, show: "labelled" };
     return this.filter.lane === "check" ? { ...NO_FILTER, ...changes } : changes;
   }
@@ -97,8 +118,9 @@ export class Session extends EventTarget {
   }
 
   async #more(turn) {
-    const { lane, show, label, group, text } = this.filter;
+    const { lane, show, label, group, text, part } = this.filter;
     const asked = new URLSearchParams({ lane, show, after: this.#after, limit: this.#atOnce, text });
+    if (part) asked.set("part", part);
     if (label) asked.set("label", label);
     if (group) asked.set("group", group);
     const answer = await this.#ask(`items?${asked}`);
@@ -194,42 +216,45 @@ export class Session extends EventTarget {
   decide(items, kind, value = "", seen = "none") {
     const effect = { label: { label: value, skipped: false }, skip: { label: null, skipped: true },
       clear: { label: null, skipped: false }, note: { note: value } }[kind]; // prettier-ignore
-    const before = ({ label, skipped, note }) => ({ label, skipped, note });
-    const events = items.map((item) => ({ ...this.#event(item.id, kind, value), seen: kind === "note" ? "" : seen, effect, row: item.row, before: before(item) }));
-    if (!this.#send(events)) return false;
-    const done = events.map(({ uuid, item, row, kind, before }) => ({ uuid, item, row, kind, before }));
-    this.#keepUndos([...this.#undos(), done].slice(-UNDOS));
+    const event = this.#event(items.map((item) => item.id), kind, value, items.map(() => effect));
+    const before = items.map(({ label, skipped, note }) => ({ label, skipped, note }));
+    const rows = items.map((item) => item.row);
+    if (!this.#send({ ...event, seen: kind === "note" ? "" : seen }, rows)) return false;
+    const { lane, part } = this.filter;
+    this.#keepUndos([...this.#undos(), { uuid: event.uuid, item: event.item, kind, rows, before, lane, part }].slice(-UNDOS));
     if (kind !== "note") this.pace.add(items.length);
     return true;
   }
 
-  /** Undoes this tab's last decision and goes to its picture. */
+  /** Undoes this tab's last decision and goes to its picture, or to the group that it was on. */
   async undo() {
     const undos = this.#undos();
     const done = undos.pop();
     if (!done) return this.tell("Nothing left to undo in this tab.");
-    const events = done.toReversed().map(({ uuid, item, row, kind, before }) => {
-      const effect = Object.fromEntries(FIELDS[kind].map((field) => [field, before[field]]));
-      return { ...this.#event(item, "undo", uuid), effect, row };
-    });
-    if (!this.#send(events)) return;
+    const { uuid, item, kind, rows, before, lane } = done;
+    const effects = before.map((was) => Object.fromEntries(FIELDS[kind].map((field) => [field, was[field]])));
+    if (!this.#send(this.#event(item.split("\n"), "undo", uuid, effects), rows)) return;
     this.#keepUndos(undos);
-    this.tell(done.length > 1 ? `Undid ${done.length} decisions.` : "Undid the last decision.");
-    await this.visit(done[0].row);
+    this.tell(rows.length > 1 ? `Undid ${rows.length} decisions.` : "Undid the last decision.");
+    if (rows.length > 1 && this.lane(lane)?.grouped) await this.reopen(done);
+    else await this.visit(rows[0]);
   }
 
-  #event(item, kind, value) {
-    return { uuid: crypto.randomUUID(), item, kind, value, at: new Date().toISOString(), who: this.who };
+  /** Returns an event on items, of which each has its effect. */
+  #event(ids, kind, value, effects) {
+    const by = Object.fromEntries(ids.map((id, number) => [id, effects[number]]));
+    return { uuid: crypto.randomUUID(), item: ids.join("\n"), kind, value, at: new Date().toISOString(), who: this.who, effects: by };
   }
 
-  #send(events) {
+  #send(event, rows) {
     try {
-      this.outbox.add(events);
+      this.outbox.add([event]);
     } catch {
       this.tell("This browser cannot keep more unsaved labels. Start the server again first.");
       return false;
     }
-    this.#apply(events.map(({ row, effect }) => ({ row, ...effect })));
+    const effects = Object.values(event.effects);
+    this.#apply(rows.map((row, number) => ({ row, ...effects[number] })));
     return true;
   }
 
@@ -238,7 +263,14 @@ export class Session extends EventTarget {
   }
 
   #keepUndos(undos) {
-    sessionStorage.setItem(this.undoKey, JSON.stringify(undos));
+    for (let from = 0; from < undos.length; from += 1) {
+      try {
+        return sessionStorage.setItem(this.undoKey, JSON.stringify(undos.slice(from)));
+      } catch {
+        // the browser has no room for so many: the oldest go
+      }
+    }
+    sessionStorage.removeItem(this.undoKey);
   }
 
   /** Applies the present state of items, and counts it until the server's own counts come. */
