@@ -109,6 +109,7 @@ ELSEWHERE = {
     "fine_tune_hflip": "tests/test_finetune.py: every option changes what is learnt",
     "fine_tune_rotate": "tests/test_finetune.py: every option changes what is learnt",
     "fine_tune_translate": "tests/test_finetune.py: every option changes what is learnt",
+    "tracks": "tests/test_track_labels.py: labels count for tracks, unless that is not wanted",
     "folders": "tests/test_classify_step.py: the recipe classify-vgg16",
     "smooth": "test_segments_change",
     "min_length": "test_segments_change",

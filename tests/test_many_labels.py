@@ -74,7 +74,7 @@ def test_folds_are_those_that_a_search_group_by_group_finds(seed):
             rows = np.flatnonzero((units == number) & (target == kind))
             place[rows] = fast.blocks(np.zeros(len(rows), int), twins[rows], min(5, len(rows)))
     expected = np.unique(units * 5 + place, return_inverse=True)[1]
-    assert np.array_equal(fast._units(target, units, cut, 5, twins), expected)
+    assert np.array_equal(fast._units(target, units, cut, 5, twins, np.arange(len(target))), expected)
     alone = [kind for kind in range(target.max() + 1) if len(set(units[target == kind])) == 1]
     assert fast._alone(target, units) == alone
     rows = np.sort(np.random.default_rng(seed).choice(len(target), 150, replace=False))

@@ -112,11 +112,13 @@ class Run:
     def _do(self, step: str, *arguments: Any, **options: Any) -> Any:
         return STAGES[step](self.folder, *arguments, **options)
 
-    def predict(self, sources: Sources, *, to: str | Path | None = None) -> Predicted:
+    def predict(
+        self, sources: Sources, *, to: str | Path | None = None, by: Literal["picture", "track"] = "picture"
+    ) -> Predicted:
         """Tell the class of new pictures and videos; see `winnow.steps.predict.predict`."""
         from winnow.steps.predict import predict
 
-        return predict(self.folder, _listed(sources), to=to)
+        return predict(self.folder, _listed(sources), to=to, by=by)
 
     def export(
         self, to: str | Path | None = None, *, only: Literal["", "classifier", "anomaly-model"] = ""

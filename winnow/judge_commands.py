@@ -76,6 +76,7 @@ def predict(
     to: str | None = None,
     heatmaps: str | None = None,
     object_detector: str = "",
+    by: Literal["picture", "track"] = "picture",
     options: Score = None,
     trust: Trust = (),
     runner: Runner = "local",
@@ -91,6 +92,7 @@ def predict(
         to: Folder for the results [default: predictions in the run folder, with --onnx in the current one].
         heatmaps: With --onnx, a folder for an anomaly map, a mask and an overlay of each picture, where the file looks for damage.
         object_detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
+        by: What has a class: each picture or crop, or the crops of a person's track together, whose probabilities are averaged.
     """
     if run is not None and onnx is None:
         from winnow.steps.predict import predict as step
@@ -101,9 +103,11 @@ def predict(
         )
         folder = judging(run, trust, options)
         if shard:
-            say(show.shared(_share_of(folder, "predict", sources, to, shard)))
+            say(
+                show.shared(_share_of(folder, "predict", sources, to, shard, **({"by": by} if by != "picture" else {})))
+            )
             return
-        say(show.predict(step(folder, sources, to=to, runner=runner, workers=workers)))
+        say(show.predict(step(folder, sources, to=to, runner=runner, workers=workers, by=by)))
     elif onnx is not None and run is None:
         from winnow.steps.predict_onnx import predict_onnx
 
@@ -111,7 +115,7 @@ def predict(
         refuse_idle("--onnx", "--shard", shard)
         refuse_idle("--onnx", "--runner", "" if runner == "local" else runner)
         refuse_idle("--onnx", "--mode", given_options(score=options))
-        given = partial(predict_onnx, heatmaps=heatmaps, object_detector=object_detector)
+        given = partial(predict_onnx, heatmaps=heatmaps, object_detector=object_detector, by=by)
         say(show.predict(given(onnx, sources, to=to or "predictions")))
     else:
         raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
@@ -161,7 +165,7 @@ def export(
     say(show.export(step(judging(run, trust, options), to, only=only or "")))
 
 
-def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, shard: str) -> Shared:
+def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, shard: str, **given: str) -> Shared:
     """Judge one machine's share of sources; `OptionError` without a folder for what all machines make."""
     from winnow.scale.shards import Share
     from winnow.steps.shards import share_judging
@@ -169,4 +173,4 @@ def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None,
     share = Share.read(shard)
     if to is None:
         raise OptionError("--shard needs the folder that all shares are to be in.", "Give it: --to FOLDER")
-    return share_judging(run, step, sources, to, share)
+    return share_judging(run, step, sources, to, share, **given)

@@ -295,6 +295,16 @@ class ClassifyOptions(Section):
         False,
         description="winnow run classifies as well; where no picture is labelled, the name of its folder is its class.",
     )
+    tracks: bool = Field(
+        True, description="A label of a crop counts for all crops of its track (persons in videos that were followed)."
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the values, as JSON, that a step's results depend on: tracks only where they are not to count."""
+        values = super().identity()
+        if self.tracks:
+            del values["tracks"]
+        return values
 
 
 class TuneOptions(Section):

@@ -172,7 +172,7 @@ def classify(found: Classified, run: Any) -> str:
             for name, part in found.classes.items()
         ),
         f"  {found.curve.says}",
-        *(f"  {compared.says}" for compared in (found.against_head, found.choice) if compared),
+        *(f"  {compared.says}" for compared in (found.against_head, found.choice, found.by_track) if compared),
     ]
     pseudo = found.pseudo
     if pseudo.asked:
@@ -185,6 +185,7 @@ def classify(found: Classified, run: Any) -> str:
             lines.append(
                 f"  Of {share.of:,} pseudo-labels that {what}, {share.right:,} are right{_between(share.interval)}."
             )
+    lines += [f"  {found.checks}"] if found.to_check else []
     lines += [f"  Note: {note}" for note in found.notes]
     return "\n".join(
         [*lines, f"  Next: winnow predict NEW --run {run}, or more labels: winnow round --run {run} --more 50"]

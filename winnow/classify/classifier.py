@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from winnow.arrays import read_arrays
 from winnow.classify.cross_fit import CrossFit, CrossFitter, HeldOut, probabilities
 from winnow.classify.folds import CHECKED, deal, leaks
 from winnow.classify.heads import HEADS
+from winnow.classify.tracks import Tracks
 from winnow.embeddings import finite, unit_length
 from winnow.errors import DataError, OptionError, did_you_mean
 from winnow.files import as_written, read_sealed, replacing, write_sealed
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 FITTED = (
     "held_out",
+    "by_track",
     "cross_fitter",
     "quick",
     "pseudo_rows",
@@ -67,7 +68,8 @@ class Classifier:
     With a `tuning` (`winnow.classify.fine_tuned.FineTuning`) the network is trained as well: `fit` then takes embeddings of
     the starting network, `predict` those of the tuned one, `network`.
 
-    After `fit`: `held_out` (probabilities of the labelled by heads that had not seen them), `notes` (the limits of the
+    After `fit`: `held_out` (probabilities of the labelled by heads that had not seen them), `by_track` (the same averaged over
+    tracks, None without), `notes` (the limits of the
     metrics), `done` (a `Round` each), `pseudo_rows` and `pseudo_target` (the pseudo-labels that are kept, as class numbers).
     """
 
@@ -115,10 +117,20 @@ class Classifier:
             )
         raise DataError("This classifier has not been fitted.", "Call fit(embeddings, labels) first.")
 
-    def fit(self, vectors: Any, labels: Any, groups: Any = None, *, anomalous: Any = None, twins: Any = None) -> Self:
+    def fit(
+        self,
+        vectors: Any,
+        labels: Any,
+        groups: Any = None,
+        *,
+        anomalous: Any = None,
+        twins: Any = None,
+        tracks: Any = None,
+    ) -> Self:
         """Learn from the labelled among n embeddings in order of time; `groups` (n,), by default each picture its own.
 
-        `twins` (n,) are equal for near-identical pictures, which are in one fold even where groups have to be divided.
+        `twins` (n,) are equal for near-identical pictures, which are in one fold even where groups have to be divided. `tracks` (n,)
+        are names, "" where there is none: a label counts for its whole track, which counts as one picture and is in one fold.
         `anomalous` (n,) bool: pictures that do not belong and never become pseudo-labels. Raises `DataError` for embeddings
         that are not finite, lists of other lengths, no label, one class alone, or a class with one label.
         """
@@ -134,24 +146,26 @@ class Classifier:
         few = np.bincount(target[rows]).min() < FEWEST and self.tuning is None
         self.head_name = self.head if self.head != "auto" else "nearest_mean" if few else "logistic"
         names = tuple(str(name) for name in self.classes)
-        folds = deal(target[rows], groups[rows], names, self.folds, self.seed, twins[rows])
+        tracked = Tracks.named(None if tracks is None else _column(tracks, len(vectors), "tracks"), len(vectors))
+        whole = tracked.of[rows] if tracked else None
+        folds = deal(target[rows], groups[rows], names, self.folds, self.seed, twins[rows], whole)
         self.notes = (*folds.notes, *_leak(leaks(features[rows], target[rows], folds.fold), len(rows)))
         self.cross_fitter = self.quick = CrossFitter(
-            HEADS[self.head_name](), features, target, groups, folds, self.seed, twins
+            HEADS[self.head_name](), features, target, groups, folds, self.seed, twins, tracked
         )
         if self.tuning is not None:
-            head = self.tuning.begin(features, self.centre, target)
-            self.cross_fitter = CrossFitter(head, np.arange(len(vectors)), target, groups, folds, self.seed, twins)
+            head = self.tuning.begin(features, self.centre, tracked.taught(target)[0])
+            self.cross_fitter = CrossFitter(
+                head, np.arange(len(vectors)), target, groups, folds, self.seed, twins, tracked
+            )
         cross_fit = self.cross_fitter.tuned()
         self.done = ()
         if self.pseudo:
-            cross_fit = self._with_pseudo(cross_fit, (target < 0) & ~anomalous)
+            cross_fit = self._with_pseudo(cross_fit, ~tracked.labelled(target) & (target < 0) & ~anomalous)
         # A head of its own: later measurements, such as the learning curve, fit the cross-fitter's head anew.
-        if self.tuning is None:
-            self.fitted = copy.copy(self.cross_fitter.head).fit(features, cross_fit.target, len(self.classes))
-        else:
-            own = copy.copy(self.tuning).fit(self.cross_fitter.features, cross_fit.target, len(self.classes))
-            self.fitted, self.network = own.linear, own.tuned
+        own: Any = self.cross_fitter.final(cross_fit.target)
+        self.fitted, self.network = (own, None) if self.tuning is None else (own.linear, own.tuned)
+        self.by_track = self.cross_fitter.by_track(cross_fit) if tracked else None
         self.temperature, self.held_out = cross_fit.temperature, cross_fit.held_out
         self.pseudo_rows = np.flatnonzero((cross_fit.target >= 0) & (target < 0))
         self.pseudo_target = cross_fit.target[self.pseudo_rows]

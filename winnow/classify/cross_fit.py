@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from winnow.classify.folds import Folds, follow
 from winnow.classify.heads import Head
 from winnow.classify.pseudo import pseudo_labels
+from winnow.classify.tracks import Tracks
 from winnow.metrics.classification import Tally, f1_drawn, standard_error
 
 COLDEST, HOTTEST = -4.0, 6.0  # natural logarithms of the temperatures that are tried
@@ -57,7 +59,8 @@ class CrossFit:
 class CrossFitter:
     """Fits a head to targets of n pictures, given as features (n, d) or as row numbers (n,) of what the head learns from.
 
-    `target` (n,) holds the true class numbers, -1 where a picture has no label.
+    `target` (n,) holds the true class numbers, -1 where a picture has no label. A label counts for the crops of its track that are
+    in its fold.
     """
 
     def __init__(
@@ -69,11 +72,27 @@ class CrossFitter:
         folds: Folds,
         seed: int,
         twins: np.ndarray | None = None,
+        tracks: Tracks | None = None,
     ) -> None:
         self.head, self.features, self.target, self.groups, self.seed = head, features, target, groups, seed
         self.rows, self.classes = np.flatnonzero(target >= 0), int(target.max()) + 1
         self.folds, self.units = range(folds.count), folds.units
+        self.tracks = Tracks.named(None, len(target)) if tracks is None else tracks
+        if self.tracks:
+            twins = self.tracks.together(np.arange(len(target)) if twins is None else twins)
         self.fold = follow(folds, self.rows, groups, seed, twins)
+        self.parts = self.tracks.within(self.fold)
+
+    def fit(self, head: Head, target: np.ndarray, tracks: Tracks) -> Head:
+        """Fit a head to a target (n,), whose labels count for the crops of their tracks."""
+        if not tracks:
+            return head.fit(self.features, target, self.classes)
+        taught, weights = tracks.taught(target)
+        return head.fit(self.features, taught, self.classes, weights)
+
+    def final(self, target: np.ndarray) -> Head:
+        """Return a head of its own, fitted to a target (n,) with no fold held out."""
+        return self.fit(copy.copy(self.head), target, self.tracks)
 
     def tuned(self) -> CrossFit:
         """Learn with the head's usual setting, or with another whose macro F1 is higher by more than its standard error.
@@ -114,7 +133,7 @@ class CrossFitter:
             mine = self.fold == fold
             rest = np.where(mine, -1, target)
             if fold != without and (rest >= 0).any():  # of two folds, the other one's labels are all that there are
-                self.head.fit(self.features, rest, self.classes)
+                self.fit(self.head, rest, self.parts)
                 logits[mine], predicted[mine] = self.head.logits(self.features[mine]), True
         rows, kinds = pseudo_labels(probabilities(logits, temperature), most, free & predicted)
         result = np.where(self.fold == without, -1, self.target)
@@ -135,6 +154,19 @@ class CrossFitter:
         """Return what `learn` would hold out, not calibrated: for comparisons."""
         return self._held_out(self._logits(fold_targets), 1.0)
 
+    def by_track(self, cross_fit: CrossFit) -> HeldOut:
+        """Return the held-out predictions with the probabilities of each labelled crop averaged over its track."""
+        found = cross_fit.held_out.probabilities.copy()
+        for fold in self.folds:
+            mine = self.fold[self.rows] == fold
+            rows = self.parts.looked_at(self.rows[mine])
+            if mine.any() and (cross_fit.fold_targets[fold] >= 0).any():
+                self.fit(self.head, cross_fit.fold_targets[fold], self.parts)
+                chances = probabilities(self.head.logits(self.features[rows]), cross_fit.temperature)
+                averaged = Tracks(self.parts.of[rows]).averaged(chances)
+                found[mine] = averaged[np.searchsorted(rows, self.rows[mine])]
+        return replace(cross_fit.held_out, probabilities=found)
+
     def _held_out(self, logits: np.ndarray, temperature: float) -> HeldOut:
         rows = self.rows
         return HeldOut(
@@ -147,7 +179,7 @@ class CrossFitter:
         for fold in self.folds:
             mine = self.fold[self.rows] == fold
             if mine.any() and (fold_targets[fold] >= 0).any():  # of the first few labels, all may be of one fold
-                self.head.fit(self.features, fold_targets[fold], self.classes)
+                self.fit(self.head, fold_targets[fold], self.parts)
                 logits[mine] = self.head.logits(self.features[self.rows[mine]])
         return logits
 

@@ -56,7 +56,8 @@ class FineTuning(Head):
         self.folder = Path(self._own.name) if self._own else Path(folder or "")
 
     def begin(self, features: np.ndarray, centre: np.ndarray, truth: np.ndarray) -> Self:
-        """Take the network's embeddings of all n pictures, less `centre` (d,) and of length 1, and the true class numbers (n,)."""
+        """Take the network's embeddings of all n pictures, less `centre` (d,) and of length 1, and the class numbers (n,) of
+        what is no pseudo-label."""
         if len(features) != len(self.pictures):
             raise DataError(
                 f"There are {len(features):,} embeddings for {len(self.pictures):,} pictures.",
@@ -65,17 +66,20 @@ class FineTuning(Head):
         self.features, self.centre, self.truth = features, centre, truth
         return self
 
-    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
-        """Learn from the pictures of the rows `features` whose `target` (n,) is a class number."""
-        known = np.full(len(self.features), -1)
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int, weights: np.ndarray | None = None) -> Self:
+        """Learn from the pictures of the rows `features` whose `target` (n,) is a class number, each as much as its weight (n,)."""
+        known, counts = np.full(len(self.features), -1), None
         known[features] = target
-        path = self.folder / f"{self._key(known)}.safetensors"
+        if weights is not None:
+            counts = np.ones(len(self.features))
+            counts[features] = weights
+        path = self.folder / f"{self._key(known, counts)}.safetensors"
         tensors = _kept(path)
         if tensors is None:
-            linear = Logistic().fit(self.features, known, classes)
+            linear = Logistic().fit(self.features, known, classes, counts)
             start = LinearHead(self.centre, linear.weights, linear.bias)
             try:
-                tensors = self._trained(known, self.truth < 0, start)
+                tensors = self._trained(known, self.truth < 0, start, counts)
             except KeyboardInterrupt:
                 raise Interrupted(
                     "Fine-tuning was stopped.", "Run the same command to continue; finished trainings are kept."
@@ -87,7 +91,9 @@ class FineTuning(Head):
         self.tuned.load_state_dict(tensors)
         return self
 
-    def _trained(self, target: np.ndarray, pseudo: np.ndarray, start: LinearHead) -> dict[str, Tensor]:
+    def _trained(
+        self, target: np.ndarray, pseudo: np.ndarray, start: LinearHead, counts: np.ndarray | None
+    ) -> dict[str, Tensor]:
         """Train, together with the other processes, which are told what."""
         arrays = {
             "target": target,
@@ -95,6 +101,7 @@ class FineTuning(Head):
             "centre": start.centre,
             "weights": start.weights,
             "bias": start.bias,
+            **({} if counts is None else {"counts": counts}),
         }
         task = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
         self.processes.from_first(lambda: (task, {}))
@@ -113,6 +120,7 @@ class FineTuning(Head):
         given = {name: value.numpy() for name, value in task.items()}
         start = LinearHead(given["centre"], given["weights"], given["bias"])
         about: dict[str, Any] = {"pseudo": given["pseudo"], "seed": self.seed, "device": self.device}
+        about["counts"] = given.get("counts")
         with threads(self.threads):
             return fine_tune(
                 self.network, self.pictures, given["target"], start, self.options, processes=self.processes, **about
@@ -127,12 +135,12 @@ class FineTuning(Head):
         """Return the head on the embeddings of `tuned`; the network is saved as a model."""
         return self.linear.state()
 
-    def _key(self, target: np.ndarray) -> str:
+    def _key(self, target: np.ndarray, counts: np.ndarray | None) -> str:
         """Return a hash of the options, the seed, the starting network's embeddings, the class numbers and what sets the last bits."""
         bits = [self.threads, torchrun.is_launched()] if self.threads or torchrun.is_launched() else []
         about = [self.options.model_dump(mode="json"), self.seed, self.device.type, *bits]
         digest = sha256(json.dumps(about).encode())
-        for array in (self.features, self.centre, target, self.truth):
+        for array in (self.features, self.centre, target, self.truth, *([] if counts is None else [counts])):
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:24]
 

@@ -39,10 +39,12 @@ def deal(
     count: int,
     seed: int = 0,
     twins: np.ndarray | None = None,
+    tracks: np.ndarray | None = None,
 ) -> Folds:
     """Deal labelled pictures into at most `count` folds, by whole groups, the classes as evenly as these allow.
 
-    `target` (n,) class numbers, each class twice or more; `groups` (n,); `twins` (n,) are equal for near-identical pictures.
+    `target` (n,) class numbers, each class twice or more; `groups` (n,); `twins` (n,) are equal for near-identical pictures, `tracks`
+    (n,) numbers for crops of one track, -1 for what has none. No track is divided, unless it has all labels of a class.
     Rows are in order of time. Every class occurs outside each fold, a fifth of its labels at least. Where that is not possible
     by whole groups, because a class occurs in one group alone or nearly so (folders that were classes, a few labels corrected),
     such a group is cut, each of its classes into contiguous blocks, twins in one; where that does not suffice either, pictures
@@ -51,12 +53,19 @@ def deal(
     twins = np.arange(len(target)) if twins is None else np.unique(twins.astype(str), return_inverse=True)[1]
     names, group = np.unique(groups.astype(str), return_inverse=True)
     cut = np.zeros(len(names), bool)
+    first, single = _first_of_tracks(target, tracks)
+    group = group[first]
     notes: list[str] = []
+    if len(single):
+        notes.append(
+            f"All labels of {_named([classes[kind] for kind in single])} are of one track, which had to be divided: F1 on others will "
+            "be lower than stated. Label another track."
+        )
     while True:
-        units = _units(target, group, cut, count, twins)
+        units = _units(target, group, cut, count, twins, first)
         folds = min(count, int(units.max()) + 1)
         fold = _dealt(target, units, folds, seed)
-        lonely = np.flatnonzero((_table(target, fold, len(classes), folds) > 0).sum(axis=1) < 2)
+        lonely = _in_one_fold(target, fold, len(classes), folds)
         if not len(lonely):
             more = _crowded(target, group, fold, folds) & ~cut
             if not more.any():
@@ -65,12 +74,18 @@ def deal(
             continue
         more = np.isin(np.arange(len(names)), group[np.isin(target, lonely)]) & ~cut
         if not more.any():
-            fold, folds = _one_by_one(target, count), min(count, int(np.bincount(target).max()))
+            folds = min(count, int(np.bincount(target).max()))
+            fold = _one_by_one(target, count, first)
+            if len(
+                _in_one_fold(target, fold, len(classes), folds)
+            ):  # contradicting labels of a track can bring that about
+                first = np.arange(len(target))
+                fold = _one_by_one(target, count, first)
             notes.append(
                 f"The labels of {_named([classes[kind] for kind in lonely])} are too few to be divided by groups: pictures were "
                 "divided one by one, and F1 on new groups will be lower than stated."
             )
-            return Folds(fold, np.arange(len(target)), folds, tuple(notes))
+            return Folds(fold, first, folds, tuple(notes))
         cut |= more
     if cut.any():
         notes.append(_cut_note(names[cut], len(names), [classes[kind] for kind in _alone(target, group)], len(classes)))
@@ -144,12 +159,42 @@ def leaks(features: np.ndarray, target: np.ndarray, fold: np.ndarray, most: int 
     return found
 
 
-def _units(target: np.ndarray, group: np.ndarray, cut: np.ndarray, count: int, twins: np.ndarray) -> np.ndarray:
-    """Return the number of each picture's unit, which no fold splits: its group, or in a cut group its block."""
+def _in_one_fold(target: np.ndarray, fold: np.ndarray, classes: int, folds: int) -> np.ndarray:
+    """Return the classes all of whose pictures are in one fold."""
+    return np.flatnonzero((_table(target, fold, classes, folds) > 0).sum(axis=1) < 2)
+
+
+def _first_of_tracks(target: np.ndarray, tracks: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row of the track of each picture (n,), its own without one, and the classes that occur in one track alone.
+
+    The pictures of such a class are each their own.
+    """
+    rows = np.arange(len(target))
+    if tracks is None:
+        return rows, np.empty(0, int)
+    of = np.where(tracks >= 0, tracks, tracks.max(initial=0) + 1 + rows)
+    found = np.unique(of, return_index=True, return_inverse=True)
+    first = found[1][found[2]]
+    single = np.array([kind for kind in np.unique(target) if len(set(first[target == kind])) == 1], int)
+    return np.where(np.isin(first, first[np.isin(target, single)]), rows, first), single
+
+
+def _units(
+    target: np.ndarray, group: np.ndarray, cut: np.ndarray, count: int, twins: np.ndarray, first: np.ndarray
+) -> np.ndarray:
+    """Return the number of each picture's unit, which no fold splits: its group, or in a cut group its block; pictures with the same
+    `first` (n,) are in one."""
     place = np.zeros(len(target), int)
     for rows in _parts(group * (target.max() + 1) + target, np.flatnonzero(cut[group])):
-        place[rows] = blocks(np.zeros(len(rows), int), twins[rows], min(count, len(rows)))
-    return np.unique(group * count + place, return_inverse=True)[1]
+        some, which = _once(first[rows])
+        place[rows] = blocks(np.zeros(len(some), int), twins[rows[some]], min(count, len(some)))[which]
+    return np.unique(group * count + place[first], return_inverse=True)[1]
+
+
+def _once(names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the first of each of some numbers, in their order, and for each number (n,) which of these it is."""
+    _, start, kind = np.unique(names, return_index=True, return_inverse=True)
+    return np.sort(start), np.argsort(np.argsort(start))[kind]
 
 
 def _parts(numbers: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
@@ -197,12 +242,13 @@ def _crowded(target: np.ndarray, group: np.ndarray, fold: np.ndarray, count: int
     return crowded
 
 
-def _one_by_one(target: np.ndarray, count: int) -> np.ndarray:
-    """Deal contiguous blocks of each class, whatever the groups, into two folds or more."""
+def _one_by_one(target: np.ndarray, count: int, first: np.ndarray) -> np.ndarray:
+    """Deal contiguous blocks of each class, whatever the groups, into two folds or more; pictures with the same `first` (n,) into one."""
     fold = np.empty(len(target), int)
     for rows in _parts(target, np.arange(len(target))):
-        fold[rows] = np.arange(len(rows)) * min(count, len(rows)) // len(rows)
-    return fold
+        some, which = _once(first[rows])
+        fold[rows] = (np.arange(len(some)) * min(count, len(some)) // len(some))[which]
+    return fold[first]
 
 
 def _alone(target: np.ndarray, group: np.ndarray) -> list[int]:

@@ -33,8 +33,8 @@ class Head(ABC):
         self.setting = self.usual if setting is None else setting
 
     @abstractmethod
-    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
-        """Learn from what has a class; a class without a picture is never predicted."""
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int, weights: np.ndarray | None = None) -> Self:
+        """Learn from what has a class, each as much as its weight (n,); a class without a picture is never predicted."""
 
     @abstractmethod
     def logits(self, features: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ class Logistic(Head):
 
     usual, settings = 10.0, (0.01, 0.1, 1.0, 100.0)
 
-    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int, weights: np.ndarray | None = None) -> Self:
         from sklearn.linear_model import LogisticRegression
 
         rows = np.flatnonzero(target >= 0)
@@ -65,10 +65,14 @@ class Logistic(Head):
         if len(present) == 1:
             self.bias[present] = 0
             return self
+        balance: Any = "balanced"
+        if weights is not None:
+            total = np.bincount(target[rows], weights[rows], minlength=classes)[present]
+            balance = dict(zip(present.tolist(), total.sum() / len(present) / total, strict=True))
         with warnings.catch_warnings():  # scikit-learn takes many classes with few labels each for a regression
             warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
-            model = LogisticRegression(C=self.setting, class_weight="balanced", max_iter=2000).fit(
-                features[rows], target[rows]
+            model = LogisticRegression(C=self.setting, class_weight=balance, max_iter=2000).fit(
+                features[rows], target[rows], None if weights is None else weights[rows]
             )
         weights, bias = model.coef_, model.intercept_
         if len(present) == 2:
@@ -86,10 +90,12 @@ class Logistic(Head):
 class NearestMean(Head):
     """The class whose mean is nearest, by cosine: all that one or two pictures a class can teach."""
 
-    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int, weights: np.ndarray | None = None) -> Self:
         self.means, self.bias = np.zeros((classes, features.shape[1])), np.full(classes, -np.inf)
         for kind in np.unique(target[target >= 0]):
-            mean = features[target == kind].mean(axis=0, dtype=np.float64)
+            rows = np.flatnonzero(target == kind)
+            share = None if weights is None else weights[rows]
+            mean = np.average(features[rows].astype(np.float64), axis=0, weights=share)
             self.means[kind], self.bias[kind] = mean / max(float(np.linalg.norm(mean)), 1e-12), 0
         return self
 
@@ -127,7 +133,7 @@ class Voting(Head):
         return np.concatenate(
             [np.empty((0, votes.shape[1]))]
             + [
-                _log_shares(np.einsum("nk,nkc->nc", weights(cosine), votes[found]), seen)
+                _log_shares(np.einsum("nk,nkc->nc", closeness(cosine), votes[found]), seen)
                 for start in range(0, len(features), BLOCK)
                 for found, cosine in [self.neighbours.search(features[start : start + BLOCK], count)]
             ]
@@ -142,13 +148,12 @@ class KNearest(Voting):
 
     usual, settings = 5.0, (1.0, 3.0, 10.0)
 
-    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int, weights: np.ndarray | None = None) -> Self:
         rows = np.flatnonzero(target >= 0)
         self._keep(np.array(features[rows]))
         self.votes = np.zeros((len(rows), classes))
-        counts = np.bincount(target[rows], minlength=classes)
-        self.votes[np.arange(len(rows)), target[rows]] = 1 / counts[target[rows]]
-        self.seen = counts > 0
+        shares, self.seen = _shares_of(target[rows], classes, None if weights is None else weights[rows])
+        self.votes[np.arange(len(rows)), target[rows]] = shares
         return self
 
     def logits(self, features: np.ndarray) -> np.ndarray:
@@ -165,7 +170,7 @@ class LabelSpreading(Voting):
     picture takes the classes of its nearest pictures in the graph. Keeps the features of all pictures.
     """
 
-    def fit(self, features: np.ndarray, target: np.ndarray, classes: int) -> Self:
+    def fit(self, features: np.ndarray, target: np.ndarray, classes: int, weights: np.ndarray | None = None) -> Self:
         from scipy.sparse import identity
         from scipy.sparse.linalg import cg
 
@@ -174,11 +179,10 @@ class LabelSpreading(Voting):
             self._graph = graph_of(features, self.neighbours)
         start = np.zeros((len(features), classes))
         rows = np.flatnonzero(target >= 0)
-        counts = np.bincount(target[rows], minlength=classes)
-        start[rows, target[rows]] = 1 / counts[target[rows]]
+        shares, self.seen = _shares_of(target[rows], classes, None if weights is None else weights[rows])
+        start[rows, target[rows]] = shares
         matrix = identity(len(features), format="csr") - KEPT * self._graph
         self.shares = np.stack([cg(matrix, column, rtol=1e-6)[0] for column in start.T], axis=1)
-        self.seen = counts > 0
         return self
 
     def logits(self, features: np.ndarray) -> np.ndarray:
@@ -196,9 +200,15 @@ HEADS: dict[str, type[Head]] = {
 }
 
 
-def weights(cosine: np.ndarray) -> np.ndarray:
+def closeness(cosine: np.ndarray) -> np.ndarray:
     """Return the weights of neighbours: exp(10 (cosine - 1))."""
     return np.exp(SHARPNESS * (cosine.astype(np.float64) - 1))
+
+
+def _shares_of(kinds: np.ndarray, classes: int, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share (m,) of each labelled picture in all of its class, and which classes there are."""
+    total = np.bincount(kinds, weights, minlength=classes)
+    return (1 if weights is None else weights) / total[kinds], np.bincount(kinds, minlength=classes) > 0
 
 
 def graph_of(features: np.ndarray, neighbours: Neighbours) -> Any:
@@ -209,7 +219,7 @@ def graph_of(features: np.ndarray, neighbours: Neighbours) -> Any:
     found, cosine = neighbours.search(features, GRAPH + 1)
     own = np.repeat(np.arange(n), found.shape[1])
     there = (found.ravel() >= 0) & (found.ravel() != own)
-    matrix = csr_matrix((weights(cosine).ravel()[there], (own[there], found.ravel()[there])), (n, n))
+    matrix = csr_matrix((closeness(cosine).ravel()[there], (own[there], found.ravel()[there])), (n, n))
     matrix = matrix.maximum(matrix.T)
     scale = diags(1 / np.sqrt(np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1e-12)))
     return (scale @ matrix @ scale).tocsr()

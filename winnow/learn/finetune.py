@@ -46,6 +46,7 @@ def fine_tune(
     pseudo: np.ndarray,
     seed: int,
     device: torch.device,
+    counts: np.ndarray | None = None,
     processes: Processes = ALONE,
 ) -> dict[str, Tensor]:
     """Train a copy of `network` and `start` on the pictures whose `target` (n,) is a class number, -1 where there is none.
@@ -54,7 +55,7 @@ def fine_tune(
     Fine-Tuning can Distort Pretrained Features, section 3.4). Adam, cross entropy with every class of the same weight in all,
     pictures flipped, rotated and translated at random (Singh et al., section on classification). Batch normalisation keeps
     its pretrained averages: a hundred pictures are too few for new ones. `pseudo` (n,) bool marks pseudo-labels; where
-    there are any, half of each batch are true labels.
+    there are any, half of each batch are true labels. A picture counts as much as `counts` (n,) says, all alike without.
 
     Returns the tensors of the network and `head.weights`, `head.bias` (float64), on the processor. Raises `TrainingError`
     when the loss is not finite, and `OptionError` when the `processes`, all of which call this, cannot share the batches.
@@ -65,7 +66,16 @@ def fine_tune(
     head = nn.ParameterDict({name: torch.from_numpy(array).float().to(device) for name, array in arrays.items()})
     if len(np.unique(target[target >= 0])) > 1:
         _learn(
-            network, head, pictures, target, torch.from_numpy(start.centre).to(device), options, pseudo, seed, processes
+            network,
+            head,
+            pictures,
+            target,
+            torch.from_numpy(start.centre).to(device),
+            options,
+            pseudo,
+            counts,
+            seed,
+            processes,
         )
     network.requires_grad_(False)
     tensors = {name: value.cpu() for name, value in network.state_dict().items()}
@@ -80,14 +90,16 @@ def _learn(
     centre: Tensor,
     options: TuneOptions,
     pseudo: np.ndarray,
+    counts: np.ndarray | None,
     seed: int,
     processes: Processes,
 ) -> None:
     device, rows, classes = centre.device, np.flatnonzero(target >= 0), len(head["bias"])
     feed = Feed(pictures, rows, device, channels_last=True)
     truth = torch.from_numpy(target[rows]).to(device)
-    counts = torch.bincount(truth, minlength=classes).float()
-    weights = len(rows) / (counts.clamp_min(1) * (counts > 0).sum())
+    share = None if counts is None else torch.from_numpy(counts[rows]).float().to(device)
+    number = torch.bincount(truth, share, minlength=classes).float()
+    weights = (len(rows) if share is None else share.sum()) / (number.clamp_min(1e-9) * (number > 0).sum())
     draw = _Batches(pseudo[rows], options.fine_tune_batch_size, seed)
     steps = options.fine_tune_iterations
     layers: list[dict[str, Any]] = [
@@ -108,10 +120,11 @@ def _learn(
         for step in range(steps):
             chosen = draw(step)
             images = augmented(to_images(feed.pixels(chosen), channels_last=True), options, [seed, FRESH, step])
-            classes_of = truth[torch.from_numpy(chosen).to(device)]
+            drawn = torch.from_numpy(chosen).to(device)
+            classes_of, part = truth[drawn], None if share is None else share[drawn] * weights[truth[drawn]]
 
-            def loss(found: Tensor, classes_of: Tensor = classes_of) -> tuple[Tensor, Tensor]:
-                value = functional.cross_entropy(found, classes_of, weight=weights)
+            def loss(found: Tensor, kinds: Tensor = classes_of, part: Tensor | None = part) -> tuple[Tensor, Tensor]:
+                value = _cross_entropy(found, kinds, weights, part)
                 return value, value.detach()
 
             for group in optimizer.param_groups:
@@ -125,6 +138,13 @@ def _learn(
             optimizer.step()
             _check(value, step)
             advance(len(chosen), f"loss {value.item():.3g}")
+
+
+def _cross_entropy(found: Tensor, kinds: Tensor, weights: Tensor, part: Tensor | None) -> Tensor:
+    """Return the mean cross entropy of logits (n, classes), by the weights of the classes or, where given, of each picture (n,)."""
+    if part is None:
+        return functional.cross_entropy(found, kinds, weight=weights)
+    return (functional.cross_entropy(found, kinds, reduction="none") * part).sum() / part.sum()
 
 
 def augmented(images: Tensor, options: TuneOptions, seed: list[int]) -> Tensor:

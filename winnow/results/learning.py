@@ -323,7 +323,8 @@ class Classified:
     """What `classify` left: a classifier learnt from `labelled` pictures (labels from `origin`) `by` a head, measured by folds.
 
     `confusion` has a row for each true class; `reliability` is (mean probability, share right, pictures) a bin;
-    `against_head` compares fine-tuning with a head on embeddings, `choice` chosen labels with drawn ones. `label_files` are
+    `against_head` compares fine-tuning with a head on embeddings, `choice` chosen labels with drawn ones, `by_track` probabilities
+    averaged over tracks with those of single crops; `to_check` tracks have crops of several classes. `label_files` are
     those that the labels were read from (none: the run's own), and `label_key` changes with what they say.
     """
 
@@ -347,3 +348,16 @@ class Classified:
     choice: ChoiceWorth | None
     pseudo: PseudoLabels
     notes: list[str]
+    by_track: Comparison | None = None
+    to_check: int = 0
+
+    @property
+    def checks(self) -> str:
+        """Return a sentence on the tracks to be checked, "" where there are none."""
+        if not self.to_check:
+            return ""
+        one = self.to_check == 1
+        return (
+            f"The crops of {self.to_check:,} track{'' if one else 's'} are taken for several classes: look whether "
+            f"{'it shows' if one else 'each shows'} one person (classifier/tracks-to-check.csv)."
+        )

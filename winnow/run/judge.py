@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from winnow.inspect.wholes import Wholes
 
 LONGEST = 150  # bytes of a source's name in that of its picture
-ITEMS = ("id", "source", "group", "time", "page")
+ITEMS = ("id", "source", "group", "time", "page", "track")
 
 
 @dataclass(frozen=True)
@@ -246,6 +246,12 @@ def pages_of(items: dict[str, np.ndarray]) -> dict[str, list[int | None]]:
     """Return the further column of tables with files of several pages or frames: the page of each; none without such files."""
     pages: list[int | None] = items["page"].tolist()
     return {} if all(page is None for page in pages) else {"page": pages}
+
+
+def tracks_of_items(items: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """Return the further column of tables with crops of persons who were followed: the track of each; none without such crops."""
+    tracks: list[str | None] = items["track"].tolist()
+    return {"track": [track or "" for track in tracks]} if any(tracks) else {}
 
 
 def shortened(name: str) -> str:

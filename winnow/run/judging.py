@@ -134,8 +134,11 @@ def wanted_to_judge(run: RunFolder, sources: Sequence[str | Path], **wanted: Any
     return wanted_as_own(run, sources, usual=usual, **wanted)
 
 
-def judge_work(run: RunFolder, place: Place, step: str, wanted: Wanted, *, alone: bool) -> JudgeWork:
-    """Return the work of judging what is `wanted`, its shards in the place of the results; `alone`: begun anew by this call."""
+def judge_work(
+    run: RunFolder, place: Place, step: str, wanted: Wanted, *, alone: bool, how: dict[str, str] | None = None
+) -> JudgeWork:
+    """Return the work of judging what is `wanted`, its shards in the place of the results; `alone`: begun anew by this call; `how`:
+    what the step is given when they are joined."""
     from winnow.run.current import key_of_judging
 
     given = {
@@ -144,6 +147,7 @@ def judge_work(run: RunFolder, place: Place, step: str, wanted: Wanted, *, alone
         "key": key_of_judging(run, run.options.score.mode),
         "given": run.given,
         "trust": sorted(run.trusted),
+        **({"how": how} if how else {}),
     }
 
     def plan() -> dict[str, Any]:

@@ -3,14 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from winnow.classify.tracks import Tracks
+from winnow.errors import OptionError
+from winnow.objects.tracks import LONGEST_STEP
+from winnow.options import IngestOptions
 from winnow.results import Predicted
-from winnow.run.judge import pages_of, seconds
+from winnow.run.judge import pages_of, seconds, tracks_of_items
 from winnow.run.publish import Results, write_result
 from winnow.tables import write_table
+
+By = Literal["picture", "track"]
+"""What has a class of its own: a picture, frame or crop, or all crops of a track together."""
+
+NO_TRACK = "No crop has a track, so that --by track changed nothing: the frames are too far apart."
+
+
+def check_by(by: str, options: IngestOptions, has_classes: bool = True) -> None:
+    """Raise `OptionError` for `by` "track" where pictures read by these options have no track, or get no class."""
+    if by == "picture":
+        return
+    if not has_classes:
+        raise OptionError(
+            "--by track averages the classes of crops, and this file has no classifier.", "Leave --by out."
+        )
+    if not options.people:
+        raise OptionError(
+            "--by track needs crops of persons in videos, and this run looks at whole pictures.", "Leave --by out."
+        )
+    if options.keyframes or options.every > LONGEST_STEP:
+        how = "the key frames of a video" if options.keyframes else f"a frame every {options.every:g} s"
+        raise OptionError(
+            f"--by track needs frames at most {LONGEST_STEP:g} s apart, and this run reads {how}.",
+            "Leave --by out, or make a run with --every 0.1.",
+        )
 
 
 def write_predictions(
@@ -24,21 +53,28 @@ def write_predictions(
     p_values: np.ndarray | None = None,
     belongs: np.ndarray | None = None,
     defects: int | None = None,
+    by: By = "picture",
 ) -> Predicted:
-    """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`, `page`), and, last, predictions.json.
+    """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`, `page`, `track`), and, last, predictions.json.
 
     Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
-    (n,) bool those of the same names; what is not given has no columns. `defects` is how many were found.
+    (n,) bool those of the same names; what is not given has no columns. `defects` is how many were found. By "track",
+    probabilities are averaged over each.
     """
     found: dict[str, int] | None = None
     anomalous = None
+    tracks = tracks_of_items(items)
+    notes = [*notes, *([NO_TRACK] if by == "track" and not tracks else [])]
     columns: list[tuple[str, Any]] = [
         ("id", items["id"]),
         ("source", items["source"]),
         ("time", map(seconds, items["time"])),
         *pages_of(items).items(),
+        *tracks.items(),
     ]
     if probabilities is not None:
+        if by == "track" and tracks:
+            probabilities = Tracks.named(items["track"], len(items["track"])).averaged(probabilities)
         best = probabilities.argmax(axis=1)
         columns += [("class", [classes[kind] for kind in best]), ("probability", _decimals(probabilities.max(axis=1)))]
         columns += [(f"p_{name}", _decimals(column)) for name, column in zip(classes, probabilities.T, strict=True)]

@@ -19,9 +19,12 @@ from winnow.run.folder import RunFolder
 from winnow.run.split import HELD_OUT, kept_apart, without
 from winnow.select.choose import Choice, available, choose, fewer
 from winnow.select.outliers import outliers_of
+from winnow.select.tracks import stand_ins_of_tracks
 
 OUTLIERS = "unlike most by the one-class score"
 ROUND, UNCERTAIN = "round", "like most of the uncertain that no other stands for"
+OF_TRACKS = "The last {:,} are further crops of tracks that are listed or labelled: no other track was left."
+SET_ASIDE = "The last {:,} are outliers or duplicates: no others were left."
 LEAST_P_VALUE = 1e-4  # smallest p-value that 'anomalous' tells from others
 
 Row = dict[str, str]
@@ -49,6 +52,7 @@ class Selection:
             self.embeddings, groups=self.pool.column("group")[self.places]
         )  # quotas go by the user's
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
+        self.tracks = self.pool.column("track")[self.places]
         detector = load_detector(run)
         self.scores = own_scores(run, detector, len(everything), self.cache)[rows]
         self.p_values = detector.p_values(self.scores)
@@ -90,6 +94,15 @@ class Selection:
     def rows(self, table: Sequence[Row]) -> np.ndarray:
         """Rows of the pictures of a table."""
         return np.array([self.row_of[row["id"]] for row in table], int)
+
+    def with_track(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the columns of a table, with the track behind the group where there are tracks."""
+        place = columns.index("group") + 1
+        return (*columns[:place], "track", *columns[place:]) if any(self.tracks) else columns
+
+    def track_of(self, row: Row) -> str:
+        """Return the track of a row of a table, which may have been written before there were tracks."""
+        return self.tracks[self.row_of[row["id"]]] or ""
 
     def identity(self) -> dict[str, Any]:
         """Return what a list depends on: another list is begun when it changes."""
@@ -145,21 +158,40 @@ class Selection:
             note = fewer(asked, len(before) + left, options.per_group)
         number, notes = min(max(0, asked - len(before)), left), [note] if note else []
         rows: list[Row] = []
-        for candidates in (self.candidates, self.everything):
+        first, counts = self._first_of_tracks(start)
+        for candidates, weights, note in (
+            (first, counts, ""),
+            (self.candidates, self.counts * self.weights, OF_TRACKS),
+            (self.everything, self.counts * self.weights, SET_ASIDE),
+        ):
             count = min(number - len(rows), self._available(candidates, start))
             if not count:
                 continue
-            if candidates is not self.candidates:
-                notes.append(f"The last {count:,} are outliers or duplicates: no others were left.")
-            found = self._chosen(count, candidates, start, len(before) + len(rows))
+            notes += [note.format(count)] if note and candidates is not first else []
+            found = self._chosen(count, candidates, start, len(before) + len(rows), weights)
             rows += self._table(found, len(before) + len(rows) + 1)
             start = np.union1d(start, found.rows)
         return rows, notes
 
+    def _first_of_tracks(self, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the candidates, of each track one, none of those that `start` has a crop of, and how much each counts (n,): for all
+        that it stands for. All candidates where there are no tracks, or all are to be drawn from."""
+        weights = self.counts * self.weights
+        if self.method == "random" or not any(self.tracks):
+            return self.candidates, weights
+        stands = stand_ins_of_tracks(self.embeddings.vectors, self.candidates, self.tracks, start)
+        summed = np.zeros(len(weights))
+        np.add.at(summed, stands[stands >= 0], weights[self.candidates[stands >= 0]])
+        first = np.unique(stands[stands >= 0])
+        weights[first] = summed[first]
+        return first, weights
+
     def _available(self, rows: np.ndarray, start: np.ndarray) -> int:
         return available(np.setdiff1d(rows, start), start, self.embeddings.groups, self.run.options.select.per_group)
 
-    def _chosen(self, count: int, candidates: np.ndarray, start: np.ndarray, listed: int) -> Choice:
+    def _chosen(
+        self, count: int, candidates: np.ndarray, start: np.ndarray, listed: int, weights: np.ndarray
+    ) -> Choice:
         options = self.run.options.select
         return choose(
             self.embeddings,
@@ -170,7 +202,7 @@ class Selection:
             candidates=candidates,
             features=self.features,
             start=start,
-            weights=self.counts * self.weights,
+            weights=weights,
             per_group=options.per_group,
             random_share=0.0 if self.method == ROUND else options.random_share,
         )
@@ -196,6 +228,7 @@ class Selection:
             "source": str(self.sources[row]),
             "time": "" if np.isnan(moment) else f"{moment:.3f}",
             "group": str(self.embeddings.groups[row]),
+            "track": self.tracks[row] or "",
         }
 
     def outlier_table(self) -> list[Row]:

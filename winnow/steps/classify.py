@@ -35,6 +35,7 @@ from winnow.run.judge import seconds
 from winnow.run.records import versions
 from winnow.run.selection import by_anomaly
 from winnow.run.split import HELD_OUT, kept_apart, without
+from winnow.run.tracks import COLUMNS, TO_CHECK, over_tracks, said_of_labels, to_check, tracks_of
 from winnow.run.truth import Truth, of_sources, order_of, truth_of
 from winnow.run.working import Working
 from winnow.select.selectors import SELECTORS
@@ -49,7 +50,8 @@ def classify(run: RunFolder, *, labels: Sequence[str | Path] = (), resume: bool 
     """Learns a classifier from the run's labels, or those of files, and writes it to the run's folder `classifier`.
 
     Beside it labelled.csv (what held-out heads say of every labelled picture), pseudo.csv (the pseudo-labels that stay) and
-    audit.csv (some of them, drawn at random, for a person to fill in); classifier.json, with all measures, is written last.
+    audit.csv (some of them, drawn at random, for a person to fill in), and tracks-to-check.csv where crops have tracks;
+    classifier.json, with all measures, is written last.
     Raises what `winnow.run.truth.truth_of` and `winnow.Classifier.fit` raise.
     """
     check_shared(run)
@@ -95,16 +97,21 @@ def _learnt(
     anomalous, weights = _seen_by_detector(run, len(everything), cache)
     anomalous, weights = anomalous[~apart], None if weights is None else weights[~apart]
     embeddings, known = without(everything, apart), given[~apart]
-    classifier = _fitted(run, pool, embeddings, known, anomalous, step.scratch)
+    names = tracks_of(run, pool, embeddings)
+    classifier = _fitted(run, pool, embeddings, known, anomalous, names, step.scratch)
     order = order_of(run, truth, embeddings.ids[classifier.held_out.rows].astype(str).tolist())
     choice = worth_of_choice(classifier, embeddings, _known_method(run), weights)
     about = _Items(pool, embeddings)
     audited = _audited(run.folder("classify"), truth)
     pseudo = replace(_pseudo(run, classifier, embeddings, about, pool, step.folder), audited=audited)
     _write_labelled(step.folder, classifier, about)
+    split = [] if names is None else to_check(run, classifier, pool, embeddings, names, known)
+    if names is not None:
+        write_table(step.folder / TO_CHECK, COLUMNS, split)
     left_out = len(truth.labels) - int((given != "").sum())
     notes = [
         *truth.notes,
+        *said_of_labels(names, known),
         *([f"{left_out:,} labels are of pictures without a code, such as those given as 'test'."] if left_out else []),
         *_on_apart(run, pool, classifier, everything[apart], given[apart]),
     ]
@@ -119,6 +126,8 @@ def _learnt(
         curve=_curve(classifier, order),
         against_head=against_head(classifier),
         choice=choice,
+        by_track=over_tracks(classifier),
+        to_check=len(split),
         pseudo=pseudo,
         notes=[*notes, *classifier.notes, *([] if choice else [TOO_FEW])],
     )
@@ -149,9 +158,15 @@ def _on_apart(
 
 
 def _fitted(
-    run: RunFolder, pool: Pool, embeddings: Embeddings, known: np.ndarray, anomalous: np.ndarray, scratch: Path
+    run: RunFolder,
+    pool: Pool,
+    embeddings: Embeddings,
+    known: np.ndarray,
+    anomalous: np.ndarray,
+    tracks: np.ndarray | None,
+    scratch: Path,
 ) -> Classifier:
-    """Return the classifier that the run's options ask for, from the labels `known` (n,) of its embeddings."""
+    """Return the classifier that the run's options ask for, from the labels `known` (n,) of its embeddings and their `tracks` (n,)."""
     options = run.options.classify
     tuning, vectors = start(run, pool, embeddings, scratch)
     classifier = Classifier(
@@ -162,7 +177,8 @@ def _fitted(
         seed=run.options.train.seed,
         tuning=tuning,
     )
-    return classifier.fit(vectors, known, embeddings.groups, anomalous=anomalous, twins=embeddings.twins)
+    about = {"anomalous": anomalous, "twins": embeddings.twins, "tracks": tracks}
+    return classifier.fit(vectors, known, embeddings.groups, **about)
 
 
 def _known_method(run: RunFolder) -> SelectOptions:

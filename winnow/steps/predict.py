@@ -11,7 +11,7 @@ from winnow.run.artifacts import load_classifier
 from winnow.run.folder import RunFolder
 from winnow.run.judge import judge
 from winnow.run.judging import JudgeWork, judged_by
-from winnow.run.predictions import write_predictions
+from winnow.run.predictions import By, check_by, write_predictions
 from winnow.run.publish import PREDICTIONS, Results, list_refused, publish
 from winnow.run.where import place_of_results
 
@@ -24,13 +24,16 @@ def predict(
     runner: str = "local",
     workers: int = 0,
     made: JudgeWork | None = None,
+    by: By = "picture",
 ) -> Predicted:
     """Write predictions.csv: a row for each picture, frame, patch or crop, with its class, its probability, one a class, and
     whether it belongs by the one-class score.
 
     To the folder `to`, by default the run's `predictions`; predictions.json, the result, is written last. What does not
-    belong has a class too, which means little. Pictures are judged by so many `workers` of a runner, or were judged in shards (`made`).
+    belong has a class too, which means little. With `by` "track" the class of a crop is that of its track. Pictures are judged by so
+    many `workers` of a runner, or were judged in shards (`made`).
     """
+    check_by(by, run.options.ingest)
     names = load_classifier(run).classes.tolist()
     with Results(to or run.path / "predictions", PREDICTIONS, run.path) as results:
         made = made or judged_by(run, sources, place_of_results(to or results.folder), "predict", runner, workers)
@@ -46,6 +49,7 @@ def predict(
             probabilities=judged.probabilities,
             p_values=judged.p_values,
             belongs=judged.belongs,
+            by=by,
         )
         shutil.rmtree(pool)  # nobody asked for the pixels
         publish(results)

@@ -27,11 +27,11 @@ from winnow.results import Predicted
 from winnow.results.words import plural
 from winnow.run.judge import pages_of
 from winnow.run.located import write_located
-from winnow.run.predictions import write_predictions
+from winnow.run.predictions import By, check_by, write_predictions
 from winnow.run.publish import HEATMAPS, PREDICTIONS, Results, list_refused, publish
 
 BATCH = 16  # more brings no speed on a processor and takes memory
-ITEMS = ("id", "source", "time", "page")
+ITEMS = ("id", "source", "time", "page", "track")
 
 
 def predict_onnx(
@@ -41,6 +41,7 @@ def predict_onnx(
     to: str | Path,
     heatmaps: str | Path | None = None,
     object_detector: str = "",
+    by: By = "picture",
 ) -> Predicted:
     """Read sources as the run of an exported file read its own, and write predictions.csv and predictions.json into `to`.
 
@@ -48,7 +49,7 @@ def predict_onnx(
     when it has an anomaly model. Where pictures were cut into patches and the file has no classes, a row is a whole picture,
     judged by its most anomalous patch; of a file that looks for damage defects.csv has a row a defect, and the folder
     `heatmaps` gets the pictures that `winnow.steps.score` draws. `object_detector` finds the persons of a file that wants them.
-    Raises what `Deployed.open` and `winnow.pool.ingest.ingest` raise.
+    With `by` "track" the class of a crop is that of its track. Raises what `Deployed.open` and `winnow.pool.ingest.ingest` raise.
     """
     model = Deployed.open(file)
     if object_detector and not model.ingest.people:
@@ -58,10 +59,11 @@ def predict_onnx(
         )
     if heatmaps is not None:
         _check_maps(model)
+    check_by(by, model.ingest, model.classes is not None)
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(Results(to, PREDICTIONS, None))
         drawn = [] if heatmaps is None else [stack.enter_context(Results(heatmaps, HEATMAPS, None))]
-        found = _write(model, sources, results, drawn[0].aside if drawn else None, object_detector)
+        found = _write(model, sources, results, drawn[0].aside if drawn else None, object_detector, by)
         shutil.rmtree(results.aside / "pool")  # nobody asked for the pixels
         publish(results, *drawn)
     return found
@@ -82,7 +84,12 @@ def _check_maps(model: Deployed) -> None:
 
 
 def _write(
-    model: Deployed, sources: Sequence[str | Path], results: Results, heatmaps: Path | None, object_detector: str
+    model: Deployed,
+    sources: Sequence[str | Path],
+    results: Results,
+    heatmaps: Path | None,
+    object_detector: str,
+    by: By,
 ) -> Predicted:
     """Ingest sources and write what the model says of them, and pictures of it into `heatmaps`."""
     options = model.ingest.model_copy(update={"object_detector": object_detector})
@@ -112,6 +119,7 @@ def _write(
         p_values=found.get("p_value"),
         belongs=None if threshold is None else found["score"] <= threshold,
         defects=defects,
+        by=by,
     )
 
 

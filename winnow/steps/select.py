@@ -119,12 +119,12 @@ def _grown(
         notes=[*selection.notes, *notes],
         grown_from=made.get("sha256", ""),
     )
-    text = _text(COLUMNS, table)
+    text = _text(selection.with_track(COLUMNS), [{**row, "track": selection.track_of(row)} for row in table])
     kept = run.path / ("selection.csv" if changed else BEFORE)
     if kept.exists():
         write_text(step.path(BEFORE), kept.read_text(encoding="utf-8"))
     write_text(step.path("selection.csv"), text)
-    write_text(step.path("outliers.csv"), _text(OUTLIER_COLUMNS, selection.outlier_table()))
+    write_text(step.path("outliers.csv"), _text(selection.with_track(OUTLIER_COLUMNS), selection.outlier_table()))
     for name, data in _drawn(selection, table, kind).items():
         with replacing(step.path(name)) as temporary:
             temporary.write_bytes(data)

@@ -19,6 +19,7 @@ from winnow.results import Encoded, Ingested, Predicted, Scored, Shared
 from winnow.run.addresses import check_object_detector
 from winnow.run.folder import RunFolder
 from winnow.run.judging import JudgeWork, judge_work, wanted_to_judge
+from winnow.run.predictions import check_by
 from winnow.run.recipe import load_recipe
 from winnow.run.records import Asked
 from winnow.run.where import place_named, place_of, place_of_results
@@ -63,10 +64,19 @@ def share_encode(run: RunFolder, share: Share) -> Shared:
     return _made(work, share)
 
 
-def share_judging(run: RunFolder, step: str, sources: Sequence[str | Path], to: str | Path, share: Share) -> Shared:
-    """Judge a share of sources, by `score` or `predict`; the shards lie in `to`, which the results are to be in."""
+def share_judging(
+    run: RunFolder, step: str, sources: Sequence[str | Path], to: str | Path, share: Share, **how: str
+) -> Shared:
+    """Judge a share of sources, by `score` or `predict`; the shards lie in `to`, which the results are to be in. `how`: what else
+    `winnow join` gives that step."""
+    check_by(how.get("by", "picture"), run.options.ingest)
     work = judge_work(
-        run, place_of_results(to), step, wanted_to_judge(run, [absolute(source) for source in sources]), alone=False
+        run,
+        place_of_results(to),
+        step,
+        wanted_to_judge(run, [absolute(source) for source in sources]),
+        alone=False,
+        how=how,
     )
     return _made(work, share)
 
@@ -127,7 +137,9 @@ def _join_judging(place: Place, job: Job) -> Scored | Predicted:
     run = RunFolder.open(given["run"], given["trust"]).with_options(given["given"])
     work = JudgeWork(place, job, run)
     _check_all_there(work)
-    return (score if job.step == "score" else predict)(run, given["inputs"], to=place.name, made=work)
+    step: Any = score if job.step == "score" else predict
+    found: Scored | Predicted = step(run, given["inputs"], to=place.name, made=work, **given.get("how", {}))
+    return found
 
 
 JUDGING = ("score", "predict")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from winnow.embeddings import spread
 from winnow.pool.pool import Pool
 from winnow.report import classification as drawn
 from winnow.report import grids
@@ -12,9 +13,11 @@ from winnow.results import Classified, Interval
 from winnow.run.current import labels_have_changed
 from winnow.run.folder import RunFolder
 from winnow.run.labels import read_store
+from winnow.run.tracks import TO_CHECK
 from winnow.tables import read_table
 
 SHOWN = 10  # pictures of a sheet
+LISTED, STRIPS, STRIP = 20, 8, 8  # tracks of a table, of a sheet, and crops of each
 
 
 def stale_classifier(run: RunFolder) -> str:
@@ -42,9 +45,55 @@ def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
         Figure("Learning curve", drawn.label_curve(found.curve.points)),
         *_sheets(pool, labelled),
     ]
-    compared = [part.says for part in (found.against_head, found.choice) if part]
-    return [Section("Classifier", text=[_summary(found), found.curve.says, *compared, *found.notes], figures=figures,
-                    tables=[_by_class(found), *_pseudo(found)])]  # fmt: skip
+    compared = [part.says for part in (found.against_head, found.choice, found.by_track) if part]
+    split = _to_check(run)
+    text = [_summary(found), found.curve.says, *compared, *filter(None, [found.checks]), *found.notes]
+    return [
+        Section(
+            "Classifier",
+            text=text,
+            figures=[*figures, *_strips(pool, split)],
+            tables=[_by_class(found), *_pseudo(found), *_tracks(split)],
+        )
+    ]
+
+
+def _to_check(run: RunFolder) -> list[dict[str, str]]:
+    """Return the rows of tracks-to-check.csv, none where it was not written: without tracks, or by an earlier version."""
+    path = run.folder("classify") / TO_CHECK
+    return read_table(run.verified("classify", path)) if path.exists() else []
+
+
+def _tracks(split: list[dict[str, str]]) -> list[Table]:
+    if not split:
+        return []
+    columns = ("from", "to", "crops", "class", "share", "turns", "before", "after", "why", "source")
+    return [
+        Table(
+            columns,
+            [tuple(row[name] for name in columns) for row in split[:LISTED]],
+            title="Tracks to check",
+            caption="Tracks whose crops are taken for several classes. 'turns' is the time at which one changes from a class to another: "
+            "two persons may have been taken for one. All are in classifier/tracks-to-check.csv.",
+        )
+    ]
+
+
+def _strips(pool: Pool, split: list[dict[str, str]]) -> list[Figure]:
+    """Return some crops of each of the first tracks to check, a row each, in order of time."""
+    tracks, strips = pool.column("track"), []
+    for row in split[:STRIPS]:
+        rows = np.flatnonzero(tracks == row["track"])
+        strips.append(rows[spread(len(rows), STRIP)])
+    if not strips:
+        return []
+    times = pool.column("time")
+    grid = grids.strip_grid(
+        [pool.pixels(rows) for rows in strips],
+        [[f"{times[place]:.1f} s" for place in rows] for rows in strips],
+        columns=STRIP,
+    )
+    return [Figure("Tracks to check, a row each", grid, pictures=True)]
 
 
 def label_sections(run: RunFolder) -> list[Section]:
