@@ -27,6 +27,7 @@ from winnow.run.recipe import load_recipe
 from winnow.select.uncertain import uncertainty
 from winnow.show import classify as told
 from winnow.steps import select as select_step
+from winnow.steps.classify import _more_labels
 from winnow.steps.report.classifier import classifier_sections
 
 from conftest import blocks, stripes, winnow_command
@@ -279,6 +280,24 @@ def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
     assert more.chosen == 24 + left
     assert f"1,000 more pictures were asked for, and {left} are all that can be chosen." in more.notes
     assert "3 more pictures were asked for, and none can be chosen." in run.round(3, also=labels).notes
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "a_class", "pays"),
+    [
+        (0.3, 0.01, 7.5, None),  # of fifteen labels of two classes: a curve of few points does not speak
+        (0.0, 0.0, 7.5, None),
+        (0.05, 0.02, 12, True),
+        (0.0, 0.01, 30, None),
+        (-0.02, 0.01, 125, False),
+        (0.005, 0.004, 250, True),
+        (0.005, 0.02, 250, None),
+    ],
+)
+def test_the_learning_curve_speaks_of_what_it_can_tell(gain: float, error: float, a_class: float, pays: bool | None):
+    found, says = _more_labels(gain, error, a_class)
+    assert found is pays
+    assert ("would pay little" in says) == (pays is False) and (says == "more labels would pay") == (pays is True)
 
 
 def test_uncertainty_is_the_entropy():

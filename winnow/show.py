@@ -187,9 +187,8 @@ def classify(found: Classified, run: Any) -> str:
             )
     lines += [f"  {found.checks}"] if found.to_check else []
     lines += [f"  Note: {note}" for note in found.notes]
-    return "\n".join(
-        [*lines, f"  Next: winnow predict NEW --run {run}, or more labels: winnow round --run {run} --more 50"]
-    )
+    more = "" if found.curve.pays is False else f", or more labels: winnow round --run {run} --more 50"
+    return "\n".join([*lines, f"  Next: winnow predict NEW --run {run}{more}"])
 
 
 def _between(interval: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from winnow.classify.folds import Folds, follow
+from winnow.classify.folds import Folds, deal, follow
 from winnow.classify.heads import Head
 from winnow.classify.pseudo import pseudo_labels
 from winnow.classify.tracks import Tracks
@@ -75,6 +75,7 @@ class CrossFitter:
         tracks: Tracks | None = None,
     ) -> None:
         self.head, self.features, self.target, self.groups, self.seed = head, features, target, groups, seed
+        self.twins = twins
         self.rows, self.classes = np.flatnonzero(target >= 0), int(target.max()) + 1
         self.folds, self.units = range(folds.count), folds.units
         self.tracks = Tracks.named(None, len(target)) if tracks is None else tracks
@@ -93,6 +94,14 @@ class CrossFitter:
     def final(self, target: np.ndarray) -> Head:
         """Return a head of its own, fitted to a target (n,) with no fold held out."""
         return self.fit(copy.copy(self.head), target, self.tracks)
+
+    def dealt(self, count: int) -> CrossFitter:
+        """Return another with the head's default setting and so many folds, dealt anew: it depends on the labels alone."""
+        rows = self.rows
+        twins = None if self.twins is None else self.twins[rows]
+        names = tuple(map(str, range(self.classes)))
+        folds = deal(self.target[rows], self.groups[rows], names, count, self.seed, twins)
+        return CrossFitter(type(self.head)(), self.features, self.target, self.groups, folds, self.seed, self.twins)
 
     def tuned(self) -> CrossFit:
         """Learn with the head's usual setting, or with another whose macro F1 is higher by more than its standard error.

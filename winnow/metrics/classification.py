@@ -90,9 +90,9 @@ def f1_drawn(tallies: Sequence[Tally], seed: int = 0, repeats: int = REPEATS) ->
 
 
 def verdict(what: str, gain: float, error: float) -> str:
-    """Return a phrase with a rise of macro F1, its standard error, and whether `what` helps, harms or makes no clear difference."""
+    """Return a phrase with a rise of macro F1, its standard error, and whether `what` helps or harms by more than two of them."""
     effect = f"{what} pays" if gain > 0 else f"{what} costs"
-    word = effect if abs(gain) > max(error, LEAST) else "no difference can be told"
+    word = effect if abs(gain) > max(2 * error, LEAST) else "no difference can be told"
     return f"{gain:+.3f} (standard error {error:.3f}), {word}"
 
 

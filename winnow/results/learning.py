@@ -250,11 +250,11 @@ class ClassScore:
 @dataclass(frozen=True)
 class LearningCurve:
     """Macro F1 with a part of the labels (`points`: how many, F1), in the order they were given or (`in_order` false) drawn;
-    whether more labels pay, and a sentence that says so."""
+    whether more labels pay (None: it cannot be told), and a sentence that says so."""
 
     points: list[tuple[int, float]]
     in_order: bool
-    pays: bool
+    pays: bool | None
     says: str
 
 

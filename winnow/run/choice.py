@@ -15,6 +15,7 @@ from winnow.results import ChoiceWorth
 from winnow.select.choose import choose
 from winnow.select.geometry import whitened
 
+FOLDS = 5
 DRAWS = 10  # random halves: one would be mostly luck
 FEWEST = 2  # labels that a half has on average for each class, at least: with fewer, the difference would be luck too
 MOST, A_CLASS = 4000, 20  # labels, or so many a class, that halves are made of; with more, of so many drawn at random
@@ -31,12 +32,16 @@ def worth_of_choice(
     """Return the macro F1 of the classifier's head on embeddings with half of its labels: `chosen` by the run's method (herding,
     where that is 'random'), and drawn at `random`; the `rise` between them, and the standard `error` of the rise.
 
-    Halves are of the labels outside a fold and are judged on that fold, all by the same pictures and with the setting that was
-    tuned on all labels (for a fine-tuned classifier: the default one). Of more than `MOST` labels, where a choice is no longer
+    Halves are of the labels outside a fold and are judged on that fold, all by the same pictures, with the head's default setting and
+    five folds: so a classifier on the embeddings and a fine-tuned one say the same of the same labels. The error is that of the judged
+    pictures, by bootstrap, and of the luck of a half, by the spread of the drawn ones: a chosen half has as much of it.
+
+    Of more than `MOST` labels, where a choice is no longer
     made by hand, they are halves of a part drawn at random. `weights` (n,) are the pictures' weights in the choice.
     Returns None where labels are too few for halves.
     """
-    cross_fitter, fold, seed = classifier.quick, classifier.held_out.fold, classifier.seed
+    cross_fitter, seed = classifier.quick.dealt(FOLDS), classifier.seed
+    fold = cross_fitter.fold[cross_fitter.rows]
     labelled, features = embeddings[cross_fitter.rows], whitened(embeddings.vectors, of=cross_fitter.rows)
     weights = None if weights is None else weights[cross_fitter.rows]
     method = "herding" if options.method == "random" else options.method
@@ -93,7 +98,8 @@ def _compared(chosen: Tally, drawn: list[Tally], of: str, seed: int) -> dict[str
     random = float(np.mean([tally.macro_f1 for tally in drawn]))
     gain = chosen.macro_f1 - random
     repeats = f1_drawn([chosen, *drawn], seed)
-    error = standard_error(repeats[0] - repeats[1:].mean(axis=0))
+    luck = np.std([tally.macro_f1 for tally in drawn], ddof=1) if len(drawn) > 1 else 0.0
+    error = float(np.hypot(standard_error(repeats[0] - repeats[1:].mean(axis=0)), luck * np.sqrt(1 + 1 / len(drawn))))
     says = (
         f"On embeddings, {of} reach macro F1 {chosen.macro_f1:.3f} when chosen, {random:.3f} when drawn at "
         f"random: {verdict('choosing', gain, error)}."
