@@ -154,6 +154,32 @@ def test_labels_that_change_under_it_and_a_class_that_is_left_alone(run: Path):
         learnt(server, 4)
 
 
+def test_a_class_that_is_renamed_under_it(run: Path):
+    with Server(run, "--classes", ",".join(CLASSES)) as server:
+        Person(server).label(20)
+        learnt(server, 20)
+        rest = next(item for item in server.get("/api/items?lane=all&limit=200")["items"] if truth(item) == "block")
+        asked = f"/api/live?rows={rest['row']}"
+        wait_for(lambda: server.get(asked)["suggestions"][str(rest["row"])]["class"] == "block")
+        server.post("/api/classes/change", {"uuid": "c-1", "name": "block", "to": "cube, or block"})
+        found = server.get(asked)["suggestions"]
+        assert not found or found[str(rest["row"])]["class"] != "block"  # at once: there is no such class
+        wait_for(lambda: server.get(asked)["suggestions"].get(str(rest["row"]), {}).get("class") == "cube, or block")
+
+
+def test_two_pages_are_given_the_same_list_and_what_one_labels_is_not_open_on_the_other(run: Path):
+    with Server(run, "--classes", ",".join(CLASSES)) as server:
+        one, two = Person(server), Person(server)
+        two.number = 1000
+        for turn in range(5):
+            for person in (one, two):
+                item = person.next()[turn % 2]
+                person.say(item, "label", truth(item))
+        assert len({item["id"] for item in one.next()}) == 6
+        assert [item["id"] for item in one.next()] == [item["id"] for item in two.next()]
+        assert all(item["label"] is None for item in one.next())
+
+
 def test_a_label_that_is_wrong_is_listed_to_be_checked_and_leaves_the_list(run: Path):
     with Server(run, "--classes", ",".join(CLASSES)) as server:
         person = Person(server)
@@ -306,7 +332,7 @@ def alive():
         live.close()
 
 
-def test_what_comes_next_comes_once_and_one_in_five_is_drawn_at_random():
+def test_what_comes_next_comes_once_and_one_in_ten_is_drawn_at_random():
     n, rng = 400, np.random.default_rng(0)
     kinds = rng.integers(0, 2, n)
     items = catalogue(n, chosen=20)

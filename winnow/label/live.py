@@ -19,7 +19,7 @@ from winnow.metrics.classification import wilson
 
 FEWEST = 2  # classes, and labels of each, that a model needs
 REST = 0.5  # seconds between two trainings, at least; and at least as long as one took
-RANDOM = 5  # one of so many pictures is drawn at random
+RANDOM = 10  # one of so many pictures is drawn at random
 JUDGED = 20  # labels of pictures drawn at random below which the accuracy is not told: its interval would say nothing
 CONTRADICTED = 200  # labels to be checked that are listed, at most
 CHECK_LANE = "Labels that held-out predictions contradict"
