@@ -9,7 +9,7 @@ import numpy as np
 
 from winnow.embeddings import spread
 
-MOST = 16  # crops of a labelled track that are learnt from, evenly spread in time: more take time and bring nothing (docs/benchmarks.md)
+MOST = 16  # crops of a labelled track that are learnt from, evenly spread in time: neighbours teach the same
 NONE = -1
 
 
