@@ -106,7 +106,7 @@ export class Bars {
     const names = JSON.stringify(classes.map(({ name, key }) => [name, key]));
     if (names !== this.#classes) {
       byId("classes").replaceChildren(...classes.map(({ name, key }, number) =>
-        make("button", { className: "class", value: name, dataset: { colour: colourOf(number) } },
+        make("button", { className: "class", value: name, title: name, dataset: { colour: colourOf(number) } },
           key === null ? "" : make("kbd", {}, key), make("span", { className: "title" }, name), make("span", { className: "number" }))));
       this.#classes = names;
     }
@@ -130,6 +130,8 @@ export class Bars {
 
 function fill(id, all, names) {
   const list = byId(id);
-  if (list.length === names.length + 1) return; // names are only ever added
+  const shown = JSON.stringify(names);
+  if (list.dataset.shown === shown) return;
+  list.dataset.shown = shown;
   list.replaceChildren(make("option", { value: "" }, all), ...names.map((name) => make("option", { value: name }, name)));
 }

@@ -14,6 +14,7 @@ const KEYS = [
   ["n", "write a note; Enter saves it, Esc discards it"],
   ["/", "find a class by name"],
   ["+", "new class"],
+  ["c", "rename, merge or delete classes"],
   ["g", "grid: label many at once; again: back"],
   ["l", "next lane"],
   ["lanes Groups, Tracks", "a key labels all that stay ticked; a click unticks; → passes the group over"],

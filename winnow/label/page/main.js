@@ -1,6 +1,7 @@
 // Joins the parts of the page: what each key and button does, and what is shown afterwards.
 
 import { Bars } from "./bars.js";
+import { Classes } from "./classes.js";
 import { Help, Naming } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { Grid } from "./grid.js";
@@ -36,6 +37,7 @@ class Page {
     this.bars = new Bars(session, outbox, server, (changes) => this.#choose(changes));
     this.suggest = new Suggest(session, server);
     this.help = new Help();
+    this.classes = new Classes(session);
     this.naming = new Naming(session, (name) => this.decide("label", name));
     this.#listen();
     this.#buttons();
@@ -105,6 +107,7 @@ class Page {
     session.addEventListener("state", () => this.#showBars());
     session.addEventListener("queue", () => (this.grid.reset(), this.#show()));
     session.addEventListener("move", () => this.#show());
+    session.addEventListener("renewed", () => this.#choose(this.groups.has() ? { lane: session.filter.lane, part: session.filter.part } : {}));
     session.addEventListener("items", () => this.#describe());
     session.addEventListener("message", ({ detail }) => this.#tell(detail));
     session.addEventListener("refused", ({ detail }) => notice(`A label was refused: ${detail}`, "It was not saved; label the picture again."));
@@ -158,6 +161,7 @@ class Page {
       l: () => this.#nextLane(),
       "/": () => this.naming.open(false),
       "+": () => this.naming.open(true),
+      c: () => this.classes.open(),
       "?": () => this.help.open(),
     };
     const turn = (way) => () => this.#act(way > 0 && this.groups.has() ? this.#nextGroup() : grid.turn(way));

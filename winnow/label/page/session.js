@@ -36,6 +36,7 @@ export class Session extends EventTarget {
     super();
     Object.assign(this, { server, outbox, run: state.run, groups: state.groups });
     this.seq = state.seq;
+    this.changes = state.changes; // of classes: how often they were renamed, merged or deleted
     this.#take(state);
     this.undoKey = `winnow ${state.home} undo`;
     this.viewKey = `winnow ${state.home} view`;
@@ -231,6 +232,12 @@ export class Session extends EventTarget {
     const undos = this.#undos();
     const done = undos.pop();
     if (!done) return this.tell("Nothing left to undo in this tab.");
+    if (done.change) {
+      await this.server.post("classes/undo", { uuid: crypto.randomUUID(), change: done.change, who: this.who });
+      this.#keepUndos(undos);
+      this.tell("Undid the change of a class.");
+      return this.#renew();
+    }
     const { uuid, item, kind, rows, before, lane } = done;
     const effects = before.map((was) => Object.fromEntries(FIELDS[kind].map((field) => [field, was[field]])));
     if (!this.#send(this.#event(item.split("\n"), "undo", uuid, effects), rows)) return;
@@ -314,6 +321,7 @@ export class Session extends EventTarget {
     do {
       before = this.seq;
       const answer = await this.server.get(`events?since=${before}`);
+      if (answer.changes !== this.changes) await this.#renew();
       this.#changed(answer.items);
       this.seq = answer.seq;
       this.#stale ||= this.seq !== before;
@@ -329,6 +337,25 @@ export class Session extends EventTarget {
   async addClass(name) {
     this.classes = await this.server.post("classes", { name, who: this.who });
     this.#tell("state");
+  }
+
+  /** Renames a class, makes it part of another that has the new name, or deletes it (""). */
+  async changeClass(name, to) {
+    const uuid = crypto.randomUUID();
+    await this.server.post("classes/change", { uuid, name, to, who: this.who });
+    this.#keepUndos([...this.#undos(), { change: uuid }].slice(-UNDOS));
+    await this.#renew();
+  }
+
+  /** Forgets every label that was seen: classes were renamed, merged or deleted, here or elsewhere. */
+  async #renew() {
+    const state = await this.server.get("state");
+    this.#known.clear();
+    this.#details.clear();
+    this.changes = state.changes;
+    this.#take(state);
+    if (!this.classNamed(this.filter.label)) this.filter.label = "";
+    this.#tell("renewed");
   }
 
   rename(who) {

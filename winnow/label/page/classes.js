@@ -1,0 +1,58 @@
+// The dialog in which classes are renamed, made one with another, and deleted.
+
+import { byId, colourOf, count, make } from "./dom.js";
+
+export class Classes {
+  constructor(session) {
+    this.session = session;
+    byId("edit").addEventListener("click", () => this.open());
+    byId("editing-close").addEventListener("click", () => byId("editing").close());
+    session.addEventListener("state", () => byId("editing").open && this.#list());
+  }
+
+  open() {
+    byId("editing-trouble").textContent = "";
+    this.#list();
+    byId("editing").showModal();
+  }
+
+  #list() {
+    const { classes } = this.session;
+    const state = JSON.stringify(classes);
+    if (byId("editing-list").dataset.state === state) return; // somebody may be typing
+    byId("editing-list").dataset.state = state;
+    byId("editing-list").replaceChildren(...classes.map((entry, number) => this.#row(entry, number)));
+  }
+
+  #row({ name, count: labels }, number) {
+    const field = make("input", { value: name, maxLength: 100, autocomplete: "off", spellcheck: false, ariaLabel: `Name of ${name}`, dataset: { colour: colourOf(number) } });
+    field.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      this.#change(name, field.value.trim());
+    });
+    const rename = make("button", { ariaLabel: `Rename ${name}` }, "Rename");
+    rename.addEventListener("click", () => this.#change(name, field.value.trim()));
+    const into = make("select", { ariaLabel: `Merge ${name} into` }, make("option", { value: "" }, "Merge into …"),
+      ...this.session.classes.filter((other) => other.name !== name).map((other) => make("option", { value: other.name }, other.name)));
+    into.addEventListener("change", () => into.value && this.#change(name, into.value));
+    const remove = make("button", { ariaLabel: `Delete ${name}` }, "Delete");
+    remove.addEventListener("click", () => this.#change(name, ""));
+    return make("li", {}, field, make("span", { className: "number" }, count(labels)), rename, into, remove);
+  }
+
+  async #change(name, to) {
+    if (to === name) return;
+    byId("editing-trouble").textContent = "";
+    const { count: labels } = this.session.classNamed(name);
+    const merges = this.session.classNamed(to) !== undefined;
+    try {
+      await this.session.changeClass(name, to);
+      const pictures = `${count(labels)} ${labels === 1 ? "picture" : "pictures"}`;
+      const what = !to ? `Deleted “${name}”; ${pictures} of it ${labels === 1 ? "is" : "are"} open again.` : merges ? `“${name}” is now part of “${to}” (${pictures}).` : `“${name}” is now called “${to}”.`;
+      byId("editing-trouble").textContent = `${what} The key u takes it back.`;
+    } catch (error) {
+      byId("editing-trouble").textContent = `${error.message} ${error.remedy ?? ""}`;
+    }
+  }
+}
