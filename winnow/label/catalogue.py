@@ -137,6 +137,11 @@ class Catalogue:
             return {"total": len(rows), "labelled": 0, "skipped": 0}
         return self.progress_of(rows)
 
+    @property
+    def group_numbers(self) -> np.ndarray:
+        """Return the number of each row's group in `groups` (n,)."""
+        return self._group
+
     def is_open(self, rows: np.ndarray) -> np.ndarray:
         """Return which rows are neither labelled nor skipped (n,) bool."""
         open_rows: np.ndarray = (self._label[rows] < 0) & ~self._skipped[rows]

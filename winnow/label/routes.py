@@ -130,6 +130,7 @@ def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -
             "seq": seq,
             "changes": session.changes,
             "timed": catalogue.timed,
+            "mapped": session.map is not None,
         }
 
     @app.get("/api/items/{row}")

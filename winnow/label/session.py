@@ -11,10 +11,13 @@ import numpy as np
 from winnow.label.catalogue import Catalogue
 from winnow.label.groups import GroupLane
 from winnow.label.live import Live
+from winnow.label.picture_map import PictureMap
 from winnow.label.present import State
 from winnow.label.store import LabelStore
 
 KEYS = "1234567890"
+REGION = "region"
+"""The lane of what lies in a part of the map."""
 
 
 class LabelSession:
@@ -29,11 +32,12 @@ class LabelSession:
         home: str = "",
         live: Live | None = None,
         groups: Mapping[str, GroupLane] | None = None,
+        picture_map: PictureMap | None = None,
     ) -> None:
         """Take a store and a catalogue; `home` identifies the run to the page, whose unsaved labels must not go to another
         run with a folder of the same name. `live` learns from the labels; `groups` are lanes of groups."""
         self.live = live or Live(catalogue, None)
-        self.groups = groups or {}
+        self.groups, self.map = groups or {}, picture_map
         self.name, self.store, self.catalogue, self.who, self.home = name, store, catalogue, who, home or name
         self._seen = self.changes = 0
         self._lock = threading.Lock()
@@ -71,6 +75,8 @@ class LabelSession:
 
     def rows(self, lane: str, part: str) -> np.ndarray | None:
         """Return the rows of a part of a lane that has parts, None of a plain lane."""
+        if lane == REGION and self.map is not None:
+            return self.map.rows(part)
         return self.groups[lane].rows(part) if lane in self.groups else None
 
     def item(self, row: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the label page shows of a run's pool as a whole: groups of look-alikes, and tracks."""
+"""What the label page shows of a run's pool as a whole: groups of look-alikes, tracks, the map."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import numpy as np
 from winnow.embeddings import Embeddings
 from winnow.label.catalogue import Catalogue
 from winnow.label.groups import Grouped, GroupLane, by_name
+from winnow.label.picture_map import Mapped, PictureMap
 from winnow.pool.pool import Pool
 from winnow.run.cache import Cache
 from winnow.run.folder import RunFolder
 from winnow.select.look_alikes import look_alikes
+from winnow.select.projection import projected
 
 
 def group_lanes(run: RunFolder, pool: Pool, catalogue: Catalogue) -> dict[str, GroupLane]:
@@ -21,6 +23,32 @@ def group_lanes(run: RunFolder, pool: Pool, catalogue: Catalogue) -> dict[str, G
     if "track" in pool.items.column_names and any(pool.items.column("track").unique().to_pylist()):
         lanes["tracks"] = GroupLane("Tracks: crops of one person", lambda: _tracks(pool, catalogue))
     return lanes
+
+
+def map_of(run: RunFolder, pool: Pool, catalogue: Catalogue) -> PictureMap | None:
+    """Return the map of a run's pictures, None where they have no embeddings."""
+    return PictureMap(lambda: _mapped(run, pool, catalogue)) if run.done("encode") else None
+
+
+def _mapped(run: RunFolder, pool: Pool, catalogue: Catalogue) -> Mapped:
+    from winnow.report.selection import flat_map
+    from winnow.run.artifacts import load_detector, own_scores
+
+    embeddings = Embeddings.load(run.folder("encode"))
+    n, cache = len(embeddings), Cache(run)
+    positions = cache.get(
+        "map",
+        [run.about("encode")["sha256"]["vectors.npy"]],
+        lambda: projected(embeddings.vectors, flat_map),
+        lambda kept: kept.shape == (n, 2) and bool(np.isfinite(kept).all()),
+    )
+    scores = None
+    if run.done("calibrate"):
+        scores = own_scores(run, load_detector(run), n, cache)
+    cache.keep()
+    known = np.array([str(name) in catalogue for name in embeddings.ids], bool)
+    rows = pool.rows_of(embeddings.ids)
+    return Mapped(rows[known], positions[known], None if scores is None else scores[known])
 
 
 def _look_alikes(run: RunFolder, pool: Pool, catalogue: Catalogue) -> Grouped:

@@ -27,7 +27,7 @@ from winnow.run.addresses import originals_of
 from winnow.run.folder import RunFolder
 from winnow.run.labels import catalogue_of, open_store, read_store
 from winnow.run.manifest import check_place
-from winnow.run.overview import group_lanes
+from winnow.run.overview import group_lanes, map_of
 from winnow.run.working_copy import push, ready
 
 SMALL, FRAME, LARGE = 160, 640, 1280  # longest sides, in pixels, of the pictures that the page shows
@@ -73,7 +73,10 @@ def label(
         with open_store(run) as store:
             store.add_classes(who, classes)
             live, groups = _live(run, catalogue, blind), group_lanes(run, pool, catalogue)
-            session = LabelSession(run.path.resolve().name, store, catalogue, who, store.home, live, groups)
+            picture_map = map_of(run, pool, catalogue)
+            session = LabelSession(
+                run.path.resolve().name, store, catalogue, who, store.home, live, groups, picture_map
+            )
             token = secrets.token_urlsafe(32)  # of this start alone
             with contextlib.closing(live):
                 live.start()

@@ -6,6 +6,7 @@ import { Help, Naming } from "./dialogs.js";
 import { byId, make } from "./dom.js";
 import { Grid } from "./grid.js";
 import { Groups } from "./groups.js";
+import { PictureMap } from "./map.js";
 import { One } from "./one.js";
 import { Outbox, itemsOf, keysOf } from "./outbox.js";
 import { Pictures } from "./pictures.js";
@@ -16,7 +17,7 @@ import { Suggest } from "./suggest.js";
 const POLL = 2000; // milliseconds between two requests for what other tabs did
 const MESSAGE = 4000; // milliseconds for which a message stays
 const HOME = "winnow home"; // key of what tells this tab's run from others
-const VIEWS = { one: "One", grid: "Grid" };
+const VIEWS = { one: "One", grid: "Grid", map: "Map" };
 
 class Page {
   view = "one";
@@ -36,6 +37,7 @@ class Page {
     this.grid.grouped = () => this.groups.has();
     this.bars = new Bars(session, outbox, server, (changes) => this.#choose(changes));
     this.suggest = new Suggest(session, server);
+    this.map = new PictureMap(session, server, (part) => this.#choose({ ...NO_FILTER, lane: "region", part }));
     this.help = new Help();
     this.classes = new Classes(session);
     this.naming = new Naming(session, (name) => this.decide("label", name));
@@ -56,6 +58,7 @@ class Page {
   /** Labels, skips or clears the current picture and goes on; in the grid, the selected ones. */
   async decide(kind, value = "") {
     const { session, grid, one } = this;
+    if (this.view === "map") return session.tell("Drag a region of the map first.");
     if (this.view === "grid") {
       const items = grid.items;
       if (!items.length) return session.tell("Select pictures first: click, Shift-click, or press a for the whole page.");
@@ -95,6 +98,8 @@ class Page {
   #choose(changes) {
     const { session, groups } = this;
     const [from, to] = [groups.has(), groups.has(changes.lane)];
+    if (this.view === "map" && changes.lane) this.view = "grid"; // it is of no lane
+    if (changes.lane === "region") session.addRegion();
     if (to && !from) [this.view, this.#usual] = ["grid", this.view];
     else if (from && !to) this.view = this.#usual;
     if (to && changes.lane) return this.#act(groups.enter(changes.lane, changes.part));
@@ -130,7 +135,7 @@ class Page {
     byId("undo").addEventListener("click", () => this.#act(this.session.undo()));
     byId("add").addEventListener("click", () => this.naming.open(true));
     byId("find").addEventListener("click", () => this.naming.open(false));
-    byId("views").append(...Object.entries(VIEWS).map(([view, title]) => {
+    byId("views").append(...Object.entries(VIEWS).filter(([view]) => view !== "map" || this.session.mapped).map(([view, title]) => {
       const button = make("button", { dataset: { view } }, title);
       button.addEventListener("click", () => this.#turnTo(view));
       return button;
@@ -162,6 +167,7 @@ class Page {
       "/": () => this.naming.open(false),
       "+": () => this.naming.open(true),
       c: () => this.classes.open(),
+      m: () => session.mapped && this.#turnTo("map"),
       "?": () => this.help.open(),
     };
     const turn = (way) => () => this.#act(way > 0 && this.groups.has() ? this.#nextGroup() : grid.turn(way));
@@ -178,6 +184,7 @@ class Page {
         Escape: () => grid.selectNone(),
         ArrowLeft: turn(-1), ArrowRight: turn(1), PageUp: turn(-1), PageDown: turn(1),
       },
+      map: {},
     };
     return { ...(ctrlKey ? {} : common), ...views[this.view] }[key];
   }
@@ -202,14 +209,17 @@ class Page {
 
   #show() {
     const { session, view } = this;
-    const empty = view === "one" ? !session.item : !session.items.length;
+    const mapped = view === "map";
+    byId("map").hidden = !mapped;
+    const empty = !mapped && (view === "one" ? !session.item : !session.items.length);
     byId("one").hidden = byId("panel").hidden = view !== "one" || empty;
     byId("grid").hidden = view !== "grid" || empty;
     byId("done").hidden = !empty || !session.end;
     byId("loading").hidden = !empty || session.end;
     for (const button of byId("views").children) button.ariaPressed = String(button.dataset.view === view);
     this.#showBars();
-    if (view === "one") this.one.show();
+    if (mapped) this.#act(this.map.show());
+    else if (view === "one") this.one.show();
     else if (!empty) this.#act(this.grid.show(this.grid.startOf(session.at)));
     if (empty && session.end) this.#done();
   }
@@ -217,7 +227,7 @@ class Page {
   #describe() {
     this.#showBars();
     if (this.view === "one") this.one.describe();
-    else this.grid.describe();
+    else if (this.view === "grid") this.grid.describe();
   }
 
   #showBars() {

@@ -34,7 +34,7 @@ export class Session extends EventTarget {
 
   constructor(server, outbox, state) {
     super();
-    Object.assign(this, { server, outbox, run: state.run, groups: state.groups });
+    Object.assign(this, { server, outbox, run: state.run, groups: state.groups, mapped: state.mapped });
     this.seq = state.seq;
     this.changes = state.changes; // of classes: how often they were renamed, merged or deleted
     this.#take(state);
@@ -42,6 +42,7 @@ export class Session extends EventTarget {
     this.viewKey = `winnow ${state.home} view`;
     const lane = ["next", "chosen", "all"].find((name) => this.lane(name)?.total) ?? "all";
     this.filter = { lane, part: "", ...NO_FILTER, ...JSON.parse(sessionStorage.getItem(this.viewKey) ?? "{}") };
+    if (this.filter.lane === "region" && state.mapped) this.addRegion();
     if (!this.lane()) this.filter = { lane, part: "", ...NO_FILTER }; // the server before this one had it
     if (!this.classNamed(this.filter.label)) this.filter.label = "";
     if (!this.groups.includes(this.filter.group)) this.filter.group = "";
@@ -129,6 +130,7 @@ export class Session extends EventTarget {
     const listed = new Set(this.items.map((item) => item.row));
     this.items.push(...this.#know(answer.items).filter((item) => !listed.has(item.row)));
     if (this.#after < 0) this.total = answer.total;
+    if (this.#after < 0 && lane === "region") Object.assign(this.lane(), { total: answer.total, labelled: 0, skipped: 0 });
     this.#after = answer.items.at(-1)?.place ?? this.#after;
     this.end = answer.end;
   }
@@ -363,8 +365,14 @@ export class Session extends EventTarget {
     localStorage.setItem("winnow who", who);
   }
 
+  /** Adds the lane of a region of the map, which the server does not count. */
+  addRegion() {
+    if (!this.lane("region")) this.lanes.push({ name: "region", title: "A region of the map", total: 0, labelled: 0, skipped: 0 });
+  }
+
   #take({ classes, lanes }) {
-    Object.assign(this, { classes, lanes });
+    const region = this.lanes.filter(({ name }) => name === "region");
+    Object.assign(this, { classes, lanes: [...lanes, ...region] });
     this.#tell("state");
   }
 

@@ -1,0 +1,105 @@
+"""The map of the pool: where pictures lie, what colours them, and a region of it opened as a lane in Chromium."""
+
+# ruff: noqa: F811
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_label_groups import run, shown  # noqa: F401
+from test_label_page import chromium, context, expect, playwright, pytestmark  # noqa: F401
+
+from winnow.errors import OptionError
+from winnow.label.picture_map import SIDE, Mapped, PictureMap
+from winnow.select.projection import DRAWN, projected
+
+from labelling import Server, Tab
+
+CLASSES = ("--classes", "staff,customer")
+
+
+def test_pictures_that_are_not_drawn_lie_among_those_like_them():
+    rng = np.random.default_rng(0)
+    kind = rng.integers(3, size=2 * DRAWN)
+    vectors = (10 * np.eye(3, 30)[kind] + rng.normal(size=(len(kind), 30))).astype(np.float32)
+    found = projected(vectors, lambda features: features[:, :2])
+    assert found.shape == (len(kind), 2) and found.min() == 0 and found.max() <= 1
+    centres = np.array([found[kind == number].mean(axis=0) for number in range(3)])
+    nearest = np.linalg.norm(found[:, None] - centres[None], axis=2).argmin(axis=1)
+    assert (nearest == kind).mean() > 0.99
+    assert np.isfinite(projected(np.ones((9, 4), np.float32), lambda features: np.zeros((len(features), 2)))).all()
+    assert projected(vectors[:0], lambda features: features[:, :2]).shape == (0, 2)
+
+
+def test_a_region_holds_what_lies_in_it_from_its_middle_outwards():
+    rng = np.random.default_rng(1)
+    rows, positions = rng.permutation(500), rng.random((500, 2))
+    made = PictureMap(lambda: Mapped(rows, positions, None))
+    while not made.points()["ready"]:
+        pass
+    points = made.points()
+    left, top, right, bottom = 500, 900, 2500, 3000
+    inside = [row for row, x, y in zip(points["rows"], points["x"], points["y"], strict=True)
+              if left <= x <= right and top <= y <= bottom]  # fmt: skip
+    found = made.rows(f"{left},{top},{right},{bottom}")
+    assert sorted(found) == sorted(inside) and 50 < len(found) < 450
+    place = {int(row): np.array(at) for row, at in zip(rows, positions * SIDE, strict=True)}
+    apart = [np.linalg.norm(place[int(row)] - [1500, 1950]) for row in found]
+    assert (np.diff(apart) > -2).all()
+    for part in ("", "1,2,3", "a,b,c,d", "1,2,3,1e3"):
+        with pytest.raises(OptionError, match="no region"):
+            made.rows(part)
+
+
+def test_a_dragged_region_is_a_lane_and_labels_colour_the_map(run: Path, context: playwright.BrowserContext):
+    with Server(run, *CLASSES) as server:
+        tab = Tab(context, server)
+        page = tab.page
+        page.keyboard.press("m")
+        page.wait_for_selector("#map-canvas[data-milliseconds]", timeout=60_000)
+        tab.said("Drag a region to open it as a lane")
+        expect(page.locator("#map-legend")).to_contain_text("none")
+        page.keyboard.press("1")
+        tab.said("Drag a region of the map first.")
+        points = server.get("/api/map")
+        area = page.locator("#map-area").bounding_box()
+
+        def drag(left: float, top: float, right: float, bottom: float) -> None:
+            page.mouse.move(area["x"] + left * area["width"], area["y"] + top * area["height"])
+            page.mouse.down()
+            page.mouse.move(area["x"] + right * area["width"], area["y"] + bottom * area["height"], steps=3)
+            expect(page.locator("#map-region")).to_be_visible()
+            page.mouse.up()
+
+        drag(0.5, 0.9, -0.01, -0.01)  # above the message
+        found = shown(page)
+        by_id = {item["row"]: item["id"] for item in server.get("/api/items?lane=all&show=all&limit=200")["items"]}
+        places = zip(points["rows"], points["x"], points["y"], strict=True)
+        inside = {by_id[row] for row, x, y in places if x < 0.49 * SIDE and y < 0.89 * SIDE}
+        assert inside <= set(found) and len(found) < len(by_id)
+        expect(page.locator("#lanes [data-lane=region]")).to_be_visible()
+        page.keyboard.press("a")
+        page.keyboard.press("1")
+        tab.saved()
+        expect(page.locator("#count")).to_contain_text(f"{len(found)} of {len(found)} labelled")
+        page.reload()
+        page.wait_for_selector("#app[aria-busy=false]")
+        expect(page.locator("#lanes [data-lane=region]")).to_have_attribute("aria-pressed", "true")
+        page.keyboard.press("m")
+        expect(page.locator("#map-legend")).to_contain_text("staff")
+        values = server.get("/api/map/colours?by=label")["values"]
+        assert {by_id[row] for row, value in zip(points["rows"], values, strict=True) if value == 0} == set(found)
+        for by, told in (("group", "clip0"), ("prediction", "none"), ("score", "")):
+            page.select_option("#map-by", by)
+            expect(page.locator("#map-legend")).to_contain_text(told)
+        assert server.request("GET", "/api/map/colours?by=smell")[0] == 400
+        page.mouse.move(area["x"] + 0.5 * area["width"], area["y"] + 0.5 * area["height"])
+        page.mouse.wheel(0, -400)
+        drag(0.4, 0.4, 0.6, 0.6)  # a fifth of what is seen, less on the map by the zoom
+        page.wait_for_selector("#app[aria-busy=false]")
+        view = page.evaluate("Object.entries(sessionStorage).find(([key]) => key.endsWith(' view'))[1]")
+        left, top, right, bottom = map(int, json.loads(view)["part"].split(","))
+        assert 0.02 * SIDE < right - left < 0.15 * SIDE and 0.02 * SIDE < bottom - top < 0.15 * SIDE

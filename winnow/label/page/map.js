@@ -1,0 +1,181 @@
+// The map of the pool: every picture a point on a canvas. A dragged region is opened as a lane; the wheel zooms.
+
+import { byId, count, make } from "./dom.js";
+
+const SIDE = 4095; // largest coordinate
+const AGAIN = 700; // milliseconds between two questions whether the map is known
+const COLOURS = { label: "Label", prediction: "Prediction", score: "Anomaly score", group: "Group" };
+const LISTED = 8; // names in the legend
+const NEAREST = 6; // pixels a drag must be long
+
+export class PictureMap {
+  #points = null;
+  #colours = null;
+  #by = "label";
+  #view = { x: 0, y: 0, scale: 1 }; // the part of the map that is seen
+  #from = null; // where a drag began
+  #asking = false;
+
+  constructor(session, server, open) {
+    Object.assign(this, { session, server, open });
+    byId("map-by").append(...Object.entries(COLOURS).map(([value, title]) => make("option", { value }, title)));
+    byId("map-by").addEventListener("change", ({ target }) => {
+      this.#by = target.value;
+      target.blur();
+      this.show();
+    });
+    const area = byId("map-area");
+    area.addEventListener("pointerdown", (event) => this.#begin(event));
+    area.addEventListener("pointermove", (event) => this.#drag(event));
+    area.addEventListener("pointerup", (event) => this.#end(event));
+    area.addEventListener("pointercancel", () => this.#cancel());
+    area.addEventListener("wheel", (event) => this.#zoom(event), { passive: false });
+    new ResizeObserver(() => this.#draw()).observe(area);
+  }
+
+  /** Fetches what is not known yet, and the colours of now, and draws. */
+  async show() {
+    if (this.#asking) return;
+    this.#asking = true;
+    try {
+      while (!this.#points && !byId("map").hidden) {
+        byId("map-note").textContent = "Drawing the map; for many pictures this takes a minute …";
+        const answer = await this.server.get("map");
+        if (answer.failure) return (byId("map-note").textContent = answer.failure);
+        if (answer.ready) this.#points = answer;
+        else await new Promise((resolve) => setTimeout(resolve, AGAIN));
+      }
+      for (let by = null; by !== this.#by && !byId("map").hidden; ) {
+        by = this.#by; // another may be chosen meanwhile
+        this.#colours = await this.server.get(`map/colours?by=${by}`);
+        this.#draw();
+      }
+    } finally {
+      this.#asking = false;
+    }
+  }
+
+  #draw() {
+    const [canvas, area] = [byId("map-canvas"), byId("map-area")];
+    const ratio = devicePixelRatio || 1;
+    const [width, height] = [Math.round(area.clientWidth * ratio), Math.round(area.clientHeight * ratio)];
+    if (!this.#points || !this.#colours || !width || !height) return;
+    const began = performance.now();
+    Object.assign(canvas, { width, height });
+    const drawing = canvas.getContext("2d");
+    const picture = drawing.createImageData(width, height);
+    const pixels = new Uint32Array(picture.data.buffer);
+    const { x, y } = this.#points;
+    const { values, scale } = this.#colours;
+    const palette = scale ? shades() : kinds();
+    const half = Math.max(1, Math.round((ratio * (x.length > 20_000 ? 2 : 4)) / 2));
+    const [across, down] = [((width - 2 * half) * this.#view.scale) / SIDE, ((height - 2 * half) * this.#view.scale) / SIDE];
+    const [left, top] = [this.#view.x * across, this.#view.y * down];
+    for (const known of [false, true]) { // what has no class lies below
+      for (let number = 0; number < x.length; number += 1) {
+        const value = values[number];
+        if (value >= 0 !== known) continue;
+        const colour = value < 0 ? palette.none : palette.colours[scale ? value : value % palette.colours.length];
+        const [column, row] = [Math.round(x[number] * across - left), Math.round(y[number] * down - top)];
+        if (column < 0 || row < 0 || column + 2 * half > width || row + 2 * half > height) continue;
+        for (let line = row; line < row + 2 * half; line += 1) pixels.fill(colour, line * width + column, line * width + column + 2 * half);
+      }
+    }
+    drawing.putImageData(picture, 0, 0);
+    canvas.dataset.milliseconds = (performance.now() - began).toFixed(1);
+    byId("map-note").textContent = `${count(x.length)} pictures; alike ones lie together. Drag a region to open it as a lane; the wheel zooms.`;
+    this.#legend();
+  }
+
+  #legend() {
+    const { names, values, scale } = this.#colours;
+    const sizes = new Map();
+    for (const value of values) sizes.set(value, (sizes.get(value) ?? 0) + 1);
+    const first = [...sizes].filter(([value]) => value >= 0).sort((a, b) => b[1] - a[1]);
+    const entries = scale
+      ? [make("li", {}, `pale: ${scale[0].toPrecision(3)} and less, dark: ${scale[1].toPrecision(3)} and more`)]
+      : first.slice(0, LISTED).map(([value, size]) =>
+        make("li", { dataset: { colour: String(value % 8) } }, make("span", { className: "name", title: names[value] }, names[value]), make("span", { className: "number" }, count(size))));
+    if (!scale && first.length > LISTED) entries.push(make("li", {}, `${count(first.length - LISTED)} more`));
+    if (sizes.get(-1)) entries.push(make("li", {}, make("span", { className: "name" }, "none"), make("span", { className: "number" }, count(sizes.get(-1)))));
+    byId("map-legend").replaceChildren(...entries);
+  }
+
+  // ---- the pointer
+
+  #place(event) {
+    const box = byId("map-area").getBoundingClientRect();
+    return [Math.min(Math.max(event.clientX - box.left, 0), box.width), Math.min(Math.max(event.clientY - box.top, 0), box.height)];
+  }
+
+  #begin(event) {
+    if (event.button || !this.#points) return;
+    event.preventDefault();
+    byId("map-area").setPointerCapture(event.pointerId);
+    this.#from = this.#place(event);
+  }
+
+  #drag(event) {
+    if (!this.#from) return;
+    const to = this.#place(event);
+    const [left, right] = [this.#from[0], to[0]].sort((a, b) => a - b);
+    const [top, bottom] = [this.#from[1], to[1]].sort((a, b) => a - b);
+    Object.assign(byId("map-region").style, { left: `${left}px`, top: `${top}px`, width: `${right - left}px`, height: `${bottom - top}px` });
+    byId("map-region").hidden = false;
+  }
+
+  #end(event) {
+    if (!this.#from) return;
+    const [from, to] = [this.#from, this.#place(event)];
+    this.#cancel();
+    if (Math.hypot(to[0] - from[0], to[1] - from[1]) < NEAREST) return;
+    const [first, second] = [from, to].map((place) => this.#coordinates(place));
+    const [left, right] = [first[0], second[0]].sort((a, b) => a - b);
+    const [top, bottom] = [first[1], second[1]].sort((a, b) => a - b);
+    this.open([left, top, right, bottom].join(","));
+  }
+
+  #cancel() {
+    this.#from = null;
+    byId("map-region").hidden = true;
+  }
+
+  #coordinates([x, y]) {
+    const { clientWidth, clientHeight } = byId("map-area");
+    const { scale } = this.#view;
+    return [Math.round(this.#view.x + (x / clientWidth) * (SIDE / scale)), Math.round(this.#view.y + (y / clientHeight) * (SIDE / scale))];
+  }
+
+  #zoom(event) {
+    if (!this.#points) return;
+    event.preventDefault();
+    const { clientWidth, clientHeight } = byId("map-area");
+    const [x, y] = this.#place(event);
+    const before = this.#view.scale;
+    const scale = Math.min(40, Math.max(1, before * Math.exp(-event.deltaY / 400)));
+    const shift = SIDE / before - SIDE / scale;
+    const within = (value) => Math.min(Math.max(value, 0), SIDE - SIDE / scale);
+    this.#view = { scale, x: within(this.#view.x + (x / clientWidth) * shift), y: within(this.#view.y + (y / clientHeight) * shift) };
+    this.#draw();
+  }
+}
+
+function kinds() {
+  const style = getComputedStyle(document.documentElement);
+  return { colours: Array.from({ length: 8 }, (_, number) => packed(style.getPropertyValue(`--c${number}`))), none: packed(style.getPropertyValue("--line"), 0.7) };
+}
+
+function shades() {
+  const colours = Array.from({ length: 256 }, (_, shade) => rgba(240 - 0.5 * shade, 200 - 0.65 * shade, 120 - 0.35 * shade));
+  return { colours, none: rgba(127, 127, 127) };
+}
+
+/** Returns a colour "#rrggbb" as a pixel of a canvas, darker by a factor. */
+function packed(hex, factor = 1) {
+  const number = parseInt(hex.trim().slice(1), 16);
+  return rgba((number >> 16) * factor, ((number >> 8) & 255) * factor, (number & 255) * factor);
+}
+
+function rgba(red, green, blue) {
+  return ((255 << 24) | (Math.round(blue) << 16) | (Math.round(green) << 8) | Math.round(red)) >>> 0;
+}
