@@ -253,7 +253,7 @@ def test_predictions_of_new_pictures(run: winnow.Run, made: Path, tmp_path: Path
 def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
     with pytest.raises(RunError, match="'classify' is not done"):
         run.round(5)
-    labels = labels_file(tmp_path / "labels.csv", run, wrong=6)
+    labels = labels_file(tmp_path / "labels.csv", run, wrong=4)
     run.select(8)
     before = table(run.folder.path / "selection.csv")
     run.classify(labels=labels)
