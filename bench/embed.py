@@ -1,12 +1,11 @@
 """From JPEG files to embeddings: `winnow ingest`, `train` and `encode` against the usual ways to embed with the same network.
 
-    python bench/embed.py [--quick] [--peer-python PATH]
+    python bench/embed.py [--quick]
 
 Drawn photographs of 640x480 are embedded by timm's MobileNetV2 of random weights at 96x96: by Winnow's three commands, by timm with a
 DataLoader in eager torch, and by a bare loop that decodes and runs the same network in onnxruntime, which is what can be had at
 most. Each way in a process of its own, in turns, with one thread and with two (DataLoader: two workers); seconds begin when libraries are
-imported, and CPU seconds are of user and system. Winnow keeps pixels and embeddings on disk, the others nothing. FiftyOne joins in
-where `--peer-python` names a Python that has it (and timm).
+imported, and CPU seconds are of user and system. Winnow keeps pixels and embeddings on disk, the others nothing.
 
 Then `winnow ingest` of the same files by two threads, by two processes and by Ray with two workers, the start of each included; Ray's
 with a shard of fifty pictures too: the difference, by the number of shards, is what a shard costs.
@@ -67,8 +66,9 @@ def call(*words):
         except SystemExit as end:
             assert not end.code
 """
+OURS = "winnow ingest, train, encode"
 WAYS = {
-    "winnow ingest, train, encode": WINNOW
+    OURS: WINNOW
     + BEGIN
     + f"""
 call("ingest", folder / "in", "--run", to, "--size", {SIZE}, {SIZE}, "--workers", threads)
@@ -102,23 +102,6 @@ with ThreadPoolExecutor(threads) as pool:
 """
     + END,
 }
-FIFTYONE = "FiftyOne, compute_embeddings"
-FIFTYONE_CODE = (
-    """
-import fiftyone, fiftyone.utils.torch as fout
-"""
-    + BEGIN
-    + f"""
-config = {{"entrypoint_fcn": "timm.create_model", "entrypoint_args": {{"model_name": "mobilenetv2_100"}}}}
-config |= {{"embeddings_layer": "global_pool"}}
-config |= {{"image_size": [{SIZE}, {SIZE}], "image_mean": MEAN.tolist(), "image_std": STD.tolist()}}
-model = fout.TorchImageModel(fout.TorchImageModelConfig(config))
-samples = fiftyone.Dataset()
-samples.add_images([str(path) for path in paths])
-found = len(samples.compute_embeddings(model, batch_size=64, num_workers=threads if threads > 1 else 0))
-"""
-    + END
-)
 SHARD, SMALL = 1024, 50
 ENGINES: dict[str, tuple[str, int]] = {
     "2 threads": ("local", SHARD),
@@ -141,24 +124,18 @@ INGEST = (
 
 
 def main() -> None:
-    peer = peer_python()
     given, started = arguments(__doc__), time.perf_counter()
     count, turns = (300, 1) if given.quick else (2000, 3)
     draw(given.to, count)
-    ways = [(name, sys.executable, code) for name, code in WAYS.items()]
-    ways += [(FIFTYONE, peer, FIFTYONE_CODE)] if peer else []
     rows = []
     for threads in (1, 2):
-        found = [
-            {name: timed(python, START + code, given.to, threads) for name, python, code in ways} for _ in range(turns)
-        ]
+        found = [{name: timed(START + code, given.to, threads) for name, code in WAYS.items()} for _ in range(turns)]
         rows += [
-            row(name, threads, count, [turn[name] for turn in found], [turn[ways[0][0]] for turn in found])
-            for name, *_ in ways
+            row(name, threads, count, [turn[name] for turn in found], [turn[OURS] for turn in found]) for name in WAYS
         ]
     table(rows, f"{count:,} JPEG files of 640x480 to embeddings of MobileNetV2 at {SIZE}x{SIZE}")
     engines = [
-        {name: timed(sys.executable, START + INGEST, given.to, 1, *engine) for name, engine in ENGINES.items()}
+        {name: timed(START + INGEST, given.to, 1, *engine) for name, engine in ENGINES.items()}
         for _ in range(turns)
     ]  # fmt: skip
     ingests = [
@@ -167,16 +144,6 @@ def main() -> None:
     ]
     table(ingests, "Ingest of the same files")
     finish("embed", started, embed=rows, ingest=ingests)
-
-
-def peer_python() -> str:
-    """Take `--peer-python PATH` from the words given: a Python with FiftyOne, timm and torch."""
-    if "--peer-python" not in sys.argv:
-        return ""
-    place = sys.argv.index("--peer-python")
-    peer = sys.argv[place + 1]
-    del sys.argv[place : place + 2]
-    return peer
 
 
 def draw(folder: Path, count: int) -> None:
@@ -195,12 +162,12 @@ def draw(folder: Path, count: int) -> None:
     torch.save(timm.create_model("mobilenetv2_100").state_dict(), folder / "weights.pth")
 
 
-def timed(python: str, code: str, folder: Path, threads: int, *words: object) -> tuple[float, float]:
+def timed(code: str, folder: Path, threads: int, *words: object) -> tuple[float, float]:
     """Run one way in a process of its own; return its seconds and CPU seconds."""
     to = folder / "made"
     shutil.rmtree(to, ignore_errors=True)
     to.mkdir()
-    command = [python, "-c", code, folder, to, threads, *words]
+    command = [sys.executable, "-c", code, folder, to, threads, *words]
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{code[-200:]}\n{done.stderr[-2000:]}")
