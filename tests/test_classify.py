@@ -258,12 +258,14 @@ def test_every_other_picture_follows_its_group():
     assert (np.diff(one) != 0).sum() == 1
 
 
-def test_a_rise_below_three_decimals_or_within_its_error_is_no_difference():
+def test_a_rise_below_three_decimals_or_within_two_errors_is_no_difference():
     for gain, error, word in (
         (0.0004, 0.0, "no difference"),
         (0.0006, 0.0, "pays"),
-        (0.02, 0.03, "no difference"),
-        (-0.04, 0.03, "costs"),
+        (0.05, 0.03, "no difference"),
+        (0.07, 0.03, "pays"),
+        (-0.05, 0.03, "no difference"),
+        (-0.07, 0.03, "costs"),
     ):
         assert word in verdict("Labelling", gain, error).split(", ")[1], (gain, error)
 
