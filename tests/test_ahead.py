@@ -96,8 +96,8 @@ def test_breaking_off_ends_the_readers(bucket: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ahead, "MOST", 10_000)
     before = threading.active_count()
     with closing(read_ahead(uris, str, LIMIT)) as read:
-        next(read)
-        next(read)[1]()
+        for _ in range(2):
+            next(read)[1]()
     assert threading.active_count() <= before + 1
 
 

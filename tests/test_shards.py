@@ -137,7 +137,7 @@ def test_the_first_plan_is_that_of_all_and_another_job_is_refused(tmp_path: Path
     place = Place(tmp_path)
     first = Job.begun(place, "score", {"sources": ["a"]}, lambda: {"plan": 1})
     assert Job.begun(place, "score", {"sources": ["a"]}, lambda: {"plan": 2}) == first == Job.at(place, "score")
-    with pytest.raises(RunError, match="another 'score': its sources") as error:
+    with pytest.raises(RunError, match="another 'score', with sources") as error:
         Job.begun(place, "score", {"sources": ["b"]}, dict)
     assert "winnow join" in error.value.remedy
     assert Job.begun(place, "score", {"sources": ["b"]}, lambda: {"plan": 3}, alone=True).plan == {"plan": 3}
@@ -404,3 +404,53 @@ def test_shares_meet_in_a_bucket(bucket: str, base: Path, tmp_path: Path, small:
     monkeypatch.setenv("WINNOW_CACHE", str(tmp_path / "looking"))
     left = [name for name, _ in Remote(f"{bucket}/").listing() if "shards/" in name]
     assert left == [] and Remote(to).read("scores.csv")[0] == (tmp_path / "one" / "scores.csv").read_bytes()
+
+
+def test_shards_that_were_judged_by_what_a_run_held_before_are_not_joined(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, to = shutil.copytree(base / "plain", tmp_path / "run"), tmp_path / "scores"
+    assert winnow("score", base / "bad", "--run", run, "--to", to, "--shard", "0/1") == 0
+    assert winnow("calibrate", "--run", run, "--false-alarm-rate", 0.4) == 0
+    capsys.readouterr()
+    assert winnow("join", to) == 1
+    assert "trained, calibrated or taught anew since" in capsys.readouterr().err
+    assert not (to / "scores.csv").exists()
+
+
+@pytest.mark.parametrize("runner", ["local", "processes"])
+def test_a_call_of_its_own_does_not_touch_what_machines_share(
+    runner: str, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run, recipe, to = tmp_path / "run", ("--recipe", base / "tiny.toml"), tmp_path / "scores"
+    assert winnow("ingest", base / "good", "--run", run, *recipe, "--shard", "0/1") == 0
+    assert winnow("score", base / "bad", "--run", base / "plain", "--to", to, "--shard", "0/1") == 0
+    before = content(run), content(to)
+    capsys.readouterr()
+    for words in (
+        ("ingest", base / "bad", "--run", run),
+        ("score", base / "good", "--run", base / "plain", "--to", to),
+    ):
+        assert winnow(*words, "--runner", runner) == 1
+        assert "that several machines make" in capsys.readouterr().err
+    assert (content(run), content(to)) == before
+    assert winnow("join", run) == 0 and winnow("join", to) == 0
+
+
+def test_machines_of_one_job_may_have_other_numbers_of_cores(base: Path, tmp_path: Path):
+    for index in (0, 1):
+        words = ("--recipe", base / "tiny.toml", "--shard", f"{index}/2", "--workers", index + 1)
+        assert winnow("ingest", base / "good", "--run", tmp_path, *words) == 0
+
+
+def test_a_share_is_made_by_one_process_and_an_index_is_a_number(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert winnow("ingest", base / "good", "--run", tmp_path / "run", "--shard", "0/2", "--runner", "ray") == 1
+    assert "--runner has nothing to do with --shard" in capsys.readouterr().err and not (tmp_path / "run").exists()
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "abc")
+    with pytest.raises(OptionError, match="JOB_COMPLETION_INDEX is 'abc'"):
+        Share.read("/3")
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
+    assert Share.read("/3").index == 2

@@ -23,6 +23,7 @@ from winnow.options import (
 )
 from winnow.run.folder import RunFolder
 from winnow.run.working_copy import on_this_disk, told
+from winnow.scale.shards import Share
 
 
 def _on_this_disk(_: Any, value: Any) -> None:
@@ -102,6 +103,14 @@ def refuse_idle(chosen: str, flag: str, value: Any, remedy: str = "") -> None:
     """Raise `OptionError` when an option was given that has nothing to do with the chosen one."""
     if value:
         raise OptionError(f"{flag} has nothing to do with {chosen}.", remedy or f"Leave {flag} out.")
+
+
+def share_of(text: str, runner: str) -> Share:
+    """Return one machine's share of the work, which one process makes: `OptionError` where a runner is to make it."""
+    refuse_idle(
+        "--shard", "--runner", runner != "local", "Leave it out, and give each process of a machine a share of its own."
+    )
+    return Share.read(text)
 
 
 def named_sources(flag: str, entries: Sequence[str]) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ from winnow.arguments import (
     Workers,
     given_options,
     say,
+    share_of,
 )
 from winnow.errors import OptionError
 from winnow.run.folder import RunFolder
@@ -89,13 +90,13 @@ def ingest(
     """
     step = STAGES["ingest"]
 
+    share = share_of(shard, runner) if shard else None
     folder = RunFolder.begun(run, recipe)
     folder.update(given_options(ingest=options))
-    if shard:
-        from winnow.scale.shards import Share
+    if share:
         from winnow.steps.shards import share_ingest
 
-        say(show.shared(share_ingest(folder, sources, Share.read(shard))))
+        say(show.shared(share_ingest(folder, sources, share)))
         return
     say(show.ingest(step(folder, sources, runner=runner)))
 
@@ -125,10 +126,9 @@ def encode(
 
     folder = RunFolder.open(run, trust)
     if shard:
-        from winnow.scale.shards import Share
         from winnow.steps.shards import share_encode
 
-        say(show.shared(share_encode(folder, Share.read(shard))))
+        say(show.shared(share_encode(folder, share_of(shard, runner))))
         return
     say(show.encode(step(folder, resume=resume, runner=runner, workers=workers)))
 

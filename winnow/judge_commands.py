@@ -23,10 +23,12 @@ from winnow.arguments import (
     named_sources,
     refuse_idle,
     say,
+    share_of,
 )
 from winnow.errors import OptionError
 from winnow.results import Shared
 from winnow.run.folder import RunFolder
+from winnow.scale.shards import Share
 
 
 def report(*, run: RunPath, to: str | None = None, options: Score = None, trust: Trust = ()) -> None:
@@ -64,7 +66,7 @@ def score(
     folder = judging(run, trust, options, segments=segments)
     if shard:
         refuse_idle("--shard", "--heatmaps", heatmaps)
-        say(show.shared(_share_of(folder, "score", sources, to, shard)))
+        say(show.shared(_share_of(folder, "score", sources, to, share_of(shard, runner))))
         return
     say(show.score(step(folder, sources, to=to, heatmaps=heatmaps, runner=runner, workers=workers)))
 
@@ -104,7 +106,16 @@ def predict(
         folder = judging(run, trust, options)
         if shard:
             say(
-                show.shared(_share_of(folder, "predict", sources, to, shard, **({"by": by} if by != "picture" else {})))
+                show.shared(
+                    _share_of(
+                        folder,
+                        "predict",
+                        sources,
+                        to,
+                        share_of(shard, runner),
+                        **({"by": by} if by != "picture" else {}),
+                    )
+                )
             )
             return
         say(show.predict(step(folder, sources, to=to, runner=runner, workers=workers, by=by)))
@@ -165,12 +176,10 @@ def export(
     say(show.export(step(judging(run, trust, options), to, only=only or "")))
 
 
-def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, shard: str, **given: str) -> Shared:
+def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, share: Share, **given: str) -> Shared:
     """Judge one machine's share of sources; `OptionError` without a folder for what all machines make."""
-    from winnow.scale.shards import Share
     from winnow.steps.shards import share_judging
 
-    share = Share.read(shard)
     if to is None:
         raise OptionError("--shard needs the folder that all shares are to be in.", "Give it: --to FOLDER")
     return share_judging(run, step, sources, to, share, **given)

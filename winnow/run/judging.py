@@ -148,6 +148,7 @@ def judge_work(
         "given": run.given,
         "trust": sorted(run.trusted),
         **({"how": how} if how else {}),
+        **({} if alone else {"shared": True}),
     }
 
     def plan() -> dict[str, Any]:
@@ -160,6 +161,7 @@ def judged_by(
     run: RunFolder, sources: Sequence[str | Path], place: Place, step: str, runner: str, workers: int
 ) -> JudgeWork | None:
     """Return sources judged in shards by a runner's workers, None for `local`: this process does it then."""
+    Job.check_none_shared(place, step)
     if runner == "local":
         return None
     work = judge_work(run, place, step, wanted_to_judge(run, sources), alone=True)

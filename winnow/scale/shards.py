@@ -194,9 +194,13 @@ ARRAY_INDEXES = ("JOB_COMPLETION_INDEX", "AWS_BATCH_JOB_ARRAY_INDEX", "SLURM_ARR
 def array_index(text: str) -> str:
     """Return the index that a scheduler gave this process; Slurm's counts from the least of the array."""
     for name in ARRAY_INDEXES:
-        if name in os.environ:
-            least = int(os.environ.get("SLURM_ARRAY_TASK_MIN", "0")) if name.startswith("SLURM") else 0
-            return str(int(os.environ[name]) - least)
+        if os.environ.get(name):
+            least = os.environ.get("SLURM_ARRAY_TASK_MIN") or "0" if name.startswith("SLURM") else "0"
+            if not (os.environ[name].isdecimal() and least.isdecimal()):
+                raise OptionError(
+                    f"{name} is '{os.environ[name]}', no number of a task.", "Give I/N, such as --shard 3/64."
+                )
+            return str(int(os.environ[name]) - int(least))
     raise OptionError(
         f"--shard {text} does not say which share, and no array job does ({', '.join(ARRAY_INDEXES)} are not set).",
         "Give I/N, such as --shard 3/64.",
@@ -248,11 +252,21 @@ class Job:
         if held.given != given:
             other = next(name for name in {**held.given, **given} if held.given.get(name) != given.get(name))
             raise RunError(
-                f"{place.name} holds shards of another '{step}': its {other} was {_short(held.given.get(other))}, not "
+                f"{place.name} holds shards of another '{step}', with {other} {_short(held.given.get(other))}, not "
                 f"{_short(given.get(other))}.",
-                f"Join those first: winnow join {place.name}; or remove {_root(place)}/{step}.",
+                f"Join those first: winnow join {place.name}; or remove {root_of(place)}/{step}.",
             )
         return held
+
+    @staticmethod
+    def check_none_shared(place: Place, step: str) -> None:
+        """Raise `RunError` where machines share a step's work, which a call of its own would make void or be lost to."""
+        held = Job.at(place, step)
+        if held is not None and held.given.get("shared"):
+            raise RunError(
+                f"{place.name} holds shards of '{step}' that several machines make.",
+                f"Join those first: winnow join {place.name}; or give them up: remove {root_of(place)}/{step}.",
+            )
 
     def _write(self, place: Place, replace: bool) -> None:
         """Write the job where there is none, or in the place of one."""
@@ -275,7 +289,8 @@ class Job:
         mine.unlink()
 
 
-def _root(place: Place) -> str:
+def root_of(place: Place) -> str:
+    """Return where the shards of a place lie."""
     return f"{place.name}/{SHARDS if place.remote else FOLDER}"
 
 

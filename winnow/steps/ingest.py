@@ -14,6 +14,7 @@ from winnow.results import Ingested
 from winnow.run.addresses import check_address, check_object_detector
 from winnow.run.folder import RunFolder
 from winnow.run.where import place_of
+from winnow.scale.shards import Job
 
 
 def ingest(
@@ -35,6 +36,8 @@ def ingest(
 
     folder = run.folder("ingest")
     check_object_detector(run)
+    if made is None:
+        Job.check_none_shared(place_of(run), "ingest")
     with run.working("ingest", sources=[absolute(source) for source in sources]) as step:
         found = read(folder, wanted_for_run(run, sources), runner=runner, place=place_of(run), made=made)
         if not (resume and run.done("ingest") and _same(run.result(Ingested), found)):

@@ -17,6 +17,7 @@ from winnow.pool.plan import look_through, plan_of
 from winnow.pool.shared import Parts, as_json
 from winnow.results import Encoded, Ingested, Predicted, Scored, Shared
 from winnow.run.addresses import check_object_detector
+from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
 from winnow.run.judging import JudgeWork, judge_work, wanted_to_judge
 from winnow.run.predictions import check_by
@@ -24,7 +25,7 @@ from winnow.run.recipe import load_recipe
 from winnow.run.records import Asked
 from winnow.run.where import place_named, place_of, place_of_results
 from winnow.scale.runners import make_all
-from winnow.scale.shards import Job, Place, Share, Work
+from winnow.scale.shards import Job, Place, Share, Work, root_of
 from winnow.steps.encode import EncodeWork, encode, with_networks
 from winnow.steps.ingest import ingest, wanted_for_run
 
@@ -40,7 +41,8 @@ def share_ingest(run: RunFolder, sources: Sequence[str | Path], share: Share) ->
         "sources": [absolute(source) for source in sources],
         "recipe": run.recipe,
         "why": run.asked.why,
-        "options": run.given,
+        "options": _without_workers(run.given),
+        "shared": True,
     }
 
     def plan() -> dict[str, Any]:
@@ -53,6 +55,11 @@ def share_ingest(run: RunFolder, sources: Sequence[str | Path], share: Share) ->
     else:
         job = Job.begun(place, "ingest", given, plan)
     return _made(Parts(place, job), share)
+
+
+def _without_workers(given: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return options without the number of workers, which each machine chooses for itself."""
+    return {name: {key: value for key, value in part.items() if key != "workers"} for name, part in given.items()}
 
 
 def share_encode(run: RunFolder, share: Share) -> Shared:
@@ -135,6 +142,12 @@ def _join_judging(place: Place, job: Job) -> Scored | Predicted:
 
     given = job.given
     run = RunFolder.open(given["run"], given["trust"]).with_options(given["given"])
+    if key_of_judging(run, run.options.score.mode) != given["key"]:
+        raise RunError(
+            f"The shards of '{job.step}' in {place.name} were judged by what {run.path} held before: it was trained, calibrated or "
+            "taught anew since.",
+            f"Make the shares anew: remove {root_of(place)}/{job.step} first.",
+        )
     work = JudgeWork(place, job, run)
     _check_all_there(work)
     step: Any = score if job.step == "score" else predict
