@@ -50,7 +50,7 @@ REFUSED: dict[str, tuple[str, ...]] = {
     "options that do not go together": ("train", "--model", "pretrained", "--fast", "4"),
     "a background": ("train", "--background", "{tmp}/absent"),
     "a method": ("select", "-n", "4", "--method", "hearding"),
-    "too many": ("select", "-n", "400"),
+    "labels beside those of the run": ("select", "-n", "4", "--also", "{tmp}/absent.csv"),
     "labels": ("classify", "--labels", "{tmp}/absent.csv", "--folds", "3"),
     "another pool": ("ingest", "{base}/bad", "--every", "7"),
     "another size": ("ingest", "{base}/bad", "--size", "16", "16"),
@@ -79,7 +79,7 @@ def test_a_refused_command_leaves_the_run_as_it_was(
 def test_options_of_a_failed_call_are_forgotten_by_the_object_too(base: Path, run: winnow.Run, tmp_path: Path):
     for call in (
         lambda: run.calibrate(scorer="neighbors"),
-        lambda: run.select(400),
+        lambda: run.select(400, also=tmp_path / "absent.csv"),
         lambda: run.classify(labels=tmp_path / "absent.csv", head="nearest_mean"),
     ):
         with pytest.raises(WinnowError):

@@ -440,12 +440,12 @@ def test_a_fine_tuning_takes_the_threads_of_the_run(monkeypatch):
     monkeypatch.setattr(fine_tuned, "fine_tune", look)
     tuning = FineTuning(network(), pictures(), device="cpu", threads=3)
     before = torch.get_num_threads()
-    tuning._trained(np.zeros(90, int), np.zeros(90, bool), LinearHead(np.zeros(4), np.zeros((1, 4)), np.zeros(1)))
+    tuning._trained(np.zeros(90, int), np.zeros(90, bool), LinearHead(np.zeros(4), np.zeros((1, 4)), np.zeros(1)), None)
     assert seen == [3] and torch.get_num_threads() == before
     others = [FineTuning(network(), pictures(), device="cpu", threads=number) for number in (0, 3)]
     for one in others:
         one.begin(np.zeros((90, 4)), np.zeros(4), np.zeros(90, int))
-    assert others[0]._key(np.zeros(90, int)) != others[1]._key(np.zeros(90, int))
+    assert others[0]._key(np.zeros(90, int), None) != others[1]._key(np.zeros(90, int), None)
 
 
 def test_a_head_on_embeddings_is_learnt_by_one_process(grouped, labelled, tmp_path):
