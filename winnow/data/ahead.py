@@ -26,7 +26,7 @@ def read_ahead(
     """Yield every item with what returns the bytes of its file, at most `limit` of them; call each once.
 
     Files on s3 are asked for READERS before they are wanted, as long as all that is held stays below MOST bytes: a file waits
-    for room unless it is the first that was not taken yet. Those of this machine are read when they are wanted.
+    for room until somebody waits for it. Those of this machine are read when they are wanted.
     """
     uris = [uri_of(item) for item in items]
     if not any(map(storage.is_remote, uris)):
@@ -34,7 +34,7 @@ def read_ahead(
         return
     room = _Room()
     asked: list[Future[bytes] | None] = []
-    with ThreadPoolExecutor(READERS) as pool:
+    with ThreadPoolExecutor(READERS, "read-ahead") as pool:
         try:
             for number, (item, uri) in enumerate(zip(items, uris, strict=True)):
                 new = range(len(asked), min(number + READERS, len(uris)))
@@ -58,14 +58,12 @@ class _Room:
         self._changed = threading.Condition()
         self._held: dict[int, int] = {}
         self._wanted: dict[int, int] = {}
-        self._loading: set[int] = set()
+        self._awaited: set[int] = set()
         self._closed = False
 
     def read(self, number: int, uri: str, limit: int) -> bytes:
         """Return the bytes of a file; where there is no room for them the answer is dropped, and asked for again later: a
         connection that waits would be cut."""
-        with self._changed:
-            self._loading.add(number)
         try:
             while True:
                 data = storage.read_admitted(uri, limit, partial(self._admit, number))
@@ -75,13 +73,12 @@ class _Room:
         except BaseException:
             self._leave(number)
             raise
-        finally:
-            with self._changed:
-                self._loading.discard(number)
-                self._changed.notify_all()
 
     def take(self, number: int, future: Future[bytes]) -> bytes:
         """Return the bytes of a file, which are the caller's to hold from now on."""
+        with self._changed:
+            self._awaited.add(number)
+            self._changed.notify_all()
         try:
             return future.result()
         finally:
@@ -106,11 +103,12 @@ class _Room:
             self._changed.wait_for(lambda: self._fits(number))
 
     def _fits(self, number: int) -> bool:
-        first = number == min(self._loading | self._held.keys())
-        return self._closed or first or sum(self._held.values()) + self._wanted[number] <= MOST
+        awaited = self._closed or number in self._awaited
+        return awaited or sum(self._held.values()) + self._wanted[number] <= MOST
 
     def _leave(self, number: int) -> None:
         with self._changed:
             self._held.pop(number, None)
             self._wanted.pop(number, None)
+            self._awaited.discard(number)
             self._changed.notify_all()
