@@ -1,8 +1,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-# A worker a processor, a file to a worker; tests/conftest.py puts the slow files first. What hangs is tried once more, what fails is not.
-PARALLEL := -n logical --dist loadfile --no-loadscope-reorder --reruns 1 --only-rerun "Timeout \(?>"
+# A worker a processor, a file to a worker; tests/conftest.py puts the slow files first.
+PARALLEL := -n logical --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test check lint clean
 

@@ -105,18 +105,7 @@ def predict(
         )
         folder = judging(run, trust, options)
         if shard:
-            say(
-                show.shared(
-                    _share_of(
-                        folder,
-                        "predict",
-                        sources,
-                        to,
-                        share_of(shard, runner),
-                        **({"by": by} if by != "picture" else {}),
-                    )
-                )
-            )
+            say(show.shared(_share_of(folder, "predict", sources, to, share_of(shard, runner), by=by)))
             return
         say(show.predict(step(folder, sources, to=to, runner=runner, workers=workers, by=by)))
     elif onnx is not None and run is None:

@@ -156,9 +156,8 @@ class Live:
         doubtful = found["held"][wrong][np.argsort(found["held_given"][wrong], kind="stable")][:CONTRADICTED]
         drawn = self._random[kind[self._random] >= 0]
         is_open = (label[drawn] < 0) & ~skipped[drawn]
-        drawn = drawn[
-            : int(is_open.argmax()) if is_open.any() else len(drawn)
-        ]  # without a gap, or it would be no random sample
+        # Without a gap, or it would be no random sample.
+        drawn = drawn[: int(is_open.argmax()) if is_open.any() else len(drawn)]
         drawn = drawn[label[drawn] >= 0]
         right = int((held[drawn] == label[drawn]).sum())
         return Learnt(

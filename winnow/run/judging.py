@@ -148,7 +148,6 @@ def judge_work(
         "given": run.given,
         "trust": sorted(run.trusted),
         **({"how": how} if how else {}),
-        **({} if alone else {"shared": True}),
     }
 
     def plan() -> dict[str, Any]:

@@ -212,12 +212,13 @@ def array_index(text: str) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """Work that machines share: the `step`, what was asked for (`given`), and what the first of them found (`plan`), so that
-    all cut it alike."""
+    """Work in shards: the `step`, what was asked for (`given`), what the first to come found (`plan`), so that all cut it alike, and
+    whether machines share it or one call does it alone."""
 
     step: str
     given: dict[str, Any]
     plan: dict[str, Any] = field(default_factory=dict)
+    shared: bool = False
 
     @classmethod
     def at(cls, place: Place, step: str) -> Job | None:
@@ -245,7 +246,7 @@ class Job:
         given = json.loads(json.dumps(given, default=str))
         held = None if alone else cls.at(place, step)
         if held is None:
-            job = cls(step, given, json.loads(json.dumps(plan(), default=str)))
+            job = cls(step, given, json.loads(json.dumps(plan(), default=str)), shared=not alone)
             job._write(place, replace=alone)
             held = cls.at(place, step)
         assert held is not None
@@ -262,7 +263,7 @@ class Job:
     def check_none_shared(place: Place, step: str) -> None:
         """Raise `RunError` where machines share a step's work, which a call of its own would make void or be lost to."""
         held = Job.at(place, step)
-        if held is not None and held.given.get("shared"):
+        if held is not None and held.shared:
             raise RunError(
                 f"{place.name} holds shards of '{step}' that several machines make.",
                 f"Join those first: winnow join {place.name}; or give them up: remove {root_of(place)}/{step}.",

@@ -42,7 +42,6 @@ def share_ingest(run: RunFolder, sources: Sequence[str | Path], share: Share) ->
         "recipe": run.recipe,
         "why": run.asked.why,
         "options": _without_workers(run.given),
-        "shared": True,
     }
 
     def plan() -> dict[str, Any]:
