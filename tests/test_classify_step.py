@@ -290,7 +290,9 @@ def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
         (0.05, 0.02, 12, True),
         (0.0, 0.01, 30, None),
         (-0.02, 0.01, 125, False),
-        (0.005, 0.004, 250, True),
+        (0.05, 0.03, 12, None),  # a rise within two standard errors is no evidence
+        (0.005, 0.002, 250, True),
+        (0.005, 0.004, 250, False),
         (0.005, 0.02, 250, None),
     ],
 )

@@ -76,9 +76,7 @@ def deal(
         if not more.any():
             folds = min(count, int(np.bincount(target).max()))
             fold = _one_by_one(target, count, first)
-            if len(
-                _in_one_fold(target, fold, len(classes), folds)
-            ):  # contradicting labels of a track can bring that about
+            if len(_in_one_fold(target, fold, len(classes), folds)):  # by labels of a track that contradict one another
                 first = np.arange(len(target))
                 fold = _one_by_one(target, count, first)
             notes.append(

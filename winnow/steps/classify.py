@@ -44,10 +44,8 @@ from winnow.tables import read_table, write_table
 FOLDS, FEW_FOLDS = 5, 3  # by default: heads on embeddings, and fine-tuning as in the article
 AUDITED = 50  # pseudo-labels that a person is asked to check: the Wilson interval of 47 right of 50 is 0.84 to 0.98
 ITEMS = ("id", "source", "time")
-SPEAKS, MANY = (
-    10,
-    100,
-)  # labels a class, on average, from which a learning curve says that more pay, and that they pay little
+SPEAKS = 10  # labels a class, on average, from which a learning curve says that more pay
+MANY = 100  # and from which it says that they pay little
 LITTLE = 0.02  # rise of macro F1
 
 
@@ -262,12 +260,12 @@ def _curve(classifier: Classifier, order: np.ndarray | None) -> LearningCurve:
 def _more_labels(gain: float, error: float, a_class: float) -> tuple[bool | None, str]:
     """Return whether more labels pay, and in words, by the last rise of macro F1 and the labels a class on average.
 
-    Where the rise is lost in its standard error, nothing is told by it unless labels are many: said of 15 to 250 labels, "more would
+    Where the rise is lost in two standard errors, nothing is told by it unless labels are many: said of 15 to 250 labels, "more would
     pay little" was wrong in 35 of 74 cases (docs/log.md).
     """
     if a_class < SPEAKS:
         return None, "too few labels to tell whether more would pay"
-    if gain > error:
+    if gain > 2 * error:
         return True, "more labels would pay"
     if a_class >= MANY and gain + 2 * error < LITTLE:
         return False, "more labels of the same kind would pay little"
