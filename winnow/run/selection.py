@@ -13,7 +13,8 @@ from winnow.embeddings import Embeddings
 from winnow.errors import DataError
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
-from winnow.run.cache import Cache, kept_features, kept_stand_ins, sum_of
+from winnow.run.apart import set_apart
+from winnow.run.cache import Cache
 from winnow.run.current import sum_of_detector
 from winnow.run.folder import RunFolder
 from winnow.run.split import HELD_OUT, kept_apart, without
@@ -68,28 +69,13 @@ class Selection:
         """Part the outliers and the near-duplicates from the candidates."""
         self.outliers = outliers_of(self.scores, options.outliers)
         usual = np.setdiff1d(self.everything, self.outliers)
-        made_of = self.run.sums("encode").get("vectors.npy"), sum_of(self.embeddings.ids, usual)
-        self.features = kept_features(self.cache, made_of, self.embeddings.vectors, usual)
-        if self.method == "random":  # of a part of the pictures, a random choice would tell nothing of all
-            self.candidates, self.left_out = self.everything, {"duplicates": 0, "outliers": 0}
-            self.counts = np.ones(len(self.everything))
-            return
-        alike = kept_stand_ins(
-            self.cache,
-            made_of,
-            self.embeddings.vectors,
-            options.duplicate_distance,
-            rows=usual,
-            sources=self.sources[usual],
-            times=self.times[usual],
-            seconds=options.duplicate_seconds,
-        )
-        stays = alike == np.arange(len(usual))
-        self.candidates = usual[stays]
-        self.left_out = {"duplicates": len(usual) - len(self.candidates), "outliers": len(self.outliers)}
-        # A person who stood there for a minute counts for all her pictures, though one of them is a candidate.
-        self.counts = np.ones(len(self.everything))
-        np.add.at(self.counts, usual[alike[~stays]], 1)
+        drawn = self.method == "random"
+        found = set_apart(self.run, self.cache, self.pool, self.embeddings, usual, drawn)
+        self.features, self.candidates, self.counts = found
+        self.left_out = {
+            "duplicates": 0 if drawn else len(usual) - len(self.candidates),
+            "outliers": 0 if drawn else len(self.outliers),
+        }
 
     def rows(self, table: Sequence[Row]) -> np.ndarray:
         """Rows of the pictures of a table."""

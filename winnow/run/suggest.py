@@ -17,8 +17,9 @@ from winnow.classify.heads import Logistic
 from winnow.embeddings import Embeddings, blocks, unit_length
 from winnow.errors import DataError
 from winnow.pool.pool import Pool
+from winnow.run.apart import set_apart
 from winnow.run.beside import serve_questions
-from winnow.run.cache import Cache, kept_features, kept_stand_ins, sum_of
+from winnow.run.cache import Cache
 from winnow.run.folder import RunFolder
 from winnow.run.labels import catalogue_of
 from winnow.run.split import HELD_OUT, kept_apart, without
@@ -56,28 +57,14 @@ class Suggester:
     @classmethod
     def of(cls, run: RunFolder) -> Suggester:
         """Take a run's embeddings; near-duplicates and outliers are no candidates, as in `select`."""
-        pool, cache, options = Pool.open(run.folder("ingest")), Cache(run), run.options.select
+        pool = Pool.open(run.folder("ingest"))
         everything = Embeddings.load(run.folder("encode"))
         # As in `classify`: nothing is learnt from what the user gave to hold out.
         embeddings = without(everything, kept_apart(pool, everything, *HELD_OUT))
-        vectors, rows = embeddings.vectors, pool.rows_of(embeddings.ids)
+        rows = pool.rows_of(embeddings.ids)
         outliers = np.isin(rows, catalogue_of(run, pool).lanes["outliers"].rows)
-        usual = np.flatnonzero(~outliers)
-        made_of = run.sums("encode").get("vectors.npy"), sum_of(embeddings.ids, usual)
-        features = kept_features(cache, made_of, vectors, usual)
-        alike = kept_stand_ins(
-            cache,
-            made_of,
-            vectors,
-            options.duplicate_distance,
-            rows=usual,
-            sources=pool.column("source")[rows][usual],
-            times=pool.column("time")[rows][usual],
-            seconds=options.duplicate_seconds,
-        )
-        stays, counts = alike == np.arange(len(usual)), np.ones(len(rows))
-        np.add.at(counts, usual[alike[~stays]], 1)
-        return cls(embeddings, features, usual[stays], counts, rows, len(pool.items))
+        features, candidates, counts = set_apart(run, Cache(run), pool, embeddings, np.flatnonzero(~outliers))
+        return cls(embeddings, features, candidates, counts, rows, len(pool.items))
 
     def __call__(self, target: np.ndarray, taken: np.ndarray) -> dict[str, np.ndarray]:
         """Learn from the class numbers `target` (items,), -1 where there is none, of two classes with two labels or more.
