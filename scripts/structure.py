@@ -16,7 +16,7 @@ from pathlib import Path
 
 LAYERS = (
     "version errors torchrun options files arrays progress plugins tables onnx embeddings results stages",
-    "data scale",
+    "data scale web",
     "pool objects synthetic",
     "models",
     "learn",

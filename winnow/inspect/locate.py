@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from winnow.inspect.regions import grown, regions
-from winnow.inspect.wholes import Wholes
+from winnow.inspect.wholes import Whole
 from winnow.pool.patches import blend, read_boxes, scaled
-from winnow.pool.pool import Pool
+from winnow.pool.pool import Items
 
 NEAR = 4  # marked places that lie within this part (a quarter) of a patch's shorter side are one defect
 TINY = 1e-12
@@ -52,12 +52,12 @@ class AnomalyMaps:
 
 
 def located(
-    pool: Pool,
+    pool: Items,
     scores: np.ndarray,
     limits: np.ndarray,
     wanted: np.ndarray,
     maps: AnomalyMaps | None,
-    wholes: Wholes | None = None,
+    wholes: Whole | None = None,
 ) -> Iterator[tuple[int, Picture]]:
     """Yield the row and the `Picture` of each wanted picture of a pool of patches with scores (n,).
 
@@ -73,12 +73,12 @@ def located(
 
 
 def _picture(
-    pool: Pool,
+    pool: Items,
     rows: np.ndarray,
     scores: np.ndarray,
     limit: float,
     maps: AnomalyMaps | None,
-    wholes: Wholes | None,
+    wholes: Whole | None,
     about: dict[str, Any],
 ) -> Picture:
     size, pixels, bare = (about["height"], about["width"]), pool.pixels(rows), about.get("bare") or 0

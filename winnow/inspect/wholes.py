@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image
 
 from winnow.errors import Unreadable
 from winnow.pool.originals import Originals
+
+Whole = Callable[[int, tuple[int, int]], np.ndarray | None]
+"""Returns the picture (h, w, c) uint8 of a tile by its row, of a size (h, w), or None where it cannot be had."""
 
 
 class Wholes:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import threading
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+from winnow.web.asgi import (
+    Application,
+    Receive,
+    Scope,
+    Send,
+    bears,
+    named,
+    of_host,
+    of_page,
+    read_body,
+    refuse,
+    replay,
+    with_headers,
+)
 
 LARGEST_BODY = 1 << 20
 ENTER = "/api/enter"  # where a one-time code is exchanged for the start token
@@ -40,87 +47,42 @@ class Guard:
     """
 
     def __init__(self, application: Application, token: str, port: int) -> None:
-        self.application = application
-        self._authorization = f"Bearer {token}".encode()
+        self.application, self._token = application, token
         self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost")}
-        self._origins = {b"http://" + host for host in self._hosts}
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the label server speaks HTTP only, not {scope['type']}")
-
-        async def send_guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                own = {name.lower() for name, _ in message.get("headers", [])}
-                added = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-                message["headers"] = [*message.get("headers", []), *(pair for pair in added if pair[0] not in own)]
-            await send(message)
-
+        send = with_headers(send, self._headers)
         refusal = self._refusal(scope)
-        body = b""
+        body: bytes | None = b""
         if not refusal and scope["method"] == "POST":
-            whole = await _body(receive)
-            refusal = (
-                None
-                if whole is not None
-                else (413, f"The request has more than {LARGEST_BODY} bytes.", "Send less at once.")
-            )
-            body = whole or b""
+            body = await read_body(receive, LARGEST_BODY)
+            if body is None:
+                refusal = 413, f"The request has more than {LARGEST_BODY} bytes.", "Send less at once."
         if refusal:
-            await _refuse(send_guarded, *refusal)
+            await refuse(send, *refusal)
             return
-        left = [{"type": "http.request", "body": body, "more_body": False}]
+        await self.application(scope, replay(body or b"", receive), send)
 
-        async def receive_whole() -> Message:
-            return left.pop() if left else await receive()
-
-        await self.application(scope, receive_whole, send_guarded)
-
-    def _refusal(self, scope: MutableMapping[str, Any]) -> tuple[int, str, str] | None:
+    def _refusal(self, scope: Scope) -> tuple[int, str, str] | None:
         """Return status, sentence and remedy when a request is refused for its head, else None."""
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-
-        def given(name: bytes) -> list[bytes]:
-            return [value for key, value in headers if key.lower() == name]
-
-        hosts, origins, authorization = given(b"host"), given(b"origin"), given(b"authorization")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+        if not of_host(scope, self._hosts):
             return 421, "This server answers only to its own address.", _REMEDY
-        if any(origin not in self._origins for origin in origins):
+        if not of_page(scope, self._hosts):
             return 403, "The request comes from another page.", _REMEDY
         path = scope["path"]
         if not path.startswith("/"):
             return 400, "The request's target is not a path.", _REMEDY
         if path == "/api" or path.startswith("/api/"):
-            known = len(authorization) == 1 and secrets.compare_digest(authorization[0], self._authorization)
-            if not known and path != ENTER:
+            if path != ENTER and not bears(scope, self._token):
                 return 401, "The start token is missing or wrong.", _REMEDY
             if scope["method"] == "POST":
-                kinds = [kind.partition(b";")[0].strip().lower() for kind in given(b"content-type")]
+                kinds = [kind.partition(b";")[0].strip().lower() for kind in named(scope, b"content-type")]
                 if kinds != [b"application/json"]:
                     return 415, "A POST must be application/json.", "Send JSON, with Content-Type: application/json."
         return None
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """Return the whole body of a request, None when it is too large; a declared length is not relied on."""
-    body, more = bytearray(), True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b""
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > LARGEST_BODY:
-            return None
-    return bytes(body)
-
-
-async def _refuse(send: Send, status: int, error: str, remedy: str) -> None:
-    body = json.dumps({"error": error, "remedy": remedy}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 class Door:

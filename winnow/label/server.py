@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import socket
 import threading
 import webbrowser
 from collections.abc import Callable
 
-import uvicorn
-
-from winnow.errors import OptionError
 from winnow.label.database import StoreLost
 from winnow.label.guard import Door, Guard
 from winnow.label.pictures import Picture, Pictures
 from winnow.label.routes import application
 from winnow.label.session import LabelSession
+from winnow.web.connections import Room, Server, most_connections
+from winnow.web.listen import listen as listen_on
 
 HOST = "127.0.0.1"
 PORTS = 20  # ports tried from the one asked for
@@ -26,20 +23,7 @@ FAREWELL = 5  # seconds in which the page, which asks every two, can learn why t
 
 def listen(port: int) -> socket.socket:
     """Return a socket on 127.0.0.1 at the port or the next free one, for 0 at any; `OptionError` when there is none."""
-    for number in range(port, min(port + PORTS, 65536)) if port else (0,):
-        # Named TCP, or asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for an acknowledgement.
-        listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if os.name == "posix":  # else a restarted server would wait for its predecessor's connections to expire
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((HOST, number))
-            listening.listen(128)
-            return listening
-        except OSError as error:
-            listening.close()
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-    raise OptionError(f"No port from {port} on is free.", "Choose another with --port, or 0 for any free one.")
+    return listen_on(HOST, port, PORTS)
 
 
 def serve(
@@ -68,20 +52,12 @@ def serve(
             seconds_lost += 1
             server.should_exit |= seconds_lost > FAREWELL
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            Guard(application(session, pictures, door), token, port),
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_level="error",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=3,
-            callback_notify=watch,
-            timeout_notify=1,
-        )
+    server = Server(
+        Guard(application(session, pictures, door), token, port),
+        Room(most_connections()),
+        timeout_graceful_shutdown=3,
+        callback_notify=watch,
+        timeout_notify=1,
     )
     session.follow()
     address = f"http://{HOST}:{port}/"

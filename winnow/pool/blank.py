@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from winnow.pool.patches import kept_of, placed
-from winnow.pool.pool import Pool
+from winnow.pool.pool import Items, Pool
 
 SPARE = 0.05
 """A good picture may have so much more of its patches blank than any that was learnt from: the blank ends of good strips of one cloth
@@ -43,7 +43,7 @@ def usual_blank(pool: Pool) -> float | None:
     return most
 
 
-def bare_rows(pool: Pool) -> np.ndarray:
+def bare_rows(pool: Items) -> np.ndarray:
     """Return which patches of a pool are bare (n,): blank, in a picture that has clearly more of it than good ones."""
     found = np.zeros(len(pool), bool)
     end = 0
@@ -53,7 +53,7 @@ def bare_rows(pool: Pool) -> np.ndarray:
     return found
 
 
-def blanker_ones(pool: Pool) -> str:
+def blanker_ones(pool: Items) -> str:
     """Return a sentence on pictures that are blanker than those that were learnt from, "" where there are none."""
     pictures = pool.pictures.to_pylist()
     count = sum(bool(picture.get("bare")) for picture in pictures)

@@ -28,7 +28,7 @@ from winnow.pool.pool import AGAIN, write_shards
 from winnow.pool.twins import look_of
 from winnow.scale.local import run_local
 
-_Page = tuple[int | None, np.ndarray | str]
+Page = tuple[int | None, np.ndarray | str]
 """The number of a page, and its pixels or the reason for none, as `images.pages` yields them."""
 
 REASONS = 3  # for refusals that are told of; quarantine.csv lists all
@@ -122,7 +122,7 @@ def _pictures(
 
 def _others(
     digest: str,
-    pages: Iterator[_Page],
+    pages: Iterator[Page],
     options: IngestOptions,
     find: Finder | None,
     usual: float | None,
@@ -132,7 +132,7 @@ def _others(
     threads."""
     second = next(pages, None)
     if second is not None:
-        cut = partial(_page, digest[:16], options=options, find=find, usual=usual)
+        cut = partial(cut_page, digest[:16], options=options, find=find, usual=usual)
         with contextlib.closing(run_local(cut, chain([second], pages), workers)) as found:
             yield from found
 
@@ -151,7 +151,7 @@ class Decoded:
 
 def _picture(
     given: tuple[Source, Read], options: IngestOptions, find: Finder | None, usual: float | None
-) -> tuple[str, int | None, Decoded | str, Iterator[_Page]]:
+) -> tuple[str, int | None, Decoded | str, Iterator[Page]]:
     """Return the SHA-256 of a picture's file, its first page with the number (None of one only), and the other pages."""
     digest = ""
     source, read = given
@@ -159,29 +159,36 @@ def _picture(
         data = read()
         digest = hashlib.sha256(data).hexdigest()
         boxes = boxes_of_pieces(source.pieces)
-        pages = images.pages(
-            data,
-            whole_size(options) if boxes is None else None,
-            grey=options.grey and not in_colour(options, find, boxes),
-            white=options.white,
-            pixel_limit=options.pixel_limit,
-        )
-        page, found = _page(digest[:16], next(pages), options=options, find=find, usual=usual, boxes=boxes)
+        pages = pages_to_cut(data, options, find, boxes)
+        page, found = cut_page(digest[:16], next(pages), options=options, find=find, usual=usual, boxes=boxes)
         return digest, page, found, pages if page is not None else iter(())
     except Unreadable as error:
         return digest, None, error.message, iter(())
 
 
-def _page(
+def pages_to_cut(
+    data: bytes, options: IngestOptions, find: Finder | None = None, boxes: np.ndarray | None = None
+) -> Iterator[Page]:
+    """Yield the pages of a picture file for `cut_page`, at the size and in the colours that it needs; raises what `images.pages` raises."""
+    yield from images.pages(
+        data,
+        whole_size(options) if boxes is None else None,
+        grey=options.grey and not in_colour(options, find, boxes),
+        white=options.white,
+        pixel_limit=options.pixel_limit,
+    )
+
+
+def cut_page(
     content: str,
-    page: _Page,
+    page: Page,
     *,
     options: IngestOptions,
     find: Finder | None,
     usual: float | None,
     boxes: np.ndarray | None = None,
 ) -> tuple[int | None, Decoded | str]:
-    """Return the number of a page, and what it was cut into or the reason for nothing."""
+    """Return the number of a page, and what it was cut into or the reason for nothing; `content` is the hash of its file in its id."""
     number, image = page
     if isinstance(image, str):
         return number, image

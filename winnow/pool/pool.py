@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from itertools import chain, count, islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -64,6 +64,24 @@ HEADER = 128  # bytes of a .npy header, the same for every number of rows, so th
 AGAIN = "Run ingest again on the same inputs: it restores the missing pictures."
 REMADE = "Remove that file, and run ingest again on the same inputs: it makes it anew."
 OPEN_SHARDS = 256  # memory maps held open at once: each keeps a file handle, and 1024 is a common limit
+
+
+class Items(Protocol):
+    """What pictures are judged as: a `Pool`, or pictures in memory (`winnow.pool.in_memory`)."""
+
+    channels: int
+
+    def __len__(self) -> int: ...
+
+    @property
+    def pictures(self) -> pa.Table:
+        """Return what was cut, see `Pool.pictures`."""
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column of the items, see `Pool.column`."""
+
+    def pixels(self, rows: Any) -> np.ndarray:
+        """Return the pixels of rows, see `Pool.pixels`."""
 
 
 class Pool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from winnow.pool.pool import Pool
+from winnow.pool.pool import Items
 
 APART = (
     1.5  # times as large, or as long for their width, as the largest of the run's own; or as much below the smallest
@@ -24,7 +24,7 @@ class Usual:
     colour: bool
 
     @classmethod
-    def of(cls, own: Pool) -> Usual | None:
+    def of(cls, own: Items) -> Usual | None:
         """Return what the pictures of a pool are like; None of one that was not cut."""
         if not len(own.pictures):
             return None
@@ -33,11 +33,11 @@ class Usual:
         width, height = ((int(low), int(high)) for low, high in extremes[:2])
         return cls(width, height, extremes[2], extremes[3], sum(colours) > len(colours) / 2)
 
-    def notes(self, new: Pool) -> list[str]:
+    def notes(self, new: Items) -> list[str]:
         """Return a sentence on new pictures of another size, and one on grey ones where the run learnt from colour."""
         return list(filter(None, [self._other_sizes(new), self._grey(new)])) if len(new.pictures) else []
 
-    def _other_sizes(self, new: Pool) -> str:
+    def _other_sizes(self, new: Items) -> str:
         """Return a sentence where pictures are of another size or shape: taken from another distance they look finer or coarser."""
         found = _sides(new)
         low, high = np.array([self.side, self.shape]).T
@@ -51,7 +51,7 @@ class Usual:
             "Take all at one distance and resolution, or make a run of pictures like these."
         )
 
-    def _grey(self, new: Pool) -> str:
+    def _grey(self, new: Items) -> str:
         """Return a sentence where the run learnt from colour and new pictures have none."""
         colours = new.pictures.column("colour").to_pylist()
         if not self.colour or all(colours):
@@ -62,7 +62,7 @@ class Usual:
         )
 
 
-def _sides(pool: Pool) -> np.ndarray:
+def _sides(pool: Items) -> np.ndarray:
     """Return width and height of each picture, the geometric mean of them, and their ratio (n, 4)."""
     width, height = (pool.pictures.column(name).to_numpy().astype(float) for name in ("width", "height"))
     return np.column_stack([width, height, np.sqrt(width * height), width / height])

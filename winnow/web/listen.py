@@ -1,0 +1,43 @@
+"""The socket of a server."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from winnow.errors import OptionError
+from winnow.files import reason
+
+
+def listen(host: str, port: int, tries: int = 1) -> socket.socket:
+    """Return a socket on a host at the port or, of so many `tries`, the next free one, for 0 at any.
+
+    `OptionError` when there is none, or this machine has no such address.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (OSError, UnicodeError) as error:
+        raise OptionError(
+            f"--host {host} is no address of this machine ({error}).", "Give one of its addresses, or leave it out."
+        ) from None
+    for number in range(port, min(port + tries, 65536)) if port else (0,):
+        # Named TCP, or asyncio leaves Nagle's algorithm on, and every answer waits 40 ms for an acknowledgement.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        if os.name == "posix":  # else a restarted server would wait for its predecessor's connections to expire
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((address[0], number))
+            listening.listen(128)
+            return listening
+        except OSError as error:
+            listening.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise OptionError(
+                    f"--host {host} is no address of this machine ({reason(error)}).",
+                    "Give one of its addresses, or leave it out.",
+                ) from None
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise
+    taken = f"No port from {port} on is free." if tries > 1 else f"Port {port} is taken, or not this user's to open."
+    raise OptionError(taken, "Choose another with --port, or 0 for any free one.")
