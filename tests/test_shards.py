@@ -454,3 +454,131 @@ def test_a_share_is_made_by_one_process_and_an_index_is_a_number(
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     assert Share.read("/3").index == 2
+
+
+# ---- what can go wrong
+
+
+@pytest.fixture
+def mixed(base: Path, tmp_path: Path) -> Path:
+    """Return a folder of five pictures and three files that are none."""
+    folder = Path(shutil.copytree(base / "good" / "clip0", tmp_path / "mixed"))
+    for number in range(3):
+        (folder / f"broken{number}.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_a_share_says_what_it_refused_and_more_may_be_refused_when_all_are_joined(
+    base: Path, mixed: Path, tmp_path: Path, small: None, capsys: pytest.CaptureFixture[str]
+):
+    for place, words in (
+        (tmp_path / "run", ("ingest", mixed, "--recipe", base / "tiny.toml", "--run", tmp_path / "run")),
+        (tmp_path / "new", ("score", mixed, "--run", base / "plain", "--to", tmp_path / "new")),
+    ):
+        for index in range(2):
+            assert winnow(*words, "--shard", f"{index}/2") == 0
+        assert "3 refused, first" in capsys.readouterr().out
+        assert winnow("join", place) == 1
+        assert "allow more with --max-refused" in capsys.readouterr().err
+        assert winnow("join", place, "--max-refused", 0.5) == 0
+        assert "3 refused" in capsys.readouterr().out and not (place / ".shards").exists()
+    whole = ("ingest", mixed, "--recipe", base / "tiny.toml", "--max-refused", 0.5)
+    assert winnow(*whole, "--run", tmp_path / "whole") == 0
+    assert content(tmp_path / "run", "pool/") == content(tmp_path / "whole", "pool/")
+    run = shutil.copytree(base / "plain", tmp_path / "encoded")
+    assert winnow("encode", "--run", run, "--shard", "0/1") == 0
+    assert winnow("join", run, "--max-refused", 0.5) == 1
+    assert "nothing to do with shards of 'encode'" in capsys.readouterr().err
+
+
+def test_what_judges_may_refuse_more_in_one_call(base: Path, mixed: Path, tmp_path: Path):
+    run = base / "plain"
+    before = content(run)
+    for words in (
+        ("score", mixed),
+        ("predict", mixed),
+        ("evaluate", "--normal", mixed, "--anomalous", f"bad={base / 'bad'}"),
+    ):
+        assert winnow(*words, "--run", run, "--to", tmp_path / "to") == 1
+        assert winnow(*words, "--run", run, "--to", tmp_path / words[0], "--max-refused", 0.4) == 0
+    assert content(run) == before
+
+
+def test_shards_of_a_run_that_was_trained_anew_are_told_of(plain: Path, capsys: pytest.CaptureFixture[str]):
+    assert winnow("encode", "--run", plain, "--shard", "0/1") == 0
+    assert winnow("train", "--run", plain, "--iterations", 5) == 0
+    assert winnow("join", plain) == 1
+    said = capsys.readouterr().err
+    assert "before the run was trained anew" in said and "Run all shares again" in said
+    assert winnow("encode", "--run", plain, "--shard", "0/1") == 0 and winnow("join", plain) == 0
+    assert not (plain / ".shards").exists()
+
+
+def test_shares_judged_by_different_things_are_never_mixed(
+    base: Path, plain: Path, tmp_path: Path, small: None, capsys: pytest.CaptureFixture[str]
+):
+    """The user is told which of two it is: other sources, which can be joined first, or another detector or classifier."""
+    scores, classes = tmp_path / "scores", tmp_path / "classes"
+    for step, to in (("score", scores), ("predict", classes)):
+        assert winnow(step, base / "bad", "--run", plain, "--to", to, "--shard", "0/2") == 0
+    assert winnow("classify", "--run", plain, "--head", "nearest_mean") == 0
+    capsys.readouterr()
+    for words in (("predict", base / "bad", "--run", plain, "--to", classes, "--shard", "1/2"), ("join", classes)):
+        assert winnow(*words) == 1
+        said = capsys.readouterr().err
+        assert "taught anew since" in said and f"remove {classes}/.shards/predict" in said
+    assert winnow("calibrate", "--run", plain, "--false-alarm-rate", 0.4) == 0
+    assert winnow("score", base / "bad", "--run", plain, "--to", scores, "--shard", "1/2") == 1
+    said = capsys.readouterr().err
+    assert "calibrated or taught anew since" in said and "key" not in said
+
+
+def test_a_share_checks_all_before_it_makes_anything(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("JOB_COMPLETION_INDEX", raising=False)
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "holiday.txt").write_text("sun")
+    new = ("--run", tmp_path / "run", "--recipe", base / "tiny.toml")
+    for words, told in (
+        (("ingest", tmp_path / "absent", *new, "--shard", "0/2"), "absent does not exist"),
+        (("ingest", base / "good", *new, "--shard", "-1/3"), "--shard '-1/3' is no share"),
+        (("ingest", base / "good", *new, "--shard", ""), "--shard '' does not say which share"),
+        (("score", base / "bad", "--run", base / "plain", "--to", theirs, "--shard", "0/2"), "not written by Winnow"),
+        (
+            ("score", base / "bad", "--run", base / "plain", "--to", base / "patched" / "x", "--shard", "0/2"),
+            "another run",
+        ),
+        (("predict", base / "bad", "--run", base / "patched", "--to", tmp_path / "to", "--shard", "0/2"), "'classify'"),
+    ):
+        assert winnow(*words) == 1
+        assert told in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"] and [*theirs.iterdir()] == [theirs / "holiday.txt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("os:getcwd", "'os:getcwd' is not a runner"),
+        ("os:sep", "'os:sep' is not a runner"),
+        ("my_runners:silent", "returned no results"),
+        ("my_runners:lazy", "left 1 of 1 shards unmade"),
+    ],
+)
+def test_what_is_no_runner_is_told_of(
+    name: str,
+    told: str,
+    plain: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    (tmp_path / "my_runners.py").write_text(
+        "def silent(function, items, workers):\n    [function(item) for item in items]\n"
+        "def lazy(function, items, workers):\n    return iter([])\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (plain / "embeddings" / "embeddings.json").unlink()
+    assert winnow("encode", "--run", plain, "--runner", name) == 1
+    assert told in capsys.readouterr().err

@@ -26,6 +26,13 @@ from winnow.run.working_copy import on_this_disk, told
 from winnow.scale.shards import Share
 
 
+def _runner(_: Any, value: str) -> None:
+    if value != "local":  # the others are heavy to import
+        from winnow.scale.runners import runner_of
+
+        runner_of(value)
+
+
 def _on_this_disk(_: Any, value: Any) -> None:
     for path in value if isinstance(value, list) else [value]:
         if isinstance(path, Path):
@@ -50,6 +57,7 @@ Runner = Annotated[
         help="Who does the work: 'local' (this process), 'processes', 'ray' (a cluster it starts here), 'ray://HOST:PORT' or your own, "
         "'module:name'.",
         group="Beyond one process",
+        validator=_runner,
     ),
 ]
 Workers = Annotated[
@@ -61,11 +69,19 @@ Workers = Annotated[
     ),
 ]
 ShardOf = Annotated[
-    str,
+    str | None,
     Parameter(
         name="--shard",
         help="Do one machine's share alone, I/N with I from 0, or /N in an array job (Slurm, Kubernetes, AWS Batch); then: winnow join.",
         group="Beyond one process",
+        allow_leading_hyphen=True,  # so that what is said of -1/3 is what is wrong with it
+    ),
+]
+MaxRefused = Annotated[
+    float | None,
+    Parameter(
+        help="Share of the files that may be refused before it is an error, in this call alone [default: that of the run].",
+        validator=validators.Number(gte=0, lte=1),
     ),
 ]
 Files = Annotated[list[Path] | None, Parameter(consume_multiple=True, validator=_on_this_disk)]
@@ -94,9 +110,17 @@ def given_options(**sections: Section | None) -> dict[str, dict[str, Any]]:
     }
 
 
-def judging(run: str, trust: tuple[str, ...], score: ScoreOptions | None, **sections: Section | None) -> RunFolder:
+def judging(
+    run: str,
+    trust: tuple[str, ...],
+    score: ScoreOptions | None,
+    max_refused: float | None = None,
+    **sections: Section | None,
+) -> RunFolder:
     """Return the run with what the user gave for this call alone: judging stores nothing."""
-    return RunFolder.open(run, trust).with_options(given_options(score=score, **sections))
+    given = given_options(score=score, **sections)
+    more = {} if max_refused is None else {"ingest": {"max_refused": max_refused}}
+    return RunFolder.open(run, trust).with_options({**given, **more})
 
 
 def refuse_idle(chosen: str, flag: str, value: Any, remedy: str = "") -> None:

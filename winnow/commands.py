@@ -13,6 +13,7 @@ from winnow.arguments import (
     Files,
     Ingest,
     LocalPath,
+    MaxRefused,
     Model,
     Resume,
     Runner,
@@ -80,7 +81,12 @@ def run(
 
 
 def ingest(
-    *sources: str, run: RunPath, recipe: str = "", options: Ingest = None, runner: Runner = "local", shard: ShardOf = ""
+    *sources: str,
+    run: RunPath,
+    recipe: str = "",
+    options: Ingest = None,
+    runner: Runner = "local",
+    shard: ShardOf = None,
 ) -> None:
     """Read sources into a run folder's pool; run it again to add more.
 
@@ -90,7 +96,7 @@ def ingest(
     """
     step = STAGES["ingest"]
 
-    share = share_of(shard, runner) if shard else None
+    share = None if shard is None else share_of(shard, runner)
     folder = RunFolder.begun(run, recipe)
     folder.update(given_options(ingest=options))
     if share:
@@ -119,13 +125,13 @@ def encode(
     trust: Trust = (),
     runner: Runner = "local",
     workers: Workers = 0,
-    shard: ShardOf = "",
+    shard: ShardOf = None,
 ) -> None:
     """Write the embedding and the losses of every picture of the pool."""
     step = STAGES["encode"]
 
     folder = RunFolder.open(run, trust)
-    if shard:
+    if shard is not None:
         from winnow.steps.shards import share_encode
 
         say(show.shared(share_encode(folder, share_of(shard, runner))))
@@ -291,7 +297,7 @@ def step(name: str, /, *, run: RunPath, resume: Resume = False, trust: Trust = (
     say(show.result(do_own_step(folder, name, resume=resume), folder.path))
 
 
-def join(folder: str, /) -> None:
+def join(folder: str, /, *, max_refused: MaxRefused = None) -> None:
     """Do the steps of which a folder holds shards, made by `--shard`, with those; what is missing is named.
 
     Args:
@@ -299,5 +305,5 @@ def join(folder: str, /) -> None:
     """
     from winnow.steps.shards import join as join_shards
 
-    for found in join_shards(folder):
+    for found in join_shards(folder, max_refused):
         say(show.result(found, folder))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from winnow import show
 from winnow.arguments import (
     LocalPath,
+    MaxRefused,
     Runner,
     RunPath,
     Score,
@@ -49,22 +49,23 @@ def score(
     heatmaps: str | None = None,
     options: Score = None,
     segments: Segments = None,
+    max_refused: MaxRefused = None,
     trust: Trust = (),
     runner: Runner = "local",
     workers: Workers = 0,
-    shard: ShardOf = "",
+    shard: ShardOf = None,
 ) -> None:
     """Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.
 
     Args:
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
-        to: Folder for the results [default: scores in the run folder].
+        to: Folder for the results, which --shard needs [default: scores in the run folder].
         heatmaps: Folder for an anomaly map, a mask and an overlay of every picture (of a run that looks for damage).
     """
     from winnow.steps.score import score as step
 
-    folder = judging(run, trust, options, segments=segments)
-    if shard:
+    folder = judging(run, trust, options, max_refused, segments=segments)
+    if shard is not None:
         refuse_idle("--shard", "--heatmaps", heatmaps)
         say(show.shared(_share_of(folder, "score", sources, to, share_of(shard, runner))))
         return
@@ -80,10 +81,11 @@ def predict(
     object_detector: str = "",
     by: Literal["picture", "track"] = "picture",
     options: Score = None,
+    max_refused: MaxRefused = None,
     trust: Trust = (),
     runner: Runner = "local",
     workers: Workers = 0,
-    shard: ShardOf = "",
+    shard: ShardOf = None,
 ) -> None:
     """Tell the class of new pictures and videos, how probable it is, and what does not belong.
 
@@ -91,7 +93,7 @@ def predict(
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         run: The run folder; or give --onnx.
         onnx: A file that winnow export wrote, in place of a run: it needs no torch.
-        to: Folder for the results [default: predictions in the run folder, with --onnx in the current one].
+        to: Folder for the results, which --shard needs [default: predictions in the run folder, with --onnx in the current one].
         heatmaps: With --onnx, a folder for an anomaly map, a mask and an overlay of each picture, where the file looks for damage.
         object_detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
         by: What has a class: each picture or crop, or the crops of a person's track together, whose probabilities are averaged.
@@ -103,8 +105,8 @@ def predict(
         refuse_idle(
             "--run", "--heatmaps", heatmaps, f"Of a run: winnow score SOURCES --run {run} --heatmaps {heatmaps}"
         )
-        folder = judging(run, trust, options)
-        if shard:
+        folder = judging(run, trust, options, max_refused)
+        if shard is not None:
             say(show.shared(_share_of(folder, "predict", sources, to, share_of(shard, runner), by=by)))
             return
         say(show.predict(step(folder, sources, to=to, runner=runner, workers=workers, by=by)))
@@ -112,11 +114,11 @@ def predict(
         from winnow.steps.predict_onnx import predict_onnx
 
         refuse_idle("--onnx", "--trust", trust)
-        refuse_idle("--onnx", "--shard", shard)
+        refuse_idle("--onnx", "--shard", shard is not None)
         refuse_idle("--onnx", "--runner", "" if runner == "local" else runner)
         refuse_idle("--onnx", "--mode", given_options(score=options))
-        given = partial(predict_onnx, heatmaps=heatmaps, object_detector=object_detector, by=by)
-        say(show.predict(given(onnx, sources, to=to or "predictions")))
+        given: dict[str, Any] = {"heatmaps": heatmaps, "object_detector": object_detector, "by": by}
+        say(show.predict(predict_onnx(onnx, sources, to=to or "predictions", max_refused=max_refused, **given)))
     else:
         raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
 
@@ -129,6 +131,7 @@ def evaluate(
     masks: LocalPath | None = None,
     to: str | None = None,
     options: Score = None,
+    max_refused: MaxRefused = None,
     trust: Trust = (),
 ) -> None:
     """Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.
@@ -141,7 +144,7 @@ def evaluate(
     """
     from winnow.steps.evaluate import evaluate as step
 
-    folder = judging(run, trust, options)
+    folder = judging(run, trust, options, max_refused)
     groups = named_sources("--anomalous", anomalous)
     say(show.evaluate(step(folder, normal, groups, masks=masks, to=to)))
 

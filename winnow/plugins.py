@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
 from collections.abc import Mapping
@@ -59,6 +60,23 @@ def load(name: str, role: str) -> Any:
             )
         found = getattr(found, part)
     return found
+
+
+def check_call(role: str, name: str, part: Any, form: str, *arguments: Any, **keywords: Any) -> None:
+    """Raise `OptionError` unless a part is a function of such arguments; `form` is how it is called, for the message.
+
+    A function of C that does not say what it takes is believed.
+    """
+    try:
+        signature = inspect.signature(part)
+    except TypeError:  # it is no function
+        signature = inspect.Signature()
+    except ValueError:
+        return
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError:
+        raise OptionError(f"'{name}' is not a {role}.", f"Make it a function {form}.") from None
 
 
 def installed() -> dict[str, EntryPoint]:

@@ -68,6 +68,7 @@ def ingest(found: Ingested) -> str:
 def shared(found: Shared) -> str:
     """Return what was done of a machine's share, and what comes next."""
     line = f"Share {found.index} of {found.of}: {count(found.made, 'shard')} of '{found.step}' made, {found.there:,} were there."
+    line = "\n  Note: ".join([line, *found.refused])
     if found.missing:
         return f"{line}\n  {found.missing:,} of {found.shards:,} are missing; when all shares are done: winnow join {found.folder}"
     return f"{line}\n  All {found.shards:,} are there: winnow join {found.folder}"

@@ -119,7 +119,7 @@ def _check(folder: Path, found: Gathered, files: int, options: IngestOptions) ->
         raise InputError(
             f"{len(found.lost)} of {files} files could not be read, more than --max-refused {options.max_refused:g} "
             f"allows: {first}.",
-            f"All are listed in {folder / 'quarantine.csv'}: repair or remove them, or allow more.",
+            f"All are listed in {folder / 'quarantine.csv'}: repair or remove them, or allow more with --max-refused.",
         )
     if found.totals["empty"] and not found.seen:
         raise InputError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,11 @@ class Parts:
         if part.refused and options.on_error == "stop":
             stop(part.refused[0])
         return part
+
+    def refused(self, numbers: Iterable[int]) -> list[Refusal]:
+        """Return what could not be read of the shards of such numbers that are on this machine."""
+        paths = [path for number in numbers for path in self.shards.path(number).glob("parts/*.json")]
+        return [one for path in paths for one in Part.load(path).refused]
 
 
 def make_parts(folder: Path, place: Place, plan: Plan, wanted: Wanted, runner: str) -> None:

@@ -247,7 +247,8 @@ class LabelsExported:
 class Shared:
     """What one machine did of a step that many share: of `shards` in all its share was `made` here or `there` already.
 
-    `missing` are not there yet, whoever is to make them; `folder` is where they are.
+    `missing` are not there yet, whoever is to make them; `folder` is where they are. `refused` is told of what could not be read of
+    its shards, in sentences.
     """
 
     step: str
@@ -258,3 +259,4 @@ class Shared:
     there: int
     missing: int
     folder: str
+    refused: list[str] = field(default_factory=list)

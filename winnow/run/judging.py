@@ -11,7 +11,8 @@ import numpy as np
 
 from winnow.arrays import map_array, read_arrays
 from winnow.detect.scorer import Scorer
-from winnow.files import replacing
+from winnow.errors import RunError
+from winnow.files import replacing, sha256
 from winnow.options import absolute
 from winnow.pool.blank import usual_blank
 from winnow.pool.plan import Wanted, look_through, plan_anew
@@ -22,7 +23,7 @@ from winnow.run.folder import RunFolder
 from winnow.run.where import place_of_results
 from winnow.run.working_copy import told
 from winnow.scale.runners import make_all
-from winnow.scale.shards import AGAIN, Job, Place
+from winnow.scale.shards import AGAIN, Job, Place, root_of
 
 if TYPE_CHECKING:
     from winnow.learn.feed import PixelSource
@@ -139,12 +140,14 @@ def judge_work(
 ) -> JudgeWork:
     """Return the work of judging what is `wanted`, its shards in the place of the results; `alone`: begun anew by this call; `how`:
     what the step is given when they are joined."""
-    from winnow.run.current import key_of_judging
-
+    name = told(str(run.path.absolute()))
+    held = None if alone else Job.at(place, step)
+    if held is not None and held.given["run"] == name:
+        check_still_judges(run, place, held)
     given = {
-        "run": told(str(run.path.absolute())),
+        "run": name,
         "inputs": [absolute(one) for one in wanted.inputs],
-        "key": key_of_judging(run, run.options.score.mode),
+        "key": _key(run, step),
         "given": run.given,
         "trust": sorted(run.trusted),
         **({"how": how} if how else {}),
@@ -154,6 +157,24 @@ def judge_work(
         return as_json(plan_anew(wanted, *look_through(wanted)), wanted)
 
     return JudgeWork(place, Job.begun(place, step, given, plan, alone=alone), run)
+
+
+def check_still_judges(run: RunFolder, place: Place, job: Job) -> None:
+    """Raise `RunError` where the shards of a job were judged by what the run does not hold any more."""
+    if _key(run.with_options(job.given["given"]), job.step) != job.given["key"]:
+        raise RunError(
+            f"The shards of '{job.step}' in {place.name} were judged by what {run.path} held before: it was trained, calibrated or "
+            "taught anew since.",
+            f"Make all shares anew; before them, once, remove {root_of(place)}/{job.step}.",
+        )
+
+
+def _key(run: RunFolder, step: str) -> str:
+    """Return a hash of all that a step's numbers depend on beside the pictures."""
+    from winnow.run.current import key_of_judging
+
+    key = key_of_judging(run, run.options.score.mode)
+    return key if step == "score" else f"{key} {sha256(run.folder('classify') / 'classifier.json')}"
 
 
 def judged_by(

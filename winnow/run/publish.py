@@ -170,6 +170,15 @@ class Results:
             sync(self.folder)
 
 
+def check_results(folder: str | Path, kind: Kind, run: Path) -> None:
+    """Raise what `Results` would, of a folder that it is to be entered for later, by another."""
+    if is_address(folder):
+        Outbox(str(folder), kind.option).check()
+        return
+    check_place(Path(folder), kind.option, run, (kind.place,))
+    _check(Path(folder), kind)
+
+
 def publish(*results: Results) -> None:
     """Put the results of one call in place, those of its first folder last of all; call it inside their `with`."""
     with _held([one.folder for one in results], fcntl.LOCK_EX):

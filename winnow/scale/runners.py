@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from winnow.errors import RunError
-from winnow.plugins import find, load
+from winnow.plugins import check_call, find, load
 from winnow.progress import progress
 from winnow.scale.local import cores, run_local, use_at_most
 from winnow.scale.shards import Shards, Work, make_shard
@@ -20,6 +20,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Runner = Callable[[Callable[[Item], Result], Iterable[Item], int], Iterable[Result]]
 
+CONTRACT = "It must yield function(item) of every item, in their order: winnow.check.check_runner says whether it does."
+RAY = "ray://"
 LOST = 3  # processes that may be killed before it is an error: by then it is the work that kills them
 RUNNERS: dict[str, Any] = {
     "local": run_local,
@@ -35,9 +37,9 @@ def make_all(work: Work, runner: str, workers: int, unit: str, numbers: Iterable
     Raises the error of the first shard that fails; the others that are finished stay. With the runner `local` this process
     makes one after another, and what a step does with its threads is its own.
     """
-    todo = sorted(set(range(len(work.sizes)) if numbers is None else numbers) - work.shards.finished())
-    address = runner.partition("://")[2] and runner
-    run = find("runner", "ray" if address else runner, RUNNERS)
+    run = runner_of(runner)
+    wanted = set(range(len(work.sizes)) if numbers is None else numbers)
+    todo = sorted(wanted - work.shards.finished())
     with progress(work.step, sum(work.sizes[number] for number in todo), unit) as advance:
         if run is run_local:
             for number in todo:
@@ -45,10 +47,23 @@ def make_all(work: Work, runner: str, workers: int, unit: str, numbers: Iterable
         else:
             opened, arguments = work.opened
             make = partial(_make, opened, json.dumps(arguments, sort_keys=True, default=str))
-            made = run(make, todo, cores(workers), **({"address": address} if address else {}))
-            for size in made:
-                advance(size)
+            made = run(make, todo, cores(workers))
+            if not isinstance(made, Iterable):
+                raise RunError(f"The runner '{runner}' returned no results, but {made!r}.", CONTRACT)
+            for _, number in zip(made, todo, strict=False):
+                advance(work.sizes[number])
+            if missing := wanted - work.shards.finished():
+                raise RunError(f"The runner '{runner}' left {len(missing)} of {len(todo)} shards unmade.", CONTRACT)
     return work.shards
+
+
+def runner_of(name: str) -> Runner[Any, Any]:
+    """Return the runner of a name, of 'ray://HOST:PORT', or one's own, 'module:name'; `OptionError` when there is none."""
+    if name.startswith(RAY):
+        return partial(find("runner", "ray", RUNNERS), address=name)
+    run: Runner[Any, Any] = find("runner", name, RUNNERS)
+    check_call("runner", name, run, "run(function, items, workers) that yields function(item)", len, (), 1)
+    return run
 
 
 def _make(opened: str, arguments: str, number: int) -> int:

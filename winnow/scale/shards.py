@@ -94,6 +94,12 @@ class Shards:
             names = [name.rpartition("/")[2] for name in self.place.remote.names(f"{self.step}/{self.key}")]
         return {int(name) for name in names if re.fullmatch(r"\d{5,}", name)}
 
+    def others(self) -> bool:
+        """Return whether finished shards of the same step lie there that are of other work."""
+        paths = [path.relative_to(self.root).as_posix() for path in self.root.glob("*/*")] if self.root.is_dir() else []
+        names = [name.partition("/")[2] for name in self.place.remote.names(self.step)] if self.place.remote else paths
+        return any(re.fullmatch(r"[^/.][^/]*/\d{5,}", name) and not name.startswith(f"{self.key}/") for name in names)
+
     @contextmanager
     def making(self, number: int) -> Iterator[Path]:
         """Yield an empty folder that becomes the shard when the block ends well; one that another has finished meanwhile stays."""
@@ -177,7 +183,7 @@ class Share:
         index = index or array_index(text)
         if not (index.isdecimal() and of.isdecimal() and int(index) < int(of)):
             raise OptionError(
-                f"--shard {text} is no share of the work.",
+                f"--shard '{text}' is no share of the work.",
                 "Give I/N with I from 0 to N - 1, such as --shard 3/64; in an array job /64 is enough.",
             )
         return cls(int(index), int(of))
@@ -202,7 +208,7 @@ def array_index(text: str) -> str:
                 )
             return str(int(os.environ[name]) - int(least))
     raise OptionError(
-        f"--shard {text} does not say which share, and no array job does ({', '.join(ARRAY_INDEXES)} are not set).",
+        f"--shard '{text}' does not say which share, and no array job does ({', '.join(ARRAY_INDEXES)} are not set).",
         "Give I/N, such as --shard 3/64.",
     )
 

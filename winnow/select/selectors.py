@@ -12,8 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from winnow.embeddings import Embeddings, finite, unit_length
-from winnow.errors import OptionError
-from winnow.plugins import find
+from winnow.plugins import check_call, find
 from winnow.select.geometry import farthest, k_means, nearest, squared_distances, whitened
 from winnow.select.herding import herding
 
@@ -163,8 +162,6 @@ def find_selector(name: str, pick: str = "nearest") -> Selector:
     if name == "kmeans":
         return partial(kmeans, pick=pick)
     found: Selector = find("selection method", name, SELECTORS)
-    if not callable(found):
-        raise OptionError(
-            f"The method '{name}' cannot be called.", "Give a function (embeddings, n, rng, *, start, weights) -> rows."
-        )
+    form = "(embeddings, n, rng, *, start, weights) -> rows"
+    check_call("selection method", name, found, form, None, 1, None, start=(), weights=None)
     return found

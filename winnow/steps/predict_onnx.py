@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from winnow.deploy.judge import BATCH, Judged, damage, judged, notes_of
 from winnow.deploy.runtime import WITHOUT_MAPS, Deployed
 from winnow.errors import OptionError
 from winnow.inspect.wholes import Wholes
+from winnow.options import IngestOptions
 from winnow.pool.blank import blanker_ones
 from winnow.pool.ingest import ingest
 from winnow.pool.originals import Originals
@@ -34,6 +36,7 @@ def predict_onnx(
     heatmaps: str | Path | None = None,
     object_detector: str = "",
     by: By = "picture",
+    max_refused: float | None = None,
 ) -> Predicted:
     """Read sources as the run of an exported file read its own, and write predictions.csv and predictions.json into `to`.
 
@@ -41,7 +44,8 @@ def predict_onnx(
     when it has an anomaly model. Where pictures were cut into patches and the file has no classes, a row is a whole picture,
     judged by its most anomalous patch; of a file that looks for damage defects.csv has a row a defect, and the folder
     `heatmaps` gets the pictures that `winnow.steps.score` draws. `object_detector` finds the persons of a file that wants them.
-    With `by` "track" the class of a crop is that of its track. Raises what `Deployed.open` and `winnow.pool.ingest.ingest` raise.
+    With `by` "track" the class of a crop is that of its track; `max_refused` takes the place of that of the run. Raises what
+    `Deployed.open` and `winnow.pool.ingest.ingest` raise.
     """
     model = Deployed.open(file)
     if object_detector and not model.ingest.people:
@@ -52,10 +56,12 @@ def predict_onnx(
     if heatmaps is not None:
         _check_maps(model)
     check_by(by, model.ingest, model.classes is not None)
+    given: dict[str, Any] = {"object_detector": object_detector}
+    options = model.ingest.model_copy(update=given if max_refused is None else {**given, "max_refused": max_refused})
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(Results(to, PREDICTIONS, None))
         drawn = [] if heatmaps is None else [stack.enter_context(Results(heatmaps, HEATMAPS, None))]
-        found = _write(model, sources, results, drawn[0].aside if drawn else None, object_detector, by)
+        found = _write(model, options, sources, results, drawn[0].aside if drawn else None, by)
         shutil.rmtree(results.aside / "pool")  # nobody asked for the pixels
         publish(results, *drawn)
     return found
@@ -77,14 +83,13 @@ def _check_maps(model: Deployed) -> None:
 
 def _write(
     model: Deployed,
+    options: IngestOptions,
     sources: Sequence[str | Path],
     results: Results,
     heatmaps: Path | None,
-    object_detector: str,
     by: By,
 ) -> Predicted:
     """Ingest sources and write what the model says of them, and pictures of it into `heatmaps`."""
-    options = model.ingest.model_copy(update={"object_detector": object_detector})
     where = results.aside / "pool"
     detector = model.object_detector or ""
     usual = model.blank.usual if model.blank else None
