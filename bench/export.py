@@ -81,6 +81,7 @@ def crops(to: Path, quick: bool) -> Run:
         "select",
         to / "crops.csv",
         number=0,
+        backbone="mobilenet_v2",
         weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"),
     )
     run.classify()

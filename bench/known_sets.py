@@ -41,6 +41,10 @@ class Known:
 def listed(name: str) -> list[tuple[Path, str, str, bool]]:
     """Return path, label, group and whether it is a test picture of each picture, split as the data card says."""
     root = need(name)
+    if name == "football":
+        with (root / "index.csv").open(encoding="utf-8") as file:
+            frames = [(root / row["path"], row["class"], row["group"]) for row in csv.DictReader(file)]
+        return [(*frame, frame[2] in TEST_CLIPS) for frame in frames]
     if name in ("player_crops", "vests"):
         with (root / "index.csv").open(encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["class"] != "goalkeeper"]
@@ -58,18 +62,31 @@ def listed(name: str) -> list[tuple[Path, str, str, bool]]:
     return found
 
 
-def known(to: Path, name: str, backbone: str = "mobilenet_v2", size: int = 0) -> Known:
-    """Return the embeddings of a set in squares of a size (`SIZES` by default), kept in the folder `to`."""
+def known(to: Path, name: str, backbone: str = "mobilenet_v2", size: int | tuple[int, int] = 0) -> Known:
+    """Return the embeddings of a set at a size (squares of `SIZES` by default), kept in the folder `to`."""
     size, rows = size or SIZES[name], listed(name)
-    file = to / f"{name}-{backbone}-{size}-{len(rows)}.npy"
+    height, width = (size, size) if isinstance(size, int) else size
+    shape = f"{height}" if height == width else f"{height}x{width}"
+    file = to / f"{name}-{backbone}-{shape}-{len(rows)}.npy"
     if not file.exists():
-        model = Pretrained((size, size), 3, backbone)
-        model.load_weights(need(f"weights/{WEIGHTS[backbone]}"))
-        pixels = np.stack([_read(path, size) for path, *_ in rows])
-        np.save(file, encode(model, pixels, ids=[str(path) for path, *_ in rows]).vectors)
+        model = network(backbone, (height, width))
+        np.save(file, encode(model, pixels([path for path, *_ in rows], height, width)).vectors)
     columns = [np.array(column, object) for column in list(zip(*rows, strict=True))[1:3]]
     return Known(name, np.load(file), *columns, np.array([row[3] for row in rows]))
 
 
-def _read(path: Path, size: int) -> np.ndarray:
-    return np.asarray(Image.open(path).convert("RGB").resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0))
+def network(backbone: str, size: tuple[int, int]) -> Pretrained:
+    """Return a frozen network with its ImageNet weights, for pictures of a size."""
+    model = Pretrained(size, 3, backbone)
+    model.load_weights(need(f"weights/{WEIGHTS[backbone]}"))
+    return model
+
+
+def pixels(paths: list[Path], height: int, width: int) -> np.ndarray:
+    """Return the pictures (n, height, width, 3)."""
+    return np.stack([_read(path, height, width) for path in paths])
+
+
+def _read(path: Path, height: int, width: int) -> np.ndarray:
+    picture = Image.open(path).convert("RGB")
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0))

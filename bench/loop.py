@@ -62,7 +62,7 @@ def main() -> None:
         folder = Path(name)
         run, every = folder / "run", 10 if given.quick else 1
         known, tests = listing(folder / "pool.csv", "pool", every), listing(folder / "test.csv", "test", every)
-        size = ("--size", 96, 96, "--weights", weights)
+        size = ("--size", 96, 96, "--backbone", "mobilenet_v2", "--weights", weights)
         steps = {"read, encode, choose": command(
             given.cores, "run", "select", folder / "pool.csv", "--to", run, *size, "--number", given.labels
         )[0]}  # fmt: skip

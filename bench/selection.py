@@ -87,7 +87,9 @@ def part_of(
         with listing.open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("path", "group"), *((path, group) for path, group, _ in rows)])
         options: dict[str, Any] = (
-            {"weights": need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth")} if recipe == "select" else {}
+            {"backbone": "mobilenet_v2", "weights": need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth")}
+            if recipe == "select"
+            else {}
         )
         run = winnow.Run(folder / "run", recipe, size=size, seed=seed, **options)
         run.ingest(listing)

@@ -176,8 +176,8 @@ def test_timm_networks(backbone, size, tmp_path):
     model.load_weights(tmp_path / "w.safetensors")
     mean, std = (torch.tensor(network.pretrained_cfg[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
     pictures = images(size=size)
-    if network.pretrained_cfg["fixed_input_size"]:
-        pictures = torch.nn.functional.interpolate(pictures, (224, 224), mode="bilinear", antialias=True)
+    if network.pretrained_cfg["fixed_input_size"]:  # a transformer takes any number of whole patches
+        network.set_input_size(img_size=size)
     with torch.no_grad():
         plain = network.forward_head(network.forward_features((pictures - mean) / std), pre_logits=True)
     torch.testing.assert_close(model(images(size=size)).vectors, plain, rtol=1e-4, atol=1e-5)
@@ -200,6 +200,11 @@ def test_without_a_network_it_says_which_file_to_fetch(monkeypatch, tmp_path):
     ):
         with pytest.raises(ModelError, match=rf"could not be downloaded.*\n.*{wanted}"):
             Pretrained((64, 64), 3, backbone).load_weights()
+
+
+def test_weights_of_another_network_are_told_by_its_name(squeezenet):
+    with pytest.raises(ModelError, match="the weights of 'squeezenet1_1': add --backbone squeezenet1_1, or"):
+        Pretrained((64, 64), 3, "tf_efficientnet_lite0").load_weights(squeezenet[1])
 
 
 def test_a_saved_one_comes_back_without_its_file(squeezenet, tmp_path):

@@ -32,6 +32,7 @@ class Dense(Pretrained):
     """
 
     projection: Tensor | None = None
+    tokens: tuple[int, int] | None = None  # of a transformer: see `_tokens`; found once, before its graph is written
 
     def __init__(self, size: Sequence[int], channels: int, backbone: str = "mobilenet_v2", layer: str = "") -> None:
         super().__init__(size, channels, backbone, layer)
@@ -73,13 +74,25 @@ class Dense(Pretrained):
         if out.ndim == 4:
             return out if self.spatial == (2, 3) else out.permute(0, 3, 1, 2)
         if out.ndim == 3:
-            height, width = self.input_size or self.size
-            count = out.shape[1]
-            for extra in range(count):  # class and register tokens come first
-                rows = round(((count - extra) * height / width) ** 0.5)
-                if rows and (count - extra) % rows == 0 and abs((count - extra) / rows / rows - width / height) < 0.2:
-                    return out[:, extra:].unflatten(1, (rows, -1)).permute(0, 3, 1, 2)
-        raise ModelError(
+            if self.tokens is None:
+                self.tokens = self._tokens(out.shape[1])
+            extra, rows = self.tokens
+            return out[:, extra:].unflatten(1, (rows, -1)).permute(0, 3, 1, 2)
+        raise self._placeless()
+
+    def _tokens(self, count: int) -> tuple[int, int]:
+        """Return how many of so many tokens are of no place, class and register tokens, which come first, and the rows of the others."""
+        height, width = self.input_size or self.size
+        if self.grid is not None and self.grid[0] * self.grid[1] <= count:
+            return count - self.grid[0] * self.grid[1], self.grid[0]
+        for extra in range(count):
+            rows = round(((count - extra) * height / width) ** 0.5)
+            if rows and (count - extra) % rows == 0 and abs((count - extra) / rows / rows - width / height) < 0.2:
+                return extra, rows
+        raise self._placeless()
+
+    def _placeless(self) -> ModelError:
+        return ModelError(
             f"The layer of '{self.backbone}' has no places.", "Name one in the middle of the network with --layer."
         )
 

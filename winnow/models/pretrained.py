@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +28,9 @@ class Pretrained(Model):
     `backbone`: vgg16 (4096 ReLU values of the first fully connected layer), mobilenet_v2 (1280, pooled),
     squeezenet1_1 (512, pooled), or a timm name. `layer`: a node of the network ("features.7", "layer2"); nothing after
     it is run or kept. Maps (n, d, h, w) are averaged over height and width, tokens (n, t, d) over tokens. Pictures in
-    [0, 1] are normalised inside as the network's authors did; one grey channel is repeated to three; a timm network that
-    takes one size only gets the pictures interpolated to it. The weights are random until `load_weights`.
+    [0, 1] are normalised inside as the network's authors did; one grey channel is repeated to three. A vision transformer
+    takes the pictures at `size`, enlarged to whole patches; another timm network of one size gets them interpolated to that.
+    The weights are random until `load_weights`.
     Raises `ModelError` for an unknown backbone or layer, or pictures too small for it.
     """
 
@@ -42,8 +44,11 @@ class Pretrained(Model):
         self.backbone, self.layer = backbone, layer
         network = _torchvision(backbone) if backbone in TORCHVISION else _timm(backbone)
         about: dict[str, Any] = getattr(network, "pretrained_cfg", {})
-        fixed = about.get("fixed_input_size", False)
-        self.input_size: tuple[int, int] | None = tuple(about["input_size"][1:]) if fixed else None
+        self.input_size: tuple[int, int] | None = None
+        if about.get("fixed_input_size", False):
+            self.input_size = at_size(network, self.size) or tuple(about["input_size"][1:])
+        # Of a vision transformer the rows and columns of its patches.
+        self.grid: tuple[int, int] | None = getattr(getattr(network, "patch_embed", None), "grid_size", None)
         self.register_buffer("mean", torch.tensor(about.get("mean", IMAGENET_MEAN)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(about.get("std", IMAGENET_STD)).view(1, 3, 1, 1), persistent=False)
         # timm's window transformers keep the channels last in their maps.
@@ -88,6 +93,7 @@ class Pretrained(Model):
             found = read_weights(Path(file))
         source = f"the hub's weights of {self.backbone}" if file is None else str(file)
         wanted = self.network.state_dict()
+        found = self._positioned(found, wanted)
         counters = [name for name in wanted if name.endswith("num_batches_tracked")]
         wrong = [name for name in wanted if name not in counters and name not in found]
         problem = "lacks"
@@ -99,9 +105,23 @@ class Pretrained(Model):
             raise ModelError(
                 f"{source} {problem} {len(wrong)} of the {len(wanted) - len(counters)} values that "
                 f"'{self.backbone}' needs: {few}.",
-                f"Give the weights of '{self.backbone}' itself, or the --backbone they belong to.",
+                _remedy(self.backbone, found),
             )
         self.network.load_state_dict({name: found.get(name, value).to(value.dtype) for name, value in wanted.items()})
+
+    def _positioned(self, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return weights with the position embeddings (1, extra + places, d) of a square grid interpolated to that of this network."""
+        own, theirs = wanted.get("pos_embed"), found.get("pos_embed")
+        if own is None or theirs is None or self.grid is None or own.ndim != 3 or theirs.ndim != 3:
+            return found
+        extra = own.shape[1] - self.grid[0] * self.grid[1]  # of class and register tokens
+        side = math.isqrt(max(0, theirs.shape[1] - extra))
+        if (own.shape == theirs.shape and self.grid == (side, side)) or theirs.shape[1] != extra + side**2:
+            return found
+        from timm.layers import resample_abs_pos_embed
+
+        fitted = resample_abs_pos_embed(theirs.float(), list(self.grid), [side, side], extra)
+        return found | {"pos_embed": fitted}
 
     def forward(self, images: Tensor, decode: bool = True, noise: Tensor | None = None) -> ModelOutput:
         """Return embeddings of `images` (n, channels, h, w) in [0, 1]; there is nothing to decode or to sample."""
@@ -151,6 +171,30 @@ def _timm(name: str, pretrained: bool = False) -> nn.Module:
         known = [*TORCHVISION, *timm.list_models()]
         raise ModelError(f"There is no backbone '{name}'.", did_you_mean(name, known))
     return timm.create_model(name, pretrained=pretrained, num_classes=0)
+
+
+def at_size(network: nn.Module, size: tuple[int, int]) -> tuple[int, int] | None:
+    """Make a vision transformer one for pictures of `size`, each side enlarged to whole patches, and return that size.
+
+    None for a network without position embeddings of its patches, which takes the size that it was trained for.
+    """
+    if getattr(network, "pos_embed", None) is None or not hasattr(network, "set_input_size"):
+        return None
+    patch: Any = network.patch_embed.patch_size  # type: ignore[union-attr]
+    height, width = (math.ceil(side / of) * of for side, of in zip(size, patch, strict=True))
+    network.set_input_size(img_size=(height, width))  # type: ignore[operator]
+    return height, width
+
+
+def _remedy(backbone: str, found: dict[str, Tensor]) -> str:
+    """Return what to do about weights that do not fit a backbone: they may be those of another that a recipe takes."""
+    for name in (*TORCHVISION, "tf_efficientnet_lite0"):
+        with torch.device("meta"):
+            held = (_torchvision(name) if name in TORCHVISION else _timm(name)).state_dict()
+        needed = {key: value.shape for key, value in held.items() if not key.startswith("classifier.") and value.ndim}
+        if name != backbone and all(key in found and found[key].shape == shape for key, shape in needed.items()):
+            return f"These are the weights of '{name}': add --backbone {name}, or give those of '{backbone}'."
+    return f"Give the weights of '{backbone}' itself, or the --backbone they belong to."
 
 
 def _cut(network: nn.Module, backbone: str, layer: str) -> nn.Module:
