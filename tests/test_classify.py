@@ -15,10 +15,10 @@ import pytest
 import winnow
 from winnow.check import check_classifier
 from winnow.classify.classifier import Classifier, numbered
-from winnow.classify.cross_fit import calibrated, probabilities
+from winnow.classify.cross_fit import calibrated, calibrated_by_class, probabilities
 from winnow.classify.folds import deal, follow, leaks
 from winnow.classify.heads import HEADS, KNearest, LabelSpreading, Logistic, NearestMean
-from winnow.classify.pseudo import pseudo_labels
+from winnow.classify.pseudo import at_their_shares, pseudo_labels
 from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, OptionError, RunError
 from winnow.metrics.classification import (
@@ -387,15 +387,63 @@ def test_noise_is_worth_nothing():
 # ---- pseudo-labels
 
 
-def test_pseudo_labels_have_a_quota_a_class():
+def test_of_each_class_come_as_many_pseudo_labels_as_its_estimated_share():
     chance = np.array([[0.9, 0.1]] * 8 + [[0.6, 0.4]] * 2 + [[0.2, 0.8], [0.3, 0.7], [0.45, 0.55], [0.1, 0.9]])
-    rows, kinds = pseudo_labels(chance, 3)
-    assert rows.tolist() == [0, 1, 2, 13, 10] and kinds.tolist() == [0, 0, 0, 1, 1]  # of four, half
-    assert pseudo_labels(chance, 100)[0].tolist() == [0, 1, 2, 3, 4, 13, 10]
+    rows, kinds = pseudo_labels(chance, 5)  # 9.45 and 4.55 of 14 are expected
+    assert rows.tolist() == [0, 1, 2, 13, 10] and kinds.tolist() == [0, 0, 0, 1, 1]
+    assert pseudo_labels(chance, 100)[0].tolist() == [0, 1, 2, 3, 4, 13, 10]  # half of all
     allowed = np.ones(14, bool)
     allowed[[0, 13]] = False
-    assert pseudo_labels(chance, 2, allowed)[0].tolist() == [1, 2, 10]
+    assert pseudo_labels(chance, 3, allowed)[0].tolist() == [1, 2, 10]
     assert len(pseudo_labels(chance, 0)[0]) == 0 and len(pseudo_labels(np.empty((0, 2)), 5)[0]) == 0
+    assert len(pseudo_labels(chance, 5, np.zeros(14, bool))[0]) == 0
+
+
+def test_quotas_of_a_rare_class_are_its_own_where_labels_are_even():
+    """A twentieth is of the rare class, and half of the labels are: by the heads, which count classes alike, it is far more."""
+    rng = np.random.default_rng(0)
+    truth = (np.arange(1000) % 20 == 0).astype(int)
+    vectors, labels = rng.normal(size=(1000, 8)), np.full(1000, "", object)
+    vectors[:, 0] += 2.2 * truth
+    for kind in (0, 1):
+        labels[np.flatnonzero(truth == kind)[:20]] = ["often", "rare"][kind]
+    classifier = Classifier(pseudo=400, rounds=1).fit(vectors, labels)
+    counts = classifier.done[0].counts
+    plain = (classifier.predict(vectors[labels == ""]) == "rare").mean()
+    true = truth[labels == ""].mean()
+    assert abs(counts[1] / sum(counts) - true) < abs(plain - true) / 2
+    fitter = classifier.cross_fitter
+    after = fitter.with_pseudo(fitter.tuned(), 400, fitter.target < 0)
+    added = (after.target >= 0) & (fitter.target < 0)
+    assert (after.target[added] == truth[added]).mean() > 0.97
+    assert after.sure is not None and (after.sure[fitter.rows] == 1).all() and 0.5 <= after.sure[added].min() < 1
+
+
+def test_the_calibration_of_each_class_finds_what_was_hidden():
+    rng = np.random.default_rng(0)
+    truth = (rng.random(2000) < 0.1).astype(int)
+    one = rng.normal(size=2000) + 1.5 * truth - 0.75
+    even = np.stack([np.zeros(2000), 1.5 * one], axis=1)  # its softmax is of classes that are alike frequent
+    scale, shift = calibrated_by_class(even * 4, truth)
+    chances = probabilities(even * 4 * scale + shift, 1.0)
+    assert chances[:, 1].mean() == pytest.approx(truth.mean(), abs=0.01) and scale == pytest.approx(1 / 4, rel=0.1)
+    assert np.exp(shift[1] - shift[0]) == pytest.approx(1 / 9, rel=0.2)
+    unseen = np.where(
+        [True, False], even, -np.inf
+    )  # labels of a class that no head has seen teach nothing, and break nothing
+    assert np.isfinite(calibrated_by_class(unseen[:50], truth[:50])[1]).all()
+
+
+def test_shares_of_the_pool_are_estimated_where_labels_are_even():
+    rng = np.random.default_rng(0)
+    truth = (rng.random(4000) < 0.1).astype(int)
+    even = probabilities(np.stack([np.zeros(4000), 2 * (rng.normal(size=4000) + 2 * truth - 1)], axis=1), 1.0)
+    pool = np.arange(4000) < 3000
+    found = at_their_shares(even, np.array([0.5, 0.5]), pool)
+    assert abs(found[pool, 1].mean() - truth[pool].mean()) < 0.02 < even[pool, 1].mean() - truth[pool].mean() - 0.05
+    odds = (found[:, 1] / found[:, 0]) / (even[:, 1] / even[:, 0])
+    assert np.ptp(odds) < 1e-6  # one factor for all pictures
+    assert np.array_equal(at_their_shares(even, np.array([0.5, 0.5]), np.zeros(4000, bool)), even)
 
 
 @pytest.mark.parametrize("wrong", [[0.1, 0.9], [[np.nan, 1]], [[-0.1, 1.1]], np.zeros((2, 2, 2))])
@@ -447,10 +495,10 @@ def test_a_round_stays_from_two_standard_errors_on(gain: float, kept: bool, monk
 def test_pseudo_labels_help_where_they_can():
     """The means of few labels in many dimensions are poor; those of many pictures that mostly have the right class are not.
 
-    The stop rule is strict: of these drawings a third gets past two standard errors.
+    The stop rule is strict: few of these drawings get past two standard errors.
     """
     gains, kept = [], 0
-    for seed in range(6):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         truth, labels = np.tile([0, 1], 500), np.full(1000, "", object)
         centre = np.where(truth == 1, 0.5, -0.5)[:, None] * (np.arange(100) < 10)
@@ -458,7 +506,7 @@ def test_pseudo_labels_help_where_they_can():
         labels[:40] = NAMES[truth[:40]]
         before, after = (
             Classifier("nearest_mean").fit(vectors, labels),
-            Classifier("nearest_mean", pseudo=200).fit(vectors, labels),
+            Classifier("nearest_mean", pseudo=400).fit(vectors, labels),
         )
         kept += len(after.pseudo_rows) > 0
         right = [(part.predict(new) == NAMES[truth]).mean() for part in (before, after)]

@@ -312,7 +312,7 @@ def test_pseudo_labels_are_listed_audited_and_measured(
     """On embeddings that separate by themselves F1 cannot rise, so the stop rule is told that it did."""
     monkeypatch.setattr("winnow.classify.classifier.rise", lambda before, after, seed: (0.1, 0.01))
     labels = labels_file(tmp_path / "labels.csv", run)
-    result = run.classify(labels=labels, pseudo=20, rounds=2)
+    result = run.classify(labels=labels, pseudo=40, rounds=2)
     rows = table(run.folder.path / "classifier" / "pseudo.csv")
     assert len(rows) == sum(result.pseudo.added.values()) == 40
     assert not {row["id"] for row in rows} & {

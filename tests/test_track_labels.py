@@ -136,6 +136,9 @@ def test_no_pseudo_label_is_given_to_a_crop_of_a_labelled_track():
     )
     added = np.flatnonzero((free.target >= 0) & (found.cross_fitter.target < 0))
     assert len(added) and set(names[added]).isdisjoint(set(names[labels != ""]))
+    assert free.sure is not None
+    for name in np.unique(names):  # what is said of an unlabelled track is said of all its crops
+        assert np.ptp(free.sure[names == name]) < 1e-9
 
 
 # ---- folds

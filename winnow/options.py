@@ -286,7 +286,7 @@ class ClassifyOptions(Section):
     pseudo: int = Field(
         0,
         ge=0,
-        description="Most pseudo-labels a class, taken from the unlabelled pictures, if F1 by folds rises with them (0: none are tried).",
+        description="Most pseudo-labels in all, taken from the unlabelled pictures, if F1 by folds rises with them (0: none are tried).",
     )
     rounds: int = Field(
         3, ge=1, le=20, description="Rounds in which pseudo-labels grow to that number, each from a new start."

@@ -62,8 +62,8 @@ class Classifier:
 
     Embeddings are centred on the mean of all n and scaled to length 1. `head`: a name in `HEADS`, or 'auto': the nearest
     class mean when a class has fewer than three labels, else logistic regression. `folds` of whole groups choose its
-    setting and the temperature of its probabilities (Guo et al. 2017). `pseudo`: at most so many unlabelled pictures a
-    class become pseudo-labels, in `rounds`, see `winnow.classify.pseudo`.
+    setting and the temperature of its probabilities (Guo et al. 2017). `pseudo`: at most so many unlabelled pictures
+    become pseudo-labels, in `rounds`, see `winnow.classify.pseudo`.
 
     With a `tuning` (`winnow.classify.fine_tuned.FineTuning`) the network is trained as well: `fit` then takes embeddings of
     the starting network, `predict` those of the tuned one, `network`.
@@ -163,7 +163,7 @@ class Classifier:
         if self.pseudo:
             cross_fit = self._with_pseudo(cross_fit, ~tracked.labelled(target) & (target < 0) & ~anomalous)
         # A head of its own: later measurements, such as the learning curve, fit the cross-fitter's head anew.
-        own: Any = self.cross_fitter.final(cross_fit.target)
+        own: Any = self.cross_fitter.final(cross_fit)
         self.fitted, self.network = (own, None) if self.tuning is None else (own.linear, own.tuned)
         self.by_track = self.cross_fitter.by_track(cross_fit) if tracked else None
         self.temperature, self.held_out = cross_fit.temperature, cross_fit.held_out

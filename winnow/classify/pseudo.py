@@ -1,4 +1,4 @@
-"""Pseudo-labels: the unlabelled pictures of which the head is surest take its class, up to a quota a class."""
+"""Pseudo-labels: the unlabelled pictures of which the heads are surest take a class, each class as many as it is estimated to have."""
 
 from __future__ import annotations
 
@@ -9,17 +9,33 @@ import numpy as np
 from winnow.errors import DataError
 
 SHARE = (
-    0.5  # at most this share of the pictures predicted as a class become pseudo-labels: a rare class has few sure ones
+    0.5  # at most this share of the unlabelled pictures become pseudo-labels: the surer half is right far more often
 )
 
+STEPS = 5  # of the estimate of shares: with one it stays near the labels' own, and to the end a rare class can vanish
 
-def pseudo_labels(probabilities: Any, per_class: int, allowed: Any = None) -> tuple[np.ndarray, np.ndarray]:
+
+def at_their_shares(probabilities: np.ndarray, shares: np.ndarray, pool: np.ndarray) -> np.ndarray:
+    """Return probabilities (n, classes) given where classes had `shares` (classes,), as they are where these are those of the `pool`.
+
+    Labels that were chosen, or given class by class, are more even than the pictures; the shares of the `pool` (n,) bool are found
+    by expectation-maximisation, stopped early. Source: Saerens et al. 2002, Adjusting the Outputs of a Classifier to New a Priori
+    Probabilities, section 2.2.
+    """
+    found = probabilities
+    for _ in range(STEPS if pool.any() else 0):
+        found = probabilities * (found[pool].mean(axis=0) / np.maximum(shares, 1e-12))
+        found = found / np.maximum(found.sum(axis=1, keepdims=True), 1e-300)
+    return found
+
+
+def pseudo_labels(probabilities: Any, most: int, allowed: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """Return rows (m,) and class numbers (m,) of the pictures to take as labelled, class by class, the surest first.
 
-    `probabilities` (n, classes) should come from a head that has not seen the pictures. Of each class at most `per_class`,
-    and at most half of those whose most probable class it is: without a quota the surest are all of the easy class; with
-    a quota that ignores how rare a class is, they are wrong (Cascante-Bonilla et al. 2021, Curriculum Labeling, takes
-    shares as well). `allowed` (n,) bool excludes the others. `DataError` unless they are finite and >= 0.
+    `probabilities` (n, classes) are of the classes as frequent as they are. At most `most` pictures in all, and at most half of
+    those `allowed` (n,) bool. Of each class as many as its share, which is the mean of its probabilities, and of those alone whose most
+    probable class it is: without quotas the surest are all of the easy class, and with as many of each class those of a rare
+    one are wrong. `DataError` unless the probabilities are finite and >= 0.
     """
     probabilities = np.asarray(probabilities, np.float64)
     if probabilities.ndim != 2 or not (np.isfinite(probabilities).all() and (probabilities >= 0).all()):
@@ -27,12 +43,13 @@ def pseudo_labels(probabilities: Any, per_class: int, allowed: Any = None) -> tu
             f"Probabilities of shape {probabilities.shape} must be a finite (pictures, classes) array, none negative.",
             "Give what predict_proba returns.",
         )
-    free = np.ones(len(probabilities), bool) if allowed is None else np.asarray(allowed, bool)
-    chosen = probabilities.argmax(axis=1) if probabilities.size else np.empty(0, int)
-    found = []
-    for kind in range(probabilities.shape[1]):
-        rows = np.flatnonzero(free & (chosen == kind))
-        most = min(per_class, int(SHARE * len(rows)))
-        found.append(rows[np.argsort(-probabilities[rows, kind], kind="stable")[:most]])
-    rows = np.concatenate(found) if found else np.empty(0, int)
-    return rows, chosen[rows]
+    free = np.flatnonzero(np.ones(len(probabilities), bool) if allowed is None else np.asarray(allowed, bool))
+    if not len(free):
+        return np.empty(0, int), np.empty(0, int)
+    count, shares = min(most, int(SHARE * len(free))), probabilities[free].mean(axis=0)
+    chosen, found = probabilities[free].argmax(axis=1), []
+    for kind, share in enumerate(shares):
+        rows = free[chosen == kind]
+        found.append(rows[np.argsort(-probabilities[rows, kind], kind="stable")[: round(count * float(share))]])
+    rows = np.concatenate(found)
+    return rows, probabilities[rows].argmax(axis=1)
