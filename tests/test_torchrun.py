@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from winnow import Run
 from winnow.classify import fine_tuned
 from winnow.classify.fine_tuned import FineTuning
 from winnow.errors import Interrupted, OptionError, TrainingError
+from winnow.learn import processes as several
 from winnow.learn import train as training
 from winnow.learn.fast import FastTrainer, train_fast
 from winnow.learn.feed import Pixels
@@ -343,6 +345,19 @@ def test_an_error_is_told_once_and_the_run_is_as_before(grouped, pool, tmp_path)
         told.startswith("winnow: The network's batch normalisation looks at the whole batch") and told.count("\n") == 2
     )
     assert (run / "run.json").read_bytes() == before and not (run / "model").exists()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_when_torchrun_has_gone_the_first_process_tells(monkeypatch, rank):
+    """As after Ctrl-C, which torchrun gets too: nobody answers where it kept the store."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "WORLD_SIZE": 2}
+    for name, value in {**place, "TORCHELASTIC_USE_AGENT_STORE": "True"}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(several, "LINGER", timedelta(seconds=0.2))
+    assert several.tells() == (rank == 0)
 
 
 def test_a_training_that_goes_on_keeps_its_threads(pool, tmp_path, monkeypatch):

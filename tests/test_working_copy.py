@@ -53,6 +53,7 @@ def another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 def move(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Go on as on another machine, whose cache is another."""
     working_copy.OPEN.clear()
+    working_copy.ADVISED.clear()
     working_copy._check_store.cache_clear()
     monkeypatch.setenv("WINNOW_CACHE", str(cache))
     return cache
@@ -136,10 +137,52 @@ def test_who_may_only_read_a_run_judges_by_it_and_writes_nothing_to_it(
     capsys.readouterr()
     for words in (("score", base / "bad"), ("calibrate",), ("ingest", base / "bad")):
         assert command(*words, "--run", address) == 1
-        assert f"{address}/winnow-probe-" in (said := capsys.readouterr().err) and "may not be written" in said
+        assert f"{address} may not be written" in (said := capsys.readouterr().err)
+        assert ("another place with --to" in said) == (words[0] == "score")
     assert not (copy_of(address) / "scores").exists()
     assert keys(bucket) == before
     door.close()
+
+
+def test_files_of_a_run_in_a_bucket_are_named_as_they_can_be_reached(
+    base: Path, bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Its objects have other names, so a copy is advised; a run that is not in the bucket yet has files on this disk alone."""
+    address = put(base, bucket, tmp_path)
+    capsys.readouterr()
+    assert command("select", "--run", address, "-n", 3) == 0
+    said = capsys.readouterr().out
+    assert f"{address}/selection.csv" in said and said.count(f"winnow pull {address} COPY") == 1
+    pictures = shutil.copytree(base / "good", tmp_path / "pictures")
+    for number in range(20):
+        (pictures / f"broken{number}.png").write_bytes(b"no picture")
+    assert command("ingest", pictures, "--run", f"{bucket}/new", "--size", *OPTIONS["size"]) == 1
+    listed = capsys.readouterr().err.partition("All are listed in ")[2].partition(":")[0]
+    assert Path(listed).read_text().count("broken") == 20 and f"{bucket}/new" not in listed
+
+
+def test_of_a_run_that_was_removed_it_is_said_what_can_become_of_what_is_here(
+    base: Path, bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    address = put(base, bucket, tmp_path)
+    assert command("score", base / "bad", "--run", address, "--to", tmp_path / "scores") == 0
+    folder = copy_of(address)
+    assert command("pull", address, tmp_path / "pulled") == 0
+    Remote(address).delete([name for name, _ in Remote(address).listing()])
+    capsys.readouterr()
+    assert command("score", base / "bad", "--run", address, "--to", tmp_path / "scores") == 1
+    said = capsys.readouterr().err
+    assert (
+        f"no run at {address} any more" in said and "without large files such as" in said and "winnow push" not in said
+    )
+    assert f"remove {folder.parent}" in said
+    assert command("push", tmp_path / "pulled", address) == 1
+    said = capsys.readouterr().err
+    remedy = said.partition("all of it: ")[2]
+    shutil.rmtree(Path(remedy.partition("remove ")[2].partition(",")[0]))
+    assert f"winnow push {tmp_path / 'pulled'}" in remedy and command("push", tmp_path / "pulled", address) == 0
+    shutil.rmtree(folder.parent)
+    assert command("score", base / "bad", "--run", address, "--to", tmp_path / "scores") == 0
 
 
 def test_large_files_are_fetched_when_they_are_read_and_go_when_there_is_no_room(

@@ -22,7 +22,7 @@ from winnow.options import (
     TuneOptions,
 )
 from winnow.run.folder import RunFolder
-from winnow.run.working_copy import on_this_disk, told
+from winnow.run.working_copy import advised, on_this_disk
 from winnow.scale.shards import Share
 
 
@@ -97,8 +97,8 @@ Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments 
 
 
 def say(text: object) -> None:
-    """Print, with the addresses of runs in buckets in the place of their working copies."""
-    print(told(str(text)), flush=True)
+    """Print, with the addresses of runs in buckets in the place of their working copies, and how files are reached there."""
+    print(advised(str(text)), flush=True)
 
 
 def given_options(**sections: Section | None) -> dict[str, dict[str, Any]]:

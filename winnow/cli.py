@@ -151,9 +151,9 @@ def _sentence(error: Exception) -> str:
 def _told(error: Exception) -> str:
     """Return what is said of an error, with the addresses of runs in buckets in the place of their working copies."""
     from winnow.run.copies import NotPushed
-    from winnow.run.working_copy import told
+    from winnow.run.working_copy import advised
 
-    return _sentence(error) if isinstance(error, NotPushed) else told(_sentence(error))
+    return _sentence(error) if isinstance(error, NotPushed) else advised(_sentence(error))
 
 
 def _line(text: str) -> str:

@@ -92,10 +92,11 @@ class Remote:
         """Write an object in the place of the one with an ETag; return False, and change nothing, where it is another by now."""
         return self._put(name, data, {"e_tag": etag})
 
-    def _put(self, name: str, data: bytes, mode: Any) -> bool:
+    def _put(self, name: str, data: bytes, mode: Any, called: str = "") -> bool:
+        """Write an object, which errors call so, by default by its address; return False where the `mode` forbids it."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with s3.named(self.uri(name), written=True):
+        with s3.named(called or self.uri(name), written=True):
             try:
                 s3.obstore().put(s3.store(self.bucket), self.key(name), data, mode=mode, use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
@@ -164,7 +165,7 @@ class Remote:
         """
         name = f"{PROBE}{uuid4().hex[:12]}"
         try:
-            first = self.create(name, b"1")
+            first = self._put(name, b"1", "create", self.address)  # nobody knows the object that it is tried with
             return first and not self.create(name, b"2") and not self.replace(name, b"3", '"0"')
         finally:
             with suppress(RunError):

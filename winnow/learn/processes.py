@@ -140,14 +140,17 @@ def joined() -> Processes:
 
 
 def tells() -> bool:
-    """Return whether this process is the first that asks so, and so the one that says why all end."""
+    """Return whether this process is the first that asks so, and so the one that says why all end.
+
+    After Ctrl-C torchrun may have taken its store away; all have stopped at the same step then, and the first process tells.
+    """
     try:
         number = _store(LINGER).add("asked", 1)
         if number == torchrun.processes():
             _store(LINGER).set("all", "")
         return bool(number == 1)
-    except (RuntimeError, ValueError, KeyError):  # the process that keeps the store has ended
-        return True
+    except (RuntimeError, ValueError, KeyError):  # who keeps the store has ended: torchrun, or the first process
+        return not (_agent_keeps_store() and torchrun.rank())
 
 
 def leave() -> None:

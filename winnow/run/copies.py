@@ -163,8 +163,7 @@ class Copy:
     def _refresh(self) -> None:
         theirs = self.bucket.read()
         if theirs is NOTHING and self.agreed.base is not NOTHING and self.agreed.base.etag:
-            raise NotPushed(f"There is no run at {self.address} any more.",
-                            f"Put it at another: winnow push {self.folder} s3://BUCKET/ANOTHER; or give it up: {self._anew}.")  # fmt: skip
+            raise self._gone()
         if theirs.etag == self.agreed.base.etag and not self.agreed.applying:
             return
         mine = set() if self.agreed.applying else self._mine() - {LABELS}
@@ -181,6 +180,24 @@ class Copy:
             self._apply(theirs, held)
         self._take_labels(theirs)
         self._save()
+
+    def _gone(self) -> NotPushed:
+        """Return what is said of a run that is not in its bucket any more: what can become of what is here of it."""
+        told, kept = f"There is no run at {self.address} any more.", f"{self.folder} is what this machine has of it"
+        lacking = [path for path, mark in self._marks().items() if mark[1] == 0]
+        if lacking:
+            return NotPushed(
+                told,
+                f"Check the address, or restore it from a copy: {kept}, without large files such as {min(lacking)}. To use the "
+                f"address for another run, remove {self.home}.",
+            )
+        back = f"winnow push {self.folder} s3://BUCKET/RUN"
+        if self.home.is_relative_to(self.folder):
+            back = f"remove {self.home}, then {back}"
+        return NotPushed(
+            told,
+            f"Check the address, or put it back, there or elsewhere: {kept}, all of it: {back}. To give it up: {self._anew}.",
+        )
 
     def _apply(self, theirs: Manifest, held: Mapping[str, tuple[str, int]]) -> None:
         """Make the files of the copy those of a manifest."""

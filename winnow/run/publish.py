@@ -82,7 +82,10 @@ class Results:
         self._made: list[Path] = []
 
     def __enter__(self) -> Self:
-        ready(self.folder)
+        try:
+            ready(self.folder)
+        except RunError as error:
+            raise RunError(error.message, f"{error.remedy} Or give another place with {self.kind.option}.") from error
         if self.outbox:
             self.outbox.check()
         try:

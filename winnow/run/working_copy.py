@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -16,10 +17,11 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from winnow.data.own_folders import IN_BUCKET
 from winnow.data.s3 import S3
 from winnow.errors import LossWarning, OptionError, RunError
 from winnow.files import read_json
-from winnow.run.bucket import NOTHING
+from winnow.run.bucket import LEFT, NOTHING, OURS
 from winnow.run.commit import STAGING
 from winnow.run.copies import STATE, Copy
 
@@ -29,6 +31,8 @@ OPEN: dict[Path, Copy] = {}
 """The working copies that this process has opened, by their folders."""
 NAMES: dict[Path, str] = {}
 """What folders of this process are called to the user: the addresses that they stand for."""
+ADVISED: set[str] = set()
+"""The runs in buckets of which the user was told how their files are reached."""
 
 
 def is_address(path: str | Path | None) -> bool:
@@ -70,6 +74,29 @@ def told(text: str) -> str:
     """Return a text with the addresses of runs and results in the place of the folders that stand for them."""
     for folder, address in NAMES.items():
         text = text.replace(str(folder), address)
+    return text
+
+
+def advised(text: str) -> str:
+    """Return a text for the user: `told`, and, once, how the files are reached that it names of a run in a bucket.
+
+    Where the run is not in the bucket yet they are named as what they are, files of this disk.
+    """
+    for folder, copy in OPEN.items():
+        if not copy.agreed.base.etag:
+            text = re.sub(re.escape(str(folder)) + "(?!/)", copy.address, text)
+    for folder, address in NAMES.items():
+        if folder not in OPEN or OPEN[folder].agreed.base.etag:
+            text = text.replace(str(folder), address)
+    for address in {copy.address for copy in OPEN.values()} - ADVISED:
+        files = re.findall(rf"{re.escape(address)}/([^\s;,:()'\"]+)", text)
+        objects = [name for name in files if OURS.search(name) or name.startswith((*LEFT, IN_BUCKET))]
+        if len(files) > len(objects) or f"label --run {address} --classes" in text:
+            ADVISED.add(address)
+            text += (
+                f"\n  Files of {address} have these names in a copy, in which they are changed and pictures labelled: winnow pull "
+                f"{address} COPY; afterwards: winnow push COPY {address}"
+            )
     return text
 
 
