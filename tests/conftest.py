@@ -25,7 +25,7 @@ from winnow.cli import main
 
 from buckets import bucket, server  # noqa: F401 (fixtures)
 
-DRAWING = ("test_figures", "test_inspection_figures", "test_results", "test_select_step")
+DRAWING = ("test_figures", "test_inspection_figures", "test_results")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -19,6 +19,7 @@ from winnow.errors import Damaged, DataError, InputError, OptionError, RunError
 from winnow.files import sha256
 from winnow.label.store import Event
 from winnow.pool.pool import Pool
+from winnow.report import style
 from winnow.report.selection import choice_map, flat_map, in_proportion
 from winnow.results import LeftOut, Selected
 from winnow.run.labels import catalogue_of, open_store
@@ -118,7 +119,7 @@ def test_the_list_and_what_lies_beside_it(run: winnow.Run):
     assert sum(pictures for pictures, _ in result.kinds.values()) == 96
     assert sum(chosen for _, chosen in result.kinds.values()) == 12
     for name in ("selection.png", "selection-map.png"):
-        assert Image.open(run.folder.path / name).size[0] == 1800
+        assert Image.open(run.folder.path / name).size[0] == style.WIDTH * style.DOTS_PER_INCH
     assert result.chosen == result.asked == 12 and result.kept == 0
     assert "Chose 12 of 96 pictures" in told(result, "r") and "32 dimensions" not in told(result, "r")
 
