@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from conftest import write_pictures
 pytestmark = pytest.mark.slow
 
 TINY = {"size": (32, 32), "width": 4, "latent": 4, "iterations": 20, "batch_size": 8, "check_every": 10}
-NAMES = ("scores", "whitened", "duplicates")
+NAMES = ("scores", "whitened", "duplicates", "map")
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Detector, "score_own", watched("scores", Detector.score_own))
     monkeypatch.setattr(cache_file, "whitened", watched("whitened", cache_file.whitened))
     monkeypatch.setattr(cache_file, "stand_ins", watched("duplicates", cache_file.stand_ins))
+    monkeypatch.setattr(cache_file, "projected", watched("map", cache_file.projected))
     return names
 
 
@@ -73,6 +76,18 @@ def test_a_list_grows_without_what_was_made_before(run: Path, made: list[str], t
     shutil.rmtree(other / ".cache")
     assert select(other, 20) == grown
     assert (other / "outliers.csv").read_bytes() == (run / "outliers.csv").read_bytes()
+
+
+def test_a_list_grows_without_torch_and_without_a_map_drawn_anew(run: Path):
+    """Their libraries alone take longer to load than the rest of the call."""
+    select(run, 10)
+    code = """
+import sys, winnow
+winnow.Run(sys.argv[1]).select(20)
+sys.exit(" ".join({"torch", "sklearn"} & sys.modules.keys()) or 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code, run], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_was_made_of_something_else_is_made_anew(run: Path, made: list[str]):

@@ -1,7 +1,7 @@
 """The run's networks, detectors and classifier as they are on disk, and which of them a mode needs.
 
 No file may name code to run: a part of the user's own, 'module:Class', is loaded only when he named it in this call, as an
-option or by --trust.
+option or by --trust. What needs torch loads it when it is called: `select` does not.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +20,6 @@ from winnow.detect.registry import candidates, make_scorer, own_names
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, RunError
 from winnow.files import sha256
-from winnow.learn.device import choose_device
-from winnow.learn.exported import FILE, Exported
-from winnow.learn.feed import PixelSource
-from winnow.models.contract import Model
-from winnow.models.registry import MODELS, find_model, load_model
 from winnow.plugins import installed, load
 from winnow.results import Classified, Encoded, Trained
 from winnow.run.cache import Cache
@@ -31,9 +27,21 @@ from winnow.run.current import labels_have_changed, sum_of_detector
 from winnow.run.folder import RunFolder
 from winnow.select.selectors import find_selector
 
+if TYPE_CHECKING:
+    from winnow.learn.feed import PixelSource
+    from winnow.models.contract import Model
+
 AUXILIARY = ("linear", "background", "texture")  # folders of the models fitted beside the network
+
+
+def _find_model(name: str) -> object:
+    from winnow.models.registry import find_model
+
+    return find_model(name)
+
+
 FIND: dict[str, Callable[[str], object]] = {
-    "model": find_model,
+    "model": _find_model,
     "scorer": lambda text: [make_scorer(name) for name in candidates(text)],
     "method": find_selector,
 }
@@ -45,6 +53,8 @@ REMEDIES = {
 
 def load_network(run: RunFolder) -> Model:
     """Return the trained or frozen network."""
+    from winnow.models.registry import MODELS, find_model, load_model
+
     name = run.options.model.model
     own = find_model(name) if name not in MODELS and is_trusted(run, name) else None
     return load_model(run.folder("train"), own=own)
@@ -52,6 +62,9 @@ def load_network(run: RunFolder) -> Model:
 
 def load_embedder(run: RunFolder) -> Model:
     """Return what computed the run's embeddings: onnxruntime, where `encode` chose it and the device is a CPU, else its network."""
+    from winnow.learn.device import choose_device
+    from winnow.learn.exported import FILE, Exported
+
     device = choose_device(run.options.train.device)
     if run.result(Encoded).engine != "onnxruntime" or device.type != "cpu":
         return load_network(run)
@@ -60,6 +73,8 @@ def load_embedder(run: RunFolder) -> Model:
 
 def load_auxiliary(run: RunFolder) -> dict[str, Model]:
     """Return the linear autoencoders beside the network, by the name of the loss each adds; a frozen network has none."""
+    from winnow.models.registry import load_model
+
     folders = [run.folder("train") / name for name in AUXILIARY]
     return {folder.name: load_model(folder) for folder in folders if folder.exists()}
 
@@ -198,6 +213,9 @@ def check_mode(run: RunFolder, mode: str, step: str = "calibrate") -> None:
 def load_encoder(run: RunFolder, mode: str, reads: Collection[str] = (), *, in_torch: bool = False) -> ModeEncoder:
     """Return what a mode of `modes` runs; with only those auxiliary models whose losses are read, and the network `in_torch`
     whatever computed the embeddings."""
+    from winnow.models.contract import Model
+    from winnow.models.registry import load_model
+
     if mode == "fast":
         return ModeEncoder(load_model(run.folder("train") / "fast"), {}, decode=False, maps=True)
     whole, model = mode == "full", load_network(run) if in_torch else load_embedder(run)

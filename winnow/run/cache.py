@@ -21,6 +21,7 @@ from winnow.run.folder import RunFolder
 from winnow.run.places import CACHE
 from winnow.select.duplicates import stand_ins
 from winnow.select.geometry import whitened
+from winnow.select.projection import projected
 from winnow.version import __version__
 
 FORMAT = 2
@@ -111,3 +112,15 @@ def kept_stand_ins(
         lambda: stand_ins(vectors, near, rows=rows, sources=sources, times=times, seconds=seconds),
         fits,
     )
+
+
+def kept_map(cache: Cache, made_of: str, vectors: Callable[[], np.ndarray], n: int) -> np.ndarray:
+    """Return where a run's n embeddings lie on the map that the labelling page and a choice show, (n, 2), each axis from 0 to 1;
+    `made_of` says which embeddings these are."""
+
+    def drawn() -> np.ndarray:
+        from winnow.report.selection import flat_map
+
+        return projected(vectors(), flat_map)
+
+    return cache.get("map", [made_of], drawn, lambda kept: kept.shape == (n, 2) and bool(np.isfinite(kept).all()))

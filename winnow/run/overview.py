@@ -9,10 +9,9 @@ from winnow.label.catalogue import Catalogue
 from winnow.label.groups import Grouped, GroupLane, by_name
 from winnow.label.picture_map import Mapped, PictureMap
 from winnow.pool.pool import Pool
-from winnow.run.cache import Cache
+from winnow.run.cache import Cache, kept_map
 from winnow.run.folder import RunFolder
 from winnow.select.look_alikes import look_alikes
-from winnow.select.projection import projected
 
 
 def group_lanes(run: RunFolder, pool: Pool, catalogue: Catalogue) -> dict[str, GroupLane]:
@@ -31,17 +30,11 @@ def map_of(run: RunFolder, pool: Pool, catalogue: Catalogue) -> PictureMap | Non
 
 
 def _mapped(run: RunFolder, pool: Pool, catalogue: Catalogue) -> Mapped:
-    from winnow.report.selection import flat_map
     from winnow.run.artifacts import load_detector, own_scores
 
     embeddings = Embeddings.load(run.folder("encode"))
     n, cache = len(embeddings), Cache(run)
-    positions = cache.get(
-        "map",
-        [run.about("encode")["sha256"]["vectors.npy"]],
-        lambda: projected(embeddings.vectors, flat_map),
-        lambda kept: kept.shape == (n, 2) and bool(np.isfinite(kept).all()),
-    )
+    positions = kept_map(cache, run.about("encode")["sha256"]["vectors.npy"], lambda: embeddings.vectors, n)
     scores = None
     if run.done("calibrate"):
         scores = own_scores(run, load_detector(run), n, cache)

@@ -14,7 +14,7 @@ from winnow.errors import DataError
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
 from winnow.run.apart import set_apart
-from winnow.run.cache import Cache
+from winnow.run.cache import Cache, kept_map
 from winnow.run.current import sum_of_detector
 from winnow.run.folder import RunFolder
 from winnow.run.split import HELD_OUT, kept_apart, without
@@ -44,7 +44,7 @@ class Selection:
         everything = Embeddings.load(run.folder("encode"))
         # What the user gave to hold out is not learnt from, so a label there would be lost.
         apart = kept_apart(self.pool, everything, *HELD_OUT)
-        rows, self.embeddings = np.flatnonzero(~apart), without(everything, apart)
+        self.kept, self.embeddings = ~apart, without(everything, apart)
         held = f"{apart.sum():,} pictures given as 'validate' or 'calibrate' are no candidates."
         self.notes: list[str] = [held] if apart.any() else []
         self.row_of = {str(name): row for row, name in enumerate(self.embeddings.ids)}
@@ -55,12 +55,12 @@ class Selection:
         self.sources, self.times = self.pool.column("source")[self.places], self.pool.column("time")[self.places]
         self.tracks = self.pool.column("track")[self.places]
         detector = load_detector(run)
-        self.scores = own_scores(run, detector, len(everything), self.cache)[rows]
+        self.scores = own_scores(run, detector, len(everything), self.cache)[self.kept]
         self.p_values = detector.p_values(self.scores)
         self.everything = np.arange(len(self.embeddings))
         self.method, self.weights = run.options.select.method, np.ones(len(self.embeddings))
         if uncertain is not None:
-            self.method, self.weights = ROUND, uncertain[rows]
+            self.method, self.weights = ROUND, uncertain[self.kept]
         elif self.method == "anomalous":
             self.weights = by_anomaly(self.p_values)
         self._set_aside(run.options.select)
@@ -106,6 +106,12 @@ class Selection:
         model, width = self.run.options.model, self.embeddings.vectors.shape[1]
         details = {"pretrained": f"pretrained {model.backbone}", "autoencoder": f"autoencoder '{model.architecture}'"}
         return f"{details.get(model.model, model.model)}, {width:,} dimensions"
+
+    def positions(self) -> np.ndarray:
+        """Return where the pictures lie on the run's map, (n, 2)."""
+        made_of = self.run.about("encode")["sha256"]["vectors.npy"]
+        folder, n = self.run.folder("encode"), len(self.kept)
+        return kept_map(self.cache, made_of, lambda: Embeddings.load(folder).vectors, n)[self.kept]
 
     def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
         """Rows labelled already, in the run, in files, or by the sources where these did not label all.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from winnow.embeddings import spread
 from winnow.errors import Damaged, OptionError
 from winnow.files import read_json, replacing, sealed, sha256, unsealed, write_json, write_text
 from winnow.results import LeftOut, Selected, as_json
@@ -166,18 +167,18 @@ def _changed(made: dict[str, Any], identity: dict[str, Any]) -> str:
 def _drawn(selection: Selection, table: Sequence[Row], kind: np.ndarray) -> dict[str, bytes]:
     """Contact sheets and the map as PNG, by their names."""
     from winnow.report.grids import picture_grid
-    from winnow.report.selection import OUTLIER_KIND, choice_map, flat_map
+    from winnow.report.selection import OUTLIER_KIND, choice_map
 
-    chosen, features = selection.rows(table), selection.features
+    chosen, n = selection.rows(table), len(kind)
     captions = [f"{row['rank']}\n{int(row['stands_for']):,} alike" for row in table[:SHEET]]
-    shown = np.union1d(chosen[:MAPPED], np.linspace(0, len(features) - 1, min(len(features), MAPPED)).astype(int))
-    ranks = np.full(len(features), np.nan)
+    shown = np.union1d(chosen[:MAPPED], spread(n, MAPPED))
+    ranks = np.full(n, np.nan)
     ranks[chosen] = np.arange(1, len(chosen) + 1)
     kind = kind.copy()
     kind[selection.outliers] = OUTLIER_KIND
     drawn = {
         "selection.png": picture_grid(selection.pixels(chosen[:SHEET]), captions, columns=10),
-        "selection-map.png": choice_map(flat_map(features[shown]), kind[shown], ranks[shown]),
+        "selection-map.png": choice_map(selection.positions()[shown], kind[shown], ranks[shown]),
     }
     if len(selection.outliers):
         captions = [f"p {value:.2g}" for value in selection.p_values[selection.outliers[:SHEET]]]
