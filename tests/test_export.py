@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +39,10 @@ from winnow.onnx import session_of
 from winnow.pool.pool import Pool
 from winnow.results import Classified
 from winnow.run.artifacts import load_detector, load_encoder, load_network
+from winnow.run.folder import RunFolder
 from winnow.steps.export import _up
 from winnow.steps.predict_onnx import predict_onnx
+from winnow.steps.serve import serve
 from winnow.tables import read_table
 
 from cloth import write_cloth, write_damaged
@@ -493,3 +499,28 @@ def test_a_match_by_its_decoder_at_other_sizes(finished_run: Path, tmp_path: Pat
     assert onnxruntime.InferenceSession(str(result.file)).run(None, {INPUT: np.zeros((1, 1, 1, 3), np.uint8)})[
         0
     ].shape == (1,)
+
+
+def test_a_run_is_exported_and_served(finished_run: Path) -> None:
+    """In this process, which has imported torch."""
+    found: list[object] = []
+
+    def ask(line: str) -> None:
+        port = int(line.split(":")[2].split()[0])
+        body = io.BytesIO()
+        Image.new("RGB", (50, 40), (10, 200, 30)).save(body, "PNG")
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", "/v1/predict", body.getvalue())
+        found.append(json.loads(connection.getresponse().read()))
+        connection.close()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def tell(line: str) -> None:
+        if "Serving" in line:
+            threading.Thread(target=ask, args=(line,)).start()
+
+    serve(None, RunFolder.open(finished_run), port=0, tell=tell)
+    (answer,) = found
+    (row,) = answer["pictures"][0]["rows"]
+    assert row["score"] > 0 and row["belongs"] == (row["score"] <= row["threshold"])
+    assert answer["model"]["name"] == finished_run.name

@@ -37,6 +37,8 @@ TORCH_FREE = (
     "winnow.steps.classify",
     "winnow.steps.predict_onnx",
     "winnow.deploy.runtime",
+    "winnow.deploy.serve.workers",
+    "winnow.steps.serve",
     "winnow.metrics.detection",
     "winnow.report.selection",
     "winnow.report.classification",

@@ -560,11 +560,13 @@ def test_what_the_small_environment_installs():
         "faiss": "faiss-cpu",
         "jinja2": "Jinja2",
         "array_api_compat": "array-api-compat",
+        "python_multipart": "python-multipart",
     }
     brought = {extra: {name_of(one) for one in wanted} for extra, wanted in extras.items()}
     for library, extra in EXTRAS.items():
         assert library == "starlette" or packages.get(library, library) in brought[extra]  # FastAPI brings starlette
-    assert "winnow-vision[runtime]" in extras["learn"] and "winnow-vision[learn]" in extras["export"]
+    assert "winnow-vision[runtime]" in extras["serve"] and "winnow-vision[serve]" in extras["learn"]
+    assert "winnow-vision[learn]" in extras["export"]
 
 
 def name_of(requirement: str) -> str:

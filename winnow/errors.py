@@ -76,8 +76,10 @@ EXTRAS = {
         ("torch", "torchvision", "timm", "safetensors", "onnx", "sklearn", "scipy", "faiss", "array_api_compat"),
         "learn",
     ),
-    **dict.fromkeys(("matplotlib", "jinja2", "fastapi", "starlette", "uvicorn"), "learn"),
+    **dict.fromkeys(("matplotlib", "jinja2"), "learn"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11"), "serve"),
     "onnxruntime": "runtime",
+    "python_multipart": "serve",
     "onnxscript": "export",
 }
 """The extra that installs a library, by its import name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from winnow import show
 from winnow.arguments import (
@@ -166,6 +166,61 @@ def export(
     from winnow.steps.export import export as step
 
     say(show.export(step(judging(run, trust, options), to, only=only or "")))
+
+
+def serve(
+    file: LocalPath | None = None,
+    /,
+    *,
+    run: str | None = None,
+    host: str = "127.0.0.1",
+    port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8000,
+    token: str = "",
+    name: str = "",
+    workers: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 1,
+    threads: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=1024))] = 0,
+    batch: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=1024))] = 16,
+    wait: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1000))] = 2.0,
+    queue: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=100_000))] = 128,
+    max_bytes: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=2000))] = 32.0,
+    max_pixels: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=1000))] = 50.0,
+    max_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=3600))] = 30.0,
+    object_detector: str = "",
+    options: Score = None,
+    trust: Trust = (),
+) -> None:
+    """Answer over HTTP what pictures are and what does not belong, by an exported file or a run, until Ctrl-C.
+
+    Args:
+        file: A file that winnow export wrote; or give --run. When it is replaced, the new one is checked and served.
+        run: The run folder, of which a file is exported first.
+        host: Address to listen at; other machines reach one that is theirs to reach, and need a token.
+        port: Port to listen at (0: any free one, which is printed).
+        token: What requests must bear, Authorization: Bearer TOKEN [default: that in the environment variable WINNOW_TOKEN].
+        name: The model's name in addresses and answers [default: that of the file or run].
+        workers: Processes that answer.
+        threads: Cores for the network of each [default: 0, its share of them, and one left for all else].
+        batch: Most pictures that the network sees at once.
+        wait: Milliseconds that a picture waits for others, and only while others are under way.
+        queue: Most requests under way in each process; the next is told to come back in a second.
+        max_bytes: Most million bytes of a request.
+        max_pixels: Most million pixels of a picture, as --pixel-limit counts them; a smaller one of the run holds.
+        max_seconds: Most seconds that a request may take to come, and then to be answered.
+        object_detector: What finds persons, for a model that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
+    """
+    from winnow.deploy.serve.limits import Limits
+    from winnow.steps.serve import serve as step
+
+    if (file is None) == (run is None):
+        both = "both" if file else "none"
+        raise OptionError(f"Of FILE.onnx and --run {both} was given.", "Give one of them.")
+    if file is not None:
+        refuse_idle("FILE.onnx", "--trust", trust)
+        refuse_idle("FILE.onnx", "--mode", given_options(score=options))
+    limits = Limits(round(max_bytes * 1e6), max_pixels, max_seconds, queue, batch, wait / 1000, threads)
+    folder = judging(run, trust, options) if run is not None else None
+    given: dict[str, Any] = {"host": host, "port": port, "token": token, "name": name, "workers": workers}
+    step(file, folder, **given, limits=limits, object_detector=object_detector, tell=say)
 
 
 def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, share: Share, **given: str) -> Shared:

@@ -27,15 +27,19 @@ def import_onnxruntime() -> Any:
     return onnxruntime
 
 
-def session_of(file: Path | bytes, *, name: str = "", remedy: str = "", cpu: bool = False, threads: int = 0) -> Any:
+def session_of(
+    file: Path | bytes, *, name: str = "", remedy: str = "", cpu: bool = False, threads: int = 0, spin: bool = True
+) -> Any:
     """Return an onnxruntime session of an ONNX file, or of its bytes, on CUDA where that is installed, unless `cpu`.
 
-    `name` is that of the file the bytes come from; `threads` 0 leaves their number to onnxruntime. `ModelError`, with the
+    `name` is that of the file the bytes come from; `threads` 0 leaves their number to onnxruntime, which has them `spin` while they
+    wait for work, faster for itself and dear for others. `ModelError`, with the
     `remedy`, when the file cannot be loaded, `MissingExtra` without onnxruntime.
     """
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spin)))
     options.use_deterministic_compute = cpu
     options.log_severity_level = 4  # its remarks would break the progress bar; errors are raised
     # TF32, a GPU's default, has ten bits of precision: too few for the scores that the export was checked against.

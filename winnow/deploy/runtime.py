@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,11 +86,12 @@ class Deployed:
     blank, `usual` the sizes of the run's own pictures (None in files of before); `map_usual` and `map_level` are what their
     anomaly maps have where a picture is as usual, and what normal ones keep below, None where there are none. `size` (height,
     width) and `channels` are the network's input, `ingest` the options with which the run read its pictures, `object_detector`
-    the identity of what found the persons in them, `version` the Winnow that wrote the file, `format` that of the file.
+    the identity of what found the persons in them, `version` the Winnow that wrote the file, `format` that of the file, `sha256` the
+    sum of its content and `about` all that it says of itself.
     """
 
-    def __init__(self, path: Path, session: Any, about: About) -> None:
-        self.path = path
+    def __init__(self, path: Path, session: Any, about: About, sha256: str = "") -> None:
+        self.path, self.about, self.sha256 = path, about, sha256
         self.format, self.version = about.format, about.version
         self.classes = about.classes
         self.threshold = about.threshold
@@ -105,18 +107,24 @@ class Deployed:
         self._none = self._promised()
 
     @classmethod
-    def open(cls, path: str | Path) -> Deployed:
+    def open(cls, path: str | Path, *, threads: int = 0) -> Deployed:
         """Load a file of `winnow export` and run it once, so that its faults are reported now.
 
+        `threads` is how many cores onnxruntime may use, and leaves at rest while it has nothing to do; 0: all that it likes.
         `ModelError` when there is no such file, when it is no ONNX file or a damaged one, when Winnow did not write it or
         wrote it in another format, or when its outputs are not those of its metadata; `MissingExtra` without onnxruntime.
         """
         path = Path(path)
         if not path.is_file():
             raise ModelError(f"There is no file {path}.", "Write one: winnow export --run RUN --to FILE.onnx")
-        _check_sum(path)  # before onnxruntime reads it: a damaged graph may do anything
-        session = session_of(path, remedy=REMEDY)
-        return cls(path, session, _about(path, session.get_modelmeta().custom_metadata_map.get("winnow")))
+        sha256 = _check_sum(path)  # before onnxruntime reads it: a damaged graph may do anything
+        session = session_of(path, remedy=REMEDY, threads=threads, spin=not threads)
+        return cls(path, session, _about(path, session.get_modelmeta().custom_metadata_map.get("winnow")), sha256)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Return the names of all that the file computes."""
+        return tuple(self._none)
 
     def limits(self, parts: np.ndarray) -> np.ndarray | None:
         """Return the thresholds (n,) of whole pictures with so many patches (n,), None where pictures are not cut."""
@@ -131,24 +139,19 @@ class Deployed:
         of any size are scaled to `size` as Winnow scales them; for a run cut into patches they must be patches of `size`.
         `DataError` for an array of another shape or type, and when a result is not finite.
         """
-        return self._checked(pictures, [name for name in self._none if name != MAP])
+        return self.outputs(pictures, [name for name in self._none if name != MAP])
 
     def anomaly_maps(self, pictures: np.ndarray) -> np.ndarray:
         """Return the anomaly maps (n, rows, columns) float32 of the same pictures, coarser than they: `map_usual` where a
         picture is as usual, above `map_level` where it is damaged. `ModelError` when the file has none."""
         if self.map_level is None:
             raise ModelError(f"{self.path} has no anomaly maps.", NO_MAPS)
-        return self._checked(pictures, [MAP])[MAP]
+        return self.outputs(pictures, [MAP])[MAP]
 
-    def _checked(self, pictures: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
-        """Return some outputs for pictures, both checked."""
+    def outputs(self, pictures: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return some outputs for pictures, both checked: raises what calling the file raises."""
         pictures = np.asarray(pictures)
-        height, width = self.size if self.ingest.patches else ("height", "width")
-        fits = pictures.dtype == np.uint8 and pictures.ndim == 4 and pictures.shape[3] == self.channels
-        if not fits or 0 in pictures.shape[1:3] or (self.ingest.patches and pictures.shape[1:3] != self.size):
-            raise DataError(
-                f"Pictures must be uint8 of shape (n, {height}, {width}, {self.channels}), not {pictures.dtype} {pictures.shape}."
-            )
+        self.check_pictures(pictures)
         found = self._run(pictures, names) if len(pictures) else {name: self._none[name] for name in names}
         for name, values in found.items():
             wrong = np.unique(np.nonzero(~np.isfinite(values))[0])
@@ -158,9 +161,18 @@ class Deployed:
                 )
         return found
 
-    def _run(self, pictures: np.ndarray, names: list[str]) -> dict[str, np.ndarray]:
+    def check_pictures(self, pictures: np.ndarray) -> None:
+        """Raise `DataError` unless an array is of the shape and type that the file takes."""
+        height, width = self.size if self.ingest.patches else ("height", "width")
+        fits = pictures.dtype == np.uint8 and pictures.ndim == 4 and pictures.shape[3] == self.channels
+        if not fits or 0 in pictures.shape[1:3] or (self.ingest.patches and pictures.shape[1:3] != self.size):
+            raise DataError(
+                f"Pictures must be uint8 of shape (n, {height}, {width}, {self.channels}), not {pictures.dtype} {pictures.shape}."
+            )
+
+    def _run(self, pictures: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         try:
-            return dict(zip(names, self._session.run(names, {INPUT: pictures}, no_more()), strict=True))
+            return dict(zip(names, self._session.run(list(names), {INPUT: pictures}, no_more()), strict=True))
         except Exception as error:  # onnxruntime raises classes of its own
             raise ModelError(f"{self.path} cannot be run ({in_one_line(error)}).", REMEDY) from error
 
@@ -185,8 +197,8 @@ def with_sum(content: bytes) -> bytes:
     return content + SUM + hashlib.sha256(content).hexdigest().encode()
 
 
-def _check_sum(path: Path) -> None:
-    """Raise `ModelError` unless the file is, to the byte, what `with_sum` returned."""
+def _check_sum(path: Path) -> str:
+    """Return the sum of a file; `ModelError` unless it is, to the byte, what `with_sum` returned."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -201,6 +213,7 @@ def _check_sum(path: Path) -> None:
         raise ModelError(f"{path} was not written by winnow export, or it is not whole.", REMEDY)
     if end != SUM + digest.hexdigest().encode():
         raise ModelError(f"{path} is damaged: it is not what winnow export wrote.", REMEDY)
+    return digest.hexdigest()
 
 
 def _about(path: Path, text: str | None) -> About:

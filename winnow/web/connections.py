@@ -13,7 +13,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import h11
@@ -191,12 +191,27 @@ class Server(uvicorn.Server):
         if self.leave_seconds:
             self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
             await asyncio.sleep(self.leave_seconds)
-            for listening in sockets or ():
-                listening.listen(
-                    0
-                )  # who waits to be accepted is; others find nobody rather than a connection that breaks
-            await asyncio.sleep(0.05)
+            await self._take_in_the_last(sockets or ())
+            await asyncio.sleep(self.leave_seconds)  # in which these send what they came for
         await super().shutdown(sockets)
+
+    async def _take_in_the_last(self, sockets: Sequence[socket.socket]) -> None:
+        """Stop listening, after all that the system has accepted meanwhile: closing a socket breaks what waits in its queue."""
+        last = []
+        for server, listening in zip(self.servers, sockets, strict=True):
+            with contextlib.suppress(OSError):  # BlockingIOError: there are no more
+                while True:
+                    last.append(listening.accept()[0])
+            server.close()
+        loop = asyncio.get_running_loop()
+        for line in last:
+            line.setblocking(False)
+            await loop.connect_accepted_socket(self._connection, line)
+
+    def _connection(self) -> asyncio.Protocol:
+        given: dict[str, Any] = {"config": self.config, "server_state": self.server_state, "app_state": {}}
+        made: asyncio.Protocol = self.config.http_protocol_class(**given)
+        return made
 
 
 def one_line(tell: Callable[[str], None] = lambda line: print(line, file=sys.stderr)) -> Callable[..., None]:

@@ -1,0 +1,1 @@
+"""An exported file served over HTTP, on onnxruntime alone."""
