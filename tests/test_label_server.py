@@ -538,3 +538,21 @@ def test_nothing_is_acknowledged_before_it_is_written(run: Path, server: Server,
         holder.execute("ROLLBACK")
         assert waiting.result(30)["saved"] == ["w-1"]
     holder.close()
+
+
+def test_a_class_that_was_renamed_or_deleted_does_not_come_back_with_the_same_command(tmp_path: Path):
+    run = make_run(tmp_path, ("a.png",), groups=2)
+    with LabelStore.open(run / "labels.sqlite") as store:
+        store.add_classes("ann", ["staff", "guest", "nobody"])
+        store.change_class("ann", "r", "staff", "employee")
+        store.change_class("ann", "d", "guest", "")
+    with Server(run, "--classes", "staff,guest,nobody,new") as server:
+        assert [entry["name"] for entry in server.get("/api/state")["classes"]] == ["employee", "nobody", "new"]
+        told = "\n".join(server.said)
+        assert "The class 'staff' is called 'employee' now and is not added again" in told
+        assert "The class 'guest' was deleted and is not added again" in told
+    with LabelStore.open(run / "labels.sqlite") as store:
+        for number, name in enumerate(store.classes):
+            store.change_class("ann", f"d{number}", name, "")
+    with Server(run, "--classes", "staff") as server:  # where there is none left there is nothing else to begin with
+        assert [entry["name"] for entry in server.get("/api/state")["classes"]] == ["staff"]

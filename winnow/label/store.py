@@ -170,6 +170,16 @@ class LabelStore:
         """Return the classes in the order in which they were added."""
         return self._locked(lambda: list(self._present.history.names))
 
+    def former(self, names: Sequence[str]) -> dict[str, str]:
+        """Return those of some names that no class has any more, with what their class is called now, "" where it was deleted."""
+
+        def read() -> dict[str, str]:
+            history = self._present.history
+            marks = {name: history.mark(name) for name in names if name not in history.names}
+            return {name: history.title(mark) or "" for name, mark in marks.items() if mark is not None}
+
+        return self._locked(read)
+
     def add_classes(self, who: str, names: Sequence[str]) -> list[str]:
         """Add classes, leaving existing ones as they are, and return all of them.
 

@@ -46,7 +46,7 @@ def label(
     blind: bool = False,
     tell: Callable[[str], None] = print,
 ) -> None:
-    """Serve the labelling page on 127.0.0.1 until Ctrl-C; `classes` are added to those the run has.
+    """Serve the labelling page on 127.0.0.1 until Ctrl-C; `classes` are added to those the run has, but for what was renamed or deleted.
 
     The items are the pool's; `selection.csv` and `outliers.csv`, where the run has them, make the lanes "chosen" and "outliers".
     Where the run has embeddings, a head learns from the labels meanwhile, suggests classes, unless `blind`, and says what to
@@ -66,12 +66,17 @@ def label(
     with read_store(run) as before:
         if not (classes or before.classes):
             raise OptionError(f"{run.path} has no classes to label with.", "Name them: --classes staff,customer")
+        # What a person renamed or deleted does not come back because the same command is given again.
+        former = before.former(classes) if before.classes else {}
     with contextlib.closing(listen(port)) as listening:
         taken = listening.getsockname()[1]
         if port not in (0, taken):
             tell(f"Port {port} is taken; using {taken}.")
+        for name, now in former.items():
+            done = f"is called '{now}' now" if now else "was deleted"
+            tell(f"The class '{name}' {done} and is not added again; the page's + adds a new one of that name.")
         with open_store(run) as store:
-            store.add_classes(who, classes)
+            store.add_classes(who, [name for name in classes if name not in former])
             live, groups = _live(run, catalogue, blind), group_lanes(run, pool, catalogue)
             picture_map = map_of(run, pool, catalogue)
             session = LabelSession(

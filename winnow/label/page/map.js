@@ -30,6 +30,7 @@ export class PictureMap {
     area.addEventListener("pointerup", (event) => this.#end(event));
     area.addEventListener("pointercancel", () => this.#cancel());
     area.addEventListener("wheel", (event) => this.#zoom(event), { passive: false });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.show());
     new ResizeObserver(() => this.#draw()).observe(area);
   }
 
@@ -42,12 +43,13 @@ export class PictureMap {
         byId("map-note").textContent = "Drawing the map; for many pictures this takes a minute …";
         const answer = await this.server.get("map");
         if (answer.failure) return (byId("map-note").textContent = answer.failure);
-        if (answer.ready) this.#points = answer;
+        if (answer.ready) this.#points = { ...answer, x: Uint16Array.from(answer.x), y: Uint16Array.from(answer.y) };
         else await new Promise((resolve) => setTimeout(resolve, AGAIN));
       }
       for (let by = null; by !== this.#by && !byId("map").hidden; ) {
         by = this.#by; // another may be chosen meanwhile
-        this.#colours = await this.server.get(`map/colours?by=${by}`);
+        this.#colours = shaded(await this.server.get(`map/colours?by=${by}`));
+        this.#legend();
         this.#draw();
       }
     } finally {
@@ -66,25 +68,22 @@ export class PictureMap {
     const picture = drawing.createImageData(width, height);
     const pixels = new Uint32Array(picture.data.buffer);
     const { x, y } = this.#points;
-    const { values, scale } = this.#colours;
-    const palette = scale ? shades() : kinds();
-    const half = Math.max(1, Math.round((ratio * (x.length > 20_000 ? 2 : 4)) / 2));
-    const [across, down] = [((width - 2 * half) * this.#view.scale) / SIDE, ((height - 2 * half) * this.#view.scale) / SIDE];
-    const [left, top] = [this.#view.x * across, this.#view.y * down];
-    for (const known of [false, true]) { // what has no class lies below
-      for (let number = 0; number < x.length; number += 1) {
-        const value = values[number];
-        if (value >= 0 !== known) continue;
-        const colour = value < 0 ? palette.none : palette.colours[scale ? value : value % palette.colours.length];
-        const [column, row] = [Math.round(x[number] * across - left), Math.round(y[number] * down - top)];
-        if (column < 0 || row < 0 || column + 2 * half > width || row + 2 * half > height) continue;
-        for (let line = row; line < row + 2 * half; line += 1) pixels.fill(colour, line * width + column, line * width + column + 2 * half);
+    const { order, shades } = this.#colours;
+    const side = 2 * Math.max(1, Math.round((ratio * (x.length > 20_000 ? 2 : 4)) / 2));
+    const [across, down] = [((width - side) * this.#view.scale) / SIDE, ((height - side) * this.#view.scale) / SIDE];
+    const [left, top] = [this.#view.x * across - 0.5, this.#view.y * down - 0.5]; // cut off, they are rounded
+    for (let place = 0; place < order.length; place += 1) {
+      const number = order[place];
+      const [column, row] = [x[number] * across - left, y[number] * down - top];
+      if (column < 0 || row < 0 || column >= width - side + 1 || row >= height - side + 1) continue;
+      let first = (row | 0) * width + (column | 0);
+      for (let line = 0; line < side; line += 1, first += width) {
+        for (let pixel = first; pixel < first + side; pixel += 1) pixels[pixel] = shades[place];
       }
     }
     drawing.putImageData(picture, 0, 0);
     canvas.dataset.milliseconds = (performance.now() - began).toFixed(1);
     byId("map-note").textContent = `${count(x.length)} pictures; alike ones lie together. Drag a region to open it as a lane; the wheel zooms.`;
-    this.#legend();
   }
 
   #legend() {
@@ -160,12 +159,29 @@ export class PictureMap {
   }
 }
 
+/** Returns the colours of the points with the `order` in which they are drawn, what has no class below, and the pixel of each in that order. */
+function shaded(found) {
+  const { values, scale } = found;
+  const palette = scale ? grades() : kinds();
+  const [order, shades] = [new Uint32Array(values.length), new Uint32Array(values.length)];
+  let place = 0;
+  for (const known of [false, true]) {
+    for (let number = 0; number < values.length; number += 1) {
+      const value = values[number];
+      if (value >= 0 !== known) continue;
+      order[place] = number;
+      shades[place++] = known ? palette.colours[scale ? value : value % palette.colours.length] : palette.none;
+    }
+  }
+  return { ...found, order, shades };
+}
+
 function kinds() {
   const style = getComputedStyle(document.documentElement);
   return { colours: Array.from({ length: 8 }, (_, number) => packed(style.getPropertyValue(`--c${number}`))), none: packed(style.getPropertyValue("--line"), 0.7) };
 }
 
-function shades() {
+function grades() {
   const colours = Array.from({ length: 256 }, (_, shade) => rgba(240 - 0.5 * shade, 200 - 0.65 * shade, 120 - 0.35 * shade));
   return { colours, none: rgba(127, 127, 127) };
 }
