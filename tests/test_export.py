@@ -27,9 +27,11 @@ from winnow.classify.heads import HEADS
 from winnow.deploy import export as exporting
 from winnow.deploy.export import TOLERANCE, check, export
 from winnow.deploy.graph import Graph
-from winnow.deploy.runtime import INPUT
+from winnow.deploy.int8 import COMPARED, Wanted, compared, quantised
+from winnow.deploy.runtime import INPUT, Deployed
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
+from winnow.embeddings import spread
 from winnow.errors import MissingExtra, ModelError, OptionError, RunError
 from winnow.learn.encode import encode
 from winnow.models.autoencoder import AutoEncoder
@@ -524,3 +526,49 @@ def test_a_run_is_exported_and_served(finished_run: Path) -> None:
     (row,) = answer["pictures"][0]["rows"]
     assert row["score"] > 0 and row["belongs"] == (row["score"] <= row["threshold"])
     assert answer["model"]["name"] == finished_run.name
+
+
+# --- in 8-bit integers, and for Triton -----------------------------------------------------------------------------------
+
+
+def test_in_int8_the_networks_alone_are_rounded_and_what_changes_is_told(shop: Path, tmp_path: Path) -> None:
+    run = run_of(shop)
+    result = run.export(tmp_path / "small.onnx", int8=True, max_changed=0.9, triton=tmp_path / "repository")
+    assert (
+        result.int8 is not None
+        and result.bytes < result.int8.bytes_before
+        and result.triton == tmp_path / "repository" / "small"
+    )
+    assert (tmp_path / "repository" / "small" / "1" / "model.onnx").read_bytes() == result.file.read_bytes()
+    model, plain = Deployed.open(result.file), Deployed.open(shop / "run" / "export" / "model.onnx")
+    assert model.about.precision == "int8" and plain.about.precision == "float32"
+    rounded = [node.op_type for node in onnx.load(result.file).graph.node if "quant" in node.op_type.lower()]
+    assert "QuantizeLinear" in rounded and "DequantizeLinear" in rounded
+    pool = Pool.open(run.folder.folder("ingest"))
+    rows = pool.rows_of(run.detector.ids)
+    pixels = pool.pixels(rows[spread(len(rows), COMPARED)])
+    own, other = plain(pixels), model(pixels)
+    changed = (own["score"] <= plain.threshold) != (other["score"] <= plain.threshold)
+    changed |= own["probabilities"].argmax(axis=1) != other["probabilities"].argmax(axis=1)
+    assert result.int8.pictures == len(pixels) and result.int8.changed == changed.sum()
+    far = np.abs(own["probabilities"] - other["probabilities"])
+    assert result.int8.largest["probabilities"] == pytest.approx(far.max(), rel=1e-3) and far.max() > 0
+    card = Path(result.card).read_text(encoding="utf-8")
+    assert (
+        "The file is in int8" in card
+        and f"{len(pixels):,} held-out pictures {changed.sum():,} get another verdict" in card
+    )
+    before, after = (path.read_bytes() for path in (plain.path, model.path))
+    middle = float(np.median(own["score"]))  # of which scores lie to both sides, near by
+    wanted = Wanted(pixels, np.repeat(pixels, 2, axis=0), (middle, *(own["score"] + 1e-6)), {}, 0.0)
+    with pytest.raises(
+        ModelError, match=r"held-out pictures get another verdict.*more than --max-changed 0\..*\n.*--int8"
+    ):
+        compared(before, after, wanted)
+
+
+def test_int8_is_refused_where_there_is_no_network_and_asks_for_what_it_needs(shop: Path) -> None:
+    with pytest.raises(ModelError, match="no layer"):
+        quantised(b"", [], drawn(2))
+    done = winnow_command("export", "--run", shop / "run", "--max-changed", "0.1")
+    assert done.returncode == 1 and "--max-changed has nothing to do with a file in float32" in done.stderr

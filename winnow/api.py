@@ -121,12 +121,19 @@ class Run:
         return predict(self.folder, _listed(sources), to=to, by=by)
 
     def export(
-        self, to: str | Path | None = None, *, only: Literal["", "classifier", "anomaly-model"] = ""
+        self,
+        to: str | Path | None = None,
+        *,
+        only: Literal["", "classifier", "anomaly-model"] = "",
+        int8: bool = False,
+        max_changed: float = 0.01,
+        triton: str | Path | None = None,
     ) -> Exported:
         """Write classifier and anomaly model as one ONNX file that gives the same results; see `winnow.steps.export.export`."""
         from winnow.steps.export import export
 
-        return export(self.folder, to, only=only)
+        repository = None if triton is None else on_this_disk(Path(triton))
+        return export(self.folder, to, only=only, int8=int8, max_changed=max_changed, triton=repository)
 
     def round(self, more: int, *, also: Sources = ()) -> Selected:
         """Adds the next pictures to label, uncertain and diverse; see `winnow.steps.round.next_round`."""

@@ -154,6 +154,9 @@ def export(
     run: RunPath,
     to: str | None = None,
     only: Literal["classifier", "anomaly-model"] | None = None,
+    int8: Annotated[bool, Parameter(negative="")] = False,
+    max_changed: Annotated[float | None, Parameter(validator=validators.Number(gte=0, lt=1))] = None,
+    triton: LocalPath | None = None,
     options: Score = None,
     trust: Trust = (),
 ) -> None:
@@ -162,10 +165,18 @@ def export(
     Args:
         to: The file, NAME.onnx; the card is NAME.md beside it [default: export/model.onnx in the run folder].
         only: The classifier or the anomaly model (network, scorer and threshold) alone [default: all that the run has].
+        int8: Round the networks to 8-bit integers: a smaller file, faster on many processors, and measured differences in the card.
+        max_changed: Share of held-out pictures that may get another verdict by --int8, or nothing is written [default: 0.01].
+        triton: Folder of a model repository for Triton, which gets the file and its configuration too.
     """
+    from winnow.steps.export import MAX_CHANGED
     from winnow.steps.export import export as step
 
-    say(show.export(step(judging(run, trust, options), to, only=only or "")))
+    if not int8:
+        refuse_idle("a file in float32", "--max-changed", max_changed is not None, "Leave it out, or give --int8.")
+    share = MAX_CHANGED if max_changed is None else max_changed
+    how: dict[str, Any] = {"only": only or "", "int8": int8, "max_changed": share, "triton": triton}
+    say(show.export(step(judging(run, trust, options), to, **how)))
 
 
 def serve(

@@ -217,10 +217,17 @@ def predict(result: Predicted) -> str:
 
 def export(result: Exported) -> str:
     """Return what the file computes, how near to the run, and where it is."""
-    apart = max(result.parity.values())
+    apart, found = max(result.parity.values()), result.int8
+    rounded = ""
+    if found:
+        rounded = (
+            f" In int8 {found.changed:,} of {found.pictures:,} held-out pictures get another verdict; in float32 the file has "
+            f"{found.bytes_before / 1e6:.1f} MB."
+        )
     return (
         f"Exported {', '.join(result.outputs)} ({result.bytes / 1e6:.1f} MB); onnxruntime differs from the run by {apart:.1e} at "
-        f"most, relatively. File: {result.file}, its card: {result.card}"
+        f"most, relatively{', in float32' if found else ''}.{rounded} File: {result.file}, its card: {result.card}"
+        + (f", for Triton: {result.triton}" if result.triton else "")
     )
 
 

@@ -37,6 +37,7 @@ def card(
         *_limits(about, measured, promised),
         "## Checked",
         _parity(result),
+        *([_int8(result)] if result.int8 else []),
         "Versions: "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + f"; ONNX opset {result.opset}.",
@@ -195,6 +196,25 @@ def _parity(result: Exported) -> str:
     if result.stepped:
         stepped = f"; {result.stepped:.2%} of the values lie on a calibration score and stepped to the next rank"
     return f"Largest relative difference between onnxruntime and the run, on pictures of its pool and on noise: {differences}{stepped}."
+
+
+def _int8(result: Exported) -> str:
+    found = result.int8
+    assert found is not None
+    units = {
+        "score": " standard deviations of the calibration scores",
+        "anomaly_map": " of the distance between its two levels",
+    }
+    differences = "; ".join(
+        f"`{name}` {found.mean[name]:.2g} on average, {value:.2g} at most{units.get(name, '')}"
+        for name, value in found.largest.items()
+    )
+    return (
+        f"The file is in int8: weights and activations of its networks are rounded to 8 bits ({result.bytes / 1e6:.1f} MB, in "
+        f"float32 {found.bytes_before / 1e6:.1f} MB). The differences above are those of the same file in float32. Of "
+        f"{found.pictures:,} held-out pictures {found.changed:,} get another verdict by int8 "
+        f"({found.changed / max(found.pictures, 1):.1%}). Differences between the two files on them: {differences}."
+    )
 
 
 def _interval(interval: Any) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from winnow.deploy.graph import Graph
+from winnow.deploy.int8 import Wanted, compared, quantised
 from winnow.deploy.runtime import INPUT, REMEDY, with_sum
 from winnow.detect.scorer import Scorer
 from winnow.detect.scorers.fisher import Fisher
@@ -19,7 +22,10 @@ from winnow.errors import MissingExtra, ModelError, in_one_line
 from winnow.files import replacing
 from winnow.learn.encode import anomaly_maps, encode
 from winnow.onnx import MOST_BYTES, OPSET, TOLERANCE, import_onnxruntime, quiet, session_of
+from winnow.results import Int8
 
+NETWORKS = ("model", "auxiliary", "classifier_network")  # the parts of a `Graph` that int8 is for
+LAYERS = ("Conv", "Gemm", "MatMul")
 SAMPLE = 64  # pictures that the check looks at as they are, and a quarter of them in each other form
 
 
@@ -33,20 +39,28 @@ class Parity:
 
 @dataclass(frozen=True)
 class Written:
-    """A written file: the result of `check`, its size in `bytes`, the `seconds` it took, and the opset."""
+    """A written file: the result of `check`, its size in `bytes`, the `seconds` it took, the opset, and what int8 changes."""
 
     parity: Parity
     bytes: int
     seconds: float
     opset: int
+    int8: Int8 | None = None
 
 
 def export(
-    graph: Graph, to: Path, *, pixels: np.ndarray, metadata: Mapping[str, str], any_size: bool = True
+    graph: Graph,
+    to: Path,
+    *,
+    pixels: np.ndarray,
+    metadata: Mapping[str, str],
+    any_size: bool = True,
+    int8: Wanted | None = None,
 ) -> Written:
     """Write `graph` to the file `to`, which it replaces only after it has passed `check` on `pixels` (n, h, w, c) uint8.
 
-    Without `any_size` the file takes pictures of the network's size only. The same graph is written as the same bytes.
+    Without `any_size` the file takes pictures of the network's size only. The same graph is written as the same bytes. In
+    `int8`, the file in float32 is checked first, then what int8 changes.
     Raises `MissingExtra` without onnx or onnxscript, `ModelError` when torch cannot write the network, when it exceeds the
     size of an ONNX file, and when the check fails.
     """
@@ -58,11 +72,17 @@ def export(
             f"{to} would hold {held / 1e9:.1f} GB; an ONNX file holds {MOST_BYTES / 1e9:.0f} at most.",
             "Choose a smaller network, a --scorer that keeps no embeddings ('mahalanobis') or a --head that keeps none ('logistic').",
         )
-    content = _written(graph, metadata, any_size)
+    plain, network = _written(graph, metadata, any_size)
+    content, changes = with_sum(plain), None
     with replacing(to) as temporary:
         temporary.write_bytes(content)
         parity = check(temporary, graph, pixels, any_size=any_size)
-    return Written(parity, len(content), time.perf_counter() - started, OPSET)
+        if int8 is not None:
+            smaller = with_sum(quantised(plain, network, int8.pixels))
+            changes = compared(content, smaller, int8)
+            content = smaller
+            temporary.write_bytes(content)
+    return Written(parity, len(content), time.perf_counter() - started, OPSET, changes)
 
 
 def _require() -> None:
@@ -75,8 +95,8 @@ def _require() -> None:
         raise MissingExtra("winnow export", "export") from error
 
 
-def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> bytes:
-    """Return the bytes of the ONNX file."""
+def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> tuple[bytes, list[str]]:
+    """Return the bytes of the ONNX file, without its sum, and the names of those nodes of its networks that int8 is for."""
     height, width = graph.model.size
     names = ("n", "height", "width") if any_size else ("n",)
     dynamic = {axis: torch.export.Dim(name) for axis, name in enumerate(names)}
@@ -101,11 +121,23 @@ def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> bytes
             "A network of your own must avoid what torch.export does not support; Winnow's and the backbones can be written.",
         ) from error
     inside = proto.graph
+    network = _layers(inside)
     for part in (proto, inside, *inside.node, *inside.initializer, *inside.input, *inside.output, *inside.value_info):
         part.ClearField("metadata_props")  # the exporter's notes, with paths of this machine
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
-    return with_sum(bytes(proto.SerializeToString(deterministic=True)))
+    return bytes(proto.SerializeToString(deterministic=True)), network
+
+
+def _layers(graph: Any) -> list[str]:
+    """Return the names of the nodes with weights that belong to a network, not to the resizing, the scorer or the classifier."""
+    weights, found = {one.name for one in graph.initializer}, []
+    for node in graph.node:
+        scopes = {one.key: one.value for one in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "[]")
+        part = (*ast.literal_eval(scopes), "", "")[1].partition(".")[0]
+        if part in NETWORKS and node.op_type in LAYERS and node.input[1] in weights:
+            found.append(node.name)
+    return found
 
 
 def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True) -> Parity:
@@ -177,7 +209,7 @@ def _own(graph: Graph, pixels: np.ndarray) -> dict[str, Range]:
     if graph.detector is not None:
         low, own, high = _score_range(graph.detector.scorer, embeddings, graph.detector.calibration)
         p_values = [graph.detector.p_values(scores) for scores in (high, own, low)]
-        found["score"] = low, own, high, _deviation(graph.detector.calibration)
+        found["score"] = low, own, high, deviation(graph.detector.calibration)
         found["p_value"] = p_values[0], p_values[1], p_values[2], 0.01
     if graph.map_levels is not None:
         usual, level = graph.map_levels
@@ -204,10 +236,10 @@ def _score_range(
         ]
         low, _, high = np.sum(parts, axis=0)
         return low, own, high
-    slack = TOLERANCE * np.maximum(np.abs(own), _deviation(calibration))
+    slack = TOLERANCE * np.maximum(np.abs(own), deviation(calibration))
     return own - slack, own, own + slack
 
 
-def _deviation(calibration: np.ndarray) -> float:
+def deviation(calibration: np.ndarray) -> float:
     """Return the standard deviation of calibration scores; a single one has none but its size."""
     return float(calibration.std() if len(calibration) > 1 else np.abs(calibration).max()) or 1.0

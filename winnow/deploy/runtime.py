@@ -62,6 +62,7 @@ class About(BaseModel):
     channels: Literal[1, 3]
     ingest: IngestOptions
     object_detector: str | None = None
+    precision: Literal["float32", "int8"] = "float32"
 
     @model_validator(mode="after")
     def _agree(self) -> About:

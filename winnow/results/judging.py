@@ -135,11 +135,27 @@ class Predicted:
 
 
 @dataclass(frozen=True)
+class Int8:
+    """How far a file in int8 is from the same in float32, on held-out pictures: of how many the verdict `changed`.
+
+    `mean` and `largest` differences by output: of probabilities and p-values, of scores in standard deviations of the calibration
+    scores, of anomaly maps in what lies between their two levels. `bytes_before`: the size in float32.
+    """
+
+    pictures: int
+    changed: int
+    mean: dict[str, float]
+    largest: dict[str, float]
+    bytes_before: int
+
+
+@dataclass(frozen=True)
 class Exported:
     """An exported file and its card: its `outputs`, and the `mode` that its anomaly model judges by (None without one).
 
     `parity`: how far onnxruntime is from the run at most, by output, relatively; `stepped`: the share of values that lie on a
-    calibration score and stepped to the next rank.
+    calibration score and stepped to the next rank. `int8`: how far the file is from float32, None of one that is float32;
+    `triton`: the model's folder in a repository for Triton, None where none was wanted.
     """
 
     file: str | Path
@@ -151,6 +167,8 @@ class Exported:
     bytes: int
     seconds: float
     opset: int
+    int8: Int8 | None = None
+    triton: str | Path | None = None
 
 
 WEIGHT_SCORES = ("error", "latent", "both")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +11,12 @@ import numpy as np
 
 from winnow.classify.classifier import Classifier
 from winnow.deploy.card import card, is_card, is_exported
-from winnow.deploy.export import SAMPLE
+from winnow.deploy.export import SAMPLE, deviation
 from winnow.deploy.export import export as write
 from winnow.deploy.graph import Graph
+from winnow.deploy.int8 import CALIBRATED, COMPARED, Wanted
 from winnow.deploy.runtime import FORMAT
+from winnow.deploy.triton import check_repository, write_repository
 from winnow.detect.blank import above, highest_of
 from winnow.detect.detector import Detector
 from winnow.detect.limits import limits_of
@@ -36,19 +38,31 @@ from winnow.run.working_copy import is_address, push, ready
 from winnow.version import __version__
 
 Only = Literal["", "classifier", "anomaly-model"]
+MAX_CHANGED = 0.01
 
 
-def export(run: RunFolder, to: str | Path | None = None, *, only: Only = "") -> Exported:
+def export(
+    run: RunFolder,
+    to: str | Path | None = None,
+    *,
+    only: Only = "",
+    int8: bool = False,
+    max_changed: float = MAX_CHANGED,
+    triton: Path | None = None,
+) -> Exported:
     """Write the run's classifier, if it has one, and its detector, that of its mode, to the ONNX file `to`.
 
     By default `export/model.onnx` in the run folder; `only` one of the two. Beside it stands a model card, the same name
     with the ending .md. The file is written only when onnxruntime gives with it what the run gives on pictures of its pool
-    (`winnow.deploy.export.check`). Raises `RunError` when the run is not calibrated or has no classifier though `only` that is wanted,
-    `OptionError` for a file that does not end in .onnx, `ModelError` for a scorer or network of one's own that cannot be written.
+    (`winnow.deploy.export.check`). In `int8` the networks are rounded to 8 bits, and the file is written only if not more than the
+    share `max_changed` of the held-out pictures get another verdict. `triton` is a model repository that gets the file too.
+    Raises `RunError` when the run is not calibrated or has no classifier though `only` that is wanted, `OptionError` for a file that
+    does not end in .onnx, `ModelError` for a scorer or network of one's own that cannot be written.
     """
+    how = _How(max_changed if int8 else None, triton, run.path.resolve().name if to is None else "")
     with delivered(to or run.path / "export" / "model.onnx", "--to", beside=".md") as path:
         ready(path)
-        made = _export(run, path, only)
+        made = _export(run, path, only, how)
     push(path)
     if is_address(to):
         folder = str(to).rpartition("/")[0]
@@ -56,7 +70,17 @@ def export(run: RunFolder, to: str | Path | None = None, *, only: Only = "") -> 
     return made
 
 
-def _export(run: RunFolder, to: Path, only: Only) -> Exported:
+@dataclass(frozen=True)
+class _How:
+    """How a file is written: in int8 where a share of verdicts may change (`max_changed`), and for `triton` under a `name`, by default
+    that of the file."""
+
+    max_changed: float | None
+    triton: Path | None
+    name: str
+
+
+def _export(run: RunFolder, to: Path, only: Only, how: _How) -> Exported:
     """Write the file `to` and its card on this disk."""
     with told(to):
         is_file = to.suffix.lower() == ".onnx" and not to.is_dir()
@@ -66,13 +90,23 @@ def _export(run: RunFolder, to: Path, only: Only) -> Exported:
     with told(to):
         check_replaced(to, "--to", is_exported(to))
         check_replaced(to.with_suffix(".md"), "--to", is_card(to))
+    if how.triton is not None:
+        check_place(how.triton, "--triton", run.path, ("export",))
+        check_repository(how.triton, how.name or to.stem)
     classifier, detector, mode = _wanted(run, only)
     make_folder(to.parent, "--to")
     with alone(to):
-        return _write(run, to, classifier, detector, mode)
+        return _write(run, to, classifier, detector, mode, how)
 
 
-def _write(run: RunFolder, to: Path, classifier: Classifier | None, detector: Detector | None, mode: str) -> Exported:
+def _write(
+    run: RunFolder,
+    to: Path,
+    classifier: Classifier | None,
+    detector: Detector | None,
+    mode: str,
+    how: _How,
+) -> Exported:
     """Write the file and its card."""
     options = run.options
     encoder = load_encoder(run, mode, detector.scorer.reads() if detector else (), in_torch=True)
@@ -90,7 +124,10 @@ def _write(run: RunFolder, to: Path, classifier: Classifier | None, detector: De
     pool = Pool.open(run.folder("ingest"))
     usable = np.flatnonzero(pool.usable)
     pixels = pool.pixels(usable[spread(len(usable), SAMPLE)])
-    written = write(graph, to, pixels=pixels, metadata=metadata_of(about), any_size=not options.ingest.patches)
+    int8 = None if how.max_changed is None else _int8(pool, usable, graph, about, how.max_changed)
+    about |= {"precision": "int8"} if int8 else {}
+    any_size = not options.ingest.patches
+    written = write(graph, to, pixels=pixels, metadata=metadata_of(about), any_size=any_size, int8=int8)
     result = Exported(
         file=to,
         card=to.with_suffix(".md"),
@@ -101,12 +138,30 @@ def _write(run: RunFolder, to: Path, classifier: Classifier | None, detector: De
         bytes=written.bytes,
         seconds=written.seconds,
         opset=written.opset,
+        int8=written.int8,
     )
     measured = run.result(Classified) if classifier else None
     promised = run.result(Calibrated).modes[mode] if detector else None
     text = card(about, result, recipe=run.recipe, versions=versions(), measured=measured, promised=promised)
     write_text(Path(result.card), text)
-    return result
+    if how.triton is None:
+        return result
+    there = write_repository(how.triton, how.name or to.stem, to.read_bytes(), about, graph.outputs)
+    return replace(result, triton=there)
+
+
+def _int8(pool: Pool, usable: np.ndarray, graph: Graph, about: dict[str, Any], max_changed: float) -> Wanted:
+    """Return what a file in int8 is made and measured by: the verdicts are those on pictures that the threshold was set on."""
+    detector = graph.detector
+    held_out = usable if detector is None else pool.rows_of(detector.ids)
+    low, high = graph.map_levels or (0.0, 1.0)
+    return Wanted(
+        pool.pixels(usable[spread(len(usable), CALIBRATED)]),
+        pool.pixels(held_out[spread(len(held_out), COMPARED)]),
+        tuple(about[name] for name in ("threshold", "picture_threshold") if about[name] is not None),
+        {"anomaly_map": high - low or 1.0, **({"score": deviation(detector.calibration)} if detector else {})},
+        max_changed,
+    )
 
 
 def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | None, str]:
