@@ -112,7 +112,7 @@ def made_up(n: int) -> Suggester:
 
     vectors = np.random.default_rng(0).normal(size=(n, 1280)).astype(np.float32)
     every = np.arange(n)
-    return Suggester(Embeddings.of(vectors), unit_length(vectors[:, :128]), every, np.ones(n), every, n)
+    return Suggester(Embeddings.of(vectors), unit_length(vectors[:, :128]), every, every, n)
 
 
 class Line:

@@ -27,7 +27,7 @@ from winnow.embeddings import Embeddings, unit_length
 from winnow.label.live import RANDOM
 from winnow.metrics.classification import Tally
 from winnow.run.suggest import Suggester
-from winnow.select.duplicates import stand_ins
+from winnow.select.duplicates import distinct
 from winnow.select.geometry import whitened
 from winnow.select.herding import herding
 from winnow.select.look_alikes import look_alikes
@@ -66,12 +66,10 @@ class Task:
         self.groups_alike = look_alikes(vectors, 0.1)
         self.features, self.test = unit_length(vectors - centre), unit_length(data.vectors[data.test] - centre)
         self.tested = np.searchsorted(self.classes, data.labels[data.test].astype(str))
-        alike = stand_ins(vectors, 0.1)
-        stays, counts = alike == np.arange(n), np.ones(n)
-        np.add.at(counts, alike[~stays], 1)
-        space = whitened(vectors)
+        stays = np.flatnonzero(distinct(vectors, 0.1))
+        space = whitened(vectors, stays)
         embeddings = Embeddings.of(vectors, groups=self.groups)
-        self.suggester = Suggester(embeddings, space, np.flatnonzero(stays), counts, np.arange(n), n)
+        self.suggester = Suggester(embeddings, space, stays, np.arange(n), n)
 
     def target(self, rows: np.ndarray) -> np.ndarray:
         """Return the class number of each picture (n,), -1 but for the labelled `rows`."""
@@ -87,7 +85,7 @@ class Task:
         some = Embeddings.of(own.features[seen])
         where = np.arange(free, len(seen))
         rng = np.random.default_rng(self.seed)
-        return seen[herding(some, min(count, free), rng, start=where, weights=(own.counts * weights)[seen])]
+        return seen[herding(some, min(count, free), rng, start=where, weights=weights[seen])]
 
     def macro_f1(self, rows: np.ndarray) -> float:
         """Return what the labels of some rows are worth on the test split."""

@@ -21,11 +21,11 @@ def planted(n: int, copies: int, d: int = 24, noise: float = 0.01, seed: int = 0
 
 
 def plain(vectors: np.ndarray, near: float) -> np.ndarray:
-    """Apply the definition, pair by pair, to few embeddings: the usual distance is the median of the pairs of 1,000."""
+    """Apply the definition, pair by pair, to few embeddings: nine in ten have a smaller median distance than the usual one."""
     features = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     distances = np.square(features[:, None] - features[None]).sum(axis=2)
     some = np.linspace(0, len(features) - 1, min(len(features), 1000)).astype(int)
-    limit = near * np.median(distances[np.ix_(some, some)][np.triu_indices(len(some), 1)])
+    limit = near * np.quantile(np.median(distances[np.ix_(some, some)], axis=1), 0.9)
     stays = np.ones(len(features), bool)
     for row in range(len(features)):
         stays[row] = not (distances[row, :row][stays[:row]] <= limit).any()
@@ -57,7 +57,7 @@ def test_a_chain_keeps_pictures_that_are_no_duplicate_of_one_that_stays():
     others = np.column_stack([np.cos(angles + 2), np.sin(angles + 2)])
     vectors = np.append(chain, others, axis=0)
     features = np.square(vectors[:, None] - vectors[None]).sum(axis=2)
-    share = 0.015 / np.median(features[np.triu_indices(18, 1)])
+    share = 0.015 / np.quantile(np.median(features, axis=1), 0.9)
     assert distinct(vectors, share).tolist() == [True, False] * 4 + [True] + [True, False] * 4 + [True]
 
 

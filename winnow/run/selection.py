@@ -67,15 +67,14 @@ class Selection:
 
     def _set_aside(self, options: SelectOptions) -> None:
         """Part the outliers and the near-duplicates from the candidates."""
-        self.outliers = outliers_of(self.scores, options.outliers)
-        usual = np.setdiff1d(self.everything, self.outliers)
+
+        def outliers_among(distinct: np.ndarray) -> np.ndarray:
+            return outliers_of(self.scores, options.outliers, distinct)
+
         drawn = self.method == "random"
-        found = set_apart(self.run, self.cache, self.pool, self.embeddings, usual, drawn)
-        self.features, self.candidates, self.counts = found
-        self.left_out = {
-            "duplicates": 0 if drawn else len(usual) - len(self.candidates),
-            "outliers": 0 if drawn else len(self.outliers),
-        }
+        found = set_apart(self.run, self.cache, self.pool, self.embeddings, outliers_among, drawn)
+        self.features, self.candidates, self.outliers, duplicates = found
+        self.left_out = {"duplicates": duplicates, "outliers": 0 if drawn else len(self.outliers)}
 
     def rows(self, table: Sequence[Row]) -> np.ndarray:
         """Rows of the pictures of a table."""
@@ -153,8 +152,8 @@ class Selection:
         first, counts = self._first_of_tracks(start)
         for candidates, weights, note in (
             (first, counts, ""),
-            (self.candidates, self.counts * self.weights, OF_TRACKS),
-            (self.everything, self.counts * self.weights, SET_ASIDE),
+            (self.candidates, self.weights, OF_TRACKS),
+            (self.everything, self.weights, SET_ASIDE),
         ):
             count = min(number - len(rows), self._available(candidates, start))
             if not count:
@@ -168,7 +167,7 @@ class Selection:
     def _first_of_tracks(self, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the candidates, of each track one, none of those that `start` has a crop of, and how much each counts (n,): for all
         that it stands for. All candidates where there are no tracks, or all are to be drawn from."""
-        weights = self.counts * self.weights
+        weights = self.weights.copy()
         if self.method == "random" or not any(self.tracks):
             return self.candidates, weights
         stands = stand_ins_of_tracks(self.embeddings.vectors, self.candidates, self.tracks, start)

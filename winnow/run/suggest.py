@@ -36,8 +36,8 @@ NICE = 10  # the server comes first
 class Suggester:
     """The embeddings that a person's labels are learnt on, and what a choice needs of them.
 
-    `rows` (m,) of the pool's `items` are those of the embeddings. `features` (m, k) of length 1, the places of the `candidates`, and
-    how much each picture counts, `counts` (m,), serve the choice.
+    `rows` (m,) of the pool's `items` are those of the embeddings. `features` (m, k) of length 1 and the places of the `candidates`
+    serve the choice.
     """
 
     def __init__(
@@ -45,11 +45,10 @@ class Suggester:
         embeddings: Embeddings,
         features: np.ndarray,
         candidates: np.ndarray,
-        counts: np.ndarray,
         rows: np.ndarray,
         items: int,
     ) -> None:
-        self.embeddings, self.features, self.candidates, self.counts = embeddings, features, candidates, counts
+        self.embeddings, self.features, self.candidates = embeddings, features, candidates
         self.rows, self.place = rows, np.full(items, -1)
         self.place[rows] = np.arange(len(rows))
         self.centre = embeddings.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -63,8 +62,8 @@ class Suggester:
         embeddings = without(everything, kept_apart(pool, everything, *HELD_OUT))
         rows = pool.rows_of(embeddings.ids)
         outliers = np.isin(rows, catalogue_of(run, pool).lanes["outliers"].rows)
-        features, candidates, counts = set_apart(run, Cache(run), pool, embeddings, np.flatnonzero(~outliers))
-        return cls(embeddings, features, candidates, counts, rows, len(pool.items))
+        found = set_apart(run, Cache(run), pool, embeddings, lambda distinct: np.flatnonzero(outliers))
+        return cls(embeddings, found.features, found.candidates, rows, len(pool.items))
 
     def __call__(self, target: np.ndarray, taken: np.ndarray) -> dict[str, np.ndarray]:
         """Learn from the class numbers `target` (items,), -1 where there is none, of two classes with two labels or more.
@@ -107,7 +106,7 @@ class Suggester:
         free = np.sort(rng.permutation(free)[:SAMPLE])
         seen = np.append(free, start)
         some = Embeddings.of(self.features[seen])
-        weights = (self.counts * uncertainty(chances))[seen]
+        weights = uncertainty(chances)[seen]
         chosen = herding(some, min(PROPOSED, len(free)), rng, start=np.arange(len(free), len(seen)), weights=weights)
         return self.rows[seen[chosen]]
 
