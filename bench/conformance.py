@@ -1,6 +1,6 @@
 """The same bytes whoever does the work: one process, four, shares of an array job in any order, Ray; with workers killed.
 
-    python bench/conformance.py [--quick] [--pictures 3000] [--to FOLDER]
+    python bench/conformance.py [--quick] [--pictures 3000] [--only Ray] [--to FOLDER]
 
 Drawn pictures of 192x192 in folders and three videos are ingested, encoded (SqueezeNet with seeded random weights), calibrated,
 forty are chosen, and all are scored, by every runner; files are compared by SHA-256. `same` counts files equal to those of one
@@ -8,6 +8,7 @@ process, of how many; seconds are of ingest, encode and score. A killed worker i
 
 All of it twice: from disk to disk, and from a bucket to a bucket (moto on loopback), where pictures, run and scores lie at s3://
 and are fetched to be compared. What names its pictures differs between the two; `as on disk` counts the files that are equal even so.
+`--only`: of the ways those with such a name, beside one process.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ RAYLETS: list[Any] = []
 
 
 def main() -> None:
-    sys.argv[1:], pictures = _count(sys.argv[1:])
+    pictures, only = int(taken("--pictures", "3000")), taken("--only", "")
     given, started = arguments(__doc__), time.perf_counter()
     pictures = 400 if given.quick else pictures
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -69,6 +70,7 @@ def main() -> None:
         "Ray, 3 raylets": partial(by_runner, "ray"),
         "Ray, a worker killed and a raylet removed": partial(by_runner, "conformance:losing_ray"),
     }
+    ways = {name: way for name, way in ways.items() if name == "one process" or only in name}
     rows: list[dict[str, Any]] = []
     on_disk = compare("disk", ways, data, given.to, rows)
     server = bucket("winnow")
@@ -117,11 +119,14 @@ def count(found: dict[str, str], wanted: dict[str, str]) -> int:
     return sum(found.get(file) == content for file, content in wanted.items())
 
 
-def _count(words: list[str]) -> tuple[list[str], int]:
-    if "--pictures" not in words:
-        return words, 3000
-    place = words.index("--pictures")
-    return words[:place] + words[place + 2 :], int(words[place + 1])
+def taken(flag: str, default: str) -> str:
+    """Return what a flag of this script says, which is taken from the command line."""
+    if flag not in sys.argv:
+        return default
+    place = sys.argv.index(flag)
+    value = sys.argv[place + 1]
+    del sys.argv[place : place + 2]
+    return value
 
 
 def draw(folder: Path, pictures: int) -> Path:
