@@ -582,3 +582,16 @@ def test_what_is_no_runner_is_told_of(
     (plain / "embeddings" / "embeddings.json").unlink()
     assert winnow("encode", "--run", plain, "--runner", name) == 1
     assert told in capsys.readouterr().err
+
+
+def test_machines_of_which_some_have_weights_at_hand_make_one_run(
+    base: Path, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+):
+    """The first decides which recipe it is, for all."""
+    for index, place in enumerate(("", "the hub's cache", "")):
+        monkeypatch.setattr("winnow.models.pretrained.weights_at_hand", lambda _, place=place: place)
+        words = ("--run", tmp_path / "run", "--recipe", "oneclass", "--shard", f"{index}/3")
+        assert winnow("ingest", base / "good", *words) == 0
+    assert winnow("join", tmp_path / "run") == 0
+    made = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert made["recipe"] == "oneclass-from-scratch" and "the hub does not answer" in made["why"]

@@ -102,7 +102,7 @@ def ingest(
     if share:
         from winnow.steps.shards import share_ingest
 
-        say(show.shared(share_ingest(folder, sources, share)))
+        say(show.shared(share_ingest(folder, sources, share, recipe)))
         return
     say(show.ingest(step(folder, sources, runner=runner)))
 

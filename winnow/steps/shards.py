@@ -36,19 +36,21 @@ Given = dict[str, dict[str, Any]]
 NAMED = 10  # missing shards that a sentence names
 
 
-def share_ingest(run: RunFolder, sources: Sequence[str | Path], share: Share) -> Shared:
-    """Decode a share of what a run's pool is to hold; the first machine lists the sources, for all."""
+def share_ingest(run: RunFolder, sources: Sequence[str | Path], share: Share, recipe: str = "") -> Shared:
+    """Decode a share of what a run's pool is to hold; the first machine lists the sources, for all.
+
+    Of a new run it also decides which `recipe` that name stands for, by the weights that it has at hand.
+    """
     check_object_detector(run)
     folder, wanted = run.folder("ingest"), wanted_for_run(run, sources)
     given = {
         "sources": [absolute(source) for source in sources],
-        "recipe": run.recipe,
-        "why": run.asked.why,
+        "recipe": recipe,
         "options": _without_workers(run.given),
     }
 
     def plan() -> dict[str, Any]:
-        return as_json(plan_of(folder, wanted, *known), wanted)
+        return {**as_json(plan_of(folder, wanted, *known), wanted), "recipe": run.recipe, "why": run.asked.why}
 
     place = place_of(run)
     if Job.at(place, "ingest") is None:
@@ -132,10 +134,10 @@ def join(folder: str | Path, max_refused: float | None = None) -> list[Ingested 
 
 
 def _join_ingest(place: Place, job: Job, more: Given) -> Ingested:
-    given = job.given
+    given, recipe = job.given, job.plan["recipe"]
     run = RunFolder.begun(place.name)
-    if given["recipe"] and run.is_new:
-        run.asked = Asked.of(load_recipe(given["recipe"]), given["recipe"], given["why"])
+    if recipe and run.is_new:
+        run.asked = Asked.of(load_recipe(recipe), recipe, job.plan["why"])
     run.update(given["options"])
     run.update(more)
     parts = Parts(place, job)
