@@ -344,6 +344,18 @@ def test_what_was_accepted_is_answered_before_it_ends(here: Path) -> None:
     assert all(len(one) > 1 and one[-1] == "" for one in answers)
 
 
+def test_several_workers_are_told_of_when_they_answer_and_end_as_one_does(here: Path) -> None:
+    picture, never = (here / "in" / "turned.jpg").read_bytes(), threading.Event()
+    with Serving(here / "shop.onnx", "--workers", 2) as server, ThreadPoolExecutor(4) as pool:
+        assert b"winnow_workers 2\n" in server.request("GET", "/metrics")[2]
+        asking = [pool.submit(ask_on, server, picture, never) for _ in range(4)]
+        time.sleep(0.3)
+        status, _, err = server.stop(signal.SIGTERM)
+        answers = [one.result(30) for one in asking]
+    assert status == 0 and not err
+    assert all(len(one) > 1 and one[-1] == "" for one in answers)
+
+
 def test_a_damaged_file_is_refused_as_by_predict(here: Path, tmp_path: Path) -> None:
     content = bytearray((here / "shop.onnx").read_bytes())
     content[100] ^= 1

@@ -19,6 +19,7 @@ PLAIN = {
     "reloads_total": ("counter", "Replaced files that were taken in."),
     "reloads_refused_total": ("counter", "Replaced files that were refused: damaged, or not Winnow's."),
     "connections_evicted_total": ("counter", "Connections without a request that made room for others."),
+    "workers": ("gauge", "Workers that answer."),
     "requests_under_way": ("gauge", "Requests that are being read or worked on."),
     "body_bytes": ("gauge", "Bytes of requests that are in memory."),
 }
@@ -59,6 +60,10 @@ class Metrics:
         bound = next(bound for bound in BOUNDS if seconds <= bound)
         self._own[_SLOTS[f"seconds {route} {bound}"]] += 1
         self._own[_SLOTS[f"seconds {route} sum"]] += seconds
+
+    def total(self, name: str) -> float:
+        """Return one of `PLAIN`, summed over the workers."""
+        return float(self._rows[:, _SLOTS[name]].sum())
 
     def text(self) -> str:
         """Return all numbers."""

@@ -80,6 +80,7 @@ async def _serve(wanted: Wanted, current: Current, listening: socket.socket, orp
             looking.add(task)
             task.add_done_callback(looking.discard)
         service.count()
+        metrics.set("workers", 1)
         metrics.set("connections_evicted_total", room.evicted)
         if orphan_of and os.getppid() != orphan_of:
             server.should_exit = True

@@ -27,7 +27,7 @@ class Workers:
 
     def __init__(self, wanted: Wanted, listening: socket.socket) -> None:
         self._wanted, self._listening = wanted, listening
-        Metrics(wanted.numbers, wanted.workers)  # makes their file, before two of them do
+        self._numbers = Metrics(wanted.numbers, wanted.workers)  # makes their file, before two of them do
         self._processes = [self._start(worker) for worker in range(wanted.workers)]
         self._started = [time.monotonic()] * wanted.workers
         self._early = 0
@@ -43,6 +43,11 @@ class Workers:
             say(f"Worker {worker} has died ({_end(process.returncode)}); another takes its place.")
             time.sleep(BREATH)
             self._processes[worker], self._started[worker] = self._start(worker), time.monotonic()
+
+    @property
+    def all_answer(self) -> bool:
+        """Return whether all have loaded the file and answer."""
+        return self._numbers.total("workers") == len(self._processes)
 
     def end(self, patience: float) -> None:
         """Have all end, and wait until they have answered what they had accepted, so many seconds at most."""
@@ -72,12 +77,15 @@ class Workers:
 
 
 def run_workers(wanted: Wanted, listening: socket.socket, *, tell: Callable[[], None]) -> None:
-    """Serve by several processes until Ctrl-C or SIGTERM; `tell` is called once they are started."""
+    """Serve by several processes until Ctrl-C or SIGTERM; `tell` is called once all answer."""
     with until_told():
         workers = Workers(wanted, listening)
         try:
-            tell()
+            told = False
             while True:
+                if not told and workers.all_answer:
+                    tell()
+                    told = True
                 time.sleep(0.2)
                 workers.look()
         finally:
