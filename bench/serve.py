@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import random
@@ -86,7 +87,12 @@ def serving(command: Sequence[object], **environment: str) -> Iterator[tuple[sub
     """Yield the process of a server and its port, once it answers."""
     env = {**os.environ, **environment}
     process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
+        list(map(str, command)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=env,
+        start_new_session=True,
     )
     assert process.stdout
     try:
@@ -102,7 +108,11 @@ def serving(command: Sequence[object], **environment: str) -> Iterator[tuple[sub
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:  # LitServe's does not end by itself, nor do its children
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def winnow(file: Path, *words: object) -> list[object]:
@@ -188,12 +198,19 @@ def load(file: Path, pictures: list[bytes], given: argparse.Namespace) -> list[d
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for _ in range(rounds):
         for name, model in loops.items():
-            found.setdefault((name, 0), []).append({"rate": bare(model, pictures, seconds)})
+            used = time.process_time()
+            rate = bare(model, pictures, seconds)
+            found.setdefault((name, 0), []).append(
+                {"rate": rate, "cpu": 1000 * (time.process_time() - used) / (rate * seconds)}
+            )
         for name, (command, requests) in servers.items():
-            with serving(command) as (_, port):
+            with serving(command) as (process, port):
                 run_clients(port, 4, 0.5, requests)
                 for clients in CLIENTS:
-                    found.setdefault((name, clients), []).append(run_clients(port, clients, seconds, requests))
+                    used = cpu_of(process.pid)
+                    row = run_clients(port, clients, seconds, requests)
+                    row["cpu"] = 1000 * (cpu_of(process.pid) - used) / sum(row["statuses"].values())
+                    found.setdefault((name, clients), []).append(row)
     shutil.rmtree(folder)
     best = max(median(found[name, 0], "rate") for name in loops)
     return [
@@ -202,6 +219,7 @@ def load(file: Path, pictures: list[bytes], given: argparse.Namespace) -> list[d
             "clients": clients or "",
             "pictures/s": f"{median(rows, 'rate'):.0f}",
             "of the bare loop": median(rows, "rate") / best,
+            "CPU, ms a picture": f"{median(rows, 'cpu'):.1f}",
             "p50, ms": f"{median(rows, 'p50'):.1f}" if clients else "",
             "p99, ms": f"{median(rows, 'p99'):.1f}" if clients else "",
             "lowest and highest": f"{min(row['rate'] for row in rows):.0f} to {max(row['rate'] for row in rows):.0f}",
@@ -211,6 +229,17 @@ def load(file: Path, pictures: list[bytes], given: argparse.Namespace) -> list[d
         }
         for (name, clients), rows in found.items()
     ]
+
+
+def cpu_of(group: int) -> float:
+    """Return the seconds of a processor that a group of processes has used."""
+    total = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(fields[2]) == group:
+                total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def median(rows: Sequence[dict[str, Any]], name: str) -> float:
