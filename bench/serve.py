@@ -108,11 +108,11 @@ def serving(command: Sequence[object], **environment: str) -> Iterator[tuple[sub
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(15)
-        except subprocess.TimeoutExpired:  # LitServe's does not end by itself, nor do its children
+        with contextlib.suppress(ProcessLookupError):  # LitServe does not end by itself, or leaves its children
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
 
 
 def winnow(file: Path, *words: object) -> list[object]:
