@@ -14,7 +14,9 @@ from PIL import Image
 from winnow.deploy.runtime import with_sum
 from winnow.options import IngestOptions
 
-COLOURS = ["red", "größe 绿", "blue"]
+ODD = ('größe, "绿" | \u0636\u064a\u0641 ' + "x" * 100)[:100]
+"""The name of a class: a comma, quotes, a bar, two more scripts, 100 characters."""
+COLOURS = ["red", ODD, "blue"]
 SHARP = 20.0
 
 

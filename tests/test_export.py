@@ -49,7 +49,7 @@ from winnow.tables import read_table
 
 from cloth import write_cloth, write_damaged
 from conftest import blocks, stripes, winnow_command, winnow_process
-from exported import same_maps
+from exported import ODD, same_maps
 
 pytestmark = pytest.mark.slow
 
@@ -126,7 +126,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(squeezenet1_1(weights=None).state_dict(), folder / "squeezenet.safetensors")
     rng = np.random.default_rng(0)
     for clip in range(6):
-        for kind, draw in (("größe 绿", stripes), ("blocks", blocks)):
+        for kind, draw in ((ODD, stripes), ("blocks", blocks)):
             (folder / "in" / kind).mkdir(parents=True, exist_ok=True)
             for number in range(6):
                 Image.fromarray(draw(rng)).save(folder / "in" / kind / f"{clip} {number}.png")
@@ -171,7 +171,7 @@ def test_the_file_gives_what_the_run_gives_and_says_what_it_is(shop: Path) -> No
     assert within.mean() > 0.95  # the others have stepped to the next rank
     meta = session.get_modelmeta().custom_metadata_map
     about = json.loads(meta["winnow"])
-    assert json.loads(meta["classes"]) == about["classes"] == ["blocks", "größe 绿"]
+    assert json.loads(meta["classes"]) == about["classes"] == ["blocks", ODD]
     assert float(meta["threshold"]) == about["threshold"] == pytest.approx(run.detector.threshold.value)
     assert about["format"] == 2 and about["version"] == winnow.__version__
     assert (about["size"], about["channels"], about["picture_threshold"]) == (list(SIZE), 3, None)
@@ -218,8 +218,8 @@ def test_again_the_same_bytes_and_one_output_alone(shop: Path, tmp_path: Path) -
 
 def test_the_card_says_what_was_measured_and_its_example_runs(shop: Path, tmp_path: Path) -> None:
     run, card = run_of(shop), (shop / "run" / "export" / "model.md").read_text(encoding="utf-8")
-    measured = run.folder.result(Classified)
-    for fact in (f"{measured.macro_f1:.3f}", f"{measured.labelled:,} labels", "größe 绿", f"{run.detector.threshold.value:.6g}",
+    measured, in_a_table = run.folder.result(Classified), "| " + ODD.replace("|", "\\|") + " |"
+    for fact in (f"{measured.macro_f1:.3f}", f"{measured.labelled:,} labels", in_a_table, f"{run.detector.threshold.value:.6g}",
                  "onnxruntime", *measured.notes, run.folder.record("train").versions["torch"]):  # fmt: skip
         assert fact in card
     code = re.search(r"```python\n(.*?)```", card, re.DOTALL)

@@ -28,7 +28,7 @@ from winnow.pool.pool import Pool
 from winnow.steps.predict_onnx import predict_onnx
 
 from conftest import winnow_command
-from exported import COLOURS, expected, metadata, write_exported
+from exported import COLOURS, ODD, expected, metadata, write_exported
 from tiny_detectors import BLUE, write_yolox
 from videos import plain, write
 
@@ -253,7 +253,7 @@ def test_without_onnxruntime_it_says_what_to_install(model: Path, monkeypatch: p
 def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: Path, tmp_path: Path):
     done = without(BLOCKED, "predict", sources, "--onnx", model, "--to", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "8 pictures: 3 red, 1 größe 绿, 4 blue; 1 do not belong; 1 refused." in done.stdout
+    assert f"8 pictures: 3 red, 1 {ODD}, 4 blue; 1 do not belong; 1 refused." in done.stdout
     rows = table(tmp_path / "out")
     names = [f"p_{name}" for name in COLOURS]
     assert list(rows[0]) == ["id", "source", "time", "class", "probability", *names, "p_value", "belongs"]
