@@ -367,14 +367,14 @@ def test_a_damaged_file_is_refused_as_by_predict(here: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_the_openapi_document_says_what_is_answered(shop: Serving) -> None:
+def test_the_openapi_document_says_what_is_answered(shop: Serving, tmp_path: Path) -> None:
     """By schemathesis; that bytes are a picture is more than a schema can say."""
     pytest.importorskip("schemathesis")
     words = ("--max-examples", "5", "--seed", "1", "--exclude-checks", "positive_data_acceptance", "--no-color")
     code = "import sys; from schemathesis.cli import schemathesis; schemathesis(sys.argv[1:])"
     address = f"http://127.0.0.1:{shop.port}/openapi.json"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "run", address, *words], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", code, "run", address, *words]
+    # Schemathesis keeps a cache in the current folder.
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert re.search(r"Tested: +10", done.stdout)
