@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 
@@ -16,7 +17,7 @@ def listen(host: str, port: int, tries: int = 1) -> socket.socket:
     `OptionError` when there is none, or this machine has no such address.
     """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, address = _address_of(host)
     except (OSError, UnicodeError) as error:
         raise OptionError(
             f"--host {host} is no address of this machine ({error}).", "Give one of its addresses, or leave it out."
@@ -27,7 +28,7 @@ def listen(host: str, port: int, tries: int = 1) -> socket.socket:
         if os.name == "posix":  # else a restarted server would wait for its predecessor's connections to expire
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((address[0], number))
+            listening.bind((address, number))
             listening.listen(128)
             return listening
         except OSError as error:
@@ -41,3 +42,13 @@ def listen(host: str, port: int, tries: int = 1) -> socket.socket:
                 raise
     taken = f"No port from {port} on is free." if tries > 1 else f"Port {port} is taken, or not this user's to open."
     raise OptionError(taken, "Choose another with --port, or 0 for any free one.")
+
+
+def _address_of(host: str) -> tuple[int, str]:
+    """Return the family and the address of a host; only a name is looked up, so that loopback asks nobody."""
+    try:
+        known = ipaddress.ip_address(host)
+        return (socket.AF_INET if known.version == 4 else socket.AF_INET6), str(known)
+    except ValueError:
+        family, _, _, _, found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return family, str(found[0])
