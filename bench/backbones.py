@@ -15,8 +15,9 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,6 +98,22 @@ def fine_tuned(to: Path, name: str, backbone: str, seed: int) -> tuple[float, fl
     return worth[0], worth[1]
 
 
+def means(
+    sets: Sequence[str], backbones: Sequence[str], draws_of: Callable[[str, str], list[dict[str, float]]]
+) -> list[dict[str, Any]]:
+    """Return a row with mean and deviation of the draws of each set and network, told as they come."""
+    rows = []
+    for name in sets:
+        for backbone in backbones:
+            draws = draws_of(name, backbone)
+            rows.append(
+                {"set": name, "network": backbone}
+                | {key: mean_deviation(draw[key] for draw in draws) for key in draws[0]}
+            )
+            print(rows[-1], file=sys.stderr, flush=True)
+    return rows
+
+
 def main() -> None:
     """Print a table for each part, and the closing line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,22 +130,16 @@ def main() -> None:
     torch.set_num_threads(1)
     backbones, figures = given.backbones.split(","), {}
     if "oneclass" in given.parts:
-        figures["oneclass"] = []
-        for name in sets:
-            for backbone in backbones:
-                draws = list(one_class(given.to, name, backbone, seeds))
-                means = {key: mean_deviation(draw[key] for draw in draws) for key in draws[0]}
-                figures["oneclass"].append({"set": name, "network": backbone, **means})
-                print(figures["oneclass"][-1], file=sys.stderr, flush=True)
+        figures["oneclass"] = means(
+            sets, backbones, lambda name, backbone: list(one_class(given.to, name, backbone, seeds))
+        )
         table(figures["oneclass"], "The default detector on embeddings")
     if "junk" in given.parts:
-        figures["junk"] = []
-        for name in (name for name in sets if name not in ("football", "sports22")):
-            for backbone in backbones:
-                draws = [junk(given.to, name, backbone, seed) for seed in range(seeds)]
-                means = {key: mean_deviation(draw[key] for draw in draws) for key in draws[0]}
-                figures["junk"].append({"set": name, "network": backbone, **means})
-                print(figures["junk"][-1], file=sys.stderr, flush=True)
+        figures["junk"] = means(
+            [name for name in sets if name not in ("football", "sports22")],
+            backbones,
+            lambda name, backbone: [junk(given.to, name, backbone, seed) for seed in range(seeds)],
+        )
         table(figures["junk"], "Outliers of a pool with 5 % of junk")
     if "finetune" in given.parts:
         figures["finetune"] = []

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import http.client
 import json
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,6 +21,7 @@ from PIL import Image
 from winnow.pool.pool import Pool
 
 from conftest import stripes, winnow_command
+from speaking import Speaking
 
 NAMES = (
     "plain.png",
@@ -45,8 +44,10 @@ def make_run(folder: Path, names: tuple[str, ...] = NAMES, groups: int = 3) -> P
     return folder / "run"
 
 
-class Server:
+class Server(Speaking):
     """`winnow label` on a run, until the block ends; `address` is what it printed."""
+
+    ends = signal.SIGINT
 
     def __init__(
         self, run: Path, *words: object, port: int = 0, program: tuple[str, ...] = ("-m", "winnow.cli")
@@ -63,54 +64,19 @@ class Server:
                 return
         raise AssertionError(self.process.stderr.read())
 
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self, number: int = signal.SIGINT) -> tuple[int, str, str]:
-        """Ends the process; returns its status and what else it said."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        out, err = self.process.communicate(timeout=20)
-        return self.process.returncode, out, err
-
     def request(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
         """One request with the token and everything else in order, unless a header says otherwise ("" leaves it out)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         ours = {"authorization": f"Bearer {self.token}"} | (
-            {} if data is None else {"content-type": "application/json"}
+            {} if data is None else {"content_type": "application/json"}
         )
-        given = ours | {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, data, {name: value for name, value in given.items() if value})
-        answer = connection.getresponse()
-        result = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
-        connection.close()
-        return result
-
-    def get(self, path: str) -> Any:
-        """The JSON of a GET that must succeed."""
-        status, _, body = self.request("GET", path)
-        assert status == 200, body
-        return json.loads(body)
+        return super().request(method, path, data, **{name: value for name, value in (ours | headers).items() if value})
 
     def post(self, path: str, body: Any) -> Any:
         """The JSON of a POST that must succeed."""
         status, _, answer = self.request("POST", path, body)
         assert status == 200, answer
         return json.loads(answer)
-
-    def raw(self, data: bytes, patience: float = 2.0) -> bytes:
-        """Everything the server answers to bytes on the line until it closes, or waits for more of us."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=patience) as line:
-            answer = b""
-            with contextlib.suppress(ConnectionError, TimeoutError):
-                line.sendall(data)
-                while part := line.recv(65536):
-                    answer += part
-        return answer
 
 
 class Tab:

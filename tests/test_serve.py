@@ -14,12 +14,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from winnow.deploy.runtime import Deployed
+from winnow.deploy.serve.served import Current
 from winnow.options import IngestOptions
 from winnow.steps.predict_onnx import predict_onnx
 
@@ -354,6 +356,24 @@ def test_several_workers_are_told_of_when_they_answer_and_end_as_one_does(here: 
         answers = [one.result(30) for one in asking]
     assert status == 0 and not err
     assert all(len(one) > 1 and one[-1] == "" for one in answers)
+
+
+def test_a_file_that_cannot_be_looked_at_any_more_is_served_on(tmp_path: Path) -> None:
+    """The address of the file then leads through what is no folder, which is another error than that there is none."""
+    here = tmp_path / "models"
+    here.mkdir()
+    (here / "model.onnx").write_bytes(b"old")
+    said: list[str] = []
+    current: Any = Current(here / "model.onnx", lambda path: path.read_bytes(), said.append)  # type: ignore[arg-type, return-value]
+    here.rename(tmp_path / "moved")
+    here.write_text("")
+    current.look()
+    assert current.served == b"old" and current.reloaded == current.refused == 0 and not said
+    here.unlink()
+    here.mkdir()
+    (here / "model.onnx").write_bytes(b"newer")
+    current.look()
+    assert current.served == b"newer" and current.reloaded == 1
 
 
 def test_a_damaged_file_is_refused_as_by_predict(here: Path, tmp_path: Path) -> None:

@@ -8,10 +8,8 @@ import numpy as np
 
 from winnow.errors import DataError
 
-SHARE = (
-    0.5  # at most this share of the unlabelled pictures become pseudo-labels: the surer half is right far more often
-)
-
+# At most this share of the unlabelled pictures become pseudo-labels: the surer half is right far more often.
+SHARE = 0.5
 STEPS = 5  # of the estimate of shares: with one it stays near the labels' own, and to the end a rare class can vanish
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 
 from winnow.errors import Unreadable
-from winnow.pool.originals import Originals
 
 Whole = Callable[[int, tuple[int, int]], np.ndarray | None]
 """Returns the picture (h, w, c) uint8 of a tile by its row, of a size (h, w), or None where it cannot be had."""
@@ -17,19 +16,19 @@ Whole = Callable[[int, tuple[int, int]], np.ndarray | None]
 class Wholes:
     """The pictures that the tiles of a pool were cut from, called by the row of a tile and the picture's size.
 
-    They are read as the ingest read them, grey for a pool of one channel. A source that is gone or has changed since gives
-    None, and is counted in the `note`.
+    `read` returns them in colour by the row of a tile, as `Originals.whole`; of a pool of one channel they become grey. A source that is
+    gone or has changed since gives None, and is counted in the `note`.
     """
 
-    def __init__(self, originals: Originals, channels: int) -> None:
-        self._originals, self._channels = originals, channels
+    def __init__(self, read: Callable[[int], np.ndarray], channels: int) -> None:
+        self._read, self._channels = read, channels
         self._shown, self._reasons = 0, list[str]()
 
     def __call__(self, row: int, size: tuple[int, int]) -> np.ndarray | None:
         """Return the picture (h, w, c) uint8 of a tile, of `size` (h, w), or None."""
         self._shown += 1
         try:
-            whole = self._originals.whole(row)
+            whole = self._read(row)
             if whole.shape[:2] != size:
                 raise Unreadable(f"It has {whole.shape[1]}x{whole.shape[0]} pixels now, not {size[1]}x{size[0]}.")
         except Unreadable as error:

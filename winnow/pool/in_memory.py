@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 from winnow.errors import Unreadable
 from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
+from winnow.pool.originals import content_in
 from winnow.pool.parts import Decoded, cut_page, pages_to_cut, shape
 from winnow.pool.patches import write_box
 from winnow.pool.pool import PICTURES
@@ -83,7 +83,7 @@ def read_picture(
     `source` is what its rows are called. `more` is asked with the number of pages so far before each further one is decoded.
     Raises `Unreadable` when nothing of it can be read, or when there are to be no more pages.
     """
-    content = hashlib.sha256(data).hexdigest()[:16]
+    content = content_in(data)
     given: list[tuple[int | None, float | None, Decoded]] = []
     refused: list[Refused] = []
     for pages, page in enumerate(pages_to_cut(data, options, find), 1):

@@ -37,6 +37,11 @@ def content_in(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
+def page_of(data: bytes, options: IngestOptions, page: int | None) -> np.ndarray:
+    """Return a picture file, or a page of it, at its own resolution: uint8 (h, w, 3); raises what `images.decode` raises."""
+    return images.decode(data, None, white=options.white, pixel_limit=options.pixel_limit, page=page)
+
+
 class Originals:
     """The files that a pool's items were made of, read as the ingest read them.
 
@@ -117,12 +122,11 @@ class Originals:
         return data
 
     def _whole(self, row: int, source: str) -> np.ndarray:
-        time, limit = self._value("time", row), self._options.pixel_limit
+        time = self._value("time", row)
         if time is None:
-            data, page = self._file(row, source), self._page(row)
-            return images.decode(data, None, white=self._options.white, pixel_limit=limit, page=page)
+            return page_of(self._file(row, source), self._options, self._page(row))
         self.check(source)
-        return video.frame_at(source, float(time), pixel_limit=limit).image
+        return video.frame_at(source, float(time), pixel_limit=self._options.pixel_limit).image
 
     def _pixels(self, row: int, source: str) -> np.ndarray:
         whole, box = self._whole(row, source), self._value("box", row)

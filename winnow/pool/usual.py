@@ -8,9 +8,8 @@ import numpy as np
 
 from winnow.pool.pool import Items
 
-APART = (
-    1.5  # times as large, or as long for their width, as the largest of the run's own; or as much below the smallest
-)
+# Times as large, or as long for their width, as the largest of the run's own; or as much below the smallest.
+APART = 1.5
 
 
 @dataclass(frozen=True)

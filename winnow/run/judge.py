@@ -196,7 +196,8 @@ def wholes_of(run: RunFolder, pool: Pool, *, named: bool) -> Wholes | None:
 
     if not run.options.ingest.tiles:
         return None
-    return Wholes(Originals(pool, run.options.ingest) if named else originals_of(run, pool), pool.channels)
+    originals = Originals(pool, run.options.ingest) if named else originals_of(run, pool)
+    return Wholes(originals.whole, pool.channels)
 
 
 def most_anomalous_of(

@@ -11,11 +11,8 @@ from winnow.select.cells import Cells
 from winnow.select.geometry import squared_distances
 
 FLAT = 20_000  # pictures that are all compared; of more, only those in the nearest cells
-CELL, LOOKED, REGIONS = (
-    128,
-    8,
-    16,
-)  # pictures of a cell on average, cells a picture is compared with, regions they are looked for in
+# Pictures of a cell on average, cells a picture is compared with, regions they are looked for in.
+CELL, LOOKED, REGIONS = 128, 8, 16
 CROWDED = 0.1  # share of near-duplicates with which pictures are compared once more
 USUAL = 0.9  # share of the pictures that are nearer to most others than the usual distance
 PAIRED = 1000  # pictures from which the usual distance is estimated

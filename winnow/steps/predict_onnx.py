@@ -97,7 +97,7 @@ def _write(
     list_refused(results.aside, {"": where})
     pool = Pool.open(where)
     found = judged(model, pool, _found(model, pool))
-    wholes = Wholes(Originals(pool, options), pool.channels) if options.tiles and heatmaps is not None else None
+    wholes = Wholes(Originals(pool, options).whole, pool.channels) if options.tiles and heatmaps is not None else None
     defects = _located(model, pool, found, wholes, results.aside, heatmaps)
     items, outputs, threshold = found.rows(model)
     further = [blanker_ones(pool), wholes.note if wholes else ""]

@@ -14,9 +14,8 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
-MOST_DRAINED = (
-    64 << 20
-)  # bytes of a refused request that are read and thrown away, so that its sender reads the refusal
+# Bytes of a refused request that are read and thrown away, so that its sender reads the refusal.
+MOST_DRAINED = 64 << 20
 
 
 def named(scope: Scope, name: bytes) -> list[bytes]:

@@ -154,7 +154,7 @@ def held(room: Room) -> type[Connection]:
 
 
 class Server(uvicorn.Server):
-    """A server of an application on a socket of `winnow.web.socket.listen`, until it is told to end.
+    """A server of an application on a socket of `winnow.web.listen`, until it is told to end.
 
     `leave_seconds` before it ends, requests are still answered, each with the word that the connection closes: a client that sends
     one after the other loses none.

@@ -35,8 +35,8 @@ class Job:
 class Batches:
     """Runs files on pictures, up to `most` of different requests at once, in one thread.
 
-    While others are on their way (`coming`), pictures wait for them, `wait` seconds at most. `told` is called with the number of
-    pictures of each batch.
+    While others are on their way (`coming`), pictures wait for them, `wait` seconds at most. `sizes` are the numbers of pictures of
+    the latest batches, for whoever counts them to take out.
     """
 
     def __init__(self, most: int, wait: float) -> None:

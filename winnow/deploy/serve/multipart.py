@@ -12,9 +12,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from winnow.errors import InputError, in_one_line
 
-logging.getLogger("python_multipart").addHandler(
-    logging.NullHandler()
-)  # what is wrong with a form is its sender's to know
+# What is wrong with a form is its sender's to know.
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 MOST_FILES = 64
 REMEDY = "Send each picture as a part with a file name: curl -F 'picture=@part.jpg' ..."
 

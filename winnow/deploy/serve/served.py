@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from winnow.deploy.runtime import Deployed
-from winnow.errors import ModelError, OptionError, WinnowError
-from winnow.files import reason
+from winnow.errors import OptionError, WinnowError
 from winnow.objects.crops import Finder
 from winnow.options import IngestOptions
 from winnow.pool.plan import finder_of
@@ -70,11 +69,9 @@ class Current:
 
 
 def mark_of(path: Path) -> Mark | None:
-    """Return what tells one file from another at the same path, None where there is none; `ModelError` where it cannot be looked at."""
+    """Return what tells one file from another at the same path, None where there is none that can be looked at."""
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except OSError:
         return None
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read ({reason(error)}).", "Correct its permissions.") from error
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from winnow.data import images
 from winnow.deploy.judge import damage, judged
 from winnow.deploy.runtime import MAP, Deployed
 from winnow.deploy.serve.answers import picture_answer
@@ -20,7 +19,9 @@ from winnow.deploy.serve.limits import Limits
 from winnow.deploy.serve.metrics import Metrics
 from winnow.deploy.serve.served import Current, Served
 from winnow.errors import OptionError, Unreadable
+from winnow.inspect.wholes import Wholes
 from winnow.pool.in_memory import InMemory, Refused, read_picture
+from winnow.pool.originals import page_of
 from winnow.scale.local import cores
 
 Kind = Literal["map", "mask", "overlay"]
@@ -124,20 +125,11 @@ def _drawn(
 ) -> bytes:
     from winnow.report.overlays import map_png, mask_png, overlay
 
-    def whole(row: int, size: tuple[int, int]) -> np.ndarray:
-        number = pool.column("page")[row]
-        options = served.options
-        return images.decode(
-            data, None, grey=options.grey, white=options.white, pixel_limit=options.pixel_limit, page=number
-        )
+    def read(row: int) -> np.ndarray:
+        return page_of(data, served.options, pool.column("page")[row])
 
-    places = damage(
-        served.model,
-        pool,
-        judged(served.model, pool, found),
-        all_of_them=True,
-        wholes=whole if served.options.tiles else None,
-    )
+    wholes = Wholes(read, pool.channels) if served.options.tiles else None
+    places = damage(served.model, pool, judged(served.model, pool, found), all_of_them=True, wholes=wholes)
     assert places is not None
     for _, picture in places[1]:
         if picture.page in (page, None):
