@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from winnow.web.connections import Room, one_line
+from winnow.web.listen import listen, turn_away
 
 from labelling import Server, make_run
 
@@ -86,3 +88,20 @@ def test_what_an_event_loop_says_is_one_line_a_minute_for_each_kind(monkeypatch:
     now += 61
     handle(None, {"message": "socket.accept() out of system resource", "exception": OSError(24, "Too many open files")})
     assert said[2].endswith("(and 69,999 more like it)")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no filter for it")
+def test_a_socket_that_turns_away_keeps_those_that_wait_and_takes_in_no_more() -> None:
+    with contextlib.closing(listen("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as waiting:
+            turn_away(listening)
+            with pytest.raises(TimeoutError):
+                socket.create_connection(("127.0.0.1", port), timeout=0.3)
+            taken, _ = listening.accept()
+            with taken:
+                waiting.sendall(b"still here")
+                assert taken.recv(10) == b"still here"
+            listening.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                listening.accept()

@@ -20,6 +20,8 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from winnow.web.listen import turn_away
+
 ACCEPTED = 32  # connections that asyncio accepts at once; four times as many may be open beyond the limit for a moment
 QUEUE = 1024  # that the system keeps until they are accepted
 SPARE = 32  # file descriptors for all else that a server opens
@@ -157,10 +159,12 @@ class Server(uvicorn.Server):
     """A server of an application on a socket of `winnow.web.listen`, until it is told to end.
 
     `leave_seconds` before it ends, requests are still answered, each with the word that the connection closes: a client that sends
-    one after the other loses none.
+    one after the other loses none. With `shared` others serve the same socket, and whoever ends them turns new clients away.
     """
 
-    def __init__(self, application: Any, room: Room, *, leave_seconds: float = 0.0, **given: Any) -> None:
+    def __init__(
+        self, application: Any, room: Room, *, leave_seconds: float = 0.0, shared: bool = False, **given: Any
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
@@ -177,7 +181,7 @@ class Server(uvicorn.Server):
                 **given,
             )
         )
-        self.leave_seconds = leave_seconds
+        self.leave_seconds, self.shared = leave_seconds, shared
         self.leaving = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -199,6 +203,8 @@ class Server(uvicorn.Server):
         """Stop listening, after all that the system has accepted meanwhile: closing a socket breaks what waits in its queue."""
         last = []
         for server, listening in zip(self.servers, sockets, strict=True):
+            if not self.shared:
+                turn_away(listening)
             with contextlib.suppress(OSError):  # BlockingIOError: there are no more
                 while True:
                     last.append(listening.accept()[0])

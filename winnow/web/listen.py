@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import ipaddress
 import os
 import socket
+import sys
 
 from winnow.errors import OptionError
 from winnow.files import reason
@@ -42,6 +44,29 @@ def listen(host: str, port: int, tries: int = 1) -> socket.socket:
                 raise
     taken = f"No port from {port} on is free." if tries > 1 else f"Port {port} is taken, or not this user's to open."
     raise OptionError(taken, "Choose another with --port, or 0 for any free one.")
+
+
+class _Filter(ctypes.Structure):
+    """A `struct sock_fprog` of linux/filter.h: the number of instructions of a filter, and where they are."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+
+SO_ATTACH_FILTER = 26  # of asm-generic/socket.h, which Python does not name
+DROP = b"\x06\0\0\0\0\0\0\0"  # BPF_RET | BPF_K of 0 bytes
+
+
+def turn_away(listening: socket.socket) -> None:
+    """Take in no more connections on a socket, but keep those that wait to be accepted; their clients try again in a second.
+
+    Between the last that is accepted and the end of the socket another could come, and would be broken off. On other systems than
+    Linux it may.
+    """
+    if sys.platform != "linux":
+        return
+    instructions = ctypes.create_string_buffer(DROP, len(DROP))
+    given = _Filter(1, ctypes.addressof(instructions))
+    listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, bytes(given))
 
 
 def _address_of(host: str) -> tuple[int, str]:

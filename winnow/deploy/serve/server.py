@@ -97,6 +97,7 @@ async def _serve(wanted: Wanted, current: Current, listening: socket.socket, orp
         guarded,
         room,
         leave_seconds=LEAVE_SECONDS,
+        shared=wanted.workers > 1,
         timeout_graceful_shutdown=round(wanted.limits.seconds) + 5,
         callback_notify=each_second,
         timeout_notify=1,

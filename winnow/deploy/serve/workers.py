@@ -17,6 +17,8 @@ from winnow.deploy.serve.limits import Limits
 from winnow.deploy.serve.metrics import Metrics
 from winnow.deploy.serve.server import Wanted, run, say, until_told
 from winnow.errors import RunError
+from winnow.web.connections import LEAVE_SECONDS
+from winnow.web.listen import turn_away
 
 BREATH = 1.0  # seconds between the death of a worker and the start of the next in its place
 MOST_DEATHS = 5  # of workers that died within a minute of their start, one after the other
@@ -53,6 +55,8 @@ class Workers:
         """Have all end, and wait until they have answered what they had accepted, so many seconds at most."""
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
+        time.sleep(LEAVE_SECONDS / 2)  # they take in the last after the whole of it
+        turn_away(self._listening)
         self._listening.close()
         until = time.monotonic() + patience
         for process in self._processes:
