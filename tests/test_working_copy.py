@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 import winnow
-from winnow.data.remote import Remote
+from winnow.data.remote import PROBE, Remote
 from winnow.data.sources import expand
 from winnow.errors import InputError, OptionError
 from winnow.pool.pool import Pool
 from winnow.run import copies, working_copy
 from winnow.run.copies import NotPushed
+from winnow.run.deliver import Outbox
 from winnow.steps import calibrate
 
 from buckets import Door, keys
@@ -310,6 +311,16 @@ def test_what_is_not_a_place_for_a_run_is_refused_before_any_work(
         assert told in (said := capsys.readouterr().err), said
         assert "Traceback" not in said and keys(bucket) == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(("s3", "here", "none"))] == []
+
+
+def test_what_another_machine_tries_a_bucket_by_is_not_in_the_way_of_results(bucket: str):
+    there = Remote(f"{bucket}/scores")
+    there.create(f"{PROBE}0123", b"1")
+    there.create("shards/score/job.json", b"{}")
+    Outbox(f"{bucket}/scores", "--to").check()
+    there.create("holiday.txt", b"sun")
+    with pytest.raises(OptionError, match="was not written by Winnow"):
+        Outbox(f"{bucket}/scores", "--to").check()
 
 
 def test_results_go_to_a_bucket_whole_and_replace_those_of_an_earlier_call(

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from winnow.data.own_folders import IN_BUCKET, RESULTS
-from winnow.data.remote import SHARDS, Remote, at_once
+from winnow.data.remote import PROBE, SHARDS, Remote, at_once
 from winnow.errors import InputError, OptionError, RunError
 from winnow.run.commit import remove
 from winnow.run.manifest import files_in
@@ -19,6 +19,10 @@ from winnow.run.working_copy import NAMES, cache_folder, is_address
 
 KEPT_HERE = ("pool", "pools")
 """Folders of results with decoded pictures, by which a call that was killed goes on; no one reads them in a bucket."""
+
+
+OF_OTHERS = (f"{SHARDS}/", PROBE)
+"""What else may lie at a place of results, of calls on other machines at this moment: their shards, and what they try a bucket by."""
 
 
 class Outbox:
@@ -40,14 +44,12 @@ class Outbox:
         remedy = f"Give a new or an empty place with {self.option}."
         found = self.remote.read(RESULTS)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for (
-            path
-        ) in self.folder.iterdir():  # what could not be sent; decoded pictures of a call that was killed are hidden
+        for path in self.folder.iterdir():  # what could not be sent; decoded pictures of a killed call are hidden
             if not path.name.startswith("."):
                 remove(path)
         if found is not None:
             (self.folder / RESULTS).write_bytes(found[0])
-        elif any(not name.startswith(f"{SHARDS}/") for name, _ in self.remote.listing()):
+        elif any(not name.startswith(OF_OTHERS) for name, _ in self.remote.listing()):
             raise OptionError(
                 f"{self.option} {self.address} is not empty, and what is in it was not written by Winnow.", remedy
             )
