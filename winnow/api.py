@@ -142,12 +142,19 @@ class Run:
         return next_round(self.folder, more, also=_listed(also))
 
     def score(
-        self, sources: Sources, *, to: str | Path | None = None, heatmaps: str | Path | None = None, mode: str = ""
+        self,
+        sources: Sources,
+        *,
+        to: str | Path | None = None,
+        heatmaps: str | Path | None = None,
+        mode: str = "",
+        false_discoveries: float | None = None,
     ) -> Scored:
         """Judge new pictures and videos; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
-        return score(self._judged_by(mode), _listed(sources), to=to, heatmaps=heatmaps)
+        given: dict[str, Any] = {"to": to, "heatmaps": heatmaps, "false_discoveries": false_discoveries}
+        return score(self._judged_by(mode), _listed(sources), **given)
 
     def evaluate(
         self, normal: Sources, anomalous: Mapping[str, Sources], *, masks: str | Path | None = None, mode: str = ""

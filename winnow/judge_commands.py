@@ -47,6 +47,7 @@ def score(
     run: RunPath,
     to: str | None = None,
     heatmaps: str | None = None,
+    false_discoveries: float | None = None,
     options: Score = None,
     segments: Segments = None,
     max_refused: MaxRefused = None,
@@ -61,15 +62,20 @@ def score(
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         to: Folder for the results, which --shard needs [default: scores in the run folder].
         heatmaps: Folder for an anomaly map, a mask and an overlay of every picture (of a run that looks for damage).
+        false_discoveries: Flag pictures of these sources so that on average at most this share of the flagged ones belongs, such as 0.1.
     """
+    from winnow.detect.discoveries import check_discoveries
     from winnow.steps.score import score as step
+
+    check_discoveries(false_discoveries)
+    how: dict[str, Any] = {} if false_discoveries is None else {"false_discoveries": false_discoveries}
 
     folder = judging(run, trust, options, max_refused, segments=segments)
     if shard is not None:
         refuse_idle("--shard", "--heatmaps", heatmaps)
-        say(show.shared(_share_of(folder, "score", sources, to, share_of(shard, runner))))
+        say(show.shared(_share_of(folder, "score", sources, to, share_of(shard, runner), **how)))
         return
-    say(show.score(step(folder, sources, to=to, heatmaps=heatmaps, runner=runner, workers=workers)))
+    say(show.score(step(folder, sources, to=to, heatmaps=heatmaps, runner=runner, workers=workers, **how)))
 
 
 def predict(
@@ -234,7 +240,7 @@ def serve(
     step(file, folder, **given, limits=limits, object_detector=object_detector, tell=say)
 
 
-def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, share: Share, **given: str) -> Shared:
+def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, share: Share, **given: Any) -> Shared:
     """Judge one machine's share of sources; `OptionError` without a folder for what all machines make."""
     from winnow.steps.shards import share_judging
 

@@ -244,6 +244,10 @@ def score(result: Scored) -> str:
         )
         + f". Results: {result.folder}"
     ]
+    if result.false_discoveries is not None and result.flagged is not None:
+        lines.append(
+            f"{result.flagged:,} flagged: on average at most {100 * result.false_discoveries:.3g} % of the flagged belong after all."
+        )
     if result.note:
         lines.append(f"  Note: {result.note}")
     for video in result.videos:

@@ -35,7 +35,8 @@ class Scored:
 
     `patches` (or squares of strips: `unit`, "picture" where each is judged whole) and `defects` are None in a run that does not
     look for damage. The tables are in `folder`. `key` changes with the
-    model and the threshold that judged.
+    model and the threshold that judged. With a rate of `false_discoveries` so many pictures of the batch are `flagged`, of which on
+    average at most that share belongs; both are None without.
     """
 
     mode: str
@@ -50,6 +51,8 @@ class Scored:
     note: str = ""
     videos: list[VideoScored] = field(default_factory=list)
     unit: str = "patch"
+    false_discoveries: float | None = None
+    flagged: int | None = None
 
 
 @dataclass(frozen=True)

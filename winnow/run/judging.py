@@ -136,7 +136,7 @@ def wanted_to_judge(run: RunFolder, sources: Sequence[str | Path], **wanted: Any
 
 
 def judge_work(
-    run: RunFolder, place: Place, step: str, wanted: Wanted, *, alone: bool, how: dict[str, str] | None = None
+    run: RunFolder, place: Place, step: str, wanted: Wanted, *, alone: bool, how: dict[str, Any] | None = None
 ) -> JudgeWork:
     """Return the work of judging what is `wanted`, its shards in the place of the results; `alone`: begun anew by this call; `how`:
     what the step is given when they are joined."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from winnow.data.cuts import clock_of, length_of
+from winnow.detect.discoveries import check_discoveries, flagged, note_of, q_values
 from winnow.detect.segments import ffconcat, segments, smoothed
 from winnow.errors import InputError, OptionError
 from winnow.files import replacing, write_text
@@ -55,6 +56,7 @@ def score(
     heatmaps: str | Path | None = None,
     runner: str = "local",
     workers: int = 0,
+    false_discoveries: float | None = None,
     made: JudgeWork | None = None,
 ) -> Scored:
     """Score sources and write `scores.csv`, `segments.csv`, and per video a cut list and a picture of the score over time.
@@ -62,8 +64,10 @@ def score(
     Of pictures cut into patches `scores.csv` has a row a picture, `patches.csv` one a patch and `defects.csv` one a defect;
     the folder `heatmaps` gets an anomaly map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
     `scores`, and replaces what an earlier call left there, all at once; `scores.json`, the result, comes last. Pictures are judged
-    by so many `workers` of a runner, or were judged in shards (`made`).
+    by so many `workers` of a runner, or were judged in shards (`made`). With a rate of `false_discoveries` two columns more say which
+    pictures are flagged so that on average at most such a share of them belongs.
     """
+    check_discoveries(false_discoveries)
     if heatmaps is not None and not run.options.ingest.cuts:
         raise OptionError(
             "--heatmaps needs a run that looks for damage, in tiles or patches.",
@@ -76,7 +80,7 @@ def score(
         made = made or judged_by(run, sources, place_of_results(to or results.folder), "score", runner, workers)
         judged = judge(run, sources, pool, earlier=results.folder / "pool", made=made)
         list_refused(results.aside, {"": pool})
-        scored = _write(run, judged, results, drawn[0].aside if drawn else None)
+        scored = _write(run, judged, results, drawn[0].aside if drawn else None, false_discoveries)
         if not run.options.ingest.cuts:  # the report draws the damage in those; of others nobody asked for the pixels
             shutil.rmtree(pool)
         publish(results, *drawn)
@@ -85,7 +89,9 @@ def score(
     return scored
 
 
-def _write(run: RunFolder, judged: Judged, results: Results, heatmaps: Path | None) -> Scored:
+def _write(
+    run: RunFolder, judged: Judged, results: Results, heatmaps: Path | None, false_discoveries: float | None
+) -> Scored:
     """Write the tables and pictures of what was judged, and the result."""
     folder, found = results.aside, _Inspected()
     if run.options.ingest.cuts:
@@ -93,15 +99,17 @@ def _write(run: RunFolder, judged: Judged, results: Results, heatmaps: Path | No
         found = _inspect(run, judged, pictures, folder, heatmaps)
         judged = pictures
     items, pages = judged.items, pages_of(judged.items)
+    batch = _Batch() if false_discoveries is None else _discoveries(judged, false_discoveries)
     write_table(
         folder / "scores.csv",
-        ("id", "source", "time", *pages, "score", "p_value", "belongs", *found.columns),
+        ("id", "source", "time", *pages, "score", "p_value", "belongs", *batch.columns, *found.columns),
         zip(
             items["id"],
             items["source"],
             map(seconds, items["time"]),
             *pages.values(),
             *verdicts(judged),
+            *batch.columns.values(),
             *found.columns.values(),
             strict=True,
         ),
@@ -117,7 +125,9 @@ def _write(run: RunFolder, judged: Judged, results: Results, heatmaps: Path | No
         patches=found.patches,
         unit=found.unit,
         defects=found.defects,
-        note=" ".join([*judged.notes, *([found.note] if found.note else [])]),
+        note=" ".join([*judged.notes, *filter(None, [found.note, batch.note])]),
+        false_discoveries=false_discoveries,
+        flagged=batch.flagged,
         videos=_videos(run, judged, folder),
     )
     write_result(folder / "scores.json", scored)
@@ -133,6 +143,25 @@ class _Inspected:
     unit: str = "picture"
     defects: int | None = None
     note: str = ""
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Further columns of the table that say what is flagged of the batch as a whole, how many that is, and a note."""
+
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    flagged: int | None = None
+    note: str = ""
+
+
+def _discoveries(judged: Judged, rate: float) -> _Batch:
+    """Return what is flagged at a rate of false discoveries."""
+    q = q_values(judged.p_values)
+    chosen = flagged(q, rate)
+    columns = {"q_value": [f"{value:.6g}" for value in q], "flagged": ["yes" if one else "no" for one in chosen]}
+    frames = bool((~np.isnan(judged.items["time"].astype(float))).any())
+    related = frames or any("#" in str(name) for name in judged.items["id"])
+    return _Batch(columns, int(chosen.sum()), note_of(judged.detector, rate, len(q), related=related))
 
 
 def _inspect(run: RunFolder, patches: Judged, pictures: Judged, folder: Path, heatmaps: Path | None) -> _Inspected:

@@ -77,7 +77,7 @@ def share_encode(run: RunFolder, share: Share) -> Shared:
 
 
 def share_judging(
-    run: RunFolder, step: str, sources: Sequence[str | Path], to: str | Path, share: Share, **how: str
+    run: RunFolder, step: str, sources: Sequence[str | Path], to: str | Path, share: Share, **how: Any
 ) -> Shared:
     """Judge a share of sources, by `score` or `predict`; the shards lie in `to`, which the results are to be in. `how`: what else
     `winnow join` gives that step."""
