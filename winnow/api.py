@@ -149,11 +149,14 @@ class Run:
         heatmaps: str | Path | None = None,
         mode: str = "",
         false_discoveries: float | None = None,
+        drift_alarm: float | None = None,
+        drift_block: float = 60.0,
     ) -> Scored:
         """Judge new pictures and videos; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
         given: dict[str, Any] = {"to": to, "heatmaps": heatmaps, "false_discoveries": false_discoveries}
+        given |= {"drift_alarm": drift_alarm, "drift_block": drift_block}
         return score(self._judged_by(mode), _listed(sources), **given)
 
     def evaluate(

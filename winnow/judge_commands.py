@@ -48,6 +48,8 @@ def score(
     to: str | None = None,
     heatmaps: str | None = None,
     false_discoveries: float | None = None,
+    drift_alarm: float | None = None,
+    drift_block: float | None = None,
     options: Score = None,
     segments: Segments = None,
     max_refused: MaxRefused = None,
@@ -63,12 +65,20 @@ def score(
         to: Folder for the results, which --shard needs [default: scores in the run folder].
         heatmaps: Folder for an anomaly map, a mask and an overlay of every picture (of a run that looks for damage).
         false_discoveries: Flag pictures of these sources so that on average at most this share of the flagged ones belongs, such as 0.1.
+        drift_alarm: Say whether the threshold still holds for these pictures, in their order, with this chance of a false alarm (0.01).
+        drift_block: Seconds of a video that count as one picture in that [default: 60].
     """
     from winnow.detect.discoveries import check_discoveries
+    from winnow.detect.drift import check_alarm
     from winnow.steps.score import score as step
 
     check_discoveries(false_discoveries)
-    how: dict[str, Any] = {} if false_discoveries is None else {"false_discoveries": false_discoveries}
+    if drift_alarm is None:
+        refuse_idle("a call without --drift-alarm", "--drift-block", drift_block is not None)
+    else:
+        check_alarm(drift_alarm)
+    given = {"false_discoveries": false_discoveries, "drift_alarm": drift_alarm, "drift_block": drift_block}
+    how: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
 
     folder = judging(run, trust, options, max_refused, segments=segments)
     if shard is not None:

@@ -9,6 +9,7 @@ from winnow.results import (
     WEIGHT_SCORES,
     Calibrated,
     Classified,
+    Drifted,
     Encoded,
     Evaluated,
     Exported,
@@ -248,6 +249,8 @@ def score(result: Scored) -> str:
         lines.append(
             f"{result.flagged:,} flagged: on average at most {100 * result.false_discoveries:.3g} % of the flagged belong after all."
         )
+    if result.drift is not None:
+        lines.append(_drifted(result.drift))
     if result.note:
         lines.append(f"  Note: {result.note}")
     for video in result.videos:
@@ -260,6 +263,14 @@ def score(result: Scored) -> str:
             lines.append(f"  ... and {len(video.segments) - 20} more in segments.csv")
         lines += [f"  Note: {video.note}"] if video.note else []
     return "\n".join(lines)
+
+
+def _drifted(found: Drifted) -> str:
+    """Return whether the threshold held, and what changed where it did not."""
+    if found.at is None:
+        return f"The threshold holds, as far as {count(found.blocks, 'block')} can tell (drift.html)."
+    changed = f" The pictures since are {'; '.join(found.changes)}." if found.changes else ""
+    return f"THE THRESHOLD DOES NOT HOLD ANY MORE since about block {found.since:,} of {found.blocks:,} (told at {found.where}).{changed}"
 
 
 def evaluate(result: Evaluated) -> str:

@@ -3,6 +3,7 @@
 from winnow.results.judging import (
     WEIGHT_SCORES,
     AnomalousGroup,
+    Drifted,
     Evaluated,
     Exported,
     Int8,
@@ -48,6 +49,7 @@ __all__ = [
     "ClassScore",
     "Classified",
     "Comparison",
+    "Drifted",
     "Encoded",
     "Evaluated",
     "Exported",

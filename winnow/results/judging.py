@@ -30,13 +30,30 @@ class VideoScored:
 
 
 @dataclass(frozen=True)
+class Drifted:
+    """Whether the threshold held over so many `blocks`: with a chance of at most `alarm` this says wrongly that it did not.
+
+    `highest` is the logarithm (base 10) of the highest capital of the bets. `at` is the block of the alarm, None without one, `where` the
+    picture, `since` the block from which on the pictures seem to be others, `changes` what is different about them, in words.
+    """
+
+    alarm: float
+    blocks: int
+    highest: float
+    at: int | None = None
+    where: str = ""
+    since: int | None = None
+    changes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Scored:
     """What `score` found: of so many `pictures` how many `belong` at the `threshold` of a `mode`; files `refused`.
 
     `patches` (or squares of strips: `unit`, "picture" where each is judged whole) and `defects` are None in a run that does not
     look for damage. The tables are in `folder`. `key` changes with the
     model and the threshold that judged. With a rate of `false_discoveries` so many pictures of the batch are `flagged`, of which on
-    average at most that share belongs; both are None without.
+    average at most that share belongs; both are None without. `drift` says whether the threshold held, None where that was not asked.
     """
 
     mode: str
@@ -53,6 +70,7 @@ class Scored:
     unit: str = "patch"
     false_discoveries: float | None = None
     flagged: int | None = None
+    drift: Drifted | None = None
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Kind:
         return name in (self.last, NAME, *self.folders) or re.fullmatch(self.files, name, re.DOTALL) is not None
 
 
-SCORES = Kind("score", "--to", "scores", r"(scores|segments|patches|defects|quarantine)\.csv|video-\d{3,}-.*\.(png|ffconcat)",
+SCORES = Kind("score", "--to", "scores", r"(scores|segments|patches|defects|quarantine)\.csv|video-\d{3,}-.*\.(png|ffconcat)|drift\.html",
               "scores.json", ("pool",))  # fmt: skip
 HEATMAPS = Kind("score --heatmaps", "--heatmaps", "scores", r"\d{5,}-.*\.(overlay|mask|map)\.png")
 PREDICTIONS = Kind(

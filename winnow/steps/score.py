@@ -15,6 +15,7 @@ import numpy as np
 
 from winnow.data.cuts import clock_of, length_of
 from winnow.detect.discoveries import check_discoveries, flagged, note_of, q_values
+from winnow.detect.drift import check_alarm
 from winnow.detect.segments import ffconcat, segments, smoothed
 from winnow.errors import InputError, OptionError
 from winnow.files import replacing, write_text
@@ -24,8 +25,9 @@ from winnow.pool.blank import blanker_ones
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
 from winnow.pool.usual import Usual
-from winnow.results import Scored, Segment, VideoScored
+from winnow.results import Drifted, Scored, Segment, VideoScored
 from winnow.run.current import key_of_judging
+from winnow.run.drift import drifting
 from winnow.run.folder import RunFolder
 from winnow.run.judge import (
     Judged,
@@ -45,6 +47,7 @@ from winnow.run.publish import HEATMAPS, SCORES, Results, list_refused, publish,
 from winnow.run.where import place_of_results
 from winnow.tables import write_table
 
+BLOCK = 60.0  # seconds of a video that count as one picture when it is asked whether the threshold holds
 EARLY = 1.0  # seconds by which a part of a cut list may begin early without a word
 
 
@@ -57,6 +60,8 @@ def score(
     runner: str = "local",
     workers: int = 0,
     false_discoveries: float | None = None,
+    drift_alarm: float | None = None,
+    drift_block: float = BLOCK,
     made: JudgeWork | None = None,
 ) -> Scored:
     """Score sources and write `scores.csv`, `segments.csv`, and per video a cut list and a picture of the score over time.
@@ -65,9 +70,14 @@ def score(
     the folder `heatmaps` gets an anomaly map, a mask and an overlay of each. The rest goes to `to`, by default the run's folder
     `scores`, and replaces what an earlier call left there, all at once; `scores.json`, the result, comes last. Pictures are judged
     by so many `workers` of a runner, or were judged in shards (`made`). With a rate of `false_discoveries` two columns more say which
-    pictures are flagged so that on average at most such a share of them belongs.
+    pictures are flagged so that on average at most such a share of them belongs. With a `drift_alarm` it is said whether the threshold
+    holds for these pictures, in their order, and drift.html shows it: one frame counts of each `drift_block` seconds of a video.
     """
     check_discoveries(false_discoveries)
+    if drift_alarm is not None:
+        check_alarm(drift_alarm)
+    if not drift_block > 0:
+        raise OptionError(f"--drift-block is {drift_block:g}; it must be above 0 seconds.")
     if heatmaps is not None and not run.options.ingest.cuts:
         raise OptionError(
             "--heatmaps needs a run that looks for damage, in tiles or patches.",
@@ -80,7 +90,8 @@ def score(
         made = made or judged_by(run, sources, place_of_results(to or results.folder), "score", runner, workers)
         judged = judge(run, sources, pool, earlier=results.folder / "pool", made=made)
         list_refused(results.aside, {"": pool})
-        scored = _write(run, judged, results, drawn[0].aside if drawn else None, false_discoveries)
+        drift = None if drift_alarm is None else _drift(run, judged, pool, results.aside, drift_alarm, drift_block)
+        scored = _write(run, judged, results, drawn[0].aside if drawn else None, false_discoveries, drift)
         if not run.options.ingest.cuts:  # the report draws the damage in those; of others nobody asked for the pixels
             shutil.rmtree(pool)
         publish(results, *drawn)
@@ -90,7 +101,12 @@ def score(
 
 
 def _write(
-    run: RunFolder, judged: Judged, results: Results, heatmaps: Path | None, false_discoveries: float | None
+    run: RunFolder,
+    judged: Judged,
+    results: Results,
+    heatmaps: Path | None,
+    false_discoveries: float | None,
+    drift: Drifted | None,
 ) -> Scored:
     """Write the tables and pictures of what was judged, and the result."""
     folder, found = results.aside, _Inspected()
@@ -128,6 +144,7 @@ def _write(
         note=" ".join([*judged.notes, *filter(None, [found.note, batch.note])]),
         false_discoveries=false_discoveries,
         flagged=batch.flagged,
+        drift=drift,
         videos=_videos(run, judged, folder),
     )
     write_result(folder / "scores.json", scored)
@@ -162,6 +179,16 @@ def _discoveries(judged: Judged, rate: float) -> _Batch:
     frames = bool((~np.isnan(judged.items["time"].astype(float))).any())
     related = frames or any("#" in str(name) for name in judged.items["id"])
     return _Batch(columns, int(chosen.sum()), note_of(judged.detector, rate, len(q), related=related))
+
+
+def _drift(run: RunFolder, judged: Judged, pool: Path, folder: Path, alarm: float, seconds: float) -> Drifted:
+    """Return whether the threshold holds for the pictures in their order, and write drift.html, which shows it."""
+    from winnow.report.drift import drift_page
+
+    whole = judged.whole() if run.options.ingest.cuts else judged
+    found = drifting(run, whole, Pool.open(pool), alarm, seconds)
+    write_text(folder / "drift.html", drift_page(found.result, found.curve, found.changes, found.before, found.since))
+    return found.result
 
 
 def _inspect(run: RunFolder, patches: Judged, pictures: Judged, folder: Path, heatmaps: Path | None) -> _Inspected:
