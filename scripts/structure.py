@@ -22,7 +22,7 @@ LAYERS = (
     "learn",
     "metrics",
     "detect select label classify",
-    "inspect report deploy",
+    "inspect report deploy watch",
     "run",
     "show steps",
     "api arguments commands judge_commands other_commands check",

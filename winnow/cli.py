@@ -30,6 +30,7 @@ COMMANDS = {
     "report": "Write the run folder's report.html, a single file that needs no network.",
     "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",
     "serve": "Answer over HTTP what pictures are and what does not belong, by an exported file or a run, until Ctrl-C.",
+    "watch": "Judge what comes, until Ctrl-C: a folder that fills, a video that is written, a camera, by an exported file or a run.",
     "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.",
     "join": "Do the steps of which a folder holds shards, made by `--shard`, with those; what is missing is named.",
     "label": "Label pictures on a page of this machine, and take labels to and from other tools.",
@@ -41,7 +42,7 @@ COMMANDS = {
     "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",
 }
 
-JUDGING = ("predict", "export", "report", "score", "evaluate", "serve")
+JUDGING = ("predict", "export", "report", "score", "evaluate", "serve", "watch")
 """Commands of `winnow.judge_commands`."""
 OTHERS = ("pull", "push", "recipes", "doctor")
 """Commands of `winnow.other_commands`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
@@ -29,6 +30,7 @@ from winnow.errors import OptionError
 from winnow.results import Shared
 from winnow.run.folder import RunFolder
 from winnow.scale.shards import Share
+from winnow.watch.messages import Kind
 
 
 def report(*, run: RunPath, to: str | None = None, options: Score = None, trust: Trust = ()) -> None:
@@ -248,6 +250,50 @@ def serve(
     folder = judging(run, trust, options) if run is not None else None
     given: dict[str, Any] = {"host": host, "port": port, "token": token, "name": name, "workers": workers}
     step(file, folder, **given, limits=limits, object_detector=object_detector, tell=say)
+
+
+def watch(
+    *sources: str,
+    run: str | None = None,
+    onnx: LocalPath | None = None,
+    to: LocalPath = Path("watched"),
+    post: str = "",
+    run_on: tuple[tuple[Kind, str], ...] = (),
+    keep: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1440))] = 0.0,
+    poll: Annotated[float, Parameter(validator=validators.Number(gte=0.05, lte=3600))] = 1.0,
+    away: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=3600))] = 15.0,
+    open_within: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=3600))] = 30.0,
+    object_detector: str = "",
+    options: Score = None,
+    segments: Segments = None,
+    trust: Trust = (),
+) -> None:
+    """Judge what comes, until Ctrl-C: a folder that fills, a video that is written, a camera, by an exported file or a run.
+
+    Args:
+        sources: Folders, videos, cameras: rtsp://, http(s):// or /dev/video0.
+        run: The run folder, of which a file is exported first; or give --onnx.
+        onnx: A file that winnow export wrote, in place of a run: it needs no torch. When it is replaced, the new one is checked and used.
+        to: Folder for what is found; the same command goes on there where it stopped.
+        post: Address that gets every event as JSON, again and again until it has it.
+        run_on: Kind of event and a command that is run for each, with the event on its standard input; may be given several times.
+        keep: Minutes for which pictures that do not belong are kept as JPEG, in the folder's ring [default: 0, none].
+        poll: Seconds between two looks into a folder; what has not changed in between is read.
+        away: Seconds without a picture after which a camera is opened again.
+        open_within: Seconds in which a camera must open at the start (0: it is waited for).
+        object_detector: What finds persons, for a model that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
+    """
+    from winnow.steps.watch import watch as step
+
+    if (onnx is None) == (run is None):
+        raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
+    if onnx is not None:
+        refuse_idle("--onnx", "--trust", trust)
+        refuse_idle("--onnx", "--mode", given_options(score=options))
+        refuse_idle("--onnx", "--smooth, --min-length, --hysteresis", given_options(segments=segments))
+    folder = judging(run, trust, options, segments=segments) if run is not None else None
+    given: dict[str, Any] = {"to": to, "post": post, "run_on": run_on, "keep": keep, "poll": poll, "away": away}
+    step(onnx, sources, folder, **given, open_within=open_within, object_detector=object_detector, tell=say)
 
 
 def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, share: Share, **given: Any) -> Shared:

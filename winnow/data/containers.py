@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from winnow.data import storage
+from winnow.data.growing import Growing
 from winnow.data.swscale import check_pixels, most_pixels
 from winnow.errors import Unreadable
 
@@ -40,35 +41,50 @@ def broken() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def opened(uri: str, pixel_limit: float) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Yield a video's container and the stream to read, closed at the end; `Unreadable` (reason without the file's name)."""
+def opened(
+    uri: str, pixel_limit: float, growing: Growing | None = None
+) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Yield a video's container and the stream to read, closed at the end; `Unreadable` (reason without the file's name).
+
+    A file that is still written is read through what waits for more of it (`growing`).
+    """
     import av
-    from av.stream import Discard, Disposition
 
     av.logging.set_level(None)  # what FFmpeg prints about broken files would tear the progress bar
     most = most_pixels(pixel_limit)
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS, "max_pixels": str(most)}
-    file: Any = None
+    file: Any = growing
     try:
-        if storage.is_remote(uri):
+        if growing is None and storage.is_remote(uri):
             file = storage.open_binary(uri)
-        else:
+        elif growing is None:
             _check_regular(uri)
-        # "file:" keeps a name such as "http:a.mp4" from being read as an address.
-        container: InputContainer = av.open(file or f"file:{os.path.abspath(uri)}", options=options, timeout=TIMEOUT)
+        # "file:" keeps a name such as "http:a.mp4" from being read as an address. Who waits for more has a time of its own.
+        timeout = TIMEOUT if growing is None else None
+        container: InputContainer = av.open(file or f"file:{os.path.abspath(uri)}", options=options, timeout=timeout)
     except broken() as error:
         raise Unreadable(_why_not_open(uri, error)) from error
+    if growing is not None:
+        growing.waits = True  # not while it was opened: some formats look at the end of their file first
     with container:
-        pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not pictures:
-            raise Unreadable("it holds no video")
-        best = container.streams.best("video")
-        stream = next((s for s in pictures if best is not None and s.index == best.index), pictures[0])
-        for other in container.streams:
-            if other.index != stream.index:
-                other.discard = Discard.all
-        _check_decoder(stream, most)
-        yield container, stream
+        yield container, pictures_of(container, most)
+
+
+def pictures_of(container: InputContainer, most: int) -> VideoStream:
+    """Return the stream of a container to read, all others thrown away; `Unreadable` where there is none, or its pictures have more
+    than `most` pixels."""
+    from av.stream import Discard, Disposition
+
+    pictures = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not pictures:
+        raise Unreadable("it holds no video")
+    best = container.streams.best("video")
+    stream = next((s for s in pictures if best is not None and s.index == best.index), pictures[0])
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all
+    _check_decoder(stream, most)
+    return stream
 
 
 def _check_regular(path: str) -> None:

@@ -13,15 +13,19 @@ from winnow.errors import Unreadable
 if TYPE_CHECKING:
     from av import VideoStream
 
+_ROUNDED = Fraction(1, 10_000)  # seconds; a time that was a fraction may be a little too small as a number
+
 
 class Slots:
     """Decides which frames are wanted: time is cut into slots of `step` seconds (None: none), and anew at each of `times`; each
-    slot's first frame is taken."""
+    slot's first frame is taken. Those up to that of the frame at `after` were taken before."""
 
-    def __init__(self, step: Fraction | None, times: Sequence[float] = ()) -> None:
+    def __init__(self, step: Fraction | None, times: Sequence[float] = (), after: float | None = None) -> None:
         self.step = step
         self._wanted = sorted(round(time * 1000) - NEAR for time in times)
-        self.taken = -1  # the slot of the last frame taken; stays when the video is read again
+        self.taken = (
+            -1 if after is None or not step else int((Fraction(after) + _ROUNDED) / step)
+        )  # the slot of the last frame taken; stays when the video is read again
         self._stamp = -1
 
     def start(self, stream: VideoStream) -> None:

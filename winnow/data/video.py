@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from winnow.data.containers import broken, opened, out_of_time
+from winnow.data.growing import Growing
 from winnow.data.promise import Promise
 from winnow.data.slots import Slots
 from winnow.data.swscale import Painter
@@ -82,10 +83,12 @@ MOST_FAILURES = 100  # reads in a row that may fail before the rest of a damaged
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame: presentation time in seconds from the start of the video, and uint8 pixels (h, w, 3) or (h, w, 1)."""
+    """A frame: presentation time in seconds from the start of the video, and uint8 pixels (h, w, 3) or (h, w, 1); where it was wanted
+    also `whole`, (h, w, 3) at its own size."""
 
     time: float
     image: np.ndarray
+    whole: np.ndarray | None = None
 
 
 class _Doubt(Exception):
@@ -103,15 +106,20 @@ def frames(
     grey: bool = False,
     pixel_limit: float = 200.0,
     on_loss: Callable[[str], object] = lambda _: None,
+    after: float | None = None,
+    growing: Callable[[], Growing] | None = None,
+    whole: bool = False,
 ) -> Iterator[Frame]:
     """Yield, for k = 0, 1, 2, ..., the first frame whose presentation time is at least k * every seconds.
 
     `size` is (height, width) after rotation, `None` the video's own. A frame that is the first for several k is
     yielded once; frames that share a millisecond are one. With `keyframes` every key frame is yielded and `every` is ignored.
     The first frame at each of `times` in seconds (or 5 ms before) comes too; where these are `alone`, no other does.
-    Memory is bounded whatever the length. `on_loss` is called at the end with what is missing, in words, when the video breaks
-    off or many of its frames are damaged. Raises `Unreadable` (reason without the file's name) when nothing can be
-    decoded or the pictures are larger than a quarter of `pixel_limit` million pixels, `OptionError` when `every` is below 1 ms.
+    Frames up to that at `after` seconds are left out, and what only they need is not decoded. A local file that is still written is
+    read through what `growing` returns. Memory is bounded whatever the length. `on_loss` is called at the end with what is
+    missing, in words, when the video breaks off or many of its frames are damaged. Raises `Unreadable` (reason without the
+    file's name) when nothing can be decoded or the pictures are larger than a quarter of `pixel_limit` million pixels,
+    `OptionError` when `every` is below 1 ms.
     """
     if every < SHORTEST_STEP:
         raise OptionError(f"--every {every} is shorter than a millisecond.", "Give at least 0.001 seconds.")
@@ -119,21 +127,22 @@ def frames(
         raise Unreadable("frames named by their time are not read beside its key frames (--keyframes)")
     keyframes = keyframes and not alone
     step = Fraction(1, 1000) if keyframes else Fraction(every).limit_denominator(1_000_000)
-    clock = Slots(None if alone else step, times)
+    clock = Slots(None if alone else step, times, after)
+    begun = clock.taken
     for plain in (False, True):
-        with opened(uri, pixel_limit) as (container, stream):
+        with opened(uri, pixel_limit, growing and growing()) as (container, stream):
             clock.start(stream)
             promise = Promise(uri, container, stream, pixel_limit)
             sized = stream.codec_context.width > 0
-            paint = Painter(size, grey, pixel_limit)
+            paint, upright = Painter(size, grey, pixel_limit), Painter(None, False, pixel_limit)
             walk = _forward if plain or stream.codec_context.name not in SKIPPABLE else _sparse
             try:
                 for frame, time in walk(container, stream, clock, keyframes, promise):
-                    yield Frame(time, _painted(paint, frame))
+                    yield Frame(time, _painted(paint, frame), _painted(upright, frame) if whole else None)
                 break
             except _Doubt:
                 continue
-    if clock.taken < 0 and not alone:  # times that it does not reach are told of by the caller
+    if clock.taken < 0 and begun < 0 and not alone:  # times that it does not reach are told of by the caller
         why = "" if sized else f": they have no size, or one above the limit of {pixel_limit / 4:g} million pixels"
         raise Unreadable(f"no picture could be decoded{why}")
     if missing := promise.loss():

@@ -15,7 +15,7 @@ from winnow.detect.limits import Limits
 from winnow.errors import DataError, ModelError, in_one_line
 from winnow.files import reason
 from winnow.onnx import no_more, session_of
-from winnow.options import IngestOptions
+from winnow.options import IngestOptions, SegmentOptions
 from winnow.pool.usual import Usual
 
 FORMAT = 2
@@ -52,6 +52,8 @@ class About(BaseModel):
     classes: list[str] | None
     threshold: float | None
     false_alarm_rate: float | None
+    level: float | None = None
+    segments: SegmentOptions = SegmentOptions()
     picture_threshold: float | None
     picture_limits: Limits | None = None
     blank: Blank | None = None

@@ -11,6 +11,8 @@ import numpy as np
 from winnow.errors import DataError, InputError, OptionError
 from winnow.results import Segment
 
+NEAR = 1e-9  # seconds by which a frame at the border of a window of the median may miss it by rounding
+
 
 def segments(
     times: Any,
@@ -34,7 +36,7 @@ def segments(
 
     `DataError` when a value is not finite or the lengths differ, `OptionError` for options out of range.
     """
-    _check_options(false_alarm_rate, smooth, min_length, hysteresis, step)
+    check_options(false_alarm_rate, smooth, min_length, hysteresis, step)
     times, scores, p_values = (np.asarray(values, dtype=np.float64) for values in (times, scores, p_values))
     if not times.shape == scores.shape == p_values.shape == (times.size,):
         raise DataError(
@@ -65,20 +67,25 @@ def segments(
 
 def smoothed(times: np.ndarray, values: np.ndarray, seconds: float) -> np.ndarray:
     """Return the running median (n,): of values within half of `seconds` before and after each of `times` (n,), ascending."""
-    first = np.searchsorted(times, times - seconds / 2 - 1e-9, side="left")
-    last = np.searchsorted(times, times + seconds / 2 + 1e-9, side="right")
+    first = np.searchsorted(times, times - seconds / 2 - NEAR, side="left")
+    last = np.searchsorted(times, times + seconds / 2 + NEAR, side="right")
     return np.array([np.median(values[a:b]) for a, b in zip(first, last, strict=True)])
 
 
 def _hysteresis(p_values: np.ndarray, level: float, hysteresis: float) -> np.ndarray:
     """Return whether each frame is anomalous (n,) bool: on at `level`, off only above `hysteresis` times it (one half at most)."""
-    leave = max(level, min(hysteresis * level, 0.5))
+    leave = leaving(level, hysteresis)
     anomalous = np.empty(p_values.size, dtype=bool)
     now = False
     for frame, p in enumerate(p_values):
         now = p <= (leave if now else level)
         anomalous[frame] = now
     return anomalous
+
+
+def leaving(level: float, hysteresis: float) -> float:
+    """Return the p-value above which an anomalous segment that began at `level` ends."""
+    return max(level, min(hysteresis * level, 0.5))
 
 
 def _absorb_short(starts: np.ndarray, anomalous: np.ndarray, begin: np.ndarray, min_length: float) -> np.ndarray:
@@ -97,7 +104,7 @@ def _absorb_short(starts: np.ndarray, anomalous: np.ndarray, begin: np.ndarray, 
     return starts
 
 
-def _check_options(false_alarm_rate: float, smooth: float, min_length: float, hysteresis: float, step: float) -> None:
+def check_options(false_alarm_rate: float, smooth: float, min_length: float, hysteresis: float, step: float) -> None:
     ranges = {
         "false_alarm_rate": (false_alarm_rate, 0 < false_alarm_rate < 1, "between 0 and 1"),
         "smooth": (smooth, 0 <= smooth < np.inf, "0 or more seconds"),

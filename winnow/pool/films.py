@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from winnow.data import containers, storage, video
+from winnow.data.growing import Growing
 from winnow.data.sources import Refusal
 from winnow.errors import RunError, Unreadable
 from winnow.objects.crops import Finder
@@ -101,6 +102,32 @@ def _frames_of(
             part.refused.append(Refusal(uri, f"it has no frame at {time:.3f} s"))
     except Unreadable as error:  # caught here, or frames under way in other threads would be lost
         part.refused.append(Refusal(uri, error.message))
+
+
+def frames_while_written(
+    uri: str,
+    options: IngestOptions,
+    find: Finder | None,
+    *,
+    after: float | None,
+    growing: Callable[[], Growing],
+    whole: bool,
+) -> Iterator[video.Frame]:
+    """Yield the frames that the ingest of a video would take, those up to `after` seconds left out, while its file is still written.
+
+    With `whole` each comes at its own size too. Raises what `winnow.data.video.frames` raises.
+    """
+    yield from video.frames(
+        uri,
+        whole_size(options),
+        every=options.every,
+        keyframes=options.keyframes,
+        grey=options.grey and not in_colour(options, find, None),
+        pixel_limit=options.pixel_limit,
+        after=after,
+        growing=growing,
+        whole=whole,
+    )
 
 
 def _digest(uri: str, pixel_limit: float) -> str:

@@ -209,6 +209,8 @@ def about_file(
         "classes": classifier.classes.tolist() if classifier else None,
         "threshold": _up(threshold.value) if threshold else None,
         "false_alarm_rate": threshold.achieved if threshold else None,
+        "level": threshold.level if threshold else None,
+        "segments": run.options.segments.model_dump(mode="json"),
         "picture_threshold": _up(limits.values[0]) if limits else None,
         "picture_limits": limits and asdict(replace(limits, values=tuple(map(_up, limits.values)))),
         "blank": _blank(run, detector) if detector and ingest.patches else None,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from winnow.deploy.serve.served import Current, Served
 from winnow.deploy.serve.service import Service
 from winnow.web.asgi import LOOPBACK, Receive, Scope, Send
 from winnow.web.connections import LEAVE_SECONDS, Room, Server, most_connections
+from winnow.web.ending import until_told
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,6 @@ def run(wanted: Wanted, current: Current, listening: socket.socket, *, orphan_of
     """
     with until_told(), contextlib.closing(listening), asyncio.Runner() as runner:
         runner.run(_serve(wanted, current, listening, orphan_of))
-
-
-@contextlib.contextmanager
-def until_told() -> Iterator[None]:
-    """Have SIGTERM end the block as Ctrl-C does, and end it quietly."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 async def _serve(wanted: Wanted, current: Current, listening: socket.socket, orphan_of: int) -> None:

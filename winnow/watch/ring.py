@@ -1,0 +1,55 @@
+"""The last minutes of pictures that do not belong, as JPEG on the disk, and never more than so many."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from winnow.errors import Unreadable
+from winnow.files import replacing
+
+LONGEST_SIDE = 1280
+MOST = 20_000  # pictures, some two gigabytes
+
+
+class Ring:
+    """A folder of pictures of which those older than so many `minutes` go."""
+
+    def __init__(self, folder: Path, minutes: float) -> None:
+        self.folder, self.seconds = folder, minutes * 60
+        folder.mkdir(exist_ok=True)
+        for left in folder.glob(".*.tmp"):
+            left.unlink()
+        aged = sorted((path.stat().st_mtime, path) for path in folder.glob("*.jpg"))
+        self._held: deque[tuple[float, Path]] = deque(aged)
+
+    def keep(self, name: str, pixels: np.ndarray) -> str:
+        """Write a picture (h, w, 3), at most LONGEST_SIDE long; return its file's name."""
+        from PIL import Image
+
+        path = self.folder / f"{name}.jpg"
+        image = Image.fromarray(pixels)
+        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        with replacing(path) as temporary:
+            image.save(temporary, "JPEG", quality=85)
+        self._held.append((time.time(), path))
+        return path.name
+
+    def prune(self) -> None:
+        """Remove what is too old, or too much."""
+        while self._held and (len(self._held) > MOST or self._held[0][0] < time.time() - self.seconds):
+            _, path = self._held.popleft()
+            if all(path != other for _, other in self._held):
+                path.unlink(missing_ok=True)
+
+
+def pixels_of(picture: Callable[[], np.ndarray] | None) -> np.ndarray | None:
+    """Return the pixels of a moment, None where they cannot be read any more."""
+    try:
+        return None if picture is None else picture()
+    except Unreadable:
+        return None

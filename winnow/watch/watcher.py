@@ -1,0 +1,146 @@
+"""The loop of a watch: moments are taken, judged, written down with where they came from, and shown."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from winnow.deploy.judge import BATCH
+from winnow.deploy.serve.served import Current
+from winnow.errors import InputError
+from winnow.watch.book import Book
+from winnow.watch.judging import Timelines, plain, verdicts
+from winnow.watch.log import Event
+from winnow.watch.messages import Messenger
+from winnow.watch.moments import Inbox, Moment
+from winnow.watch.ring import Ring, pixels_of
+from winnow.watch.sources import Camera, Reading, Source, source_of
+from winnow.watch.view import Standing, View
+
+LEAVE_SECONDS = 5.0  # for what is still to be sent
+
+
+class Watcher:
+    """Watches sources with a file, until it is stopped or nothing more can come."""
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        current: Current,
+        book: Book,
+        view: View,
+        *,
+        poll: float,
+        away: float,
+        messengers: Sequence[Messenger] = (),
+        ring: Ring | None = None,
+    ) -> None:
+        """Raise `InputError` for an address that cannot be watched."""
+        self.current, self.book, self.view, self.messengers, self.ring = current, book, view, messengers, ring
+        self.stop, self.inbox = threading.Event(), Inbox()
+        served = current.served
+        reading = Reading(served.options, served.find, served.usual, poll, away, ring is not None)
+        found = [source_of(one) for one in addresses]
+        self.sources: list[Source] = [kind(one, reading, self.inbox, book, self.stop) for kind, one in found]
+        self.lines = Timelines(served.model, book)
+        self.standing: dict[str, Standing] = {source.name: Standing() for source in self.sources}
+
+    def run(self, open_within: float) -> None:
+        """Watch until the sources have ended or a `KeyboardInterrupt`; `InputError` where a camera does not open in so many seconds."""
+        for source in self.sources:
+            source.start()
+        for messenger in self.messengers:
+            messenger.start()
+        try:
+            self._await_cameras(open_within)
+            looked = 0.0
+            while not self.stop.is_set():
+                if time.monotonic() - looked > 1.0:
+                    looked = time.monotonic()
+                    self.current.look()
+                    self.lines.model = self.current.served.model
+                ended = all(source.ended.is_set() for source in self.sources)
+                moments = self.inbox.take(BATCH, 0.2)
+                self.judge(moments)
+                for failed in [one.failed for one in self.sources] + [one.failed for one in self.messengers]:
+                    if failed:
+                        raise failed
+                if ended and not moments:
+                    break
+                self.view.show(self.standing, self.inbox.left_out, self.messengers)
+        finally:
+            self.stop.set()
+            for messenger in self.messengers:
+                messenger.finish(LEAVE_SECONDS)
+            self.view.close(self.standing, self.inbox.left_out)
+
+    def judge(self, moments: Sequence[Moment]) -> None:
+        """Judge moments and write down what is said of them; one commit for all, so that none is lost or told twice."""
+        if not moments:
+            return
+        events: list[Event] = []
+        seen: list[tuple[str, str]] = []
+        kept: dict[str, Any] = {}
+        for moment, said in zip(moments, verdicts(self.current.served.model, moments), strict=True):
+            said = said if moment.event == "verdict" else [plain(moment)]
+            events += self._noted(moment, said)
+            if moment.mark and moment.time is None:
+                seen.append((moment.source, moment.mark))
+            if moment.time is not None or moment.event == "ended":
+                kept[f"source {moment.source}"] = {
+                    "time": moment.time,
+                    "mark": moment.mark,
+                    "ended": moment.event == "ended",
+                    "segments": self.lines.kept(moment.source),
+                }
+        self.book.commit(events, seen, kept)
+        self.lines.forget([moment.source for moment in moments if moment.event == "ended"])
+        if self.ring:
+            self.ring.prune()
+
+    def _noted(self, moment: Moment, said: list[Event]) -> list[Event]:
+        """Return the events of a moment, in their order: every verdict passes here, with its time, p-value and pixels."""
+        foreign = any(event.get("belongs") is False for event in said)
+        if self.ring and foreign and (pixels := pixels_of(moment.picture)) is not None:
+            said[0]["kept"] = self.ring.keep(said[0]["id"], pixels)
+        segments = self.lines.add(moment, said)
+        name = (
+            moment.source
+            if moment.source in self.standing
+            else next((one for one in self.standing if moment.source.startswith(one.rstrip("/") + "/")), moment.source)
+        )
+        about = self.standing.setdefault(name, Standing())
+        for event in said:
+            about.counts[event["event"]] += 1
+            about.counts["foreign"] += event.get("belongs") is False
+            if "p_value" in event:
+                about.last.append(float(event["p_value"]))
+        state = self.lines.state(moment.source)
+        about.state = moment.event if moment.event in ("away", "ended") else state or about.state
+        return said + segments
+
+    def _await_cameras(self, seconds: float) -> None:
+        """Wait until every camera has opened; what else comes meanwhile waits."""
+        until = time.monotonic() + seconds
+        for camera in self.sources:
+            while isinstance(camera, Camera) and seconds and not camera.opened.wait(0.1):
+                if time.monotonic() > until:
+                    raise InputError(
+                        f"{camera.name} did not open within {seconds:g} seconds ({camera.why}).",
+                        "Check the address; or --open-within 0 waits for it as long as it takes.",
+                    )
+
+
+def folder_of(to: str | Path, addresses: Sequence[str]) -> Path:
+    """Return the folder of a watch; `InputError` where its own pictures would be watched."""
+    folder = Path(to).expanduser().absolute()
+    for address in addresses:
+        where = Path(address).expanduser().absolute()
+        if where.is_dir() and folder.is_relative_to(where):
+            raise InputError(
+                f"--to {to} is inside {address}, which is watched.", "Choose a folder elsewhere: --to FOLDER"
+            )
+    return folder
