@@ -20,15 +20,18 @@ _numbers = count()
 
 
 @contextmanager
-def serving(*hosts: str) -> Iterator[list[str]]:
+def serving(
+    *hosts: str, speaking: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+) -> Iterator[list[str]]:
     """Serve s3 by moto at several addresses of this machine, and yield them. moto looks whether an object is there and writes it in
-    two steps, where a store does it in one: writes go through one by one."""
+    two steps, where a store does it in one: writes go through one by one. What moto is, `speaking` may make another."""
     pytest.importorskip("obstore", reason="the extra 's3' is not installed")
     moto = pytest.importorskip("moto.server", reason="moto is not installed")
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application, writing = moto.DomainDispatcherApplication(moto.create_backend_app), threading.Lock()
+    application = speaking(application) if speaking else application
 
     def one_by_one(environ: dict[str, Any], start: Any) -> Any:
         with nullcontext() if environ["REQUEST_METHOD"] in ("GET", "HEAD") else writing:

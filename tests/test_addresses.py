@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import winnow
-from winnow.data import s3
+from winnow.data import buckets
 from winnow.errors import ModelError, OptionError, RunError, Unreadable
 from winnow.pool.pool import Pool
 from winnow.run.addresses import is_trusted, originals_of
@@ -30,9 +30,9 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def store(bucket: str) -> None:
         asked.append(bucket)
-        raise Unreadable(f"s3://{bucket} was asked for")
+        raise Unreadable(f"{bucket} was asked for")
 
-    monkeypatch.setattr(s3, "store", store)
+    monkeypatch.setattr(buckets, "store", store)
     return asked
 
 
@@ -82,7 +82,7 @@ def test_a_remote_object_detector_that_only_run_json_names_is_asked_for(
             calls["score"](winnow.Run(people, trust=[trust]))
     with pytest.raises(OptionError, match="cannot be read"):
         winnow.Run(people, object_detector=EVIL).ingest(base / "persons" / "b")
-    assert no_network == ["evil"] * 4
+    assert no_network == ["s3://evil"] * 4
 
 
 def test_remote_backgrounds_and_sources_that_only_run_json_names_are_asked_for(run: Path, no_network: list[str]):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import winnow
-from winnow.data import s3
+from winnow.data import buckets
 from winnow.errors import RunError
 from winnow.run import bucket as bucket_room
 from winnow.run import working_copy
@@ -159,8 +159,8 @@ def test_a_server_that_goes_in_the_middle_is_told_of_and_the_next_push_ends_the_
         puts.extend([path] if method == "PUT" else [])
         return GONE if len(puts) > most else None
 
-    monkeypatch.setattr(s3, "_PATIENCE", {"read_timeout": "1s", "timeout": "1s", "connect_timeout": "1s"})
-    s3._client.cache_clear()
+    monkeypatch.setattr(buckets, "_PATIENCE", {"read_timeout": "1s", "timeout": "1s", "connect_timeout": "1s"})
+    buckets._client.cache_clear()
     door = Door(server, going)
     monkeypatch.setenv("AWS_ENDPOINT_URL", door.address)
     working_copy._check_store.cache_clear()

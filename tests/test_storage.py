@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from winnow.data import s3, storage
+from winnow.data import buckets, storage
 from winnow.data.sources import expand
 from winnow.errors import InputError, MissingExtra, Unreadable
 
@@ -391,7 +391,7 @@ def test_s3_no_server_and_no_https_are_reported_and_a_corrected_setting_works(
 def test_s3_a_silent_server_is_given_up(bucket: str, monkeypatch: pytest.MonkeyPatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(s3, "_PATIENCE", {"read_timeout": "1s", "timeout": "1s", "connect_timeout": "1s"})
+        monkeypatch.setattr(buckets, "_PATIENCE", {"read_timeout": "1s", "timeout": "1s", "connect_timeout": "1s"})
         with pytest.raises(InputError, match=f"{bucket}/folder/1.jpg cannot be read: the server does not answer"):
             storage.read(f"{bucket}/folder/1.jpg", 10)
 

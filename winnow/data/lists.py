@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from winnow.data import storage
+from winnow.data import buckets, storage
 from winnow.data.folder_names import SPLIT_NAMES, split_name
 from winnow.data.video import VIDEO_SUFFIXES
 from winnow.errors import InputError, did_you_mean
@@ -104,8 +104,8 @@ def _row(folder: str, where: str, cells: Mapping[str, str]) -> Row:
     label = next((cells[name] for name in _LABEL if cells.get(name)), "")
     try:
         uri = storage.resolve(folder, path)
-        if uri.startswith(f"{storage.S3}/"):
-            raise InputError(f"{uri} names no bucket.")
+        if storage.is_remote(uri):
+            buckets.split(uri)
     except InputError as error:
         raise _Broken(f"cannot be read: {error.message.rstrip('.')}") from error
     if column in ("path", "file_name") and cells.get("source"):  # an export: the file is the part itself

@@ -1,8 +1,8 @@
-"""Objects below s3://bucket/prefix, written whole or not at all; see docs/s3.md.
+"""Objects below an address such as s3://bucket/prefix, written whole or not at all; see docs/s3.md.
 
 A name is created once, whoever else tries (`If-None-Match: *`), or replaced only where nobody has meanwhile (`If-Match` by
-ETag). A file is seen when its upload is finished, never half of it. Several files become seen together by one object that
-names them, written last: here `shards/NAME/whole.json`, and the manifest of a run (`winnow.run.bucket`).
+ETag; on gs:// by generation). A file is seen when its upload is finished, never half of it. Several files become seen together
+by one object that names them, written last: here `shards/NAME/whole.json`, and the manifest of a run (`winnow.run.bucket`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from uuid import uuid4
 
-from winnow.data import s3, storage
+from winnow.data import buckets, storage
 from winnow.errors import Damaged, InputError, RunError, Unreadable
 from winnow.files import replacing, sha256, verify
 
@@ -26,6 +26,7 @@ PARTS = 4  # of 5 MB, of each file that goes up, under way at once: with THREADS
 RANGE = 16 << 20  # bytes asked for at once: each is tried again alone, and a large file meets no limit of time
 LARGEST_JSON = 1 << 28
 PROBE = "winnow-probe-"
+NOBODYS = {"e_tag": '"0"', "version": "0"}  # what no object has
 SHARDS, WHOLE = "shards", "whole.json"
 
 Item = TypeVar("Item")
@@ -58,8 +59,9 @@ class Remote:
     """
 
     def __init__(self, address: str) -> None:
-        self.bucket, self.prefix = s3.split(address)
-        self.address = f"{s3.S3}{self.bucket}/{self.prefix}".rstrip("/")
+        self.bucket, self.prefix = buckets.split(address)
+        self._version = buckets.service(address).version
+        self.address = f"{self.bucket}/{self.prefix}".rstrip("/")
 
     def key(self, name: str) -> str:
         """Return the key of a name in the bucket."""
@@ -72,13 +74,13 @@ class Remote:
     # ---- one object
 
     def read(self, name: str) -> tuple[bytes, str] | None:
-        """Return the bytes and the ETag of an object, None where there is none."""
+        """Return the bytes and the ETag (on gs:// the generation) of an object, None where there is none."""
         try:
-            with s3.named(self.uri(name)):
-                answer = s3.obstore().get(s3.store(self.bucket), self.key(name))
+            with buckets.named(self.uri(name)):
+                answer = buckets.obstore().get(buckets.store(self.bucket), self.key(name))
                 if answer.meta["size"] > LARGEST_JSON:
                     raise InputError(f"{self.uri(name)} is not what Winnow writes: it is too large.")
-                return bytes(answer.bytes()), answer.meta["e_tag"] or ""
+                return bytes(answer.bytes()), answer.meta[self._version] or ""
         except InputError as error:
             if isinstance(error.__cause__, FileNotFoundError) and "no such bucket" not in error.message:
                 return None
@@ -90,15 +92,15 @@ class Remote:
 
     def replace(self, name: str, data: bytes, etag: str) -> bool:
         """Write an object in the place of the one with an ETag; return False, and change nothing, where it is another by now."""
-        return self._put(name, data, {"e_tag": etag})
+        return self._put(name, data, {self._version: etag})
 
     def _put(self, name: str, data: bytes, mode: Any, called: str = "") -> bool:
         """Write an object, which errors call so, by default by its address; return False where the `mode` forbids it."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with s3.named(called or self.uri(name), written=True):
+        with buckets.named(called or self.uri(name), written=True):
             try:
-                s3.obstore().put(s3.store(self.bucket), self.key(name), data, mode=mode, use_multipart=False)
+                buckets.obstore().put(buckets.store(self.bucket), self.key(name), data, mode=mode, use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
                 return False
         return True
@@ -109,8 +111,8 @@ class Remote:
 
     def put_file(self, name: str, path: Path) -> None:
         """Write a file, seen when all of it is there."""
-        with s3.named(self.uri(name), written=True):
-            s3.obstore().put(s3.store(self.bucket), self.key(name), path, max_concurrency=PARTS)
+        with buckets.named(self.uri(name), written=True):
+            buckets.obstore().put(buckets.store(self.bucket), self.key(name), path, max_concurrency=PARTS)
 
     def get_file(self, file: Stored, path: Path) -> None:
         """Write an object to a file, atomically, its content verified; `Damaged` where it is another or gone."""
@@ -141,22 +143,30 @@ class Remote:
     def _read_into(self, path: Path, name: str, size: int) -> None:
         with path.open("wb") as out:
             for start in range(0, size, RANGE):
-                with s3.named(self.uri(name), one=True):
+                with buckets.named(self.uri(name), one=True):
                     end = min(start + RANGE, size)
-                    out.write(s3.obstore().get_range(s3.store(self.bucket), self.key(name), start=start, end=end))
+                    out.write(
+                        buckets.obstore().get_range(buckets.store(self.bucket), self.key(name), start=start, end=end)
+                    )
 
     def listing(self, prefix: str = "") -> list[tuple[str, datetime]]:
         """Return the names below a folder of names, with the time of the last change, in order."""
-        with s3.named(self.uri(prefix)):
-            found = s3.objects(self.bucket, self.key(prefix).rstrip("/"))
+        with buckets.named(self.uri(prefix)):
+            found = buckets.objects(self.bucket, self.key(prefix).rstrip("/"))
             cut = len(self.prefix) + 1 if self.prefix else 0
             return sorted((meta["path"][cut:], meta["last_modified"]) for meta in found)
 
     def delete(self, names: Sequence[str]) -> None:
         """Remove objects; one that is not there is none to remove."""
         if names:
-            with s3.named(self.address, written=True), suppress(FileNotFoundError):
-                s3.obstore().delete(s3.store(self.bucket), [self.key(name) for name in names])
+            keys, client = [self.key(name) for name in names], buckets.store(self.bucket)
+            with buckets.named(self.address, written=True):
+                try:
+                    buckets.obstore().delete(client, keys)
+                except FileNotFoundError:  # S3 passes over what is not there, the others stop at it
+                    for key in keys:
+                        with suppress(FileNotFoundError):
+                            buckets.obstore().delete(client, key)
 
     def honours_conditions(self) -> bool:
         """Return whether the store refuses to create or replace what is there; old versions of MinIO and Ceph do it all the same.
@@ -166,7 +176,7 @@ class Remote:
         name = f"{PROBE}{uuid4().hex[:12]}"
         try:
             first = self._put(name, b"1", "create", self.address)  # nobody knows the object that it is tried with
-            return first and not self.create(name, b"2") and not self.replace(name, b"3", '"0"')
+            return first and not self.create(name, b"2") and not self.replace(name, b"3", NOBODYS[self._version])
         finally:
             with suppress(RunError):
                 self.delete([name])

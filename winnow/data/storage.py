@@ -1,4 +1,4 @@
-"""Bytes by address: a local path or s3://bucket/key. Nothing here hangs, and every error names the address."""
+"""Bytes by address: a local path or s3://bucket/key (gs://, az://). Nothing here hangs, and every error names the address."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
-from winnow.data import s3
-from winnow.data.s3 import S3
+from winnow.data import buckets
 from winnow.errors import InputError, Unreadable
 
 _SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]+://")
@@ -35,9 +34,9 @@ Refuse = Callable[[str, str], None]
 class Entry:
     """A file: its address, its size in bytes, and a mark that changes when its content may have.
 
-    The mark of a local file is its size, times of modification and of change, inode and device; on s3 its ETag. It ends in
+    The mark of a local file is its size, times of modification and of change, inode and device; in a bucket its ETag. It ends in
     `UNSURE` where a second change might not show: the file system's clock is coarse, the file is being written just now, or
-    a store on s3 has no ETag.
+    a store has no ETags.
     """
 
     uri: str
@@ -46,24 +45,27 @@ class Entry:
 
 
 def is_remote(uri: str) -> bool:
-    """Return whether the address is on s3 rather than this machine; `InputError` for an unknown scheme."""
-    if uri.startswith(S3):
+    """Return whether the address is in a bucket rather than on this machine; `InputError` for an unknown scheme."""
+    if buckets.is_address(uri):
         return True
     if _SCHEME.match(uri) and not os.path.exists(uri):
-        raise InputError(f"{uri} is not an address Winnow can read.", "Give a local path or s3://bucket/key.")
+        raise InputError(
+            f"{uri} is not an address Winnow can read.",
+            "Give a local path, or s3://bucket/key, gs://bucket/key or az://container/key.",
+        )
     return False
 
 
 def resolve(base: str, relative: str) -> str:
-    """Return the address of `relative` from the folder `base`; an absolute path or an s3:// address is returned as it is.
+    """Return the address of `relative` from the folder `base`; an absolute path or an address in a bucket is returned as it is.
 
     Local addresses are absolute and without `.` and `..`, so that one file has one address in every run.
     """
     if is_remote(relative):
         return relative
     if is_remote(base) and not relative.startswith("/"):
-        bucket, key = s3.split(base)
-        return S3 + bucket + posixpath.normpath(posixpath.join("/", key, relative))
+        bucket, key = buckets.split(base)
+        return bucket + posixpath.normpath(posixpath.join("/", key, relative))
     return os.path.abspath(os.path.join(base, relative))
 
 
@@ -91,12 +93,12 @@ def natural(text: str) -> tuple[list[str | int], ...]:
 
 
 def is_folder(uri: str) -> bool:
-    """Return whether the address is a folder; on s3, whether any key lies below it (a bucket is one even when empty)."""
+    """Return whether the address is a folder; in a bucket, whether any key lies below it (a bucket is one even when empty)."""
     if not is_remote(uri):
         return os.path.isdir(uri)
-    bucket, key = s3.split(uri)
-    with s3.named(uri):
-        return any(s3.objects(bucket, key)) or not key
+    bucket, key = buckets.split(uri)
+    with buckets.named(uri):
+        return any(buckets.objects(bucket, key)) or not key
 
 
 def stat(uri: str) -> Entry:
@@ -106,9 +108,9 @@ def stat(uri: str) -> Entry:
     """
     if not is_remote(uri):
         return _local_entry(uri)
-    bucket, key = s3.split(uri)
-    with s3.named(uri, one=True):
-        return _remote_entry(bucket, s3.obstore().head(s3.store(bucket), key))
+    bucket, key = buckets.split(uri)
+    with buckets.named(uri, one=True):
+        return _remote_entry(bucket, buckets.obstore().head(buckets.store(bucket), key))
 
 
 def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
@@ -120,9 +122,9 @@ def listing(uri: str, refuse: Refuse | None = None) -> Iterator[Entry]:
     if not is_remote(uri):
         yield from _local_listing(uri, refuse or _raise)
         return
-    bucket, key = s3.split(uri)
-    with s3.named(uri):
-        found = list(s3.objects(bucket, key))
+    bucket, key = buckets.split(uri)
+    with buckets.named(uri):
+        found = list(buckets.objects(bucket, key))
     for meta in sorted(found, key=lambda meta: (natural(meta["path"]), meta["path"])):
         below = meta["path"][len(key) :].lstrip("/")
         # A key that ends in "/" stands for an empty folder and is listed without its "/".
@@ -146,10 +148,10 @@ def read(uri: str, limit: int) -> bytes:
 
 
 def read_admitted(uri: str, limit: int, admit: Callable[[int], bool]) -> bytes | None:
-    """Return all bytes of a file on s3, as `read` does, but None where `admit` refuses their number; they are not fetched then."""
-    bucket, key = s3.split(uri)
-    with s3.named(uri, one=True):
-        answer = s3.obstore().get(s3.store(bucket), key)
+    """Return all bytes of a file in a bucket, as `read` does, but None where `admit` refuses their number; they are not fetched then."""
+    bucket, key = buckets.split(uri)
+    with buckets.named(uri, one=True):
+        answer = buckets.obstore().get(buckets.store(bucket), key)
         _check_size(uri, answer.meta["size"], limit)
         return bytes(answer.bytes()) if admit(answer.meta["size"]) else None
 
@@ -253,12 +255,12 @@ def _inside(folder: str, refuse: Refuse, seen: set[tuple[int, int]]) -> list[os.
     return sorted(inside, key=lambda entry: (natural(entry.name), entry.name), reverse=True)
 
 
-# ---- s3
+# ---- buckets
 
 
 def _remote_entry(bucket: str, meta: Any) -> Entry:
     mark = meta["e_tag"].strip('"') if meta["e_tag"] else f"{meta['last_modified'].isoformat()}{UNSURE}"
-    return Entry(f"{S3}{bucket}/{meta['path']}", meta["size"], mark)
+    return Entry(f"{bucket}/{meta['path']}", meta["size"], mark)
 
 
 class _RemoteFile(io.RawIOBase):
@@ -288,9 +290,9 @@ class _RemoteFile(io.RawIOBase):
         end = min(self._at + len(buffer), self._entry.size)
         if end <= self._at:
             return 0
-        bucket, key = s3.split(self._entry.uri)
-        with s3.named(self._entry.uri, one=True):
-            data = s3.obstore().get_range(s3.store(bucket), key, start=self._at, end=end)
+        bucket, key = buckets.split(self._entry.uri)
+        with buckets.named(self._entry.uri, one=True):
+            data = buckets.obstore().get_range(buckets.store(bucket), key, start=self._at, end=end)
         buffer[: len(data)] = memoryview(data)
         self._at += len(data)
         return len(data)

@@ -90,9 +90,10 @@ def delivered(to: str | Path, option: str, beside: str = "") -> Iterator[Path]:
         yield Path(to)
         return
     folder, _, name = str(to).rpartition("/")
+    if not name or folder.endswith(":/"):
+        scheme = str(to).partition("/")[0]
+        raise OptionError(f"{option} {to} is not the name of a file.", f"Write {option} {scheme}//BUCKET/FOLDER/NAME")
     remote = Remote(folder)
-    if not name or folder in ("s3:/", "s3:"):
-        raise OptionError(f"{option} {to} is not the name of a file.", f"Write {option} s3://BUCKET/FOLDER/NAME")
     refuse_within_run(folder, option)
     check_writable(remote)
     with TemporaryDirectory() as temporary:

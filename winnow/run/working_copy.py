@@ -17,8 +17,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from winnow.data import buckets
 from winnow.data.own_folders import IN_BUCKET
-from winnow.data.s3 import S3
 from winnow.errors import LossWarning, OptionError, RunError
 from winnow.files import read_json
 from winnow.run.bucket import LEFT, NOTHING, OURS
@@ -37,7 +37,7 @@ ADVISED: set[str] = set()
 
 def is_address(path: str | Path | None) -> bool:
     """Return whether a run or a place for results is an address in a bucket."""
-    return isinstance(path, str) and path.startswith(S3)
+    return isinstance(path, str) and buckets.is_address(path)
 
 
 def local(path: str | Path) -> Path:
@@ -112,8 +112,8 @@ def refuse_page(folder: Path) -> None:
 
 def on_this_disk(path: Path) -> Path:
     """Return a path; `OptionError` where it was an address in a bucket, of which a path has one slash."""
-    if path.parts[:1] == ("s3:",):
-        address = f"{S3}{'/'.join(path.parts[1:])}"
+    address = "//".join([*path.parts[:1], "/".join(path.parts[1:])])
+    if buckets.is_address(address):
         raise OptionError(
             f"{address} is in a bucket, and this is read and written on this disk alone.", "Give a local path."
         )

@@ -19,7 +19,7 @@ OPTIONAL = (  # a package, the extra that brings it, what it is for
     ("onnxruntime", "runtime", "winnow predict --onnx, and frozen networks on a CPU"),
     ("onnx", "learn", "frozen networks on a CPU by onnxruntime"),
     ("onnxscript", "export", "winnow export"),
-    ("obstore", "s3", "s3:// addresses"),
+    ("obstore", "s3", "addresses in buckets (s3://, gs://, az://)"),
     ("pillow-heif", "heif", "HEIC pictures"),
 )
 
