@@ -44,6 +44,23 @@ def test_an_act_is_one_event_and_one_undo(store: LabelStore):
         assert again.states() == store.states()
 
 
+def test_what_was_seen_of_each_picture_of_an_act_is_kept(store: LabelStore):
+    seen = ["0.93 a", "none", "check 1 b, c"]
+    store.add("ann", [act("0", ITEMS[1:2])])
+    store.add("ann", [act("1", ITEMS[:3])._replace(seen="\n".join(seen)), act("2", ITEMS[3:5])._replace(seen="none")])
+    assert [store.state(item).seen for item in ITEMS[:5]] == [*seen, "none", "none"]
+    assert store.suggested() == (1, 1, 1, 1)  # shown and taken: the first; checked and changed: the third
+    store.add("ann", [Event("3", ITEMS[0], "skip"), act("4", ITEMS[:2], "c")])
+    assert store.state(ITEMS[0]).seen == ""
+    store.add("ann", [act("5", ITEMS[:2], "4", "undo"), Event("6", ITEMS[0], "undo", "3")])
+    assert [store.state(item).seen for item in ITEMS[:3]] == seen
+    with LabelStore.open(store.path) as again:
+        assert again.states() == store.states()
+    for wrong in ("none\nnone", "0.93 a\nnone\nless", "none\n\nnone", "\n".join(["none"] * 4)):
+        assert store.add("ann", [act("7", ITEMS[:3])._replace(seen=wrong)]).refused[0][1].startswith("What was seen")
+    assert store.add("ann", [Event("8", ITEMS[0], "label", "a", seen="0.93 a\nnone")]).refused
+
+
 def slow(history: list[tuple[str, str, str, str]]) -> tuple[dict[str, str], list[str]]:
     """Labels and classes by going through everything that was not undone, from the start; classes are lists in a list."""
     undone = {value for _, kind, _, value in history if kind == "undo"}

@@ -103,13 +103,65 @@ def test_enter_accepts_a_number_overrules_and_what_was_seen_is_kept(run: Path, c
         page.click("#accept")
         tab.saved()
         assert labels(run)[name] == kind
+
+
+def tiles(page: playwright.Page) -> list[tuple[str, str]]:
+    """The name of each picture of the page and what is suggested for it, when all of it is shown."""
+    page.wait_for_selector("#app[aria-busy=false]")
+    expect(page.locator(".cell[aria-busy=true]")).to_have_count(0)
+    expect(page.locator(".guess:empty")).to_have_count(0)
+    return [tuple(tile) for tile in page.evaluate(
+        "[...document.querySelectorAll('.cell')].map(cell => [cell.item.name, cell.querySelector('.guess').textContent])"
+    )]  # fmt: skip
+
+
+def told(seen: str) -> str:
+    """A line of what was seen, as a tile shows it."""
+    probability, kind = seen.split(" ", 1)
+    return f"{kind} {'>99' if float(probability) > 0.99 else f'{100 * float(probability):.0f}'} %"
+
+
+def test_many_pictures_each_show_what_is_suggested_and_all_of_it_is_kept(run: Path, context: playwright.BrowserContext):
+    with Server(run, *CLASSES) as server:
+        tab = Tab(context, server)
+        page = tab.page
+        label(tab, 24)
+        tab.saved()
+        suggested(tab)
+        page.click("#lanes [data-lane=all]")
         page.keyboard.press("g")
-        page.wait_for_selector(".cell")
-        expect(page.locator("#accept")).to_be_hidden()
-        page.click(".cell >> nth=0")
+        shown = dict(tiles(page))
+        assert {text.split()[0] for text in shown.values()} == {"stripe", "block"}
+        expect(page.locator("#accept-most")).to_be_hidden()  # of a grid without groups each has its own
+        page.keyboard.press("a")
         page.keyboard.press("3")
         tab.saved()
-        assert last(run)[1:] == ("other", "none")  # in the grid none is shown
+        item, kind, value, seen = events(run, "item", "kind", "value", "seen")[-1]
+        lines = seen.split("\n")
+        assert (kind, value) == ("label", "other") and len(lines) == len(item.split("\n")) == len(shown)
+        assert [told(line) for line in lines] == list(shown.values())
+        page.keyboard.press("u")
+        tab.saved()
+
+        page.click("#lanes [data-lane=groups]")
+        page.wait_for_selector("#group-note:not(:empty)")
+        shown = tiles(page)
+        most = page.inner_text("#accept-most-class")
+        like = [text.split()[0] == most for _, text in shown]
+        assert page.inner_text("#accept-most-times") == f"{sum(like)} of {len(like)}" and 2 * sum(like) > len(like)
+        page.click(".cell >> nth=0")  # the focus is on it, and Enter accepts all the same
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#app[aria-busy=false]")
+        tab.saved()
+        item, kind, value, seen = events(run, "item", "kind", "value", "seen")[-1]
+        assert (kind, value) == ("label", most) and len(item.split("\n")) == len(shown) - 1
+        lines = seen.split("\n") if "\n" in seen else [seen] * (len(shown) - 1)
+        assert [told(line) for line in lines] == [text for _, text in shown[1:]]
+        tiles(page)
+        page.set_viewport_size({"width": 400, "height": 800})
+        tiles(page)
+        box = page.locator("#accept-most").bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 400
 
 
 def test_the_model_is_killed_and_the_page_goes_on(run: Path, context: playwright.BrowserContext):
@@ -135,6 +187,14 @@ def test_blind(run: Path, context: playwright.BrowserContext):
         tab.saved()
         assert tab.page.locator("#accept").is_hidden() and {seen for (seen,) in events(run, "seen")} == {"none"}
         assert tab.page.locator("#lanes [data-lane=check]").count() == 0
+        tab.page.click("#lanes [data-lane=groups]")
+        tab.page.wait_for_selector("#group-note:not(:empty)")
+        tab.page.wait_for_selector("#app[aria-busy=false]")
+        expect(tab.page.locator(".cell[aria-busy=true]")).to_have_count(0)
+        tab.page.keyboard.press("Enter")  # nothing is offered
+        tab.page.keyboard.press("1")
+        tab.saved()
+        assert last(run)[1:] == ("stripe", "none") and set(tab.page.locator(".guess").all_inner_texts()) == {""}
 
 
 def test_labels_are_checked_by_one_key(run: Path, context: playwright.BrowserContext):

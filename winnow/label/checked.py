@@ -6,7 +6,7 @@ import sqlite3
 from typing import NamedTuple
 
 from winnow.label.class_history import ClassHistory
-from winnow.label.events import CHECK, NONE_SEEN, items_of
+from winnow.label.events import CHECK, NONE_SEEN, items_of, seen_of
 
 
 class Suggested(NamedTuple):
@@ -33,9 +33,9 @@ def suggested(connection: sqlite3.Connection, history: ClassHistory) -> Suggeste
     label: dict[str, str | None] = {}
     shown: dict[str, bool] = {}
     changed: dict[str, bool] = {}
-    for seq, named, kind, value, seen in connection.execute(_DECISIONS):
+    for seq, named, kind, value, seen_by_item in connection.execute(_DECISIONS):
         now = history.meant(value, seq) if kind == "label" else None
-        for item in items_of(named):
+        for item, seen in zip(items_of(named), seen_of(named, seen_by_item), strict=True):
             if seen.startswith(f"{CHECK} "):
                 changed[item] = changed.get(item, False) or now != label.get(item)
             elif seen and seen != NONE_SEEN and now is not None:

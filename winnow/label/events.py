@@ -16,7 +16,7 @@ SEEN = "\u00a0\u200c\u200d\u202f\u3000"
 """Spaces and joiners that are no control characters: names in Persian, Hindi or of symbols need them."""
 NONE_SEEN = "none"
 """What a person saw who was shown no suggestion."""
-_SEEN = re.compile(rf"{NONE_SEEN}|(?:{CHECK} )?(?:0\.\d{{1,4}}|1) (?P<name>.+)", re.DOTALL)
+_SEEN = re.compile(rf"{NONE_SEEN}|(?:{CHECK} )?(?:0\.\d{{1,4}}|1) (?P<name>[^\n]+)")
 LONGEST = {"who": 100, "uuid": 64, "at": 64, "class": 100, "note": 2000, "item": 10_000, "act": 40_000}
 MOST_ITEMS = 500  # of one act
 
@@ -26,7 +26,7 @@ class Event(NamedTuple):
 
     `value` is a class, the text of a note or the uuid of the event undone. `seen` is the suggestion that the person saw who
     decided: "0.93 staff", its probability and class; "check 0.93 staff" where it contradicted the item's label; "none" where none
-    was shown; "" where that is not known, as of an import.
+    was shown; "" where that is not known, as of an import. Of several items it is a line each, or one line for all.
     """
 
     uuid: str
@@ -40,6 +40,12 @@ class Event(NamedTuple):
 def items_of(item: str) -> list[str]:
     """Return the items that an event names."""
     return item.split("\n")
+
+
+def seen_of(item: str, seen: str) -> list[str]:
+    """Return what was seen of each item that an event names, in their order."""
+    count, lines = len(items_of(item)), seen.split("\n")
+    return lines if len(lines) == count else [seen] * count
 
 
 def class_name(text: str) -> str:
@@ -78,7 +84,7 @@ def malformed(event: Event) -> str:
             return f"Its {name} {reason}."
     if event.kind in ("skip", "clear") and event.value:
         return f"'{event.kind}' takes no value."
-    if event.seen and (event.kind not in DECIDE or malformed_seen(event.seen)):
+    if event.seen and (event.kind not in DECIDE or any(map(malformed_seen, seen_of(event.item, event.seen)))):
         return "What was seen is no suggestion, as in '0.93 staff', and not 'none'."
     return ""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from winnow.label.class_history import ClassHistory
 from winnow.label.event_log import Row
-from winnow.label.events import items_of
+from winnow.label.events import items_of, seen_of
 
 
 class State(NamedTuple):
@@ -70,8 +70,8 @@ class Present:
                 self._held[one] = self._folded(one, connection)
         else:
             named = items_of(item)
-            for one in named:
-                self._held[one] = self._after(self._held.get(one, UNTOUCHED), seq, kind, value, who, received, seen)
+            for one, own in zip(named, seen_of(item, seen), strict=True):
+                self._held[one] = self._after(self._held.get(one, UNTOUCHED), seq, kind, value, who, received, own)
                 if len(named) > 1:
                     self._acts.setdefault(one, []).append(seq)
 
@@ -97,15 +97,16 @@ class Present:
 
     def _folded(self, item: str, connection: sqlite3.Connection) -> State:
         """Compute an item's state from all its events that are not undone."""
-        columns = "seq, uuid, kind, value, who, received, seen"
+        columns = "seq, uuid, kind, value, who, received, item, seen"
         of_item = f"SELECT {columns} FROM events WHERE item = ? AND kind NOT IN ('undo', 'class')"
         events = connection.execute(of_item, (item,)).fetchall()
         for seq in self._acts.get(item, ()):
             events += connection.execute(f"SELECT {columns} FROM events WHERE seq = ?", (seq,)).fetchall()
         state = UNTOUCHED
-        for seq, uuid, *event in sorted(events):
+        for seq, uuid, *event, named, seen in sorted(events):
             if uuid not in self._undone:
-                state = self._after(state, seq, *event)
+                own = seen_of(named, seen)[items_of(named).index(item)]
+                state = self._after(state, seq, *event, own)
         return state
 
     def _after(self, state: State, seq: int, kind: str, value: str, who: str, received: str, seen: str) -> State:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from winnow.errors import InputError, OptionError, WinnowError
-from winnow.label.events import Event, items_of
+from winnow.label.events import MOST_ITEMS, Event, items_of
 from winnow.label.group_routes import add_group_routes
 from winnow.label.guard import ENTER, Door
 from winnow.label.pictures import Pictures, Size
@@ -183,7 +183,8 @@ def _list_items(app: FastAPI, session: LabelSession) -> None:
 
     @app.get("/api/live")
     def live(
-        rows: Annotated[str, Query(pattern=r"^(\d{1,9}(,\d{1,9}){0,99})?$")] = "", lane: str = "all"
+        rows: Annotated[str, Query(max_length=10 * MOST_ITEMS, pattern=r"^(\d{1,9}(,\d{1,9})*)?$")] = "",
+        lane: str = "all",
     ) -> dict[str, Any]:
         return session.live.told([int(row) for row in rows.split(",") if row], lane)
 

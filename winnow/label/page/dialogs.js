@@ -18,10 +18,10 @@ const KEYS = [
   ["g", "grid: label many at once; again: back"],
   ["m", "map of all pictures; drag a region to open it as a lane"],
   ["l", "next lane"],
-  ["lanes Groups, Tracks", "a key labels all that stay ticked; a click unticks; → passes the group over"],
+  ["lanes Groups, Tracks", "a key labels all that stay ticked, Enter with the class suggested for most; a click unticks; → passes the group over"],
   ["a, Esc", "grid: select the page, select none"],
   ["click, Shift-click", "grid: select one, a range"],
-  ["Enter", "grid: enlarge the picture"],
+  ["Enter, in groups Shift-Enter", "grid: enlarge the picture"],
   ["PgUp, PgDn", "grid: previous, next page"],
   ["?", "show this help"],
 ];

@@ -4,6 +4,7 @@ import { byId, count, make } from "./dom.js";
 import { mark } from "./one.js";
 import { remark } from "./pictures.js";
 import { isOpen } from "./session.js";
+import { guess } from "./suggest.js";
 
 export class Grid {
   start = 0; // of the page in the queue
@@ -13,12 +14,15 @@ export class Grid {
   #ticked = null; // start of the page that was selected as a whole
   #cells = [];
 
-  constructor(session, pictures, open) {
-    Object.assign(this, { session, pictures, open });
+  constructor(session, pictures, suggest, open) {
+    Object.assign(this, { session, pictures, suggest, open });
+    suggest.addEventListener("page", () => this.describe());
     const cells = byId("cells");
     cells.addEventListener("click", (event) => this.#click(event));
     cells.addEventListener("dblclick", (event) => this.#open(event));
-    cells.addEventListener("keydown", (event) => event.key === "Enter" && this.#open(event));
+    cells.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.shiftKey || !this.grouped())) this.#open(event); // in a group Enter accepts
+    });
     byId("select-all").addEventListener("click", () => this.selectAll());
     byId("select-none").addEventListener("click", () => this.selectNone());
     byId("page-back").addEventListener("click", () => this.turn(-1));
@@ -58,6 +62,7 @@ export class Grid {
     byId("cells").style.gridTemplateRows = `repeat(${this.#shape().rows}, 1fr)`;
     this.#cells = session.items.slice(start, start + size).map((item, number) => this.#cell(item, number));
     byId("cells").replaceChildren(...this.#cells);
+    this.suggest.showPage(this.#shown);
     const fresh = this.grouped() && this.#ticked !== start;
     if (fresh) this.#ticked = start;
     this.selected = new Set((fresh ? this.#shown.filter(isOpen) : this.items).map((item) => item.row)); // what is not shown is not selected
@@ -66,15 +71,25 @@ export class Grid {
     this.describe();
   }
 
-  /** Redraws the items' labels and which are selected. */
+  /** Redraws the items' labels, what is suggested, and which are selected. */
   describe() {
     for (const cell of this.#cells) {
       cell.ariaPressed = String(this.selected.has(cell.item.row));
       mark(cell, cell.item, this.session);
+      guess(cell, this.suggest.of(cell.item), this.session);
     }
     const last = this.start + this.#cells.length;
     const places = this.#cells.length ? `${count(this.start + 1)}–${count(last)} of ${count(Math.max(this.session.total, last))}` : "";
     byId("range").textContent = this.selected.size ? `${places} · ${this.selected.size} selected` : places;
+    const { offered } = this;
+    byId("accept-most").hidden = !offered;
+    byId("accept-most-class").textContent = offered?.class ?? "";
+    byId("accept-most-times").textContent = offered ? `${offered.times} of ${this.selected.size}` : "";
+  }
+
+  /** What is suggested for most of a group's ticked pictures: a class, and for how many; null elsewhere. */
+  get offered() {
+    return this.grouped() ? this.suggest.most(this.items) : null;
   }
 
   /** Turns the page, on (1) or back (-1); returns whether there was one to turn to. */
@@ -92,6 +107,7 @@ export class Grid {
     this.start = 0;
     this.#cells = [];
     this.#ticked = null;
+    this.suggest.showPage([]);
   }
 
   selectAll() {

@@ -32,11 +32,11 @@ class Page {
     const pictures = new Pictures(server);
     Object.assign(this, { server, outbox, session });
     this.one = new One(session, pictures);
-    this.grid = new Grid(session, pictures, (at) => this.#openOne(at));
+    this.suggest = new Suggest(session, server);
+    this.grid = new Grid(session, pictures, this.suggest, (at) => this.#openOne(at));
     this.groups = new Groups(session, server);
     this.grid.grouped = () => this.groups.has();
     this.bars = new Bars(session, outbox, server, (changes) => this.#choose(changes));
-    this.suggest = new Suggest(session, server);
     this.map = new PictureMap(session, server, (part) => this.#choose({ ...NO_FILTER, lane: "region", part }));
     this.help = new Help();
     this.classes = new Classes(session);
@@ -64,7 +64,7 @@ class Page {
       if (!items.length) return session.tell("Select pictures first: click, Shift-click, or press a for the whole page.");
       if (this.groups.has() && this.#going) return;
       if (this.groups.has() && !grid.seen) return session.tell("Some of these pictures are still loading.");
-      if (!session.decide(items, kind, value)) return;
+      if (!session.decide(items, kind, value, this.suggest.seenOf(items))) return;
       grid.selectNone();
       if (this.groups.has()) await this.#goOn(() => this.#nextGroup());
     } else if (one.seen && !this.#going && session.decide([session.item], kind, value, this.suggest.seen)) {
@@ -72,9 +72,9 @@ class Page {
     }
   }
 
-  /** Gives the current picture the class that is suggested. */
+  /** Gives the current picture the class that is suggested; a group's ticked ones that of most of them. */
   accept() {
-    const offered = this.suggest.offered;
+    const { offered } = this.view === "grid" ? this.grid : this.suggest;
     if (offered) this.decide("label", offered.class);
   }
 
@@ -131,6 +131,7 @@ class Page {
     });
     byId("skip").addEventListener("click", () => this.decide("skip"));
     byId("accept").addEventListener("click", () => this.accept());
+    byId("accept-most").addEventListener("click", () => this.accept());
     byId("keep").addEventListener("click", () => this.keep());
     byId("undo").addEventListener("click", () => this.#act(this.session.undo()));
     byId("add").addEventListener("click", () => this.naming.open(true));
@@ -182,6 +183,7 @@ class Page {
       grid: {
         a: () => grid.selectAll(),
         Escape: () => grid.selectNone(),
+        ...(this.groups.has() && { Enter: () => this.accept() }),
         ArrowLeft: turn(-1), ArrowRight: turn(1), PageUp: turn(-1), PageDown: turn(1),
       },
       map: {},
@@ -211,6 +213,7 @@ class Page {
     const { session, view } = this;
     const mapped = view === "map";
     byId("map").hidden = !mapped;
+    if (view !== "grid") this.suggest.showPage([]);
     const empty = !mapped && (view === "one" ? !session.item : !session.items.length);
     byId("one").hidden = byId("panel").hidden = view !== "one" || empty;
     byId("grid").hidden = view !== "grid" || empty;

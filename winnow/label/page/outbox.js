@@ -2,7 +2,7 @@
 // on disk, so that a reload, a crash of the page or a lost connection loses nothing and two tabs never overwrite each other.
 
 const BATCH = 100;
-const LONGEST_BATCH = 400_000; // characters of items' names, or the server would not read it
+const LONGEST_BATCH = 400_000; // characters of items' names and of what was seen, or the server would not read it
 const [SHORTEST, LONGEST] = [500, 15_000]; // milliseconds between two attempts
 
 const prefixOf = (home) => `winnow ${home} event `;
@@ -94,7 +94,7 @@ export class Outbox extends EventTarget {
       const who = entries[0][1].who;
       const other = entries.findIndex(([, event]) => event.who !== who);
       let length = 0;
-      const long = entries.findIndex(([, event], at) => (length += event.item.length) > LONGEST_BATCH && at > 0);
+      const long = entries.findIndex(([, event], at) => (length += event.item.length + (event.seen ?? "").length) > LONGEST_BATCH && at > 0);
       const batch = entries.slice(0, Math.min(most, ...[other, long].filter((at) => at >= 0)));
       const answer = await this.#post(who, batch.map(([, event]) => event));
       if (!answer) {

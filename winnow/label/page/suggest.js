@@ -1,20 +1,23 @@
-// The model's suggestion for the picture that is shown: asked for ahead of it, and the same as long as it is shown, for what
-// changes under a finger is accepted by mistake.
+// The model's suggestion for the picture that is shown, or for each of a page: asked for ahead of it, and the same as long as it is
+// shown, for what changes under a finger is accepted by mistake.
 
 import { byId, colourOf, make } from "./dom.js";
+import { isOpen } from "./session.js";
 
 const AHEAD = 8; // pictures whose suggestions are known before they are shown
 const LISTED = 100; // of labels to be checked
 
-/** Shows suggestions, and what the model is worth; `seen` says what a person saw who decides. */
-export class Suggest {
+/** Shows suggestions, and what the model is worth; `seen` says what a person saw who decides. Dispatches "page" when a page's became known. */
+export class Suggest extends EventTarget {
   #lane = "";
   #known = new Map(); // row to suggestion, null where there is none
   #shown = { row: null, suggestion: undefined }; // undefined: not known yet
+  #page = new Map(); // row to suggestion of each picture of the page that is shown, null where there is none yet
   #about = { says: "", accuracy: null, labels: 0, blind: false };
   #busy = false;
 
   constructor(session, server) {
+    super();
     Object.assign(this, { session, server });
     session.addEventListener("move", () => this.ask());
   }
@@ -27,17 +30,44 @@ export class Suggest {
 
   /** What a person sees of it, as it is kept with the label. */
   get seen() {
-    const check = this.session.filter.lane === "check" ? "check " : "";
-    return this.offered ? `${check}${this.offered.probability} ${this.offered.class}` : "none";
+    return this.#kept(this.offered);
   }
 
-  /** Asks what is suggested for the pictures from the current one on; while one question is under way, nothing. */
+  /** Takes note of which items are shown together; those that were shown before keep what was suggested for them. */
+  showPage(items) {
+    if (!items.length && !this.#page.size) return;
+    this.#page = new Map(items.map(({ row }) => [row, this.#page.get(row) ?? null]));
+    if (items.length) this.ask();
+  }
+
+  /** The suggestion that is shown for an item of the page, null where there is none. */
+  of(item) {
+    const decided = !isOpen(item) && this.session.filter.lane !== "check";
+    return (!decided && this.#page.get(item.row)) || null;
+  }
+
+  /** What a person sees of the suggestions for some items of the page: a line each, or one for all where it is the same. */
+  seenOf(items) {
+    const lines = items.map((item) => this.#kept(this.of(item)));
+    return new Set(lines).size === 1 ? lines[0] : lines.join("\n");
+  }
+
+  /** The class that is suggested for more than half of some items of the page, and for how many; null where there is none. */
+  most(items) {
+    const counts = new Map();
+    for (const item of items) if (this.of(item)) counts.set(this.of(item).class, (counts.get(this.of(item).class) ?? 0) + 1);
+    const found = [...counts].find(([, times]) => 2 * times > items.length);
+    return found ? { class: found[0], times: found[1] } : null;
+  }
+
+  /** Asks what is suggested for the page, or from the current picture on; while one question is under way, nothing. */
   async ask() {
     if (this.#busy) return;
     this.#busy = true;
     const { at, items, filter } = this.session;
-    const checking = filter.lane === "check"; // what is listed there stays so, though the model may have changed its mind meanwhile
-    const rows = items.slice(at, at + (checking ? LISTED : AHEAD)).map((item) => item.row);
+    const [page, checking] = [this.#page, filter.lane === "check"]; // what is listed there stays so, though the model may have changed its mind meanwhile
+    const ahead = () => items.slice(at, at + (checking ? LISTED : AHEAD)).map((item) => item.row);
+    const rows = page.size ? [...page.keys()].filter((row) => !page.get(row)) : ahead();
     try {
       const answer = await this.server.get(`live?${new URLSearchParams({ lane: filter.lane, rows })}`);
       this.#about = answer;
@@ -49,11 +79,14 @@ export class Suggest {
       if (filter.lane !== this.#lane) this.#known.clear();
       this.#lane = filter.lane;
       for (const row of rows) this.#known.set(row, answer.suggestions[row] ?? (checking ? this.#known.get(row) : null) ?? null);
+      for (const row of rows) if (this.#page.has(row)) this.#page.set(row, this.#page.get(row) ?? this.#known.get(row));
     } catch {
       // without the server there are no suggestions; the page says that it is away
     }
     this.#busy = false;
+    if (page !== this.#page) return this.ask(); // another page was turned to meanwhile
     this.show(this.session.item);
+    if (page.size) this.dispatchEvent(new Event("page"));
   }
 
   /** Shows what is suggested for an item, nothing in the grid. */
@@ -78,6 +111,11 @@ export class Suggest {
     for (const button of byId("classes").children) button.toggleAttribute("data-suggested", button.value === this.offered?.class);
   }
 
+  #kept(suggestion) {
+    const check = this.session.filter.lane === "check" ? "check " : "";
+    return suggestion ? `${check}${suggestion.probability} ${suggestion.class}` : "none";
+  }
+
   #words() {
     const { says, accuracy, labels, blind } = this.#about;
     if (says) return says;
@@ -92,4 +130,13 @@ export class Suggest {
 
 function sure(probability) {
   return probability > 0.99 ? "over 99 % sure" : `${Math.round(100 * probability)} % sure`;
+}
+
+/** Writes on a small picture what is suggested for it, or nothing. */
+export function guess(cell, suggestion, session) {
+  const text = suggestion ? `${suggestion.class} ${suggestion.probability > 0.99 ? ">99" : Math.round(100 * suggestion.probability)} %` : "";
+  let chip = cell.querySelector(".guess");
+  if (!chip) cell.append((chip = make("span", { className: "guess" })));
+  chip.textContent = cell.ariaDescription = text;
+  chip.dataset.colour = colourOf(Math.max(session.classes.findIndex(({ name }) => name === suggestion?.class), 0));
 }
