@@ -21,6 +21,7 @@ from winnow.classify.heads import HEADS, KNearest, LabelSpreading, Logistic, Nea
 from winnow.classify.pseudo import at_their_shares, pseudo_labels
 from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, OptionError, RunError
+from winnow.metrics.bootstrap import corrected_interval, interval
 from winnow.metrics.classification import (
     Tally,
     calibration_error,
@@ -315,6 +316,38 @@ def test_the_bootstrap_draws_whole_groups():
     (low, high), (lowest, highest) = tally.intervals()[0][0], tally.intervals()[1]
     assert low < tally.f1[0] < high and lowest < tally.macro_f1 < highest
     assert Tally.of(truth, said, np.zeros(90), 2).intervals() is None
+
+
+def clips(rng: np.random.Generator, count: int) -> Tally:
+    """Predictions for clips of ten pictures, two classes of which half of the clips hold both; each clip is hard or easy as a whole."""
+    hard = rng.beta(2, 6, (count, 1))
+    truth = (rng.random((count, 10)) < 0.2) & (rng.random((count, 1)) < 0.5)
+    said = truth ^ (rng.random((count, 10)) < np.where(truth, 2 * hard, hard / 4))
+    return Tally.of(*(of.ravel().astype(int) for of in (truth, said)), np.repeat(np.arange(count), 10), 2)
+
+
+def test_the_interval_of_few_groups_holds_the_truth_as_often_as_it_promises():
+    """Percentiles of the same bootstrap hold it in 83 to 86 % of draws."""
+    rng = np.random.default_rng(0)
+    truth = clips(rng, 20_000).macro_f1
+    drawn = [clips(rng, 12) for _ in range(400)]
+    both = [one.intervals()[1] for one in drawn]
+    plain = [interval(f1_drawn([one])[0].mean(axis=1)) for one in drawn]
+    new, old = (np.mean([low <= truth <= high for low, high in of]) for of in (both, plain))
+    assert old < 0.88 and 0.91 < new < 0.99
+
+
+def test_the_corrected_interval_of_many_groups_is_scipys():
+    from scipy.stats import bootstrap
+
+    values = np.random.default_rng(0).exponential(size=300)
+    slow = bootstrap((values,), np.mean, n_resamples=9999, method="BCa", rng=1).confidence_interval
+    drawn = np.array([values[rows].mean() for rows in np.random.default_rng(2).integers(0, 300, (9999, 300))])
+    without = (values.sum() - values) / 299
+    found = corrected_interval(values.mean(keepdims=True), drawn[:, None], without[:, None], np.array([300]))
+    assert np.allclose(found[0], slow, atol=0.006)
+    one = corrected_interval(np.ones(1), np.ones((99, 1)), np.ones((5, 1)), np.array([1]))
+    assert one.tolist() == [[1.0, 1.0]]  # all right: nothing to draw
 
 
 def test_a_rise_has_the_error_of_the_difference():

@@ -103,10 +103,10 @@ class Present:
         for seq in self._acts.get(item, ()):
             events += connection.execute(f"SELECT {columns} FROM events WHERE seq = ?", (seq,)).fetchall()
         state = UNTOUCHED
-        for seq, uuid, *event, named, seen in sorted(events):
+        for seq, uuid, kind, value, who, received, named, seen in sorted(events):
             if uuid not in self._undone:
                 own = seen_of(named, seen)[items_of(named).index(item)]
-                state = self._after(state, seq, *event, own)
+                state = self._after(state, seq, kind, value, who, received, own)
         return state
 
     def _after(self, state: State, seq: int, kind: str, value: str, who: str, received: str, seen: str) -> State:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.metrics.bootstrap import REPEATS, group_draws, interval
+from winnow.metrics.bootstrap import HELD, REPEATS, corrected_interval, group_draws
 
 LEAST = 5e-4  # the least rise of F1 that counts: three decimals are shown
 BINS = 10  # of the reliability curve
@@ -56,12 +56,28 @@ class Tally:
         return float(self.f1.mean())
 
     def intervals(self, seed: int = 0) -> tuple[np.ndarray, tuple[float, float]] | None:
-        """Return 95 % intervals of F1, (classes, 2) and of the macro mean; None with fewer than two groups."""
+        """Return 95 % intervals of F1, (classes, 2) and of the macro mean; None with fewer than two groups.
+
+        As many groups count as evidence as hold or were said to hold the class; of the macro mean, as the class with fewest has.
+        """
         if self.groups < 2:
             return None
         (drawn,) = f1_drawn([self], seed)
-        low, high = interval(drawn.mean(axis=1))
-        return interval(drawn).T, (float(low), float(high))
+        told = np.diff(self.counts[len(self.confusion) :].tocsr().indptr)  # groups that tell something of each class
+        found, drawn, without = (
+            np.column_stack([of, of.mean(axis=1)]) for of in (self.f1[None], drawn, self._f1_without_each())
+        )
+        intervals = corrected_interval(
+            found[0], drawn, without, np.append(told, told[told > 0].min(initial=self.groups))
+        )
+        return intervals[:-1], (float(intervals[-1, 0]), float(intervals[-1, 1]))
+
+    def _f1_without_each(self) -> np.ndarray:
+        """Return F1 (groups, classes) with each group left out in turn."""
+        classes, counts = len(self.confusion), self.counts.tocsc()
+        total, step = np.asarray(counts.sum(axis=1)), max(1, HELD // (2 * classes))
+        rest = (total - counts[:, at : at + step].toarray() for at in range(0, self.groups, step))
+        return np.concatenate([_f1(left[:classes], left[classes:]).T for left in rest])
 
 
 def f1_of(matrices: np.ndarray) -> np.ndarray:

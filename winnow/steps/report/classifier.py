@@ -117,7 +117,7 @@ def _summary(found: Classified) -> str:
         f"{found.by}, from {found.labelled:,} labels ({found.origin}): macro F1 {found.macro_f1:.3f}"
         f"{_interval(found.interval, ' (95 % interval ', ')')}, accuracy {found.accuracy:.3f}. "
         f"Every picture was judged by a head that had not seen its fold, in {found.folds:,} folds of {found.groups:,} groups; "
-        "intervals by bootstrap over groups."
+        "intervals by bootstrap over groups, of pictures of new groups like these: of another kind they promise nothing."
     )
 
 
