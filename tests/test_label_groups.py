@@ -119,6 +119,7 @@ def test_a_group_is_labelled_by_one_key_with_untick_undo_and_a_reload(run: Path,
         tab.saved()
         assert given(run) == {}
         for _ in range(60):  # to the end; what was unticked comes again
+            page.wait_for_selector("#app[aria-busy=false]")
             if page.locator("#done:visible").count():
                 break
             shown(page)

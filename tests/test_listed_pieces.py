@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -15,9 +17,10 @@ import winnow
 from winnow.data.sources import expand
 from winnow.data.video import frames
 from winnow.errors import InputError
+from winnow.pool import plan
 from winnow.pool.pool import Pool
 
-from conftest import stripes, write_pictures
+from conftest import blocks, stripes, write_pictures
 from videos import write
 
 SMALL: dict[str, Any] = {"size": (16, 16), "width": 4, "latent": 4, "iterations": 4, "check_every": 2}
@@ -201,3 +204,73 @@ def test_an_exported_folder_holds_the_parts_themselves(tmp_path: Path):
     run.export_labels(tmp_path / "out")
     back = ingested(tmp_path / "back", tmp_path / "out")
     assert sorted(row["label"] for row in back) == ["a", "a", "b", "b"] and {row["box"] for row in back} == {None}
+
+
+# ---- tracks
+
+
+def crops(folder: Path, groups: int = 6, each: int = 4) -> list[dict[str, Any]]:
+    """Draw crops of two tracks a group, "1" of stripes and "2" of blocks; the first of each has a label in the first four groups."""
+    rng, rows = np.random.default_rng(0), []
+    for group in range(groups):
+        for number in range(each):
+            for track, kind, draw in (("1", "stripe", stripes), ("2", "block", blocks)):
+                path = folder / f"{group}-{number}-{track}.png"
+                Image.fromarray(draw(rng, size=16)).save(path)
+                label = kind if number == 0 and group < 4 else ""
+                rows.append({"path": path.name, "group": f"g{group}", "track": track, "label": label})
+    return rows
+
+
+def test_the_tracks_of_a_list_are_those_of_its_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(plan, "PART_PICTURES", 3)  # tracks run over several parts
+    rows = [*crops(tmp_path, groups=2), {"path": "0-0-1.png", "group": "g0"}]  # named again, and nothing else said
+    alone = {"path": "alone.png", "group": "g0"}
+    Image.fromarray(stripes(np.random.default_rng(9), size=16)).save(tmp_path / "alone.png")
+    for name in ("list.csv", "list.jsonl", "list.parquet"):
+        listing = tmp_path / name
+        if name.endswith("csv"):
+            table(listing, *rows, alone)
+        elif name.endswith("jsonl"):
+            listing.write_text("".join(json.dumps(row) + "\n" for row in (*rows, alone)))
+        else:
+            pq.write_table(pa.Table.from_pylist([*rows, alone]), listing)
+        found = ingested(tmp_path / name.replace(".", "-"), listing)
+        first: dict[tuple[str, str], str] = {}
+        for item, row in zip(found, (*rows[:-1], alone), strict=True):
+            key = (row["group"], row.get("track", ""))
+            assert item["track"] == (first.setdefault(key, item["id"]) if key[1] else None)
+        assert len(first) == 4
+    table(tmp_path / "other.csv", {"path": "0-0-1.png", "track": "2"})
+    with pytest.raises(InputError, match="has two tracks: '1' in row 2"):
+        expand([tmp_path / "list.csv", tmp_path / "other.csv"])
+
+
+def test_a_tracks_name_that_changes_in_the_list_changes_in_the_pool(tmp_path: Path):
+    rows = crops(tmp_path, groups=1)
+    ingested(tmp_path / "run", table(tmp_path / "list.csv", *rows))
+    before = Pool.open(tmp_path / "run" / "pool").table_fingerprint
+    rows[-1]["track"] = "3"
+    found = ingested(tmp_path / "run", table(tmp_path / "list.csv", *rows))
+    assert found[-1]["track"] == found[-1]["id"] and len({item["track"] for item in found}) == 3
+    assert Pool.open(tmp_path / "run" / "pool").table_fingerprint != before
+
+
+def test_listed_tracks_are_chosen_labelled_held_out_and_judged_as_one(tmp_path: Path):
+    rows = crops(tmp_path)
+    run = winnow.Run(tmp_path / "run", **SMALL, duplicate_distance=0.0, outliers=0.0)
+    run.ingest(table(tmp_path / "list.csv", *rows))
+    run.train()
+    run.encode()
+    run.calibrate()
+    run.select(4)
+    with (tmp_path / "run" / "selection.csv").open() as file:
+        chosen = [(row["group"], row["track"]) for row in csv.DictReader(file)]
+    assert {group for group, _ in chosen} == {"g4", "g5"} and len(set(chosen)) == 4  # one of each that has no label
+    done = run.classify()
+    assert done.labelled == 8 and done.by_track is not None
+    new = table(tmp_path / "new.csv", *({**row, "label": ""} for row in rows))
+    run.predict(new, to=tmp_path / "told", by="track")
+    with (tmp_path / "told" / "predictions.csv").open() as file:
+        told = list(csv.DictReader(file))
+    assert len({(row["track"], row["class"]) for row in told}) == 12 and all(row["track"] for row in told)

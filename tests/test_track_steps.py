@@ -182,7 +182,7 @@ def test_by_track_is_refused_where_no_crop_can_have_one(made: Path, run: winnow.
         from winnow.run.predictions import check_by
 
         with pytest.raises(OptionError, match=said):
-            check_by("track", IngestOptions(**{"people": True, "every": 0.1, **options}))
+            check_by("track", IngestOptions(**{"people": True, "every": 0.1, **options}), ["film.mkv"])
 
 
 def test_an_exported_file_votes_too(run: winnow.Run, made: Path, tmp_path: Path):

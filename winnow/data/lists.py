@@ -1,4 +1,4 @@
-"""Lists of pictures and videos: one path a line, CSV, JSON lines or parquet, with group, label, split, time and box if wanted."""
+"""Lists of pictures and videos: one path a line, CSV, JSON lines or parquet, with group, track, label, split, time and box if wanted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ METADATA = frozenset(("metadata.csv", "metadata.jsonl"))
 """Names of the tables that make a folder a Hugging Face imagefolder."""
 
 _PATH, _LABEL, _SIDES = ("path", "file_name", "source", "image"), ("label", "class"), ("x", "y", "width", "height")
-_COLUMNS = frozenset((*_PATH, *_LABEL, *_SIDES, "group", "split", "time", "box", "id"))
+_COLUMNS = frozenset((*_PATH, *_LABEL, *_SIDES, "group", "track", "split", "time", "box", "id"))
 _BOX_OF_ID = re.compile(r"#(\d+,\d+,\d+,\d+)$")
 # A list is small, and one that unpacks to gigabytes was made for that.
 _LARGEST = 1 << 28  # bytes of a list
@@ -41,6 +41,7 @@ class Row:
     """One file, frame or part of either named in a list; `where` is its place in the list, `broken` why it names none.
 
     `time` is in seconds into a video, None for all of it; `box` is 'x,y,width,height' in pixels, "" for the whole picture.
+    `track`: pictures of a group with the same name show one person or thing.
     """
 
     uri: str
@@ -51,6 +52,7 @@ class Row:
     broken: str = ""
     time: float | None = None
     box: str = ""
+    track: str = ""
 
 
 class _Broken(Exception):
@@ -109,13 +111,13 @@ def _row(folder: str, where: str, cells: Mapping[str, str]) -> Row:
     except InputError as error:
         raise _Broken(f"cannot be read: {error.message.rstrip('.')}") from error
     if column in ("path", "file_name") and cells.get("source"):  # an export: the file is the part itself
-        return Row(uri, where, cells.get("group", ""), label, split)
+        return Row(uri, where, cells.get("group", ""), label, split, track=cells.get("track", ""))
     # Of a picture a time is when it was taken, in any form.
     time = _time(cells) if posixpath.splitext(uri)[1].lower() in VIDEO_SUFFIXES else None
     box = _box(cells)
     if box and time is None and posixpath.splitext(uri)[1].lower() in VIDEO_SUFFIXES:
         raise _Broken("has a box of a video, and no time")
-    return Row(uri, where, cells.get("group", ""), label, split, "", time, box)
+    return Row(uri, where, cells.get("group", ""), label, split, "", time, box, cells.get("track", ""))
 
 
 def _time(cells: Mapping[str, str]) -> float | None:

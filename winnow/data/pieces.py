@@ -15,21 +15,24 @@ Piece = tuple[float | None, str, str]
 
 @dataclass
 class Gathered:
-    """What the inputs say of one file: its group and split, and its pieces with their labels; `where` each was said first."""
+    """What the inputs say of one file: its group, track and split, and its pieces with their labels; `where` each was said first."""
 
     uri: str
     group: str = ""
     split: str = ""
+    track: str = ""
     pieces: dict[tuple[int | None, str], tuple[float | None, str]] = field(default_factory=dict)
     where: dict[object, str] = field(default_factory=dict)
 
-    def add(self, piece: Piece, group: str, split: str, where: str) -> None:
+    def add(self, piece: Piece, group: str, split: str, where: str, track: str = "") -> None:
         """Add what one place says; `InputError` where another has said otherwise, what says nothing contradicts nothing."""
         time, box, label = piece
         place = (None if time is None else round(time * 1000), box)
         known = self.pieces.get(place, (time, ""))[1]
         self.group = self._agreed("group", self.group, group, where)
         self.split = self._agreed("split", self.split, split, where)
+        if place == (None, ""):  # of frames and boxes a track is not read
+            self.track = self._agreed("track", self.track, track, where)
         self.pieces[place] = (time, self._agreed("label", known, label, where, place))
 
     def _agreed(self, what: str, known: str, given: str, where: str, place: object = None) -> str:

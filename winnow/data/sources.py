@@ -41,7 +41,8 @@ class Source:
     """A picture or a video: its address, its group, and a mark that changes when its content may have.
 
     `kind` is "image" or "video"; `label` and `split` ("train", "validate", "calibrate", "test") may be "". `pieces`: the frames
-    and boxes of it that are read, each with its label, all of it where there are none.
+    and boxes of it that are read, each with its label, all of it where there are none. `track`: the name, in its group, of what is
+    shown by all whole pictures of that name; "" without.
     """
 
     uri: str
@@ -51,6 +52,7 @@ class Source:
     split: str
     mark: str
     pieces: tuple[Piece, ...] = ()
+    track: str = ""
 
     @classmethod
     def of(cls, saved: dict[str, Any]) -> Source:
@@ -225,7 +227,7 @@ class _Found:
         row = one.row or Row(one.entry.uri, one.root)
         label, split = (row.label or place.label, place.split) if place else ("", "")
         _, about = self.gathered.setdefault(one.entry.uri, (one.entry, Gathered(one.entry.uri)))
-        about.add((row.time, row.box, label), row.group, split, row.where)
+        about.add((row.time, row.box, label), row.group, split, row.where, row.track)
 
     def sources(self) -> list[Source]:
         """Return the files that are read, with all that was said of each."""
@@ -234,7 +236,7 @@ class _Found:
             kind = "video" if _suffix(uri) in VIDEO_SUFFIXES else "image"
             group = about.group or (uri if kind == "video" else storage.parent(uri))
             label = about.pieces.get((None, ""), (None, ""))[1]
-            found.append(Source(uri, kind, group, label, about.split, entry.mark, about.listed()))
+            found.append(Source(uri, kind, group, label, about.split, entry.mark, about.listed(), about.track))
         return found
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.data.pieces import labels_of
-from winnow.data.sources import Expansion, Refusal
+from winnow.data.sources import Expansion, Refusal, Source
 from winnow.errors import InputError
 from winnow.files import replacing, write_sealed
 from winnow.options import IngestOptions
@@ -31,7 +31,7 @@ class Gathered:
 
     `refused` files and `lost` ones among those asked for; `partly`: what was refused of files that were read in part;
     `shards` of pixels and `cut` pictures; `seen` contents and `groups`; `totals` and `notes` on what is alike; `apart`: seconds between
-    the frames of each video whose persons were not followed.
+    the frames of each video whose persons were not followed; `listed`: the first picture of each track, by group and name.
     """
 
     refused: list[Refusal]
@@ -44,6 +44,7 @@ class Gathered:
     seen: set[str] = field(default_factory=set)
     groups: set[str] = field(default_factory=set)
     apart: list[float] = field(default_factory=list)
+    listed: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def add(self, part: Part, asked: set[str], options: IngestOptions) -> None:
         """Take in what a part holds beside its rows."""
@@ -61,8 +62,17 @@ class Gathered:
         totals["patches"] += len(part.rows) if options.cuts else 0
         totals["crops"] += len(part.rows) if options.people else 0
         totals["empty"] += part.empty
-        totals["tracks"] += len(set(part.tracks))
+        totals["tracks"] += len(set(part.tracks))  # those of lists are counted as the table is written
         self.apart += [part.step] if part.rows and not part.tracks and part.step is not None else []
+
+    def first_of(self, source: Source, name: str) -> str | None:
+        """Return the id of the first picture of the track that a list gives a source, whose own is `name`; None without one."""
+        if not source.track or source.kind == "video":
+            return None
+        if (source.group, source.track) not in self.listed:
+            self.listed[source.group, source.track] = name
+            self.totals["tracks"] += 1
+        return self.listed[source.group, source.track]
 
     @property
     def unread(self) -> list[Refusal]:
@@ -101,7 +111,7 @@ def assemble(
             part = Part.load(record(folder, number))
             found.add(part, asked, options)
             if part.rows:
-                table = _table(part, found.seen, options, *alike.columns[number])
+                table = _table(part, found, options, *alike.columns[number])
                 writer.write_table(table)
                 found.groups.update(table.column("group").to_pylist())
                 found.totals["copies"] += table.column("status").to_pylist().count("copy")
@@ -180,9 +190,11 @@ def _batches(folder: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(columns=list(columns))
 
 
-def _table(part: Part, seen: set[str], options: IngestOptions, joined: Sequence[str], twin: Sequence[str]) -> pa.Table:
+def _table(
+    part: Part, gathered: Gathered, options: IngestOptions, joined: Sequence[str], twin: Sequence[str]
+) -> pa.Table:
     """Return the part's rows; of pictures and videos that are the same to the byte the first is "ok" and the others are "copy"."""
-    status = []
+    status, seen = [], gathered.seen
     for name in contents_of(part):
         status.append("copy" if name in seen else "ok")
         seen.add(name)
@@ -204,18 +216,23 @@ def _table(part: Part, seen: set[str], options: IngestOptions, joined: Sequence[
             [source.split for source in of],
             status,
             confidence,
-            pa.array(_tracks(part), pa.string()),
+            pa.array(_tracks(part, gathered), pa.string()),
         ],
         schema=ITEMS,
     )
 
 
-def _tracks(part: Part) -> list[str | None]:
-    """Return the id of the first crop of the track of each row of a part."""
+def _tracks(part: Part, gathered: Gathered) -> list[str | None]:
+    """Return the id of the first crop of the track of each row of a part: persons followed in a video, or whole pictures that a list
+    says are of one track of their group."""
     first: dict[int, str] = {}
     for track, (name, *_) in zip(part.tracks, part.rows, strict=False):
         first.setdefault(track, name)
-    return [first[track] for track in part.tracks] or [None] * len(part.rows)
+    followed: list[str | None] = [first[track] for track in part.tracks]
+    return [
+        gathered.first_of(part.sources[place], name) if box is None and known is None else known
+        for known, (name, place, _, box, _) in zip(followed or [None] * len(part.rows), part.rows, strict=True)
+    ]
 
 
 def _labels(part: Part) -> list[str]:

@@ -38,7 +38,8 @@ ITEMS = pa.schema(
 )
 """The columns of items.parquet. `group` is the user's; `twin` the id of the first picture that this one, or the one it was cut
 from, is near-identical to (else its own); `joined` the group that is held out: groups with near-identical pictures are one.
-`track`: the id of the first crop of the same person in its video; null where persons were not followed, and in older pools."""
+`track`: the id of the first crop of the same person in its video, or of the first picture that a list says is of its track; null
+where persons were not followed and no list names a track, and in older pools."""
 PICTURES = pa.schema(
     [
         ("id", pa.string()),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from winnow.classify.tracks import Tracks
+from winnow.data.lists import LIST_SUFFIXES
 from winnow.errors import OptionError
 from winnow.objects.tracks import LONGEST_STEP
 from winnow.options import IngestOptions
@@ -19,11 +21,11 @@ from winnow.tables import write_table
 By = Literal["picture", "track"]
 """What has a class of its own: a picture, frame or crop, or all crops of a track together."""
 
-NO_TRACK = "No crop has a track, so that --by track changed nothing: the frames are too far apart."
+NO_TRACK = "No crop has a track, so that --by track changed nothing: frames are too far apart, or a list names none."
 
 
-def check_by(by: str, options: IngestOptions, has_classes: bool = True) -> None:
-    """Raise `OptionError` for `by` "track" where pictures read by these options have no track, or get no class."""
+def check_by(by: str, options: IngestOptions, sources: Iterable[str | Path], has_classes: bool = True) -> None:
+    """Raise `OptionError` for `by` "track" where pictures of `sources`, read by these options, have no track, or get no class."""
     if by == "picture":
         return
     if not has_classes:
@@ -31,8 +33,11 @@ def check_by(by: str, options: IngestOptions, has_classes: bool = True) -> None:
             "--by track averages the classes of crops, and this file has no classifier.", "Leave --by out."
         )
     if not options.people:
+        if any(Path(source).suffix.lower() in LIST_SUFFIXES for source in sources):
+            return  # which may name the tracks of its pictures
         raise OptionError(
-            "--by track needs crops of persons in videos, and this run looks at whole pictures.", "Leave --by out."
+            "--by track needs crops of persons in videos, or a list that names tracks, and this run looks at whole pictures.",
+            "Leave --by out, or give a list with a column track.",
         )
     if options.keyframes or options.every > LONGEST_STEP:
         how = "the key frames of a video" if options.keyframes else f"a frame every {options.every:g} s"

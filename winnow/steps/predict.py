@@ -33,7 +33,7 @@ def predict(
     belong has a class too, which means little. With `by` "track" the class of a crop is that of its track. Pictures are judged by so
     many `workers` of a runner, or were judged in shards (`made`).
     """
-    check_by(by, run.options.ingest)
+    check_by(by, run.options.ingest, sources)
     names = load_classifier(run).classes.tolist()
     with Results(to or run.path / "predictions", PREDICTIONS, run.path) as results:
         made = made or judged_by(run, sources, place_of_results(to or results.folder), "predict", runner, workers)

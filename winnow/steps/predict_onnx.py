@@ -55,7 +55,7 @@ def predict_onnx(
         )
     if heatmaps is not None:
         _check_maps(model)
-    check_by(by, model.ingest, model.classes is not None)
+    check_by(by, model.ingest, sources, model.classes is not None)
     given: dict[str, Any] = {"object_detector": object_detector}
     options = model.ingest.model_copy(update=given if max_refused is None else {**given, "max_refused": max_refused})
     with contextlib.ExitStack() as stack:

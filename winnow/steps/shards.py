@@ -81,7 +81,7 @@ def share_judging(
 ) -> Shared:
     """Judge a share of sources, by `score` or `predict`; the shards lie in `to`, which the results are to be in. `how`: what else
     `winnow join` gives that step."""
-    check_by(how.get("by", "picture"), run.options.ingest)
+    check_by(how.get("by", "picture"), run.options.ingest, sources)
     check_mode(run, run.options.score.mode)
     if step == "predict":
         load_classifier(run)
