@@ -1,0 +1,203 @@
+"""Drift: false alarms over 200 unchanged streams of real pictures, and pictures until the alarm for changes of several kinds.
+
+    python bench/drift.py [--quick] [--simulated] [--to FOLDER]
+
+Football (frames of 15 clips and a match), magnetic tiles, AITEX fabric 01 (squares of 256 pixels); embeddings of the recipe `oneclass`,
+once for each change. A stream: pictures dealt at random (of football by clip as well) into those that set the threshold, two fifths, and
+those that come, each once in random order. A change: after the others, those that came are drawn again, changed, up to 300.
+
+`--simulated`: normal scores alone, 100 streams of 600 after 20, 50 and 200 that set the threshold at 5 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+import winnow
+from winnow.detect.detector import Detector
+from winnow.detect.drift import Drift
+from winnow.embeddings import Embeddings
+from winnow.pool.pool import Pool
+
+from common import aitex, arguments, finish, need, table, write_list
+
+MOST = 300  # changed pictures until a change counts as missed
+
+
+def moved(picture: Image.Image) -> Image.Image:
+    """Return what a camera sees that was turned by a tenth of its field."""
+    wide, high = picture.size
+    return picture.crop((wide // 10, high // 10, wide, high)).resize((wide, high))
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "darker by 10 %": lambda picture: picture.point(lambda value: value * 0.9),
+    "darker by 20 %": lambda picture: picture.point(lambda value: value * 0.8),
+    "blurred": lambda picture: picture.filter(ImageFilter.GaussianBlur(max(picture.size) / 160)),
+    "camera moved": moved,
+}
+
+
+def football() -> Iterator[tuple[str, str, Image.Image]]:
+    """Yield kind, group and picture: good ones, and American football."""
+    root = need("football")
+    with (root / "index.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    yield from (("good", row["group"], _open(root / row["path"])) for row in rows if row["class"] == "soccer")
+    yield from (("new class", "other", _open(root / row["path"])) for row in rows[::6] if row["class"] != "soccer")
+
+
+def tiles() -> Iterator[tuple[str, str, Image.Image]]:
+    """Yield good tiles, and damaged ones."""
+    root = need("magnetic_tile")
+    yield from (("good", path.stem, _open(path)) for path in sorted((root / "good").rglob("*.*")))
+    yield from (("new class", "other", _open(path)) for path in sorted((root / "defect").rglob("*.*")))
+
+
+def fabric() -> Iterator[tuple[str, str, Image.Image]]:
+    """Yield squares of good strips of fabric 01, and of fabric 03."""
+    for kind, name in (("good", "01"), ("new class", "03")):
+        parts = aitex(name)
+        for path in [*parts["train"], *parts["validation"]]:
+            strip = _open(path)
+            for left in range(0, strip.width - 255, 256):
+                square = strip.crop((left, 0, left + 256, 256))
+                if (np.asarray(square.convert("L")).std(axis=0) < 3).sum() <= 2:
+                    yield kind, path.stem, square
+
+
+SETS = {"football": football, "magnetic tiles": tiles, "AITEX 01": fabric}
+
+
+def _open(path: Path) -> Image.Image:
+    return Image.open(path).convert("RGB")
+
+
+def embedded(name: str, folder: Path, quick: bool) -> tuple[dict[str, Embeddings], np.ndarray]:
+    """Return the embeddings of good pictures, "plain" and changed, and those of another class, and the groups of the good ones."""
+    listed: list[tuple[Path, str]] = []
+    groups: list[str] = []
+    pictures = list(SETS[name]())[:: 3 if quick else 1]
+    for number, (kind, group, picture) in enumerate(pictures):
+        ways = {"plain": lambda one: one, **CHANGES} if kind == "good" else {kind: lambda one: one}
+        groups += [group] if kind == "good" else []
+        for way, change in ways.items():
+            path = folder / way.replace(" ", "_").replace("%", "") / f"{number:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            change(picture).save(path)
+            listed.append((path, group))
+    run = winnow.Run(folder / "run", "oneclass", device="cpu")
+    run.ingest(write_list(folder / "list.csv", listed))
+    run.train()
+    run.encode()
+    found, known = run.embeddings, Pool.open(run.folder.path / "pool")
+    sources = dict(zip(known.column("id").tolist(), known.column("source").tolist(), strict=True))
+    kinds = np.array([Path(str(sources[one])).parent.name for one in found.ids])
+    order = np.argsort([Path(str(sources[one])).name for one in found.ids], kind="stable")
+    parts = {kind: found[order[kinds[order] == kind]] for kind in sorted(set(kinds.tolist()))}
+    return parts, np.array(groups)
+
+
+def deal(groups: np.ndarray, rng: np.random.Generator, by_group: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows that set the threshold, about two fifths, and those that come, in random order."""
+    units = groups if by_group else np.arange(len(groups))
+    names = rng.permutation(np.unique(units))
+    sizes = np.cumsum([(units == one).sum() for one in names])
+    chosen = np.isin(units, names[: max(2, int(np.searchsorted(sizes, 0.4 * len(units))))])
+    return np.flatnonzero(chosen), rng.permutation(np.flatnonzero(~chosen))
+
+
+SHIFTS: dict[str, tuple[float, int]] = {
+    "none": (0, 0),
+    "by 0.5 from the start": (0.5, 0),
+    "by 1 from the start": (1, 0),
+    "by 0.5 after 300": (0.5, 300),
+    "by 1 after 300": (1, 300),
+    "by 5 after 300": (5, 300),
+}
+"""By name: by how many standard deviations the scores rise, and after how many."""
+
+
+def simulated() -> list[dict[str, str]]:
+    """Return what is told of streams of normal scores: unchanged ones, with foreign scores 6 higher, and shifted ones."""
+    rows = []
+    for count in (20, 50, 200):
+        random = np.random.default_rng(count)
+        for name, share, (rise, after) in (
+            *((f"{share:.0%} foreign", share, SHIFTS["none"]) for share in (0.05, 0.2)),
+            *((f"scores rise {name}", 0.0, shift) for name, shift in SHIFTS.items()),
+        ):
+            at = []
+            for seed in range(100):
+                own = np.sort(random.normal(size=count))
+                drift = Drift(own, own[min(count, math.ceil((count + 1) * 0.95)) - 1], seed=seed)
+                scores = random.normal(size=600) + 6 * (random.random(600) < share) + rise * (np.arange(600) >= after)
+                drift.extend(scores)
+                at.append(np.inf if drift.at is None else drift.at - after)
+            told = np.isfinite(at)
+            rows.append({"set the threshold": str(count), "what comes": name, "told": f"{told.mean():.0%}",
+                         "scores until, median of those told": f"{np.median(np.array(at)[told]):.0f}" if told.any() else ""})  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    """Print the tables."""
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--simulated", action="store_true")
+    mine, sys.argv[1:] = own.parse_known_args()
+    given, started = arguments(__doc__), time.perf_counter()
+    if mine.simulated:
+        rows = simulated()
+        table(rows, "Simulated streams, alarm at 1 %")
+        finish("drift", started, simulated=rows)
+        return
+    streams, alarms, delays = 20 if given.quick else 200, [], []
+    for name in SETS:
+        parts, groups = embedded(name, given.to / name.replace(" ", "_"), given.quick)
+        good = parts.pop("plain")
+        for by_group in (False, True) if name == "football" else (False,):
+            rng, counts = np.random.default_rng(0), {0.01: 0, 0.05: 0}
+            reached: dict[str, list[float]] = {kind: [] for kind in parts}
+            for seed in range(streams):
+                own, coming = deal(groups, rng, by_group)
+                normal = Embeddings.of(good.vectors[own])
+                detector = Detector().fit(normal)
+                scores = detector.score(good.vectors[coming])
+                for alarm in counts:
+                    drift = Drift(detector.calibration, detector.threshold.value, alarm=alarm, seed=seed)
+                    drift.extend(scores)
+                    counts[alarm] += drift.alarmed
+                if seed % 5 or by_group:
+                    continue
+                for kind, changed in parts.items():
+                    rows = rng.choice(coming if len(changed) == len(good) else len(changed), MOST)
+                    drift = Drift(detector.calibration, detector.threshold.value, seed=seed)
+                    drift.extend(scores)
+                    before = drift.at
+                    drift.extend(detector.score(changed.vectors[rows]))
+                    if before is None:
+                        reached[kind].append(drift.at - len(scores) if drift.at else np.inf)
+            dealt = "by clip" if by_group else "at random"
+            alarms.append({"pictures": name, "dealt": dealt, "good": len(good), "streams": streams}
+                          | {f"alarms at {alarm:.0%}": f"{count / streams:.1%}" for alarm, count in counts.items()})  # fmt: skip
+            for kind, values in reached.items():
+                if values:
+                    told = np.array(values)
+                    delays.append({"pictures": name, "change": kind.replace("_", " ").strip(), "streams": len(told),
+                                   "told": f"{np.isfinite(told).mean():.0%}", "pictures until, median": str(np.median(told))})  # fmt: skip
+    table(alarms, "Alarms over unchanged streams")
+    table(delays, f"Pictures until the alarm (at 1 %), of {MOST} at most")
+    finish("drift", started, alarms=alarms, delays=delays)
+
+
+if __name__ == "__main__":
+    main()
