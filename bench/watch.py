@@ -1,6 +1,6 @@
 """Watch ten hours of video at speed, be killed twenty times, lose a camera for a minute.
 
-python bench/watch.py [--hours 10] [--kills 20] [--away 60] [--folder FOLDER]
+python bench/watch.py [--hours 10] [--kills 20] [--away 60]
 
 The file that judges is that of the tests, which takes the bright for foreign, so that what is measured is the watch: its memory after
 each hour of video, whether verdicts and segments are those of `winnow predict --onnx` and `winnow.detect.segments` on the same file,
@@ -29,6 +29,8 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 LEVEL, EVERY = 0.4, 1.0
+FOUND: dict[str, object] = {}
+"""What was found, for the last line."""
 
 
 def write_film(path: Path, seconds: int, rate: int = 1) -> None:
@@ -81,6 +83,7 @@ def watched(model: Path, film: Path, to: Path) -> float:
             hour += 1
         time.sleep(0.2)
     took = time.perf_counter() - begun
+    FOUND[f"memory {to.name}"], FOUND[f"seconds {to.name}"] = sizes, took
     print(f"memory after each hour of video, MB: {' '.join(f'{size:.0f}' for size in sizes)}; {took:.0f} s in all")
     return took
 
@@ -101,6 +104,7 @@ def compare(model: Path, film: Path, to: Path, folder: Path) -> None:
     whole = segments(times, scores, p_values, false_alarm_rate=LEVEL, smooth=3.0, min_length=2.0, hysteresis=2.0)
     told = events(to, "segment")
     equal = [(one["start"], one["belongs"]) for one in told] == [(round(one.start, 3), one.belongs) for one in whole]
+    FOUND.update(verdicts=len(found), verdicts_equal=same, segments=len(told), segments_equal=equal)
     print(f"{len(found):,} verdicts, as predict's: {same}; {len(told):,} segments, as of the whole: {equal}")
 
 
@@ -115,6 +119,7 @@ def killed(model: Path, film: Path, to: Path, whole: Path, kills: int) -> None:
                 died += process.wait() != 0
             time.sleep(0.002)
     same = all(events(to, kind) == events(whole, kind) for kind in ("verdict", "segment", "ended"))
+    FOUND.update(killed=died, equal_after_kills=same)
     print(f"killed {died} times: events as of the undisturbed watch, none lost or doubled: {same}")
 
 
@@ -171,6 +176,7 @@ def camera_away(model: Path, folder: Path, seconds: float) -> None:
         camera.end()
     times = [float(str(one["time"])) for one in events(to, "verdict")]
     (away,), (again,) = events(to, "away"), events(to, "back")
+    FOUND.update(away_after=float(str(away["time"])) - gone, back_after=float(str(again["time"])) - back)
     print(
         f"a camera away for {back - gone:.0f} s: away told after {float(str(away['time'])) - gone:.1f} s, back after "
         f"{float(str(again['time'])) - back:.1f} s; {len(times)} verdicts, {sum(time > back for time in times)} of them after it was back"
@@ -201,6 +207,7 @@ def main() -> None:
         watched(model, short, folder / "short")
         killed(model, short, folder / "killed", folder / "short", given.kills)
         camera_away(model, folder, given.away)
+    print(json.dumps(FOUND))
 
 
 if __name__ == "__main__":
