@@ -174,7 +174,7 @@ def test_what_was_written_and_not_committed_is_written_again(tmp_path: Path):
         (path,) = (tmp_path / "watched").glob("events/*.jsonl")
         with path.open("a") as file:
             file.write('{"event": "verd')
-        with pytest.raises(RunError, match="Another winnow watch"):
+        with pytest.raises(RunError, match="Another watch into"):
             Book(tmp_path / "watched")
     with contextlib.closing(Book(tmp_path / "watched")) as book:
         book.commit([{"event": "verdict", "id": "b", "source": "b"}])
@@ -221,6 +221,24 @@ def test_a_folder_that_fills(made: Path, tmp_path: Path, monkeypatch: pytest.Mon
         "half.png",
         "notes.txt",
     ]
+
+
+def test_a_folder_that_is_away_is_told_of_and_watched_again(made: Path, tmp_path: Path):
+    folder, to = tmp_path / "share", tmp_path / "watched"
+    folder.mkdir()
+    with watching(made, to, folder) as (watcher, _):
+        for times in (1, 2):
+            folder.rename(tmp_path / "elsewhere")
+            until(lambda times=times: len(events(to, "away")) == times)
+            assert watcher.standing[str(folder)].state == "away"
+            (tmp_path / "elsewhere").rename(folder)
+            until(lambda times=times: len(events(to, "back")) == times)
+        Image.new("RGB", (40, 30)).save(folder / "a.png")
+        until(lambda: events(to, "verdict"))
+        assert watcher.standing[str(folder)].state == ""
+    said = events(to, "away", "back")
+    assert "does not exist" in str(said[0]["reason"]) or "no such" in str(said[0]["reason"])
+    assert len({one["id"] for one in said}) == 4
 
 
 class Receiver(http.server.ThreadingHTTPServer):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from winnow.detect.drift import BLOCK
 from winnow.errors import OptionError, did_you_mean
 from winnow.options import Options
 from winnow.results import (
@@ -150,14 +151,20 @@ class Run:
         mode: str = "",
         false_discoveries: float | None = None,
         drift_alarm: float | None = None,
-        drift_block: float = 60.0,
+        drift_block: float = BLOCK,
     ) -> Scored:
         """Judge new pictures and videos; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
-        given: dict[str, Any] = {"to": to, "heatmaps": heatmaps, "false_discoveries": false_discoveries}
-        given |= {"drift_alarm": drift_alarm, "drift_block": drift_block}
-        return score(self._judged_by(mode), _listed(sources), **given)
+        return score(
+            self._judged_by(mode),
+            _listed(sources),
+            to=to,
+            heatmaps=heatmaps,
+            false_discoveries=false_discoveries,
+            drift_alarm=drift_alarm,
+            drift_block=drift_block,
+        )
 
     def evaluate(
         self, normal: Sources, anomalous: Mapping[str, Sources], *, masks: str | Path | None = None, mode: str = ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import sys
 import uuid
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -211,3 +214,29 @@ def unsealed(path: Path, content: Any, again: str) -> dict[str, Any]:
 def seal(content: dict[str, Any]) -> str:
     """Return a hash of JSON content, kept in it under another name, so that a change by hand is seen."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def locked(path: Path, what: str, wait: bool = False, remedy: str = "Wait until it has ended.") -> Iterator[None]:
+    """Hold a lock file, which the system lets go of however the process ends.
+
+    Raises `RunError` when another process holds it, unless this one shall `wait`.
+    """
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.seek(0)
+            raise RunError(f"{what} is at work: {file.read().strip() or 'another process'}.", remedy) from None
+        file.truncate(0)
+        file.write(f"{_command()}, process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S}")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _command() -> str:
+    name = Path(sys.argv[0]).name
+    return " ".join(["winnow" if name in ("cli.py", "winnow") else name, *sys.argv[1:2]])

@@ -240,14 +240,8 @@ def serve(
     from winnow.deploy.serve.limits import Limits
     from winnow.steps.serve import serve as step
 
-    if (file is None) == (run is None):
-        both = "both" if file else "none"
-        raise OptionError(f"Of FILE.onnx and --run {both} was given.", "Give one of them.")
-    if file is not None:
-        refuse_idle("FILE.onnx", "--trust", trust)
-        refuse_idle("FILE.onnx", "--mode", given_options(score=options))
+    folder = _run_beside_file("FILE.onnx", file, run, trust, score=options)
     limits = Limits(round(max_bytes * 1e6), max_pixels, max_seconds, queue, batch, wait / 1000, threads)
-    folder = judging(run, trust, options) if run is not None else None
     given: dict[str, Any] = {"host": host, "port": port, "token": token, "name": name, "workers": workers}
     step(file, folder, **given, limits=limits, object_detector=object_detector, tell=say)
 
@@ -285,15 +279,24 @@ def watch(
     """
     from winnow.steps.watch import watch as step
 
-    if (onnx is None) == (run is None):
-        raise OptionError(f"Of --run and --onnx {'none' if run is None else 'both'} were given.", "Give one of them.")
-    if onnx is not None:
-        refuse_idle("--onnx", "--trust", trust)
-        refuse_idle("--onnx", "--mode", given_options(score=options))
-        refuse_idle("--onnx", "--smooth, --min-length, --hysteresis", given_options(segments=segments))
-    folder = judging(run, trust, options, segments=segments) if run is not None else None
+    folder = _run_beside_file("--onnx", onnx, run, trust, score=options, segments=segments)
     given: dict[str, Any] = {"to": to, "post": post, "run_on": run_on, "keep": keep, "poll": poll, "away": away}
     step(onnx, sources, folder, **given, open_within=open_within, object_detector=object_detector, tell=say)
+
+
+def _run_beside_file(
+    name: str, file: Path | None, run: str | None, trust: tuple[str, ...], **given: Any
+) -> RunFolder | None:
+    """Return the run that judges, or None where the `file` given as `name` does; `OptionError` for both, neither, or options of a run
+    (`given`, by group) beside a file."""
+    if (file is None) == (run is None):
+        raise OptionError(f"Of {name} and --run {'none' if run is None else 'both'} was given.", "Give one of them.")
+    if run is not None:
+        return judging(run, trust, given["score"], segments=given.get("segments"))
+    refuse_idle(name, "--trust", trust)
+    refuse_idle(name, "--mode", given_options(score=given["score"]))
+    refuse_idle(name, "--smooth, --min-length, --hysteresis", given_options(segments=given.get("segments")))
+    return None
 
 
 def _share_of(run: RunFolder, step: str, sources: Sequence[str], to: str | None, share: Share, **given: Any) -> Shared:

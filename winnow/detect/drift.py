@@ -19,6 +19,7 @@ ALARM = 0.01
 """Chance of ever raising an alarm over a process that does not change."""
 FOREIGN = 0.3
 """Share of what comes that may be refused without the process having changed."""
+BLOCK = 60.0  # seconds of a video that count as one picture
 JUMP = 0.01  # share of the capital that changes its bet at each step, so that a late change is found as soon as an early one
 SLOPES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # bets 1 + slope (p - 1/2): negative ones win where p-values are small
 SHARES = np.array([0.5, 0.7, 0.9])  # of refused pictures, bet on by likelihood ratios

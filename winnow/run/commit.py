@@ -14,49 +14,16 @@ back, the record last; killed after it, only the staging is left to be removed.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from winnow import torchrun
 from winnow.errors import RunError
-from winnow.files import reason, sync, told, write_text
+from winnow.files import locked, reason, sync, told, write_text
 from winnow.stages import STAGES
 
 STAGING, RECORDS, DONE = ".staging", "steps", ".done"
-
-
-@contextmanager
-def locked(path: Path, what: str, wait: bool = False) -> Iterator[None]:
-    """Hold a lock file, which the system lets go of however the process ends.
-
-    Raises `RunError` when another process holds it, unless this one shall `wait`.
-    """
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            file.seek(0)
-            raise RunError(
-                f"{what} is at work: {file.read().strip() or 'another process'}.", "Wait until it has ended."
-            ) from None
-        file.truncate(0)
-        file.write(f"{_command()}, process {os.getpid()}, since {datetime.now():%Y-%m-%d %H:%M:%S}")
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
-
-
-def _command() -> str:
-    name = Path(sys.argv[0]).name
-    return " ".join(["winnow" if name in ("cli.py", "winnow") else name, *sys.argv[1:2]])
 
 
 class Staged:

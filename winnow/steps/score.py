@@ -15,7 +15,7 @@ import numpy as np
 
 from winnow.data.cuts import clock_of, length_of
 from winnow.detect.discoveries import check_discoveries, flagged, note_of, q_values
-from winnow.detect.drift import check_alarm
+from winnow.detect.drift import BLOCK, check_alarm
 from winnow.detect.segments import ffconcat, segments, smoothed
 from winnow.errors import InputError, OptionError
 from winnow.files import replacing, write_text
@@ -47,7 +47,6 @@ from winnow.run.publish import HEATMAPS, SCORES, Results, list_refused, publish,
 from winnow.run.where import place_of_results
 from winnow.tables import write_table
 
-BLOCK = 60.0  # seconds of a video that count as one picture when it is asked whether the threshold holds
 EARLY = 1.0  # seconds by which a part of a cut list may begin early without a word
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from winnow.errors import Damaged, OptionError, RunError
-from winnow.files import make_folder, read_json, write_json
+from winnow.files import locked, make_folder, read_json, write_json
 from winnow.watch.log import START, Event, Log, Place
 
 ABOUT = "watch.json"
@@ -36,14 +35,17 @@ class Book:
         """Open a folder, or make one; `OptionError` where it cannot be, or holds something else, `RunError` while another watches."""
         _claim(folder)
         self.folder, self._lock = folder, threading.RLock()
-        self._held = _held(folder / ".lock")
         path = folder / "state.sqlite"
-        with _told(path):
+        with ExitStack() as stack:
+            remedy = "Stop it, or choose another folder: --to FOLDER"
+            stack.enter_context(locked(folder / ".lock", f"Another watch into {folder}", remedy=remedy))
+            stack.enter_context(_told(path))
             self._state = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._state.execute("PRAGMA journal_mode = WAL")
             self._state.execute("PRAGMA synchronous = NORMAL")
             self._state.executescript(SCHEMA)
             sizes = dict(self._state.execute("SELECT name, bytes FROM files"))
+            self._held = stack.pop_all()
         self.log = Log(folder, sizes)
         self.number = int(self.kept("number") or 0)
 
@@ -51,7 +53,7 @@ class Book:
         """Close what is open, and let another process in."""
         with self._lock:
             self._state.close()
-            os.close(self._held)
+            self._held.close()
 
     def commit(
         self,
@@ -117,23 +119,6 @@ def _claim(folder: Path) -> None:
         write_json(about, {"format": FORMAT})
     elif read_json(about) != {"format": FORMAT}:
         raise RunError(f"{about} is of another version of winnow watch.", "Choose another folder: --to FOLDER")
-
-
-def _held(path: Path) -> int:
-    """Return a lock on a folder; `RunError` while another process has it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:  # Windows
-        pass
-    except OSError:
-        os.close(handle)
-        raise RunError(
-            f"Another winnow watch writes into {path.parent}.", "Stop it, or choose another folder: --to FOLDER"
-        ) from None
-    return handle
 
 
 @contextmanager

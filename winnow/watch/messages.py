@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 import urllib.parse
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
@@ -16,14 +17,14 @@ from winnow.errors import OptionError
 from winnow.watch.book import Book
 from winnow.watch.log import Event
 
-Kind = Literal["foreign", "verdict", "segment", "refused", "away", "back", "alarm"]
+Kind = Literal["foreign", "verdict", "segment", "refused", "away", "back"]
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds until it is tried again
 POST_SECONDS, COMMAND_SECONDS = 10.0, 60.0
 AGAIN = (408, 425, 429)  # answers of the kind "your fault" that are no refusal
 Tell = Callable[[str], None]
 
 
-class Messenger:
+class Messenger(ABC):
     """Hands the events of a book on, one after the other, in a thread of its own. `name` is what its place in the log is kept under."""
 
     def __init__(self, name: str, book: Book, tell: Tell) -> None:
@@ -42,9 +43,9 @@ class Messenger:
         self.stop.set()
         self._done.wait(seconds)
 
+    @abstractmethod
     def hand_on(self, event: Event) -> bool:
         """Hand an event on; return whether that is done with, or is to be tried again."""
-        raise NotImplementedError
 
     def _run(self) -> None:
         try:

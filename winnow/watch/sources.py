@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import posixpath
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -49,7 +49,7 @@ class Reading:
     kept: bool = False
 
 
-class Source:
+class Source(ABC):
     """Something that is watched until `stop` is set; `ended` once nothing more can come."""
 
     def __init__(self, address: str, reading: Reading, inbox: Inbox, book: Book, stop: threading.Event) -> None:
@@ -63,9 +63,9 @@ class Source:
         """Begin to watch, in a thread of its own."""
         threading.Thread(target=self._run, name=self.name, daemon=True).start()
 
+    @abstractmethod
     def watch(self) -> None:
         """Hand on what comes."""
-        raise NotImplementedError
 
     def _run(self) -> None:
         try:
@@ -96,36 +96,44 @@ class Folder(Source):
 
     def watch(self) -> None:
         self._given: dict[str, str] = {}
+        self._why = ""
         before: dict[str, tuple[str, float]] = {}
         while not self.stop.is_set():
-            before = self._look(before)
+            away, self._why = bool(self._why), ""
+            try:
+                before = self._look(before)
+            except InputError as error:
+                self._why = error.message
+            if away != bool(self._why):
+                event, said = ("back", {}) if away else ("away", {"reason": self._why})
+                self.inbox.put(Moment(self.name, event, time=time.time(), said=said), self.stop)
             self.stop.wait(self.reading.poll)
+
+    def _refuse(self, uri: str, reason: str) -> None:
+        """Note that the folder itself cannot be read, as of a share that is not there for a while; of what is in it nothing is said."""
+        if uri == self.address:
+            self._why = reason
 
     def _look(self, before: dict[str, tuple[str, float]]) -> dict[str, tuple[str, float]]:
         """Read what has come; return the marks of what is not done, and since when they are so."""
         waiting: dict[str, tuple[str, float]] = {}
-        with contextlib.suppress(InputError):  # of a share that is not there for a moment
-            for entry in storage.listing(self.address, lambda uri, reason: None):
-                suffix = posixpath.splitext(entry.uri)[1].lower()
-                mark = entry.mark.rstrip(storage.UNSURE)
-                if (
-                    self.stop.is_set()
-                    or suffix not in IMAGE_SUFFIXES | VIDEO_SUFFIXES
-                    or not storage.is_text(entry.uri)
-                ):
-                    continue
-                if self.book.has_seen(entry.uri, mark):
-                    self._given.pop(entry.uri, None)
-                    continue
-                if self._given.get(entry.uri) == mark:  # it waits to be judged
-                    continue
-                known, since = before.get(entry.uri, ("", 0.0))
-                if known != mark:
-                    waiting[entry.uri] = mark, time.monotonic()
-                elif self._read(entry.uri, mark, time.monotonic() - since, suffix in VIDEO_SUFFIXES):
-                    self._given[entry.uri] = mark
-                else:
-                    waiting[entry.uri] = mark, since
+        for entry in storage.listing(self.address, self._refuse):
+            suffix = posixpath.splitext(entry.uri)[1].lower()
+            mark = entry.mark.rstrip(storage.UNSURE)
+            if self.stop.is_set() or suffix not in IMAGE_SUFFIXES | VIDEO_SUFFIXES or not storage.is_text(entry.uri):
+                continue
+            if self.book.has_seen(entry.uri, mark):
+                self._given.pop(entry.uri, None)
+                continue
+            if self._given.get(entry.uri) == mark:  # it waits to be judged
+                continue
+            known, since = before.get(entry.uri, ("", 0.0))
+            if known != mark:
+                waiting[entry.uri] = mark, time.monotonic()
+            elif self._read(entry.uri, mark, time.monotonic() - since, suffix in VIDEO_SUFFIXES):
+                self._given[entry.uri] = mark
+            else:
+                waiting[entry.uri] = mark, since
         return waiting
 
     def _read(self, uri: str, mark: str, still: float, film: bool) -> bool:

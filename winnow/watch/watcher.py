@@ -118,8 +118,10 @@ class Watcher:
             about.counts["foreign"] += event.get("belongs") is False
             if "p_value" in event:
                 about.last.append(float(event["p_value"]))
-        state = self.lines.state(moment.source)
-        about.state = moment.event if moment.event in ("away", "ended") else state or about.state
+        if moment.event == "verdict":
+            about.state = self.lines.state(moment.source) or about.state
+        elif moment.event != "refused":
+            about.state = "" if moment.event == "back" else moment.event
         return said + segments
 
     def _await_cameras(self, seconds: float) -> None:
