@@ -286,6 +286,26 @@ def test_grid_click_range_page_and_undo_of_all_at_once(run: Path, context: playw
         assert tab.seen() == names[10]
 
 
+def test_while_a_page_is_turned_the_one_that_is_shown_is_named(run: Path, context: playwright.BrowserContext):
+    with Server(run, *CLASSES) as server:
+        tab = Tab(context, server)
+        page, held = tab.page, list[playwright.Route]()
+        page.keyboard.press("g")
+        expect(page.locator("#range")).to_contain_text("1–36 of 110")
+        name = page.get_attribute(".cell >> nth=1", "title")
+        page.route("**/api/items?*", lambda route: held.append(route))
+        page.keyboard.press("PageDown")
+        while not held:
+            page.wait_for_timeout(20)
+        page.click(".cell >> nth=1")
+        expect(page.locator("#range")).to_have_text("1–36 of 110 · 1 selected")
+        page.keyboard.press("1")
+        page.unroute("**/api/items?*")  # which lets go of what is held
+        expect(page.locator("#range")).to_have_text("37–72 of 110")
+        tab.saved()
+        assert labels(run) == {name: "staff"}
+
+
 def test_filters_the_lane_of_outliers_and_arrows(run: Path, context: playwright.BrowserContext):
     with Server(run, *CLASSES) as server:
         tab = Tab(context, server)

@@ -13,6 +13,7 @@ from winnow.report.grids import picture_grid
 from winnow.report.html import Figure, Page, Section, Table, render
 from winnow.report.style import ANOMALOUS, BELONGS, INK, LINES, WIDTH, as_png, canvas, heading, quiet
 from winnow.results import Drifted
+from winnow.results.words import count
 from winnow.version import __version__
 
 
@@ -21,7 +22,7 @@ def drift_page(
 ) -> str:
     """Return the page as HTML; `curve` are the logarithms (base 10) of the capital after each block, `before` and `since` pixels."""
     if found.at is None:
-        verdict = f"The threshold holds: in {found.blocks:,} blocks nothing says that the process has changed."
+        verdict = f"The threshold holds, as far as {count(found.blocks, 'block')} can tell."
     else:
         verdict = f"The threshold does not hold any more, since about block {found.since:,}; told in block {found.at:,} ({found.where})."
     sections = [

@@ -13,6 +13,7 @@ export class Grid {
   #anchor = 0; // where a range begins
   #ticked = null; // start of the page that was selected as a whole
   #cells = [];
+  #from = 0; // position of the first cell: while a page is turned the one before is still shown
 
   constructor(session, pictures, suggest, open) {
     Object.assign(this, { session, pictures, suggest, open });
@@ -59,6 +60,7 @@ export class Grid {
     await session.load(start + size + 1);
     if (start !== this.start) return; // turned again meanwhile
     this.#anchor = 0;
+    this.#from = start;
     byId("cells").style.gridTemplateRows = `repeat(${this.#shape().rows}, 1fr)`;
     this.#cells = session.items.slice(start, start + size).map((item, number) => this.#cell(item, number));
     byId("cells").replaceChildren(...this.#cells);
@@ -78,8 +80,8 @@ export class Grid {
       mark(cell, cell.item, this.session);
       guess(cell, this.suggest.of(cell.item), this.session);
     }
-    const last = this.start + this.#cells.length;
-    const places = this.#cells.length ? `${count(this.start + 1)}–${count(last)} of ${count(Math.max(this.session.total, last))}` : "";
+    const last = this.#from + this.#cells.length;
+    const places = this.#cells.length ? `${count(this.#from + 1)}–${count(last)} of ${count(Math.max(this.session.total, last))}` : "";
     byId("range").textContent = this.selected.size ? `${places} · ${this.selected.size} selected` : places;
     const { offered } = this;
     byId("accept-most").hidden = !offered;
@@ -168,6 +170,6 @@ export class Grid {
     if (!cell) return;
     event.preventDefault();
     event.stopPropagation();
-    this.open(this.start + Number(cell.dataset.number));
+    this.open(this.#from + Number(cell.dataset.number));
   }
 }
