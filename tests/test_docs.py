@@ -17,7 +17,7 @@ from cloth import write_cloth, write_damaged
 from conftest import winnow_command
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
 ROOMS = sorted(path.name for path in (ROOT / "winnow").iterdir() if path.is_dir() and not path.name.startswith("_"))
 SMALL = ("--size", "16", "16", "--width", "4", "--latent", "4", "--batch-size", "16", "--check-every", "10", "--iterations", "20",
@@ -33,7 +33,7 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(line.replace("[", "").replace("]", ""), comments=True) for line in lines]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_is_understood(page: Path):
     for words in commands(page):
         if "STEP" in words or "RECIPE" in words:
@@ -94,7 +94,7 @@ def links(page: Path) -> list[str]:
     return [target for target in targets if not target.startswith("http")]
 
 
-@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path):
     missing = [target for target in links(page) if not (page.parent / target).exists()]
     assert not missing
@@ -102,6 +102,8 @@ def test_every_link_leads_somewhere(page: Path):
 
 def test_the_index_lists_every_page():
     listed = set(links(ROOT / "docs" / "index.md"))
+    details = {page.name for page in (ROOT / "docs" / "benchmarks").glob("*.md")}
+    assert details == {Path(target).name for target in links(ROOT / "docs" / "benchmarks.md")} & details
     assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= listed
     assert "docs/index.md" in links(ROOT / "README.md")
 
