@@ -71,16 +71,11 @@ def score(
         drift_block: Seconds of a video that count as one picture in that [default: 60].
     """
     from winnow.detect.discoveries import check_discoveries
-    from winnow.detect.drift import check_alarm
     from winnow.steps.score import score as step
 
     check_discoveries(false_discoveries)
-    if drift_alarm is None:
-        refuse_idle("a call without --drift-alarm", "--drift-block", drift_block is not None)
-    else:
-        check_alarm(drift_alarm)
-    given = {"false_discoveries": false_discoveries, "drift_alarm": drift_alarm, "drift_block": drift_block}
-    how: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    how: dict[str, Any] = _drift_options(drift_alarm, drift_block)
+    how |= {} if false_discoveries is None else {"false_discoveries": false_discoveries}
 
     folder = judging(run, trust, options, max_refused, segments=segments)
     if shard is not None:
@@ -215,6 +210,8 @@ def serve(
     max_pixels: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=1000))] = 50.0,
     max_seconds: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=3600))] = 30.0,
     object_detector: str = "",
+    drift_alarm: float | None = None,
+    drift_block: float | None = None,
     options: Score = None,
     trust: Trust = (),
 ) -> None:
@@ -236,6 +233,8 @@ def serve(
         max_pixels: Most million pixels of a picture, as --pixel-limit counts them; a smaller one of the run holds.
         max_seconds: Most seconds that a request may take to come, and then to be answered.
         object_detector: What finds persons, for a model that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
+        drift_alarm: Tell when the threshold does not hold any more for what is asked, with this chance of a false alarm (0.01).
+        drift_block: Seconds in which what is asked counts as one picture in that [default: 60].
     """
     from winnow.deploy.serve.limits import Limits
     from winnow.steps.serve import serve as step
@@ -243,6 +242,7 @@ def serve(
     folder = _run_beside_file("FILE.onnx", file, run, trust, score=options)
     limits = Limits(round(max_bytes * 1e6), max_pixels, max_seconds, queue, batch, wait / 1000, threads)
     given: dict[str, Any] = {"host": host, "port": port, "token": token, "name": name, "workers": workers}
+    given |= _drift_options(drift_alarm, drift_block)
     step(file, folder, **given, limits=limits, object_detector=object_detector, tell=say)
 
 
@@ -258,6 +258,8 @@ def watch(
     away: Annotated[float, Parameter(validator=validators.Number(gte=1, lte=3600))] = 15.0,
     open_within: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=3600))] = 30.0,
     object_detector: str = "",
+    drift_alarm: float | None = None,
+    drift_block: float | None = None,
     options: Score = None,
     segments: Segments = None,
     trust: Trust = (),
@@ -276,12 +278,27 @@ def watch(
         away: Seconds without a picture after which a camera is opened again.
         open_within: Seconds in which a camera must open at the start (0: it is waited for).
         object_detector: What finds persons, for a model that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
+        drift_alarm: Tell when the threshold does not hold any more for what comes, with this chance of a false alarm (0.01).
+        drift_block: Seconds of a video or camera that count as one picture in that [default: 60].
     """
     from winnow.steps.watch import watch as step
 
     folder = _run_beside_file("--onnx", onnx, run, trust, score=options, segments=segments)
     given: dict[str, Any] = {"to": to, "post": post, "run_on": run_on, "keep": keep, "poll": poll, "away": away}
+    given |= _drift_options(drift_alarm, drift_block)
     step(onnx, sources, folder, **given, open_within=open_within, object_detector=object_detector, tell=say)
+
+
+def _drift_options(drift_alarm: float | None, drift_block: float | None) -> dict[str, float]:
+    """Return the options of the drift that were given; `OptionError` for a block without an alarm, and a chance that is none."""
+    from winnow.detect.drift import check_alarm
+
+    if drift_alarm is None:
+        refuse_idle("a call without --drift-alarm", "--drift-block", drift_block is not None)
+    else:
+        check_alarm(drift_alarm)
+    given = {"drift_alarm": drift_alarm, "drift_block": drift_block}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _run_beside_file(

@@ -42,6 +42,16 @@ class Blank(BaseModel):
     p_value: float
 
 
+class Calibration(BaseModel):
+    """What says whether the threshold still holds: scores of held-out normal pictures, drawn at random where they are many, and the
+    median and standard deviation of what they look like (`winnow.detect.changes.looks`)."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    scores: list[float]
+    looks: dict[str, tuple[float, float]]
+
+
 class About(BaseModel):
     """The description of an exported file, JSON in its metadata under the key `winnow`."""
 
@@ -60,6 +70,7 @@ class About(BaseModel):
     usual: Usual | None = None
     map_usual: float | None = None
     map_level: float | None = None
+    calibration: Calibration | None = None
     size: tuple[int, int]
     channels: Literal[1, 3]
     ingest: IngestOptions

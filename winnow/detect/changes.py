@@ -57,10 +57,19 @@ def looks(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 def changes(before: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> list[Change]:
     """Return how each quantity of pictures before (m,) differs from that of those now (n,), the largest move first."""
+    return changed(usual(before), now)
+
+
+def usual(values: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Return the median and the standard deviation of each quantity (n,), which is all that `changed` needs of it."""
+    return {name: (float(np.median(one)), float(np.std(one))) for name, one in values.items()}
+
+
+def changed(before: Mapping[str, tuple[float, float]], now: Mapping[str, np.ndarray]) -> list[Change]:
+    """Return how each quantity of pictures now (n,) differs from what was `usual` before, the largest move first."""
     found = []
-    for name, values in before.items():
-        middle, other = float(np.median(values)), float(np.median(now[name]))
-        spread = max(float(np.std(values)), 1e-3 * abs(middle), _TINY)
+    for name, (middle, deviation) in before.items():
+        other, spread = float(np.median(now[name])), max(deviation, 1e-3 * abs(middle), _TINY)
         found.append(Change(name, middle, other, (other - middle) / spread))
     return sorted(found, key=lambda change: -abs(change.moved))
 

@@ -23,6 +23,7 @@ BLOCK = 60.0  # seconds of a video that count as one picture
 JUMP = 0.01  # share of the capital that changes its bet at each step, so that a late change is found as soon as an early one
 SLOPES = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])  # bets 1 + slope (p - 1/2): negative ones win where p-values are small
 SHARES = np.array([0.5, 0.7, 0.9])  # of refused pictures, bet on by likelihood ratios
+MOST = 1_000_000  # scores that new ones are ranked among; among so many a rank is off by a thousandth at most
 
 
 class Drift:
@@ -41,7 +42,9 @@ class Drift:
     - at most a share `foreign` of the blocks is refused. Foreign pictures are no change of the process, so that refused ones take no part
       in the ranks; where more than that are refused, it is more likely that the camera was moved.
 
-    Half of the capital bets on each. The same scores and `seed` give the same capital: a list of scores is all that needs to be stored.
+    Half of the capital bets on each. The same scores and `seed` give the same capital: a list of scores is all that needs to be stored,
+    or that list and `as_json`, with which another process need not bet again. `at` is the block of the alarm, `since` the one from
+    which on the capital only grew, in which the change began, as far as can be told.
     It bets on slow and sudden changes either way, not on pictures that are too equal (a camera that stands still).
     """
 
@@ -63,7 +66,7 @@ class Drift:
             0.0,
             0.0,
         ]  # of the capital of each half; kept apart, so that a long unchanged time loses no digits
-        self.blocks = 0
+        self.blocks, self.since, self._lowest = 0, 1, 0.0
         self.at: int | None = None
 
     def update(self, score: float) -> float:
@@ -76,6 +79,8 @@ class Drift:
         self._refused = self._bet(1, self._refused, np.append(1.0, odds))
         if not refused:
             self._ranks = self._bet(0, self._ranks, 1 + SLOPES * (self._p_value(score) - 0.5))
+        if self.log10 < self._lowest and self.at is None:
+            self._lowest, self.since = self.log10, self.blocks + 1
         if self.at is None and self.log10 >= -math.log10(self.alarm):
             self.at = self.blocks
         return self.log10
@@ -83,6 +88,28 @@ class Drift:
     def extend(self, scores: Iterable[float]) -> list[float]:
         """Bet on the scores of many blocks, as those of an interrupted watch; return the logarithm of the capital after each."""
         return [self.update(float(score)) for score in scores]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return how the bets stand, without the scores, for `remember` of another process."""
+        return {
+            "ranks": self._ranks.tolist(),
+            "refused": self._refused.tolist(),
+            "logs": list(self._logs),
+            "blocks": self.blocks,
+            "at": self.at,
+            "since": self.since,
+            "lowest": self._lowest,
+            "random": self._random.bit_generator.state,
+        }
+
+    def remember(self, kept: dict[str, Any], scores: Iterable[float]) -> None:
+        """Go on where another went on from: what its `as_json` returned, and all scores that it was given, or the first `MOST`."""
+        self._ranks, self._refused = np.array(kept["ranks"]), np.array(kept["refused"])
+        self._logs, self.blocks, self.at = list(kept["logs"]), kept["blocks"], kept["at"]
+        self.since, self._lowest = kept["since"], kept["lowest"]
+        self._random.bit_generator.state = kept["random"]
+        belong = [score for score in scores if score <= self.threshold]
+        self._before = sorted(self._before + belong[: max(0, MOST - len(self._before))])
 
     @property
     def log10(self) -> float:
@@ -100,7 +127,8 @@ class Drift:
         first, last = bisect.bisect_left(self._before, score), bisect.bisect_right(self._before, score)
         above, equal = len(self._before) - last, last - first + 1
         found = (above + self._random.random() * equal) / (len(self._before) + 1)
-        self._before.insert(last, score)
+        if len(self._before) < MOST:
+            self._before.insert(last, score)
         return found
 
     def _bet(self, half: int, shares: np.ndarray, factors: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ def drifting(run: RunFolder, judged: Judged, pool: Pool, alarm: float, seconds: 
     curve = drift.extend(judged.scores[rows])
     if drift.at is None:
         return Drifting(Drifted(alarm, len(rows), max([0.0, *curve])), curve, [], np.empty(0), np.empty(0))
-    first = int(np.argmin([0.0, *curve[: drift.at - 1]]))  # the block after which the capital only grew
+    first = drift.since - 1
     since = rows[first:][:MOST]
     first_rows = {name: row for row, name in reversed(list(enumerate(picture_of(pool.column("id")).tolist())))}
     now = np.array([first_rows[str(picture_of(judged.items["id"][[row]])[0])] for row in since])

@@ -18,6 +18,7 @@ from winnow.deploy.int8 import CALIBRATED, COMPARED, Wanted
 from winnow.deploy.runtime import FORMAT
 from winnow.deploy.triton import check_repository, write_repository
 from winnow.detect.blank import above, highest_of
+from winnow.detect.changes import looks, usual
 from winnow.detect.detector import Detector
 from winnow.detect.limits import limits_of
 from winnow.detect.pictures import by_picture
@@ -39,6 +40,7 @@ from winnow.version import __version__
 
 Only = Literal["", "classifier", "anomaly-model"]
 MAX_CHANGED = 0.01
+MOST_SCORES, MOST_LOOKED = 2000, 200  # calibration scores in a file, and pictures of which it says how they look
 
 
 def export(
@@ -215,6 +217,7 @@ def about_file(
         "picture_limits": limits and asdict(replace(limits, values=tuple(map(_up, limits.values)))),
         "blank": _blank(run, detector) if detector and ingest.patches else None,
         "usual": asdict(usual) if usual else None,
+        "calibration": _calibration(run, detector) if detector else None,
         "map_usual": levels[0] if levels else None,
         "map_level": levels[1] if levels else None,
         "size": list(ingest.size),
@@ -233,6 +236,18 @@ def _blank(run: RunFolder, detector: Detector) -> dict[str, float] | None:
     highest = highest_of(detector)
     least = float(detector.p_values(above(np.array([highest])))[0])
     return {"usual": usual, "score": _up(highest), "p_value": least}
+
+
+def _calibration(run: RunFolder, detector: Detector) -> dict[str, Any]:
+    """Return what says of what comes whether the threshold still holds."""
+    pool, scores = Pool.open(run.folder("ingest")), detector.calibration
+    if run.options.ingest.cuts:
+        scores = by_picture(detector).calibration
+    if len(scores) > MOST_SCORES:  # drawn at random, or they would not be like those that come
+        scores = np.random.default_rng(0).choice(scores, MOST_SCORES, replace=False)
+    rows = pool.rows_of(detector.ids)
+    pixels = pool.pixels(rows[spread(len(rows), MOST_LOOKED)])
+    return {"scores": [float(f"{score:.7g}") for score in scores], "looks": usual(looks(pixels))}
 
 
 def metadata_of(about: dict[str, Any]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from winnow.deploy.serve.limits import Limits
+from winnow.detect.drift import BLOCK
 from winnow.errors import OptionError
 from winnow.run.folder import RunFolder
 from winnow.scale.local import cores
@@ -30,14 +31,19 @@ def serve(
     workers: int = 1,
     limits: Limits | None = None,
     object_detector: str = "",
+    drift_alarm: float | None = None,
+    drift_block: float = BLOCK,
     tell: Callable[[str], None] = print,
 ) -> None:
     """Serve a file that `winnow export` wrote until Ctrl-C or SIGTERM, by so many `workers`; of a run its file is written first.
 
     Other machines reach it where `host` is an address of this one; a token is needed then, by default that in the environment
-    variable WINNOW_TOKEN. `limits.threads` 0 leaves a core for all but the network. Raises what `winnow.steps.export` and
+    variable WINNOW_TOKEN. `limits.threads` 0 leaves a core for all but the network. With a `drift_alarm` it
+    is told when the threshold does not hold any more, with that chance of ever doing so wrongly; one picture counts of each
+    `drift_block` seconds. Raises what `winnow.steps.export` and
     `Deployed.open` raise, and `OptionError` where nothing can be served there.
     """
+    from winnow.deploy.drift import check_drift
     from winnow.deploy.serve.server import Wanted, address_of, say
     from winnow.deploy.serve.server import run as serve_alone
     from winnow.deploy.serve.workers import run_workers
@@ -56,8 +62,10 @@ def serve(
             assert run is not None
             file = _exported(run, folder)
         numbers = folder / "numbers" if workers > 1 else None
-        wanted = Wanted(file, name, token, limits, object_detector, numbers, workers)
+        wanted = Wanted(file, name, token, limits, object_detector, drift_alarm, drift_block, numbers, workers)
         current = wanted.current(say)  # before anybody is told an address: a damaged file is refused now
+        if drift_alarm is not None:
+            check_drift(current.served.model, drift_alarm, drift_block)
 
         def said() -> None:
             tell(f"Serving {wanted.name} on {address_of(listening)} (what can be asked: {address_of(listening)}/docs)")

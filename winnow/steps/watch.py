@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from winnow.deploy.drift import check_drift
 from winnow.deploy.serve.served import Current, Served
+from winnow.detect.drift import BLOCK
 from winnow.errors import OptionError
 from winnow.run.folder import RunFolder
 from winnow.scale.local import cores
 from winnow.watch.book import Book
+from winnow.watch.drifts import Drifts
 from winnow.watch.messages import Command, Kind, Messenger, Post, checked_address, checked_command
 from winnow.watch.ring import Ring
 from winnow.watch.sources import source_of
@@ -35,14 +38,44 @@ def watch(
     away: float = 15.0,
     open_within: float = 30.0,
     object_detector: str = "",
+    drift_alarm: float | None = None,
+    drift_block: float = BLOCK,
     tell: Callable[[str], None] = print,
 ) -> None:
     """Judge what comes of sources by a file that `winnow export` wrote, or a run, of which one is written first, into the folder `to`.
 
     Events go to an address (`post`) and to commands (`run_on`, kind and command); pictures that do not belong are kept for so many
-    minutes (`keep`). It ends when all sources have, by Ctrl-C or by SIGTERM; the same call goes on where an earlier one stopped.
+    minutes (`keep`). With a `drift_alarm` it is told when the threshold does not hold any more, with that chance of ever doing so
+    wrongly; one frame counts of each `drift_block` seconds. It ends when all sources have, by Ctrl-C or by SIGTERM; the same call goes
+    on where an earlier one stopped.
     Everything given is checked first: raises `OptionError` and `InputError`, and what `winnow.steps.export` and `Deployed.open` raise.
     """
+    _check(sources, post, run_on)
+    folder = folder_of(to, sources)
+    with contextlib.ExitStack() as stack:
+        if file is None:
+            assert run is not None
+            file = _exported(run, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="winnow-watch-"))))
+        current = _opened(file, object_detector)
+        if drift_alarm is not None:
+            check_drift(current.served.model, drift_alarm, drift_block)
+        book = stack.enter_context(contextlib.closing(Book(folder)))
+        messengers: list[Messenger] = [Post(post, book, _say)] if post else []
+        messengers += [Command(kind, command, book, _say) for kind, command in run_on]
+        ring = Ring(folder / "ring", keep) if keep else None
+        drifts = None
+        if drift_alarm is not None:
+            drifts = Drifts(current.served.model, book, drift_alarm, drift_block, len(sources), _say)
+        watcher = Watcher(
+            sources, current, book, View(tell), poll=poll, away=away, messengers=messengers, ring=ring, drifts=drifts
+        )
+        tell(f"Watching {', '.join(source.name for source in watcher.sources)}; what is found goes to {folder}.")
+        with until_told():
+            watcher.run(open_within)
+
+
+def _check(sources: Sequence[str], post: str, run_on: Sequence[tuple[Kind, str]]) -> None:
+    """Raise `InputError` or `OptionError` for what cannot be watched, posted to or run."""
     if not sources:
         raise OptionError(
             "No source was given.", "Give a folder, a video, rtsp:// or http:// of a camera, or /dev/video0."
@@ -53,27 +86,19 @@ def watch(
         checked_address(post)
     for _, command in run_on:
         checked_command(command)
-    folder = folder_of(to, sources)
-    with contextlib.ExitStack() as stack:
-        if file is None:
-            assert run is not None
-            file = _exported(run, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="winnow-watch-"))))
-        limit = float("inf")  # that of the run
-        load = partial(Served.open, threads=max(1, cores(0) - 1), most_pixels=limit, object_detector=object_detector)
-        current = Current(file, load, _say)
-        if current.served.model.threshold is None:
-            raise OptionError(
-                f"{file} has no threshold: it tells classes, not what does not belong.",
-                "Export a run with its anomaly model: winnow export --run RUN --to FILE.onnx",
-            )
-        book = stack.enter_context(contextlib.closing(Book(folder)))
-        messengers: list[Messenger] = [Post(post, book, _say)] if post else []
-        messengers += [Command(kind, command, book, _say) for kind, command in run_on]
-        ring = Ring(folder / "ring", keep) if keep else None
-        watcher = Watcher(sources, current, book, View(tell), poll=poll, away=away, messengers=messengers, ring=ring)
-        tell(f"Watching {', '.join(source.name for source in watcher.sources)}; what is found goes to {folder}.")
-        with until_told():
-            watcher.run(open_within)
+
+
+def _opened(file: Path, object_detector: str) -> Current:
+    """Return the file that judges; `OptionError` for one without a threshold."""
+    limit = float("inf")  # that of the run
+    load = partial(Served.open, threads=max(1, cores(0) - 1), most_pixels=limit, object_detector=object_detector)
+    current = Current(file, load, _say)
+    if current.served.model.threshold is None:
+        raise OptionError(
+            f"{file} has no threshold: it tells classes, not what does not belong.",
+            "Export a run with its anomaly model: winnow export --run RUN --to FILE.onnx",
+        )
+    return current
 
 
 def _exported(run: RunFolder, folder: Path) -> Path:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from winnow.detect.drift import MOST
 from winnow.errors import Damaged, OptionError, RunError
 from winnow.files import locked, make_folder, read_json, write_json
 from winnow.watch.log import START, Event, Log, Place
@@ -21,7 +22,11 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS seen (source TEXT PRIMARY KEY, mark TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scores (name TEXT, number INTEGER, score REAL NOT NULL, PRIMARY KEY (name, number)) WITHOUT ROWID;
 """
+
+Scores = tuple[str, int, list[float]]
+"""Scores that follow one another under a name, and the number of the first, from 1."""
 
 
 class Book:
@@ -60,9 +65,13 @@ class Book:
         events: Sequence[Event],
         seen: Sequence[tuple[str, str]] = (),
         kept: dict[str, Any] | None = None,
+        scores: Sequence[Scores] = (),
         now: datetime | None = None,
     ) -> list[Event]:
-        """Write events, numbered, with what they came from: files by their marks, and what is kept by name; return the events."""
+        """Write events, numbered, with what they came from: files by their marks, what is kept by name, and scores; return the events.
+
+        Of the scores under a name the first `MOST` stay.
+        """
         now = now or datetime.now(UTC)
         at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         with self._lock, _told(self.folder):
@@ -74,6 +83,10 @@ class Book:
             values = {**(kept or {}), "number": self.number + len(numbered)}
             rows = [(name, json.dumps(value)) for name, value in values.items()]
             self._state.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", rows)
+            for name, first, some in scores:
+                numbers = range(first, min(first + len(some), MOST + 1))
+                some_rows = [(name, number, score) for number, score in zip(numbers, some, strict=False)]
+                self._state.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", some_rows)
             self._state.execute("COMMIT")
             self.log.sizes.update(sizes)
             self.number += len(numbered)
@@ -90,6 +103,12 @@ class Book:
         with self._lock, _told(self.folder):
             found = self._state.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
         return None if found is None else json.loads(found[0])
+
+    def scores(self, name: str) -> list[float]:
+        """Return the scores that were committed under a name, in their order."""
+        with self._lock, _told(self.folder):
+            found = self._state.execute("SELECT score FROM scores WHERE name = ? ORDER BY number", (name,)).fetchall()
+        return [score for (score,) in found]
 
     def events_for(self, reader: str) -> Iterator[tuple[Event, Place]]:
         """Yield the events that a reader has not done with yet, with what to tell `done` behind each."""

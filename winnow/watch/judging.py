@@ -46,16 +46,16 @@ def verdicts(model: Deployed, moments: Sequence[Moment]) -> list[list[Event]]:
         events += [
             {"event": "refused", **about, "page": one["page"], "reason": one["error"]} for one in answer["refused"]
         ]
-        said.append([_named(event, moment, event.get("id", "")) for event in events])
+        said.append([named(event, moment, event.get("id", "")) for event in events])
     return said
 
 
 def plain(moment: Moment) -> Event:
     """Return the event of what befell a source."""
-    return _named({"event": moment.event, "source": moment.source, "time": moment.time, **moment.said}, moment, "")
+    return named({"event": moment.event, "source": moment.source, "time": moment.time, **moment.said}, moment, "")
 
 
-def _named(event: Event, moment: Moment, picture: str) -> Event:
+def named(event: Event, moment: Moment, picture: str) -> Event:
     """Return an event with an id of its own, the same however often it is told; `picture` is what the verdict is on."""
     parts = (moment.source, moment.mark, str(event.get("time")), str(event.get("start", "")), event["event"], picture)
     found = {**event, "id": hashlib.sha256("\n".join((*parts, str(event.get("page", "")))).encode()).hexdigest()[:32]}
@@ -124,4 +124,4 @@ class Timelines:
             "belongs": one.belongs,
             "score": float(f"{one.score:.6g}"),
         }
-        return _named(event, moment, "")
+        return named(event, moment, "")

@@ -17,7 +17,7 @@ from winnow.errors import OptionError
 from winnow.watch.book import Book
 from winnow.watch.log import Event
 
-Kind = Literal["foreign", "verdict", "segment", "refused", "away", "back"]
+Kind = Literal["foreign", "verdict", "segment", "refused", "away", "back", "drift"]
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds until it is tried again
 POST_SECONDS, COMMAND_SECONDS = 10.0, 60.0
 AGAIN = (408, 425, 429)  # answers of the kind "your fault" that are no refusal

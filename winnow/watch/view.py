@@ -24,11 +24,12 @@ SURE = 3.0  # a p-value of so many powers of ten below 1 is the highest bar
 
 @dataclass
 class Standing:
-    """What is shown of a source: how many verdicts of each kind, its last p-values, its state, whether it is away."""
+    """What is shown of a source: how many verdicts of each kind, its last p-values, its state, whether it is away, a warning."""
 
     counts: Counter[str] = field(default_factory=Counter)
     last: deque[float] = field(default_factory=lambda: deque(maxlen=SHOWN))
     state: str = ""
+    warning: str = ""
 
 
 def sparkline(p_values: Sequence[float]) -> str:
@@ -83,7 +84,7 @@ def lines(standing: Mapping[str, Standing], left_out: Mapping[str, int]) -> list
         said = f"{name}: {one.counts['verdict']:,} judged, {one.counts['foreign']:,} do not belong"
         said += f", {one.counts['refused']:,} refused" if one.counts["refused"] else ""
         said += f", {left_out[name]:,} frames left out" if left_out.get(name) else ""
-        found.append(said + (f"; {one.state}" if one.state else ""))
+        found.append("; ".join(filter(None, (said, one.state, one.warning))))
     return found
 
 
@@ -96,6 +97,11 @@ def _table(standing: Mapping[str, Standing], left_out: Mapping[str, int]) -> Tab
         table.add_column(title, justify="right" if title in ("judged", "foreign", "refused", "left out") else "left")
     for name, one in standing.items():
         numbers = (one.counts["verdict"], one.counts["foreign"], one.counts["refused"], left_out.get(name, 0))
-        cells = (name, one.state, *(f"{number:,}" for number in numbers), sparkline(one.last))
+        cells = (
+            name,
+            "; ".join(filter(None, (one.state, one.warning))),
+            *(f"{number:,}" for number in numbers),
+            sparkline(one.last),
+        )
         table.add_row(*map(Text, cells))
     return table

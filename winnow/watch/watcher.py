@@ -12,7 +12,8 @@ from winnow.deploy.judge import BATCH
 from winnow.deploy.serve.served import Current
 from winnow.errors import InputError
 from winnow.watch.book import Book
-from winnow.watch.judging import Timelines, plain, verdicts
+from winnow.watch.drifts import Drifts
+from winnow.watch.judging import Timelines, named, plain, verdicts
 from winnow.watch.log import Event
 from winnow.watch.messages import Messenger
 from winnow.watch.moments import Inbox, Moment
@@ -37,6 +38,7 @@ class Watcher:
         away: float,
         messengers: Sequence[Messenger] = (),
         ring: Ring | None = None,
+        drifts: Drifts | None = None,
     ) -> None:
         """Raise `InputError` for an address that cannot be watched."""
         self.current, self.book, self.view, self.messengers, self.ring = current, book, view, messengers, ring
@@ -45,7 +47,7 @@ class Watcher:
         reading = Reading(served.options, served.find, served.usual, poll, away, ring is not None)
         found = [source_of(one) for one in addresses]
         self.sources: list[Source] = [kind(one, reading, self.inbox, book, self.stop) for kind, one in found]
-        self.lines = Timelines(served.model, book)
+        self.lines, self.drifts = Timelines(served.model, book), drifts
         self.standing: dict[str, Standing] = {source.name: Standing() for source in self.sources}
 
     def run(self, open_within: float) -> None:
@@ -62,6 +64,8 @@ class Watcher:
                     looked = time.monotonic()
                     self.current.look()
                     self.lines.model = self.current.served.model
+                    if self.drifts:
+                        self.drifts.follow(self.lines.model)
                 ended = all(source.ended.is_set() for source in self.sources)
                 moments = self.inbox.take(BATCH, 0.2)
                 self.judge(moments)
@@ -96,7 +100,8 @@ class Watcher:
                     "ended": moment.event == "ended",
                     "segments": self.lines.kept(moment.source),
                 }
-        self.book.commit(events, seen, kept)
+        drift, scores = self.drifts.take() if self.drifts else ({}, [])
+        self.book.commit(events, seen, kept | drift, scores)
         self.lines.forget([moment.source for moment in moments if moment.event == "ended"])
         if self.ring:
             self.ring.prune()
@@ -113,6 +118,11 @@ class Watcher:
             else next((one for one in self.standing if moment.source.startswith(one.rstrip("/") + "/")), moment.source)
         )
         about = self.standing.setdefault(name, Standing())
+        alarms = self.drifts.add(name, moment, said) if self.drifts else []
+        for alarm in alarms:
+            changes = "; ".join(alarm["changes"]) or "nothing that pictures show"
+            self.view.tell(f"{name}: THE THRESHOLD MAY NOT HOLD ANY MORE. What changed: {changes}.")
+        about.warning = self.drifts.says(name) if self.drifts else ""
         for event in said:
             about.counts[event["event"]] += 1
             about.counts["foreign"] += event.get("belongs") is False
@@ -122,7 +132,7 @@ class Watcher:
             about.state = self.lines.state(moment.source) or about.state
         elif moment.event != "refused":
             about.state = "" if moment.event == "back" else moment.event
-        return said + segments
+        return said + segments + [named(alarm, moment, "") for alarm in alarms]
 
     def _await_cameras(self, seconds: float) -> None:
         """Wait until every camera has opened; what else comes meanwhile waits."""

@@ -23,11 +23,18 @@ PLAIN = {
     "requests_under_way": ("gauge", "Requests that are being read or worked on."),
     "body_bytes": ("gauge", "Bytes of requests that are in memory."),
 }
+OF_EACH = {
+    "drift_capital_log10": "Logarithm of the capital of the bets that the threshold does not hold any more; 2 is a hundred times.",
+    "drift_blocks": "Pictures that were bet on, one of each block of time.",
+    "drift_alarm": "1 once the threshold does not hold any more, as far as the bets can tell.",
+}
+"""Gauges of each worker by itself, because bets of several cannot be added."""
 _SLOTS = {
     name: place
     for place, name in enumerate(
         [
             *PLAIN,
+            *OF_EACH,
             *(f"requests_total {route} {status}" for route in ROUTES for status in (*STATUSES, 0)),
             *(f"seconds {route} {kind}" for route in ROUTES for kind in (*BOUNDS, "sum")),
         ]
@@ -42,16 +49,15 @@ class Metrics:
         """Count in memory, or in a file that all `workers` share, which is made where it is missing."""
         self._rows = np.zeros((workers, len(_SLOTS))) if file is None else _shared(file, workers)
         self._own = self._rows[own]
-        for name, (kind, _) in PLAIN.items():
-            if kind == "gauge":  # a worker that died has left what it had
-                self._own[_SLOTS[name]] = 0
+        for name in (*OF_EACH, *(name for name, (kind, _) in PLAIN.items() if kind == "gauge")):
+            self._own[_SLOTS[name]] = 0  # a worker that died has left what it had
 
     def add(self, name: str, value: float = 1) -> None:
         """Count one of `PLAIN`."""
         self._own[_SLOTS[name]] += value
 
     def set(self, name: str, value: float) -> None:
-        """Set one of `PLAIN`."""
+        """Set one of `PLAIN` or `OF_EACH`."""
         self._own[_SLOTS[name]] = value
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -73,6 +79,10 @@ class Metrics:
         for name, (kind, what) in PLAIN.items():
             yield from (f"# HELP winnow_{name} {what}", f"# TYPE winnow_{name} {kind}")
             yield f"winnow_{name} {sums[_SLOTS[name]]:.17g}"
+        for name, what in OF_EACH.items() if self._rows[:, _SLOTS["drift_blocks"]].any() else ():
+            yield from (f"# HELP winnow_{name} {what}", f"# TYPE winnow_{name} gauge")
+            for worker, value in enumerate(self._rows[:, _SLOTS[name]]):
+                yield f'winnow_{name}{{worker="{worker}"}} {value:.17g}'
         yield from ("# HELP winnow_requests_total Answers.", "# TYPE winnow_requests_total counter")
         for route in ROUTES:
             for status in (*STATUSES, 0):

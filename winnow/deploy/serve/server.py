@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from winnow.deploy.serve.drifting import ServedDrift
 from winnow.deploy.serve.guard import Guard
 from winnow.deploy.serve.limits import Limits
 from winnow.deploy.serve.metrics import Metrics
@@ -25,14 +26,17 @@ from winnow.web.ending import until_told
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be served and how: the file, the model's name, the token ("" for none), the limits, and of several workers the
-    file of their numbers, how many there are and which of them this is."""
+    """What is to be served and how: the file, the model's name, the token ("" for none), the limits, whether it is told that the
+    threshold does not hold any more (`drift_alarm`, of one picture each `drift_block` seconds), and of several workers the file of
+    their numbers, how many there are and which of them this is."""
 
     file: Path
     name: str
     token: str
     limits: Limits
     object_detector: str = ""
+    drift_alarm: float | None = None
+    drift_block: float = 0.0
     numbers: Path | None = None
     workers: int = 1
     worker: int = 0
@@ -59,7 +63,10 @@ def run(wanted: Wanted, current: Current, listening: socket.socket, *, orphan_of
 
 async def _serve(wanted: Wanted, current: Current, listening: socket.socket, orphan_of: int) -> None:
     metrics = Metrics(wanted.numbers, wanted.workers, wanted.worker)
-    service = Service(current, wanted.limits, metrics)
+    drift = None
+    if wanted.drift_alarm is not None:  # each worker has its share of the chance, so that it holds for the server
+        drift = ServedDrift(wanted.drift_alarm / wanted.workers, wanted.drift_block, say)
+    service = Service(current, wanted.limits, metrics, drift)
     room = Room(most_connections())
     looking: set[asyncio.Task[None]] = set()
 

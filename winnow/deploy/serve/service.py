@@ -15,6 +15,7 @@ from winnow.deploy.judge import damage, judged
 from winnow.deploy.runtime import MAP, Deployed
 from winnow.deploy.serve.answers import picture_answer
 from winnow.deploy.serve.batches import Batches
+from winnow.deploy.serve.drifting import ServedDrift
 from winnow.deploy.serve.limits import Limits
 from winnow.deploy.serve.metrics import Metrics
 from winnow.deploy.serve.served import Current, Served
@@ -31,8 +32,8 @@ Result = TypeVar("Result")
 class Service:
     """A file at work; made inside an event loop."""
 
-    def __init__(self, current: Current, limits: Limits, metrics: Metrics) -> None:
-        self.current, self.limits, self.metrics = current, limits, metrics
+    def __init__(self, current: Current, limits: Limits, metrics: Metrics, drift: ServedDrift | None = None) -> None:
+        self.current, self.limits, self.metrics, self.drift = current, limits, metrics, drift
         self.leaving = False
         threads = cores(0)
         self.batches = Batches(limits.batch, limits.wait)
@@ -59,6 +60,8 @@ class Service:
         # Damage is located in milliseconds to seconds; what is said of whole pictures takes less time than handing it on.
         answer = await self._in_thread(said) if served.options.cuts else said()
         self.metrics.add("anomalous_total", sum(row.get("belongs") is False for row in answer["rows"]))
+        if self.drift:
+            self.drift.add(served.model, pool, answer["rows"])
         return answer
 
     async def draw(self, data: bytes, kind: Kind, page: int | None) -> bytes:
@@ -83,7 +86,12 @@ class Service:
             return await self.batches(model, pixels, names)
 
     def count(self) -> None:
-        """Bring the numbers of batches and of files up to date."""
+        """Bring the numbers of batches, of files and of the drift up to date."""
+        if self.drift and self.drift.live:
+            drift = self.drift.live.drift
+            self.metrics.set("drift_capital_log10", drift.log10)
+            self.metrics.set("drift_blocks", drift.blocks)
+            self.metrics.set("drift_alarm", drift.alarmed)
         self.metrics.set("reloads_total", self.current.reloaded)
         self.metrics.set("reloads_refused_total", self.current.refused)
         while self.batches.sizes:
