@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -9,12 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 from cyclopts import CycloptsError
-from torchvision.models import mobilenet_v2
+from torchvision.models import mobilenet_v2, squeezenet1_1
 
-from winnow.cli import app
+import winnow
+from winnow.cli import app, main
+from winnow.tables import read_table, write_table
 
 from cloth import write_cloth, write_damaged
-from conftest import winnow_command
+from conftest import winnow_command, write_pictures
+from videos import picture
+from videos import write as write_video
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -104,14 +110,91 @@ def test_the_index_lists_every_page():
     listed = set(links(ROOT / "docs" / "index.md"))
     details = {page.name for page in (ROOT / "docs" / "benchmarks").glob("*.md")}
     assert details == {Path(target).name for target in links(ROOT / "docs" / "benchmarks.md")} & details
-    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} <= listed
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    assert {page for page in pages if not page.startswith("benchmarks/")} - {"index.md"} <= listed
     assert "docs/index.md" in links(ROOT / "README.md")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/architecture.md"])
-def test_the_rooms_shown_are_those_of_the_package(page: str):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    section = re.search(r"## (?:What is in it|Rooms)\n(.*?)\n## ", text, re.DOTALL)
+def test_the_rooms_shown_are_those_of_the_package():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = re.search(r"## Rooms\n(.*?)\n## ", text, re.DOTALL)
     assert section
-    shown = re.findall(r"^(?: {6}|\| `)([a-z]+)/", section[1], re.MULTILINE)
+    shown = re.findall(r"^\| `([a-z]+)/", section[1], re.MULTILINE)
     assert sorted(shown) == ROOMS
+
+
+SELF_CONTAINED = ("docs/start.md",)
+"""Pages whose Python runs as it stands."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_python_of_a_page_is_python_and_asks_for_what_is_there(page: Path):
+    names: dict[str, object] = {}
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+        compiled = compile(code, str(page), "exec")
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "winnow":
+                module = importlib.import_module(str(node.module))
+                assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "winnow":
+                assert node.attr in winnow.__all__ or importlib.util.find_spec(f"winnow.{node.attr}"), ast.unparse(node)
+        if str(page.relative_to(ROOT)) in SELF_CONTAINED:
+            exec(compiled, names)
+
+
+SMALLER = {
+    "oneclass": ("--from-scratch", "--size", "16", "16", "--width", "4", "--latent", "4", "--batch-size", "16", "--iterations", "20",
+                 "--check-every", "10"),
+    "inspect": ("--size", "64", "64", "--backbone", "squeezenet1_1", "--layer", "features.3", "--weights", "random.pth"),
+    "select": ("--size", "32", "32", "--backbone", "squeezenet1_1", "--weights", "random.pth"),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_commands_and_the_python_of_the_readme_work_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("match1.mp4", "match2.mp4", "new.mp4")):
+        frames = [picture(40 * number + index) for index in range(20)]
+        write_video(tmp_path / name, frames, rate=2)
+    write_cloth(tmp_path / "good", 10)
+    write_cloth(tmp_path / "new", 4, seed=7)
+    write_pictures(tmp_path / "crops", groups=6, each=5)
+    torch.save(squeezenet1_1(weights=None).state_dict(), tmp_path / "random.pth")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [words for words in commands(ROOT / "README.md") if "--help" not in words]
+    assert [words[1] for words in lines] == [
+        "run",
+        "score",
+        "run",
+        "score",
+        "run",
+        "label",
+        "classify",
+        "export",
+        "predict",
+        "score",
+    ]
+    for words in lines:
+        if words[1] == "label":
+            order = read_table(tmp_path / "runs" / "shop" / "selection.csv")
+            rows = [(row["id"], ("staff", "customer")[number % 2]) for number, row in enumerate(order)]
+            write_table(tmp_path / "labels.csv", ("id", "label"), rows)
+            words = [*words[:4], "--import", "labels.csv", *words[4:]]
+        with pytest.raises(SystemExit) as end:
+            main([*words[1:], *(SMALLER[words[2]] if words[1] == "run" else ())])
+        assert not end.value.code, capsys.readouterr().err
+    for name in (
+        "runs/match/report.html",
+        "runs/match/scores/segments.csv",
+        "maps",
+        "match.onnx",
+        "results/predictions.csv",
+    ):
+        assert (tmp_path / name).exists(), name
+    capsys.readouterr()
+    names: dict[str, object] = {}
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(code, "README.md", "exec"), names)
+    assert len(names["order"]) == 10 and "new.mp4" in capsys.readouterr().out
