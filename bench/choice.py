@@ -31,7 +31,7 @@ from winnow.metrics.detection import separation
 from winnow.models.dense import Dense
 from winnow.run.recipe import load_recipe
 from winnow.run.synthetic import COPIES
-from winnow.synthetic.defects import damage
+from winnow.synthetic.defects import visible_damage
 
 from common import arguments, finish, need, table
 
@@ -93,7 +93,7 @@ class Known:
     def damaged(self, paths: list[Path]) -> Embeddings:
         """Return the embeddings of damaged copies of some pictures, with their ids, drawn as `winnow calibrate` draws them."""
         copies = np.repeat([self.row[path] for path in paths], max(1, round(COPIES / len(paths))))
-        pixels = damage(self.pixels[copies], np.random.default_rng([0, 3]))[0]
+        pixels = visible_damage(self.pixels[copies], np.random.default_rng([0, 3]))[0]
         return encode(self.model, pixels, ids=list(self.embeddings.ids[copies]), decode=False)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from winnow.errors import DataError, OptionError
-from winnow.synthetic.defects import KINDS, damage
+from winnow.synthetic.defects import KINDS, damage, visible_damage
 
 
 def cloth(n=24, height=48, width=48, channels=1, seed=0):
@@ -42,6 +42,21 @@ def test_the_mask_is_that_of_a_slow_loop():
                 mean = change[y : y + 5, x : x + 5].mean()
                 if abs(mean - least) > 1e-3:
                     assert mask[y, x] == (mean >= least)
+
+
+def test_a_defect_that_does_not_show_is_drawn_anew_and_the_others_stay():
+    pixels = cloth(n=66)
+    pixels[:, :, 12:] = 120  # smooth, so that most blurs change nothing
+    first, marks, kinds = damage(pixels, np.random.default_rng(5))
+    damaged, masks, same = visible_damage(pixels, np.random.default_rng(5))
+    shown = marks.any(axis=(1, 2))
+    assert 0.1 < (~shown).mean() < 0.9 and (kinds == same).all()
+    np.testing.assert_array_equal(damaged[shown], first[shown])
+    assert masks.any(axis=(1, 2)).mean() > 0.9
+    changed = (damaged != pixels).any(axis=(1, 2, 3))
+    assert changed[masks.any(axis=(1, 2))].all()
+    flat = np.full((3, 16, 16, 1), 9, np.uint8)
+    assert not visible_damage(flat, np.random.default_rng(0), ["blur"])[1].any()  # there is nothing to see
 
 
 def test_the_seed_decides_all():

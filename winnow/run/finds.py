@@ -14,7 +14,7 @@ from winnow.pool.pool import Pool
 from winnow.results import Finds
 from winnow.run.artifacts import load_encoder
 from winnow.run.folder import RunFolder
-from winnow.synthetic.defects import damage
+from winnow.synthetic.defects import visible_damage
 from winnow.synthetic.near_misses import disturb
 from winnow.synthetic.scenes import generic_pictures
 
@@ -30,7 +30,7 @@ def made_up(own: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng([seed, 5])
     return {
         "generic pictures": _generic(n, (height, width), channels, seed),
-        "synthetic defects": damage(own, rng)[0],
+        "synthetic defects": visible_damage(own, rng)[0],
         "near-misses": disturb(own, rng)[0],
     }
 

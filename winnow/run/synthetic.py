@@ -37,26 +37,26 @@ def examples(run: RunFolder) -> Examples:
 
     Of a frozen network all pictures set the threshold, each held out in turn: a hundred of them, or several copies of fewer.
     """
-    from winnow.synthetic.defects import damage
+    from winnow.synthetic.defects import visible_damage
 
     pool, held = _held(run)
     trained = run.result(Trained).training
     copies = 1 if trained else max(1, round(COPIES / max(1, len(held))))
     chosen = np.repeat(held[spread(len(held), MOST if trained else COPIES)], copies)
     clean = pool.pixels(chosen)
-    damaged = damage(clean, np.random.default_rng([run.options.train.seed, 3]))
+    damaged = visible_damage(clean, np.random.default_rng([run.options.train.seed, 3]))
     return Examples(pool.column("id")[chosen], clean, *damaged)
 
 
 def sheet(run: RunFolder, each: int) -> Examples:
     """Return so many examples of each kind of defect, on patches kept from training, for a figure."""
-    from winnow.synthetic.defects import KINDS, damage
+    from winnow.synthetic.defects import KINDS, visible_damage
 
     pool, held = _held(run)
     chosen = np.resize(held[spread(len(held), each * len(KINDS))], (len(KINDS), each))
     rng = np.random.default_rng([run.options.train.seed, 4])
     clean = [pool.pixels(rows) for rows in chosen]
-    drawn = [damage(pixels, rng, [kind]) for pixels, kind in zip(clean, KINDS, strict=True)]
+    drawn = [visible_damage(pixels, rng, [kind]) for pixels, kind in zip(clean, KINDS, strict=True)]
     return Examples(
         pool.column("id")[chosen.ravel()], np.concatenate(clean), *map(np.concatenate, zip(*drawn, strict=True))
     )
