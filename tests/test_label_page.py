@@ -493,8 +493,24 @@ def test_the_frame_around_a_crop_is_shown_where_the_original_is_there(
         frame = tab.page.locator("#frame-picture")
         expect(frame).to_be_visible()
         assert frame.evaluate("image => image.naturalWidth") == 48
-        assert tab.page.get_attribute("#facts dt >> nth=0", "title")
         assert frame.get_attribute("src").startswith("blob:")
+        beside = frame.bounding_box()["width"]
+        tab.press("f")
+        assert (
+            frame.bounding_box()["width"] > 2 * beside
+            and tab.page.get_attribute("#frame-open", "aria-pressed") == "true"
+        )
+        tab.press("f")
+        assert frame.bounding_box()["width"] == beside
+        tab.page.set_viewport_size({"width": 400, "height": 800})
+        expect(frame).to_be_hidden()
+        tab.page.click("#frame-open")
+        expect(frame).to_be_visible()
+        assert tab.page.evaluate("document.documentElement.scrollWidth") == 400
+        name = tab.page.locator(".explained >> nth=0")
+        name.focus()
+        tip = name.evaluate("name => getComputedStyle(name, '::after').content")
+        assert tip.strip('"') == name.get_attribute("aria-description") and len(tip) > 20
     (tmp_path / "a.png").rename(tmp_path / "b.png")
     with Server(tmp_path / "run", *CLASSES) as server:  # anew: the one before keeps the pictures that it has shown
         tab = Tab(context, server)

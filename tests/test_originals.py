@@ -16,7 +16,7 @@ from winnow.data import storage, video
 from winnow.errors import Unreadable
 from winnow.options import IngestOptions
 from winnow.pool.ingest import ingest
-from winnow.pool.originals import Changed, Originals, part
+from winnow.pool.originals import Changed, Originals, content_in, part, read_again
 from winnow.pool.patches import read_boxes
 from winnow.pool.pool import Pool
 
@@ -140,6 +140,24 @@ def test_an_original_that_cannot_be_read_is_reported_with_its_name(tmp_path):
         originals.pixels(0)
 
 
+def test_a_row_of_a_table_of_results_is_read_again_by_id_source_and_time(tmp_path):
+    picture, named = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8), tmp_path / "a.png"
+    Image.fromarray(picture).save(named)
+    film, options = videos.write(tmp_path / "f.mp4", 25), IngestOptions()
+    name, long_ago = content_in(named.read_bytes()), 0.0
+    assert np.array_equal(read_again(name, str(named), None, None, options, long_ago), picture)
+    crop = read_again(f"{name}#30,20,10,8", str(named), None, None, options, long_ago)
+    assert np.array_equal(crop, picture[20:28, 30:40])
+    now = film.stat().st_mtime
+    assert videos.number_of(read_again(f"{film}@0.400", str(film), 0.4, None, options, now)) == 10
+    for item, source, time in ((f"{film}@0.400", film, 0.4), ("0" * 16, named, None)):  # written later; another content
+        with pytest.raises(Changed):
+            read_again(item, str(source), time, None, options, long_ago)
+    for source in ("s3://bucket/a.png", str(tmp_path / "gone.mp4")):
+        with pytest.raises(Unreadable):
+            read_again(name, source, 0.4, None, options, now)
+
+
 def test_a_part_that_the_picture_does_not_hold():
     whole = np.zeros((30, 40, 3), np.uint8)
     assert part(whole, "30,20,10,10").shape == (10, 10, 3)
@@ -154,8 +172,9 @@ def test_originals_are_read_in_one_place():
     found = {
         path.relative_to(package).as_posix() for path in package.rglob("*.py") if reads.search(path.read_text("utf-8"))
     }
-    # The ingest reads the sources, masks are nobody's originals, and a model card quotes an example.
-    assert found == {"pool/parts.py", "pool/films.py", "pool/originals.py", "inspect/masks.py", "deploy/card.py"}
+    # The ingest reads the sources, masks are nobody's originals, a model card quotes an example, and a page shrinks what was drawn.
+    own = {"inspect/masks.py", "deploy/card.py", "report/embed.py"}
+    assert found == {"pool/parts.py", "pool/films.py", "pool/originals.py", *own}
 
 
 # ---- files that are others by now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from winnow.data.sources import Refusal
 from winnow.errors import Unreadable
 from winnow.options import IngestOptions
 from winnow.pool.parts import Part, said
-from winnow.pool.patches import read_boxes
+from winnow.pool.patches import picture_of, read_boxes
 from winnow.pool.pool import Pool
 
 _CONTENT = re.compile(r"[0-9a-f]{16}(?![0-9a-zA-Z])")
@@ -164,6 +165,46 @@ class Originals:
                     for source, digest in zip(record.sources, record.digests, strict=True)
                 }
             return self._recorded
+
+
+def read_again(
+    item: str, source: str, time: float | None, page: int | None, options: IngestOptions, since: float
+) -> np.ndarray:
+    """Return the picture, page, frame or crop of a row of a table of results by its id, source, time and page: uint8 (h, w, 3).
+
+    A picture file is known by the hash in its id; a video, which has none there, by not having been changed `since` (seconds of
+    the epoch) the table was written. Raises `Unreadable` for what cannot be read any more and, unasked, for what is on the
+    network; `Changed` for what is another file by now.
+    """
+    if storage.is_remote(source):
+        raise Unreadable("it is on the network")
+    if time is None:
+        data = storage.read(source, images.largest_file(options.pixel_limit))
+        if content_of(item) != content_in(data):
+            raise _changed()
+        whole = page_of(data, options, page)
+    else:
+        storage.stat(source)
+        if os.stat(source).st_mtime > since:
+            raise _changed()
+        whole = video.frame_at(source, time, pixel_limit=options.pixel_limit).image
+    _, _, box = item.rpartition("#")
+    return part(whole, box) if picture_of([item])[0] != item else whole
+
+
+def pool_pixels(pool: Pool, row: int) -> np.ndarray:
+    """Return the pool's pixels (h, w, 3 or 1) uint8 of an item, those of a crop or patch in its own proportions."""
+    pixels = pool.pixels([row])[0]
+    box = pool.items.column("box")[row].as_py()
+    if box is None:
+        return pixels
+    from PIL import Image
+
+    _, _, width, height = read_boxes([box])[0]
+    longest = max(pixels.shape[:2])
+    wide, high = (max(1, round(longest * side / max(width, height))) for side in (width, height))
+    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).resize((wide, high))
+    return np.asarray(image).reshape(high, wide, -1)
 
 
 def part(whole: np.ndarray, box: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from winnow.label.catalogue import Catalogue
 from winnow.label.events import LONGEST, check_who, class_name
 from winnow.label.live import Live
 from winnow.label.pictures import Picture, Size
-from winnow.pool.originals import Changed, content_of
+from winnow.pool.originals import Changed, content_of, pool_pixels
 from winnow.pool.patches import picture_of, read_boxes
 from winnow.pool.pool import Pool
 from winnow.results import LabelsExported, LabelsImported
@@ -30,7 +30,7 @@ from winnow.run.manifest import check_place
 from winnow.run.overview import group_lanes, map_of
 from winnow.run.working_copy import push, ready
 
-SMALL, FRAME, LARGE = 160, 640, 1280  # longest sides, in pixels, of the pictures that the page shows
+SMALL, FRAME, LARGE = 160, 960, 1280  # longest sides, in pixels, of the pictures that the page shows
 QUALITY, EXPORT_QUALITY = 90, 95
 
 Read = TypeVar("Read")
@@ -256,21 +256,6 @@ def framed(whole: np.ndarray, box: str | None) -> np.ndarray:
         for out, colour in ((3, "black"), (2, "yellow"), (1, "yellow"), (0, "black")):
             draw.rectangle((x - out, y - out, x + width + out, y + height + out), outline=colour)
     return np.asarray(image)
-
-
-def pool_pixels(pool: Pool, row: int) -> np.ndarray:
-    """Return the pool's pixels (h, w, 3 or 1) uint8 of an item, those of a crop or patch in its own proportions."""
-    pixels = pool.pixels([row])[0]
-    box = pool.items.column("box")[row].as_py()
-    if box is None:
-        return pixels
-    from PIL import Image
-
-    _, _, width, height = read_boxes([box])[0]
-    longest = max(pixels.shape[:2])
-    wide, high = (max(1, round(longest * side / max(width, height))) for side in (width, height))
-    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).resize((wide, high))
-    return np.asarray(image).reshape(high, wide, -1)
 
 
 def _jpeg(pixels: np.ndarray, longest: int, quality: int = QUALITY) -> bytes:

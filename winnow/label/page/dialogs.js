@@ -12,6 +12,7 @@ const KEYS = [
   ["u, Ctrl-Z", "undo the last decision of this tab"],
   ["← →", "previous, next picture"],
   ["n", "write a note; Enter saves it, Esc discards it"],
+  ["f", "show the whole frame of a crop large, and back"],
   ["/", "find a class by name"],
   ["+", "new class"],
   ["c", "rename, merge or delete classes"],

@@ -1,4 +1,4 @@
-// What is known of a picture: names and values, each with what it means as a tooltip; and the whole frame a crop was cut from.
+// What is known of a picture: names and values, each with what it means as a tip; and the whole frame a crop was cut from.
 
 import { byId, clock, count, make } from "./dom.js";
 
@@ -13,8 +13,8 @@ const MEANING = {
   Source: "The file, as it was ingested.",
 };
 
-/** Returns the facts of an item as the children of a <dl>. */
-export function facts(item, session) {
+/** Shows the facts of an item; what is shown already stays, and keeps the focus. */
+export function showFacts(item, session) {
   const all = [
     ["Rank", item.rank === null ? null : `${count(item.rank)} of ${count(session.lane("chosen").total)} chosen`],
     ["Why", item.why],
@@ -26,32 +26,52 @@ export function facts(item, session) {
     ["Group", item.group === item.source ? null : item.group],
     ["Source", item.source],
   ];
-  return all.filter(([, value]) => value).flatMap(([name, value]) => {
-    const title = MEANING[name] ?? "";
-    return [make("dt", { title, className: title && "explained" }, name), make("dd", { title }, value)];
-  });
+  const told = all.filter(([, value]) => value);
+  const [list, shown] = [byId("facts"), JSON.stringify(told)];
+  if (list.dataset.shown === shown) return;
+  list.dataset.shown = shown;
+  list.replaceChildren(...told.flatMap(([name, value]) => [make("dt", {}, explained(name)), make("dd", {}, value)]));
 }
 
-/** The whole frame beside a crop: what somebody is may be told by where he stands. */
+/** A name that tells what it means to a pointer, to the keyboard's focus, to a finger and to a screen reader. */
+function explained(name) {
+  const tip = MEANING[name];
+  return tip ? make("button", { type: "button", className: "explained", ariaDescription: tip, dataset: { tip } }, name) : name;
+}
+
+/** The whole frame beside a crop: what somebody is may be told by where he stands. Asked for, it is shown large. */
 export class Frame {
   #row = null;
 
   constructor(pictures) {
     this.pictures = pictures;
+    byId("frame-open").addEventListener("click", () => this.toggle());
+  }
+
+  /** Shows the frame large, or as it was; on a narrow page, where there is no room beside the crop, shows and hides it. */
+  toggle() {
+    if (byId("frame").hidden) return;
+    const large = byId("frame").classList.toggle("large");
+    byId("frame-open").ariaPressed = String(large);
+  }
+
+  hide() {
+    this.#row = null;
+    byId("frame").hidden = byId("frame-open").hidden = true;
   }
 
   /** Shows the frame of an item; nothing for a whole picture, or where the original is not there. */
   async show(item) {
     if (item?.row === this.#row) return;
+    this.hide();
     this.#row = item?.row ?? null;
-    byId("frame").hidden = true;
     if (!item?.box) return;
     try {
       const { url } = await this.pictures.get(item.row, "frame");
       if (this.#row !== item.row) return;
       byId("frame-picture").src = url;
       byId("frame-picture").alt = `The whole of ${item.name}, with a box around this crop`;
-      byId("frame").hidden = false;
+      byId("frame").hidden = byId("frame-open").hidden = false;
     } catch {
       // the original is gone: the stage says so
     }

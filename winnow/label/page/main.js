@@ -68,6 +68,7 @@ class Page {
       grid.selectNone();
       if (this.groups.has()) await this.#goOn(() => this.#nextGroup());
     } else if (one.seen && !this.#going && session.decide([session.item], kind, value, this.suggest.seen)) {
+      one.leave();
       await this.#goOn(() => session.goOn());
     }
   }
@@ -175,6 +176,7 @@ class Page {
     const views = {
       one: {
         n: () => session.item && this.one.note(),
+        f: () => this.one.frame.toggle(),
         Enter: () => this.accept(),
         k: () => this.keep(),
         ArrowLeft: () => this.#act(session.goTo(session.at - 1)),

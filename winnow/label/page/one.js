@@ -1,7 +1,7 @@
 // One large picture, its neighbours in time below it and its details at the side.
 
 import { byId, clock, colourOf, make } from "./dom.js";
-import { Frame, facts } from "./facts.js";
+import { Frame, showFacts } from "./facts.js";
 import { remark } from "./pictures.js";
 
 const AHEAD = 6; // pictures fetched before they are wanted
@@ -51,9 +51,15 @@ export class One {
     byId("name").title = item.source;
     byId("verdict").replaceChildren(verdict(item, named));
     byId("stage").dataset.colour = named < 0 ? "" : colourOf(named);
-    byId("facts").replaceChildren(...facts(item, this.session));
+    showFacts(item, this.session);
     if (document.activeElement !== byId("note")) byId("note").value = item.note;
     for (const thumb of byId("strip").children) mark(thumb, thumb.item, this.session);
+  }
+
+  /** Takes away what is around the current picture, as another one is fetched. */
+  leave() {
+    clearStrip();
+    this.frame.hide();
   }
 
   /** Moves the cursor to the note. */
