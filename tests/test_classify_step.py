@@ -29,6 +29,7 @@ from winnow.show import classify as told
 from winnow.steps import select as select_step
 from winnow.steps.classify import _more_labels
 from winnow.steps.report.classifier import classifier_sections
+from winnow.steps.report.pictures import OwnPictures
 
 from conftest import blocks, stripes, winnow_command
 from spoiling import set_options
@@ -331,21 +332,25 @@ def test_pseudo_labels_are_listed_audited_and_measured(
 
 def test_the_report_has_a_classifier(run: winnow.Run, tmp_path: Path):
     pool = pool_of(run)
-    assert classifier_sections(run.folder, pool) == []
+    pictures = OwnPictures(run.folder, pool)
+    assert classifier_sections(run.folder, pool, pictures) == []
     run.classify(labels=labels_file(tmp_path / "labels.csv", run, wrong=3))
-    (section,) = classifier_sections(run.folder, pool)
+    (section,) = classifier_sections(run.folder, pool, pictures)
     assert [figure.title for figure in section.figures] == [
         "Confusion matrix",
         "Reliability curve",
         "Learning curve",
-        "Most doubtful of the labelled pictures",
-        "Most confidently wrong of the labelled pictures",
     ]
+    assert [gallery.title for gallery in section.galleries] == [
+        "Most confidently wrong of the labelled pictures",
+        "Most doubtful of the labelled pictures",
+    ]
+    assert "right" in section.figures[0].alt and all(gallery.cards for gallery in section.galleries)
     html = run.report().read_text(encoding="utf-8")
     assert "drawn at random" in section.text[2]
     assert "Most confidently wrong" in html and "intervals by bootstrap over groups" in html
     run.set(head="nearest_mean")  # what was measured is of other options now
-    assert classifier_sections(run.folder, pool) == []
+    assert classifier_sections(run.folder, pool, pictures) == []
 
 
 def test_figures_refuse_nothing():

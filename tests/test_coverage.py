@@ -27,7 +27,8 @@ def test_blank_parts_are_told_and_drawn(tmp_path: Path) -> None:
     assert shares.tolist() == [1 - 0.25 * (number % 3) for number in range(8)]
     section = coverage_section(run.folder)
     assert "78% of the good pictures is judged, of the least covered one 50%." in section.text
-    assert [figure.title for figure in section.figures] == ["2.png: 50% judged", "5.png: 50% judged"]
+    cards = section.galleries[0].cards
+    assert [(card.name, *card.lines) for card in cards] == [("2.png", "50% judged"), ("5.png", "50% judged")]
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "What was looked at" in report and "--blank 0 keeps all" in report
 

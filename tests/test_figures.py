@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -25,6 +26,7 @@ from winnow.report.figures import (
     roc,
     timeline,
 )
+from winnow.report.style import ANOMALOUS, BELONGS, NARROW
 from winnow.report.timeline import COLUMNS
 
 RNG = np.random.default_rng(0)
@@ -177,7 +179,23 @@ def test_histograms_hold_every_picture_and_the_threshold_stands_in_each() -> Non
     assert all(tuple(line.get_xdata()) == (12.5, 12.5) for line in lines)
     assert figure.axes[0].get_xlim()[1] < 100
     assert any("beyond the axis" in text for text in texts(figure))
-    assert f"{(groups['far'] > 12.5).mean() * 100:.1f}\u00a0% above" in texts(figure)
+    assert f"100 pictures, {(groups['far'] > 12.5).mean() * 100:.1f}\u00a0% above" in texts(figure)
+
+
+def test_each_histogram_has_its_own_height_and_its_label_room() -> None:
+    groups = {"belongs": np.repeat(np.arange(50.0), 4), "far": [60.0] * 9}
+    for log in (False, True):
+        for axes, heights in zip((figure := drawn(histograms, groups, log=log)).axes, counts(figure), strict=True):
+            height = axes.transData.transform((0, max(heights)))[1] - axes.bbox.y0
+            assert height / axes.bbox.height == pytest.approx(2 / 3, abs=0.01)
+    narrow = drawn(histograms, groups, 30.0, width=NARROW)
+    assert "9, 100.0\u00a0% above" in texts(narrow) and narrow.get_size_inches()[0] == NARROW
+
+
+def test_normal_groups_are_blue_and_the_first_other_one_orange() -> None:
+    figure = drawn(histograms, {"own": [1, 2], "new": [1, 3], "bad": [9, 9]}, normal=2)
+    colours = [to_hex(axes.patches[0].get_facecolor()).upper() for axes in figure.axes]
+    assert colours == [BELONGS, "#56B4E9", ANOMALOUS]
 
 
 def test_histograms_agree_with_numpy_where_nothing_is_clipped() -> None:
@@ -224,7 +242,7 @@ def test_histograms_of_unusual_scores(values: Any) -> None:
 def test_many_groups_become_twelve_rows_that_lose_nobody() -> None:
     figure = drawn(histograms, {f"g{number}": [number, number + 1] for number in range(40)}, 3)
     assert len(figure.axes) == figures.ROWS
-    assert {"29 other groups", "58 pictures"} <= set(texts(figure))
+    assert {"29 other groups", "58 pictures, 100.0\u00a0% above"} <= set(texts(figure))
 
 
 def test_empty_group_is_said_and_no_group_is_an_error() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import re
 import shutil
 import subprocess
@@ -13,14 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from winnow.errors import DataError
-from winnow.report.figures import picture_grid
-from winnow.report.html import Figure, KeyFigure, Note, Page, Section, Table, cell, render
+from winnow.report.embed import embedded, thumbnail
+from winnow.report.figures import histograms, picture_grid
+from winnow.report.html import Card, Figure, Gallery, KeyFigure, Note, Page, Section, Share, Table, cell, render
+from winnow.report.style import NARROW, WIDTH
 
 PNG = picture_grid(np.zeros((1, 2, 2, 3), np.uint8))
 EVIL = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>&amp; javascript:alert(1) {{ 7*7 }}.mp4"
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
 
 
 class Reader(HTMLParser):
@@ -71,8 +75,10 @@ def full(word: str) -> Page:
                 [Figure(word, PNG, word), Figure(word, PNG, word, pictures=True)],
                 [table, replace(table, folded=True), Table((), [(word, word)])],
                 [word],
+                [Gallery(word, [Card(word, PNG, [word]), Card(word, b"")], word)],
+                folded=folded,
             )
-            for _ in range(3)
+            for folded in (False, False, True)
         ],
         word,
     )
@@ -80,11 +86,12 @@ def full(word: str) -> Page:
 
 def test_page_is_well_formed_and_shows_everything() -> None:
     reader = Reader(render(full("Wort")))
-    assert reader.text.count("Wort") == 66
-    assert len(reader.all("img")) == 6
+    assert reader.text.count("Wort") == 80
+    assert len(reader.all("img")) == 9
     assert len(reader.all("table")) == 9
-    assert len(reader.all("details")) == 3
-    assert {link["href"] for link in reader.all("a")} == {f"#{part['id']}" for part in reader.all("section")}
+    assert len(reader.all("details")) == 4
+    open_ones = {f"#{part['id']}" for part in reader.all("section") if "id" in part}
+    assert {link["href"] for link in reader.all("a")} == open_ones and len(open_ones) == 2
 
 
 def test_page_is_self_contained() -> None:
@@ -99,8 +106,11 @@ def test_page_is_self_contained() -> None:
             assert not name.startswith("on")
             assert name != "style"
             if name in ("src", "href"):
-                assert (value or "").startswith("data:image/png;base64," if tag == "img" else "#")
-    assert base64.b64decode((reader.all("img")[0]["src"] or "").split(",")[1]) == PNG
+                assert (value or "").startswith("data:image/webp;base64," if tag == "img" else "#")
+    shown = base64.b64decode((reader.all("img")[0]["src"] or "").split(",")[1])
+    with Image.open(io.BytesIO(shown)) as chart, Image.open(io.BytesIO(PNG)) as drawn:  # without loss
+        one, other = (np.asarray(image.convert("RGBA")) for image in (chart, drawn))
+        assert (one == other)[other[..., 3] > 0].all()
 
 
 def test_policy_forbids_everything_but_its_own_style_and_pictures() -> None:
@@ -146,7 +156,7 @@ def test_what_is_empty_is_left_out() -> None:
     assert "Here." in reader.text
     for gone in ("Empty", "No rows"):
         assert gone not in reader.text
-    for tag in ("dl", "ul", "nav", "footer", "table", "figure"):
+    for tag in ("dl", "ul", "nav", "footer", "table", "figure", "details"):
         assert not reader.all(tag)
 
 
@@ -168,6 +178,7 @@ def test_columns_of_numbers_stand_to_the_right_and_marked_rows_stand_out() -> No
     )
     right = [cell.get("class") == "number" for cell in reader.all("td")]
     assert right == [False, True, True, True, True, True, False] * 2
+    assert reader.all("div")[-1].get("tabindex") == "0"  # a wide table scrolls, by keys too
     assert [row.get("class") for row in reader.all("tr")] == [None, None, "marked"]
 
 
@@ -206,7 +217,7 @@ def test_a_row_that_does_not_fit_and_a_figure_that_is_no_png_are_errors() -> Non
     with pytest.raises(DataError, match="'Files' has a row of 3 cells under 2"):
         render(Page("x", sections=[Section("x", tables=[Table(("a", "b"), [(1, 2, 3)], "Files")])]))
     for png in (b"", b"GIF89a", PNG[:20]):
-        with pytest.raises(DataError, match="'Loss' is not a PNG"):
+        with pytest.raises(DataError, match="'Loss' is no picture"):
             render(Page("x", sections=[Section("x", figures=[Figure("Loss", png)])]))
 
 
@@ -215,6 +226,40 @@ def test_pictures_keep_their_colours_on_a_dark_page() -> None:
     first, second = Reader(render(Page("x", sections=[section]))).all("img")
     assert (first.get("class"), second.get("class")) == ("chart", None)
     assert first["width"] == "900"
+
+
+def test_columns_and_rows_without_a_value_are_left_out() -> None:
+    rows = [("a", None, 1, "–"), ("b", "", None, None), ("c", None, 3, None)]
+    table = Table(("name", "none", "n", "dash"), rows, marked={2})
+    reader = Reader(render(Page("x", sections=[Section("x", tables=[table])])))
+    assert "none" not in reader.words and "dash" not in reader.words and "b" not in reader.words
+    assert [row.get("class") for row in reader.all("tr")] == [None, None, "marked"]
+    facts = Table((), [("told", 1), ("not told", None)])
+    assert "not told" not in render(Page("x", sections=[Section("x", tables=[facts])]))
+
+
+def test_a_share_is_a_number_with_a_bar_of_its_length() -> None:
+    reader = Reader(
+        render(Page("x", sections=[Section("x", tables=[Table(("a",), [(Share(0.256),), (Share(0.0),)])])]))
+    )
+    assert [bar["width"] for bar in reader.all("rect")] == ["25.6", "0.0"] and "25.6\u00a0%" in reader.text
+
+
+def test_photographs_are_small_and_in_their_own_proportions() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1200, 300, 3), dtype=np.uint8)
+    with Image.open(io.BytesIO(thumbnail(noise))) as small:
+        assert small.size == (80, 320) and small.format == "WEBP"
+    assert Image.open(io.BytesIO(thumbnail(noise[:40, :30, :1]))).size == (30, 40)  # not enlarged
+    sheet = picture_grid(noise[None, :240])
+    assert len(embedded(sheet, photographs=True).uri) < len(embedded(sheet, photographs=False).uri) / 2
+    assert embedded(sheet, photographs=True).width <= 1600
+
+
+def test_a_telephone_gets_a_chart_of_its_own_width() -> None:
+    wide, narrow = (histograms({"a": [1, 2]}, width=width) for width in (WIDTH, NARROW))
+    reader = Reader(render(Page("x", sections=[Section("x", figures=[Figure("Scores", wide, narrow=narrow)])])))
+    shown, other = (int(reader.all(tag)[0]["width"] or 0) for tag in ("img", "source"))
+    assert other / shown == pytest.approx(NARROW / WIDTH, abs=0.01)
 
 
 @pytest.mark.slow
@@ -241,6 +286,4 @@ def test_a_browser_shows_the_page_with_its_style_under_its_own_policy(tmp_path: 
         capture_output=True,
         timeout=120,
     )
-    from PIL import Image
-
     assert Image.open(shot).convert("RGB").getpixel((2, 2)) == (0xF5, 0xF6, 0xF8)  # the ground of the style sheet

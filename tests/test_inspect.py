@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 from pathlib import Path
@@ -27,7 +26,7 @@ from winnow.report.overlays import overlay
 from winnow.results import Calibrated
 from winnow.run.judge import wholes_of
 from winnow.steps.predict_onnx import predict_onnx
-from winnow.steps.report.coverage import drawn_small
+from winnow.steps.report.coverage import close_up, drawn_small
 from winnow.tables import read_table
 
 from exported import same_maps
@@ -468,8 +467,10 @@ def test_large_pictures_are_smaller_in_the_report(monkeypatch: pytest.MonkeyPatc
     pixels[100:120, 200:260] = 255
     picture = Picture("a", "a.png", None, None, pixels, mask.astype(float), mask, [(200, 100, 60, 20, 1.0)])
     monkeypatch.setattr("winnow.steps.report.coverage.PIXELS", 20_000)
-    drawn = np.asarray(Image.open(io.BytesIO(drawn_small(picture))).convert("RGB")).astype(int)
-    assert drawn.shape == (100, 200, 3)
+    shown, boxes = drawn_small(picture)
+    drawn = shown.astype(int)
+    assert drawn.shape == (100, 200, 3) and boxes == [(67, 33, 20, 7)]
+    assert close_up(shown, boxes[0]).shape == (100, 140, 3)
     blue = np.argwhere((np.abs(drawn - (0x56, 0xB4, 0xE9)) < 3).all(axis=2))
     assert np.abs(blue.min(axis=0) - (31, 65)).max() <= 1 and np.abs(blue.max(axis=0) - (41, 88)).max() <= 1
 

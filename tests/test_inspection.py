@@ -218,11 +218,11 @@ def test_the_report_keeps_modes_apart(run: winnow.Run, folder: Path, tmp_path: P
     other.evaluate(folder / "new", {"damaged": [folder / "bad"]}, mode="fast")
     other.score(folder / "bad", mode="fast")
     page = other.set(mode="fast").report().read_text(encoding="utf-8")
-    assert "leaves it out" not in page and "hardest group" in page
+    assert "leaves it out" not in page and "normal (false alarms)" in page
     other.score(folder / "bad", mode="encoder")
     page = other.set(mode="encoder").report().read_text(encoding="utf-8")
     assert "The last winnow evaluate was by the mode fast; this report is of encoder" in page
-    assert "hardest group" not in page
+    assert "normal (false alarms)" not in page
 
 
 def test_the_boxes_lie_on_the_damage_and_on_nothing_that_belongs(scored: Path, folder: Path):

@@ -73,7 +73,7 @@ def test_the_own_pictures_above_the_threshold_are_listed_and_drawn(run: winnow.R
     assert all(float(row["score"]) > promise.threshold and not row["leave_out"] for row in listed)
     assert promise.without is not None and promise.without < promise.threshold
     page = run.report().read_text(encoding="utf-8")
-    assert "What holds the threshold up: 3 own pictures above it" in page and "review.csv" in page
+    assert "3 own pictures above the threshold" in page and "review.csv" in page
 
 
 def test_a_marked_picture_is_left_out_until_its_mark_goes(run: winnow.Run, capsys: pytest.CaptureFixture):

@@ -20,14 +20,17 @@ from winnow.files import sha256
 from winnow.label.store import Event
 from winnow.pool.pool import Pool
 from winnow.report import style
+from winnow.report.html import Share
 from winnow.report.selection import choice_map, flat_map, in_proportion
 from winnow.results import LeftOut, Selected
 from winnow.run.labels import catalogue_of, open_store
 from winnow.select.choose import AT_RANDOM, OF_CLUSTER
 from winnow.show import select as told
 from winnow.steps import select as step_file
+from winnow.steps.report.pictures import OwnPictures
 from winnow.steps.report.selection import selection_sections, stale_selection
 from winnow.steps.select import BEFORE, COLUMNS, OUTLIER_COLUMNS
+from winnow.tables import read_table
 
 import videos
 from conftest import blocks, stripes, winnow_command, write_pictures
@@ -522,17 +525,26 @@ def test_run_chooses_and_reports_pictures_of_any_name(tmp_path: Path):
 
 
 def test_the_section_of_the_report(run: winnow.Run):
-    assert selection_sections(run.folder) == []
+    pool = Pool.open(run.folder.folder("ingest"))
+    about = (run.folder, pool, OwnPictures(run.folder, pool))
+    assert selection_sections(*about) == []
     result = run.select(12)
-    (section,) = selection_sections(run.folder)
-    assert [figure.title[:9] for figure in section.figures][:2] == ["The first", "Where the"]
+    section, places = selection_sections(*about)
+    first = section.galleries[0]
+    assert (
+        first.title.startswith("The first")
+        and len(first.cards) == 12
+        and first.cards[0].lines[0].startswith("rank 1, ")
+    )
+    (listed, *_) = read_table(run.folder.path / "selection.csv")
+    assert first.cards[0].name == Path(listed["source"]).name and places.figures[0].title.startswith("Where the")
     assert section.tables[0].rows == [
-        (kind, *counts, f"{counts[1] / counts[0]:.1%}") for kind, counts in result.kinds.items()
+        (kind, *counts, Share(counts[1] / counts[0])) for kind, counts in result.kinds.items()
     ]
     assert "12 of 96 pictures by" in section.text[0] and "last changed" not in " ".join(section.text)
     assert section.commands[0].startswith("winnow label --run run")
     run.set(duplicate_distance=0.3)
-    assert selection_sections(run.folder) == [] and "last changed" in stale_selection(run.folder)
+    assert selection_sections(*about) == [] and "last changed" in stale_selection(run.folder)
 
 
 def test_a_map_of_few_or_equal_pictures():

@@ -50,7 +50,7 @@ SHOWN = {
     "evaluate": 'id="evaluation',
     "select": "Chosen for labelling",
     "classify": "Confusion matrix",
-    "score": ">scored<",
+    "score": "All that do not belong",
 }
 LEFT_OUT = {
     "evaluate": "The last winnow evaluate was by another model or threshold",
@@ -68,14 +68,14 @@ def test_what_is_of_now_is_shown(run: winnow.Run, tmp_path: Path):
     page = report(run, tmp_path)
     assert all(words not in page for words in LEFT_OUT.values())
     assert all(SHOWN[name] in page for name in ("evaluate", "select", "classify"))
-    assert "AUROC, hardest group" in page
+    assert "normal (false alarms)" in page
 
 
 def test_another_threshold_leaves_out_what_the_old_one_judged(run: winnow.Run, base: Path, tmp_path: Path):
     run.calibrate(false_alarm_rate=0.2)
     page = report(run, tmp_path)
     assert all(words in page for words in LEFT_OUT.values()), page[:3000]
-    assert all(words not in page for words in SHOWN.values()) and "AUROC, hardest group" not in page
+    assert all(words not in page for words in SHOWN.values()) and "normal (false alarms)" not in page
     evaluate(run.folder, [base / "good" / "clip0"], {"bad": [base / "bad"]})
     assert last_evaluation(run.folder)[0] is not None and last_scores(run.folder)[0] is None
     run.calibrate(false_alarm_rate=None)
@@ -88,7 +88,7 @@ def test_another_model_leaves_out_what_the_old_one_judged(run: winnow.Run, tmp_p
     run.calibrate()
     page = report(run, tmp_path)
     assert all(words in page for words in LEFT_OUT.values())
-    assert all(words not in page for words in SHOWN.values()) and "AUROC, hardest group" not in page
+    assert all(words not in page for words in SHOWN.values()) and "normal (false alarms)" not in page
 
 
 def test_the_same_options_on_another_machine_may_give_another_model(run: winnow.Run, tmp_path: Path, monkeypatch):

@@ -87,11 +87,12 @@ def test_the_page_names_every_part(run: winnow.Run, tmp_path: Path):
     )
     page = run.report().read_text(encoding="utf-8")
     for words in (
-        "Scores and threshold",
-        "Evaluation",
-        "Videos scored",
+        "What was found",
+        "The threshold, and the own pictures that set it",
+        "Evaluation in detail",
+        "Segments that do not belong",
         "late.mp4",
-        "Most and least belonging",
+        "What belongs most",
         "Originals",
         "Training",
         "What it learnt from",

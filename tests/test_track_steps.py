@@ -19,6 +19,7 @@ from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
 from winnow.scale.shards import Share
 from winnow.steps.report.classifier import classifier_sections
+from winnow.steps.report.pictures import OwnPictures
 from winnow.steps.shards import join, share_judging
 
 from tiny_detectors import BLUE, write_yolox
@@ -138,10 +139,12 @@ def test_contradicting_labels_are_said_and_listed(run: winnow.Run, tmp_path: Pat
 
 def test_the_report_shows_the_tracks_to_check(run: winnow.Run, tmp_path: Path):
     found = run.classify(labels=labels_of(run, tmp_path / "labels.csv"))
-    (section,) = classifier_sections(run.folder, pool_of(run))
+    pool = pool_of(run)
+    (section,) = classifier_sections(run.folder, pool, OwnPictures(run.folder, pool))
     assert found.checks in section.text and found.by_track.says in section.text
     assert "Tracks to check" in [one.title for one in section.tables]
-    assert "Tracks to check, a row each" in [one.title for one in section.figures]
+    strips = [one for one in section.galleries if one.title.startswith("Track to check: ")]
+    assert strips and all(card.name.endswith(" s") for strip in strips for card in strip.cards)
 
 
 def test_predictions_by_track_are_the_means_of_those_by_crop(run: winnow.Run, tmp_path: Path):

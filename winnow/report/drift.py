@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from winnow.detect.changes import TOLD, Change
-from winnow.report.grids import picture_grid
-from winnow.report.html import Figure, Page, Section, Table, render
+from winnow.report.embed import thumbnail
+from winnow.report.html import Card, Gallery, Page, Section, Table, chart, render
 from winnow.report.style import ANOMALOUS, BELONGS, INK, LINES, WIDTH, as_png, canvas, heading, quiet
 from winnow.results import Drifted
 from winnow.results.words import count
@@ -25,14 +25,13 @@ def drift_page(
         verdict = f"The threshold holds, as far as {count(found.blocks, 'block')} can tell."
     else:
         verdict = f"The threshold does not hold any more, since about block {found.since:,}; told in block {found.at:,} ({found.where})."
-    sections = [
-        Section(
-            "The bets",
-            ["Each block bets against an unchanged process, from a capital of 1. It reaches the line by chance in at most a share of "
-             f"{found.alarm:g} of the processes that never change."],
-            [Figure("Capital after each block", capital(curve, found.alarm, found.at))] if curve else [],
-        )
-    ]  # fmt: skip
+    text = (
+        "Each block bets against an unchanged process, from a capital of 1. It reaches the line by chance in at most a share of "
+        f"{found.alarm:g} of the processes that never change."
+    )
+    told = f"Capital of the bets after each block. {verdict}"
+    drawn = [chart("Capital after each block", capital, curve, found.alarm, found.at, alt=told)] if curve else []
+    sections = [Section("The bets", [text], drawn)]
     if changes:
         rows = [(change.name, change.before, change.now, change.moved) for change in changes]
         marked = [row for row, change in enumerate(changes) if abs(change.moved) >= TOLD]
@@ -41,7 +40,12 @@ def drift_page(
         sections.append(
             Section(
                 "What changed",
-                figures=[Figure(title, picture_grid(pixels), pictures=True) for title, pixels in sheets],
+                galleries=[
+                    Gallery(
+                        title, [Card(f"{number}", thumbnail(one)) for number, one in enumerate(pixels, 1)], size="small"
+                    )
+                    for title, pixels in sheets
+                ],
                 tables=[Table(columns, rows, marked=marked)],
             )
         )
@@ -49,9 +53,9 @@ def drift_page(
 
 
 @as_png
-def capital(curve: Sequence[float], alarm: float, at: int | None) -> Drawing:
+def capital(curve: Sequence[float], alarm: float, at: int | None, *, width: float = WIDTH) -> Drawing:
     """Draw the logarithm (base 10) of the capital over the blocks, the line of the alarm, and where it was raised."""
-    figure = canvas(WIDTH, 2.8, (0.62, 0.3, 0.42, 0.62))
+    figure = canvas(width, 2.8, (0.62, 0.3, 0.42, 0.62))
     axes = quiet(figure.subplots())
     blocks = np.arange(1, len(curve) + 1)
     axes.plot(blocks, curve, color=BELONGS, linewidth=1.3)

@@ -50,12 +50,14 @@ __all__ = [
     "timeline",
 ]
 
+ROW = 0.9  # inches of the row of a group, its label in it
 ROWS = 12  # groups that get a histogram or a curve of their own; more would not be readable
 BINS = 80
+BLUES = ("#56B4E9",)  # of further normal groups
 
 
 @as_png
-def loss_curves(log: Sequence[Mapping[str, Any]]) -> Figure:
+def loss_curves(log: Sequence[Mapping[str, Any]], *, width: float = WIDTH) -> Figure:
     """Draw training and validation loss over optimiser steps, the best checkpoint marked.
 
     `log` holds the lines of train.jsonl: `step` and any of `train_loss`, `validation_loss`; lines without them and
@@ -64,17 +66,17 @@ def loss_curves(log: Sequence[Mapping[str, Any]]) -> Figure:
     curves = {key: _series(log, key) for key in ("train_loss", "validation_loss")}
     if not any(len(steps) for steps, _ in curves.values()):
         raise DataError("The training log holds no losses to draw.", "Train first; the log is model/train.jsonl.")
-    figure = canvas(WIDTH, 3.4, (0.62, 0.12, 0.42, 0.53))
+    figure = canvas(width, 3.4 if width == WIDTH else 2.6, (0.62, 0.12, 0.42, 0.53))
     axes = quiet(figure.add_subplot())
     looks = {"train_loss": ("training", "#8b95a3", 1.4), "validation_loss": ("validation", BELONGS, 2.2)}
     for key, (steps, losses) in curves.items():
-        label, colour, width = looks[key]
+        label, colour, line = looks[key]
         if len(steps):
             axes.plot(
                 steps,
                 losses,
                 color=colour,
-                linewidth=width,
+                linewidth=line,
                 label=label,
                 markersize=3.5,
                 marker="o" if len(steps) < 40 else "",
@@ -90,7 +92,7 @@ def loss_curves(log: Sequence[Mapping[str, Any]]) -> Figure:
     if shown.min() > 0 and shown.max() > 20 * shown.min():
         axes.set_yscale("log")
         plain_log(axes.yaxis)
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(8 if width == WIDTH else 4, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.set_xlabel("optimiser step", color=DIM, fontsize=9)
     note = f"best validation {losses[best]:,.5g} at step {steps[best]:,.0f}" if len(steps) else ""
@@ -113,10 +115,14 @@ def histograms(
     *,
     log: bool = False,
     label: str = "anomaly score (higher: more anomalous)",
+    normal: int = 1,
+    width: float = WIDTH,
 ) -> Figure:
-    """Draw a histogram of scores for each group on a common axis, with the first group's outline, and the threshold.
+    """Draw a histogram of scores for each group, each as high as its row, on a common axis, and the threshold.
 
-    `groups` is a name to (n,) scores, the normal ones first; beyond twelve the last ones are drawn as one. The axis spans
+    `groups` is a name to (n,) scores, the normal ones first, the first `normal` of
+    them, in blue; the outline of the first is in each row; beyond twelve the last ones
+    are drawn as one. The axis spans
     the usual range: scores beyond it are counted in the outermost bins, and the figure says how many. Positive scores
     over more than two decades get a logarithmic axis; `log` makes the counts logarithmic. Scores that are not finite
     are left out. `DataError` when no group holds a score.
@@ -126,29 +132,32 @@ def histograms(
         raise DataError("There are no scores to draw.", "Score some pictures first.")
     filled = [values for values in scores.values() if len(values)]
     edges, logarithmic = edges_of(filled, BINS, ratio=100, reach=40, threshold=threshold)
-    figure = canvas(WIDTH, 0.95 + 0.86 * len(scores), (1.85, 0.12, 0.42, 0.53))
-    panels = figure.subplots(len(scores), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    figure = canvas(width, 1.0 + ROW * len(scores), (0.12, 0.14, 0.5, 0.5))
+    panels = figure.subplots(len(scores), 1, sharex=True, squeeze=False)[:, 0]
+    figure.subplots_adjust(hspace=0.02)
     shares = {name: shares_in(values, edges) for name, values in scores.items()}
-    own = next(iter(shares.values()))
+    own, rest = next(iter(shares.values())), [colour for colour in COLOURS[1:] if colour not in BLUES]
     for number, (axes, (name, share)) in enumerate(zip(panels, shares.items(), strict=True)):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = (BELONGS, *BLUES)[number % 2] if number < normal else rest[(number - normal) % len(rest)]
         quiet(axes, grid="").stairs(share, edges, fill=True, color=colour, alpha=0.85)
         if number:
-            axes.stairs(own, edges, color=BELONGS, alpha=0.65, linewidth=1)
+            axes.stairs(own * share.max() / max(own.max(), 1e-12), edges, color=BELONGS, alpha=0.65, linewidth=1)
         axes.set_yscale("log" if log else "linear")
+        least, top = 0.3 / max(len(scores[name]), 1), share.max() or 1.0
+        # a third of the row is for its label
+        axes.set_ylim(*((least, top * (top / least) ** 0.5) if log else (0, top * 1.5)))
         axes.set_yticks([])
         axes.minorticks_off()
-        _row_label(axes, name, scores[name], threshold, colour)
-    top = max(share.max() for share in shares.values())
-    panels[-1].set_ylim(*((0.3 / max(map(len, scores.values())), top * 3) if log else (0, top * 1.08)))
+        _row_label(axes, name, scores[name], threshold, colour, short=width < WIDTH)
     panels[-1].set_xlim(edges[0], edges[-1])
     if logarithmic:
         panels[-1].set_xscale("log")
         plain_log(panels[-1].xaxis)
     note = beyond(filled, edges)
-    label += (", logarithmic" if logarithmic else "") + (f" · {note}" if note else "")
+    if width == WIDTH:
+        label += (", logarithmic" if logarithmic else "") + (f" · {note}" if note else "")
     write(panels[-1].set_xlabel(label, color=DIM, fontsize=9))
-    heading(figure, "Scores of each group", "share of a group's pictures" + (", logarithmic" if log else ""))
+    heading(figure, "Scores of each group", "each in its own height" + (", logarithmic" if log else ""))
     if threshold is not None and np.isfinite(threshold):
         _threshold(list(panels), threshold)
     return figure
@@ -156,16 +165,16 @@ def histograms(
 
 def _threshold(panels: Sequence[Axes], threshold: float) -> None:
     for axes in panels:
-        axes.axvline(threshold, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
-    right = panels[0].transAxes.inverted().transform(panels[0].transData.transform((threshold, 0)))[0] > 0.8
+        axes.axvline(threshold, 0, 0.72, color=INK, linewidth=1.3, linestyle=LINES[1], gid="threshold")
+    place = panels[0].transAxes.inverted().transform(panels[0].transData.transform((threshold, 0)))[0]
     panels[0].annotate(
         f"threshold {threshold:.4g}",
-        (threshold, 1),
+        (threshold, 0.72),
         xycoords=("data", "axes fraction"),
-        xytext=(-5 if right else 5, -1),
+        xytext=(-5 if place > 0.6 else 5, -1),
         textcoords="offset points",
         va="top",
-        ha="right" if right else "left",
+        ha="right" if place > 0.6 else "left",
         fontsize=9,
         color=INK,
     )
@@ -182,25 +191,20 @@ def _merged(scores: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def _row_label(axes: Axes, name: str, values: np.ndarray, threshold: float | None, colour: str) -> None:
-    lines = [shorten(name, 19), f"{len(values):,} pictures" if len(values) else "no scores"]
+def _row_label(axes: Axes, name: str, values: np.ndarray, threshold: float | None, colour: str, *, short: bool) -> None:
+    """Write above a row the group's name and, dim, how many pictures it has and how many are above the threshold."""
+    told = f"{len(values):,}{'' if short else ' pictures'}" if len(values) else "no scores"
     if len(values) and threshold is not None:
-        lines.append(f"{percent((values > threshold).mean())} above")
-    for row, text in enumerate(lines):
-        look: dict[str, Any] = {"color": DIM, "fontsize": 8.5} if row else {"color": colour, "fontsize": 9.5}
-        write(
-            axes.annotate(
-                text,
-                (0, 1),
-                xycoords="axes fraction",
-                xytext=(-133, -12 - 13.5 * row),
-                va="center",
-                textcoords="offset points",
-                fontweight="normal" if row else "bold",
-                annotation_clip=False,
-                **look,
-            )
-        )
+        told += f", {percent((values > threshold).mean())} above"
+    look: dict[str, Any] = {"xycoords": "axes fraction", "va": "top", "textcoords": "offset points"}
+    title = shorten(name, 18 if short else 40)
+    name_width = 6.8 * sum(2 if ord(letter) > 0x2E80 else 1 for letter in title)  # points, of 9.5 point bold
+    texts: tuple[tuple[str, float, dict[str, Any]], ...] = (
+        (title, 0, {"color": colour, "fontsize": 9.5, "fontweight": "bold"}),
+        (told, name_width + 8, {"color": DIM, "fontsize": 8.5}),
+    )
+    for text, at, style in texts:
+        write(axes.annotate(text, (0, 1), xytext=(at, -4), annotation_clip=False, **look, **style))
 
 
 @as_png

@@ -72,7 +72,9 @@ def strip_grid(strips: Sequence[np.ndarray], captions: Sequence[Sequence[str]], 
 
 
 @as_png
-def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, captions: Sequence[str] = ()) -> Figure:
+def reconstruction_grid(
+    originals: np.ndarray, reconstructions: np.ndarray, captions: Sequence[str] = (), *, width: float = WIDTH
+) -> Figure:
     """Draw originals, below each its reconstruction, below that the squared error, bright where it is large.
 
     Both are uint8 (n, h, w, c) or floats in [0, 1] of one shape; eight per row. The errors share one scale that ends at
@@ -88,12 +90,12 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, capt
         raise DataError(f"{len(first)} pictures need as many captions.", "Give one for each picture, or none at all.")
     errors = ((first.astype(np.float32) - second) ** 2).mean(axis=3)
     scale = float(np.quantile(errors, 0.995)) or 1.0
-    columns, margin = max(4, min(8, len(first))), 0.95
-    wide = (WIDTH - margin - GAP * (columns - 1)) / columns
+    columns, margin = max(4, min(8, len(first))) if width == WIDTH else 4, 0.95
+    wide = (width - margin - GAP * (columns - 1)) / columns
     high = wide * first.shape[1] / first.shape[2]
     foot = (LINE + 0.05 if captions else 0) + 0.14
     band = 3 * (high + 0.05) + foot
-    axes = _sheet(math.ceil(len(first) / columns) * band)
+    axes = _sheet(math.ceil(len(first) / columns) * band, width)
     for number in range(len(first)):
         left, top = margin + (number % columns) * (wide + GAP), (number // columns) * band
         for row, image in enumerate((first[number], second[number], _coloured(errors[number] / scale))):
@@ -122,7 +124,9 @@ def reconstruction_grid(originals: np.ndarray, reconstructions: np.ndarray, capt
 
 
 @as_png
-def defect_sheet(clean: np.ndarray, damaged: np.ndarray, masks: np.ndarray, kinds: Sequence[str]) -> Figure:
+def defect_sheet(
+    clean: np.ndarray, damaged: np.ndarray, masks: np.ndarray, kinds: Sequence[str], *, width: float = WIDTH
+) -> Figure:
     """Draw synthetic defects for a person to judge: a column per kind, with examples as clean, damaged and mask.
 
     `clean` and `damaged` as in `picture_grid`, (n, h, w, c), `masks` (n, h, w) true = damaged, `kinds` (n,) names; the
@@ -137,13 +141,13 @@ def defect_sheet(clean: np.ndarray, damaged: np.ndarray, masks: np.ndarray, kind
         )
     pale = np.repeat(changed[..., None].astype(np.uint8) * 255, 3, axis=3)
     rows = {kind: [row for row, name in enumerate(kinds) if name == kind][:EXAMPLES] for kind in dict.fromkeys(kinds)}
-    columns, margin = max(4, min(8, len(rows))), 0.75
-    wide = (WIDTH - margin - GAP * (columns - 1)) / columns
+    columns, margin = max(4, min(8, len(rows))) if width == WIDTH else 4, 0.75
+    wide = (width - margin - GAP * (columns - 1)) / columns
     high = wide * before.shape[1] / before.shape[2]
     band = 3 * (high + 0.05) + GAP
     blocks = [list(rows)[start : start + columns] for start in range(0, len(rows), columns)]
     heights = [0.25 + band * max(len(rows[kind]) for kind in block) for block in blocks]
-    axes, top = _sheet(sum(heights)), 0.0
+    axes, top = _sheet(sum(heights), width), 0.0
     for block, height in zip(blocks, heights, strict=True):
         for column, kind in enumerate(block):
             left = margin + column * (wide + GAP)
@@ -181,11 +185,11 @@ def _coloured(share: np.ndarray) -> np.ndarray:
     return HEAT[np.rint(255 * np.clip(share, 0, 1)).astype(int)]
 
 
-def _sheet(height: float) -> Axes:
+def _sheet(height: float, width: float = WIDTH) -> Axes:
     """Return axes whose data units are inches from the top left corner of the figure."""
-    figure = canvas(WIDTH, height, transparent=True)
+    figure = canvas(width, height, transparent=True)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, WIDTH), ylim=(height, 0))
+    axes.set(xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
     return axes
 

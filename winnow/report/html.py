@@ -1,8 +1,9 @@
 """The report as one HTML file that opens anywhere, offline: plain data in, a page out.
 
-A page is a title, a verdict in plain words, key figures, notes, and sections of text, figures and tables. Empty parts
-are left out. Everything that comes from outside (file names, labels, messages) is data and can never become markup; the
-page's own content policy forbids scripts and every request, so even markup could not act.
+A page is a title, a verdict in plain words, key figures, notes, and sections of text, figures, galleries and tables. Empty
+parts are left out, empty columns and rows of tables too. Everything that comes from outside (file names, labels, messages)
+is data and can never become markup; the page's own content policy forbids scripts and every request, so even markup could
+not act.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ import base64
 import hashlib
 import math
 import re
-import struct
 import unicodedata
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
@@ -23,8 +23,9 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from winnow.errors import DataError
+from winnow.report.embed import Embedded, embedded
+from winnow.report.style import NARROW
 
-PNG = b"\x89PNG\r\n\x1a\n"
 # Not allowed in HTML: control characters, and the surrogates that Python makes of undecodable file names.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 NUMBER = re.compile(r"[-−+±]?[\d.][\d.,:\s±–×%]*(e[-+]?\d+)?( to [\d.,]+)?\s?(%|[a-zA-Zµ]{1,3}|pictures/s)?")
@@ -49,21 +50,61 @@ class Note:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG (as `winnow.report.figures` makes it, 200 dots per inch) with a title, which is also its alternative text."""
+    """A PNG (as `winnow.report.figures` makes it, 200 dots per inch) with a title.
+
+    `alt` says in words what is seen (the title and the caption by default), `narrow` is the same drawn for a telephone.
+    """
 
     title: str
     png: bytes
     caption: str = ""
     pictures: bool = False  # photographs, which keep their colours on a dark page; charts are inverted
+    alt: str = ""
+    narrow: bytes = b""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A picture of a gallery (WebP, JPEG or PNG): its name, lines of text below, and whether it belongs (None: nobody asked).
+
+    A `wide` one, such as a strip of cloth, has a row of its own. `alt` says in words what is seen.
+    """
+
+    name: str
+    image: bytes
+    lines: Sequence[str] = ()
+    belongs: bool | None = None
+    wide: bool = False
+    alt: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures in their own proportions under a title, as many in a row as fit; left out when it has none."""
+
+    title: str
+    cards: Sequence[Card]
+    caption: str = ""
+    size: Literal["small", "usual", "large"] = "usual"
+
+
+@dataclass(frozen=True)
+class Share:
+    """A cell of a table with a share from 0 to 1, drawn as a bar too."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.value * 100:.1f}\u00a0%"
 
 
 @dataclass(frozen=True)
 class Table:
     """Rows of cells under columns; without columns, pairs of a name and its value.
 
-    Cells are text (shown as it is), numbers, booleans or None (a dash). Columns of numbers are aligned right.
-    `marked` are the numbers of rows that are highlighted (options the user set, segments that do not belong).
-    `folded` hides the rows behind the title.
+    Cells are text (shown as it is), numbers, booleans, a `Share` or None (a dash). Columns of numbers are aligned right; a column
+    without a value is left out, and so is a row that has none behind its name. `marked` are the numbers of rows that are
+    highlighted (options the user set, segments that do not belong). `folded` hides the rows behind the title.
     """
 
     columns: Sequence[str]
@@ -76,13 +117,18 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: paragraphs, then figures, then tables, then commands to copy; left out when it has none."""
+    """A part of the page: paragraphs, then figures, galleries, tables and commands to copy; left out when it has none.
+
+    A `folded` one shows its title until it is opened.
+    """
 
     title: str
     text: Sequence[str] = ()
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     commands: Sequence[str] = ()
+    galleries: Sequence[Gallery] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,10 +143,18 @@ class Page:
     made: str = ""
 
 
+def chart(
+    name: str, draw: Callable[..., bytes], /, *args: Any, alt: str = "", pictures: bool = False, **options: Any
+) -> Figure:
+    """Return what a function of `winnow.report` draws of `args`, for the width of the page and for that of a telephone."""
+    narrow = draw(*args, width=NARROW, **options)
+    return Figure(name, draw(*args, **options), alt=alt, pictures=pictures, narrow=narrow)
+
+
 def render(page: Page) -> str:
     """Render the page as one HTML document, to be written as UTF-8.
 
-    Raises `DataError` for a figure that is not a PNG, or a row without exactly one cell per column.
+    Raises `DataError` for a figure or card that is no picture, or a row without exactly one cell per column.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -109,11 +163,9 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(cell=cell, numeric=_numeric, data_uri=_data_uri, css_size=_css_size, digest=_digest)
-    for section in page.sections:
-        for table in section.tables:
-            _check(table)
-    sections = [(_anchor(number, part), part) for number, part in enumerate(page.sections) if _filled(part)]
+    environment.filters.update(cell=cell, numeric=_numeric, image=_image, digest=_digest, bar=_bar)
+    parts = [replace(part, tables=[_without_empty(table) for table in part.tables]) for part in page.sections]
+    sections = [(_anchor(number, part), part) for number, part in enumerate(parts) if _filled(part)]
     html = environment.get_template("report.html.j2").render(page=page, sections=sections)
     return UNWRITABLE.sub("\ufffd", html)
 
@@ -143,7 +195,11 @@ def _numeric(table: Table) -> list[bool]:
     return kinds
 
 
-def _check(table: Table) -> None:
+def _without_empty(table: Table) -> Table:
+    """Return a table without the columns that hold no value, and the rows that hold none behind their name.
+
+    Raises `DataError` for a row without exactly one cell per column.
+    """
     width = len(table.columns) or 2
     for row in table.rows:
         if len(row) != width:
@@ -151,10 +207,20 @@ def _check(table: Table) -> None:
                 f"Table '{table.title}' has a row of {len(row)} cells under {width} columns.",
                 "Give every row one cell a column.",
             )
+    told = np.array([[cell(value) != "–" for value in row] for row in table.rows], bool).reshape(-1, width)
+    rows = np.flatnonzero(told[:, 1:].any(axis=1) if width > 1 else told[:, 0]).tolist()
+    columns = np.flatnonzero(told[rows].any(axis=0)).tolist() if table.columns else [0, 1]
+    return replace(
+        table,
+        columns=[table.columns[column] for column in columns] if table.columns else (),
+        rows=[[table.rows[row][column] for column in columns] for row in rows],
+        marked={place for place, row in enumerate(rows) if row in table.marked},
+    )
 
 
 def _filled(section: Section) -> bool:
-    return bool(any(section.text) or section.figures or any(table.rows for table in section.tables) or section.commands)
+    shown = [*section.figures, *section.commands, *(gallery for gallery in section.galleries if gallery.cards)]
+    return bool(any(section.text) or shown or any(table.rows for table in section.tables))
 
 
 def _anchor(number: int, section: Section) -> str:
@@ -162,16 +228,18 @@ def _anchor(number: int, section: Section) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") + f"-{number + 1}"
 
 
-def _data_uri(figure: Figure) -> str:
-    return "data:image/png;base64," + base64.b64encode(figure.png).decode("ascii")
+def _image(data: bytes, title: str, photographs: bool, scale: int = 1) -> Embedded:
+    """Return a picture for the page with its size in CSS pixels, `scale` stored ones each."""
+    try:
+        found = embedded(data, photographs=photographs)
+    except OSError as error:
+        raise DataError(f"Figure '{title}' is no picture.", "Make it with winnow.report.figures.") from error
+    return Embedded(found.uri, found.width // scale, found.height // scale)
 
 
-def _css_size(figure: Figure) -> tuple[int, int]:
-    """Return width and height in CSS pixels, half the stored ones."""
-    if len(figure.png) < 33 or not figure.png.startswith(PNG):
-        raise DataError(f"Figure '{figure.title}' is not a PNG.", "Make it with winnow.report.figures.")
-    width, height = struct.unpack(">II", figure.png[16:24])
-    return width // 2, height // 2
+def _bar(value: Any) -> str | None:
+    """Return how long the bar of a cell is, in per cent; None for a cell that has none."""
+    return f"{100 * value.value:.1f}" if isinstance(value, Share) else None
 
 
 def _digest(style: str) -> str:

@@ -20,7 +20,7 @@ from matplotlib.ticker import LogLocator
 from winnow.errors import DataError
 from winnow.report.bins import beyond, edges_of, shares_in
 from winnow.report.grids import defect_sheet
-from winnow.report.overlays import map_png, mask_png, overlay
+from winnow.report.overlays import map_png, mask_png, overlaid, overlay
 from winnow.report.style import (
     ANOMALOUS,
     BELONGS,
@@ -43,7 +43,16 @@ from winnow.report.style import (
     write,
 )
 
-__all__ = ["agreement", "defect_sheet", "loss_distributions", "map_png", "mask_png", "overlay", "weight_curve"]
+__all__ = [
+    "agreement",
+    "defect_sheet",
+    "loss_distributions",
+    "map_png",
+    "mask_png",
+    "overlaid",
+    "overlay",
+    "weight_curve",
+]
 
 BINS = 120
 DOTS = 3000  # dots of a scatter plot; more are drawn as a histogram of both scores
@@ -52,7 +61,7 @@ SAMPLES = ("#56B4E9", BELONGS, ANOMALOUS, *COLOURS[2:5], *COLOURS[6:])
 
 
 @as_png
-def loss_distributions(samples: Mapping[str, Any], *, label: str = "loss") -> Figure:
+def loss_distributions(samples: Mapping[str, Any], *, label: str = "loss", width: float = WIDTH) -> Figure:
     """Draw histograms of a loss for several samples on one axis, and for each the Gaussian of its mean and deviation.
 
     `samples` is a name to (n,) losses, in the order training, validation, defects; each is drawn as shares of its own
@@ -66,7 +75,7 @@ def loss_distributions(samples: Mapping[str, Any], *, label: str = "loss") -> Fi
     if not filled:
         raise DataError("There are no losses to draw.", "Score some patches first.")
     edges, logarithmic = edges_of(filled, BINS, ratio=20, reach=15)
-    figure = canvas(WIDTH, 3.3 + 0.2 * len(losses), (0.3, 0.2, 0.42, 0.62 + 0.2 * len(losses)))
+    figure = canvas(width, 3.3 + 0.2 * len(losses), (0.3, 0.2, 0.42, 0.62 + 0.2 * len(losses)))
     axes = quiet(figure.add_subplot(), grid="x")
     tops, handles, labels = [], [], []
     for number, (name, values) in enumerate(losses.items()):
@@ -89,10 +98,10 @@ def loss_distributions(samples: Mapping[str, Any], *, label: str = "loss") -> Fi
         axes.set_xscale("log")
         plain_log(axes.xaxis)
     note = beyond(filled, edges)
-    text = label + (", logarithmic" if logarithmic else "") + (f" · {note}" if note else "")
+    text = label + (", logarithmic" if logarithmic else "") + (f" · {note}" if note and width == WIDTH else "")
     write(axes.set_xlabel(text, color=DIM, fontsize=9))
     heading(figure, f"Distribution of the {label}", "share of a sample's patches; lines: Gaussian approximation")
-    legend(figure, handles, labels, loc="lower left", bbox_to_anchor=(0.2 / WIDTH, 0), borderaxespad=0.1)
+    legend(figure, handles, labels, loc="lower left", bbox_to_anchor=(0.2 / width, 0), borderaxespad=0.1)
     return figure
 
 
@@ -222,7 +231,9 @@ def _corners(axes: Axes, refused: np.ndarray, labels: tuple[str, str]) -> None:
 
 
 @as_png
-def weight_curve(weights: Any, curves: Mapping[str, Any], chosen: float | None = None) -> Figure:
+def weight_curve(
+    weights: Any, curves: Mapping[str, Any], chosen: float | None = None, *, width: float = WIDTH
+) -> Figure:
     """Draw metrics such as AUROC over the weight of a loss on a logarithmic axis, the chosen weight marked.
 
     `weights` (k,) of at least 0, in any order; `curves` is a name to (k,) or (k, repeats) values, of repeats the mean
@@ -234,7 +245,7 @@ def weight_curve(weights: Any, curves: Mapping[str, Any], chosen: float | None =
     _check_weights(weights, values, chosen)
     order = np.argsort(weights, kind="stable")
     positions = _positions(weights[order])
-    figure = canvas(WIDTH, 3.6, (0.62, 0.2, 0.42, 0.88))
+    figure = canvas(width, 3.6, (0.62, 0.2, 0.42, 0.88))
     axes = quiet(figure.add_subplot())
     handles = []
     for number, curve in enumerate(values.values()):
@@ -255,7 +266,15 @@ def weight_curve(weights: Any, curves: Mapping[str, Any], chosen: float | None =
     axes.set_xlim(positions.min() - 0.3, positions.max() + 0.3)
     axes.set_xlabel("weight of the latent loss (lambda), logarithmic", color=DIM, fontsize=9)
     heading(figure, "Search for the weight", f"{len(np.unique(weights))} weights tried")
-    legend(figure, handles, labels, loc="lower left", ncols=4, bbox_to_anchor=(0.5 / WIDTH, 0), borderaxespad=0.1)
+    legend(
+        figure,
+        handles,
+        labels,
+        loc="lower left",
+        ncols=4 if width == WIDTH else 2,
+        bbox_to_anchor=(0.5 / width, 0),
+        borderaxespad=0.1,
+    )
     return figure
 
 

@@ -19,7 +19,12 @@ CLEAR, STRONG = 0.1, 0.75  # the value that begins to show, and the opacity of t
 
 
 def overlay(picture: Any, anomaly_map: Any, boxes: Sequence[Box] = (), mask: Any = None) -> bytes:
-    """Draw the picture at its own size under a transparent anomaly map, boxes in blue and the mask's outline in green, as PNG.
+    """Return what `overlaid` draws as PNG."""
+    return _png(Image.fromarray(overlaid(picture, anomaly_map, boxes, mask)))
+
+
+def overlaid(picture: Any, anomaly_map: Any, boxes: Sequence[Box] = (), mask: Any = None) -> np.ndarray:
+    """Draw the picture at its own size under a transparent anomaly map, boxes in blue and the mask's outline in green, uint8 (h, w, 3).
 
     `picture` uint8 (h, w), (h, w, 1) or (h, w, 3); `anomaly_map` floats (h, w) in [0, 1], of which nothing below 0.1
     shows, clipped, and 0 where not a number; `boxes` of (x, y, width, height) in pixels; `mask` (h, w), true = known to be
@@ -44,7 +49,7 @@ def overlay(picture: Any, anomaly_map: Any, boxes: Sequence[Box] = (), mask: Any
     draw = ImageDraw.Draw(image)
     for box in boxes:
         _frame(draw, box, line, image.size)
-    return _png(image)
+    return np.asarray(image)
 
 
 def map_png(anomaly_map: Any) -> bytes:

@@ -33,6 +33,7 @@ MIDDLE = "#79818d"  # legible on white and on black, for pictures on a transpare
 
 DOTS_PER_INCH = 200  # stored dots for one inch, which is 100 CSS pixels
 WIDTH, HALF = 9.0, 4.4  # inches: the page's whole width, and two figures side by side
+NARROW = 3.4  # inches: the page's whole width on a telephone
 
 # Families with characters that DejaVu lacks; a character that no installed family has is drawn as an empty box.
 FAMILIES = (
@@ -112,6 +113,8 @@ def plain_log(axis: Any) -> None:
 def heading(figure: Figure, title: str, note: str = "") -> None:
     """Write a title at the top left corner and, dim at the right, a note on the same line."""
     width, height = figure.get_size_inches()
+    if len(note) * 0.075 + len(title) * 0.1 > width < WIDTH:
+        note = ""  # on a telephone the title is worth more
     room = int((width - 0.075 * len(note)) / 0.1)  # letters of 11 point bold next to a note of 9 point
     write(figure.text(0, 1 - 0.06 / height, shorten(title, room), va="top", fontsize=11, fontweight="bold", color=INK))
     write(figure.text(1 - 0.1 / width, 1 - 0.07 / height, note, va="top", ha="right", fontsize=9, color=DIM))

@@ -44,6 +44,7 @@ def timeline(
     smoothed: Any = None,
     truth: Sequence[Span] | None = None,
     title: str = "Score over time",
+    width: float = WIDTH,
 ) -> Figure:
     """Draw the score over the time of a video, with the threshold, the segments found and, where known, the true ones.
 
@@ -58,7 +59,7 @@ def timeline(
             "Give at least one frame, and one score for each.",
         )
     strips = {"found": segments} if truth is None else {"found": segments, "true": truth}
-    figure = canvas(WIDTH, 3.15 + 0.2 * len(strips), (0.62, 0.3, 0.42, 0.62))
+    figure = canvas(width, 3.15 + 0.2 * len(strips), (0.62, 0.3, 0.42, 0.62))
     axes, bars = figure.subplots(
         2, 1, sharex=True, gridspec_kw={"height_ratios": (2.1, 0.2 * len(strips)), "hspace": 0.06}
     )
@@ -75,8 +76,13 @@ def timeline(
     axes.tick_params(axis="x", length=0)
     quiet(bars, grid="")
     _strips(bars, strips)
-    _time_axis(bars, times, strips)
+    _time_axis(bars, times, strips, 11 if width == WIDTH else 4)
     heading(figure, title, f"{len(times):,} frames · threshold {threshold:.4g}")
+    _legend(figure, width)
+    return figure
+
+
+def _legend(figure: Figure, width: float) -> None:
     handles = [
         Patch(color=BELONGS),
         Patch(color=ANOMALOUS),
@@ -88,11 +94,12 @@ def timeline(
         ("belongs", "does not belong", "threshold"),
         loc="lower left",
         ncols=3,
-        bbox_to_anchor=(0.58 / WIDTH, 0.0),
+        bbox_to_anchor=((0.58 if width == WIDTH else 0) / width, 0.0),
         borderaxespad=0.2,
         borderpad=0.3,
+        columnspacing=1.2,
+        handlelength=1.6,
     )
-    return figure
 
 
 def _trace(axes: Axes, times: np.ndarray, scores: np.ndarray, line: np.ndarray, has_dots: bool) -> None:
@@ -148,15 +155,15 @@ def _strips(axes: Axes, rows: Mapping[str, Sequence[Span]]) -> None:
     axes.spines["bottom"].set_visible(False)
 
 
-def _time_axis(axes: Axes, times: np.ndarray, strips: Mapping[str, Sequence[Span]]) -> None:
-    """Set the axis from the first frame to the end of the last frame or segment, with at most eleven ticks at round times."""
+def _time_axis(axes: Axes, times: np.ndarray, strips: Mapping[str, Sequence[Span]], most: int) -> None:
+    """Set the axis from the first frame to the end of the last frame or segment, with at most so many ticks at round times."""
     start = float(times[0])
     end = max([float(times[-1]), *(stop for spans in strips.values() for _, stop, _ in spans)])
     margin = 0.004 * (end - start) or 0.5
     axes.set_xlim(start - margin, end + margin)
     span = end - start + 2 * margin
-    many = np.ceil(span / 360_000) * 36_000  # tens of hours, where no step of STEPS is long enough
-    axes.xaxis.set_major_locator(MultipleLocator(next((step for step in STEPS if span / step <= 11), many)))
+    many = np.ceil(span / (36_000 * (most - 1))) * 36_000  # tens of hours, where no step of STEPS is long enough
+    axes.xaxis.set_major_locator(MultipleLocator(next((step for step in STEPS if span / step <= most), many)))
     axes.xaxis.set_major_formatter(FuncFormatter(clock))
 
 

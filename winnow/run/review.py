@@ -67,10 +67,14 @@ def write_review(path: Path, detector: Detector, pool: Pool, marked: list[str]) 
     )
 
 
-def extreme_items(detector: Detector, most: int) -> tuple[list[str], list[str]]:
-    """Return the pictures above the threshold, at most so many, and of each the item (patch) that scores highest."""
+def highest_items(detector: Detector, most: int, least: int) -> tuple[list[str], list[str]]:
+    """Return the pictures above the threshold, the highest first, at most `most`, and of each the item (patch) that scores highest.
+
+    Where fewer than `least` are above it, those nearest below follow.
+    """
     whole = by_picture(detector)
-    pictures = whole.ids[whole.extremes][:most].tolist()
+    ranked = np.argsort(-whole.calibration, kind="stable")
+    pictures = whole.ids[ranked][: min(most, max(least, len(whole.extremes)))].tolist()
     order = np.argsort(-detector.calibration, kind="stable")
     names, first = np.unique(picture_of(detector.ids[order]).astype(str), return_index=True)
     highest = dict(zip(names.tolist(), detector.ids[order[first]].tolist(), strict=True))

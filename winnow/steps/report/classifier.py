@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from winnow.embeddings import spread
 from winnow.pool.pool import Pool
 from winnow.report import classification as drawn
-from winnow.report import grids
-from winnow.report.html import Figure, Section, Table
+from winnow.report.html import Figure, Gallery, Section, Table
 from winnow.results import Classified, Interval
 from winnow.run.current import labels_have_changed
 from winnow.run.folder import RunFolder
 from winnow.run.labels import read_store
 from winnow.run.tracks import TO_CHECK
+from winnow.steps.report.pictures import OwnPictures
 from winnow.tables import read_table
 
-SHOWN = 10  # pictures of a sheet
-LISTED, STRIPS, STRIP = 20, 8, 8  # tracks of a table, of a sheet, and crops of each
+SHOWN = 10  # pictures of a gallery
+LISTED, STRIPS, STRIP = 20, 8, 8  # tracks of a table, tracks shown, and crops of each
 
 
 def stale_classifier(run: RunFolder) -> str:
@@ -33,17 +36,24 @@ def stale_classifier(run: RunFolder) -> str:
     )
 
 
-def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
+def classifier_sections(run: RunFolder, pool: Pool, pictures: OwnPictures) -> list[Section]:
     """Return a section on the run's classifier; none when there is none, or it is a `stale_classifier`."""
     if run.record("classify") is None or stale_classifier(run):
         return []
     found = run.result(Classified)
     labelled = read_table(run.verified("classify", run.folder("classify") / "labelled.csv"))
     figures = [
-        Figure("Confusion matrix", drawn.confusion_matrix(found.confusion, list(found.classes))),
-        Figure("Reliability curve", drawn.reliability_curve(found.reliability, found.calibration_error)),
-        Figure("Learning curve", drawn.label_curve(found.curve.points)),
-        *_sheets(pool, labelled),
+        Figure("Confusion matrix", drawn.confusion_matrix(found.confusion, list(found.classes)), alt=_confused(found)),
+        Figure(
+            "Reliability curve",
+            drawn.reliability_curve(found.reliability, found.calibration_error),
+            alt=f"Share that is right against the probability told: {found.calibration_error:.3f} off on average",
+        ),
+        Figure(
+            "Learning curve",
+            drawn.label_curve(found.curve.points),
+            alt=f"Learning curve, macro F1 over labels: {found.curve.says}",
+        ),
     ]
     compared = [part.says for part in (found.against_head, found.choice, found.by_track) if part]
     split = _to_check(run)
@@ -52,7 +62,8 @@ def classifier_sections(run: RunFolder, pool: Pool) -> list[Section]:
         Section(
             "Classifier",
             text=text,
-            figures=[*figures, *_strips(pool, split)],
+            figures=figures,
+            galleries=[*_sheets(pool, pictures, labelled), *_strips(pool, pictures, split)],
             tables=[_by_class(found), *_pseudo(found), *_tracks(split)],
         )
     ]
@@ -79,21 +90,16 @@ def _tracks(split: list[dict[str, str]]) -> list[Table]:
     ]
 
 
-def _strips(pool: Pool, split: list[dict[str, str]]) -> list[Figure]:
-    """Return some crops of each of the first tracks to check, a row each, in order of time."""
-    tracks, strips = pool.column("track"), []
+def _strips(pool: Pool, pictures: OwnPictures, split: list[dict[str, str]]) -> list[Gallery]:
+    """Return some crops of each of the first tracks to check, in order of time."""
+    tracks, times, strips = pool.column("track"), pool.column("time"), []
     for row in split[:STRIPS]:
         rows = np.flatnonzero(tracks == row["track"])
-        strips.append(rows[spread(len(rows), STRIP)])
-    if not strips:
-        return []
-    times = pool.column("time")
-    grid = grids.strip_grid(
-        [pool.pixels(rows) for rows in strips],
-        [[f"{times[place]:.1f} s" for place in rows] for rows in strips],
-        columns=STRIP,
-    )
-    return [Figure("Tracks to check, a row each", grid, pictures=True)]
+        rows = rows[spread(len(rows), STRIP)]
+        cards = [replace(pictures.card(int(place)), name=f"{times[place]:.1f} s") for place in rows]
+        title = f"Track to check: {Path(row['source']).name}, {row['from']} to {row['to']} s"
+        strips.append(Gallery(title, cards, size="small"))
+    return strips
 
 
 def label_sections(run: RunFolder) -> list[Section]:
@@ -155,23 +161,33 @@ def _pseudo(found: Classified) -> list[Table]:
     ]
 
 
-def _sheets(pool: Pool, labelled: list[dict[str, str]]) -> list[Figure]:
+def _sheets(pool: Pool, pictures: OwnPictures, labelled: list[dict[str, str]]) -> list[Gallery]:
     """Return the pictures whose class is least sure, and those that are wrong with the greatest probability."""
     places = {name: place for place, name in reversed(list(enumerate(pool.column("id"))))}
     sure = np.array([float(row["probability"]) for row in labelled])
     wrong = np.array([row["label"] != row["class"] for row in labelled])
     order = np.argsort(sure, kind="stable")
-    lists = {"Most doubtful": order[:SHOWN], "Most confidently wrong": order[::-1][wrong[order[::-1]]][:SHOWN]}
+    lists = {
+        "Most confidently wrong": order[::-1][wrong[order[::-1]]][:SHOWN],
+        "Most doubtful": order[:SHOWN],
+    }
     return [
-        Figure(
+        Gallery(
             f"{title} of the labelled pictures",
-            grids.picture_grid(
-                pool.pixels([places[labelled[row]["id"]] for row in rows]),
-                [f"{labelled[row]['class']} {sure[row]:.2f}\nlabel: {labelled[row]['label']}" for row in rows],
-                belongs=[not wrong[row] for row in rows],
-            ),
-            pictures=True,
+            [
+                pictures.card(
+                    places[labelled[row]["id"]],
+                    [f"taken for {labelled[row]['class']}, {sure[row]:.0%}", f"label: {labelled[row]['label']}"],
+                )
+                for row in rows
+            ],
         )
         for title, rows in lists.items()
-        if len(rows)
     ]
+
+
+def _confused(found: Classified) -> str:
+    """Return what the confusion matrix shows, in words: of each class how many are told right."""
+    rows = zip(found.classes, found.confusion, strict=True)
+    told = [f"{name} {row[number]:,} of {sum(row):,} right" for number, (name, row) in enumerate(rows)]
+    return "Confusion matrix: " + ", ".join(told[:12])

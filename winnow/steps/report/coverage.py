@@ -10,13 +10,16 @@ from winnow.inspect.locate import Picture, located
 from winnow.pool.patches import read_boxes, scaled
 from winnow.pool.pool import Pool
 from winnow.report import inspection
-from winnow.report.html import Figure, Section
+from winnow.report.html import Figure, Gallery, Section
+from winnow.report.overlays import Box
 from winnow.results import Calibrated
 from winnow.run.folder import RunFolder
+from winnow.steps.report.pictures import card_of
 
 SHOWN = 2  # good pictures of which least was looked at
 
-PIXELS = 2e6  # of each in the page, at most: a strip of 4096x256 is shown as it is
+PIXELS = 2e6  # of each picture, at most
+REACH = 1.4  # the width of what is enlarged of a strip, in heights
 
 
 def coverage_section(run: RunFolder) -> Section:
@@ -24,18 +27,21 @@ def coverage_section(run: RunFolder) -> Section:
     pool = Pool.open(run.folder("ingest"))
     shares = judged_shares(pool)
     text = [f"{shares.mean():.0%} of the good pictures is judged, of the least covered one {shares.min():.0%}."]
-    figures = []
+    cards = []
     if shares.min() < 1:
         text.append(
             "Grey parts were left out as blank, or as the border of what is blank: damage there is not seen. --blank 0 keeps all."
         )
         wanted = np.argsort(shares, kind="stable")[:SHOWN]
         for row, picture in located(pool, np.zeros(len(pool)), np.full(len(shares), np.inf), wanted, None):
-            figures.append(
-                Figure(f"{Path(picture.source).name}: {shares[row]:.0%} judged", drawn_small(picture), pictures=True)
-            )
+            cards.append(card_of(Path(picture.source).name, drawn_small(picture)[0], [f"{shares[row]:.0%} judged"]))
     drawn = _differences(run, pool)
-    return Section("What was looked at", text=text, figures=[*figures, *([drawn] if drawn else [])])
+    return Section(
+        "What was looked at",
+        text=text,
+        figures=[drawn] if drawn else [],
+        galleries=[Gallery("Least looked at", cards)],
+    )
 
 
 def judged_shares(pool: Pool) -> np.ndarray:
@@ -66,8 +72,8 @@ def _differences(run: RunFolder, pool: Pool) -> Figure | None:
     )
 
 
-def drawn_small(picture: Picture) -> bytes:
-    """Draw a picture with its anomaly map and defects, in no more pixels than a page can show."""
+def drawn_small(picture: Picture) -> tuple[np.ndarray, list[Box]]:
+    """Draw a picture with its anomaly map and defects, in no more pixels than a page can show; return it and the boxes in it."""
     height, width = picture.mask.shape
     share = min(1.0, (PIXELS / (height * width)) ** 0.5)
     size = max(1, round(height * share)), max(1, round(width * share))
@@ -76,4 +82,12 @@ def drawn_small(picture: Picture) -> bytes:
         (round(x * share), round(y * share), round(wide * share), round(high * share))
         for x, y, wide, high, _ in picture.defects
     ]
-    return inspection.overlay(scaled(picture.pixels, size), anomaly_map, boxes)
+    return inspection.overlaid(scaled(picture.pixels, size), anomaly_map, boxes), boxes
+
+
+def close_up(drawn: np.ndarray, box: Box) -> np.ndarray:
+    """Return the part of a drawn strip (h, w, c) about a box: as high as the strip, `REACH` times as wide as high."""
+    height, width = drawn.shape[:2]
+    reach = min(width, round(REACH * height))
+    left = int(np.clip(box[0] + box[2] // 2 - reach // 2, 0, width - reach))
+    return drawn[:, left : left + reach]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,36 +10,37 @@ from winnow.embeddings import Embeddings
 from winnow.metrics.detection import cross_entropy
 from winnow.pool.pool import Pool
 from winnow.report import inspection
-from winnow.report.html import Figure, Section, Table
-from winnow.results import Calibrated, Encoded
-from winnow.results.words import elected, plural
+from winnow.report.html import Figure, Gallery, Section, Table, chart
+from winnow.results import Calibrated, Encoded, Scored
+from winnow.results.words import count, elected, plural
 from winnow.run.artifacts import folder_of, load_detector, modes
 from winnow.run.folder import RunFolder
 from winnow.run.judge import most_anomalous_of, wholes_of
 from winnow.run.split import split_of
 from winnow.run.synthetic import held_out_scores, sheet
-from winnow.steps.report.coverage import coverage_section, drawn_small
-from winnow.steps.report.judged import last_evaluation, last_scores
+from winnow.steps.report.coverage import close_up, coverage_section, drawn_small
+from winnow.steps.report.judged import last_evaluation
+from winnow.steps.report.pictures import card_of, named
 from winnow.steps.report.weight import weight_section
 
 BINS = 50
 SHEET = 2  # examples of a kind
-SHOWN = 6  # pictures of the last `winnow score`
+SHOWN = 9  # pictures of the last `winnow score`
+LARGE = 540  # pixels of the longer side of each
 
 
 def inspection_sections(run: RunFolder) -> list[Section]:
-    """Return the sections of a run of patches; none for another run."""
+    """Return the sections on how a run of patches decides, cross entropies last; none for another run."""
     if not run.options.ingest.cuts:
         return []
     search = weight_section(run)
     losses = [_losses(run)] if "reconstruction" in run.result(Encoded).losses else []
     return [
         _decisions(run),
-        coverage_section(run),
-        *losses,
-        *([search] if search else []),
         _synthetic(run),
-        *_inspected(run),
+        coverage_section(run),
+        *([search] if search else []),
+        *losses,
     ]
 
 
@@ -105,7 +106,8 @@ def _losses(run: RunFolder) -> Section:
             "validation": values[split == "calibrate"],
             kind: damaged.losses[measure],
         }
-        figures.append(Figure(f"Distributions of the {label}", inspection.loss_distributions(samples, label=label)))
+        drawn = chart(f"Distributions of the {label}", inspection.loss_distributions, samples, label=label)
+        figures.append(drawn)
         rows.append((label, *entropies(*samples.values())))
     table = Table(
         ("loss", "H(T, V)", "H(T, D)", "H(V, D)"), rows, title="Cross entropy H(p, q) in nats",
@@ -128,7 +130,7 @@ def entropies(training: np.ndarray, validation: np.ndarray, damaged: np.ndarray)
 def _synthetic(run: RunFolder) -> Section:
     """Return the synthetic defects, and how well each mode finds each kind."""
     shown = sheet(run, SHEET)
-    png = inspection.defect_sheet(shown.clean, shown.damaged, shown.masks, list(shown.kinds))
+    drawn = (shown.clean, shown.damaged, shown.masks, list(shown.kinds))
     judged = run.result(Calibrated).synthetic
     kinds = ["all", *sorted({kind for of_mode in judged.values() for kind in of_mode} - {"all"})]
     copies = Embeddings.load(folder_of(run, "calibrate", "synthetic")).ids
@@ -141,7 +143,7 @@ def _synthetic(run: RunFolder) -> Section:
         "Synthetic defects",
         text=[f"Drawn on held-out good {_units(run)}{fast}. Do they resemble "
               "what goes wrong on your line? A kind of damage that is not among them may be found less well than the table says."],
-        figures=[Figure(f"Good {_units(run)}, the same damaged, and where", png, pictures=True)],
+        figures=[chart(f"Good {_units(run)}, the same damaged, and where", inspection.defect_sheet, *drawn, pictures=True)],
         tables=[table],
     )  # fmt: skip
 
@@ -152,16 +154,22 @@ def _units(run: RunFolder) -> str:
     return plural(run.options.ingest.unit(len(pool), len(pool.pictures)))
 
 
-def _inspected(run: RunFolder) -> list[Section]:
-    """Return the most anomalous pictures of the last `winnow score` with their defects."""
-    scored, _ = last_scores(run)
-    if scored is None:
-        return []
-    pool, drawn = Pool.open(scored.folder / "pool"), []
+def inspected(run: RunFolder, scored: Scored) -> tuple[list[Gallery], str]:
+    """Return the most anomalous pictures of the last `winnow score` with their defects, of strips also where they are worst, and a note."""
+    pool, cards, near = Pool.open(scored.folder / "pool"), [], []
     wholes = wholes_of(run, pool, named=False)
     for picture, score in most_anomalous_of(run, scored.folder, pool, SHOWN, wholes):
-        page = f", page {picture.page}" if picture.page else ""
-        title = f"{Path(picture.source).name}{page}: score {score:.4g}, {len(picture.defects)} found"
-        drawn.append(Figure(title, drawn_small(picture), pictures=True))
-    text = ["The most anomalous pictures of the last winnow score.", *([wholes.note] if wholes and wholes.note else [])]
-    return [Section("Pictures inspected", text=text, figures=drawn)]
+        name = named(picture.source, picture.time, picture.page)
+        drawn, boxes = drawn_small(picture)
+        found = count(len(picture.defects), "defect")
+        card = replace(
+            card_of(name, drawn, [f"score {score:.4g}, {found}"], longest=LARGE), alt=f"{name} with {found} framed"
+        )
+        cards.append(card)
+        if card.wide and boxes:
+            near.append(replace(card_of(name, close_up(drawn, boxes[0])), alt=f"The worst defect of {name}, framed"))
+    galleries = [
+        Gallery("The most anomalous pictures, their defects framed, under their anomaly maps", cards, size="large"),
+        Gallery("Where they are worst, enlarged", near),
+    ]
+    return galleries, wholes.note if wholes else ""

@@ -13,7 +13,7 @@ import numpy as np
 from winnow.errors import Damaged
 from winnow.pool.pool import Pool
 from winnow.report import figures
-from winnow.report.html import Figure, Section, Table
+from winnow.report.html import Section, Table, chart
 from winnow.results import Ingested, Trained
 from winnow.run.folder import RunFolder
 from winnow.show import count
@@ -46,7 +46,14 @@ def training_section(run: RunFolder) -> Section:
     ]
     return Section(
         "Training",
-        figures=[Figure("Loss", figures.loss_curves(log))],
+        figures=[
+            chart(
+                "Loss",
+                figures.loss_curves,
+                log,
+                alt=f"Training and validation loss; the best at step {found.training.best_step:,}",
+            )
+        ],
         tables=[Table((), facts, title="Training in numbers")],
     )
 

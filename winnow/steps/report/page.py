@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,35 +15,28 @@ from winnow.errors import OptionError
 from winnow.files import make_folder, told, write_text
 from winnow.pool.pool import Pool
 from winnow.report import grids
-from winnow.report.html import Figure, KeyFigure, Note, Page, Section, render
-from winnow.results import Calibrated, Evaluated, Trained
-from winnow.results.words import false_alarms, plural
+from winnow.report.html import KeyFigure, Note, Page, Section, chart, render
+from winnow.results import Calibrated, Classified, Evaluated, Scored, Selected, Trained
+from winnow.results.words import count, plural
 from winnow.run.deliver import delivered
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import reading
-from winnow.run.review import REVIEW, described, extreme_items
 from winnow.run.split import split_of
 from winnow.run.working_copy import push, ready
-from winnow.show import count, would_find
+from winnow.show import would_find
 from winnow.steps.report.classifier import classifier_sections, label_sections, stale_classifier
+from winnow.steps.report.found import found_sections, named_groups, says
 from winnow.steps.report.inspection import inspection_sections
-from winnow.steps.report.judged import (
-    decision_section,
-    evaluation_sections,
-    last_evaluation,
-    last_scores,
-    video_sections,
-)
+from winnow.steps.report.judged import evaluation_section, last_evaluation, last_scores
 from winnow.steps.report.origin import options_section, refused_section, sources_section, training_section
+from winnow.steps.report.pictures import OwnPictures
 from winnow.steps.report.selection import selection_sections, stale_selection
+from winnow.steps.report.threshold import ends_section, finds_section, learnt, threshold_section
 from winnow.steps.report.weight import last_search
 from winnow.version import __version__
 
 MARK, HEAD = b'<meta name="generator" content="Winnow">', 1 << 14
-
-
-HOLDING = 40  # pictures drawn of those that hold the threshold up
 
 
 def report(run: RunFolder, to: str | Path | None = None) -> str | Path:
@@ -69,43 +63,52 @@ def report(run: RunFolder, to: str | Path | None = None) -> str | Path:
 
 
 def _page(run: RunFolder) -> Page:
-    """Return the page of all that the steps left."""
+    """Return the page of all that the steps left: what was found, what set the threshold, and the rest, folded."""
     from winnow.run.artifacts import load_detector
 
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
     detector, split = load_detector(run, run.options.score.mode), split_of(run, pool).split
     whole = by_picture(detector) if run.options.ingest.cuts else detector
-    rows = np.flatnonzero(split != "test")
-    held = np.flatnonzero(~embeddings.seen) if not embeddings.seen.all() else np.arange(len(embeddings))
     for step, name in (("train", "train.jsonl"), ("ingest", "quarantine.csv")):
         run.verified(step, run.folder(step) / name)  # before figures are drawn
-    evaluation, other = last_evaluation(run)
+    (evaluation, other), (scored, stale) = last_evaluation(run), last_scores(run)
     finds = run.result(Calibrated).finds_by(run.options.score.mode)
     weak = f"The threshold is {would_find(finds)}" if finds and finds.weak else ""
-    left_out = [other, last_scores(run)[1], stale_selection(run), stale_classifier(run), last_search(run)[1]]
+    left_out = [other, stale, stale_selection(run), stale_classifier(run), last_search(run)[1]]
+    pictures = OwnPictures(run, pool)
+    labelling = [*classifier_sections(run, pool, pictures), *selection_sections(run, pool, pictures)]
+    found = found_sections(run, evaluation, scored)
+    threshold = threshold_section(run, detector, whole, pictures, pool)
+    # A recipe that chooses pictures has a threshold too, which is not what it is for.
+    first, then = ([*labelling], [*found, threshold]) if _chooses(run) else ([*found, threshold], labelling)
+    folded = [
+        *then,
+        finds_section(run),
+        evaluation_section(run, evaluation),
+        *label_sections(run),
+        ends_section(pool, embeddings, detector, pictures),
+        *inspection_sections(run),
+        _rebuilt(run, pool, embeddings, split),
+        training_section(run),
+        sources_section(run, pool, split),
+        refused_section(run),
+        options_section(run),
+    ]
     return Page(
-        title=f"{run.path.name}: what belongs",
-        verdict=_verdict(run, pool, whole),
-        key_figures=_key_figures(run, pool, whole, evaluation),
+        title=run.path.name,
+        verdict=" ".join(_verdict(run, says(evaluation, scored), pool, whole)),
+        key_figures=_key_figures(run, pool, whole, evaluation, scored),
         notes=[Note(text, "warning") for text in (*run.result(Trained).warnings, weak) if text]
         + [Note(text, "note") for text in (whole.threshold.note, *left_out) if text],
-        sections=[
-            decision_section(run, whole),
-            *evaluation_sections(run, evaluation),
-            *classifier_sections(run, pool),
-            *label_sections(run),
-            *selection_sections(run),
-            *video_sections(run, whole),
-            *inspection_sections(run),
-            _extremes(pool, embeddings, detector),
-            _rebuilt(run, pool, rows[held]),
-            training_section(run),
-            sources_section(run, pool, split),
-            refused_section(run),
-            options_section(run),
-        ],
+        sections=[*first, *(replace(part, folded=True) for part in folded)],
         made=f"Winnow {__version__}, " + ", ".join(f"{name} {version}" for name, version in _versions(run).items()),
     )
+
+
+def _chooses(run: RunFolder) -> bool:
+    """Return whether a run is for choosing and labelling pictures, as what does not belong stays in, and has done so."""
+    done = run.record("select") is not None or run.record("classify") is not None
+    return run.options.ingest.keep_anomalous and done
 
 
 def _is_report(path: Path) -> bool:
@@ -120,41 +123,74 @@ def _versions(run: RunFolder) -> dict[str, str]:
     return {name: version for name, version in record.versions.items() if name != "winnow"} if record else {}
 
 
-def _verdict(run: RunFolder, pool: Pool, detector: Detector) -> str:
-    threshold, trained, aside = detector.threshold, run.result(Trained), run.result(Calibrated).left_out
-    noun = run.options.ingest.unit(len(pool), len(pool.pictures))
-    of = f" of {count(len(pool.pictures), 'picture')}" if noun != "picture" else ""
-    how = (
-        f"Trained on {trained.split['train']:,} of"
-        if trained.training
-        else "Without training, by a frozen network, learnt from"
-    )
-    return (
-        f"{how} {count(len(pool), noun)}{of} in {count(len(set(pool.column('group'))), 'group')}. "
-        f"Pictures that score above {threshold.value:.4g} are called anomalous; "
-        f"{false_alarms(threshold.achieved, threshold.n, estimated=threshold.estimated)}"
-        + (f"; {count(aside, 'picture')} left out, being marked in {REVIEW}." if aside else ".")
-    )
-
-
-def _key_figures(run: RunFolder, pool: Pool, detector: Detector, evaluation: Evaluated | None) -> list[KeyFigure]:
-    training, threshold = run.result(Trained).training, detector.threshold
-    unit = run.options.ingest.unit(len(pool), len(pool.pictures))
-    groups = count(len(set(pool.column("group"))), "group")
-    strip = [
-        KeyFigure(plural(unit), f"{len(pool):,}", f"{count(len(pool.pictures), 'picture')} in {groups}")
-        if unit != "picture"
-        else KeyFigure("pictures", f"{len(pool):,}", groups),
-        KeyFigure("false alarms", *_rate(threshold)),
-        KeyFigure("scorer", detector.scorer_name, f"threshold {threshold.value:.4g}"),
+def _verdict(run: RunFolder, judged: list[str], pool: Pool, detector: Detector) -> list[str]:
+    """Return in a sentence each what was found and chosen; of a run that has done neither what it learnt from."""
+    found = run.result(Classified) if run.record("classify") and not stale_classifier(run) else None
+    made = run.result(Selected) if run.record("select") and not stale_selection(run) else None
+    chosen = [
+        *(
+            [
+                f"Tells {len(found.classes):,} classes with macro F1 {found.macro_f1:.2f}, from {count(found.labelled, 'label')}."
+            ]
+            if found
+            else []
+        ),
+        *([f"{made.chosen:,} of {count(made.pictures, 'picture')} are chosen for labelling."] if made else []),
     ]
-    if training:
+    sentences = [*chosen, *judged] if _chooses(run) else [*judged, *chosen]
+    return sentences or [learnt(run, pool, detector)]
+
+
+def _of_labels(run: RunFolder) -> list[KeyFigure]:
+    """Return the numbers of the classifier and of the choice, where they are those of now."""
+    strip = []
+    if run.record("classify") and not stale_classifier(run):
+        found = run.result(Classified)
+        between = f"{found.interval[0]:.2f} to {found.interval[1]:.2f}, " if found.interval else ""
+        strip.append(KeyFigure("macro F1", f"{found.macro_f1:.3f}", f"{between}from {count(found.labelled, 'label')}"))
+    if run.record("select") and not stale_selection(run):
+        made = run.result(Selected)
+        strip.append(KeyFigure("chosen to label", f"{made.chosen:,}", f"of {count(made.pictures, 'picture')}"))
+    return strip
+
+
+def _key_figures(
+    run: RunFolder, pool: Pool, detector: Detector, evaluation: Evaluated | None, scored: Scored | None
+) -> list[KeyFigure]:
+    """Return the numbers of the strip on top: what was found, false alarms, and what it was learnt from."""
+    strip = _of_labels(run)
+    if scored and scored.pictures:
+        out = scored.pictures - scored.belong
         strip.append(
-            KeyFigure("training", f"{training.seconds:,.0f} s", f"{training.pictures_per_second:,.0f} pictures/s")
+            KeyFigure(
+                "do not belong", f"{out:,}", f"of {count(scored.pictures, 'picture')}, {out / scored.pictures:.1%}"
+            )
         )
+        if scored.defects is not None:
+            strip.append(KeyFigure("defects", f"{scored.defects:,}", f"in {count(out, 'picture')}"))
     if evaluation:
-        worst = min(evaluation.anomalous.items(), key=lambda item: item[1].auroc)
-        strip.append(KeyFigure("AUROC, hardest group", f"{worst[1].auroc:.3f}", worst[0]))
+        groups = {name: part for name, part in named_groups(evaluation).items() if part.detection_rate is not None}
+        if groups:
+            name, worst = min(groups.items(), key=lambda item: item[1].detection_rate or 0.0)
+            strip.append(
+                KeyFigure(
+                    "found",
+                    f"{worst.detection_rate:.1%}",
+                    f"of {name}" + (", the hardest group" if len(groups) > 1 else ""),
+                )
+            )
+        strip.append(
+            KeyFigure(
+                "false alarms seen",
+                f"{evaluation.false_alarm_rate:.1%}",
+                f"of {count(evaluation.pictures, 'normal picture')}",
+            )
+        )
+    strip.append(KeyFigure("false alarms", *_rate(detector.threshold)))
+    unit = run.options.ingest.unit(len(pool), len(pool.pictures))
+    of = count(len(set(pool.column("group"))), "group")
+    of = f"{count(len(pool.pictures), 'picture')} in {of}" if unit != "picture" else of
+    strip.append(KeyFigure(f"{plural(unit)} learnt from", f"{len(pool):,}", of))
     return strip
 
 
@@ -167,46 +203,16 @@ def _rate(threshold: Threshold) -> tuple[str, str]:
     return f"{threshold.achieved:.2%}", f"of pictures, {manner_of(threshold.confidence)}"
 
 
-def _extremes(pool: Pool, embeddings: Embeddings, detector: Detector, most: int = 10) -> Section:
-    scores, ids = detector.calibration, detector.ids
-    order = np.argsort(scores, kind="stable")
-    shown = {"Most belonging": order[:most], "Least belonging": order[::-1][:most]}
-    drawn = [
-        Figure(
-            f"{title} of the run's own held-out pictures",
-            grids.picture_grid(
-                pool.pixels(pool.rows_of(ids[chosen])),
-                [f"{scores[i]:.3g}\n{ids[i]}" for i in chosen],
-                belongs=list(scores[chosen] <= detector.threshold.value),
-            ),
-            pictures=True,
-        )
-        for title, chosen in shown.items()
-    ]
-    pictures, items = extreme_items(detector, HOLDING)
-    if items:
-        title = f"What holds the threshold up: {count(len(by_picture(detector).extremes), 'own picture')} above it"
-        names = [f"{name}\n{place}" for name, place in zip(described(pool, pictures), pictures, strict=True)]
-        drawn.append(Figure(title, grids.picture_grid(pool.pixels(pool.rows_of(items)), names), pictures=True))
-    aside = np.setdiff1d(embeddings.ids[~embeddings.seen].astype(str), ids.astype(str))
-    if detector.contamination and len(aside):
-        title = f"Set aside as contamination: {len(aside):,} held-out pictures, some of them"
-        some = aside[spread(len(aside), most)].tolist()
-        drawn.append(Figure(title, grids.picture_grid(pool.pixels(pool.rows_of(some)), some), pictures=True))
-    text = [f"Mark what does not belong in {REVIEW} of the run, then winnow calibrate leaves it out."] if items else []
-    return Section("Most and least belonging", figures=drawn, text=text)
-
-
-def _rebuilt(run: RunFolder, pool: Pool, rows: np.ndarray, most: int = 8) -> Section:
+def _rebuilt(run: RunFolder, pool: Pool, embeddings: Embeddings, split: np.ndarray, most: int = 8) -> Section:
     if run.result(Trained).training is None:
         return Section("Originals and reconstructions")
     from winnow.learn.encode import rebuild
     from winnow.run.artifacts import load_network
 
-    chosen = rows[spread(len(rows), most)]
-    originals = pool.pixels(chosen)
-    png = grids.reconstruction_grid(originals, rebuild(load_network(run), originals))
-    return Section(
-        "Originals and reconstructions",
-        figures=[Figure("Held-out pictures, what the model makes of them, and the error", png, pictures=True)],
-    )
+    held = np.flatnonzero(~embeddings.seen) if not embeddings.seen.all() else np.arange(len(embeddings))
+    rows = np.flatnonzero(split != "test")[held]
+    originals = pool.pixels(rows[spread(len(rows), most)])
+    rebuilt = rebuild(load_network(run), originals)
+    title = "Held-out pictures, what the model makes of them, and the error"
+    drawn = chart(title, grids.reconstruction_grid, originals, rebuilt, pictures=True)
+    return Section("Originals and reconstructions", figures=[drawn])

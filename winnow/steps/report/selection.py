@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from winnow.report.html import Figure, Section, Table
+from winnow.pool.pool import Pool
+from winnow.report.html import Card, Figure, Gallery, Section, Share, Table
 from winnow.results import Selected
 from winnow.run.current import selection_is_current
 from winnow.run.folder import RunFolder
 from winnow.show import count
+from winnow.steps.report.pictures import OwnPictures
+from winnow.tables import read_table
 
 MEANING = (
     "Best first: every beginning of the list is a choice of its own. Under each picture its rank, and how many pictures are "
-    "nearer to it than to any other chosen or labelled one, itself among them."
+    "nearer to it than to any other chosen or labelled one, itself among them (alike)."
 )
-FIGURES = {
-    "selection.png": ("The first of the chosen, by rank", True),
-    "selection-map.png": ("Where the chosen pictures lie among all", False),
-    "outliers.png": ("The outliers: unlike most by the one-class score, most anomalous first, with p-values", True),
-}
+SHOWN, OUT = 40, 16  # pictures drawn of the list, and of the outliers
 
 
 def stale_selection(run: RunFolder) -> str:
@@ -29,34 +28,50 @@ def stale_selection(run: RunFolder) -> str:
     )
 
 
-def selection_sections(run: RunFolder) -> list[Section]:
+def selection_sections(run: RunFolder, pool: Pool, pictures: OwnPictures) -> list[Section]:
     """Return what the last `winnow select` chose; no section when there was none, or it is `stale_selection`."""
     if run.record("select") is None or not selection_is_current(run):
         return []
     made = run.result(Selected)
-    text = [_summary(made), MEANING, *made.notes]
-    shown = {name: about for name, about in FIGURES.items() if (run.path / name).exists()}
-    figures = [
-        Figure(title, (run.path / name).read_bytes(), pictures=pictures) for name, (title, pictures) in shown.items()
-    ]
+    path = run.path / "selection-map.png"
+    title = "Where the chosen pictures lie among all"
+    alt = f"A map of the pictures by what they look like; {made.chosen:,} chosen ones are ringed, all over it"
     kinds = Table(
         ("kind", "pictures", "chosen", "share of the kind"),
-        [(kind, pictures, chosen, f"{chosen / pictures:.1%}") for kind, (pictures, chosen) in made.kinds.items()],
+        [(kind, pictures, chosen, Share(chosen / pictures)) for kind, (pictures, chosen) in made.kinds.items()],
         title="Chosen of each kind",
         caption="A kind is a coarse cluster of the embeddings; it has no meaning beyond the pictures in it.",
+        folded=True,
     )
     return [
         Section(
             "Chosen for labelling",
-            text=text,
-            figures=figures,
+            text=[_summary(made), *made.notes],
+            galleries=[
+                Gallery("The first of the chosen, by rank", _chosen(run, pool, pictures), caption=MEANING),
+                Gallery("The outliers, most anomalous first", _outliers(run, pool, pictures)),
+            ],
             tables=[kinds],
             commands=[
                 f"winnow label --run {run.path.name} --classes ...",
                 f"winnow select --run {run.path.name} -n {2 * made.chosen}",
             ],
-        )
+        ),
+        Section(title, figures=[Figure(title, path.read_bytes(), alt=alt)] if path.exists() else []),
     ]
+
+
+def _chosen(run: RunFolder, pool: Pool, pictures: OwnPictures) -> list[Card]:
+    rows = read_table(run.path / "selection.csv")[:SHOWN]
+    alike = [int(row["stands_for"]) for row in rows]
+    lines = [[f"rank {row['rank']}, {n:,} alike"] for row, n in zip(rows, alike, strict=True)]
+    return pictures.cards(pool.rows_of(row["id"] for row in rows), lines)
+
+
+def _outliers(run: RunFolder, pool: Pool, pictures: OwnPictures) -> list[Card]:
+    path = run.path / "outliers.csv"
+    rows = read_table(path)[:OUT] if path.exists() else []
+    return pictures.cards(pool.rows_of(row["id"] for row in rows), [[f"p {float(row['p_value']):.2g}"] for row in rows])
 
 
 def _summary(made: Selected) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from winnow.report.html import Figure, Section, Table
+from winnow.report.html import Section, Table, chart
 from winnow.report.inspection import weight_curve
 from winnow.results import WEIGHT_SCORES, Trained, WeightSearch
 from winnow.run.current import key_of_search
@@ -53,7 +53,7 @@ def weight_section(run: RunFolder) -> Section | None:
     return Section(
         "Search for the weight of the latent loss",
         text=text,
-        figures=[Figure("AUROC over the weight", weight_curve(weights, found.curves, found.chosen))],
+        figures=[chart("AUROC over the weight", weight_curve, weights, found.curves, found.chosen)],
         tables=[
             Table(
                 columns,
