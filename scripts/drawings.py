@@ -108,7 +108,7 @@ def match(work: Path) -> Figure:
     axis.set(
         yscale="log", xlim=(0, times[-1]), xlabel="seconds of a match that was not seen before", ylabel="anomaly score"
     )
-    axis.legend(fontsize=9, loc="upper center", frameon=False)
+    axis.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.48, 1), frameon=False)
     return figure
 
 

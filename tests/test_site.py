@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -84,6 +85,28 @@ def test_the_site_loads_nothing_from_elsewhere(site: dict[Path, Page]):
 
 def test_every_picture_of_the_site_has_a_text(site: dict[Path, Page]):
     assert [(path.name, page.without_text) for path, page in site.items() if page.without_text] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_page_fits_the_screen_and_asks_nobody_else(site: dict[Path, Page], width: int):
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    with playwright.sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        for path in site:
+            if path.name in ("index.html", "compare.html", "options.html", "one-class.html"):
+                page.goto(path.as_uri())
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path.name
+                assert page.locator("[role=dialog]:not([aria-label])").count() == 0, path.name
+                assert page.locator(".md-typeset__scrollwrap:not([tabindex='0'])").count() == 0, path.name
+        browser.close()
+    assert [url for url in asked if not url.startswith("file:")] == []
 
 
 def test_the_page_of_the_commands_has_them_all_with_their_options(site: dict[Path, Page]):
