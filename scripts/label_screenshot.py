@@ -96,7 +96,7 @@ def label(page: Page, breaks: list[tuple[float, float]]) -> None:
     for number in range(LABELLED):
         page.wait_for_selector("#stage[data-seen]")
         page.wait_for_timeout(900)
-        minutes, seconds = page.inner_text("#facts dt:text-is('Time') + dd").split(":")
+        minutes, seconds = page.inner_text("#facts dt:has-text('Time') + dd").split(":")
         is_advert = any(start <= 60 * int(minutes) + float(seconds) < end for start, end in breaks)
         page.keyboard.press("3" if is_advert else "s" if number == 6 else "2" if number % 4 == 3 else "1")
     page.wait_for_selector("#saved[data-state=saved]")
@@ -113,7 +113,7 @@ def show(page: Page, view: str, lane: str) -> None:
         page.click(".cell >> nth=20", modifiers=["Shift"])
     page.evaluate("document.activeElement.blur()")
     page.wait_for_timeout(1500)
-    source = page.locator("#facts dt:text-is('Source') + dd")
+    source = page.locator("#facts dt:has-text('Source') + dd")
     source.evaluate("(shown, path) => (shown.textContent = path)", SOURCE)  # not the temporary folder of this machine
 
 
