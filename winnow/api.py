@@ -19,6 +19,7 @@ from winnow.results import (
     LabelsExported,
     LabelsImported,
     Predicted,
+    Recalibrated,
     Scored,
     Selected,
     Trained,
@@ -93,6 +94,12 @@ class Run:
         """Fit the scorer and set the threshold; `false_alarm_rate`, `confidence`, `scorer`, ... may be given here."""
         with self.folder.trying(_by_section(options)):
             return self._do("calibrate")
+
+    def recalibrate(self, sources: Sources = (), *, confirmed: bool = False, undo: bool = False) -> Recalibrated:
+        """Propose the threshold that reviewed pictures set, confirm it or take it back; see `winnow.steps.recalibrate.recalibrate`."""
+        from winnow.steps.recalibrate import recalibrate
+
+        return recalibrate(self.folder, _listed(sources), confirmed=confirmed, undo=undo)
 
     def select(self, number: int | None = None, *, also: Sources = (), **options: Any) -> Selected:
         """Choose the pictures worth labelling; `method`, `per_group`, ... may be given here; see `winnow.steps.select.select`."""

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": STAGES["train"].summary,
     "encode": STAGES["encode"].summary,
     "calibrate": STAGES["calibrate"].summary,
+    "recalibrate": "Set the threshold anew by reviewed pictures that came since; the old one decides until the new one is confirmed.",
     "select": STAGES["select"].summary,
     "classify": STAGES["classify"].summary,
     "predict": "Tell the class of new pictures and videos, how probable it is, and what does not belong.",

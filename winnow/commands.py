@@ -148,6 +148,27 @@ def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None, t
     say(show.calibrate(step(folder, resume=resume), run))
 
 
+def recalibrate(
+    *,
+    run: RunPath,
+    from_: Annotated[Files, Parameter(name="--from")] = None,
+    confirm: Annotated[bool, Parameter(negative="")] = False,
+    undo: Annotated[bool, Parameter(negative="")] = False,
+    trust: Trust = (),
+) -> None:
+    """Set the threshold anew by reviewed pictures that came since; the old one decides until the new one is confirmed.
+
+    Args:
+        from_: Pictures of what belongs, as winnow score takes them, or the folder of a winnow watch --keep, whose sample was reviewed.
+        confirm: Have the new threshold decide, that of --from or the one proposed before.
+        undo: Have the threshold of winnow calibrate decide again.
+    """
+    from winnow.steps.recalibrate import recalibrate as step
+
+    folder = RunFolder.open(run, trust)
+    say(show.recalibrated(step(folder, from_ or [], confirmed=confirm, undo=undo), run))
+
+
 def select(
     *,
     run: RunPath,

@@ -18,6 +18,7 @@ from winnow.results import (
     LabelsExported,
     LabelsImported,
     Predicted,
+    Recalibrated,
     Scored,
     Selected,
     Shared,
@@ -262,6 +263,24 @@ def score(result: Scored) -> str:
         if len(video.segments) > 20:
             lines.append(f"  ... and {len(video.segments) - 20} more in segments.csv")
         lines += [f"  Note: {video.note}"] if video.note else []
+    return "\n".join(lines)
+
+
+def recalibrated(found: Recalibrated, run: Any) -> str:
+    """Return both thresholds, what each refuses, and which decides."""
+    lines = [f"{count(found.pictures, 'reviewed picture')} of {', '.join(found.sources)}, by the mode {found.mode}:"]
+    for name, one in (("old", found.old), ("new", found.new)):
+        promise = false_alarms(one.false_alarm_rate, one.calibrated_on)
+        lines.append(
+            f"  {name} threshold {one.threshold:.4g} ({promise}): refuses {one.new_refused:,} of the {found.pictures:,} reviewed pictures "
+            f"and {one.own_refused:,} of the run's own {found.own_pictures:,} held-out ones."
+        )
+    lines += [f"  Note: {found.new.note}"] if found.new.note else []
+    lines.append(
+        f"The new one decides. To take it back: winnow recalibrate --run {run} --undo"
+        if found.in_force
+        else f"The old one decides. To have the new one decide: winnow recalibrate --run {run} --confirm"
+    )
     return "\n".join(lines)
 
 

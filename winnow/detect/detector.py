@@ -67,6 +67,7 @@ class Detector:
         self.false_alarm_rate, self.confidence, self.folds, self.seed = false_alarm_rate, confidence, folds, seed
         self.contamination, self.estimate = contamination, estimate
         self.unpromised = ""
+        self.before: Detector | None = None  # what it was calibrated on before `recalibrated`: the run's own pictures
         self.patch_tail: Tail | None = None
         self.parts = np.empty(0, int)  # patches of each calibration picture, where they are pictures cut into patches
         self.calibration = self.weights = np.empty(0)
@@ -151,6 +152,21 @@ class Detector:
         )
         return other
 
+    def recalibrated(self, scores: Any, groups: Any, ids: Any) -> Detector:
+        """Return the same fitted detector with its threshold set by other good pictures: their scores, groups and ids (n,).
+
+        The run's own held-out pictures stay known: `before` is this detector. `DataError` for scores that are not finite, or none.
+        """
+        other = copy.copy(self)
+        other.calibration = np.asarray(scores, dtype=np.float64)
+        other.groups, other.ids = np.asarray(groups, dtype=object), np.asarray(ids, dtype=object)
+        if not (len(other.calibration) and np.isfinite(other.calibration).all()):
+            raise DataError(
+                "A threshold needs at least one finite score.", "Give pictures of what belongs, as they come now."
+            )
+        other.weights, other.unpromised, other.parts, other.before = group_weights(groups), "", np.empty(0, int), self
+        return other
+
     def score(self, embeddings: Embeddings | Any) -> np.ndarray:
         """Return scores (n,), higher = more anomalous, of `Embeddings` or (n, d) embeddings."""
         self._require_fitted()
@@ -158,7 +174,8 @@ class Detector:
 
     def score_own(self, embeddings: Embeddings) -> np.ndarray:
         """Return scores (n,) of pictures it was fitted on, for those of the calibration their held-out scores."""
-        held_out = dict(zip(self.ids.astype(str), self.calibration, strict=True))
+        own = self.before or self
+        held_out = dict(zip(own.ids.astype(str), own.calibration, strict=True))
         scores = np.array([held_out.get(str(name), np.nan) for name in embeddings.ids])
         rest = np.flatnonzero(self.without_score(embeddings))
         for part in blocks(len(rest)):
@@ -167,7 +184,7 @@ class Detector:
 
     def without_score(self, embeddings: Embeddings) -> np.ndarray:
         """Return which pictures (n,) bool have no held-out score, so that `score_own` needs all of their embeddings."""
-        return ~np.isin(embeddings.ids.astype(str), self.ids.astype(str))
+        return ~np.isin(embeddings.ids.astype(str), (self.before or self).ids.astype(str))
 
     def p_values(self, embeddings: Embeddings | Any) -> np.ndarray:
         """Return conformal p-values (n,), small = anomalous, of `Embeddings`, (n, d) embeddings, or scores (n,) from `score`."""

@@ -74,6 +74,33 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class ThresholdCompared:
+    """A threshold: the false-alarm rate that it promises, from how many scores, a note where that is not what was asked, and how many
+    of the new pictures and of the run's own held-out ones it refuses."""
+
+    threshold: float
+    false_alarm_rate: float
+    calibrated_on: int
+    note: str
+    new_refused: int
+    own_refused: int
+
+
+@dataclass(frozen=True)
+class Recalibrated:
+    """What reviewed `pictures` of some sources make of the threshold of a mode: the `old` one, of `winnow calibrate`, and the `new` one,
+    which decides once it is `in_force`. `own_pictures` are those that set the old one."""
+
+    mode: str
+    in_force: bool
+    sources: list[str]
+    pictures: int
+    own_pictures: int
+    old: ThresholdCompared
+    new: ThresholdCompared
+
+
+@dataclass(frozen=True)
 class AnomalousGroup:
     """How a group of anomalous pictures is told from normal ones; `interval` has a 95 % interval a metric (None with one group)."""
 

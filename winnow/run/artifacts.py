@@ -25,6 +25,7 @@ from winnow.results import Classified, Encoded, Trained
 from winnow.run.cache import Cache
 from winnow.run.current import labels_have_changed, sum_of_detector
 from winnow.run.folder import RunFolder
+from winnow.run.recalibration import in_force
 from winnow.select.selectors import find_selector
 
 if TYPE_CHECKING:
@@ -80,9 +81,11 @@ def load_auxiliary(run: RunFolder) -> dict[str, Model]:
 
 
 def load_detector(run: RunFolder, mode: str = "") -> Detector:
-    """Return the fitted scorer of a mode, by default the run's, with its threshold."""
+    """Return the fitted scorer of a mode, by default the run's, with its threshold: that of `winnow recalibrate` where one is in force."""
     own = {load(name, "scorer") for name in own_names(run.options.detect.scorer) if is_trusted(run, name)}
-    return Detector.load(folder_of(run, "calibrate", mode or run.options.score.mode), own=own)
+    mode = mode or run.options.score.mode
+    detector, later = Detector.load(folder_of(run, "calibrate", mode), own=own), in_force(run, mode)
+    return detector if later is None else later.applied(detector)
 
 
 def load_embeddings(run: RunFolder, mode: str = "", *, cells: bool = False) -> Embeddings:

@@ -14,6 +14,7 @@ from winnow.label.formats import read
 from winnow.pool.pool import Pool
 from winnow.results import Classified, Ingested
 from winnow.run.folder import RunFolder
+from winnow.run.recalibration import in_force
 from winnow.run.truth import truth_of
 from winnow.stages import command_of
 
@@ -23,7 +24,9 @@ def key_of_judging(run: RunFolder, mode: str) -> str:
     below = "" if mode == "full" else mode
     files = [run.folder("calibrate") / below / "detector.json"]
     files += [run.folder("train") / (below if mode == "fast" else "") / "model.json"]
-    return _hash([mode, run.key("calibrate"), [sha256(file) if file.exists() else None for file in files]])
+    later = in_force(run, mode)
+    sums = [sha256(file) if file.exists() else None for file in files]
+    return _hash([mode, run.key("calibrate"), sums, *([later.scores] if later else [])])
 
 
 def key_of_labels(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> str:

@@ -46,7 +46,7 @@ def drifting(run: RunFolder, judged: Judged, pool: Pool, alarm: float, seconds: 
     first_rows = {name: row for row, name in reversed(list(enumerate(picture_of(pool.column("id")).tolist())))}
     now = np.array([first_rows[str(picture_of(judged.items["id"][[row]])[0])] for row in since])
     own = Pool.open(run.folder("ingest"))
-    ids = picture_of(judged.detector.ids)
+    ids = picture_of((judged.detector.before or judged.detector).ids)
     held_out = np.flatnonzero(np.isin(picture_of(own.column("id")).astype(str), ids.astype(str)) & own.usable)
     held_out = held_out[:: max(1, len(held_out) // MOST)][:MOST]
     before = own.pixels(held_out)

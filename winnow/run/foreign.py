@@ -14,7 +14,7 @@ from winnow.stages import STAGES
 from winnow.tables import read_table
 
 POOL = re.compile(r"pool/(pool\.json|(items|pictures)\.parquet|quarantine\.csv|pixels-\d+\.npy|parts/\d+\.json)")
-OURS = re.compile(r"run\.json|report\.html|labels\.sqlite(-wal|-shm|-log)?")
+OURS = re.compile(r"run\.json|report\.html|labels\.sqlite(-wal|-shm|-log)?|recalibration/(proposed|in-force)\.json")
 AUDIT = "classifier/audit.csv"
 
 

@@ -11,6 +11,6 @@ CACHE = ".cache"
 EARLY = {"run.json", RECORDS, STAGING, "pool", SHARDS}
 """What there may be in a run that has no finished step yet."""
 OWN = (EARLY - {SHARDS}) | {place.split("/")[0] for stage in STAGES.values() for place in stage.places} | {
-    CACHE, "report.html", "scores", "evaluation", "predictions", "export",
+    CACHE, "report.html", "scores", "evaluation", "predictions", "export", "recalibration",
     "labels.sqlite", "labels.sqlite-wal", "labels.sqlite-shm", "labels.sqlite-log",
 }  # fmt: skip

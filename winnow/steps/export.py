@@ -28,7 +28,7 @@ from winnow.files import make_folder, told, write_text
 from winnow.pool.blank import usual_blank
 from winnow.pool.pool import Pool
 from winnow.pool.usual import Usual
-from winnow.results import Calibrated, Classified, Exported
+from winnow.results import Calibrated, Classified, Exported, Mode, Promise
 from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
 from winnow.run.deliver import delivered
 from winnow.run.folder import RunFolder
@@ -143,7 +143,7 @@ def _write(
         int8=written.int8,
     )
     measured = run.result(Classified) if classifier else None
-    promised = run.result(Calibrated).modes[mode] if detector else None
+    promised = _promised(run, mode, detector) if detector else None
     text = card(about, result, recipe=run.recipe, versions=versions(), measured=measured, promised=promised)
     write_text(Path(result.card), text)
     if how.triton is None:
@@ -152,10 +152,20 @@ def _write(
     return replace(result, triton=there)
 
 
+def _promised(run: RunFolder, mode: str, detector: Detector) -> Mode:
+    """Return what a mode promises, by the threshold that decides now."""
+    found = run.result(Calibrated).modes[mode]
+    if detector.before is None:
+        return found
+    own = detector.threshold
+    promise = Promise(own.value, own.achieved, own.n, own.note, own.above, estimated=own.estimated)
+    return replace(found, promise=promise)
+
+
 def _int8(pool: Pool, usable: np.ndarray, graph: Graph, about: dict[str, Any], max_changed: float) -> Wanted:
     """Return what a file in int8 is made and measured by: the verdicts are those on pictures that the threshold was set on."""
     detector = graph.detector
-    held_out = usable if detector is None else pool.rows_of(detector.ids)
+    held_out = usable if detector is None else pool.rows_of((detector.before or detector).ids)
     low, high = graph.map_levels or (0.0, 1.0)
     return Wanted(
         pool.pixels(usable[spread(len(usable), CALIBRATED)]),
@@ -245,7 +255,7 @@ def _calibration(run: RunFolder, detector: Detector) -> dict[str, Any]:
         scores = by_picture(detector).calibration
     if len(scores) > MOST_SCORES:  # drawn at random, or they would not be like those that come
         scores = np.random.default_rng(0).choice(scores, MOST_SCORES, replace=False)
-    rows = pool.rows_of(detector.ids)
+    rows = pool.rows_of((detector.before or detector).ids)
     pixels = pool.pixels(rows[spread(len(rows), MOST_LOOKED)])
     return {"scores": [float(f"{score:.7g}") for score in scores], "looks": usual(looks(pixels))}
 

@@ -44,10 +44,10 @@ def watch(
 ) -> None:
     """Judge what comes of sources by a file that `winnow export` wrote, or a run, of which one is written first, into the folder `to`.
 
-    Events go to an address (`post`) and to commands (`run_on`, kind and command); pictures that do not belong are kept for so many
-    minutes (`keep`). With a `drift_alarm` it is told when the threshold does not hold any more, with that chance of ever doing so
-    wrongly; one frame counts of each `drift_block` seconds. It ends when all sources have, by Ctrl-C or by SIGTERM; the same call goes
-    on where an earlier one stopped.
+    Events go to an address (`post`) and to commands (`run_on`, kind and command); pictures that do not belong, and one of each minute
+    whatever it is, are kept for so many minutes (`keep`). With a `drift_alarm` it is told when the threshold does not hold any more,
+    with that chance of ever doing so wrongly; one frame counts of each `drift_block` seconds. It ends when all sources have, by Ctrl-C
+    or by SIGTERM; the same call goes on where an earlier one stopped.
     Everything given is checked first: raises `OptionError` and `InputError`, and what `winnow.steps.export` and `Deployed.open` raise.
     """
     _check(sources, post, run_on)
@@ -62,12 +62,23 @@ def watch(
         book = stack.enter_context(contextlib.closing(Book(folder)))
         messengers: list[Messenger] = [Post(post, book, _say)] if post else []
         messengers += [Command(kind, command, book, _say) for kind, command in run_on]
-        ring = Ring(folder / "ring", keep) if keep else None
+        ring, sample = (
+            (Ring(folder / "ring", keep), Ring(folder / "sample", keep, whole=True)) if keep else (None, None)
+        )
         drifts = None
         if drift_alarm is not None:
             drifts = Drifts(current.served.model, book, drift_alarm, drift_block, len(sources), _say)
         watcher = Watcher(
-            sources, current, book, View(tell), poll=poll, away=away, messengers=messengers, ring=ring, drifts=drifts
+            sources,
+            current,
+            book,
+            View(tell),
+            poll=poll,
+            away=away,
+            messengers=messengers,
+            ring=ring,
+            sample=sample,
+            drifts=drifts,
         )
         tell(f"Watching {', '.join(source.name for source in watcher.sources)}; what is found goes to {folder}.")
         with until_told():

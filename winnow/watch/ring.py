@@ -1,4 +1,4 @@
-"""The last minutes of pictures that do not belong, as JPEG on the disk, and never more than so many."""
+"""The last minutes of pictures on the disk, and never more than so many."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ MOST = 20_000  # pictures, some two gigabytes
 
 
 class Ring:
-    """A folder of pictures of which those older than so many `minutes` go."""
+    """A folder of pictures of which those older than so many `minutes` go: small JPEG, or `whole`, PNG as they came."""
 
-    def __init__(self, folder: Path, minutes: float) -> None:
-        self.folder, self.seconds = folder, minutes * 60
+    def __init__(self, folder: Path, minutes: float, *, whole: bool = False) -> None:
+        self.folder, self.seconds, self.whole = folder, minutes * 60, whole
         folder.mkdir(exist_ok=True)
         for left in folder.glob(".*.tmp"):
             left.unlink()
-        aged = sorted((path.stat().st_mtime, path) for path in folder.glob("*.jpg"))
+        aged = sorted((path.stat().st_mtime, path) for path in folder.glob("*.png" if whole else "*.jpg"))
         self._held: deque[tuple[float, Path]] = deque(aged)
 
     def keep(self, name: str, pixels: np.ndarray) -> str:
-        """Write a picture (h, w, 3), at most LONGEST_SIDE long; return its file's name."""
+        """Write a picture (h, w, 3), as JPEG at most LONGEST_SIDE long; return its file's name."""
         from PIL import Image
 
-        path = self.folder / f"{name}.jpg"
+        path = self.folder / f"{name}.{'png' if self.whole else 'jpg'}"
         image = Image.fromarray(pixels)
-        image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        if not self.whole:
+            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         with replacing(path) as temporary:
-            image.save(temporary, "JPEG", quality=85)
+            image.save(temporary, "PNG" if self.whole else "JPEG", quality=85)
         self._held.append((time.time(), path))
         return path.name
 

@@ -21,6 +21,7 @@ from winnow.watch.ring import Ring, pixels_of
 from winnow.watch.sources import Camera, Reading, Source, source_of
 from winnow.watch.view import Standing, View
 
+SAMPLE_SECONDS = 60.0
 LEAVE_SECONDS = 5.0  # for what is still to be sent
 
 
@@ -38,6 +39,7 @@ class Watcher:
         away: float,
         messengers: Sequence[Messenger] = (),
         ring: Ring | None = None,
+        sample: Ring | None = None,
         drifts: Drifts | None = None,
     ) -> None:
         """Raise `InputError` for an address that cannot be watched."""
@@ -48,6 +50,7 @@ class Watcher:
         found = [source_of(one) for one in addresses]
         self.sources: list[Source] = [kind(one, reading, self.inbox, book, self.stop) for kind, one in found]
         self.lines, self.drifts = Timelines(served.model, book), drifts
+        self.sample, self._sampled = sample, dict[str, float]()
         self.standing: dict[str, Standing] = {source.name: Standing() for source in self.sources}
 
     def run(self, open_within: float) -> None:
@@ -103,8 +106,8 @@ class Watcher:
         drift, scores = self.drifts.take() if self.drifts else ({}, [])
         self.book.commit(events, seen, kept | drift, scores)
         self.lines.forget([moment.source for moment in moments if moment.event == "ended"])
-        if self.ring:
-            self.ring.prune()
+        for ring in filter(None, (self.ring, self.sample)):
+            ring.prune()
 
     def _noted(self, moment: Moment, said: list[Event]) -> list[Event]:
         """Return the events of a moment, in their order: every verdict passes here, with its time, p-value and pixels."""
@@ -118,6 +121,8 @@ class Watcher:
             else next((one for one in self.standing if moment.source.startswith(one.rstrip("/") + "/")), moment.source)
         )
         about = self.standing.setdefault(name, Standing())
+        if self.sample and moment.event == "verdict" and said:
+            self._keep_sample(self.sample, name, moment, said[0]["id"])
         alarms = self.drifts.add(name, moment, said) if self.drifts else []
         for alarm in alarms:
             changes = "; ".join(alarm["changes"]) or "nothing that pictures show"
@@ -133,6 +138,13 @@ class Watcher:
         elif moment.event != "refused":
             about.state = "" if moment.event == "back" else moment.event
         return said + segments + [named(alarm, moment, "") for alarm in alarms]
+
+    def _keep_sample(self, sample: Ring, name: str, moment: Moment, event: str) -> None:
+        """Keep the first picture of each minute of a source, whatever is said of it, for `winnow recalibrate`."""
+        minute = (time.time() if moment.time is None else moment.time) // SAMPLE_SECONDS
+        if self._sampled.get(name) != minute and (pixels := pixels_of(moment.picture)) is not None:
+            self._sampled[name] = minute
+            sample.keep(event, pixels)
 
     def _await_cameras(self, seconds: float) -> None:
         """Wait until every camera has opened; what else comes meanwhile waits."""

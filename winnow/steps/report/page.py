@@ -31,6 +31,7 @@ from winnow.steps.report.inspection import inspection_sections
 from winnow.steps.report.judged import evaluation_section, last_evaluation, last_scores
 from winnow.steps.report.origin import options_section, refused_section, sources_section, training_section
 from winnow.steps.report.pictures import OwnPictures
+from winnow.steps.report.recalibration import recalibration_sections
 from winnow.steps.report.selection import selection_sections, stale_selection
 from winnow.steps.report.threshold import ends_section, finds_section, learnt, threshold_section
 from winnow.steps.report.weight import last_search
@@ -78,15 +79,16 @@ def _page(run: RunFolder) -> Page:
     pictures = OwnPictures(run, pool)
     labelling = [*classifier_sections(run, pool, pictures), *selection_sections(run, pool, pictures)]
     found = found_sections(run, evaluation, scored)
-    threshold = threshold_section(run, detector, whole, pictures, pool)
+    own = detector.before or detector  # whose held-out pictures are in the pool
+    decides = [threshold_section(run, own, whole, pictures, pool), *recalibration_sections(run, detector)]
     # A recipe that chooses pictures has a threshold too, which is not what it is for.
-    first, then = ([*labelling], [*found, threshold]) if _chooses(run) else ([*found, threshold], labelling)
+    first, then = ([*labelling], [*found, *decides]) if _chooses(run) else ([*found, *decides], labelling)
     folded = [
         *then,
         finds_section(run),
         evaluation_section(run, evaluation),
         *label_sections(run),
-        ends_section(pool, embeddings, detector, pictures),
+        ends_section(pool, embeddings, own, pictures),
         *inspection_sections(run),
         _rebuilt(run, pool, embeddings, split),
         training_section(run),

@@ -1,0 +1,157 @@
+"""Another threshold by pictures that came since and were reviewed; the old one stays in force until the new one is confirmed."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from winnow.data.layouts import Reading
+from winnow.detect.detector import Detector
+from winnow.errors import DataError, InputError, OptionError, RunError
+from winnow.pool.pool import Pool
+from winnow.results import Recalibrated, ThresholdCompared
+from winnow.run.artifacts import check_mode, load_detector
+from winnow.run.folder import RunFolder
+from winnow.run.judge import judge
+from winnow.run.publish import alone
+from winnow.run.recalibration import (
+    FOLDER,
+    Recalibration,
+    confirm,
+    detector_key,
+    in_force,
+    propose,
+    proposed,
+    take_back,
+)
+from winnow.run.working_copy import push, ready
+
+SAMPLE, RING, WATCH = "sample", "ring", "watch.json"
+
+
+def recalibrate(
+    run: RunFolder, sources: Sequence[str | Path] = (), *, confirmed: bool = False, undo: bool = False
+) -> Recalibrated:
+    """Propose the threshold that reviewed pictures of what belongs set, put a proposed one in force, or take one back.
+
+    `sources` are read as `score` reads them; of the folder of a `winnow watch --keep` its sample. The scorer stays as it is. The old
+    threshold decides until the new one is `confirmed`, in this call or a later one; `undo` puts that of `winnow calibrate` in force
+    again. Without any of them it is said how things stand. Raises `OptionError` for a run that looks for damage and for options that do
+    not go together, `DataError` where no picture is left, `RunError` where nothing waits to be confirmed or is in force.
+    """
+    mode = run.options.score.mode
+    check_mode(run, mode)
+    run.require("calibrate")
+    if run.options.ingest.cuts:
+        raise OptionError(
+            "winnow recalibrate is for runs that judge whole pictures, and this one looks for damage.",
+            "Add the pictures to it: winnow ingest, then train, encode and calibrate with --resume.",
+        )
+    if undo and (sources or confirmed):
+        raise OptionError("--undo does not go with --from or --confirm.", "Give it alone.")
+    ready(run.path)
+    if sources:
+        found = _found(run, mode, sources)
+        with alone(run.path / FOLDER):
+            propose(run, found)
+            if confirmed:
+                confirm(run)
+    elif confirmed or undo:
+        with alone(run.path / FOLDER):
+            waiting = (proposed if confirmed else in_force)(run, mode)
+            if waiting is None:
+                raise RunError(
+                    f"{run.path} has no threshold {'that waits to be confirmed' if confirmed else 'to take back'}.",
+                    f"Propose one: winnow recalibrate --run {run.path} --from FOLDER",
+                )
+            found = waiting
+            (confirm if confirmed else take_back)(run)
+    else:
+        standing = proposed(run, mode) or in_force(run, mode)
+        if standing is None:
+            raise OptionError(
+                f"{run.path} decides by the threshold of winnow calibrate, and no other was proposed.",
+                "Give reviewed pictures of what belongs: --from FOLDER",
+            )
+        found = standing
+    push(run.path)
+    return compared(run, mode, found)
+
+
+def compared(run: RunFolder, mode: str, found: Recalibration) -> Recalibrated:
+    """Return what the threshold of `winnow calibrate` and another one do to the pictures that set them."""
+    later = found.applied(_own(run, mode))
+    old = later.before
+    assert old is not None
+    force = in_force(run, mode)
+    return Recalibrated(
+        mode=mode,
+        in_force=force is not None and force.scores == found.scores,
+        sources=found.sources,
+        pictures=len(found.scores),
+        own_pictures=len(old.calibration),
+        old=_compared(old, later, old),
+        new=_compared(later, later, old),
+    )
+
+
+def _own(run: RunFolder, mode: str) -> Detector:
+    """Return the detector as `winnow calibrate` left it."""
+    detector = load_detector(run, mode)
+    return detector.before or detector
+
+
+def _compared(deciding: Detector, later: Detector, own: Detector) -> ThresholdCompared:
+    threshold = deciding.threshold
+    return ThresholdCompared(
+        threshold.value,
+        threshold.achieved,
+        threshold.n,
+        threshold.note,
+        int((later.calibration > threshold.value).sum()),
+        int((own.calibration > threshold.value).sum()),
+    )
+
+
+def _found(run: RunFolder, mode: str, sources: Sequence[str | Path]) -> Recalibration:
+    """Return the scores of reviewed pictures, without those that are the run's own: the network knows them."""
+    wanted = [_reviewed(source) for source in sources]
+    with tempfile.TemporaryDirectory(prefix="winnow-recalibrate-") as scratch:
+        judged = judge(run, wanted, Path(scratch) / "pool", reading=Reading("normal"))
+    own = Pool.open(run.folder("ingest")).column("id").astype(str)
+    rows = np.flatnonzero(~np.isin(judged.items["id"].astype(str), own))
+    if not len(rows):
+        raise DataError(
+            f"Of {len(judged.scores):,} pictures none can set a threshold: they are the run's own.",
+            "Give pictures that came since.",
+        )
+    return Recalibration(
+        mode,
+        detector_key(run, mode),
+        [str(source) for source in sources],
+        judged.scores[rows].tolist(),
+        [str(group) for group in judged.items["group"][rows]],
+        [str(name) for name in judged.items["id"][rows]],
+    )
+
+
+def _reviewed(source: str | Path) -> str | Path:
+    """Return the pictures of a source: of the folder of a watch the sample of all that came; `InputError` for its ring, in which are only
+    pictures that were refused."""
+    folder = Path(source)
+    if (folder / WATCH).is_file():
+        if not (folder / SAMPLE).is_dir():
+            raise InputError(
+                f"{source} has no sample of what came.",
+                "Watch with --keep MINUTES, and review watched/sample; or give a folder of reviewed pictures.",
+            )
+        return folder / SAMPLE
+    if folder.name == RING and (folder.parent / WATCH).is_file():
+        raise InputError(
+            f"{source} holds only pictures that were refused; a threshold set by those alone would let all pass.",
+            f"Review {folder.parent / SAMPLE}, and give --from {folder.parent}",
+        )
+    return source
