@@ -80,7 +80,8 @@ def _page(run: RunFolder) -> Page:
     labelling = [*classifier_sections(run, pool, pictures), *selection_sections(run, pool, pictures)]
     found = found_sections(run, evaluation, scored)
     own = detector.before or detector  # whose held-out pictures are in the pool
-    decides = [threshold_section(run, own, whole, pictures, pool), *recalibration_sections(run, detector)]
+    set_by = own if detector.before else whole
+    decides = [*recalibration_sections(run, detector), threshold_section(run, own, set_by, pictures, pool)]
     # A recipe that chooses pictures has a threshold too, which is not what it is for.
     first, then = ([*labelling], [*found, *decides]) if _chooses(run) else ([*found, *decides], labelling)
     folded = [

@@ -6,7 +6,7 @@ import numpy as np
 
 from winnow.detect.detector import Detector
 from winnow.report import figures
-from winnow.report.html import Figure, Section, Table
+from winnow.report.html import Section, Table, chart
 from winnow.run.folder import RunFolder
 from winnow.run.recalibration import in_force, proposed
 from winnow.steps.recalibrate import compared
@@ -28,7 +28,7 @@ def recalibration_sections(run: RunFolder, detector: Detector) -> list[Section]:
         Section(
             "Threshold set anew",
             figures=[
-                Figure(f"Scores and the {name} threshold", figures.histograms(scores, one.threshold))
+                chart(f"Scores and the {name} threshold", figures.histograms, scores, one.threshold, normal=2)
                 for name, one in (("old", result.old), ("new", result.new))
             ],
             tables=[
