@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "version errors torchrun options files arrays progress plugins tables onnx embeddings results stages",
+    "version errors estimator torchrun options files arrays progress plugins tables onnx embeddings results stages",
     "data scale web",
     "pool objects synthetic",
     "models",
@@ -25,7 +25,7 @@ LAYERS = (
     "inspect report deploy watch",
     "run",
     "show steps",
-    "api arguments commands judge_commands other_commands check",
+    "api arguments usage commands judge_commands other_commands check",
     "cli winnow __main__",
 )
 """The rooms from the lowest layer to the highest: a room imports from its own and from lower layers; see docs/architecture.md."""

@@ -28,6 +28,16 @@ from buckets import bucket, server  # noqa: F401 (fixtures)
 DRAWING = ("test_figures", "test_inspection_figures", "test_results")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_lines_of_progress() -> Iterator[None]:
+    """Print no progress in this process: whether ten seconds pass depends on what else the machine does."""
+    from winnow import progress
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "EVERY", float("inf"))
+        yield
+
+
 @pytest.fixture(autouse=True, scope="module")
 def coarse_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Store figures at a quarter of their dots, but where it is them that are tested: drawing is a fifth of the tests' time."""

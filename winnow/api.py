@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from winnow.detect.drift import BLOCK
-from winnow.errors import OptionError, did_you_mean
+from winnow.errors import OptionError, WinnowError, did_you_mean
 from winnow.options import Options
 from winnow.results import (
     Calibrated,
@@ -25,6 +25,7 @@ from winnow.results import (
     Trained,
     WeightSearch,
 )
+from winnow.results.words import count
 from winnow.run.folder import RunFolder
 from winnow.run.working_copy import on_this_disk, refuse_page
 from winnow.stages import STAGES
@@ -50,6 +51,11 @@ class Run:
     the folder has. `from_scratch` trains a network though weights of a pretrained one are at hand (recipe oneclass). `trust`
     names parts of your own, 'module:Class', that the folder may load. Raises `OptionError` for an unknown option and
     `RunError` when a step is missing.
+
+    Each step returns a dataclass of `winnow.results`: `ingest` an `Ingested`, `score` a `Scored`, and so on. Its fields are the figures;
+    `.table()` is its rows as a pyarrow table (of `score`, `predict` and `evaluate` one a picture), `.to_pandas()` a DataFrame of them.
+
+    Options, by section, each with its default where the recipe sets no other:
     """
 
     def __init__(
@@ -64,6 +70,17 @@ class Run:
         self.folder = RunFolder.begun(path, recipe, given=_by_section(options), from_scratch=from_scratch)
         self.folder.trusted |= set(trust)
         self.set(**options)
+
+    def __repr__(self) -> str:
+        """Return what the run is: its folder, recipe, finished steps and pictures."""
+        recipe = f", recipe={self.folder.recipe!r}" if self.folder.recipe else ""
+        try:
+            done = [name for name in STAGES if self.folder.record(name) is not None]
+            held = self.folder.result(Ingested) if "ingest" in done else None
+        except WinnowError as error:
+            return f"<winnow.Run({str(self.folder.path)!r}{recipe}): {error.message}>"
+        pictures = count(held.pictures + held.frames, "picture") if held else "no picture yet"
+        return f"<winnow.Run({str(self.folder.path)!r}{recipe}): {pictures}; done: {', '.join(done) or 'nothing'}>"
 
     def set(self, **options: Any) -> Run:
         """Change options; the steps that depend on them must then be run again. They are stored when a step begins."""
@@ -264,6 +281,20 @@ class Run:
         from winnow.run.artifacts import load_detector
 
         return load_detector(self.folder)
+
+
+def _documented() -> str:
+    """Return the options of a run as lines of text."""
+    lines = []
+    for title, section in Options():
+        lines.append(f"\n    {title}")
+        for name, field in type(section).model_fields.items():
+            lines.append(f"        {name}={field.default!r}: {field.description}")
+    return "\n".join(lines) + "\n"
+
+
+if Run.__doc__:  # there is none under python -OO
+    Run.__doc__ = f"{Run.__doc__.rstrip()}\n{_documented()}"
 
 
 def _path(given: str | Path | None) -> Path | None:

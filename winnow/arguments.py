@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter, validators
+from cyclopts import Group, Parameter, validators
 
 from winnow.errors import OptionError
 from winnow.options import (
@@ -39,7 +39,25 @@ def _on_this_disk(_: Any, value: Any) -> None:
             on_this_disk(path)
 
 
-RunPath = Annotated[str, Parameter(name="--run", help="The run folder, or its address s3://bucket/run.")]
+PANELS = {
+    title: Group.create_ordered(title)
+    for title in (
+        "Reading",
+        "Model",
+        "Training",
+        "Anomaly score and threshold",
+        "Mode",
+        "Segments of a video",
+        "Choice of pictures to label",
+        "Classifier",
+        "Fine-tuning",
+        "Beyond one process",
+    )
+}
+"""The groups of flags on a help page, in its order."""
+RunPath = Annotated[str, Parameter(name=("--run", "--to"), help="The run folder, or its address s3://bucket/run.")]
+JudgedRun = Annotated[str, Parameter(name="--run", help="The run folder, or its address s3://bucket/run.")]
+"""The run of a command whose `--to` says where results go."""
 LocalPath = Annotated[Path, Parameter(validator=_on_this_disk)]
 Resume = Annotated[
     bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")
@@ -56,7 +74,7 @@ Runner = Annotated[
     Parameter(
         help="Who does the work: 'local' (this process), 'processes', 'ray' (a cluster it starts here), 'ray://HOST:PORT' or your own, "
         "'module:name'.",
-        group="Beyond one process",
+        group=PANELS["Beyond one process"],
         validator=_runner,
     ),
 ]
@@ -64,7 +82,7 @@ Workers = Annotated[
     int,
     Parameter(
         help="Workers of the runner [default: 0, one a core].",
-        group="Beyond one process",
+        group=PANELS["Beyond one process"],
         validator=validators.Number(gte=0),
     ),
 ]
@@ -73,7 +91,7 @@ ShardOf = Annotated[
     Parameter(
         name="--shard",
         help="Do one machine's share alone, I/N with I from 0, or /N in an array job (Slurm, Kubernetes, AWS Batch); then: winnow join.",
-        group="Beyond one process",
+        group=PANELS["Beyond one process"],
         allow_leading_hyphen=True,  # so that what is said of -1/3 is what is wrong with it
     ),
 ]
@@ -85,15 +103,15 @@ MaxRefused = Annotated[
     ),
 ]
 Files = Annotated[list[Path] | None, Parameter(consume_multiple=True, validator=_on_this_disk)]
-Ingest = Annotated[IngestOptions | None, Parameter(name="*", group="Reading")]
-Model = Annotated[ModelOptions | None, Parameter(name="*", group="Model")]
-Train = Annotated[TrainOptions | None, Parameter(name="*", group="Training")]
-Detect = Annotated[DetectOptions | None, Parameter(name="*", group="Anomaly score and threshold")]
-Score = Annotated[ScoreOptions | None, Parameter(name="*", group="Mode")]
-Select = Annotated[SelectOptions | None, Parameter(name="*", group="Choice of pictures to label")]
-Classify = Annotated[ClassifyOptions | None, Parameter(name="*", group="Classifier")]
-Tune = Annotated[TuneOptions | None, Parameter(name="*", group="Fine-tuning")]
-Segments = Annotated[SegmentOptions | None, Parameter(name="*", group="Segments of a video")]
+Ingest = Annotated[IngestOptions | None, Parameter(name="*", group=PANELS["Reading"])]
+Model = Annotated[ModelOptions | None, Parameter(name="*", group=PANELS["Model"])]
+Train = Annotated[TrainOptions | None, Parameter(name="*", group=PANELS["Training"])]
+Detect = Annotated[DetectOptions | None, Parameter(name="*", group=PANELS["Anomaly score and threshold"])]
+Score = Annotated[ScoreOptions | None, Parameter(name="*", group=PANELS["Mode"])]
+Select = Annotated[SelectOptions | None, Parameter(name="*", group=PANELS["Choice of pictures to label"])]
+Classify = Annotated[ClassifyOptions | None, Parameter(name="*", group=PANELS["Classifier"])]
+Tune = Annotated[TuneOptions | None, Parameter(name="*", group=PANELS["Fine-tuning"])]
+Segments = Annotated[SegmentOptions | None, Parameter(name="*", group=PANELS["Segments of a video"])]
 
 
 def say(text: object) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
 from keyword import iskeyword
 from typing import Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from winnow import torchrun
 from winnow.errors import EXTRAS, Interrupted, LossWarning, MissingExtra, OptionError, RunError, WinnowError
@@ -16,32 +17,42 @@ from winnow.stages import STAGES
 from winnow.version import __version__
 
 # Their first sentences stand here too, so that `winnow --help` loads neither the commands nor pydantic.
-COMMANDS = {
-    "run": "All steps of a recipe in one command: ingest, train, encode, calibrate, choose pictures to label (--number), report.",
-    "ingest": STAGES["ingest"].summary,
-    "train": STAGES["train"].summary,
-    "encode": STAGES["encode"].summary,
-    "calibrate": STAGES["calibrate"].summary,
-    "recalibrate": "Set the threshold anew by reviewed pictures that came since; the old one decides until the new one is confirmed.",
-    "select": STAGES["select"].summary,
-    "classify": STAGES["classify"].summary,
-    "predict": "Tell the class of new pictures and videos, how probable it is, and what does not belong.",
-    "export": "Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.",
-    "round": "Choose the next pictures to label: those whose class is uncertain, and not all of one kind.",
-    "report": "Write the run folder's report.html, a single file that needs no network.",
-    "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",
-    "serve": "Answer over HTTP what pictures are and what does not belong, by an exported file or a run, until Ctrl-C.",
-    "watch": "Judge what comes, until Ctrl-C: a folder that fills, a video that is written, a camera, by an exported file or a run.",
-    "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.",
-    "join": "Do the steps of which a folder holds shards, made by `--shard`, with those; what is missing is named.",
-    "label": "Label pictures on a page of this machine, and take labels to and from other tools.",
-    "lambda": STAGES["weight"].summary,
-    "pull": "Copy a run in a bucket to a folder, or bring the folder that was copied from there up to date; labels of both are kept.",
-    "push": "Make a run in a bucket what a run folder is; labels of both are kept, and a run that another has changed is refused.",
-    "step": "Do a step of your own, a winnow.stages.Stage, with the guarantees of Winnow's steps.",
-    "recipes": "List the recipes with what they cost and what to expect.",
-    "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",
+GROUPS = {
+    "One command for all": {
+        "run": "All steps of a recipe in one command: ingest, train, encode, calibrate, choose pictures to label (--number), report.",
+    },
+    "Step by step": {
+        "ingest": STAGES["ingest"].summary,
+        "train": STAGES["train"].summary,
+        "encode": STAGES["encode"].summary,
+        "calibrate": STAGES["calibrate"].summary,
+        "select": STAGES["select"].summary,
+        "label": "Label pictures on a page of this machine, and take labels to and from other tools.",
+        "classify": STAGES["classify"].summary,
+        "round": "Choose the next pictures to label: those whose class is uncertain, and not all of one kind.",
+        "report": "Write the run folder's report.html, a single file that needs no network.",
+        "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.",
+        "lambda": STAGES["weight"].summary,
+        "step": "Do a step of your own, a winnow.stages.Stage, with the guarantees of Winnow's steps.",
+    },
+    "Production": {
+        "score": "Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.",
+        "predict": "Tell the class of new pictures and videos, how probable it is, and what does not belong.",
+        "export": "Write what the run has learnt as one ONNX file that gives the same results, with a model card; refuse if it does not.",
+        "serve": "Answer over HTTP what pictures are and what does not belong, by an exported file or a run, until Ctrl-C.",
+        "watch": "Judge what comes, until Ctrl-C: a folder that fills, a video that is written, a camera, by an exported file or a run.",
+        "recalibrate": "Set the threshold anew by reviewed pictures that came since; the old one decides until the new one is confirmed.",
+    },
+    "Folder and machine": {
+        "recipes": "List the recipes with what they cost and what to expect, or print one.",
+        "doctor": "Check this machine: versions, formats, devices, extras, and one tiny training.",
+        "join": "Do the steps of which a folder holds shards, made by `--shard`, with those; what is missing is named.",
+        "pull": "Copy a run in a bucket to a folder, or bring the folder that was copied from there up to date; labels of both are kept.",
+        "push": "Make a run in a bucket what a run folder is; labels of both are kept, and a run that another has changed is refused.",
+    },
 }
+"""The commands, in the order of work."""
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 JUDGING = ("predict", "export", "report", "score", "evaluate", "serve", "watch")
 """Commands of `winnow.judge_commands`."""
@@ -53,13 +64,22 @@ app = App(
     version=__version__,
     default_parameter=Parameter(negative_iterable=()),
     help="Learn from pictures nobody has labelled: what belongs, what does not, and how sure that is.",
-    help_epilogue="Add --debug to any command for the full traceback of an error.",
+    help_flags=("--help", "-h", "--help-all"),
+    group_commands=Group("Everywhere", sort_key=len(GROUPS)),
     suppress_keyboard_interrupt=False,  # or nothing would be said of it
     help_format="plaintext",  # the others load a Markdown reader, which is a fifth of the start-up
 )
-for _name, _help in COMMANDS.items():
-    _module = f"winnow.{'other_' if _name in OTHERS else 'judge_' if _name in JUDGING else ''}commands"
-    app.command(f"{_module}:{_name}{'_' * iskeyword(_name)}", name=_name, help=_help)
+for _place, (_title, _commands) in enumerate(GROUPS.items()):
+    _group = Group(_title, sort_key=_place)
+    for _order, (_name, _help) in enumerate(_commands.items()):
+        _module = f"winnow.{'other_' if _name in OTHERS else 'judge_' if _name in JUDGING else ''}commands"
+        app.command(
+            f"{_module}:{_name}{'_' * iskeyword(_name)}",
+            name=_name,
+            help=_help,
+            group=_group,
+            sort_key=_order,
+        )
 app.register_install_completion_command()
 
 
@@ -73,13 +93,19 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
     try:
         _check_processes(words)
+        _set_help(words)
         app([word for word in words if word != "--debug"], exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:
         if debug:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print would fail again at exit
-        print("winnow: stopped, for nothing reads what it prints any more. What was finished is kept.", file=sys.stderr)
+        with contextlib.suppress(OSError):  # nothing may read that either
+            print(
+                "winnow: stopped, for nothing reads what it prints any more. What was finished is kept.",
+                file=sys.stderr,
+                flush=True,
+            )
         raise SystemExit(141) from None
     except Exception as error:
         from pydantic import ValidationError
@@ -102,6 +128,18 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _tell("winnow: stopped. What was finished is kept: the same command goes on, with --resume where it has that.")
         raise SystemExit(130) from None
+
+
+def _set_help(words: list[str]) -> None:
+    """Let the help pages be those that a call asks for."""
+    app.help_epilogue = "Add --debug to any command for the full traceback of an error."
+    app.help_formatter = None
+    if words and words[0] in COMMANDS and {"--help", "-h", "--help-all"} & set(words):
+        from winnow.usage import Help
+
+        app.help_formatter = page = Help(words)
+        if page.common is not None:
+            app.help_epilogue = f"These are the common flags; all of them: winnow {words[0]} --help-all"
 
 
 def _check_processes(words: list[str]) -> None:
@@ -143,12 +181,16 @@ def _sentence(error: Exception) -> str:
 
     from winnow.options import explain
 
-    cause = error if isinstance(error, ValidationError) else error.__cause__
-    if isinstance(cause, ValidationError):
-        return _line(explain(cause))
-    if isinstance(error, WinnowError):
-        return _line(error.message) + (f"\n  {_line(error.remedy)}" if error.remedy else "")
-    return _line(str(error))
+    message, remedy = str(error), ""
+    if isinstance(error, CycloptsError):
+        from winnow.usage import explained
+
+        message, remedy = explained(error)
+    elif isinstance(error, ValidationError):
+        message = explain(error)
+    elif isinstance(error, WinnowError):
+        message, remedy = error.message, error.remedy
+    return _line(message) + (f"\n  {_line(remedy)}" if remedy else "")
 
 
 def _told(error: Exception) -> str:

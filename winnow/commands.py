@@ -39,7 +39,9 @@ def run(
     recipe: str,
     /,
     *sources: str,
-    to: str,
+    to: Annotated[
+        str, Parameter(name=("--to", "--run"), help="The run folder to make, or its address s3://bucket/run.")
+    ],
     resume: Resume = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     from_scratch: Annotated[bool, Parameter(negative="")] = False,
@@ -58,7 +60,6 @@ def run(
     Args:
         recipe: A recipe's name (winnow recipes lists them) or a .toml file.
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
-        to: The run folder to make.
         overwrite: Begin anew where there is a run already; it is refused where it holds labels, marks or files of yours.
         from_scratch: Train a network from scratch, also where weights of a pretrained one are at hand (recipe oneclass).
     """
@@ -318,7 +319,7 @@ def step(name: str, /, *, run: RunPath, resume: Resume = False, trust: Trust = (
     say(show.result(do_own_step(folder, name, resume=resume), folder.path))
 
 
-def join(folder: str, /, *, max_refused: MaxRefused = None) -> None:
+def join(folder: Annotated[str, Parameter(name=("--run", "--to"))], *, max_refused: MaxRefused = None) -> None:
     """Do the steps of which a folder holds shards, made by `--shard`, with those; what is missing is named.
 
     Args:

@@ -97,7 +97,10 @@ class MissingExtra(WinnowError):
 
 def in_one_line(error: BaseException) -> str:
     """Return a library's message in one line, short enough for the inside of a sentence."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")
+    text = " ".join(str(error).split())
+    if not any(char.isalpha() for char in text):  # a bare number or key, which says nothing
+        text = f"{type(error).__name__} {text}"
+    return text[:200].strip().rstrip(".")
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

@@ -10,10 +10,10 @@ from cyclopts import Parameter, validators
 
 from winnow import show
 from winnow.arguments import (
+    JudgedRun,
     LocalPath,
     MaxRefused,
     Runner,
-    RunPath,
     Score,
     Segments,
     ShardOf,
@@ -33,7 +33,7 @@ from winnow.scale.shards import Share
 from winnow.watch.messages import Kind
 
 
-def report(*, run: RunPath, to: str | None = None, options: Score = None, trust: Trust = ()) -> None:
+def report(*, run: JudgedRun, to: str | None = None, options: Score = None, trust: Trust = ()) -> None:
     """Write the run folder's report.html, a single file that needs no network.
 
     Args:
@@ -46,7 +46,7 @@ def report(*, run: RunPath, to: str | None = None, options: Score = None, trust:
 
 def score(
     *sources: str,
-    run: RunPath,
+    run: JudgedRun,
     to: str | None = None,
     heatmaps: str | None = None,
     false_discoveries: float | None = None,
@@ -138,7 +138,7 @@ def predict(
 
 def evaluate(
     *,
-    run: RunPath,
+    run: JudgedRun,
     normal: Annotated[list[str], Parameter(consume_multiple=True)],
     anomalous: Annotated[list[str], Parameter(consume_multiple=True)],
     masks: LocalPath | None = None,
@@ -164,7 +164,7 @@ def evaluate(
 
 def export(
     *,
-    run: RunPath,
+    run: JudgedRun,
     to: str | None = None,
     only: Literal["classifier", "anomaly-model"] | None = None,
     int8: Annotated[bool, Parameter(negative="")] = False,

@@ -207,8 +207,8 @@ class DetectOptions(Section):
         None,
         gt=0,
         lt=1,
-        description="Share of what belongs that may be called anomalous (default: 0.05, or with few pictures up to 0.1, so that "
-        "the threshold does not rest on one or two of them).",
+        description="Share of what belongs that may be called anomalous [default: 0.05, or with few pictures up to 0.1, so that "
+        "the threshold does not rest on one or two of them].",
     )
     contamination: float = Field(
         0.0,

@@ -1,14 +1,18 @@
-"""Progress on standard error with rate and time left; silent when standard error is not a terminal."""
+"""Progress on standard error with rate and time left: a bar in a terminal, elsewhere, as in a log, a line every ten seconds."""
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from winnow import torchrun
 
 Advance = Callable[..., None]
+EVERY = 10.0
+"""Seconds between two lines of progress in a log."""
 
 
 def silent(count: int = 1, note: str = "") -> None:
@@ -17,9 +21,13 @@ def silent(count: int = 1, note: str = "") -> None:
 
 @contextmanager
 def progress(title: str, total: int | None, unit: str) -> Iterator[Advance]:
-    """Show one bar, of several processes that of the first; yield `advance(count=1, note="")`. `total=None`: without the time left."""
-    if torchrun.rank() or not sys.stderr.isatty():
+    """Show one bar or its lines, of several processes those of the first;
+    yield `advance(count=1, note="")`. `total=None`: without the time left."""
+    if torchrun.rank():
         yield silent
+        return
+    if not sys.stderr.isatty():
+        yield _lines(title, total, unit)
         return
     from rich.console import Console
     from rich.progress import (
@@ -52,3 +60,28 @@ def progress(title: str, total: int | None, unit: str) -> Iterator[Advance]:
                 bar.update(task, note=note)
 
         yield advance
+
+
+def _lines(title: str, total: int | None, unit: str) -> Advance:
+    """Return an `advance` that prints a line when the last one is old enough: what is done, how fast, how long yet."""
+    started = last = time.monotonic()
+    done, lock = 0, threading.Lock()
+
+    def advance(count: int = 1, note: str = "") -> None:
+        nonlocal done, last
+        with lock:  # pictures are decoded in several threads
+            done += count
+            now = time.monotonic()
+            if now - last < EVERY:
+                return
+            last = now
+            rate = done / max(now - started, 1e-9)
+            of = "" if total is None else f" of {total:,}"
+            left = f", {max(total - done, 0) / rate:,.0f} s left" if total is not None and rate else ""
+            print(
+                f"{title}: {done:,}{of} {unit}, {rate:,.1f} {unit}/s{left}{f', {note}' if note else ''}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    return advance

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from winnow.results import (
@@ -17,6 +18,7 @@ from winnow.results import (
     Ingested,
     LabelsExported,
     LabelsImported,
+    Offender,
     Predicted,
     Recalibrated,
     Scored,
@@ -25,7 +27,7 @@ from winnow.results import (
     Trained,
     WeightSearch,
 )
-from winnow.results.words import count, elected, false_alarms, plural, promised
+from winnow.results.words import count, elected, false_alarms, plural, promised, verb
 
 
 def result(found: Any, run: Any) -> str:
@@ -72,7 +74,8 @@ def shared(found: Shared) -> str:
     line = f"Share {found.index} of {found.of}: {count(found.made, 'shard')} of '{found.step}' made, {found.there:,} were there."
     line = "\n  Note: ".join([line, *found.refused])
     if found.missing:
-        return f"{line}\n  {found.missing:,} of {found.shards:,} are missing; when all shares are done: winnow join {found.folder}"
+        missing = f"{verb(found.missing, 'is', 'are')} missing of {found.shards:,}"
+        return f"{line}\n  {missing}; when all shares are done: winnow join {found.folder}"
     return f"{line}\n  All {found.shards:,} are there: winnow join {found.folder}"
 
 
@@ -167,11 +170,11 @@ def select(found: Selected, run: Any) -> str:
 def classify(found: Classified, run: Any) -> str:
     """Return F1 of each class with its interval, what the metrics cannot promise, and whether more labels would pay."""
     lines = [
-        f"Learnt {len(found.classes)} classes from {count(found.labelled, 'label')} ({found.origin}) by {found.by}: "
+        f"Learnt {count(len(found.classes), 'class')} from {count(found.labelled, 'label')} ({found.origin}) by {found.by}: "
         f"macro F1 {found.macro_f1:.3f}{_between(found.interval)}, "
         f"{count(found.folds, 'fold')} of {count(found.groups, 'group')}.",
         *(
-            f"  {name[:30]:30} {part.labels:6,} labels  F1 {part.f1:.3f}{_between(part.interval)}"
+            f"  {name[:30]:30} {part.labels:6,} label{' ' if part.labels == 1 else 's'}  F1 {part.f1:.3f}{_between(part.interval)}"
             for name, part in found.classes.items()
         ),
         f"  {found.curve.says}",
@@ -208,13 +211,25 @@ def predict(result: Predicted) -> str:
     if result.classes is not None:
         parts.append(", ".join(f"{number:,} {name}" for name, number in result.classes.items()))
     if result.anomalous is not None:
-        parts.append(f"{result.anomalous:,} do not belong")
+        parts.append(verb(result.anomalous, "does not belong", "do not belong"))
     if result.defects is not None:
         parts.append(count(result.defects, "defect"))
     if result.refused:
         parts.append(f"{result.refused:,} refused")
     line = f"{count(result.pictures, 'picture')}: {'; '.join(parts)}. Results: {result.folder}"
-    return "\n".join([line, *(f"  Note: {note}" for note in result.notes)])
+    left = None if result.anomalous is None else result.anomalous - len(result.worst)
+    offenders = worst(result.worst, left or 0, "predictions.csv")
+    return "\n".join([line, *offenders, *(f"  Note: {note}" for note in result.notes)])
+
+
+def worst(found: Sequence[Offender], left: int, table: str) -> list[str]:
+    """Return a short table of what belongs least, a line each, and in which file the rest is."""
+    if not found:
+        return []
+    here = os.getcwd() + os.sep
+    lines = ["  What belongs least, by p-value:"]
+    lines += [f"    {one.p_value:8.3g}  {one.name.removeprefix(here)}" for one in found]
+    return [*lines, f"    ... and {left:,} more in {table}"] if left > 0 else lines
 
 
 def export(result: Exported) -> str:
@@ -236,7 +251,7 @@ def export(result: Exported) -> str:
 def score(result: Scored) -> str:
     """Return how much belongs, and the first segments of each video."""
     lines = [
-        f"{result.belong:,} of {result.pictures:,} belong"
+        f"{result.belong:,} of {result.pictures:,} belong{'s' if result.pictures == 1 else ''}"
         + (f"; {result.refused:,} refused" if result.refused else "")
         + (f"; {count(result.defects, 'defect')}" if result.defects is not None else "")
         + (
@@ -246,6 +261,7 @@ def score(result: Scored) -> str:
         )
         + f". Results: {result.folder}"
     ]
+    lines += worst(result.worst, result.pictures - result.belong - len(result.worst), "scores.csv")
     if result.false_discoveries is not None and result.flagged is not None:
         lines.append(
             f"{result.flagged:,} flagged: on average at most {100 * result.false_discoveries:.3g} % of the flagged belong after all."
@@ -296,7 +312,7 @@ def evaluate(result: Evaluated) -> str:
     """Return a table of what was found in each anomalous group, at which false-alarm rate, and then how well it ranks."""
     lines = [
         f"False alarms: {promised(result.false_alarm_rate_promised, result.false_alarm_rate_estimated)}, {result.false_alarm_rate:.1%} seen"
-        f"{_between_shares(result.false_alarm_rate_interval)}, on {result.pictures:,} normal pictures. "
+        f"{_between_shares(result.false_alarm_rate_interval)}, on {count(result.pictures, 'normal picture')}. "
         f"Scorer '{result.scorer}', threshold {result.threshold:.4g}.",
         f"{'anomalous group':24} {'pictures':>8} {'found':>7} {'':17} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",
     ]

@@ -16,6 +16,7 @@ from winnow.classify.heads import HEADS
 from winnow.classify.tracks import Tracks
 from winnow.embeddings import finite, unit_length
 from winnow.errors import DataError, OptionError, did_you_mean
+from winnow.estimator import Estimator
 from winnow.files import as_written, read_sealed, replacing, write_sealed
 from winnow.metrics.classification import rise
 
@@ -54,7 +55,7 @@ class Round:
     kept: bool
 
 
-class Classifier:
+class Classifier(Estimator):
     """Learns classes from a few labelled embeddings, and predicts those of others with calibrated probabilities.
 
         classifier = Classifier().fit(embeddings, labels, groups)  # (n, d); label "", None or NaN (-1 among numbers): unlabelled
@@ -71,7 +72,11 @@ class Classifier:
     After `fit`: `held_out` (probabilities of the labelled by heads that had not seen them), `by_track` (the same averaged over
     tracks, None without), `notes` (the limits of the
     metrics), `done` (a `Round` each), `pseudo_rows` and `pseudo_target` (the pseudo-labels that are kept, as class numbers).
+
+    It works in scikit-learn's pipelines and searches (`clone`, `cross_val_score`); `score` is the accuracy.
     """
+
+    KIND = "classifier"
 
     def __init__(
         self,
@@ -222,8 +227,22 @@ class Classifier:
         return probabilities(self.fitted.logits(self._features(vectors)), self.temperature)
 
     def predict(self, vectors: Any) -> np.ndarray:
-        """Return the most probable class (n,) of embeddings (n, d)."""
-        return self.classes[self.predict_proba(vectors).argmax(axis=1)]
+        """Return the most probable class (n,) of embeddings (n, d): as numbers where the labels were such, else as objects."""
+        found = self.classes[self.predict_proba(vectors).argmax(axis=1)]
+        return found if isinstance(self.classes[0], str) else np.array(found.tolist())
+
+    def score(self, vectors: Any, labels: Any) -> float:
+        """Return the share (accuracy) of embeddings (n, d) whose most probable class is their label (n,)."""
+        return float((self.predict(vectors) == np.asarray(labels, object)).mean())
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """Return the classes by the name that scikit-learn gives them."""
+        return self.classes
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether it can predict."""
+        return bool(len(self.classes))
 
     def save(self, folder: Path, **about: Any) -> None:
         """Write classifier.npz, a tuned network's folder and, last, classifier.json with `about` and their SHA-256; no pickle."""

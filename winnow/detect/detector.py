@@ -17,6 +17,7 @@ from winnow.detect.tail import Tail, tail_of
 from winnow.detect.threshold import Threshold, check_rate, conformal, group_weights, p_values
 from winnow.embeddings import Embeddings, blocks
 from winnow.errors import DataError, OptionError, RunError
+from winnow.estimator import Estimator
 from winnow.files import as_written, read_sealed, replacing, write_sealed
 
 FORMAT = 4
@@ -26,7 +27,7 @@ ALONE = (
 )
 
 
-class Detector:
+class Detector(Estimator):
     """Finds what does not belong, at a stated false-alarm rate, after seeing only what does.
 
         detector = Detector(false_alarm_rate=0.05).fit(normal)      # Embeddings, or (n, d) embeddings
@@ -42,7 +43,13 @@ class Detector:
     share, the most anomalous, is set aside, and all is fitted again without it. `ids` are those of the calibration pictures.
     `unpromised` says why no rate can be promised, "" where one can be: one picture alone cannot be held out, so that its threshold is
     the scorer's estimate (`Scorer.fit_alone`).
+
+    It works in scikit-learn's pipelines and searches: `fit` takes a `y`, which it ignores. `predict` says True and False, not the +1 and
+    -1 of scikit-learn's outlier detectors, which `numpy.where(belongs, 1, -1)` gives; their `decision_function` (0 or more: belongs) and
+    `score_samples` are there, by which scikit-learn measures.
     """
+
+    KIND = "outlier_detector"
 
     def __init__(
         self,
@@ -62,6 +69,7 @@ class Detector:
             raise OptionError(
                 f"contamination is {contamination}; it must be from 0 to below 0.5.", "0.1 sets a tenth aside."
             )
+        self._asked = scorer
         self.scorer = make_scorer(scorer) if isinstance(scorer, str) else copy.copy(as_scorer(scorer))
         self.scorer_name = scorer if isinstance(scorer, str) else self.scorer.spec()
         self.false_alarm_rate, self.confidence, self.folds, self.seed = false_alarm_rate, confidence, folds, seed
@@ -73,8 +81,16 @@ class Detector:
         self.calibration = self.weights = np.empty(0)
         self.groups = self.ids = np.empty(0, dtype=object)
 
-    def fit(self, normal: Embeddings | Any) -> Self:
-        """Fit the scorer on all normals and calibrate it on those not seen in training (on all, where all were seen).
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the options by name; the scorer as it was given, not as it was fitted."""
+        return {**super().get_params(deep), "scorer": self._asked}
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether it can judge."""
+        return bool(len(self.calibration))
+
+    def fit(self, normal: Embeddings | Any, y: Any = None) -> Self:
+        """Fit the scorer on all normals and calibrate it on those not seen in training (on all, where all were seen); `y` is ignored.
 
         Raises `DataError` when they are fewer than the scorer takes, not finite or lack a loss that it needs.
         """
@@ -167,8 +183,8 @@ class Detector:
         other.weights, other.unpromised, other.parts, other.before = group_weights(groups), "", np.empty(0, int), self
         return other
 
-    def score(self, embeddings: Embeddings | Any) -> np.ndarray:
-        """Return scores (n,), higher = more anomalous, of `Embeddings` or (n, d) embeddings."""
+    def score(self, embeddings: Embeddings | Any, y: Any = None) -> np.ndarray:
+        """Return scores (n,), higher = more anomalous, of `Embeddings` or (n, d) embeddings; `y` is ignored."""
         self._require_fitted()
         return self.scorer.score(embeddings)
 
@@ -199,6 +215,14 @@ class Detector:
     def predict(self, embeddings: Embeddings | Any) -> np.ndarray:
         """Return whether each picture belongs (n,) bool."""
         return self.score(embeddings) <= self.threshold.value
+
+    def decision_function(self, embeddings: Embeddings | Any) -> np.ndarray:
+        """Return how far (n,) each score is below the threshold: 0 or more belongs."""
+        return self.threshold.value - self.score(embeddings)
+
+    def score_samples(self, embeddings: Embeddings | Any) -> np.ndarray:
+        """Return the scores (n,) with scikit-learn's sign, higher = belongs more."""
+        return -self.score(embeddings)
 
     def _require_fitted(self) -> None:
         if not len(self.calibration):

@@ -19,6 +19,7 @@ from winnow.label.present import State
 from winnow.label.records import Record
 from winnow.label.store import LabelStore
 from winnow.pool.originals import Originals
+from winnow.results.words import count
 
 AT_ONCE = 5000  # events in a transaction of an import
 
@@ -101,6 +102,11 @@ def planned(
     for unknown classes.
     """
     strange = sorted({record.label for record in records} - {*store.classes, *map(class_name, classes)})
+    if strange and not store.classes:
+        raise OptionError(
+            f"The run has no classes yet, and the labels hold {count(len(strange), 'class')}: {', '.join(strange)}.",
+            f"Add {'it' if len(strange) == 1 else 'them'}: {as_option(strange)}",
+        )
     if strange:
         raise OptionError(
             f"The labels hold classes that the run does not have: {', '.join(strange)}.",

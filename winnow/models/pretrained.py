@@ -309,7 +309,8 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
     except Exception as error:  # the libraries behind both hubs raise a dozen unrelated classes
         raise ModelError(
             f"The weights of '{backbone}' could not be downloaded ({in_one_line(error)}).",
-            f"On a machine with network fetch {place.wanted}, copy it here and give: --weights {place.file}",
+            f"On a machine with network fetch {place.wanted}, copy it here and give: --weights {place.file}. "
+            "Without weights: --model autoencoder, or --from-scratch with the recipes oneclass and inspect.",
         ) from error
 
 
@@ -337,7 +338,7 @@ def read_weights(file: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # safetensors and zip readers raise their own classes
         raise ModelError(
-            f"{file} cannot be read as weights ({in_one_line(error)}).",
+            f"{file} cannot be read as weights: it is cut off, or a file of another kind ({in_one_line(error)}).",
             "Give a .safetensors or .pth file of a state_dict; copy it again if it may be cut off.",
         ) from error
     for wrapper in ("state_dict", "model"):

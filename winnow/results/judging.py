@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from winnow.results.learning import Interval
+from winnow.results.tabular import Result
 from winnow.results.words import plural
 
 
@@ -47,14 +48,28 @@ class Drifted:
 
 
 @dataclass(frozen=True)
-class Scored:
+class Offender:
+    """A picture or frame that does not belong: its source, with time or page where it has one, and its p-value."""
+
+    name: str
+    p_value: float
+
+
+MOST_OFFENDERS = 10
+
+
+@dataclass(frozen=True)
+class Scored(Result):
     """What `score` found: of so many `pictures` how many `belong` at the `threshold` of a `mode`; files `refused`.
 
     `patches` (or squares of strips: `unit`, "picture" where each is judged whole) and `defects` are None in a run that does not
     look for damage. The tables are in `folder`. `key` changes with the
     model and the threshold that judged. With a rate of `false_discoveries` so many pictures of the batch are `flagged`, of which on
     average at most that share belongs; both are None without. `drift` says whether the threshold held, None where that was not asked.
+    `worst` are the few that belong least, the worst first.
     """
+
+    TABLE: ClassVar[str] = "scores.csv"
 
     mode: str
     key: str
@@ -71,6 +86,7 @@ class Scored:
     false_discoveries: float | None = None
     flagged: int | None = None
     drift: Drifted | None = None
+    worst: list[Offender] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,7 @@ class MaskMetrics:
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluated(Result):
     """What `evaluate` found: of so many normal `pictures` in `groups` the share flagged, and each anomalous group ("all": together).
 
     `false_alarm_rate_asked` is what was asked for, `false_alarm_rate_promised` what the threshold promises, or, where it
@@ -147,6 +163,8 @@ class Evaluated:
     refused, and odd masks.
     Tables and figures are in `folder`. `key` changes with the model and the threshold that judged.
     """
+
+    TABLE: ClassVar[str] = "scores.csv"
 
     mode: str
     key: str
@@ -169,9 +187,12 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class Predicted(Result):
     """What `predict` found: of so many `pictures` how many of each class, how many anomalous and how many `defects` (None where
-    that is not known); `notes` say what was recognised of the folders given, passed over and refused."""
+    that is not known); `notes` say what was recognised of the folders given, passed over and refused; `worst` are the few that belong
+    least, the worst first."""
+
+    TABLE: ClassVar[str] = "predictions.csv"
 
     pictures: int
     refused: int
@@ -180,6 +201,7 @@ class Predicted:
     anomalous: int | None = None
     defects: int | None = None
     notes: list[str] = field(default_factory=list)
+    worst: list[Offender] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -198,7 +220,7 @@ class Int8:
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(Result):
     """An exported file and its card: its `outputs`, and the `mode` that its anomaly model judges by (None without one).
 
     `parity`: how far onnxruntime is from the run at most, by output, relatively; `stepped`: the share of values that lie on a
@@ -243,7 +265,7 @@ class WeightTrial:
 
 
 @dataclass(frozen=True)
-class WeightSearch:
+class WeightSearch(Result):
     """What the search for the weight of a VAE's latent loss found: the `chosen` weight and the `reason`.
 
     `chosen_by_real`: what real defects would choose, and how much AUROC on them the choice `lost` (None without any);
@@ -280,7 +302,7 @@ class WeightSearch:
 
 
 @dataclass(frozen=True)
-class LabelsImported:
+class LabelsImported(Result):
     """What an import of labels changed: new ones, changed ones, the same ones, notes.
 
     `matched` says how many items were found by what, `unknown` where labels without an item of the run are, and why.
@@ -296,7 +318,7 @@ class LabelsImported:
 
 
 @dataclass(frozen=True)
-class LabelsExported:
+class LabelsExported(Result):
     """An export of labels: how many went where, in which format; `gone`: labels of items that the pool has no more.
 
     `from_pool`: how many pictures are the pool's, as their originals are missing or changed.

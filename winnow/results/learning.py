@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from winnow.results.tabular import Result
+
 Interval = tuple[float, float]
 """A 95 % confidence interval, low and high."""
 
 
 @dataclass(frozen=True)
-class Ingested:
+class Ingested(Result):
     """What the pool holds after `ingest`.
 
     `pictures`, `videos` and `frames` of them, `patches` (or squares of strips: `unit`, "picture" where each is judged whole) and
@@ -71,7 +73,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Result):
     """What `train` left: a network of so many `parameters`, frozen or trained (then its `training`).
 
     `split` counts the pictures (or patches: `unit`) that train, validate and calibrate; `fast` is the training of the fast
@@ -90,7 +92,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class Encoded(Result):
     """What `encode` left: embeddings of so many `pictures` (or patches: `unit`) and `dimensions`, and the names of their `losses`.
 
     `engine` computed them and computes those of new pictures on a CPU: "onnxruntime" or "torch"; `why` not onnxruntime, of a
@@ -171,7 +173,7 @@ class Finds:
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class Calibrated(Result):
     """What `calibrate` left: each mode's threshold, its AUROC on `synthetic` defects by kind, and its `speed` in pictures a second.
 
     `mode` is the run's own, by which it decides unless a call names another: `finds` is what that would find (None with too few
@@ -213,7 +215,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Selected:
+class Selected(Result):
     """What `select` or `round` left: a list of `chosen` pictures, the first `kept` of which were chosen before.
 
     `embeddings` says by which embeddings, `kinds` maps a cluster's name to its pictures and the chosen ones among them;
@@ -319,7 +321,7 @@ class PseudoLabels:
 
 
 @dataclass(frozen=True)
-class Classified:
+class Classified(Result):
     """What `classify` left: a classifier learnt from `labelled` pictures (labels from `origin`) `by` a head, measured by folds.
 
     `confusion` has a row for each true class; `reliability` is (mean probability, share right, pictures) a bin;

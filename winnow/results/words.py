@@ -9,8 +9,13 @@ def count(number: int, noun: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """Return the plural: videos, patches."""
-    return noun + ("es" if noun.endswith("ch") else "s")
+    """Return the plural: videos, patches, classes."""
+    return noun + ("es" if noun.endswith(("ch", "ss")) else "s")
+
+
+def verb(number: int, one: str, many: str) -> str:
+    """Return a number with its verb: 1 does, 1,200 do."""
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def false_alarms(rate: float, held_out: int, of: str = "", estimated: bool = False) -> str:

@@ -13,7 +13,8 @@ from winnow.data.lists import LIST_SUFFIXES
 from winnow.errors import OptionError
 from winnow.objects.tracks import LONGEST_STEP
 from winnow.options import IngestOptions
-from winnow.results import Predicted
+from winnow.results import Offender, Predicted
+from winnow.results.judging import MOST_OFFENDERS
 from winnow.run.judge import pages_of, seconds, tracks_of_items
 from winnow.run.publish import Results, write_result
 from winnow.tables import write_table
@@ -57,13 +58,15 @@ def write_predictions(
     probabilities: np.ndarray | None = None,
     p_values: np.ndarray | None = None,
     belongs: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
     defects: int | None = None,
     by: By = "picture",
 ) -> Predicted:
     """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`, `page`, `track`), and, last, predictions.json.
 
     Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
-    (n,) bool those of the same names; what is not given has no columns. `defects` is how many were found. By "track",
+    (n,) bool those of the same names, of which `scores` (n,)
+    say what belongs least; what is not given has no columns. `defects` is how many were found. By "track",
     probabilities are averaged over each.
     """
     found: dict[str, int] | None = None
@@ -90,9 +93,26 @@ def write_predictions(
         anomalous = int((~belongs).sum())
     header, values = zip(*columns, strict=True)
     write_table(results.aside / "predictions.csv", header, zip(*values, strict=True))
-    result = Predicted(len(items["id"]), refused, results.folder, found, anomalous, defects, list(notes))
+    worst = [] if p_values is None or belongs is None or scores is None else offenders(items, belongs, scores, p_values)
+    result = Predicted(len(items["id"]), refused, results.folder, found, anomalous, defects, list(notes), worst)
     write_result(results.aside / "predictions.json", result)
     return result
+
+
+def offenders(
+    items: dict[str, np.ndarray], belongs: np.ndarray, scores: np.ndarray, p_values: np.ndarray
+) -> list[Offender]:
+    """Return the few of n `items` (columns `source`, `time`, `page`) that do not belong and score (n,) highest, the worst first."""
+    rows = np.flatnonzero(~belongs)
+    rows = rows[np.argsort(-scores[rows], kind="stable")][:MOST_OFFENDERS]
+    pages = pages_of(items).get("page")
+    found = []
+    for row in rows:
+        time = seconds(items["time"][row])
+        page = "" if pages is None else str(pages[row])
+        where = f" at {time} s" if time else f", page {page}" if page else ""
+        found.append(Offender(f"{items['source'][row]}{where}", float(f"{p_values[row]:.6g}")))
+    return found
 
 
 def _decimals(values: np.ndarray) -> list[str]:

@@ -36,8 +36,8 @@ def recipe_names() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
 
 
-def load_recipe(name: str) -> Recipe:
-    """Reads a recipe by its name, or any `.toml` file by its path; `OptionError` when it is unknown or wrong."""
+def text_of_recipe(name: str) -> str:
+    """Return the text of a recipe by its name, or of any `.toml` file by its path; `OptionError` when it is unknown or no text."""
     if name.endswith(".toml"):
         path: Any = Path(name)
         if not path.is_file():
@@ -49,11 +49,23 @@ def load_recipe(name: str) -> Recipe:
     else:
         raise OptionError(f"There is no recipe '{name}'.", did_you_mean(name, recipe_names()))
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(
-            f"Recipe {name} is not valid TOML: {error}.", "Correct the file; winnow/recipes holds examples."
-        ) from None
+        return str(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise _no_toml(name, error) from None
+
+
+def _no_toml(name: str, error: ValueError) -> OptionError:
+    return OptionError(
+        f"Recipe {name} is not valid TOML: {error}.", "Correct the file; winnow recipes NAME prints examples."
+    )
+
+
+def load_recipe(name: str) -> Recipe:
+    """Reads a recipe by its name, or any `.toml` file by its path; `OptionError` when it is unknown or wrong."""
+    try:
+        content = tomllib.loads(text_of_recipe(name))
+    except tomllib.TOMLDecodeError as error:
+        raise _no_toml(name, error) from None
     about = {
         key: str(content.pop(key, "")) for key in ("title", "source", "cost", "expect", "without_weights", "for_strips")
     }

@@ -49,6 +49,7 @@ def predict(
             probabilities=judged.probabilities,
             p_values=judged.p_values,
             belongs=judged.belongs,
+            scores=judged.scores,
             by=by,
         )
         shutil.rmtree(pool)  # nobody asked for the pixels

@@ -110,6 +110,7 @@ def _write(
         probabilities=outputs.get("probabilities"),
         p_values=outputs.get("p_value"),
         belongs=None if threshold is None else outputs["score"] <= threshold,
+        scores=outputs.get("score"),
         defects=defects,
         by=by,
     )

@@ -43,6 +43,7 @@ from winnow.run.judge import (
 )
 from winnow.run.judging import JudgeWork, judged_by
 from winnow.run.located import write_located
+from winnow.run.predictions import offenders
 from winnow.run.publish import HEATMAPS, SCORES, Results, list_refused, publish, write_result
 from winnow.run.where import place_of_results
 from winnow.tables import write_table
@@ -145,6 +146,7 @@ def _write(
         flagged=batch.flagged,
         drift=drift,
         videos=_videos(run, judged, folder),
+        worst=offenders(items, judged.belongs, judged.scores, judged.p_values),
     )
     write_result(folder / "scores.json", scored)
     return scored

@@ -25,7 +25,7 @@ from winnow.options import Options
 from winnow.pool.pool import Pool
 from winnow.pool.splits import Split
 from winnow.results import Trained, WeightSearch, as_json, from_json
-from winnow.results.words import count
+from winnow.results.words import count, verb
 from winnow.run.addresses import check_address, check_object_detector, read_as_own
 from winnow.run.artifacts import check_parts
 from winnow.run.folder import RunFolder
@@ -92,7 +92,8 @@ def _check_enough(split: np.ndarray, fewest: int | None) -> None:
     held, needed = (split == "calibrate", FEWEST_HELD) if fewest is None else (split != "test", fewest)
     if held.sum() < needed:
         raise DataError(
-            f"{(split != 'test').sum()} pictures are too few: {held.sum()} of them can set the threshold, and that takes {needed}.",
+            f"{verb(int((split != 'test').sum()), 'picture is', 'pictures are')} too few: {held.sum()} can set the threshold, and that "
+            f"takes {needed}.",
             "Add pictures; a few hundred are a good start.",
         )
 

@@ -1,0 +1,50 @@
+"""What scikit-learn asks of an estimator, so that ours work in its pipelines and searches; it is imported only when it asks."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any, Self
+
+from winnow.errors import OptionError, did_you_mean
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+
+class Estimator:
+    """An object whose options are the arguments of its `__init__`, each kept unchanged as the attribute of that name.
+
+    Source of the protocol: scikit-learn, Developing scikit-learn estimators.
+    """
+
+    KIND = ""
+    """"classifier" or "outlier_detector"."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the options by name, as they were given; none has options of its own, so that `deep` changes nothing."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: getattr(self, name) for name in names}
+
+    def set_params(self, **options: Any) -> Self:
+        """Change options and forget what was fitted; `OptionError` for an unknown one or a value that does not fit."""
+        known = self.get_params()
+        for name in options:
+            if name not in known:
+                raise OptionError(f"{type(self).__name__} has no option '{name}'.", did_you_mean(name, list(known)))
+        if options:
+            fresh = type(self)(**{**known, **options})
+            self.__dict__.clear()
+            self.__dict__.update(fresh.__dict__)
+        return self
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return what scikit-learn is to know: the kind, and that numbers that are not finite are refused."""
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+
+        classifier = self.KIND == "classifier"
+        return Tags(
+            estimator_type=self.KIND,
+            target_tags=TargetTags(required=classifier),
+            classifier_tags=ClassifierTags() if classifier else None,
+            input_tags=InputTags(),
+        )
