@@ -7,6 +7,7 @@ python scripts/demo.py [--to runs/demo]
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -33,21 +34,28 @@ def main() -> None:
     started = time.perf_counter()
     data = to.parent / f"{to.name}-data"
     first, second = data / "match-1.mp4", data / "match-2.mp4"
-    print(f"Drawing two matches of {SECONDS // 60} minutes, cut by adverts, some of them green ...", flush=True)
+    print(f"Draws two matches of {SECONDS // 60} minutes, cut by adverts; nobody has labelled them.", flush=True)
     adverts, truth = write_match(first, seed=1, seconds=SECONDS), write_match(second, seed=2, seconds=SECONDS)
     write_stills(second, truth, data)
-    share = sum(end - start for start, end in adverts) / SECONDS
-    print(f"{first}: {share:.0%} of it are adverts; nobody has labelled them.", flush=True)
-    run = winnow.Run(to, "oneclass-from-scratch", every=0.5, iterations=1500, contamination=0.15, false_alarm_rate=0.02)
-    for line in run_steps(run.folder, [first], resume=True):
-        print(line, flush=True)
-    print(show.score(run.score(second)))
+    run = winnow.Run(to, "oneclass-from-scratch", every=0.5, iterations=600, contamination=0.15, false_alarm_rate=0.02)
+    for lines in run_steps(run.folder, [first], resume=True):
+        say(lines)
+    run.score(second)
     compare(to / "scores", truth)
-    print("\nThe same from single pictures of the second match:")
-    print(show.evaluate(run.evaluate(data / "match", {"adverts": data / "adverts"})))
-    print(f"\nA classifier from {LABELS} labels, and one file of it:")
+    found = run.evaluate(data / "match", {"adverts": data / "adverts"}).anomalous["adverts"]
+    print(
+        f"Single pictures of the second match: {found.detection_rate:.0%} of the adverts found, AUROC {found.auroc:.3f}."
+    )
     classify(run, adverts, second, truth)
-    print(f"\nReport: {run.report()}   ({time.perf_counter() - started:.0f} s in all)")
+    print(f"{time.perf_counter() - started:.0f} s in all. Look at:")
+    print(f"  {run.report()}: what was learnt, and where the threshold lies")
+    print(f"  {to / 'scores' / 'video-000-match-2.png'}: the score over the time of the second match")
+    print(f"  {Path(sys.executable).with_name('winnow')} label --run {to}: the page where a person labels")
+
+
+def say(lines: str) -> None:
+    """Print the first line of what a step says; the report has the rest."""
+    print(lines.splitlines()[0], flush=True)
 
 
 def classify(
@@ -59,13 +67,13 @@ def classify(
     chosen = [(row["id"], _kind(float(row["time"]), adverts)) for row in read_table(to / "selection.csv")]
     write_table(to / "labels.csv", ("id", "label"), chosen)
     run.import_labels(to / "labels.csv", classes=["match", "advert"])
-    print(show.classify(run.classify(), to))
-    print(show.export(run.export(to / "demo.onnx")))
+    say(show.classify(run.classify(), to))
+    say(show.export(run.export(to / "demo.onnx")))
     predict_onnx(to / "demo.onnx", [video], to=to.with_name(f"{to.name}-predicted"))
     rows = read_table(to.with_name(f"{to.name}-predicted") / "predictions.csv")
     right = [row["class"] == _kind(float(row["time"]), breaks) for row in rows]
     print(
-        f"The file alone, without torch: {sum(right)} of {len(right)} frames of the second match are classified correctly."
+        f"The file alone, without torch: {sum(right)} of {len(right)} frames of the second match have the right class."
     )
 
 
@@ -78,23 +86,21 @@ def write_stills(video: Path, breaks: list[tuple[float, float]], to: Path) -> No
 
 
 def compare(folder: Path, breaks: list[tuple[float, float]]) -> None:
-    """Print rates by frame and by segment against the breaks that were drawn."""
+    """Print the adverts that were drawn beside those found, and the rates by frame."""
+    segments = read_table(folder / "segments.csv")
+    found = [(float(row["start"]), float(row["end"])) for row in segments if row["verdict"] == "out"]
+    print("Adverts of the second match, drawn and found:")
+    for start, end in breaks:
+        near = [part for part in found if part[0] < end and part[1] > start]
+        print(f"  {start:5.1f} to {end:5.1f} s    " + (", ".join(f"{a:.1f} to {b:.1f} s" for a, b in near) or "missed"))
+    for a, b in found:
+        if not any(a < end and b > start for start, end in breaks):
+            print(f"  none                {a:.1f} to {b:.1f} s, a false alarm")
     rows = [(float(row["time"]), row["belongs"] == "yes") for row in read_table(folder / "scores.csv")]
     match = [not belongs for time_, belongs in rows if not _in(time_, breaks)]
     advert = [not belongs for time_, belongs in rows if _in(time_, breaks)]
-    print(
-        f"\nFrames: detection rate {sum(advert) / len(advert):.3f} (of {len(advert)} advert frames), "
-        f"false-alarm rate {sum(match) / len(match):.3f} (of {len(match)} match frames)."
-    )
-    segments = read_table(folder / "segments.csv")
-    found = [(float(row["start"]), float(row["end"])) for row in segments if row["verdict"] == "out"]
-    print(f"{'true break':>22}    found")
-    for start, end in breaks:
-        near = [part for part in found if part[0] < end and part[1] > start]
-        print(f"{start:9.1f} to {end:6.1f} s    " + (", ".join(f"{a:.1f} to {b:.1f} s" for a, b in near) or "missed"))
-    for a, b in found:
-        if not any(a < end and b > start for start, end in breaks):
-            print(f"{'none':>20}      {a:.1f} to {b:.1f} s (false alarm)")
+    rates = f"{sum(advert) / len(advert):.0%} of {len(advert)} of adverts found, {sum(match) / len(match):.1%} of {len(match)}"
+    print(f"Frames: {rates} others refused.")
 
 
 def _kind(time_: float, breaks: list[tuple[float, float]]) -> str:
