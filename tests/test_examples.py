@@ -16,7 +16,7 @@ from notebooks import execute
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 EXPECTED = {  # what the last figure printed must be, at least
-    "adverts_in_a_match": (r"(\d+\.\d) to +\d+\.\d s does not belong", 3),
+    "adverts_in_a_match": (r"(\d+\.\d) to +\d+\.\d s does not belong", 2),
     "defects_in_cloth": (r"found (\d+)%", 80),
     "crops_to_a_classifier": (r"(\d+) of 300 crops of new clips have the right class", 270),
 }
