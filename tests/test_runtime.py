@@ -253,7 +253,7 @@ def test_without_onnxruntime_it_says_what_to_install(model: Path, monkeypatch: p
 def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: Path, tmp_path: Path):
     done = without(BLOCKED, "predict", sources, "--onnx", model, "--to", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert f"8 pictures: 3 red, 1 {ODD}, 4 blue; 1 do not belong; 1 refused." in done.stdout
+    assert f"8 pictures: 3 red, 1 {ODD}, 4 blue; 1 does not belong; 1 refused." in done.stdout
     rows = table(tmp_path / "out")
     names = [f"p_{name}" for name in COLOURS]
     assert list(rows[0]) == ["id", "source", "time", "class", "probability", *names, "p_value", "belongs"]
@@ -277,6 +277,7 @@ def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: P
         "defects": None,
         "refused": 1,
         "notes": counts["notes"],
+        "worst": [{"name": row["source"], "p_value": float(row["p_value"])} for row in rows if row["belongs"] == "no"],
         "sha256": {name: sha256(tmp_path / "out" / name) for name in ("predictions.csv", "quarantine.csv")},
         "seal": counts["seal"],
     }
@@ -367,7 +368,7 @@ def test_heatmaps_are_drawn_without_torch(tmp_path: Path):
     words = ("predict", tmp_path / "in", "--onnx", file, "--to", tmp_path / "out", "--heatmaps", tmp_path / "maps")
     done = without(BLOCKED, *words)
     assert done.returncode == 0, done.stderr
-    assert "2 pictures: 1 do not belong; 2 defects." in done.stdout
+    assert "2 pictures: 1 does not belong; 2 defects." in done.stdout
     names = [f"{place:05d}-{name}" for place, name in enumerate(("good", "two"))]
     kinds = ("map", "mask", "overlay")
     drawn = {f"{name}.{kind}.png" for name in names for kind in kinds}
