@@ -388,7 +388,7 @@ def test_labels_that_are_wrong_are_told(name: str, run: winnow.Run, tmp_path: Pa
 def test_some_unknown_labels_are_noted(run: winnow.Run, tmp_path: Path):
     labels = labels_file(tmp_path / "labels.csv", run)
     labels.write_text(labels.read_text(encoding="utf-8") + "gone.png,stripes\n", encoding="utf-8")
-    assert "1 labels are of items that the run does not have" in run.classify(labels=labels).notes[0]
+    assert "1 label is of items that the run does not have" in run.classify(labels=labels).notes[0]
     with pytest.raises(InputError, match="There is no"):
         run.classify(labels=tmp_path / "absent.csv")
     for name, data in {"empty.csv": b"", "half.csv": b"source,la", "binary.csv": b"\xff\xfe\x00\x01"}.items():

@@ -110,6 +110,6 @@ def test_labels_of_a_file_take_the_place_of_the_runs_own_and_that_is_said(run: w
     found = truth(run, tmp_path / "four.csv")
     assert len(found.labels) == 4 and found.origin == f"{tmp_path}/four.csv: 4 by id"
     assert found.notes == [
-        f"1 labels are of items that the run does not have: line 6 of {tmp_path}/four.csv: its id is unknown",
-        "7 labels of the run itself are not used: --labels takes their place.",
+        f"1 label is of items that the run does not have: line 6 of {tmp_path}/four.csv: its id is unknown",
+        "7 labels of the run itself are not used, as --labels is given.",
     ]

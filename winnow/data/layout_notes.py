@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from winnow.data.folder_names import NORMAL
 from winnow.data.layouts import Placed, Reading
 from winnow.errors import InputError
+from winnow.results.words import verb
 
 NAMED = 3  # folders that a sentence names
 LABEL = "label "
@@ -56,7 +57,7 @@ def note_of(root: str, files: Sequence[Placed], reading: Reading) -> str:
         return ""
     splits, labels = Counter(file.split for file in read), Counter(file.label for file in read if file.label)
     parts = [f"{number:,} {USES[split]}" for split, number in splits.items()]
-    shown = f"{len(read):,} files are read" + (f" ({', '.join(parts)})" if set(splits) - {""} else "")
+    shown = verb(len(read), "file is read", "files are read") + (f" ({', '.join(parts)})" if set(splits) - {""} else "")
     if reading.purpose == "classes" and labels:
         shown += f", as the classes {_few(list(labels))}"
     elif len(labels) > 1 and not any(file.verdict for file in files):

@@ -25,6 +25,7 @@ from winnow.data.own_folders import above, own_folders
 from winnow.data.pieces import Gathered, Piece
 from winnow.data.video import VIDEO_SUFFIXES
 from winnow.errors import InputError, Unreadable
+from winnow.results.words import count
 
 _REMOTE_THREADS = 32
 KINDS = 5  # of files passed over that are named
@@ -186,7 +187,7 @@ class _Found:
             inside.setdefault(one.root, []).append(one)
         placed: dict[tuple[str, str], Placed] = {}
         notes = [
-            f"{place}: {len(drawn):,} pictures that Winnow drew are left out." for place, drawn in self.own.items()
+            f"{place}: {count(len(drawn), 'picture')} that Winnow drew, left out." for place, drawn in self.own.items()
         ]
         for root, files in inside.items():
             if root:

@@ -19,6 +19,7 @@ from winnow.learn.feed import PixelSource, as_source, to_images
 from winnow.models.contract import Model
 from winnow.models.windows import picture_means
 from winnow.progress import Advance, progress, silent
+from winnow.results.words import count
 
 # Matrix kernels take pictures in blocks of 16 and round an incomplete block differently; batches are padded to whole
 # blocks, so that a picture's numbers do not depend on how many others came with it.
@@ -171,7 +172,7 @@ def _check_finite(vectors: np.ndarray, losses: dict[str, np.ndarray], ids: Seque
         )
         if len(wrong):
             raise DataError(
-                f"The {name} of '{ids[wrong[0]]}' is not finite ({len(wrong)} pictures in all).",
+                f"The {name} of '{ids[wrong[0]]}' is not finite ({count(len(wrong), 'picture')} in all).",
                 "Train again with a lower --lr, or look at that picture.",
             )
 

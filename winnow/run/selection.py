@@ -13,6 +13,7 @@ from winnow.embeddings import Embeddings
 from winnow.errors import DataError
 from winnow.options import SelectOptions
 from winnow.pool.pool import Pool
+from winnow.results.words import count
 from winnow.run.apart import set_apart
 from winnow.run.cache import Cache, kept_map
 from winnow.run.current import sum_of_detector
@@ -45,7 +46,7 @@ class Selection:
         # What the user gave to hold out is not learnt from, so a label there would be lost.
         apart = kept_apart(self.pool, everything, *HELD_OUT)
         self.kept, self.embeddings = ~apart, without(everything, apart)
-        held = f"{apart.sum():,} pictures given as 'validate' or 'calibrate' are no candidates."
+        held = f"{count(int(apart.sum()), 'picture')} given as 'validate' or 'calibrate' cannot be chosen."
         self.notes: list[str] = [held] if apart.any() else []
         self.row_of = {str(name): row for row, name in enumerate(self.embeddings.ids)}
         self.places = self.pool.rows_of(self.embeddings.ids)

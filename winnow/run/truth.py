@@ -13,6 +13,7 @@ from winnow.errors import DataError, InputError
 from winnow.label.present import State
 from winnow.label.records import Record
 from winnow.pool.pool import Pool
+from winnow.results.words import verb
 from winnow.run.folder import RunFolder
 from winnow.run.labels import catalogue_of, chosen_of, labels, read_store
 
@@ -129,8 +130,9 @@ def records_in(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> tuple
     notes = []
     if about.unknown:
         places = "; ".join(f"{record.where}: {reason}" for record, reason in about.unknown[:SHOWN])
+        places += " ..." * (len(about.unknown) > SHOWN)
         notes.append(
-            f"{len(about.unknown):,} labels are of items that the run does not have: {places}{' ...' * (len(about.unknown) > SHOWN)}"
+            f"{verb(len(about.unknown), 'label is', 'labels are')} of items that the run does not have: {places}"
         )
     return about.found, f"{', '.join(map(str, files))}: {about.says}", notes
 
@@ -141,7 +143,9 @@ def _of_files(run: RunFolder, pool: Pool, files: Sequence[str | Path]) -> Truth:
         labels(run)
     )
     if own:
-        notes.append(f"{len(own):,} labels of the run itself are not used: --labels takes their place.")
+        notes.append(
+            f"{verb(len(own), 'label of the run itself is', 'labels of the run itself are')} not used, as --labels is given."
+        )
     at = {item: record.at for item, record in found.items() if record.at}
     return Truth(
         {item: record.label for item, record in found.items()}, origin, notes, at if len(at) == len(found) else {}

@@ -10,6 +10,7 @@ import numpy as np
 
 from winnow.embeddings import Embeddings, finite
 from winnow.errors import DataError, OptionError
+from winnow.results.words import verb
 from winnow.select.geometry import k_means, nearest, weights_of, whitened
 from winnow.select.herding import Quota, herding
 from winnow.select.selectors import SPACES, Selector, at_random, find_selector
@@ -200,4 +201,4 @@ def fewer(asked: int, most: int, per_group: int, more: str = "") -> str:
         return ""
     there = f"{most:,} are all that can be chosen" if most else "none can be chosen"
     quota = f", {per_group:,} of a group at most" if per_group else ""
-    return f"{asked:,} {more}pictures were asked for, and {there}{quota}."
+    return f"{verb(asked, f'{more}picture was', f'{more}pictures were')} asked for, and {there}{quota}."

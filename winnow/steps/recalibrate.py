@@ -13,6 +13,7 @@ from winnow.detect.detector import Detector
 from winnow.errors import DataError, InputError, OptionError, RunError
 from winnow.pool.pool import Pool
 from winnow.results import Recalibrated, ThresholdCompared
+from winnow.results.words import count
 from winnow.run.artifacts import check_mode, load_detector
 from winnow.run.folder import RunFolder
 from winnow.run.judge import judge
@@ -125,7 +126,7 @@ def _found(run: RunFolder, mode: str, sources: Sequence[str | Path]) -> Recalibr
     rows = np.flatnonzero(~np.isin(judged.items["id"].astype(str), own))
     if not len(rows):
         raise DataError(
-            f"Of {len(judged.scores):,} pictures none can set a threshold: they are the run's own.",
+            f"Of {count(len(judged.scores), 'picture')} none can set a threshold: they are the run's own.",
             "Give pictures that came since.",
         )
     return Recalibration(

@@ -96,7 +96,7 @@ def refused_section(run: RunFolder) -> Section:
         return Section("Quarantine")
     return Section(
         "Quarantine",
-        text=[f"{len(refused):,} files could not be used; pool/quarantine.csv lists all."],
+        text=[f"{count(len(refused), 'file')} could not be used; pool/quarantine.csv lists all."],
         tables=[
             Table(("reason", "files"), reasons.most_common(20)),
             Table(("file", "reason"), refused[:50], title="The first of them", folded=True),
