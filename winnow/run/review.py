@@ -67,18 +67,20 @@ def write_review(path: Path, detector: Detector, pool: Pool, marked: list[str]) 
     )
 
 
-def highest_items(detector: Detector, most: int, least: int) -> tuple[list[str], list[str]]:
-    """Return the pictures above the threshold, the highest first, at most `most`, and of each the item (patch) that scores highest.
+def highest_items(detector: Detector, whole: Detector, most: int, least: int) -> tuple[list[str], list[str]]:
+    """Return the pictures above the threshold of `whole`, the highest first, at most `most`, and of each the item that scores highest.
 
-    Where fewer than `least` are above it, those nearest below follow.
+    `whole` is the detector calibrated on what is judged: pictures cut into patches, of which the highest patch is returned, or
+    the items themselves, as pictures and crops are. Where fewer than `least` are above it, those nearest below follow.
     """
-    whole = by_picture(detector)
     ranked = np.argsort(-whole.calibration, kind="stable")
-    pictures = whole.ids[ranked][: min(most, max(least, len(whole.extremes)))].tolist()
+    pictures = whole.ids[ranked][: min(most, max(least, len(whole.extremes)))].astype(str).tolist()
+    if whole is detector:
+        return pictures, pictures
     order = np.argsort(-detector.calibration, kind="stable")
     names, first = np.unique(picture_of(detector.ids[order]).astype(str), return_index=True)
     highest = dict(zip(names.tolist(), detector.ids[order[first]].tolist(), strict=True))
-    return pictures, [highest[str(name)] for name in pictures]
+    return pictures, [highest[name] for name in pictures]
 
 
 def described(pool: Pool, pictures: list[str]) -> list[str]:

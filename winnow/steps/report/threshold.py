@@ -42,9 +42,9 @@ def threshold_section(
         for name, values in groups.items()
     ]
     above = len(whole.extremes)
-    names, items = highest_items(detector, HOLDING, NEAREST)
+    names, items = highest_items(detector, whole, HOLDING, NEAREST)
     score = dict(zip(whole.ids.astype(str).tolist(), whole.calibration.tolist(), strict=True))
-    lines = [[f"score {score[str(name)]:.4g}", "above" if score[str(name)] > level else "below"] for name in names]
+    lines = [[f"score {score[name]:.4g}", "above" if score[name] > level else "below"] for name in names]
     return Section(
         "The threshold, and the own pictures that set it",
         text=[
