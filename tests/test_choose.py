@@ -242,7 +242,7 @@ def test_where_there_are_fewer_all_are_taken_and_it_is_said():
     assert winnow.choose(CODES, 200).note == ""
     assert len(winnow.choose(CODES, 1000, start=range(10), random_share=0.3).rows) == 190
     nothing = winnow.choose(np.empty((0, 4)), 1)
-    assert not len(nothing.rows) and nothing.note == "1 pictures were asked for, and none can be chosen."
+    assert not len(nothing.rows) and nothing.note == "1 picture was asked for, and none can be chosen."
 
 
 def test_input_that_is_wrong():
