@@ -137,7 +137,7 @@ class Broken(Model):
 def test_an_embedding_that_is_not_finite_names_the_picture():
     pictures = PICTURES // 2
     pictures[11] = 255
-    with pytest.raises(DataError, match=r"embedding of 'row 11' is not finite \(1 pictures"):
+    with pytest.raises(DataError, match=r"embedding of 'row 11' is not finite \(1 picture in all"):
         encode(Broken(), pictures, device="cpu", ids=[f"row {row}" for row in range(37)])
 
 
