@@ -1,26 +1,30 @@
-"""Labels to and from other tools: python label_tools.py RUN, a run with labels.
+"""Labels to and from other tools: python label_tools.py RUN FOLDER, a run with labels and a new folder for what is exchanged.
 
-Label Studio reads `tasks.json` (Import), and its export (JSON) goes back by `import_labels`. FiftyOne reads the folder with a folder for
-each class, and its export of the same kind goes back in the same way."""
+Label Studio reads `tasks.json` (Import), and what it exports as JSON goes back in the same way. FiftyOne shows the pictures with their
+labels where it is installed (pip install fiftyone; it brings a database of its own), and the corrected ones go back by their ids."""
 
 import sys
 from pathlib import Path
 
 import winnow
+from winnow.tables import read_table, write_table
 
-run = winnow.Run(sys.argv[1])
-out = Path(sys.argv[1]) / "exchange"
+run, out = winnow.Run(sys.argv[1]), Path(sys.argv[2])
 run.export_labels(out / "tasks.json", format="label-studio")
+print(run.import_labels(out / "tasks.json"))
+
 run.export_labels(out / "folders", format="imagefolder")
-print(f"{out / 'tasks.json'} for Label Studio, {out / 'folders'} for FiftyOne")
-
-print(run.import_labels(out / "tasks.json"))  # as Label Studio gives them back, corrected
-
+rows = read_table(out / "folders" / "metadata.csv")
 try:
-    import fiftyone
+    import fiftyone as fo
 except ImportError:
-    sys.exit(0)  # pip install fiftyone
-kind = fiftyone.types.ImageClassificationDirectoryTree
-dataset = fiftyone.Dataset.from_dir(dataset_dir=str(out / "folders"), dataset_type=kind)
-dataset.export(export_dir=str(out / "from-fiftyone"), dataset_type=kind, label_field="ground_truth")
-print(run.import_labels(out / "from-fiftyone"))
+    sys.exit(0)
+samples = [
+    fo.Sample(str(out / "folders" / row["file_name"]), winnow=row["id"], label=fo.Classification(label=row["label"]))
+    for row in rows
+]
+dataset = fo.Dataset("winnow", overwrite=True)
+dataset.add_samples(samples)
+fo.launch_app(dataset).wait()  # look and correct, then close the page
+write_table(out / "corrected.csv", ("id", "label"), [(sample.winnow, sample.label.label) for sample in dataset])
+print(run.import_labels(out / "corrected.csv"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from PIL import Image
@@ -35,7 +36,8 @@ def main() -> None:
     data = to.parent / f"{to.name}-data"
     first, second = data / "match-1.mp4", data / "match-2.mp4"
     print(f"Draws two matches of {SECONDS // 60} minutes, cut by adverts; nobody has labelled them.", flush=True)
-    adverts, truth = write_match(first, seed=1, seconds=SECONDS), write_match(second, seed=2, seconds=SECONDS)
+    with ProcessPoolExecutor(2) as processes:
+        adverts, truth = processes.map(write_match, (first, second), (1, 2), (SECONDS, SECONDS))
     write_stills(second, truth, data)
     run = winnow.Run(to, "oneclass-from-scratch", every=0.5, iterations=600, contamination=0.15, false_alarm_rate=0.02)
     for lines in run_steps(run.folder, [first], resume=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from winnow.data.video import frames
+
 from notebooks import execute
+from small_runs import small_run, tree
+from videos import write
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
@@ -58,3 +63,30 @@ def test_a_script_runs(name: str, clone: Path):
     done = subprocess.run([sys.executable, name], cwd=clone / "examples", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 2
+
+
+def test_labels_go_to_label_studio_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    run = small_run(tmp_path)
+    run.import_labels(tmp_path / "labels.csv", classes=["a", "b"])
+    before, out = run.labels(), tmp_path / "exchanged"
+    monkeypatch.setattr(sys, "argv", ["label_tools.py", str(run.folder.path), str(out)])
+    monkeypatch.setitem(sys.modules, "fiftyone", None)  # it has a database of its own, which it fetches
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "examples" / "label_tools.py"))
+    assert ended.value.code == 0
+    assert f"same={len(before)}" in capsys.readouterr().out and run.labels() == before
+    assert {Path(name).parts[0] for name in tree(out / "folders")} == {"a", "b", "metadata.csv"}
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs the program ffmpeg")
+def test_a_video_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(tmp_path / "match.mp4", 100, gop=10)
+    cuts = f"ffconcat version 1.0\nfile '{tmp_path / 'match.mp4'}'\ninpoint 0\noutpoint 1\n"
+    (tmp_path / "video-000-match.ffconcat").write_text(cuts, encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["cut_list.py", str(tmp_path), str(tmp_path / "out.mp4")])
+    runpy.run_path(str(ROOT / "examples" / "cut_list.py"))
+    whole, cut = (len(list(frames(str(tmp_path / name), None, every=0.04))) for name in ("match.mp4", "out.mp4"))
+    assert whole == 100 and 25 <= cut < 50
+    (tmp_path / "another.ffconcat").write_text(cuts, encoding="utf-8")
+    with pytest.raises(SystemExit, match="2 cut lists"):
+        runpy.run_path(str(ROOT / "examples" / "cut_list.py"))

@@ -17,11 +17,12 @@ from PIL import Image
 
 import winnow
 from winnow import show
+from winnow.detect.pictures import by_picture
 from winnow.errors import DataError
 from winnow.pool.pool import Pool
 from winnow.results import AnomalousGroup, Calibrated, Evaluated, Finds, Mode, Promise, Trained
 from winnow.run.folder import RunFolder
-from winnow.run.review import left_out
+from winnow.run.review import highest_items, left_out
 from winnow.run.split import split_of
 from winnow.steps.report.origin import sources_section
 from winnow.synthetic.near_misses import WAYS, disturb
@@ -222,3 +223,16 @@ def test_a_frozen_network_sets_the_threshold_by_all_and_the_report_says_so(
         lambda folder, kind: replace(usual(folder, kind), training=None) if kind is Trained else usual(folder, kind),
     )
     assert any("the column train too" in text for text in sources_section(run.folder, pool, split).text)
+
+
+def test_crops_of_one_picture_set_the_threshold_each_by_itself():
+    rng = np.random.default_rng(0)
+    names = [f"picture {number // 2}#{number % 2 * 8},0,8,8" for number in range(60)]
+    groups = [f"picture {number // 2}" for number in range(60)]
+    crops = winnow.Embeddings.of(rng.normal(size=(60, 4)), ids=names, groups=groups)
+    detector = winnow.Detector(scorer="knn").fit(crops)
+    highest = sorted(zip(-detector.calibration, detector.ids.astype(str), strict=True))
+    shown, items = highest_items(detector, detector, 20, 5)
+    assert shown == items == [name for _, name in highest[: len(shown)]] and len(shown) >= 5
+    cut, patches = highest_items(detector, by_picture(detector), 20, 5)
+    assert all(patch.startswith(f"{name}#") for name, patch in zip(cut, patches, strict=True))

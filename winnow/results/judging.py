@@ -103,7 +103,7 @@ class ThresholdCompared:
 
 
 @dataclass(frozen=True)
-class Recalibrated:
+class Recalibrated(Result):
     """What reviewed `pictures` of some sources make of the threshold of a mode: the `old` one, of `winnow calibrate`, and the `new` one,
     which decides once it is `in_force`. `own_pictures` are those that set the old one."""
 
