@@ -23,7 +23,9 @@ def text() -> str:
     ]
     for name, summary in COMMANDS.items():
         lines += [f"## winnow {name}", "", summary, ""]
-        rows = [row for argument in app[name].assemble_argument_collection() if (row := _row(argument))]
+        rows = [
+            row for argument in app[name].assemble_argument_collection(parse_docstring=True) if (row := _row(argument))
+        ]
         if rows:
             lines += ["| takes | meaning |", "|---|---|", *rows, ""]
     return "\n".join(lines)

@@ -68,6 +68,7 @@ def test_the_old_threshold_decides_until_the_new_one_is_confirmed(base: Path, ru
     assert np.array_equal(run.detector.score_own(run.embeddings), own)  # of the run's own pictures nothing changes
     page = Path(run.report()).read_text(encoding="utf-8")
     assert "Threshold set anew" in page and "The new one decides" in page
+    assert "The threshold of winnow calibrate, and the own pictures that set it" in page
     assert not run.recalibrate(undo=True).in_force and run.detector.threshold.value == old.threshold.value
     assert np.array_equal(verdicts(run, base / "later", tmp_path / "e")[1], before[1])
     assert run.recalibrate(confirmed=True).in_force  # what was taken back waits

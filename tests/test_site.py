@@ -13,6 +13,8 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 
+from commands_page import text as commands
+
 ROOT = Path(__file__).parent.parent
 LOADS = {
     "script": "src",
@@ -119,3 +121,8 @@ def test_the_page_of_the_commands_has_them_all_with_their_options(site: dict[Pat
 def test_the_page_of_python_documents_the_results(site: dict[Path, Page]):
     ids = next(page for path, page in site.items() if path.name == "python.html").ids
     assert {"winnow.Run", "winnow.Run.score", "winnow.Detector.fit", "winnow.choose", "winnow.results.Scored"} <= ids
+
+
+def test_the_page_of_the_commands_says_what_everything_means():
+    rows = [line for line in commands().splitlines() if line.startswith("| `")]
+    assert len(rows) > 150 and [row for row in rows if not row.split("|")[2].strip()] == []

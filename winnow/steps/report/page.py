@@ -81,7 +81,8 @@ def _page(run: RunFolder) -> Page:
     found = found_sections(run, evaluation, scored)
     own = detector.before or detector  # whose held-out pictures are in the pool
     set_by = own if detector.before else whole
-    decides = [*recalibration_sections(run, detector), threshold_section(run, own, set_by, pictures, pool)]
+    first_set = threshold_section(run, own, set_by, pictures, pool, decides=own is detector)
+    decides = [*recalibration_sections(run, detector), first_set]
     # A recipe that chooses pictures has a threshold too, which is not what it is for.
     first, then = ([*labelling], [*found, *decides]) if _chooses(run) else ([*found, *decides], labelling)
     folded = [

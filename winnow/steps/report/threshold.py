@@ -25,11 +25,11 @@ ENDS = 10  # pictures drawn of those that belong most, and of those set aside
 
 
 def threshold_section(
-    run: RunFolder, detector: Detector, whole: Detector, pictures: OwnPictures, pool: Pool
+    run: RunFolder, detector: Detector, whole: Detector, pictures: OwnPictures, pool: Pool, *, decides: bool
 ) -> Section:
     """Return the histogram of each group with the threshold, and the own pictures that hold it up.
 
-    `whole` is the `detector` calibrated on pictures.
+    `whole` is the `detector` calibrated on pictures; it `decides` unless `winnow recalibrate` has set another threshold.
     """
     level = whole.threshold.value
     others = scores_by_group(run)
@@ -46,7 +46,7 @@ def threshold_section(
     score = dict(zip(whole.ids.astype(str).tolist(), whole.calibration.tolist(), strict=True))
     lines = [[f"score {score[name]:.4g}", "above" if score[name] > level else "below"] for name in names]
     return Section(
-        "The threshold, and the own pictures that set it",
+        f"The threshold{'' if decides else ' of winnow calibrate'}, and the own pictures that set it",
         text=[
             learnt(run, pool, whole),
             "A score says how anomalous a picture is; its size means nothing by itself. The threshold is the conformal quantile "
