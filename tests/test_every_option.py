@@ -89,6 +89,7 @@ ELSEWHERE = {
     "workers": "tests/test_pool.py: any number gives the same bytes",
     "fast": "tests/test_inspection.py: the fast mode",
     "mode": "tests/test_inspection.py: every mode scores differently",
+    "regions": "tests/test_parts_of_pictures.py: what lies beside what belongs is found and named",
     "number": "tests/test_select_step.py: number changes the choice and stays with the run",
     "method": "tests/test_select_step.py: every option changes the choice",
     "pick": "tests/test_select_step.py: every option changes the choice",

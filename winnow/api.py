@@ -138,12 +138,17 @@ class Run:
         return STAGES[step](self.folder, *arguments, **options)
 
     def predict(
-        self, sources: Sources, *, to: str | Path | None = None, by: Literal["picture", "track"] = "picture"
+        self,
+        sources: Sources,
+        *,
+        to: str | Path | None = None,
+        by: Literal["picture", "track"] = "picture",
+        regions: bool | None = None,
     ) -> Predicted:
         """Tell the class of new pictures and videos; see `winnow.steps.predict.predict`."""
         from winnow.steps.predict import predict
 
-        return predict(self.folder, _listed(sources), to=to, by=by)
+        return predict(self._judged_by("", regions), _listed(sources), to=to, by=by)
 
     def export(
         self,
@@ -173,15 +178,16 @@ class Run:
         to: str | Path | None = None,
         heatmaps: str | Path | None = None,
         mode: str = "",
+        regions: bool | None = None,
         false_discoveries: float | None = None,
         drift_alarm: float | None = None,
         drift_block: float = BLOCK,
     ) -> Scored:
-        """Judge new pictures and videos; see `winnow.steps.score.score`."""
+        """Judge new pictures and videos, by another mode or with or without their parts for this call; see `winnow.steps.score.score`."""
         from winnow.steps.score import score
 
         return score(
-            self._judged_by(mode),
+            self._judged_by(mode, regions),
             _listed(sources),
             to=to,
             heatmaps=heatmaps,
@@ -191,13 +197,19 @@ class Run:
         )
 
     def evaluate(
-        self, normal: Sources, anomalous: Mapping[str, Sources], *, masks: str | Path | None = None, mode: str = ""
+        self,
+        normal: Sources,
+        anomalous: Mapping[str, Sources],
+        *,
+        masks: str | Path | None = None,
+        mode: str = "",
+        regions: bool | None = None,
     ) -> Evaluated:
         """Measure the run where the truth is known; see `winnow.steps.evaluate.evaluate`."""
         from winnow.steps.evaluate import evaluate
 
         groups = {name: _listed(sources) for name, sources in anomalous.items()}
-        return evaluate(self._judged_by(mode), _listed(normal), groups, masks=_path(masks))
+        return evaluate(self._judged_by(mode, regions), _listed(normal), groups, masks=_path(masks))
 
     def search_weight(
         self,
@@ -215,9 +227,10 @@ class Run:
         given: dict[str, Any] = {"defects": defects, "masks": _path(masks), "iterations": iterations, "use": use}
         return search_weight(self.folder, _listed(sources), weights=lambdas or None, **given)
 
-    def _judged_by(self, mode: str) -> RunFolder:
-        """Return the run with another mode for one call."""
-        return self.folder.with_options({"score": {"mode": mode}} if mode else {})
+    def _judged_by(self, mode: str, regions: bool | None) -> RunFolder:
+        """Return the run with another mode, with or without the parts of pictures, for one call."""
+        given = {**({"mode": mode} if mode else {}), **({} if regions is None else {"regions": regions})}
+        return self.folder.with_options({"score": given} if given else {})
 
     def report(self, to: str | Path | None = None) -> str | Path:
         """Write report.html, in the run folder unless `to` names another file, and return its path."""

@@ -140,12 +140,14 @@ def encode(
     say(show.encode(step(folder, resume=resume, runner=runner, workers=workers)))
 
 
-def calibrate(*, run: RunPath, resume: Resume = False, options: Detect = None, trust: Trust = ()) -> None:
+def calibrate(
+    *, run: RunPath, resume: Resume = False, options: Detect = None, score: Score = None, trust: Trust = ()
+) -> None:
     """Fit the scorer and set the threshold for a stated false-alarm rate."""
     step = STAGES["calibrate"]
 
     folder = RunFolder.open(run, trust)
-    folder.update(given_options(detect=options))
+    folder.update(given_options(detect=options, score=score))
     say(show.calibrate(step(folder, resume=resume), run))
 
 

@@ -233,6 +233,11 @@ class ScoreOptions(Section):
         description="What decides: the whole network by --scorer, its encoder alone, or the small network of --fast (the recipe "
         "inspect-texture's default).",
     )
+    regions: bool = Field(
+        False,
+        description="Judge halves and quarters of each picture beside the whole, at one false-alarm rate for all together, and name the "
+        "part that does not belong: an advert beside the match. winnow calibrate --regions fits what judges them.",
+    )
 
 
 class SelectOptions(Section):

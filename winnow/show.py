@@ -122,6 +122,11 @@ def calibrate(found: Calibrated, run: Any) -> str:
     ]
     if promise.note:
         lines.append(f"  {promise.note}")
+    if found.regions:
+        by = found.regions
+        alarms = false_alarms(by.false_alarm_rate, by.calibrated_on, estimated=by.estimated)
+        lines.append(f"  Pictures are judged with their halves and quarters, all together at {alarms}.")
+        lines += [f"  {by.note}"] if by.note and by.note != promise.note else []
     if own.elected:
         lines.append(f"  {elected(own.elected)}")
     if found.finds:
@@ -228,7 +233,10 @@ def worst(found: Sequence[Offender], left: int, table: str) -> list[str]:
         return []
     here = os.getcwd() + os.sep
     lines = ["  What belongs least, by p-value:"]
-    lines += [f"    {one.p_value:8.3g}  {one.name.removeprefix(here)}" for one in found]
+    lines += [
+        f"    {one.p_value:8.3g}  {one.name.removeprefix(here)}" + (f", {one.region}" if one.region else "")
+        for one in found
+    ]
     return [*lines, f"    ... and {left:,} more in {table}"] if left > 0 else lines
 
 
@@ -274,6 +282,7 @@ def score(result: Scored) -> str:
         lines.append(f"{video.source}:")
         lines += [
             f"  {part.start:9.1f} to {part.end:9.1f} s  {'in' if part.belongs else 'out':3}  mean score {part.score:.3g}"
+            + (f", {part.region}" if part.region else "")
             for part in video.segments[:20]
         ]
         if len(video.segments) > 20:

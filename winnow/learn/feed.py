@@ -69,6 +69,32 @@ class Rows:
         return self.source.pixels(self.rows[rows])
 
 
+class Region:
+    """A part of each picture of a source, scaled to the size of a whole one; `box`: left, top, width and height as shares."""
+
+    def __init__(self, source: PixelSource, box: tuple[float, float, float, float]) -> None:
+        self.source, self.box = source, box
+        self.size, self.channels = source.size, source.channels
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def pixels(self, rows: np.ndarray) -> np.ndarray:
+        """Return the part (n, h, w, c) uint8 of some pictures, bilinear."""
+        from PIL import Image
+
+        whole, (height, width) = self.source.pixels(rows), self.size
+        left, top, wide, high = self.box
+        down = slice(round(top * height), round((top + high) * height))
+        across = slice(round(left * width), round((left + wide) * width))
+        found = np.empty_like(whole)
+        for one, picture in zip(found, whole[:, down, across], strict=True):
+            for channel in range(self.channels):
+                part = Image.fromarray(np.ascontiguousarray(picture[..., channel]))
+                one[..., channel] = np.asarray(part.resize((width, height), Image.Resampling.BILINEAR))
+        return found
+
+
 def as_source(pictures: PixelSource | np.ndarray) -> PixelSource:
     """Return a pool as it is, an array as `Pixels`."""
     return Pixels(pictures) if isinstance(pictures, np.ndarray) else pictures

@@ -13,12 +13,16 @@ from winnow.results.words import plural
 
 @dataclass(frozen=True)
 class Segment:
-    """A segment of a video, `start` to `end` in seconds: whether it belongs, and the mean score of its frames."""
+    """A segment of a video, `start` to `end` in seconds: whether it belongs, and the mean score of its frames.
+
+    `region`: the part of the picture that most often does not belong, where parts are judged.
+    """
 
     start: float
     end: float
     belongs: bool
     score: float
+    region: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,12 @@ class Drifted:
 
 @dataclass(frozen=True)
 class Offender:
-    """A picture or frame that does not belong: its source, with time or page where it has one, and its p-value."""
+    """A picture or frame that does not belong: its source, with time or page where it has one, its p-value and, where parts
+    of pictures are judged, the part that belongs least."""
 
     name: str
     p_value: float
+    region: str = ""
 
 
 MOST_OFFENDERS = 10

@@ -178,7 +178,8 @@ class Calibrated(Result):
 
     `mode` is the run's own, by which it decides unless a call names another: `finds` is what that would find (None with too few
     pictures), review.csv lists what holds its threshold up. `left_out` is how many pictures a person left out. `unit`: what is
-    judged by itself, where pictures are judged in parts.
+    judged by itself, where pictures are judged in parts. `regions` is the promise of whole pictures together with their halves and
+    quarters, None where these are not judged.
     """
 
     step: ClassVar[str] = "calibrate"
@@ -189,6 +190,7 @@ class Calibrated(Result):
     left_out: int = 0
     mode: str = "full"
     unit: str = "patch"
+    regions: Promise | None = None
 
     @property
     def own(self) -> Mode:

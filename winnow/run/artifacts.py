@@ -82,10 +82,14 @@ def load_auxiliary(run: RunFolder) -> dict[str, Model]:
 
 def load_detector(run: RunFolder, mode: str = "") -> Detector:
     """Return the fitted scorer of a mode, by default the run's, with its threshold: that of `winnow recalibrate` where one is in force."""
-    own = {load(name, "scorer") for name in own_names(run.options.detect.scorer) if is_trusted(run, name)}
     mode = mode or run.options.score.mode
-    detector, later = Detector.load(folder_of(run, "calibrate", mode), own=own), in_force(run, mode)
+    detector, later = Detector.load(folder_of(run, "calibrate", mode), own=own_scorers(run)), in_force(run, mode)
     return detector if later is None else later.applied(detector)
+
+
+def own_scorers(run: RunFolder) -> set[type]:
+    """Return the classes of the user's own scorers that this call trusts."""
+    return {load(name, "scorer") for name in own_names(run.options.detect.scorer) if is_trusted(run, name)}
 
 
 def load_embeddings(run: RunFolder, mode: str = "", *, cells: bool = False) -> Embeddings:

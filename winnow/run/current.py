@@ -26,7 +26,8 @@ def key_of_judging(run: RunFolder, mode: str) -> str:
     files += [run.folder("train") / (below if mode == "fast" else "") / "model.json"]
     later = in_force(run, mode)
     sums = [sha256(file) if file.exists() else None for file in files]
-    return _hash([mode, run.key("calibrate"), sums, *([later.scores] if later else [])])
+    regions = ["regions"] if run.options.score.regions else []
+    return _hash([mode, run.key("calibrate"), sums, *([later.scores] if later else []), *regions])
 
 
 def key_of_labels(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> str:

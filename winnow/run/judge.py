@@ -15,6 +15,7 @@ from winnow.detect.blank import counted, highest_of, raised
 from winnow.detect.detector import Detector
 from winnow.detect.limits import Limits, limits_of, p_values_by_parts
 from winnow.detect.pictures import by_picture, keys_of, most_anomalous
+from winnow.detect.regions import name_of
 from winnow.detect.scorer import Scorer
 from winnow.detect.threshold import Threshold
 from winnow.pool.blank import bare_rows
@@ -25,7 +26,7 @@ from winnow.progress import progress
 from winnow.results import Calibrated, Scored
 from winnow.results.words import plural
 from winnow.run.folder import RunFolder
-from winnow.run.judging import PROBABILITIES, SCORE, JudgeWork, Judging, wanted_to_judge
+from winnow.run.judging import PROBABILITIES, REGION, SCORE, JudgeWork, Judging, wanted_to_judge
 from winnow.run.publish import read_result
 from winnow.tables import read_table
 
@@ -44,7 +45,8 @@ class Judged:
     `items` are columns (n,) of the pool, `others` the scores of further scorers, `refused` how many files could not be read,
     `notes` what was recognised of the folders, passed over and refused. `parts` (n,) are the patches of pictures judged as wholes;
     `bare` (n,) says which patches are blank as no good picture is: they are damage, and no more that may be a false alarm.
-    `probabilities` (n, classes) are those of the run's classifier, where they were wanted.
+    `probabilities` (n, classes) are those of the run's classifier, where they were wanted. `foreign` (n, 4): which of
+    `winnow.detect.regions.QUARTERS` are, where parts of pictures are judged too.
     """
 
     items: dict[str, np.ndarray]
@@ -57,6 +59,7 @@ class Judged:
     parts: np.ndarray | None = None
     bare: np.ndarray | None = None
     probabilities: np.ndarray | None = None
+    foreign: np.ndarray | None = None
 
     @cached_property
     def by_parts(self) -> Limits | None:
@@ -88,6 +91,13 @@ class Judged:
     def belongs(self) -> np.ndarray:
         """Return whether each belongs (n,)."""
         return self.scores <= self.limits
+
+    @cached_property
+    def regions(self) -> np.ndarray | None:
+        """Return the name of the part that does not belong (n,), "" for pictures that belong; None where parts are not judged."""
+        if self.foreign is None:
+            return None
+        return np.array([name_of(row) if out else "" for row, out in zip(self.foreign, ~self.belongs, strict=True)])
 
     def whole(self) -> Judged:
         """Return the scores of pictures from those of their patches, by a detector calibrated on pictures."""
@@ -151,10 +161,11 @@ def judge(
         columns[SCORE],
         extra,
         judging.mode,
-        judging.detector,
+        judging.deciding,
         found.refused,
         found.notes,
         probabilities=probabilities,
+        foreign=columns.get(REGION),
     )
     return judged.with_bare(bare_rows(pool))
 
@@ -253,6 +264,11 @@ def tracks_of_items(items: dict[str, np.ndarray]) -> dict[str, list[str]]:
     """Return the further column of tables with crops of persons who were followed: the track of each; none without such crops."""
     tracks: list[str | None] = items["track"].tolist()
     return {"track": [track or "" for track in tracks]} if any(tracks) else {}
+
+
+def regions_of(judged: Judged) -> dict[str, list[str]]:
+    """Return the further column of tables where parts of pictures are judged: which part does not belong; none where they are not."""
+    return {} if judged.regions is None else {"region": judged.regions.tolist()}
 
 
 def shortened(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from winnow.arrays import map_array, read_arrays
+from winnow.detect.detector import Detector
 from winnow.detect.scorer import Scorer
 from winnow.errors import RunError
 from winnow.files import replacing, sha256
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 CHUNK = 512  # pictures judged at once: the places of one are up to a megabyte
 JUDGED = "judged.npz"
-SCORE, PROBABILITIES = "score", "probabilities"
+SCORE, PROBABILITIES, REGION = "score", "probabilities", "region"
 
 
 class Judging:
@@ -39,9 +40,11 @@ class Judging:
 
     def __init__(self, run: RunFolder, others: dict[str, Scorer] | None = None, *, classes: bool = False) -> None:
         from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
+        from winnow.run.regions import load_regions
 
         self.mode, self.device = run.options.score.mode, run.options.train.device
         check_mode(run, self.mode)
+        self.regions = load_regions(run)
         self.detector = load_detector(run, self.mode)
         self.encoder = load_encoder(run, self.mode, self.detector.scorer.reads())
         self.others = others or {}
@@ -50,18 +53,27 @@ class Judging:
 
     def of(self, source: PixelSource, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return numbers of some rows of a source by their names, each (rows,): SCORE, those of the other scorers and, with a
-        classifier, PROBABILITIES (rows, classes)."""
+        classifier, PROBABILITIES (rows, classes); where parts are judged too, REGION (rows, 4): the quarters that are foreign."""
         from winnow.learn.encode import with_statistics
         from winnow.run.fine_tuning import vectors_for
+        from winnow.run.regions import scores_of_parts
 
         embeddings = self.encoder.encode(source, rows, self.device)
         found = {SCORE: self.detector.score(embeddings)}
+        if self.regions:
+            parts = scores_of_parts(self.encoder, self.regions, source, rows, self.device)
+            found[SCORE], found[REGION] = self.regions.judge(np.column_stack([found[SCORE], parts]))
         if self.classifier:
             vectors = vectors_for(self.network, source, rows, embeddings.vectors, self.device)
             found[PROBABILITIES] = self.classifier.predict_proba(vectors)
         if self.others:
             embeddings = with_statistics(embeddings, source.pixels(rows))
         return found | {name: scorer.score(embeddings) for name, scorer in self.others.items()}
+
+    @property
+    def deciding(self) -> Detector:
+        """Return the detector whose threshold the scores are held against: that of whole pictures, or of them with their parts."""
+        return self.regions.joint if self.regions else self.detector
 
     def chunks(self, source: PixelSource, rows: np.ndarray, advance: Advance) -> dict[str, np.ndarray]:
         """Return the numbers of any number of rows."""

@@ -59,6 +59,7 @@ def write_predictions(
     p_values: np.ndarray | None = None,
     belongs: np.ndarray | None = None,
     scores: np.ndarray | None = None,
+    regions: np.ndarray | None = None,
     defects: int | None = None,
     by: By = "picture",
 ) -> Predicted:
@@ -66,7 +67,7 @@ def write_predictions(
 
     Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
     (n,) bool those of the same names, of which `scores` (n,)
-    say what belongs least; what is not given has no columns. `defects` is how many were found. By "track",
+    say what belongs least, and of `regions` (n,) `region`; what is not given has no columns. `defects` is how many were found. By "track",
     probabilities are averaged over each.
     """
     found: dict[str, int] | None = None
@@ -90,19 +91,29 @@ def write_predictions(
     if p_values is not None and belongs is not None:
         columns += [("p_value", [f"{value:.6g}" for value in p_values])]
         columns += [("belongs", ["yes" if value else "no" for value in belongs])]
+        columns += [] if regions is None else [("region", regions.tolist())]
         anomalous = int((~belongs).sum())
     header, values = zip(*columns, strict=True)
     write_table(results.aside / "predictions.csv", header, zip(*values, strict=True))
-    worst = [] if p_values is None or belongs is None or scores is None else offenders(items, belongs, scores, p_values)
+    worst = (
+        []
+        if p_values is None or belongs is None or scores is None
+        else offenders(items, belongs, scores, p_values, regions)
+    )
     result = Predicted(len(items["id"]), refused, results.folder, found, anomalous, defects, list(notes), worst)
     write_result(results.aside / "predictions.json", result)
     return result
 
 
 def offenders(
-    items: dict[str, np.ndarray], belongs: np.ndarray, scores: np.ndarray, p_values: np.ndarray
+    items: dict[str, np.ndarray],
+    belongs: np.ndarray,
+    scores: np.ndarray,
+    p_values: np.ndarray,
+    regions: np.ndarray | None = None,
 ) -> list[Offender]:
-    """Return the few of n `items` (columns `source`, `time`, `page`) that do not belong and score (n,) highest, the worst first."""
+    """Return the few of n `items` (columns `source`, `time`, `page`) that do not belong and score (n,) highest, the worst first, with
+    the part that does not belong (n,) of each, where `regions` are given."""
     rows = np.flatnonzero(~belongs)
     rows = rows[np.argsort(-scores[rows], kind="stable")][:MOST_OFFENDERS]
     pages = pages_of(items).get("page")
@@ -111,7 +122,8 @@ def offenders(
         time = seconds(items["time"][row])
         page = "" if pages is None else str(pages[row])
         where = f" at {time} s" if time else f", page {page}" if page else ""
-        found.append(Offender(f"{items['source'][row]}{where}", float(f"{p_values[row]:.6g}")))
+        region = "" if regions is None else str(regions[row])
+        found.append(Offender(f"{items['source'][row]}{where}", float(f"{p_values[row]:.6g}"), region))
     return found
 
 

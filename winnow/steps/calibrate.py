@@ -19,6 +19,8 @@ from winnow.results import Calibrated, Mode, Promise
 from winnow.run.artifacts import check_mode, check_parts, load_embeddings, load_encoder, maps_by, modes, of_decision
 from winnow.run.finds import finds
 from winnow.run.folder import RunFolder
+from winnow.run.regions import FOLDER as REGIONS
+from winnow.run.regions import check_regions, fit_regions
 from winnow.run.review import REVIEW, described, left_out, staying, write_review
 from winnow.run.split import kept_apart, without
 from winnow.run.synthetic import encoded, examples, judge_synthetic
@@ -45,14 +47,18 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
     """
     mode_of_run = run.options.score.mode
     check_mode(run, mode_of_run, "encode")
-    if resume and run.done("calibrate") and run.result(Calibrated).mode == mode_of_run:
-        return run.result(Calibrated)
+    check_regions(run)
+    if resume and run.done("calibrate"):
+        before = run.result(Calibrated)
+        if before.mode == mode_of_run and (before.regions is not None) == run.options.score.regions:
+            return before
     check_parts(run, "scorer")
     marked = left_out(run.path)
     with run.working("calibrate") as step:
         pool, detectors, found = Pool.open(run.folder("ingest")), {}, {}
         made = examples(run) if run.options.ingest.cuts else None
         damaged: dict[str, Embeddings] = {}
+        regions = None
         for mode in modes(run):
             embeddings = load_embeddings(run, mode, cells=True)
             embeddings = without(embeddings, kept_apart(pool, embeddings, "validate"))
@@ -65,13 +71,18 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
             detectors[mode] = _fitted(run, mode, embeddings, elected)
             detectors[mode].save(of_decision(step.folder, mode))
             found[mode] = _described(run, mode, detectors[mode], pool, embeddings, elected)
+            if mode == "full" and run.options.score.regions:
+                regions = fit_regions(run, detectors[mode], embeddings)
+                regions.save(step.folder / REGIONS)
         synthetic = judge_synthetic(run, detectors, step.folder, made, damaged) if made else {}
         if left_out(run.path) != marked:
             raise RunError(f"{run.path / REVIEW} was changed meanwhile.", "Run winnow calibrate again.")
         own = detectors[mode_of_run]
-        write_review(step.path(REVIEW), own, pool, marked)
+        write_review(step.path(REVIEW), regions.joint if regions else own, pool, marked)
         would, unit = finds(run, mode_of_run, own), run.options.ingest.unit(len(pool), len(pool.pictures))
-        step.finish(Calibrated(found, synthetic, _speeds(run, detectors), would, len(marked), mode_of_run, unit))
+        of_regions = _promise(regions.joint, pool) if regions else None
+        speeds = _speeds(run, detectors)
+        step.finish(Calibrated(found, synthetic, speeds, would, len(marked), mode_of_run, unit, of_regions))
     return run.result(Calibrated)
 
 

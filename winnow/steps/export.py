@@ -35,6 +35,7 @@ from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import alone
 from winnow.run.records import versions
+from winnow.run.regions import refuse_regions
 from winnow.run.working_copy import is_address, push, ready
 from winnow.version import __version__
 
@@ -192,6 +193,7 @@ def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | N
     classifier = load_classifier(run) if has_classifier and only != "anomaly-model" else None
     if only == "classifier":
         return classifier, None, "full"
+    refuse_regions(run, "An exported file judges whole pictures", "Give --no-regions to have whole ones judged alone.")
     mode = run.options.score.mode
     check_mode(run, mode)
     return classifier, load_detector(run, mode), mode

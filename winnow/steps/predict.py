@@ -50,6 +50,7 @@ def predict(
             p_values=judged.p_values,
             belongs=judged.belongs,
             scores=judged.scores,
+            regions=judged.regions,
             by=by,
         )
         shutil.rmtree(pool)  # nobody asked for the pixels

@@ -28,6 +28,7 @@ from winnow.run.recalibration import (
     proposed,
     take_back,
 )
+from winnow.run.regions import refuse_regions
 from winnow.run.working_copy import push, ready
 
 SAMPLE, RING, WATCH = "sample", "ring", "watch.json"
@@ -46,6 +47,11 @@ def recalibrate(
     mode = run.options.score.mode
     check_mode(run, mode)
     run.require("calibrate")
+    refuse_regions(
+        run,
+        "winnow recalibrate sets the threshold of whole pictures",
+        f"Do without them: winnow calibrate --run {run.path} --no-regions",
+    )
     if run.options.ingest.cuts:
         raise OptionError(
             "winnow recalibrate is for runs that judge whole pictures, and this one looks for damage.",

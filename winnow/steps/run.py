@@ -40,10 +40,12 @@ def run(
     """
     from winnow.run.artifacts import check_parts
     from winnow.run.fine_tuning import network_to_tune
+    from winnow.run.regions import check_regions
     from winnow.steps.report.page import report
     from winnow.steps.train import network_for
 
     check_parts(folder, "model", "scorer", "method")
+    check_regions(folder)
     options = folder.options
     channels = 1 if options.ingest.grey else 3
     sources = sources or _recorded(folder)

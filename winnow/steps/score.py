@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from winnow.run.judge import (
     larger_ones,
     locate,
     pages_of,
+    regions_of,
     seconds,
     shortened,
     verdicts,
@@ -114,17 +115,18 @@ def _write(
         pictures = judged.whole()
         found = _inspect(run, judged, pictures, folder, heatmaps)
         judged = pictures
-    items, pages = judged.items, pages_of(judged.items)
+    items, pages, regions = judged.items, pages_of(judged.items), regions_of(judged)
     batch = _Batch() if false_discoveries is None else _discoveries(judged, false_discoveries)
     write_table(
         folder / "scores.csv",
-        ("id", "source", "time", *pages, "score", "p_value", "belongs", *batch.columns, *found.columns),
+        ("id", "source", "time", *pages, "score", "p_value", "belongs", *regions, *batch.columns, *found.columns),
         zip(
             items["id"],
             items["source"],
             map(seconds, items["time"]),
             *pages.values(),
             *verdicts(judged),
+            *regions.values(),
             *batch.columns.values(),
             *found.columns.values(),
             strict=True,
@@ -146,7 +148,7 @@ def _write(
         flagged=batch.flagged,
         drift=drift,
         videos=_videos(run, judged, folder),
-        worst=offenders(items, judged.belongs, judged.scores, judged.p_values),
+        worst=offenders(items, judged.belongs, judged.scores, judged.p_values, judged.regions),
     )
     write_result(folder / "scores.json", scored)
     return scored
@@ -237,6 +239,8 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
             hysteresis=options.hysteresis,
             end=length_of(source, run.options.ingest.pixel_limit),
         )
+        if judged.regions is not None:
+            found = [replace(part, region=_usual(judged.regions[rows], times, part)) for part in found]
         stem = folder / f"video-{number:03d}-{shortened(Path(source).stem)}"
         cuts, note = _cut_list(source, found, float(times.max()), run.options.ingest.pixel_limit)
         if cuts:
@@ -245,7 +249,7 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
         videos.append(VideoScored(source, found, note))
     write_table(
         folder / "segments.csv",
-        ("source", "start", "end", "verdict", "score"),
+        ("source", "start", "end", "verdict", "score", *(["region"] if judged.regions is not None else [])),
         (
             (
                 video.source,
@@ -253,12 +257,20 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
                 f"{part.end:.3f}",
                 "in" if part.belongs else "out",
                 f"{part.score:.6g}",
+                *([part.region] if judged.regions is not None else []),
             )
             for video in videos
             for part in video.segments
         ),
     )
     return videos
+
+
+def _usual(regions: np.ndarray, times: np.ndarray, part: Segment) -> str:
+    """Return the part of the picture that most often does not belong in a segment, by regions (n,) of frames; "" where it belongs."""
+    inside = regions[(times >= part.start) & (times < part.end)]
+    names, counts = np.unique(inside[inside != ""], return_counts=True)
+    return "" if part.belongs or not len(names) else str(names[counts.argmax()])
 
 
 def _cut_list(source: str, parts: list[Segment], last: float, pixel_limit: float) -> tuple[str, str]:

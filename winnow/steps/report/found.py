@@ -165,6 +165,7 @@ def _cards(run: RunFolder, path: Path, rows: Iterable[Row], told: Iterable[str] 
             [
                 extra.get(number, ""),
                 row.get("group", "").replace("belongs", "normal"),
+                row.get("region", ""),
                 f"score {float(row['score']):.4g}",
             ],
         )
@@ -187,10 +188,11 @@ def _videos(scored: Scored, table: list[Row]) -> tuple[list[Figure], list[Table]
         alt = f"Score over time of {name}; does not belong: {', '.join(out[:12]) or 'nothing'}"
         drawn.append(chart(name, figures.timeline, times, scores, scored.threshold, found, title=name, alt=alt))
     rows = [
-        (Path(video.source).name, figures.clock(part.start), figures.clock(part.end), part.score)
+        (Path(video.source).name, figures.clock(part.start), figures.clock(part.end), part.score, part.region or None)
         for video in scored.videos
         for part in video.segments
         if not part.belongs
     ]
     title = "Segments that do not belong"
-    return drawn, [Table(("video", "start", "end", "mean score"), rows, title=title, folded=len(rows) > LISTED)]
+    columns = ("video", "start", "end", "mean score", "region")
+    return drawn, [Table(columns, rows, title=title, folded=len(rows) > LISTED)]

@@ -66,9 +66,11 @@ def report(run: RunFolder, to: str | Path | None = None) -> str | Path:
 def _page(run: RunFolder) -> Page:
     """Return the page of all that the steps left: what was found, what set the threshold, and the rest, folded."""
     from winnow.run.artifacts import load_detector
+    from winnow.run.regions import load_regions
 
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))
-    detector, split = load_detector(run, run.options.score.mode), split_of(run, pool).split
+    regions, split = load_regions(run), split_of(run, pool).split
+    detector = regions.joint if regions else load_detector(run, run.options.score.mode)
     whole = by_picture(detector) if run.options.ingest.cuts else detector
     for step, name in (("train", "train.jsonl"), ("ingest", "quarantine.csv")):
         run.verified(step, run.folder(step) / name)  # before figures are drawn
