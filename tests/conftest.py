@@ -49,6 +49,36 @@ def coarse_figures(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def drawn_once() -> Iterator[None]:
+    """Keep the generic pictures that every training draws: the same of a size, for half a second each time."""
+    from winnow.synthetic import scenes
+
+    draw, kept = scenes._draw, dict[tuple[object, ...], np.ndarray]()
+
+    def drawn(rng: np.random.Generator, *of: object) -> np.ndarray:
+        key = (str(rng.bit_generator.state), *of)
+        if key not in kept:
+            kept[key] = draw(rng, *of)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenes, "_draw", drawn)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def timed_briefly() -> Iterator[None]:
+    """Compare the speeds of modes, which no test asks for, in one short round; where torch is loaded, without which none is."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "torch" in sys.modules:
+            from winnow.steps import calibrate
+
+            patch.setattr(calibrate, "A_TURN", 0.001)
+            patch.setattr(calibrate, "ROUNDS", 1)
+        yield
+
+
 def stripes(rng: np.random.Generator, size: int = 48) -> np.ndarray:
     """What belongs in these tests: soft diagonal stripes of one colour family."""
     y, x = np.mgrid[:size, :size] / size

@@ -23,7 +23,7 @@ from winnow.options import IngestOptions
 from winnow.pool.patches import MOST_TILES, blend, scaled, tile_boxes
 from winnow.pool.pool import Pool
 from winnow.report.overlays import overlay
-from winnow.results import Calibrated
+from winnow.results import Calibrated, Exported
 from winnow.run.judge import wholes_of
 from winnow.steps.predict_onnx import predict_onnx
 from winnow.steps.report.coverage import close_up, drawn_small
@@ -94,6 +94,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(goods: Path, weights: Path) -> winnow.Run:
     return winnow.Run(goods / "run", "inspect", weights=weights, size=(96, 96)).fit(goods / "good")
+
+
+@pytest.fixture(scope="module")
+def exported(run: winnow.Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    return run.export(tmp_path_factory.mktemp("exported") / "part.onnx")
 
 
 def test_a_picture_is_one_tile_and_a_strip_squares() -> None:
@@ -244,17 +249,16 @@ def test_a_strip_is_judged_by_its_squares(run: winnow.Run, goods: Path, tmp_path
     assert float(row["score"]) == pytest.approx(max(float(patch["score"]) for patch in patches), rel=1e-4)
 
 
-def test_the_exported_file_says_the_same(run: winnow.Run, goods: Path, tmp_path: Path) -> None:
-    run.export(tmp_path / "part.onnx")
+def test_the_exported_file_says_the_same(run: winnow.Run, exported: Exported, goods: Path, tmp_path: Path) -> None:
     files = sorted((goods / "new").iterdir())
     run.score(goods / "new", to=tmp_path / "out")
     scores = [float(row["score"]) for row in read_table(tmp_path / "out" / "scores.csv")]
     pixels = Pool.open(tmp_path / "out" / "pool").pixels(np.arange(len(files)))
-    np.testing.assert_allclose(Deployed.open(tmp_path / "part.onnx")(pixels)["score"], scores, rtol=2e-3)
+    np.testing.assert_allclose(Deployed.open(exported.file)(pixels)["score"], scores, rtol=2e-3)
 
 
-def test_the_exported_file_draws_the_same(run: winnow.Run, goods: Path, tmp_path: Path) -> None:
-    result = run.export(tmp_path / "part.onnx")
+def test_the_exported_file_draws_the_same(run: winnow.Run, exported: Exported, goods: Path, tmp_path: Path) -> None:
+    result = exported
     assert result.outputs[-1] == "anomaly_map" and max(result.parity.values()) < 2e-5
     lines = [line for line in result.card.read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
     assert len(lines) == len(set(lines))  # what is said of a picture's threshold is not said again of a square's
@@ -393,14 +397,15 @@ def is_drawn_on(maps: Path, name: str, pixels: np.ndarray, defects: list[dict[st
 
 
 @pytest.mark.parametrize("by", ["run", "file"])
-def test_overlays_show_the_picture_at_its_own_resolution(by: str, run: winnow.Run, tmp_path: Path) -> None:
+def test_overlays_show_the_picture_at_its_own_resolution(
+    by: str, run: winnow.Run, exported: Exported, tmp_path: Path
+) -> None:
     seen = fine(tmp_path)
     if by == "run":
         note = run.score(tmp_path / "fine", to=tmp_path / "out", heatmaps=tmp_path / "maps").note
     else:
-        run.export(tmp_path / "part.onnx")
         to = {"to": tmp_path / "out", "heatmaps": tmp_path / "maps"}
-        note = " ".join(predict_onnx(tmp_path / "part.onnx", [tmp_path / "fine"], **to).notes)
+        note = " ".join(predict_onnx(exported.file, [tmp_path / "fine"], **to).notes)
     assert "enlarged" not in note
     rows = read_table(tmp_path / "out" / "defects.csv")
     defects: dict[str, list[dict[str, str]]] = {name: [] for name in seen}

@@ -17,7 +17,6 @@ from winnow.errors import RunError
 from winnow.run import bucket as bucket_room
 from winnow.run import working_copy
 from winnow.run.copies import NotPushed
-from winnow.steps import calibrate
 
 from buckets import GONE, Door, keys
 from small_runs import content, small_run
@@ -57,13 +56,10 @@ else:
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two states of a run: before and after pictures were chosen, others anew."""
     folder = tmp_path_factory.mktemp("made")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibrate, "A_TURN", 0.001)
-        patch.setattr(calibrate, "ROUNDS", 1)
-        small_run(folder)
-        winnow.Run(folder / "run").select(3)
-        winnow.Run(shutil.copytree(folder / "run", folder / "later")).select(5, method="random")
-        winnow.Run(folder / "later").score(folder / "bad")
+    small_run(folder)
+    winnow.Run(folder / "run").select(3)
+    winnow.Run(shutil.copytree(folder / "run", folder / "later")).select(5, method="random")
+    winnow.Run(folder / "later").score(folder / "bad")
     return folder / "run", folder / "later"
 
 

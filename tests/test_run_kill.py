@@ -3,47 +3,76 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import winnow
-from winnow.steps import calibrate
 
 from small_runs import content, listed, results, small_run
-
-KILLED = 9
 
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run `run`, and `chosen`, the same with five pictures chosen and a classifier."""
     folder = tmp_path_factory.mktemp("kill")
-    with pytest.MonkeyPatch.context() as patch:
-        without_speeds(patch)
-        small_run(folder)
-        run = winnow.Run(shutil.copytree(folder / "run", folder / "chosen"))
-        run.select(5, duplicate_distance=0.0, outliers=0.0)
-        run.classify(labels=folder / "labels.csv", head="nearest_mean")
+    small_run(folder)
+    run = winnow.Run(shutil.copytree(folder / "run", folder / "chosen"))
+    run.select(5, duplicate_distance=0.0, outliers=0.0)
+    run.classify(labels=folder / "labels.csv", head="nearest_mean")
     return folder
 
 
-def without_speeds(patch: pytest.MonkeyPatch) -> None:
-    """Comparing the speeds of modes takes seconds."""
-    patch.setattr(calibrate, "A_TURN", 0.001)
-    patch.setattr(calibrate, "ROUNDS", 1)
+@contextlib.contextmanager
+def changes_seen(see: Callable[[], None]) -> Iterator[None]:
+    """Call `see` before each change of the file system that Python makes, but for those of its own."""
+    busy = [False]
+
+    def seen(change: Callable[..., object]) -> Callable[..., object]:
+        def changes(*args: object, **options: object) -> object:
+            if not busy[0]:
+                busy[0] = True
+                see()
+                busy[0] = False
+            return change(*args, **options)
+
+        return changes
+
+    plain = io.open
+    writes = seen(plain)
+
+    def opened(file: object, mode: str = "r", *args: object, **options: object) -> object:
+        return (writes if set(mode) & set("wax+") else plain)(file, mode, *args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("replace", "rename", "unlink", "rmdir", "mkdir"):
+            patch.setattr(os, name, seen(getattr(os, name)))
+        patch.setattr(io, "open", opened)
+        patch.setattr(builtins, "open", opened)
+        yield
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_speeds(monkeypatch)
+def states(act: Callable[[], object], folder: Path, to: Path) -> list[Path]:
+    """Do something, and copy the folder before each change of the file system: what a process that is killed there leaves of it."""
+    copies: list[Path] = []
+
+    def copy() -> None:
+        copies.append(to / str(len(copies) + 1))
+        if folder.exists():
+            shutil.copytree(folder, copies[-1])
+
+    with changes_seen(copy):
+        act()
+    return copies
 
 
 def in_a_child(act: Callable[[], object], at: int) -> bool:
@@ -54,25 +83,15 @@ def in_a_child(act: Callable[[], object], at: int) -> bool:
         signal.alarm(120)
         count = [0]
 
-        def counted(change: Callable[..., object]) -> Callable[..., object]:
-            def changes(*args: object, **options: object) -> object:
-                count[0] += 1
-                if count[0] == at:
-                    os._exit(KILLED)
-                return change(*args, **options)
+        def die() -> None:
+            count[0] += 1
+            if count[0] == at:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-            return changes
-
-        for name in ("replace", "rename", "unlink", "rmdir", "mkdir"):
-            setattr(os, name, counted(getattr(os, name)))
-        plain = io.open
-        writes = counted(plain)
-        io.open = builtins.open = lambda file, mode="r", *args, **options: (
-            writes if set(mode) & set("wax+") else plain
-        )(file, mode, *args, **options)
         status = 1
         try:
-            act()
+            with changes_seen(die):
+                act()
             status = 0
         except BaseException:  # the child ends here, whatever it was: the test shows what it printed
             traceback.print_exc()
@@ -80,72 +99,80 @@ def in_a_child(act: Callable[[], object], at: int) -> bool:
             sys.stderr.flush()
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, KILLED)
-    return status == KILLED
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
 
 
-STEPS: dict[str, tuple[str, Callable[[winnow.Run, Path, bool], object], int]] = {
-    "encode": ("run", lambda run, base, again: run.encode(), 2),
-    "calibrate": ("run", lambda run, base, again: run.calibrate(false_alarm_rate=0.1), 1),
-    "train": ("run", lambda run, base, again: run.set(iterations=6).train(resume=again), 4),
-    "select": ("run", lambda run, base, again: run.select(6, duplicate_distance=0.0, outliers=0.0), 1),
-    "grow": ("chosen", lambda run, base, again: run.select(9, duplicate_distance=0.0, outliers=0.0), 2),
+STEPS: dict[str, tuple[str, Callable[[winnow.Run, Path, bool], object]]] = {
+    "encode": ("run", lambda run, base, again: run.encode()),
+    "calibrate": ("run", lambda run, base, again: run.calibrate(false_alarm_rate=0.1)),
+    "train": ("run", lambda run, base, again: run.set(iterations=6).train(resume=again)),
+    "select": ("run", lambda run, base, again: run.select(6, duplicate_distance=0.0, outliers=0.0)),
+    "grow": ("chosen", lambda run, base, again: run.select(9, duplicate_distance=0.0, outliers=0.0)),
     "another": (
         "chosen",
         lambda run, base, again: run.select(5, duplicate_distance=0.0, outliers=0.0, method="random"),
-        3,
     ),
-    "round": ("chosen", lambda run, base, again: run.round(3), 1),
-    "classify": ("run", lambda run, base, again: run.classify(labels=base / "labels.csv", head="nearest_mean"), 3),
-    "classify again": (
-        "chosen",
-        lambda run, base, again: run.classify(labels=base / "labels.csv", head="knn"),
-        4,
-    ),
+    "round": ("chosen", lambda run, base, again: run.round(3)),
+    "classify": ("run", lambda run, base, again: run.classify(labels=base / "labels.csv", head="nearest_mean")),
+    "classify again": ("chosen", lambda run, base, again: run.classify(labels=base / "labels.csv", head="knn")),
 }
+GOING_ON = 8
+"""The states of a step from which going on is tried, beside the last of the old run and the first of the new."""
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_anywhere_a_run_is_the_old_or_the_new_and_the_next_call_ends_the_same(
     step: str, base: Path, tmp_path: Path
 ):
-    name, act, stride = STEPS[step]
+    name, act = STEPS[step]
     whole = winnow.Run(shutil.copytree(base / name, tmp_path / "whole"))
-    before = content(whole.folder.path)
-    act(whole, base, False)
-    after = content(whole.folder.path)
-    kills = 0
-    for at in range(1, 1000, stride):
-        path = shutil.copytree(base / name, tmp_path / "killed")
-        if not in_a_child(lambda path=path: act(winnow.Run(path), base, False), at):
-            break
-        kills += 1
-        run = winnow.Run(path)
-        assert content(path) in (before, after), f"kill {at}"
-        if kills % 2:  # going on is most of the time: it is tried after every second kill
-            shutil.rmtree(path)
-            continue
-        act(run, base, True)
-        assert content(path) == after, f"kill {at}"
-        assert (path / "run.json").read_bytes() == (whole.folder.path / "run.json").read_bytes(), f"kill {at}"
-        assert results(path) == results(whole.folder.path), f"kill {at}"
-        assert not list(path.rglob("*.tmp")) and not (path / ".staging" / step.split()[0]).exists(), f"kill {at}"
-        shutil.rmtree(path)
-    assert kills * stride > 5
+    path, before = whole.folder.path, content(whole.folder.path)
+    left = states(lambda: act(whole, base, False), path, tmp_path / "left")
+    after = content(path)
+    assert len(left) > 5
+    found = [content(winnow.Run(copy).folder.path) for copy in left]
+    assert [at for at, state in enumerate(found, start=1) if state not in (before, after)] == []
+    turn = next((at for at, state in enumerate(found) if state != before), len(left) - 1)
+    for at in sorted({turn - 1, turn, *range(0, len(left), -(-len(left) // GOING_ON))}):
+        act(winnow.Run(left[at]), base, True)
+        assert content(left[at]) == after, f"kill {at + 1}"
+        assert (left[at] / "run.json").read_bytes() == (path / "run.json").read_bytes(), f"kill {at + 1}"
+        assert results(left[at]) == results(path), f"kill {at + 1}"
+        assert not list(left[at].rglob("*.tmp")) and not (left[at] / ".staging" / step.split()[0]).exists(), at + 1
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_what_is_copied_at_a_change_is_what_a_process_leaves_that_is_killed_there(
+    step: str, base: Path, tmp_path: Path
+):
+    name, act = STEPS[step]
+    copied, killed = (Path(shutil.copytree(base / name, tmp_path / place)) for place in ("copied", "killed"))
+    left = states(lambda: act(winnow.Run(copied), base, False), copied, tmp_path / "left")
+    at = 2 * len(left) // 3
+    assert in_a_child(lambda: act(winnow.Run(killed), base, False), at)
+    assert content(killed) == content(left[at - 1])
+    assert names(killed) == names(left[at - 1])
+
+
+def names(folder: Path) -> list[str]:
+    """Return what lies in a folder, without what is drawn by lot in the name of a temporary file."""
+    found = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    return sorted(re.sub(r"\.[^./]+\.tmp$", ".tmp", name) for name in found)
 
 
 def test_a_new_run_that_is_killed_anywhere_can_be_begun_again(base: Path, tmp_path: Path):
-    kills = 0
-    for at in range(1, 1000):
-        path = tmp_path / "new"
-        if not in_a_child(lambda path=path: winnow.Run(path, size=(32, 32)).ingest(base / "good"), at):
-            break
-        kills += 1
-        again = winnow.Run(path, size=(32, 32))
-        assert again.ingest(base / "good").pictures == 32
-        assert again.folder.done("ingest")
-        shutil.rmtree(path)
-    assert kills > 10
+    def begin(path: Path) -> int:
+        return winnow.Run(path, size=(32, 32)).ingest(base / "good").pictures
+
+    left = states(lambda: begin(tmp_path / "new"), tmp_path / "new", tmp_path / "left")
+    assert len(left) > 10
+    for path in left:
+        assert begin(path) == 32
+        assert winnow.Run(path).folder.done("ingest")
+    for at in (2, len(left) // 2):
+        assert in_a_child(lambda at=at: begin(tmp_path / f"killed {at}"), at)
+        assert begin(tmp_path / f"killed {at}") == 32
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -185,12 +212,9 @@ def test_the_command_run_goes_on_or_begins_again_where_its_first_step_was_killed
 
 
 def test_a_round_that_was_killed_when_its_list_was_there_counts_once(base: Path, tmp_path: Path):
-    for at in range(1, 1000):
-        path = shutil.copytree(base / "chosen", tmp_path / str(at))
-        assert in_a_child(lambda path=path: winnow.Run(path).round(3), at), "the list was never there before the end"
-        winnow.Run(path)
-        if len(listed(path)) == 8:
-            break
+    whole = Path(shutil.copytree(base / "chosen", tmp_path / "whole"))
+    left = states(lambda: winnow.Run(whole).round(3), whole, tmp_path / "left")
+    path = next(path for path in left if len(listed(winnow.Run(path).folder.path)) == 8)
     for expected in (8, 11, 14):
         winnow.Run(path).round(3)
         assert len(listed(path)) == expected

@@ -44,7 +44,7 @@ def run(base: Path, tmp_path: Path) -> Iterator[Path]:
         ("evaluate", "--run", "{run}", "--normal", "{base}/good", "--anomalous", "bad={base}/bad", "--to", "{out}"),
         ("predict", "{base}/bad", "--run", "{run}", "--to", "{out}"),
         ("report", "--run", "{run}", "--to", "{out}/page.html"),
-        ("export", "--run", "{run}", "--to", "{out}/model.onnx"),
+        ("export", "--run", "{run}", "--to", "{out}/model.onnx", "--only", "classifier"),
     ],
     ids=lambda words: " ".join(words[:1] + words[-2:-1]),
 )
@@ -106,6 +106,7 @@ def test_where_nothing_can_be_written_another_place_is_asked_for(
         "score": [base / "bad"],
         "evaluate": ["--normal", base / "good", "--anomalous", f"bad={base / 'bad'}"],
         "predict": [base / "bad"],
+        "export": ["--only", "classifier"],
     }.get(what, [])
     assert command(what, *words, "--run", mounted) == 1
     assert "--to" in capsys.readouterr().err

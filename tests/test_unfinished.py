@@ -15,7 +15,6 @@ import pytest
 import winnow
 from winnow.data.remote import Remote
 from winnow.run import unfinished, working_copy
-from winnow.steps import calibrate
 
 from buckets import keys
 from small_runs import small_run
@@ -37,10 +36,7 @@ winnow.Run(sys.argv[1]).set(iterations=1500, check_every=100).train()
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run `run`, and `long`, the same trained for longer."""
     folder = tmp_path_factory.mktemp("base")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibrate, "A_TURN", 0.001)
-        patch.setattr(calibrate, "ROUNDS", 1)
-        small_run(folder)
+    small_run(folder)
     winnow.Run(shutil.copytree(folder / "run", folder / "long")).set(**LONG).train()
     return folder
 

@@ -19,7 +19,6 @@ from winnow.pool.pool import Pool
 from winnow.run import copies, working_copy
 from winnow.run.copies import NotPushed
 from winnow.run.deliver import Outbox
-from winnow.steps import calibrate
 
 from buckets import Door, keys
 from small_runs import FLAGS, OPTIONS, command, content, listed, results, small_run
@@ -29,21 +28,13 @@ from small_runs import FLAGS, OPTIONS, command, content, listed, results, small_
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures `good` and `bad`, the run `run` of what is good, and `labels.csv`."""
     folder = tmp_path_factory.mktemp("base")
-    with pytest.MonkeyPatch.context() as patch:
-        without_speeds(patch)
-        small_run(folder)
+    small_run(folder)
     return folder
-
-
-def without_speeds(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(calibrate, "A_TURN", 0.001)
-    patch.setattr(calibrate, "ROUNDS", 1)
 
 
 @pytest.fixture(autouse=True)
 def another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have every test begin with an empty cache, and large files be small."""
-    without_speeds(monkeypatch)
     monkeypatch.setattr(copies, "LARGE", 1000)
     move(tmp_path / "cache", monkeypatch)
     yield
