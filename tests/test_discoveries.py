@@ -14,7 +14,7 @@ from winnow.detect.threshold import p_values
 from winnow.errors import OptionError
 from winnow.tables import read_table
 
-from small_runs import command, small_run
+from small_runs import command, judged_run, small_run
 from videos import write
 
 
@@ -94,3 +94,28 @@ def test_score_flags_of_a_batch(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert command(*words, 1) == 1 and "--false-discoveries is 1; it must be above 0" in capsys.readouterr().err
     with pytest.raises(OptionError, match="--false-discoveries"):
         run.score("no such folder", false_discoveries=-0.1)
+
+
+def test_predict_flags_of_a_batch_as_score_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = judged_run(tmp_path)
+    sources = [tmp_path / "good", tmp_path / "bad"]
+    found = run.predict(sources, to=tmp_path / "a", false_discoveries=0.9)
+    rows, scored = read_table(tmp_path / "a" / "predictions.csv"), run.score(sources, false_discoveries=0.9)
+    same = read_table(scored.folder / "scores.csv")
+    assert [(row["q_value"], row["flagged"]) for row in rows] == [(row["q_value"], row["flagged"]) for row in same]
+    assert (found.false_discoveries, found.flagged) == (0.9, scored.flagged) and found.flagged
+    assert f"{found.flagged} flagged: on average at most 90 % of" in show.predict(found)
+    plain = run.predict(tmp_path / "bad", to=tmp_path / "b")
+    assert "flagged" not in read_table(tmp_path / "b" / "predictions.csv")[0] and plain.flagged is None
+    words = ("predict", *sources, "--run", run.folder.path, "--to", tmp_path / "c", "--false-discoveries")
+    for index in range(2):
+        assert command(*words, 0.9, "--shard", f"{index}/2") == 0
+    assert command("join", tmp_path / "c") == 0
+    assert read_table(tmp_path / "c" / "predictions.csv") == rows
+    capsys.readouterr()
+    assert command(*words, 2) == 1 and "--false-discoveries is 2; it must be" in capsys.readouterr().err
+    (tmp_path / "model.onnx").touch()
+    beside = ("predict", tmp_path / "good", "--onnx", tmp_path / "model.onnx")
+    assert command(*beside, "--false-discoveries", 0.1) == 1
+    assert "--false-discoveries has nothing to do with --onnx" in capsys.readouterr().err
+    assert command(*beside, "--regions") == 1 and "--regions has nothing to do with --onnx" in capsys.readouterr().err

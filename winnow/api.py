@@ -144,11 +144,13 @@ class Run:
         to: str | Path | None = None,
         by: Literal["picture", "track"] = "picture",
         regions: bool | None = None,
+        false_discoveries: float | None = None,
     ) -> Predicted:
         """Tell the class of new pictures and videos; see `winnow.steps.predict.predict`."""
         from winnow.steps.predict import predict
 
-        return predict(self._judged_by("", regions), _listed(sources), to=to, by=by)
+        run = self._judged_by("", regions)
+        return predict(run, _listed(sources), to=to, by=by, false_discoveries=false_discoveries)
 
     def export(
         self,

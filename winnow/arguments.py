@@ -128,6 +128,12 @@ def given_options(**sections: Section | None) -> dict[str, dict[str, Any]]:
     }
 
 
+def flags_of(section: Section | None) -> str:
+    """Return the flags of a section that the user gave, as he wrote them."""
+    given = [] if section is None else sorted(section.model_fields_set)
+    return ", ".join(f"--{name.replace('_', '-')}" for name in given)
+
+
 def judging(
     run: str,
     trust: tuple[str, ...],

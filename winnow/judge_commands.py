@@ -19,6 +19,7 @@ from winnow.arguments import (
     ShardOf,
     Trust,
     Workers,
+    flags_of,
     given_options,
     judging,
     named_sources,
@@ -75,7 +76,7 @@ def score(
 
     check_discoveries(false_discoveries)
     how: dict[str, Any] = _drift_options(drift_alarm, drift_block)
-    how |= {} if false_discoveries is None else {"false_discoveries": false_discoveries}
+    how |= _discoveries(false_discoveries)
 
     folder = judging(run, trust, options, max_refused, segments=segments)
     if shard is not None:
@@ -93,6 +94,7 @@ def predict(
     heatmaps: str | None = None,
     object_detector: str = "",
     by: Literal["picture", "track"] = "picture",
+    false_discoveries: float | None = None,
     options: Score = None,
     max_refused: MaxRefused = None,
     trust: Trust = (),
@@ -110,7 +112,11 @@ def predict(
         heatmaps: With --onnx, a folder for an anomaly map, a mask and an overlay of each picture, where the file looks for damage.
         object_detector: What finds persons, for an exported file that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
         by: What has a class: each picture or crop, or the crops of a person's track together, whose probabilities are averaged.
+        false_discoveries: With --run, flag pictures of these sources so that on average at most this share of the flagged ones belongs.
     """
+    from winnow.detect.discoveries import check_discoveries
+
+    check_discoveries(false_discoveries)
     if run is not None and onnx is None:
         from winnow.steps.predict import predict as step
 
@@ -119,17 +125,19 @@ def predict(
             "--run", "--heatmaps", heatmaps, f"Of a run: winnow score SOURCES --run {run} --heatmaps {heatmaps}"
         )
         folder = judging(run, trust, options, max_refused)
+        how: dict[str, Any] = {"by": by} | _discoveries(false_discoveries)
         if shard is not None:
-            say(show.shared(_share_of(folder, "predict", sources, to, share_of(shard, runner), by=by)))
+            say(show.shared(_share_of(folder, "predict", sources, to, share_of(shard, runner), **how)))
             return
-        say(show.predict(step(folder, sources, to=to, runner=runner, workers=workers, by=by)))
+        say(show.predict(step(folder, sources, to=to, runner=runner, workers=workers, **how)))
     elif onnx is not None and run is None:
         from winnow.steps.predict_onnx import predict_onnx
 
         refuse_idle("--onnx", "--trust", trust)
         refuse_idle("--onnx", "--shard", shard is not None)
         refuse_idle("--onnx", "--runner", "" if runner == "local" else runner)
-        refuse_idle("--onnx", "--mode", given_options(score=options))
+        refuse_idle("--onnx", flags_of(options), given_options(score=options))
+        refuse_idle("--onnx", "--false-discoveries", false_discoveries is not None)
         given: dict[str, Any] = {"heatmaps": heatmaps, "object_detector": object_detector, "by": by}
         say(show.predict(predict_onnx(onnx, sources, to=to or "predictions", max_refused=max_refused, **given)))
     else:
@@ -289,6 +297,11 @@ def watch(
     step(onnx, sources, folder, **given, open_within=open_within, object_detector=object_detector, tell=say)
 
 
+def _discoveries(rate: float | None) -> dict[str, float]:
+    """Return the rate of false discoveries where one was given, so that shares of a job without one are those of before."""
+    return {} if rate is None else {"false_discoveries": rate}
+
+
 def _drift_options(drift_alarm: float | None, drift_block: float | None) -> dict[str, float]:
     """Return the options of the drift that were given; `OptionError` for a block without an alarm, and a chance that is none."""
     from winnow.detect.drift import check_alarm
@@ -311,7 +324,7 @@ def _run_beside_file(
     if run is not None:
         return judging(run, trust, given["score"], segments=given.get("segments"))
     refuse_idle(name, "--trust", trust)
-    refuse_idle(name, "--mode", given_options(score=given["score"]))
+    refuse_idle(name, flags_of(given["score"]), given_options(score=given["score"]))
     refuse_idle(name, "--smooth, --min-length, --hysteresis", given_options(segments=given.get("segments")))
     return None
 

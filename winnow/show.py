@@ -224,7 +224,15 @@ def predict(result: Predicted) -> str:
     line = f"{count(result.pictures, 'picture')}: {'; '.join(parts)}. Results: {result.folder}"
     left = None if result.anomalous is None else result.anomalous - len(result.worst)
     offenders = worst(result.worst, left or 0, "predictions.csv")
-    return "\n".join([line, *offenders, *(f"  Note: {note}" for note in result.notes)])
+    return "\n".join([line, *offenders, *_flagged(result), *(f"  Note: {note}" for note in result.notes)])
+
+
+def _flagged(result: Scored | Predicted) -> list[str]:
+    """Return how many were flagged as a batch, nothing where that was not asked."""
+    if result.false_discoveries is None or result.flagged is None:
+        return []
+    share = f"{100 * result.false_discoveries:.3g} %"
+    return [f"{result.flagged:,} flagged: on average at most {share} of the flagged belong after all."]
 
 
 def worst(found: Sequence[Offender], left: int, table: str) -> list[str]:
@@ -270,10 +278,7 @@ def score(result: Scored) -> str:
         + f". Results: {result.folder}"
     ]
     lines += worst(result.worst, result.pictures - result.belong - len(result.worst), "scores.csv")
-    if result.false_discoveries is not None and result.flagged is not None:
-        lines.append(
-            f"{result.flagged:,} flagged: on average at most {100 * result.false_discoveries:.3g} % of the flagged belong after all."
-        )
+    lines += _flagged(result)
     if result.drift is not None:
         lines.append(_drifted(result.drift))
     if result.note:

@@ -196,7 +196,7 @@ class Evaluated(Result):
 class Predicted(Result):
     """What `predict` found: of so many `pictures` how many of each class, how many anomalous and how many `defects` (None where
     that is not known); `notes` say what was recognised of the folders given, passed over and refused; `worst` are the few that belong
-    least, the worst first."""
+    least, the worst first. With a rate of `false_discoveries` so many rows are `flagged`, both None without."""
 
     TABLE: ClassVar[str] = "predictions.csv"
 
@@ -208,6 +208,8 @@ class Predicted(Result):
     defects: int | None = None
     notes: list[str] = field(default_factory=list)
     worst: list[Offender] = field(default_factory=list)
+    false_discoveries: float | None = None
+    flagged: int | None = None
 
 
 @dataclass(frozen=True)

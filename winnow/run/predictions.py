@@ -15,6 +15,7 @@ from winnow.objects.tracks import LONGEST_STEP
 from winnow.options import IngestOptions
 from winnow.results import Offender, Predicted
 from winnow.results.judging import MOST_OFFENDERS
+from winnow.run.discoveries import Batch
 from winnow.run.judge import pages_of, seconds, tracks_of_items
 from winnow.run.publish import Results, write_result
 from winnow.tables import write_table
@@ -22,6 +23,7 @@ from winnow.tables import write_table
 By = Literal["picture", "track"]
 """What has a class of its own: a picture, frame or crop, or all crops of a track together."""
 
+NO_BATCH = Batch()
 NO_TRACK = "No crop has a track, so that --by track changed nothing: frames are too far apart, or a list names none."
 
 
@@ -61,19 +63,19 @@ def write_predictions(
     scores: np.ndarray | None = None,
     regions: np.ndarray | None = None,
     defects: int | None = None,
+    batch: Batch = NO_BATCH,
     by: By = "picture",
 ) -> Predicted:
     """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`, `page`, `track`), and, last, predictions.json.
 
     Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
-    (n,) bool those of the same names, of which `scores` (n,)
-    say what belongs least, and of `regions` (n,) `region`; what is not given has no columns. `defects` is how many were found. By "track",
-    probabilities are averaged over each.
+    (n,) bool those of the same names, of which `scores` (n,) say what belongs least, and of `regions` (n,) `region`; of a `batch` its
+    own; what is not given has no columns. `defects` is how many were found. By "track", probabilities are averaged over each.
     """
     found: dict[str, int] | None = None
     anomalous = None
     tracks = tracks_of_items(items)
-    notes = [*notes, *([NO_TRACK] if by == "track" and not tracks else [])]
+    notes = [*notes, *([NO_TRACK] if by == "track" and not tracks else []), *([batch.note] if batch.note else [])]
     columns: list[tuple[str, Any]] = [
         ("id", items["id"]),
         ("source", items["source"]),
@@ -92,6 +94,7 @@ def write_predictions(
         columns += [("p_value", [f"{value:.6g}" for value in p_values])]
         columns += [("belongs", ["yes" if value else "no" for value in belongs])]
         columns += [] if regions is None else [("region", regions.tolist())]
+        columns += batch.columns.items()
         anomalous = int((~belongs).sum())
     header, values = zip(*columns, strict=True)
     write_table(results.aside / "predictions.csv", header, zip(*values, strict=True))
@@ -100,7 +103,18 @@ def write_predictions(
         if p_values is None or belongs is None or scores is None
         else offenders(items, belongs, scores, p_values, regions)
     )
-    result = Predicted(len(items["id"]), refused, results.folder, found, anomalous, defects, list(notes), worst)
+    result = Predicted(
+        len(items["id"]),
+        refused,
+        results.folder,
+        found,
+        anomalous,
+        defects,
+        list(notes),
+        worst,
+        batch.rate,
+        batch.flagged,
+    )
     write_result(results.aside / "predictions.json", result)
     return result
 

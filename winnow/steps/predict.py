@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from winnow.detect.discoveries import check_discoveries
 from winnow.results import Predicted
 from winnow.run.artifacts import load_classifier
+from winnow.run.discoveries import batch_of
 from winnow.run.folder import RunFolder
 from winnow.run.judge import judge
 from winnow.run.judging import JudgeWork, judged_by
@@ -25,14 +27,17 @@ def predict(
     workers: int = 0,
     made: JudgeWork | None = None,
     by: By = "picture",
+    false_discoveries: float | None = None,
 ) -> Predicted:
     """Write predictions.csv: a row for each picture, frame, patch or crop, with its class, its probability, one a class, and
     whether it belongs by the one-class score.
 
     To the folder `to`, by default the run's `predictions`; predictions.json, the result, is written last. What does not
     belong has a class too, which means little. With `by` "track" the class of a crop is that of its track. Pictures are judged by so
-    many `workers` of a runner, or were judged in shards (`made`).
+    many `workers` of a runner, or were judged in shards (`made`). With a rate of `false_discoveries` two columns more say which rows are
+    flagged so that on average at most such a share of them belongs.
     """
+    check_discoveries(false_discoveries)
     check_by(by, run.options.ingest, sources)
     names = load_classifier(run).classes.tolist()
     with Results(to or run.path / "predictions", PREDICTIONS, run.path) as results:
@@ -51,6 +56,7 @@ def predict(
             belongs=judged.belongs,
             scores=judged.scores,
             regions=judged.regions,
+            batch=batch_of(judged, false_discoveries),
             by=by,
         )
         shutil.rmtree(pool)  # nobody asked for the pixels

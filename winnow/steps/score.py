@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from winnow.data.cuts import clock_of, length_of
-from winnow.detect.discoveries import check_discoveries, flagged, note_of, q_values
+from winnow.detect.discoveries import check_discoveries
 from winnow.detect.drift import BLOCK, check_alarm
 from winnow.detect.segments import ffconcat, segments, smoothed
 from winnow.errors import InputError, OptionError
@@ -27,6 +27,7 @@ from winnow.pool.pool import Pool
 from winnow.pool.usual import Usual
 from winnow.results import Drifted, Scored, Segment, VideoScored
 from winnow.run.current import key_of_judging
+from winnow.run.discoveries import batch_of
 from winnow.run.drift import drifting
 from winnow.run.folder import RunFolder
 from winnow.run.judge import (
@@ -116,7 +117,7 @@ def _write(
         found = _inspect(run, judged, pictures, folder, heatmaps)
         judged = pictures
     items, pages, regions = judged.items, pages_of(judged.items), regions_of(judged)
-    batch = _Batch() if false_discoveries is None else _discoveries(judged, false_discoveries)
+    batch = batch_of(judged, false_discoveries)
     write_table(
         folder / "scores.csv",
         ("id", "source", "time", *pages, "score", "p_value", "belongs", *regions, *batch.columns, *found.columns),
@@ -163,25 +164,6 @@ class _Inspected:
     unit: str = "picture"
     defects: int | None = None
     note: str = ""
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Further columns of the table that say what is flagged of the batch as a whole, how many that is, and a note."""
-
-    columns: dict[str, list[str]] = field(default_factory=dict)
-    flagged: int | None = None
-    note: str = ""
-
-
-def _discoveries(judged: Judged, rate: float) -> _Batch:
-    """Return what is flagged at a rate of false discoveries."""
-    q = q_values(judged.p_values)
-    chosen = flagged(q, rate)
-    columns = {"q_value": [f"{value:.6g}" for value in q], "flagged": ["yes" if one else "no" for one in chosen]}
-    frames = bool((~np.isnan(judged.items["time"].astype(float))).any())
-    related = frames or any("#" in str(name) for name in judged.items["id"])
-    return _Batch(columns, int(chosen.sum()), note_of(judged.detector, rate, len(q), related=related))
 
 
 def _drift(run: RunFolder, judged: Judged, pool: Path, folder: Path, alarm: float, seconds: float) -> Drifted:
