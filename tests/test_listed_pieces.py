@@ -246,6 +246,20 @@ def test_the_tracks_of_a_list_are_those_of_its_groups(tmp_path: Path, monkeypatc
         expand([tmp_path / "list.csv", tmp_path / "other.csv"])
 
 
+def test_a_track_of_frames_and_boxes_is_told_to_be_unread(tmp_path: Path, film: Path):
+    picture = tmp_path / "picture.png"
+    Image.fromarray(stripes(np.random.default_rng(0), size=16)).save(picture)
+    whole = {"path": str(picture), "track": "1", "box": "", "time": ""}
+    assert not expand([table(tmp_path / "whole.csv", whole)]).notes
+    box, frame = {**whole, "box": "0,0,9,9"}, {**whole, "path": str(film), "time": "1.0"}
+    one = expand([table(tmp_path / "one.csv", box)]).notes
+    assert one == [
+        f"{tmp_path / 'one.csv'}: 1 row of a video, frame or box names a track, which is read of whole pictures alone."
+    ]
+    (two,) = expand([table(tmp_path / "two.csv", box, frame)]).notes
+    assert "2 rows of videos, frames or boxes name a track" in two
+
+
 def test_a_tracks_name_that_changes_in_the_list_changes_in_the_pool(tmp_path: Path):
     rows = crops(tmp_path, groups=1)
     ingested(tmp_path / "run", table(tmp_path / "list.csv", *rows))

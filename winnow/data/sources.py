@@ -139,6 +139,7 @@ class _Found:
     refused: dict[str, Refusal] = field(default_factory=dict)
     passed: dict[str, None] = field(default_factory=dict)
     own: dict[str, set[str]] = field(default_factory=dict)
+    untracked: Counter[str] = field(default_factory=Counter)
     count: int = 0
 
     @property
@@ -198,6 +199,9 @@ class _Found:
             place = placed.get((one.root, one.name))
             if place is None or not place.out:
                 self._take(one, place)
+        for root, rows_of in self.untracked.items():
+            what = "row of a video, frame or box names" if rows_of == 1 else "rows of videos, frames or boxes name"
+            notes.append(f"{root}: {rows_of:,} {what} a track, which is read of whole pictures alone.")
         return [note for note in notes if note]
 
     def _layout(self, root: str, files: Sequence[_Named], reading: Reading) -> list[Placed]:
@@ -229,6 +233,8 @@ class _Found:
         label, split = (row.label or place.label, place.split) if place else ("", "")
         _, about = self.gathered.setdefault(one.entry.uri, (one.entry, Gathered(one.entry.uri)))
         about.add((row.time, row.box, label), row.group, split, row.where, row.track)
+        if row.track and (row.time is not None or row.box or _suffix(row.uri) in VIDEO_SUFFIXES):
+            self.untracked[one.root] += 1
 
     def sources(self) -> list[Source]:
         """Return the files that are read, with all that was said of each."""
