@@ -163,7 +163,8 @@ def test_what_lies_beside_what_belongs_is_found_and_named(
     assert f", {found.worst[0].region}" in show.score(found)
     calibrated = run.folder.result(Calibrated)
     assert calibrated.regions and found.threshold == pytest.approx(calibrated.regions.threshold)
-    assert "with their halves and quarters, all together at" in show.calibrate(calibrated, "run")
+    told = show.calibrate(calibrated, "run")
+    assert "with their halves and quarters, all together at" in told and "trained on whole pictures" in told
     page = Path(report(run.folder, base / "parts.html")).read_text(encoding="utf-8")
     assert "left half" in page and "top half" in page
     for row in read_table(run.score([base / "good"], to=base / "own").folder / "scores.csv"):

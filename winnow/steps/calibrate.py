@@ -15,7 +15,7 @@ from winnow.errors import RunError
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.pool.splits import FEWEST_GROUPS
-from winnow.results import Calibrated, Mode, Promise
+from winnow.results import Calibrated, Mode, Promise, Trained
 from winnow.run.artifacts import check_mode, check_parts, load_embeddings, load_encoder, maps_by, modes, of_decision
 from winnow.run.finds import finds
 from winnow.run.folder import RunFolder
@@ -35,6 +35,10 @@ A_TURN, ROUNDS, ENOUGH = 0.2, 5, 5.0  # seconds of a turn of the full mode, roun
 TOO_FEW = (
     f"With fewer than {FEWEST_GROUPS} pictures, parts of the same ones train the network and set the threshold, so that nothing "
     "can be promised of a new picture: give more good pictures, 79 held-out ones for 5 % false alarms."
+)
+OF_WHOLES = (
+    "The network was trained on whole pictures, and by its parts such a one finds no more and names the wrong part more often: --regions is "
+    "for a pretrained one (recipe oneclass with weights)."
 )
 
 
@@ -80,7 +84,7 @@ def calibrate(run: RunFolder, *, resume: bool = False) -> Calibrated:
         own = detectors[mode_of_run]
         write_review(step.path(REVIEW), regions.joint if regions else own, pool, marked)
         would, unit = finds(run, mode_of_run, own), run.options.ingest.unit(len(pool), len(pool.pictures))
-        of_regions = _promise(regions.joint, pool) if regions else None
+        of_regions = _of_regions(run, regions.joint, pool) if regions else None
         speeds = _speeds(run, detectors)
         step.finish(Calibrated(found, synthetic, speeds, would, len(marked), mode_of_run, unit, of_regions))
     return run.result(Calibrated)
@@ -142,6 +146,12 @@ def _promise(detector: Detector, pool: Pool) -> Promise:
         detector.without_extremes(),
         threshold.estimated,
     )
+
+
+def _of_regions(run: RunFolder, joint: Detector, pool: Pool) -> Promise:
+    """Return the promise of pictures with their parts, and a note where the network has learnt whole pictures alone."""
+    found = _promise(joint, pool)
+    return replace(found, note=f"{found.note} {OF_WHOLES}".strip()) if run.result(Trained).training else found
 
 
 def _parted(embeddings: Embeddings) -> bool:
