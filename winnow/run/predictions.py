@@ -73,7 +73,7 @@ def write_predictions(
     own; what is not given has no columns. `defects` is how many were found. By "track", probabilities are averaged over each.
     """
     found: dict[str, int] | None = None
-    anomalous = None
+    anomalous, worst = None, list[Offender]()
     tracks = tracks_of_items(items)
     notes = [*notes, *([NO_TRACK] if by == "track" and not tracks else []), *([batch.note] if batch.note else [])]
     columns: list[tuple[str, Any]] = [
@@ -91,18 +91,11 @@ def write_predictions(
         columns += [(f"p_{name}", _decimals(column)) for name, column in zip(classes, probabilities.T, strict=True)]
         found = {name: int((best == kind).sum()) for kind, name in enumerate(classes)}
     if p_values is not None and belongs is not None:
-        columns += [("p_value", [f"{value:.6g}" for value in p_values])]
-        columns += [("belongs", ["yes" if value else "no" for value in belongs])]
-        columns += [] if regions is None else [("region", regions.tolist())]
-        columns += batch.columns.items()
+        columns += _verdicts(p_values, belongs, regions, batch)
         anomalous = int((~belongs).sum())
+        worst = [] if scores is None else offenders(items, belongs, scores, p_values, regions)
     header, values = zip(*columns, strict=True)
     write_table(results.aside / "predictions.csv", header, zip(*values, strict=True))
-    worst = (
-        []
-        if p_values is None or belongs is None or scores is None
-        else offenders(items, belongs, scores, p_values, regions)
-    )
     result = Predicted(
         len(items["id"]),
         refused,
@@ -117,6 +110,18 @@ def write_predictions(
     )
     write_result(results.aside / "predictions.json", result)
     return result
+
+
+def _verdicts(
+    p_values: np.ndarray, belongs: np.ndarray, regions: np.ndarray | None, batch: Batch
+) -> list[tuple[str, Any]]:
+    """Return the columns that say what belongs, each alone and as a batch."""
+    return [
+        ("p_value", [f"{value:.6g}" for value in p_values]),
+        ("belongs", ["yes" if value else "no" for value in belongs]),
+        *([] if regions is None else [("region", regions.tolist())]),
+        *batch.columns.items(),
+    ]
 
 
 def offenders(

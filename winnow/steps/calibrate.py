@@ -37,8 +37,8 @@ TOO_FEW = (
     "can be promised of a new picture: give more good pictures, 79 held-out ones for 5 % false alarms."
 )
 OF_WHOLES = (
-    "The network was trained on whole pictures, and by its parts such a one finds no more and names the wrong part more often: --regions is "
-    "for a pretrained one (recipe oneclass with weights)."
+    "The network was trained on whole pictures; by parts such a one finds no more, and names the wrong one more often: --regions is for a "
+    "pretrained one (recipe oneclass with weights)."
 )
 
 
