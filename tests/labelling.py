@@ -21,6 +21,7 @@ from PIL import Image
 from winnow.pool.pool import Pool
 
 from conftest import stripes, winnow_command
+from preloaded import Preloaded
 from speaking import Speaking
 
 NAMES = (
@@ -45,16 +46,18 @@ def make_run(folder: Path, names: tuple[str, ...] = NAMES, groups: int = 3) -> P
 
 
 class Server(Speaking):
-    """`winnow label` on a run, until the block ends; `address` is what it printed."""
+    """`winnow label` on a run, until the block ends; `said` is what it printed; of a process that is forked, or of a `program`."""
 
     ends = signal.SIGINT
 
-    def __init__(
-        self, run: Path, *words: object, port: int = 0, program: tuple[str, ...] = ("-m", "winnow.cli")
-    ) -> None:
-        command = [sys.executable, *program, "label", "--run", run, "--port", port, *words]
-        self.process = subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    def __init__(self, run: Path, *words: object, port: int = 0, program: tuple[str, ...] = ()) -> None:
+        command = list(map(str, ["label", "--run", run, "--port", port, *words]))
+        self.process = (
+            subprocess.Popen(
+                [sys.executable, *program, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+            if program
+            else Preloaded(command)
         )
         self.said = []
         for line in self.process.stdout:

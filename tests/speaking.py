@@ -10,11 +10,13 @@ import socket
 import subprocess
 from typing import Any, Self
 
+from preloaded import Preloaded
+
 
 class Speaking:
     """A process that answers on a port of this machine until the block ends, by the signal `ends`."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | Preloaded
     port: int
     ends: int = signal.SIGTERM
 

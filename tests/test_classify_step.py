@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +18,6 @@ from winnow.errors import DataError, InputError, OptionError, RunError
 from winnow.label.store import Event
 from winnow.pool.pool import Pool
 from winnow.report.classification import confusion_matrix, label_curve, reliability_curve
-from winnow.results import Classified
 from winnow.run.choice import TOO_FEW
 from winnow.run.labels import catalogue_of, open_store
 from winnow.run.recipe import load_recipe
@@ -419,33 +416,6 @@ def test_a_classifier_of_other_embeddings_is_refused(run: winnow.Run, made: Path
     run.calibrate()
     with pytest.raises(RunError, match="'classify' wrote is older"):
         run.predict(tmp_path / "more")
-
-
-KILLED = """
-import os, sys, winnow
-calls, replace = [0], os.replace
-def stop(*args):
-    calls[0] += 1
-    if calls[0] == int(sys.argv[3]): os.kill(os.getpid(), 9)
-    replace(*args)
-run = winnow.Run(sys.argv[1])
-os.replace = stop
-run.classify(labels=sys.argv[2])
-"""
-
-
-@pytest.mark.parametrize("at", [1, 3, 5, 7])
-def test_killed_at_any_write_the_run_is_as_before(at: int, run: winnow.Run, tmp_path: Path):
-    labels = labels_file(tmp_path / "labels.csv", run)
-    first = run.classify(labels=labels, head="nearest_mean")
-    other = labels_file(tmp_path / "others.csv", run, every=3)
-    done = subprocess.run([sys.executable, "-c", KILLED, run.folder.path, other, str(at)], check=False)
-    assert done.returncode == -signal.SIGKILL
-    after = winnow.Run(run.folder.path)
-    assert len(after.classifier.classes) == 2 and after.folder.result(Classified) == first
-    assert after.report().exists()
-    assert after.classify(labels=labels).macro_f1 == first.macro_f1
-    assert len(after.classifier.classes) == 2
 
 
 def test_a_method_named_in_the_run_folder_alone_is_not_imported(

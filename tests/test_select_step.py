@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import signal
 from dataclasses import asdict
 from pathlib import Path
 
@@ -372,59 +370,6 @@ def test_anomalous_goes_by_the_anomaly_score(junk_run: Path, tmp_path: Path):
         junk = [place for place, row in enumerate(rows_of(run)) if row["source"].endswith("junk.png")]
         places[method] = np.mean(junk)
     assert places["anomalous"] < places["herding"]
-
-
-def killed(run: winnow.Run, writes: int, **options: object) -> bool:
-    """Whether a process that chooses dies as it is about to put a file in place after so many others; else it ends well."""
-    child = os.fork()
-    if child == 0:
-        replace, left = os.replace, [writes]
-
-        def dying(source: str, target: str) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            replace(source, target)
-
-        os.replace = dying
-        try:
-            winnow.Run(run.folder.path).select(**options)
-        finally:
-            os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
-
-
-@pytest.mark.parametrize("change", [{}, {"method": "k-center"}], ids=["more", "another list"])
-def test_a_kill_between_any_two_files_loses_no_list(run: winnow.Run, finished_run: Path, tmp_path: Path, change: dict):
-    run.select(10)
-    old = (run.folder.path / "selection.csv").read_bytes()
-    whole = copied(run.folder.path, tmp_path / "whole")
-    whole.select(20, **change)
-    expected = (whole.folder.path / "selection.csv").read_bytes()
-    number = 0
-    while True:
-        other = copied(run.folder.path, tmp_path / str(number))
-        if not killed(other, number, number=20, **change):
-            break
-        number += 1
-        path = other.folder.path
-        kept = [(path / name).read_bytes() for name in ("selection.csv", BEFORE) if (path / name).exists()]
-        assert any(content.startswith(old) for content in kept)
-        assert winnow.Run(path).select(20, **change).chosen == 20
-        assert (path / "selection.csv").read_bytes() == expected
-        assert not change or (path / BEFORE).read_bytes() == old
-        made = json.loads((path / "selection.json").read_text())
-        assert made["sha256"] == sha256(path / "selection.csv") and "writing" not in made
-    assert number >= 8
-
-
-def test_a_first_call_that_was_killed_is_begun_again(run: winnow.Run, tmp_path: Path):
-    number = 0
-    while killed(other := copied(run.folder.path, tmp_path / str(number)), number, number=6):
-        assert not (other.folder.path / "selection.json").exists() or len(ids_of(other)) == 6
-        assert winnow.Run(other.folder.path).select(6).chosen == len(ids_of(other)) == 6
-        number += 1
-    assert number >= 6
 
 
 @pytest.mark.parametrize("spoil", [
