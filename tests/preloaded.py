@@ -7,6 +7,7 @@ of the tests of the command line, which begin a real one.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
@@ -54,9 +55,10 @@ class Preloaded:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless it has ended."""
+        """Send a signal, unless it has ended, of which this process hears a moment later."""
         if self.poll() is None:
-            os.kill(self._process.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit status once it has ended; `subprocess.TimeoutExpired` when it runs after so many seconds."""
