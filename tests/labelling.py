@@ -48,6 +48,7 @@ def make_run(folder: Path, names: tuple[str, ...] = NAMES, groups: int = 3) -> P
 class Server(Speaking):
     """`winnow label` on a run, until the block ends; `said` is what it printed; of a process that is forked, or of a `program`."""
 
+    process: subprocess.Popen[str] | Preloaded  # type: ignore[assignment]
     ends = signal.SIGINT
 
     def __init__(self, run: Path, *words: object, port: int = 0, program: tuple[str, ...] = ()) -> None:

@@ -10,13 +10,11 @@ import socket
 import subprocess
 from typing import Any, Self
 
-from preloaded import Preloaded
-
 
 class Speaking:
     """A process that answers on a port of this machine until the block ends, by the signal `ends`."""
 
-    process: subprocess.Popen[str] | Preloaded
+    process: subprocess.Popen[str]
     port: int
     ends: int = signal.SIGTERM
 
