@@ -87,9 +87,10 @@ def catalogue_of(n: int) -> Catalogue:
 def serve_rows(n: int, path: Path, tell: Connection, learning: bool = False) -> None:
     """Run the server's process: report the seconds of its start and its address."""
     from winnow.label.live import Live
-    from winnow.label.server import listen, serve
+    from winnow.label.server import serve
     from winnow.label.session import LabelSession
     from winnow.run.beside import Beside
+    from winnow.web.listen import listen_page
 
     started = time.perf_counter()
     catalogue = catalogue_of(n)
@@ -102,7 +103,7 @@ def serve_rows(n: int, path: Path, tell: Connection, learning: bool = False) -> 
     session.follow()
     ready = time.perf_counter()
     tell.send({"items made up and listed, s": listed - started, "store, s": ready - listed})
-    serve(session, lambda row, size: (b"", "same"), TOKEN, listen(0), tell=lambda line: tell.send(line))
+    serve(session, lambda row, size: (b"", "same"), TOKEN, listen_page(0), tell=lambda line: tell.send(line))
 
 
 def made_up(n: int) -> Suggester:

@@ -5,22 +5,15 @@ python scripts/label_screenshot.py [--to docs/images/label.png] [--dark] [--size
 
 from __future__ import annotations
 
-import argparse
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 import winnow
 
 from match_video import write_match
+from screenshots import arguments, page_of
 
 SECONDS = 150
 CHOSEN, LABELLED = 60, 34
@@ -30,30 +23,17 @@ SOURCE = "/videos/match-1.mp4"
 
 def main() -> None:
     """Draw, label, and take the screenshot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=Path("docs/images/label.png"))
-    parser.add_argument("--dark", action="store_true")
-    parser.add_argument("--size", default="1280x800")
+    parser = arguments(__doc__, "docs/images/label.png")
     parser.add_argument("--view", default="one", choices=("one", "grid"))
     parser.add_argument("--lane", default="chosen", choices=("chosen", "outliers", "all"))
     options = parser.parse_args()
-    width, height = map(int, options.size.split("x"))
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as browsers:
-        run, breaks = draw(Path(folder))
-        with label_server(run) as address:
-            chromium = browsers.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            scheme = "dark" if options.dark else "light"
-            page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-            page.goto(address)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run, breaks = draw(folder)
+        words = ("label", "--run", run, "--classes", ",".join(CLASSES), "--who", "me", "--port", 0)
+        with page_of(words, folder, options) as page:
             label(page, breaks)
             show(page, options.view, options.lane)
-            options.to.parent.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=options.to)
-            chromium.close()
-    with Image.open(options.to) as picture:  # a palette is enough for a page, and a third of the bytes
-        picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE).save(
-            options.to, optimize=True
-        )
 
 
 def draw(folder: Path) -> tuple[Path, list[tuple[float, float]]]:
@@ -63,32 +43,6 @@ def draw(folder: Path) -> tuple[Path, list[tuple[float, float]]]:
     run.fit([folder / "match-1.mp4"])
     run.select(CHOSEN)
     return folder / "match", breaks
-
-
-@contextmanager
-def label_server(run: Path) -> Iterator[str]:
-    """Yield the address of `winnow label` on a run."""
-    command = [
-        sys.executable,
-        "-m",
-        "winnow.cli",
-        "label",
-        "--run",
-        run,
-        "--classes",
-        ",".join(CLASSES),
-        "--who",
-        "me",
-        "--port",
-        "0",
-    ]
-    server = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-    try:
-        assert server.stdout
-        yield next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
-    finally:
-        server.terminate()
-        server.wait()
 
 
 def label(page: Page, breaks: list[tuple[float, float]]) -> None:

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from winnow.errors import Damaged
-from winnow.label import guard
+from winnow.label import door as label_door
 from winnow.label.store import LabelStore
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
@@ -277,7 +277,7 @@ HOSTILE = {
     "encoded dots": stranger("/%2e%2e/%2e%2e/%2e%2e/etc/passwd"),
     "encoded slashes": stranger("/..%2f..%2f..%2f..%2fetc%2fpasswd"),
     "doubly encoded": stranger("/%252e%252e%252fetc%252fpasswd"),
-    "backslashes": stranger("/..%5c..%5cguard.py"),
+    "backslashes": stranger("/..%5c..%5cdoor.py"),
     "a module beside the page": stranger("/..%2fstore.py"),
     "whole path": stranger("//etc/passwd"),
     "nul in the path": stranger("/index.html%00.js"),
@@ -496,10 +496,10 @@ def test_without_open_there_is_no_one_time_address(server: Server):
 
 
 def test_a_one_time_address_grows_old(monkeypatch: pytest.MonkeyPatch):
-    door = guard.Door("token")
-    monkeypatch.setattr(guard, "is_own_connection", lambda *ports: True)
+    door = label_door.Door("token")
+    monkeypatch.setattr(label_door, "is_own_connection", lambda *ports: True)
     now = time.monotonic()
-    monkeypatch.setattr(guard.time, "monotonic", lambda: now + guard.OPEN + 1)
+    monkeypatch.setattr(label_door.time, "monotonic", lambda: now + label_door.OPEN + 1)
     assert door.enter(door.code, 1, 2) is None
 
 

@@ -268,6 +268,8 @@ def watch(
     object_detector: str = "",
     drift_alarm: float | None = None,
     drift_block: float | None = None,
+    page: Annotated[bool, Parameter(negative="")] = False,
+    port: Annotated[int | None, Parameter(validator=validators.Number(gte=0, lte=65535))] = None,
     options: Score = None,
     segments: Segments = None,
     trust: Trust = (),
@@ -288,12 +290,17 @@ def watch(
         object_detector: What finds persons, for a model that wants them [default: the file named by WINNOW_OBJECT_DETECTOR].
         drift_alarm: Tell when the threshold does not hold any more for what comes, with this chance of a false alarm (0.01).
         drift_block: Seconds of a video or camera that count as one picture in that [default: 60].
+        page: Show it in a browser of this machine, too; the address is printed.
+        port: Port of the page; when it is taken, the next free one is used (0: any) [default: 8100].
     """
     from winnow.steps.watch import watch as step
 
     folder = _run_beside_file("--onnx", onnx, run, trust, score=options, segments=segments)
     given: dict[str, Any] = {"to": to, "post": post, "run_on": run_on, "keep": keep, "poll": poll, "away": away}
     given |= _drift_options(drift_alarm, drift_block)
+    if not page:
+        refuse_idle("a call without --page", "--port", port is not None)
+    given["page"] = (8100 if port is None else port) if page else None
     step(onnx, sources, folder, **given, open_within=open_within, object_detector=object_detector, tell=say)
 
 

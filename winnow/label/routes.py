@@ -12,16 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from winnow.errors import InputError, OptionError, WinnowError
+from winnow.label.door import ENTER, Door
 from winnow.label.events import MOST_ITEMS, Event, items_of
 from winnow.label.group_routes import add_group_routes
-from winnow.label.guard import ENTER, Door
 from winnow.label.pictures import Pictures, Size
 from winnow.label.session import LabelSession
+from winnow.web.application import application_of
+from winnow.web.pages import page_file
 
 PAGE = Path(__file__).parent / "page"
 MOST_GROUPS, MOST_EVENTS, MOST_CHANGES = 1000, 200, 1000
-KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-"""Of the page's files; the system's own table may call a script plain text, which browsers then refuse."""
 
 UUID = r"^[0-9A-Za-z-]{1,64}$"  # returned in the answer, so it has to be text
 ORIGINAL = "Winnow-Original"
@@ -90,7 +90,7 @@ class Code(BaseModel):
 
 def application(session: LabelSession, pictures: Pictures, door: Door | None = None) -> FastAPI:
     """Return the application with its routes, without the guard; `door` opens a one-time address."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = application_of(openapi_url=None, redirect_slashes=False)
     _explain_errors(app)
     _answer_questions(app, session, pictures)
     _list_items(app, session)
@@ -238,10 +238,10 @@ def _serve_page(app: FastAPI) -> None:
     @app.get("/{name}")
     @app.get("/")
     def page(name: str = "index.html") -> Response:
-        files = {path.name: path for path in PAGE.glob("*.*")}  # a name is looked up here, never joined to a path
-        if name not in files:
+        file = page_file(PAGE, name)
+        if file is None:
             raise HTTPException(404, "There is nothing here.")
-        return Response(files[name].read_bytes(), media_type=KINDS.get(files[name].suffix, "application/octet-stream"))
+        return Response(file[0], media_type=file[1])
 
 
 def _explain_errors(app: FastAPI) -> None:

@@ -9,21 +9,15 @@ import webbrowser
 from collections.abc import Callable
 
 from winnow.label.database import StoreLost
-from winnow.label.guard import Door, Guard
+from winnow.label.door import ENTER, Door
 from winnow.label.pictures import Picture, Pictures
 from winnow.label.routes import application
 from winnow.label.session import LabelSession
 from winnow.web.connections import Room, Server, most_connections
-from winnow.web.listen import listen as listen_on
+from winnow.web.guard import Guard
+from winnow.web.listen import HOST
 
-HOST = "127.0.0.1"
-PORTS = 20  # ports tried from the one asked for
 FAREWELL = 5  # seconds in which the page, which asks every two, can learn why the server ends
-
-
-def listen(port: int) -> socket.socket:
-    """Return a socket on 127.0.0.1 at the port or the next free one, for 0 at any; `OptionError` when there is none."""
-    return listen_on(HOST, port, PORTS)
 
 
 def serve(
@@ -35,7 +29,7 @@ def serve(
     tell: Callable[[str], None],
     open_browser: bool = False,
 ) -> None:
-    """Serve the page on a socket of `listen` until Ctrl-C; `tell` is called with the address.
+    """Serve the page on a socket of `listen_page` until Ctrl-C; `tell` is called with the address.
 
     Raises `StoreLost` when the store is moved, deleted or replaced meanwhile, a few seconds later so that the page learns why.
     """
@@ -53,7 +47,7 @@ def serve(
             server.should_exit |= seconds_lost > FAREWELL
 
     server = Server(
-        Guard(application(session, pictures, door), token, port),
+        Guard(application(session, pictures, door), token, port, "winnow label", (ENTER,)),
         Room(most_connections()),
         timeout_graceful_shutdown=3,
         callback_notify=watch,

@@ -46,8 +46,11 @@ def usual_blank(pool: Pool) -> float | None:
 def bare_rows(pool: Items) -> np.ndarray:
     """Return which patches of a pool are bare (n,): blank, in a picture that has clearly more of it than good ones."""
     found = np.zeros(len(pool), bool)
+    pictures = pool.pictures
+    if not len(pictures):  # a server asks this of each picture, and even an empty table takes time to read
+        return found
     end = 0
-    for picture in pool.pictures.to_pylist():
+    for picture in pictures.to_pylist():
         end += picture["patches"]
         found[end - (picture.get("bare") or 0) : end] = True
     return found

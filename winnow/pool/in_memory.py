@@ -16,6 +16,8 @@ from winnow.pool.parts import Decoded, cut_page, pages_to_cut, shape
 from winnow.pool.patches import write_box
 from winnow.pool.pool import PICTURES
 
+NONE_CUT = PICTURES.empty_table()
+
 Refused = tuple[int | None, str]
 """The number of a page (None of a file of one only), and the reason why it was refused."""
 
@@ -51,7 +53,7 @@ class InMemory:
     @property
     def pictures(self) -> pa.Table:
         """Return a row for each picture that was cut, as `Pool.pictures`; none where none was."""
-        return pa.Table.from_pylist(self._cut, schema=PICTURES) if self._cut else PICTURES.empty_table()
+        return pa.Table.from_pylist(self._cut, schema=PICTURES) if self._cut else NONE_CUT
 
     def column(self, name: str) -> np.ndarray:
         """Return a column, as `Pool.column`."""

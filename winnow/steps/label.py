@@ -54,8 +54,9 @@ def label(
     Raises `OptionError` when the run has no class, and when no port from `port` on is free, both before anything is written;
     `StoreLost` when the store is moved, deleted or replaced meanwhile.
     """
-    from winnow.label.server import listen, serve
+    from winnow.label.server import serve
     from winnow.label.session import LabelSession
+    from winnow.web.listen import listen_page
 
     pool = Pool.open(run.folder("ingest"))
     run.require("ingest")  # or labels would land on the pictures of another pool
@@ -68,7 +69,7 @@ def label(
             raise OptionError(f"{run.path} has no classes to label with.", "Name them: --classes staff,customer")
         # What a person renamed or deleted does not come back because the same command is given again.
         former = before.former(classes) if before.classes else {}
-    with contextlib.closing(listen(port)) as listening:
+    with contextlib.closing(listen_page(port)) as listening:
         taken = listening.getsockname()[1]
         if port not in (0, taken):
             tell(f"Port {port} is taken; using {taken}.")

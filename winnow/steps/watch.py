@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from winnow.deploy.drift import check_drift
 from winnow.deploy.serve.served import Current, Served
@@ -23,6 +24,9 @@ from winnow.watch.sources import source_of
 from winnow.watch.view import View
 from winnow.watch.watcher import Watcher, folder_of
 from winnow.web.ending import until_told
+
+if TYPE_CHECKING:
+    from winnow.watch.board import Board
 
 
 def watch(
@@ -40,13 +44,15 @@ def watch(
     object_detector: str = "",
     drift_alarm: float | None = None,
     drift_block: float = BLOCK,
+    page: int | None = None,
     tell: Callable[[str], None] = print,
 ) -> None:
     """Judge what comes of sources by a file that `winnow export` wrote, or a run, of which one is written first, into the folder `to`.
 
     Events go to an address (`post`) and to commands (`run_on`, kind and command); pictures that do not belong, and one of each minute
     whatever it is, are kept for so many minutes (`keep`). With a `drift_alarm` it is told when the threshold does not hold any more,
-    with that chance of ever doing so wrongly; one frame counts of each `drift_block` seconds. It ends when all sources have, by Ctrl-C
+    with that chance of ever doing so wrongly; one frame counts of each `drift_block` seconds. With a `page` the same is shown in a
+    browser, on that port of this machine or the next free one, 0 for any. It ends when all sources have, by Ctrl-C
     or by SIGTERM; the same call goes on where an earlier one stopped.
     Everything given is checked first: raises `OptionError` and `InputError`, and what `winnow.steps.export` and `Deployed.open` raise.
     """
@@ -62,12 +68,11 @@ def watch(
         book = stack.enter_context(contextlib.closing(Book(folder)))
         messengers: list[Messenger] = [Post(post, book, _say)] if post else []
         messengers += [Command(kind, command, book, _say) for kind, command in run_on]
-        ring, sample = (
-            (Ring(folder / "ring", keep), Ring(folder / "sample", keep, whole=True)) if keep else (None, None)
-        )
-        drifts = None
-        if drift_alarm is not None:
-            drifts = Drifts(current.served.model, book, drift_alarm, drift_block, len(sources), _say)
+        ring = Ring(folder / "ring", keep) if keep else None
+        sample = Ring(folder / "sample", keep, whole=True) if keep else None
+        model = current.served.model
+        drifts = None if drift_alarm is None else Drifts(model, book, drift_alarm, drift_block, len(sources), _say)
+        board = None if page is None else _board(page, folder, stack, tell)
         watcher = Watcher(
             sources,
             current,
@@ -79,6 +84,7 @@ def watch(
             ring=ring,
             sample=sample,
             drifts=drifts,
+            board=board,
         )
         tell(f"Watching {', '.join(source.name for source in watcher.sources)}; what is found goes to {folder}.")
         with until_told():
@@ -110,6 +116,20 @@ def _opened(file: Path, object_detector: str) -> Current:
             "Export a run with its anomaly model: winnow export --run RUN --to FILE.onnx",
         )
     return current
+
+
+def _board(port: int, folder: Path, stack: contextlib.ExitStack, tell: Callable[[str], None]) -> Board:
+    """Return the board of the page, which is served from now on; `OptionError` where there is no free port."""
+    from winnow.watch.board import Board
+    from winnow.watch.page_server import PageServer
+    from winnow.web.listen import listen_page
+
+    board = Board(str(folder))
+    server = PageServer(board, stack.enter_context(contextlib.closing(listen_page(port))))
+    server.start()
+    stack.callback(server.close)
+    tell(f"See it here: {server.address}")
+    return board
 
 
 def _exported(run: RunFolder, folder: Path) -> Path:

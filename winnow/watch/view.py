@@ -8,26 +8,34 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from winnow.watch.messages import Messenger
 
-SHOWN = 60  # p-values that are shown of a source
+SHOWN = 60  # p-values that the terminal shows of a source
+KEPT = 300  # verdicts that are kept, for the page
 EVERY = 10.0  # seconds between two lines, and two drawings
 DRAWN = 0.25
 BARS = "▁▂▃▄▅▆▇█"
 SURE = 3.0  # a p-value of so many powers of ten below 1 is the highest bar
 
 
+class Seen(NamedTuple):
+    """What is shown of a verdict."""
+
+    p_value: float
+    belongs: bool
+
+
 @dataclass
 class Standing:
-    """What is shown of a source: how many verdicts of each kind, its last p-values, its state, whether it is away, a warning."""
+    """What is shown of a source: how many verdicts of each kind, the last of them, its state, whether it is away, a warning."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    last: deque[float] = field(default_factory=lambda: deque(maxlen=SHOWN))
+    last: deque[Seen] = field(default_factory=lambda: deque(maxlen=KEPT))
     state: str = ""
     warning: str = ""
 
@@ -101,7 +109,7 @@ def _table(standing: Mapping[str, Standing], left_out: Mapping[str, int]) -> Tab
             name,
             "; ".join(filter(None, (one.state, one.warning))),
             *(f"{number:,}" for number in numbers),
-            sparkline(one.last),
+            sparkline([seen.p_value for seen in one.last][-SHOWN:]),
         )
         table.add_row(*map(Text, cells))
     return table

@@ -11,6 +11,7 @@ from typing import Any
 from winnow.deploy.judge import BATCH
 from winnow.deploy.serve.served import Current
 from winnow.errors import InputError
+from winnow.watch.board import Board
 from winnow.watch.book import Book
 from winnow.watch.drifts import Drifts
 from winnow.watch.judging import Timelines, named, plain, verdicts
@@ -19,7 +20,7 @@ from winnow.watch.messages import Messenger
 from winnow.watch.moments import Inbox, Moment
 from winnow.watch.ring import Ring, pixels_of
 from winnow.watch.sources import Camera, Reading, Source, source_of
-from winnow.watch.view import Standing, View
+from winnow.watch.view import Seen, Standing, View
 
 SAMPLE_SECONDS = 60.0
 LEAVE_SECONDS = 5.0  # for what is still to be sent
@@ -41,12 +42,14 @@ class Watcher:
         ring: Ring | None = None,
         sample: Ring | None = None,
         drifts: Drifts | None = None,
+        board: Board | None = None,
     ) -> None:
         """Raise `InputError` for an address that cannot be watched."""
         self.current, self.book, self.view, self.messengers, self.ring = current, book, view, messengers, ring
+        self.board = board
         self.stop, self.inbox = threading.Event(), Inbox()
         served = current.served
-        reading = Reading(served.options, served.find, served.usual, poll, away, ring is not None)
+        reading = Reading(served.options, served.find, served.usual, poll, away, ring is not None or board is not None)
         found = [source_of(one) for one in addresses]
         self.sources: list[Source] = [kind(one, reading, self.inbox, book, self.stop) for kind, one in found]
         self.lines, self.drifts = Timelines(served.model, book), drifts
@@ -78,11 +81,15 @@ class Watcher:
                 if ended and not moments:
                     break
                 self.view.show(self.standing, self.inbox.left_out, self.messengers)
+                if self.board:
+                    self.board.show(self.standing, self.inbox.left_out)
         finally:
             self.stop.set()
             for messenger in self.messengers:
                 messenger.finish(LEAVE_SECONDS)
             self.view.close(self.standing, self.inbox.left_out)
+            if self.board:
+                self.board.show(self.standing, self.inbox.left_out, ended=True)
 
     def judge(self, moments: Sequence[Moment]) -> None:
         """Judge moments and write down what is said of them; one commit for all, so that none is lost or told twice."""
@@ -132,12 +139,16 @@ class Watcher:
             about.counts[event["event"]] += 1
             about.counts["foreign"] += event.get("belongs") is False
             if "p_value" in event:
-                about.last.append(float(event["p_value"]))
+                about.last.append(Seen(float(event["p_value"]), event.get("belongs") is not False))
         if moment.event == "verdict":
             about.state = self.lines.state(moment.source) or about.state
         elif moment.event != "refused":
-            about.state = "" if moment.event == "back" else moment.event
-        return said + segments + [named(alarm, moment, "") for alarm in alarms]
+            goes_on = moment.event == "back" or moment.source != name  # a folder does, when a video in it has ended
+            about.state = "" if goes_on else moment.event
+        events = said + segments + [named(alarm, moment, "") for alarm in alarms]
+        if self.board:
+            self.board.note(name, moment, events)
+        return events
 
     def _keep_sample(self, sample: Ring, name: str, moment: Moment, event: str) -> None:
         """Keep the first picture of each minute of a source, whatever is said of it, for `winnow recalibrate`."""

@@ -12,6 +12,14 @@ import sys
 from winnow.errors import OptionError
 from winnow.files import reason
 
+HOST = "127.0.0.1"
+PORTS = 20  # ports that are tried for a page, from the one asked for
+
+
+def listen_page(port: int) -> socket.socket:
+    """Return a socket for a page on 127.0.0.1 at the port or the next free one, for 0 at any; `OptionError` when there is none."""
+    return listen(HOST, port, PORTS)
+
 
 def listen(host: str, port: int, tries: int = 1) -> socket.socket:
     """Return a socket on a host at the port or, of so many `tries`, the next free one, for 0 at any.

@@ -18,6 +18,7 @@ from winnow.deploy.serve.page import POLICY, page
 from winnow.deploy.serve.service import Kind, Service
 from winnow.errors import DataError, InputError, ModelError, OptionError, Unreadable, WinnowError
 from winnow.version import __version__
+from winnow.web.application import application_of
 
 DESCRIPTION = "Tells the class of pictures, how probable it is, and what does not belong."
 SENTENCES = {
@@ -70,13 +71,8 @@ KindOf = Annotated[
 
 def application(service: Service, name: str) -> FastAPI:
     """Return the application that answers for a service; `name` is that of its model."""
-    app = FastAPI(
-        title=f"winnow serve: {name}",
-        description=DESCRIPTION,
-        version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        responses=REFUSALS,
+    app = application_of(
+        title=f"winnow serve: {name}", description=DESCRIPTION, version=__version__, responses=REFUSALS
     )
     _add_errors(app)
     _add_pictures(app, service, name)

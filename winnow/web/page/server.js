@@ -32,9 +32,15 @@ export class Server extends EventTarget {
   expired = null; // the ServerError with which the token was refused
   refusal = null; // the ServerError of a server that can save nothing; kept when it ends, as it has the reason
 
-  constructor(token) {
+  /** `name` is what a person calls this server, `command` what starts it. */
+  constructor(token, name = "The label server", command = "winnow label") {
     super();
-    this.token = token;
+    Object.assign(this, { token, name, command });
+  }
+
+  /** Returns the error of a server that does not answer. */
+  get gone() {
+    return new ServerError(`${this.name} does not answer.`, `Start it again with ${this.command}, on the same port.`, 0);
   }
 
   get(path) {
@@ -44,6 +50,10 @@ export class Server extends EventTarget {
   post(path, body) {
     const headers = { "Content-Type": "application/json" };
     return this.#ask(path, { method: "POST", headers, body: JSON.stringify(body) }, (answer) => answer.json());
+  }
+
+  blob(path) {
+    return this.#ask(path, {}, (answer) => answer.blob());
   }
 
   /** Returns a row's picture, and how it stands with the file it was ingested from: "same", "changed" or "missing". */
@@ -61,7 +71,7 @@ export class Server extends EventTarget {
       body = answer.ok ? await read(answer) : await answer.json().catch(() => ({}));
     } catch {
       this.#reached(false, this.refusal);
-      throw new ServerError("The label server does not answer.", "Start it again with winnow label, on the same port.", 0);
+      throw this.gone;
     }
     const error = answer.ok ? null : new ServerError(body.error ?? `The server answered ${answer.status}.`, body.remedy ?? "", answer.status);
     this.#reached(true, error === null || error.status === 503 ? error : this.refusal);

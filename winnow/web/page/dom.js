@@ -10,7 +10,7 @@ export function make(tag, { dataset = {}, ...properties } = {}, ...children) {
   return node;
 }
 
-/** Returns the number of a class's colour, the same wherever it appears; `page.css` holds the colours. */
+/** Returns the number of a class's colour, the same wherever it appears; `base.css` holds the colours. */
 export const colourOf = (number) => String(number % 8);
 
 /** Returns seconds into a video as h:mm:ss.d. */

@@ -1,0 +1,51 @@
+"""What the scripts that photograph a page share: their options, a command that prints an address, and the picture."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+
+def arguments(doc: str | None, to: str) -> argparse.ArgumentParser:
+    """Return the parser of a script that writes a picture."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--to", type=Path, default=Path(to))
+    parser.add_argument("--dark", action="store_true")
+    parser.add_argument("--size", default="1280x800")
+    return parser
+
+
+@contextmanager
+def page_of(words: Sequence[object], folder: Path, options: argparse.Namespace) -> Iterator[Page]:
+    """Yield the page whose address a winnow command prints, which runs in a folder; write a picture of it in the end."""
+    width, height = map(int, options.size.split("x"))
+    command = [sys.executable, "-m", "winnow.cli", *map(str, words)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder)
+    try:
+        assert process.stdout
+        address = next(found[0] for line in process.stdout if (found := re.search(r"http://\S+", line)))
+        with sync_playwright() as browsers:
+            chromium = browsers.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            scheme = "dark" if options.dark else "light"
+            page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page.set_default_timeout(240_000)  # a busy machine takes its time
+            page.goto(address)
+            yield page
+            options.to.parent.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=options.to)
+            chromium.close()
+    finally:
+        process.terminate()
+        process.wait()
+    with Image.open(options.to) as picture:  # a palette is enough for a page, and a third of the bytes
+        few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
+        few.save(options.to, optimize=True)
