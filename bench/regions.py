@@ -4,7 +4,8 @@
 
 Football: learnt from the 367 soccer frames of the training clips, as in bench/football.py; the match goes on in frames of the four test
 clips, the adverts are pictures of sports22 (every second sport; the others served to choose the parts and the rule) and of cats and dogs.
-Drawn match: learnt from six drawn matches, 50 frames each; two other matches, drawn adverts, a third of them green. The advert covers a
+Drawn match: learnt from six drawn matches, 50 frames each; two other matches, drawn adverts, a third of them green. Each of them by
+other draws for each seed; a network from scratch is trained anew too. The advert covers a
 half, a third, the bottom quarter or a corner; or the match goes on small beside it (squeezed to half of the width) or in a corner with the
 advert around it in the form of an L. An answer is right where at least half of the part that is named is advert.
 """
