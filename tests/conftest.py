@@ -51,7 +51,7 @@ def coarse_figures(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def drawn_once() -> Iterator[None]:
-    """Keep the generic pictures that every training draws: the same of a size, for half a second each time."""
+    """Draw the generic pictures of a size once: each training and calibration takes the same, and half of its time is theirs."""
     from winnow.synthetic import scenes
 
     draw, kept = scenes._draw, dict[tuple[object, ...], np.ndarray]()
