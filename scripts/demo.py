@@ -43,7 +43,7 @@ def main() -> None:
     for lines in run_steps(run.folder, [first], resume=True):
         say(lines)
     run.score(second)
-    compare(to / "scores", truth)
+    compare(to / "scores", truth, run.detector.threshold.achieved)
     found = run.evaluate(data / "match", {"adverts": data / "adverts"}).anomalous["adverts"]
     print(
         f"Single pictures of the second match: {found.detection_rate:.0%} of the adverts found, AUROC {found.auroc:.3f}."
@@ -87,8 +87,8 @@ def write_stills(video: Path, breaks: list[tuple[float, float]], to: Path) -> No
         Image.fromarray(frame.image).save(to / kind / f"{frame.time:06.1f}.jpg", quality=90)
 
 
-def compare(folder: Path, breaks: list[tuple[float, float]]) -> None:
-    """Print the adverts that were drawn beside those found, and the rates by frame."""
+def compare(folder: Path, breaks: list[tuple[float, float]], promised: float) -> None:
+    """Print the adverts that were drawn beside those found, and the rates by frame beside the rate promised."""
     segments = read_table(folder / "segments.csv")
     found = [(float(row["start"]), float(row["end"])) for row in segments if row["verdict"] == "out"]
     print("Adverts of the second match, drawn and found:")
@@ -102,7 +102,7 @@ def compare(folder: Path, breaks: list[tuple[float, float]]) -> None:
     match = [not belongs for time_, belongs in rows if not _in(time_, breaks)]
     advert = [not belongs for time_, belongs in rows if _in(time_, breaks)]
     rates = f"{sum(advert) / len(advert):.0%} of {len(advert)} of adverts found, {sum(match) / len(match):.1%} of {len(match)}"
-    print(f"Frames: {rates} others refused.")
+    print(f"Frames: {rates} others refused; {promised:.1%} of frames like the first match's were promised.")
 
 
 def _kind(time_: float, breaks: list[tuple[float, float]]) -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 
 def arguments(doc: str | None, to: str) -> argparse.ArgumentParser:
@@ -33,19 +33,31 @@ def page_of(words: Sequence[object], folder: Path, options: argparse.Namespace) 
     try:
         assert process.stdout
         address = next(found[0] for line in process.stdout if (found := re.search(r"http://\S+", line)))
-        with sync_playwright() as browsers:
-            chromium = browsers.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        with chromium() as browser:
             scheme = "dark" if options.dark else "light"
-            page = chromium.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+            page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
             page.set_default_timeout(240_000)  # a busy machine takes its time
             page.goto(address)
             yield page
             options.to.parent.mkdir(parents=True, exist_ok=True)
             page.screenshot(path=options.to)
-            chromium.close()
     finally:
         process.terminate()
         process.wait()
-    with Image.open(options.to) as picture:  # a palette is enough for a page, and a third of the bytes
+    smaller(options.to)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Yield the Chromium that is on the PATH."""
+    with sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def smaller(path: Path) -> None:
+    """Write a picture anew in 256 colours: enough for a page, and a third of the bytes."""
+    with Image.open(path) as picture:
         few = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
-        few.save(options.to, optimize=True)
+        few.save(path, optimize=True)

@@ -175,6 +175,7 @@ def test_the_commands_and_the_python_of_the_readme_work_in_their_order(
         "export",
         "predict",
         "score",
+        "report",  # in a sentence
     ]
     for words in lines:
         if words[1] == "label":

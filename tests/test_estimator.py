@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 
@@ -17,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 import winnow
 from winnow import Classifier, Detector
-from winnow.errors import OptionError, RunError, WinnowError
+from winnow.errors import DataError, OptionError, RunError, WinnowError
 
 RNG = np.random.default_rng(0)
 NORMAL, STRANGE = RNG.normal(0, 1, (120, 5)), RNG.normal(6, 1, (40, 5))
@@ -81,7 +82,42 @@ def test_a_detector_is_cloned_set_and_fitted_anew():
     with pytest.raises(OptionError, match="contamination"):
         detector.set_params(contamination=2)
     assert detector.false_alarm_rate == 0.1
+    assert (
+        repr(detector) == "Detector(scorer='mahalanobis', false_alarm_rate=0.1)"
+        and repr(Classifier()) == "Classifier()"
+    )
     assert is_outlier_detector(detector) and is_classifier(Classifier())
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Classifier().set_params(head=1), "There is no head '1'."),
+        (lambda: Classifier(head=["logistic"]), "There is no head"),
+        (lambda: Classifier(folds="5"), "folds is '5'; it must be a whole number, 2 or more."),
+        (lambda: Classifier(pseudo=0.5), "pseudo is 0.5"),
+        (lambda: Detector().set_params(folds=None), "folds is None"),
+        (lambda: Detector(false_alarm_rate="1 %"), "false_alarm_rate is 1 %"),
+        (lambda: Detector(confidence="high"), "confidence is high"),
+        (lambda: Detector(contamination="some"), "contamination is some"),
+        (lambda: Detector(scorer=1), "1 is not a scorer"),
+    ],
+)
+def test_an_option_of_another_type_is_told_of_like_one_out_of_range(make, said):
+    with pytest.raises(OptionError, match=re.escape(said)):
+        make()
+
+
+def test_data_that_do_not_do_are_a_value_error_as_in_scikit_learn():
+    assert issubclass(DataError, ValueError)
+    for call in (
+        lambda: Detector("knn").fit(NORMAL * np.nan),
+        lambda: Detector("knn").score(NORMAL),
+        lambda: Classifier().fit(NORMAL, ["one"] * len(NORMAL)),
+        lambda: winnow.choose(NORMAL[0], 3),
+    ):
+        with pytest.raises(DataError):
+            call()
 
 
 def test_a_detector_in_a_pipeline_judges_as_alone():

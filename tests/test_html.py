@@ -255,6 +255,20 @@ def test_photographs_are_small_and_in_their_own_proportions() -> None:
     assert embedded(sheet, photographs=True).width <= 1600
 
 
+def test_a_page_of_many_photographs_and_long_tables_stays_below_its_size() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 240, 320, 3), np.uint8)
+    cards = [Card(f"{number}.jpg", thumbnail(pixels)) for number, pixels in enumerate(noise)]
+    rows = [(f"part-{number}", number) for number in range(700)]
+    page = Page(
+        "many", sections=[Section("all", galleries=[Gallery("all", cards)], tables=[Table(("part", "n"), rows)])]
+    )
+    whole, fitted = render(page, 10**9), render(page)
+    assert len(whole.encode()) > 2_000_000 >= len(fitted.encode())
+    assert whole.count("<img") == fitted.count("<img") == 60
+    assert fitted.count('width="320" height="240"') == 60  # shown as large as before
+    assert "the first 500 of 700" in fitted and "part-499<" in fitted and "part-500<" not in fitted
+
+
 def test_a_telephone_gets_a_chart_of_its_own_width() -> None:
     wide, narrow = (histograms({"a": [1, 2]}, width=width) for width in (WIDTH, NARROW))
     reader = Reader(render(Page("x", sections=[Section("x", figures=[Figure("Scores", wide, narrow=narrow)])])))

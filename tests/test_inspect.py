@@ -492,7 +492,7 @@ def said(run: winnow.Run, sources: Path, new: Path) -> str:
 def test_runs_of_whole_pictures_speak_of_pictures_and_of_squares(goods: Path, weights: Path, tmp_path: Path) -> None:
     run = winnow.Run(tmp_path / "run", "inspect", weights=weights, size=(96, 96))
     text = said(run, goods / "good", goods / "bad")
-    assert "Ingested 20 pictures and 0 frames of 0 videos in 20 groups" in text and "Encoded 20 pictures into" in text
+    assert "Ingested 20 pictures in 20 groups" in text and "Encoded 20 pictures into" in text
     assert "scorer 'padim': " in text and not re.search(r"\b[Pp]atch(es)?\b", text)
     (tmp_path / "strips").mkdir()
     rng = np.random.default_rng(3)

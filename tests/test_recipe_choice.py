@@ -26,10 +26,15 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_without_weights_a_network_is_trained_and_the_sentence_says_why(bare: Path):
-    chosen = choose_recipe("oneclass", {})
-    assert chosen.recipe == load_recipe("oneclass-from-scratch") and chosen.name == "oneclass-from-scratch"
-    assert chosen.recipe.options.model.model == "autoencoder"
-    assert "no weights of mobilenet_v2 are at hand" in chosen.why
+    for name, other, backbone in (
+        ("oneclass", "oneclass-from-scratch", "mobilenet_v2"),
+        ("inspect", "inspect-texture", "mobilenet_v2"),
+        ("select", "select-ae", "tf_efficientnet_lite0"),
+    ):
+        chosen = choose_recipe(name, {})
+        assert chosen.recipe == load_recipe(other) and chosen.name == other
+        assert chosen.recipe.options.model.model == "autoencoder"
+        assert f"no weights of {backbone} are at hand" in chosen.why
 
 
 def test_weights_in_the_cache_are_found(bare: Path):
@@ -49,7 +54,7 @@ def test_a_file_of_weights_asks_nobody(bare: Path, monkeypatch: pytest.MonkeyPat
     assert "own.pth" in choose_recipe("oneclass", {"model": {"weights": "own.pth"}}).why
     assert choose_recipe("oneclass", {}, from_scratch=True).name == "oneclass-from-scratch"
     assert choose_recipe("oneclass", {"model": {"model": "autoencoder"}}).name == "oneclass-from-scratch"
-    for other in ("oneclass-vae", "select", "oneclass-from-scratch"):
+    for other in ("oneclass-vae", "select-ae", "oneclass-from-scratch"):
         assert choose_recipe(other, {}) == (load_recipe(other), other, "")
 
 

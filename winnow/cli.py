@@ -132,14 +132,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _set_help(words: list[str]) -> None:
     """Let the help pages be those that a call asks for."""
-    app.help_epilogue = "Add --debug to any command for the full traceback of an error."
+    app.help_epilogue = (
+        "To begin: winnow run oneclass GOOD --to runs/first, then winnow score NEW --run runs/first.\n"
+        "winnow recipes lists what else there is to run; --debug behind any command shows the full traceback of an error."
+    )
     app.help_formatter = None
-    if words and words[0] in COMMANDS and {"--help", "-h", "--help-all"} & set(words):
+    asked = [place for place, word in enumerate(words) if word in ("--help", "-h", "--help-all")]
+    if words and words[0] in COMMANDS and asked:
         from winnow.usage import Help
 
         app.help_formatter = page = Help(words)
         if page.common is not None:
-            app.help_epilogue = f"These are the common flags; all of them: winnow {words[0]} --help-all"
+            app.help_epilogue = (
+                f"These are the common flags; all of them: winnow {' '.join(words[: asked[0]])} --help-all"
+            )
 
 
 def _check_processes(words: list[str]) -> None:

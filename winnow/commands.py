@@ -61,7 +61,7 @@ def run(
         recipe: A recipe's name (winnow recipes lists them) or a .toml file.
         sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         overwrite: Begin anew where there is a run already; it is refused where it holds labels, marks or files of yours.
-        from_scratch: Train a network from scratch, also where weights of a pretrained one are at hand (recipe oneclass).
+        from_scratch: Train a network from scratch, also where weights of a pretrained one are at hand (recipes oneclass, inspect, select).
     """
     from winnow.run.recipe import choose_recipe
     from winnow.steps.run import run as run_steps

@@ -4,7 +4,7 @@
     ├── OptionError       an option, recipe or argument has no meaning here
     ├── InputError        a source (file, folder, list, s3 address) cannot be used
     │   └── Unreadable    one picture or video is broken; ingest lists it in quarantine.csv and goes on
-    ├── DataError         the pictures or numbers are not enough, or not finite
+    ├── DataError         the pictures or numbers are not enough, or not finite; a ValueError too
     ├── RunError          the run folder is not in the state the step needs
     │   ├── Damaged       a file of the run folder is not what was written
     │   └── StoreLost     the open label store was moved, deleted or replaced (winnow/label/database.py)
@@ -43,8 +43,8 @@ class Unreadable(InputError):
     """One picture or video is broken; ingest lists it in `quarantine.csv` and goes on."""
 
 
-class DataError(WinnowError):
-    """The pictures or numbers are not enough, or not finite."""
+class DataError(WinnowError, ValueError):
+    """The pictures or numbers are not enough, or not finite; a `ValueError` too, which is what users of scikit-learn expect of data."""
 
 
 class RunError(WinnowError):

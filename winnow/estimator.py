@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import inspect
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Self
 
 from winnow.errors import OptionError, did_you_mean
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
+
+
+def check_whole(**numbers: tuple[Any, int]) -> None:
+    """Raise `OptionError` for the first option, name=(value, least), that is no whole number or is below the least."""
+    for name, (value, least) in numbers.items():
+        if not isinstance(value, Integral) or value < least:
+            raise OptionError(f"{name} is {value!r}; it must be a whole number, {least} or more.")
+
+
+def within(value: Any, least: float, below: float) -> bool:
+    """Return whether a value is a number, at least the one and below the other."""
+    return isinstance(value, Real) and least <= float(value) < below
 
 
 class Estimator:
@@ -19,6 +32,12 @@ class Estimator:
 
     KIND = ""
     """"classifier" or "outlier_detector"."""
+
+    def __repr__(self) -> str:
+        """Return how it is made: the options that are not the usual ones."""
+        usual = {name: each.default for name, each in inspect.signature(type(self).__init__).parameters.items()}
+        given = (f"{name}={value!r}" for name, value in self.get_params().items() if value != usual[name])
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the options by name, as they were given; none has options of its own, so that `deep` changes nothing."""

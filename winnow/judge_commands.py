@@ -84,6 +84,8 @@ def score(
         say(show.shared(_share_of(folder, "score", sources, to, share_of(shard, runner), **how)))
         return
     say(show.score(step(folder, sources, to=to, heatmaps=heatmaps, runner=runner, workers=workers, **how)))
+    if to is None:  # of results elsewhere the report knows nothing
+        say(f"  On the report's page: winnow report --run {run}")
 
 
 def predict(

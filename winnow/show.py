@@ -49,10 +49,10 @@ def result(found: Any, run: Any) -> str:
 def ingest(found: Ingested) -> str:
     """Return one line on what was read, and one on what was not."""
     patches = f", cut into {count(found.patches, found.unit)}," if found.patches and found.unit != "picture" else ""
-    lines = [
-        f"Ingested {count(found.pictures, 'picture')} and {count(found.frames, 'frame')} of "
-        f"{count(found.videos, 'video')}{patches} in {count(found.groups, 'group')} ({found.seconds:.1f} s)."
-    ]
+    frames = f"{count(found.frames, 'frame')} of {count(found.videos, 'video')}" if found.videos else ""
+    pictures = count(found.pictures, "picture") if found.pictures or not frames else ""
+    read = " and ".join(filter(None, (pictures, frames)))
+    lines = [f"Ingested {read}{patches} in {count(found.groups, 'group')} ({found.seconds:.1f} s)."]
     if found.crops:
         without = f"; {found.empty:,} of the pictures and frames show none" if found.empty else ""
         tracks = f" in {count(found.tracks, 'track')}" if found.tracks else ""
@@ -148,11 +148,14 @@ def calibrate(found: Calibrated, run: Any) -> str:
 
 
 def would_find(found: Finds) -> str:
-    """Return what a threshold would find of made-up pictures, and whether that is weak."""
-    shares = ", ".join(f"{share:.0%} of {kind}" for kind, share in found.found.items())
-    return (
-        f"{'WEAK: it' if found.weak else 'It'} would find {shares} (made up from {found.pictures:,} of the run's own)."
+    """Return what a threshold would find of made-up pictures, whether that is weak, and then what helps."""
+    helps = (
+        " More good pictures help, and where the network was trained from scratch, weights of a pretrained one (--weights FILE)."
+        if found.weak
+        else ""
     )
+    shares = ", ".join(f"{share:.0%} of {kind}" for kind, share in found.found.items())
+    return f"{'WEAK: it' if found.weak else 'It'} would find {shares} (made up from {found.pictures:,} of the run's own).{helps}"
 
 
 def select(found: Selected, run: Any) -> str:
@@ -286,7 +289,7 @@ def score(result: Scored) -> str:
     for video in result.videos:
         lines.append(f"{video.source}:")
         lines += [
-            f"  {part.start:9.1f} to {part.end:9.1f} s  {'in' if part.belongs else 'out':3}  mean score {part.score:.3g}"
+            f"  {part.start:9.1f} to {part.end:9.1f} s  {'belongs' if part.belongs else 'does not belong':15}  mean score {part.score:.3g}"
             + (f", {part.region}" if part.region else "")
             for part in video.segments[:20]
         ]
@@ -330,7 +333,7 @@ def evaluate(result: Evaluated) -> str:
         f"Scorer '{result.scorer}', threshold {result.threshold:.4g}.",
         f"{'anomalous group':24} {'pictures':>8} {'found':>7} {'':17} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",
     ]
-    for name, row in result.anomalous.items():
+    for name, row in result.named().items():
         between = _between_shares((row.interval or {}).get("detection_rate"))
         lines.append(
             f"{name[:24]:24} {row.pictures:8,} {row.detection_rate:7.1%} {between:17} {row.auroc:7.3f} {row.average_precision:7.3f} "

@@ -16,7 +16,7 @@ from winnow.classify.heads import HEADS
 from winnow.classify.tracks import Tracks
 from winnow.embeddings import finite, unit_length
 from winnow.errors import DataError, OptionError, did_you_mean
-from winnow.estimator import Estimator
+from winnow.estimator import Estimator, check_whole
 from winnow.files import as_written, read_sealed, replacing, write_sealed
 from winnow.metrics.classification import rise
 
@@ -88,11 +88,9 @@ class Classifier(Estimator):
         seed: int = 0,
         tuning: FineTuning | None = None,
     ) -> None:
-        if head != "auto" and head not in HEADS:
-            raise OptionError(f"There is no head '{head}'.", did_you_mean(head, ["auto", *HEADS]))
-        for name, value, least in (("folds", folds, 2), ("pseudo", pseudo, 0), ("rounds", rounds, 1)):
-            if value < least:
-                raise OptionError(f"{name} is {value}; it must be {least} or more.")
+        if not isinstance(head, str) or head not in ("auto", *HEADS):
+            raise OptionError(f"There is no head '{head}'.", did_you_mean(str(head), ["auto", *HEADS]))
+        check_whole(folds=(folds, 2), pseudo=(pseudo, 0), rounds=(rounds, 1))
         if tuning is not None and head not in ("auto", "logistic"):
             raise OptionError(
                 f"The head '{head}' cannot be fine-tuned.",

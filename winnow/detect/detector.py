@@ -17,7 +17,7 @@ from winnow.detect.tail import Tail, tail_of
 from winnow.detect.threshold import Threshold, check_rate, conformal, group_weights, p_values
 from winnow.embeddings import Embeddings, blocks
 from winnow.errors import DataError, OptionError, RunError
-from winnow.estimator import Estimator
+from winnow.estimator import Estimator, check_whole, within
 from winnow.files import as_written, read_sealed, replacing, write_sealed
 
 FORMAT = 4
@@ -62,10 +62,9 @@ class Detector(Estimator):
         folds: int = 10,
         seed: int = 0,
     ) -> None:
-        if folds < 2:
-            raise OptionError(f"folds is {folds}; it must be 2 or more.")
-        check_rate(false_alarm_rate)
-        if not 0 <= contamination < 0.5:
+        check_whole(folds=(folds, 2))
+        check_rate(false_alarm_rate, confidence)
+        if not within(contamination, 0, 0.5):
             raise OptionError(
                 f"contamination is {contamination}; it must be from 0 to below 0.5.", "0.1 sets a tenth aside."
             )

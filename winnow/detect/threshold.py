@@ -15,6 +15,7 @@ import numpy as np
 
 from winnow.detect.tail import Tail, tail_of
 from winnow.errors import DataError, OptionError
+from winnow.estimator import within
 
 USUAL_RATE = 0.05
 """Rate where none is asked for."""
@@ -71,12 +72,16 @@ def p_values(calibration: Any, scores: Any, weights: Any = None, tail: Tail | No
     return found if tail is None else np.where(scores > ordered[-1], tail_p_values(tail, scores, effective), found)
 
 
-def check_rate(false_alarm_rate: float | None) -> None:
-    """Raise `OptionError` for a rate that is not between 0 and 1; None stands for the usual one."""
-    if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
+def check_rate(false_alarm_rate: float | None, confidence: float = 0.0) -> None:
+    """Raise `OptionError` for a rate that is not between 0 and 1 (None stands for the usual one), or a confidence that is none."""
+    if false_alarm_rate is not None and (false_alarm_rate == 0 or not within(false_alarm_rate, 0, 1)):
         raise OptionError(
             f"false_alarm_rate is {false_alarm_rate}; it must be above 0 and below 1.",
             "0.01 asks for one in a hundred.",
+        )
+    if not within(confidence, 0, 1):
+        raise OptionError(
+            f"confidence is {confidence}; it must be from 0 to below 1.", "0.95 is usual; 0 keeps the rate on average."
         )
 
 
@@ -101,11 +106,7 @@ def conformal(
     (`winnow.detect.tail`). `OptionError` when the rate is not between 0 and 1; `DataError`
     when there are no scores or one is not a number.
     """
-    check_rate(false_alarm_rate)
-    if not 0 <= confidence < 1:
-        raise OptionError(
-            f"confidence is {confidence}; it must be from 0 to below 1.", "0.95 is usual; 0 keeps the rate on average."
-        )
+    check_rate(false_alarm_rate, confidence)
     ordered, above, effective = survival(calibration, weights)
     n = len(ordered)
     if groups is not None and len(groups) != n:

@@ -164,12 +164,17 @@ def _torchvision(name: str) -> nn.Module:
     return models.get_model(name, weights=None, **extra)
 
 
+def _unknown(name: str) -> ModelError:
+    import timm
+
+    return ModelError(f"There is no backbone '{name}'.", did_you_mean(name, [*TORCHVISION, *timm.list_models()]))
+
+
 def _timm(name: str, pretrained: bool = False) -> nn.Module:
     import timm
 
     if not timm.is_model(name):
-        known = [*TORCHVISION, *timm.list_models()]
-        raise ModelError(f"There is no backbone '{name}'.", did_you_mean(name, known))
+        raise _unknown(name)
     return timm.create_model(name, pretrained=pretrained, num_classes=0)
 
 
@@ -263,7 +268,9 @@ def _place(backbone: str) -> _Place:
     import timm
 
     about: Any = timm.get_pretrained_cfg(backbone)
-    if about is None or not about.has_weights:
+    if about is None:
+        raise _unknown(backbone)
+    if not about.has_weights:
         raise ModelError(
             f"timm has no weights for '{backbone}'.",
             "Choose another --backbone, or give a file with --weights FILE.",
@@ -310,7 +317,7 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
         raise ModelError(
             f"The weights of '{backbone}' could not be downloaded ({in_one_line(error)}).",
             f"On a machine with network fetch {place.wanted}, copy it here and give: --weights {place.file}. "
-            "Without weights: --model autoencoder, or --from-scratch with the recipes oneclass and inspect.",
+            "Without weights: --model autoencoder, or --from-scratch with the recipes oneclass, inspect and select.",
         ) from error
 
 

@@ -15,7 +15,7 @@ FEWEST_GROUPS = 5  # with fewer, a share of 10 % or 25 % by whole groups is not 
 BLOCKS = 12  # pieces in all that too few groups are cut into: long, so that few neighbours are parted
 OWN_BLOCKS = (
     "There are too few groups (videos or folders) to keep whole ones apart, so blocks within them were used: "
-    "neighbouring pictures are alike, and the false-alarm rate on a new video will be higher than stated."
+    "neighbouring pictures are alike, and the false-alarm rate on a new video or folder will be higher than stated."
 )
 STANDS_STILL = 3  # near-identical pictures that are the third part of a group, or more, are not kept together
 TORN = (

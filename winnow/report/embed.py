@@ -32,18 +32,21 @@ def thumbnail(pixels: np.ndarray, longest: int = LONGEST) -> bytes:
     return _webp(image, lossless=False)
 
 
-def embedded(data: bytes, *, photographs: bool) -> Embedded:
+def embedded(data: bytes, *, photographs: bool, share: float = 1.0) -> Embedded:
     """Return a picture file (PNG, JPEG or WebP) for a page; PNG becomes WebP, lossless unless it shows `photographs`.
 
-    Raises `OSError` for bytes that are no picture.
+    `share`: of photographs so much of the width and height is stored; they are shown as large as without it. Raises `OSError`
+    for bytes that are no picture.
     """
     with Image.open(io.BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
         width, height = image.size
+        stored = round(share * (min(width, SHEET) if image.format == "PNG" else width)) if photographs else width
+        if stored < width:
+            size = (max(1, stored), max(1, round(height * stored / width)))
+            smaller = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+            return Embedded(_uri(_webp(smaller, lossless=False), "webp"), width, height)
         if image.format != "PNG":
             return Embedded(_uri(data, str(image.format).lower()), width, height)
-        if photographs and width > SHEET:
-            resized = image.resize((SHEET, max(1, round(height * SHEET / width))), Image.Resampling.LANCZOS)
-            return Embedded(_uri(_webp(resized, lossless=False), "webp"), width, height)
         return Embedded(_uri(_webp(image, lossless=not photographs), "webp"), width, height)
 
 

@@ -177,6 +177,7 @@ def _threshold(panels: Sequence[Axes], threshold: float) -> None:
         ha="right" if place > 0.6 else "left",
         fontsize=9,
         color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},  # bars may stand behind it
     )
 
 

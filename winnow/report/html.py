@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,11 @@ from winnow.report.style import NARROW
 
 # Not allowed in HTML: control characters, and the surrogates that Python makes of undecodable file names.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+MOST_BYTES = 2_000_000
+"""A page that would be larger has its photographs stored smaller."""
+SHARES = (1.0, 0.7, 0.5, 0.35, 0.25)  # of their width and height, tried in turn
+MOST_ROWS = 500
+"""Rows of a table that are shown; its title says how many there are."""
 NUMBER = re.compile(r"[-−+±]?[\d.][\d.,:\s±–×%]*(e[-+]?\d+)?( to [\d.,]+)?\s?(%|[a-zA-Zµ]{1,3}|pictures/s)?")
 
 
@@ -151,11 +157,21 @@ def chart(
     return Figure(name, draw(*args, **options), alt=alt, pictures=pictures, narrow=narrow)
 
 
-def render(page: Page) -> str:
-    """Render the page as one HTML document, to be written as UTF-8.
+def render(page: Page, most: int = MOST_BYTES) -> str:
+    """Render the page as one HTML document, to be written as UTF-8; of photographs as much is stored as keeps it below `most` bytes.
 
     Raises `DataError` for a figure or card that is no picture, or a row without exactly one cell per column.
     """
+    html = ""
+    for share in SHARES:
+        html = _rendered(page, share)
+        if len(html.encode("utf-8")) <= most:
+            break
+    return html
+
+
+def _rendered(page: Page, share: float) -> str:
+    """Render the page with photographs stored at this share of their width and height."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -163,8 +179,10 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(cell=cell, numeric=_numeric, image=_image, digest=_digest, bar=_bar)
-    parts = [replace(part, tables=[_without_empty(table) for table in part.tables]) for part in page.sections]
+    environment.filters.update(
+        cell=cell, numeric=_numeric, image=partial(_image, share=share), digest=_digest, bar=_bar
+    )
+    parts = [replace(part, tables=[_shown(table) for table in part.tables]) for part in page.sections]
     sections = [(_anchor(number, part), part) for number, part in enumerate(parts) if _filled(part)]
     html = environment.get_template("report.html.j2").render(page=page, sections=sections)
     return UNWRITABLE.sub("\ufffd", html)
@@ -195,8 +213,8 @@ def _numeric(table: Table) -> list[bool]:
     return kinds
 
 
-def _without_empty(table: Table) -> Table:
-    """Return a table without the columns that hold no value, and the rows that hold none behind their name.
+def _shown(table: Table) -> Table:
+    """Return the first rows of a table, without the columns that hold no value, and the rows that hold none behind their name.
 
     Raises `DataError` for a row without exactly one cell per column.
     """
@@ -209,9 +227,12 @@ def _without_empty(table: Table) -> Table:
             )
     told = np.array([[cell(value) != "–" for value in row] for row in table.rows], bool).reshape(-1, width)
     rows = np.flatnonzero(told[:, 1:].any(axis=1) if width > 1 else told[:, 0]).tolist()
+    more = f", the first {MOST_ROWS:,} of {len(rows):,}" if len(rows) > MOST_ROWS else ""
+    rows = rows[:MOST_ROWS]
     columns = np.flatnonzero(told[rows].any(axis=0)).tolist() if table.columns else [0, 1]
     return replace(
         table,
+        title=(table.title + more).removeprefix(", "),
         columns=[table.columns[column] for column in columns] if table.columns else (),
         rows=[[table.rows[row][column] for column in columns] for row in rows],
         marked={place for place, row in enumerate(rows) if row in table.marked},
@@ -228,10 +249,10 @@ def _anchor(number: int, section: Section) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-") + f"-{number + 1}"
 
 
-def _image(data: bytes, title: str, photographs: bool, scale: int = 1) -> Embedded:
+def _image(data: bytes, title: str, photographs: bool, scale: int = 1, *, share: float = 1.0) -> Embedded:
     """Return a picture for the page with its size in CSS pixels, `scale` stored ones each."""
     try:
-        found = embedded(data, photographs=photographs)
+        found = embedded(data, photographs=photographs, share=share)
     except OSError as error:
         raise DataError(f"Figure '{title}' is no picture.", "Make it with winnow.report.figures.") from error
     return Embedded(found.uri, found.width // scale, found.height // scale)

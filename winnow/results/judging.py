@@ -191,6 +191,12 @@ class Evaluated(Result):
     masks: MaskMetrics | None = None
     notes: list[str] = field(default_factory=list)
 
+    def named(self) -> dict[str, AnomalousGroup]:
+        """Return the anomalous groups by name, and all of them together where there are several."""
+        return (
+            self.anomalous if len(self.anomalous) > 2 else {n: part for n, part in self.anomalous.items() if n != "all"}
+        )
+
 
 @dataclass(frozen=True)
 class Predicted(Result):

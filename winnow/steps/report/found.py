@@ -9,7 +9,7 @@ import numpy as np
 
 from winnow.report import figures
 from winnow.report.html import Card, Figure, Gallery, Section, Share, Table, chart
-from winnow.results import AnomalousGroup, Evaluated, Scored
+from winnow.results import Evaluated, Scored
 from winnow.results.words import count, promised
 from winnow.run.folder import RunFolder
 from winnow.steps.report.inspection import inspected
@@ -54,19 +54,13 @@ def says(evaluation: Evaluated | None, scored: Scored | None) -> list[str]:
     if evaluation:
         groups = ", ".join(
             f"{part.detection_rate:.0%} of {name}"
-            for name, part in named_groups(evaluation).items()
+            for name, part in evaluation.named().items()
             if part.detection_rate is not None and name != ALL
         )
         alarms = promised(evaluation.false_alarm_rate_promised, evaluation.false_alarm_rate_estimated)
         found = f"Finds {groups}; " if groups else ""
         sentences.append(f"{found}{evaluation.false_alarm_rate:.1%} of normal pictures are false alarms ({alarms}).")
     return sentences
-
-
-def named_groups(evaluation: Evaluated) -> dict[str, AnomalousGroup]:
-    """Return the anomalous groups, and all of them together where there are several."""
-    groups = {name: part for name, part in evaluation.anomalous.items() if name != ALL}
-    return groups if len(groups) == 1 else evaluation.anomalous
 
 
 # ---- the last `winnow evaluate`, where the truth is known
@@ -79,7 +73,7 @@ def _of_evaluation(run: RunFolder, evaluation: Evaluated) -> list[Section]:
         *(
             (name, part.pictures, refused.get(name) or None, None if part.detection_rate is None else Share(part.detection_rate),
              f"{part.auroc:.3f}")
-            for name, part in named_groups(evaluation).items()
+            for name, part in evaluation.named().items()
         ),
     ]  # fmt: skip
     text = [f"False alarms: {promised(evaluation.false_alarm_rate_promised, evaluation.false_alarm_rate_estimated)}."]

@@ -78,7 +78,7 @@ def sources_section(run: RunFolder, pool: Pool, split: np.ndarray) -> Section:
         [
             (group, joined if joined != group else "", *(used[part] for part in parts))
             for (group, joined), used in counts.items()
-        ][:500],
+        ],
         title=f"{count(len(counts), 'group')} and what each was used for",
         folded=len(counts) > 12,
     )

@@ -26,7 +26,7 @@ from winnow.run.split import split_of
 from winnow.run.working_copy import push, ready
 from winnow.show import would_find
 from winnow.steps.report.classifier import classifier_sections, label_sections, stale_classifier
-from winnow.steps.report.found import found_sections, named_groups, says
+from winnow.steps.report.found import found_sections, says
 from winnow.steps.report.inspection import inspection_sections
 from winnow.steps.report.judged import evaluation_section, last_evaluation, last_scores
 from winnow.steps.report.origin import options_section, refused_section, sources_section, training_section
@@ -175,7 +175,7 @@ def _key_figures(
         if scored.defects is not None:
             strip.append(KeyFigure("defects", f"{scored.defects:,}", f"in {count(out, 'picture')}"))
     if evaluation:
-        groups = {name: part for name, part in named_groups(evaluation).items() if part.detection_rate is not None}
+        groups = {name: part for name, part in evaluation.named().items() if part.detection_rate is not None}
         if groups:
             name, worst = min(groups.items(), key=lambda item: item[1].detection_rate or 0.0)
             strip.append(
