@@ -176,7 +176,7 @@ def test_an_evaluation_says_first_what_was_found_and_counts_what_was_refused():
     ).splitlines()
     assert text[0].startswith("False alarms: 5.0% promised, 4.3% seen (2.0% to 6.0%), on 500 normal pictures.")
     assert text[1].index("found") < text[1].index("AUROC") and "27.0%" in text[2] and "(20.0% to 34.0%)" in text[2]
-    assert "3 normal, 40 chess" in text[4]
+    assert "3 normal, 40 chess" in text[3]
 
 
 def test_the_report_says_what_the_terminal_says(run: winnow.Run, monkeypatch: pytest.MonkeyPatch):
