@@ -46,6 +46,16 @@ def test_one_command_makes_the_whole_run(finished_run: Path):
     assert {path.stem for path in (finished_run / "steps").iterdir()} == {"ingest", "train", "encode", "calibrate"}
 
 
+@pytest.mark.parametrize("given", ["ACTIVE", None])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(given: str | None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        main(["recipes"])
+    assert os.environ["OMP_WAIT_POLICY"] == (given or "PASSIVE")
+
+
 def test_score_tells_anomalies_from_normal_pictures(
     finished_run: Path, pictures: Path, anomalous: Path, tmp_path: Path
 ):

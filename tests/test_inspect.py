@@ -501,7 +501,7 @@ def test_runs_of_whole_pictures_speak_of_pictures_and_of_squares(goods: Path, we
         Image.fromarray(strip).save(tmp_path / "strips" / f"{number}.png")
     strips = winnow.Run(tmp_path / "long", "inspect", weights=weights, size=(96, 96))
     text = said(strips, tmp_path / "strips", tmp_path / "strips")
-    assert "0 videos, cut into 60 squares, in 10 groups" in text and "Encoded 60 squares into" in text
+    assert "Ingested 10 pictures, cut into 60 squares, in 10 groups" in text and "Encoded 60 squares into" in text
     assert "for the worst square of a picture: " in text and "defects in 60 squares. Results" in text
     assert not re.search(r"\b[Pp]atch(es)?\b", text)
 

@@ -277,7 +277,13 @@ def test_pictures_and_a_video_by_a_command_without_torch(model: Path, sources: P
         "defects": None,
         "refused": 1,
         "notes": counts["notes"],
-        "worst": [{"name": row["source"], "p_value": float(row["p_value"])} for row in rows if row["belongs"] == "no"],
+        "worst": [
+            {"name": row["source"], "p_value": float(row["p_value"]), "region": ""}
+            for row in rows
+            if row["belongs"] == "no"
+        ],
+        "false_discoveries": None,
+        "flagged": None,
         "sha256": {name: sha256(tmp_path / "out" / name) for name in ("predictions.csv", "quarantine.csv")},
         "seal": counts["seal"],
     }
