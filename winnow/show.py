@@ -76,7 +76,8 @@ def shared(found: Shared) -> str:
     if found.missing:
         missing = f"{verb(found.missing, 'is', 'are')} missing of {found.shards:,}"
         return f"{line}\n  {missing}; when all shares are done: winnow join {found.folder}"
-    return f"{line}\n  All {found.shards:,} are there: winnow join {found.folder}"
+    there = "It is" if found.shards == 1 else f"All {found.shards:,} are"
+    return f"{line}\n  {there} there: winnow join {found.folder}"
 
 
 def train(found: Trained) -> str:
