@@ -88,9 +88,8 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     words = words[words[:1] == ["--"] :]  # which tells torchrun that the options behind it are not its own
     debug = "--debug" in words
-    os.environ.setdefault(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # before torch is loaded; threads that spin take cores from one another
+    # Before torch is loaded: threads that spin while they wait take cores from one another.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = _show_warning
     if torchrun.rank():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
