@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from winnow.cli import COMMANDS, app
+from winnow.cli import COMMANDS, application
 
 
 def text() -> str:
@@ -21,6 +21,7 @@ def text() -> str:
         "[the page of options](../options.md). `--debug` shows the full traceback of an error.",
         "",
     ]
+    app = application()
     for name, summary in COMMANDS.items():
         lines += [f"## winnow {name}", "", summary, ""]
         rows = [

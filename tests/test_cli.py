@@ -246,7 +246,7 @@ def test_what_was_stopped_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("winnow.other_commands.recipe_names", stopped)
+    monkeypatch.setattr("winnow.run.recipe.recipe_names", stopped)
     with pytest.raises(SystemExit) as end:
         main(["recipes"])
     assert end.value.code == 130

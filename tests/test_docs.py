@@ -14,7 +14,7 @@ from cyclopts import CycloptsError
 from torchvision.models import mobilenet_v2, squeezenet1_1
 
 import winnow
-from winnow.cli import app, main
+from winnow.cli import application, main
 from winnow.tables import read_table, write_table
 
 from cloth import write_cloth, write_damaged
@@ -45,7 +45,7 @@ def test_every_command_is_understood(page: Path):
         if "STEP" in words or "RECIPE" in words:
             continue
         try:
-            app.parse_args(words[1:], exit_on_error=False, print_error=False)
+            application().parse_args(words[1:], exit_on_error=False, print_error=False)
         except CycloptsError as error:
             pytest.fail(f"{' '.join(words)}: {error}")
 
@@ -58,7 +58,7 @@ def test_a_command_that_is_wrong_is_seen(tmp_path: Path):
     assert found == [["winnow", "score", "new/", "--run", "r", "--heatmap", "maps/"], ["winnow", "scor", "x"]]
     for words in found:
         with pytest.raises(CycloptsError):
-            app.parse_args(words[1:], exit_on_error=False, print_error=False)
+            application().parse_args(words[1:], exit_on_error=False, print_error=False)
 
 
 @pytest.mark.slow

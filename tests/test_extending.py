@@ -192,7 +192,7 @@ class Plain:
     step = "softest"
 
 def stage(name="softest", function="my_steps:list_softest", result=Softest, needs="encode", places=("softest.txt",)):
-    return Stage(name, function, "A step.", result, needs, places)
+    return Stage(name, function, result, needs, places)
 
 STOP = stage(function="my_other:stop")
 NOTHING = stage(function="my_other:returns_nothing")

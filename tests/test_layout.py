@@ -144,10 +144,20 @@ def test_help_loads_nothing_heavy(words: list[str]):
 
 
 def test_help_loads_no_command():
-    code = "import sys, winnow.cli\ntry: winnow.cli.main(['--help'])\nexcept SystemExit: print(*sys.modules)"
+    code = "import sys, winnow.cli; winnow.cli.main(['--help']); print(); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "winnow.cli" in loaded
-    assert not {"pydantic", "winnow.options", "winnow.commands"} & set(loaded)
+    assert not {"pydantic", "cyclopts", "winnow.options", "winnow.commands", "winnow.results"} & set(loaded)
+
+
+def test_a_help_page_loads_no_run_and_no_step():
+    code = "import sys, winnow.cli; winnow.cli.main(['score', '--help']); print(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "winnow.judge_commands" in loaded
+    assert not [
+        name for name in loaded if name.startswith(("winnow.run", "winnow.steps", "winnow.scale", "winnow.data"))
+    ]
 
 
 def test_files_stay_small():

@@ -33,7 +33,7 @@ def winnow_lines(text: str) -> list[str]:
 
 def test_the_commands_are_listed_in_the_order_of_work():
     shown = page("--help")
-    titles = [*GROUPS, "Everywhere"]
+    titles = list(GROUPS)
     assert sorted(titles, key=shown.index) == titles
     places = [shown.index(f" {name} {text}") for name, text in COMMANDS.items()]
     assert places == sorted(places)
@@ -54,6 +54,36 @@ def test_a_long_command_shows_its_common_flags_and_all_when_asked(command: str):
 def test_every_other_command_is_short_enough_to_be_shown_whole():
     for command in COMMANDS.keys() - COMMON.keys():
         assert len(flags(winnow_command(command, "--help", env={"COLUMNS": "200"}).stdout)) <= 16, command
+
+
+def test_what_must_be_given_is_marked_and_begins_the_usage():
+    for command, usage in {
+        "score": "winnow score SOURCES... --run RUN [OPTIONS]",
+        "ingest": "winnow ingest SOURCES... --run RUN [OPTIONS]",
+        "run": "winnow run RECIPE --to TO [OPTIONS]",
+        "label": "winnow label --run RUN [OPTIONS]",
+        "doctor": "winnow doctor [OPTIONS]",
+    }.items():
+        assert page(command, "--help").startswith(f"Usage: {usage} ")
+    for command in ("ingest", "score", "predict", "watch"):
+        assert re.search(r"Arguments \* SOURCES Folders, .*? \[required\]", page(command, "--help"))
+        done = winnow_command(command, "--run", "absent")
+        assert done.stderr.startswith(f"winnow: winnow {command} needs SOURCES.\n  Add SOURCES: Folders, ")
+    assert "SOURCES Folders, pictures" in page("run", "--help") and "left out with --resume" in page("run", "--help")
+
+
+def test_what_the_front_page_names_is_there():
+    for words in (["--version"], ["recipes", "--debug"], ["--help-all"], ["-h"], []):
+        assert winnow_command(*words).returncode == 0
+    assert winnow_command().stdout == winnow_command("--help").stdout
+
+
+def test_recipes_are_listed_in_the_order_of_the_tasks():
+    listed = [line for line in winnow_command("recipes").stdout.splitlines() if not line.startswith(" ")]
+    assert listed == recipe_names()
+    tasks = [name for name in listed if "-" not in name]
+    assert tasks == ["oneclass", "inspect", "select"] and listed[-1].startswith("classify")
+    assert listed.index("inspect-vae") < listed.index("select") < listed.index("select-ae")
 
 
 def test_help_has_the_values_of_the_recipe():

@@ -1,10 +1,14 @@
-"""What the commands share: their parameters, and the options that the user gave."""
+"""What the commands share: their parameters, and the options that the user gave.
+
+Of Winnow the modules of commands import at their top what a help page shows: options and parameters. What does the work is
+imported in functions, for a help page must not wait for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Group, Parameter, validators
 
@@ -21,9 +25,10 @@ from winnow.options import (
     TrainOptions,
     TuneOptions,
 )
-from winnow.run.folder import RunFolder
-from winnow.run.working_copy import advised, on_this_disk
-from winnow.scale.shards import Share
+
+if TYPE_CHECKING:
+    from winnow.run.folder import RunFolder
+    from winnow.scale.shards import Share
 
 
 def _runner(_: Any, value: str) -> None:
@@ -34,6 +39,8 @@ def _runner(_: Any, value: str) -> None:
 
 
 def _on_this_disk(_: Any, value: Any) -> None:
+    from winnow.run.working_copy import on_this_disk
+
     for path in value if isinstance(value, list) else [value]:
         if isinstance(path, Path):
             on_this_disk(path)
@@ -58,6 +65,9 @@ PANELS = {
 RunPath = Annotated[str, Parameter(name=("--run", "--to"), help="The run folder, or its address s3://bucket/run.")]
 JudgedRun = Annotated[str, Parameter(name="--run", help="The run folder, or its address s3://bucket/run.")]
 """The run of a command whose `--to` says where results go."""
+SOURCES = "Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed."
+Sources = Annotated[str, Parameter(required=True, help=SOURCES)]
+"""Each of several sources, of which a call must give one or more."""
 LocalPath = Annotated[Path, Parameter(validator=_on_this_disk)]
 Resume = Annotated[
     bool, Parameter(help="Go on where an interrupted call stopped; finished steps are left as they are.", negative="")
@@ -116,7 +126,23 @@ Segments = Annotated[SegmentOptions | None, Parameter(name="*", group=PANELS["Se
 
 def say(text: object) -> None:
     """Print, with the addresses of runs in buckets in the place of their working copies, and how files are reached there."""
+    from winnow.run.working_copy import advised
+
     print(advised(str(text)), flush=True)
+
+
+def open_run(run: str, trust: tuple[str, ...] = ()) -> RunFolder:
+    """Return the run that a command goes on with."""
+    from winnow.run.folder import RunFolder
+
+    return RunFolder.open(run, trust)
+
+
+def begin_run(run: str, recipe: str = "", **more: Any) -> RunFolder:
+    """Return the run that a command goes on with or, where there is none, begins: `RunFolder.begun`."""
+    from winnow.run.folder import RunFolder
+
+    return RunFolder.begun(run, recipe, **more)
 
 
 def given_options(**sections: Section | None) -> dict[str, dict[str, Any]]:
@@ -144,7 +170,7 @@ def judging(
     """Return the run with what the user gave for this call alone: judging stores nothing."""
     given = given_options(score=score, **sections)
     more = {} if max_refused is None else {"ingest": {"max_refused": max_refused}}
-    return RunFolder.open(run, trust).with_options({**given, **more})
+    return open_run(run, trust).with_options({**given, **more})
 
 
 def refuse_idle(chosen: str, flag: str, value: Any, remedy: str = "") -> None:
@@ -158,6 +184,8 @@ def share_of(text: str, runner: str) -> Share:
     refuse_idle(
         "--shard", "--runner", runner != "local", "Leave it out, and give each process of a machine a share of its own."
     )
+    from winnow.scale.shards import Share
+
     return Share.read(text)
 
 

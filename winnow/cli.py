@@ -6,15 +6,16 @@ import contextlib
 import os
 import sys
 import warnings
+from functools import cache
 from keyword import iskeyword
-from typing import Any
-
-from cyclopts import App, CycloptsError, Group, Parameter
+from typing import TYPE_CHECKING, Any
 
 from winnow import torchrun
 from winnow.errors import EXTRAS, Interrupted, LossWarning, MissingExtra, OptionError, RunError, WinnowError
-from winnow.stages import STAGES
 from winnow.version import __version__
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 # Their first sentences stand here too, so that `winnow --help` loads neither the commands nor pydantic.
 GROUPS = {
@@ -22,17 +23,18 @@ GROUPS = {
         "run": "All steps of a recipe in one command: ingest, train, encode, calibrate, choose pictures to label (--number), report.",
     },
     "Step by step": {
-        "ingest": STAGES["ingest"].summary,
-        "train": STAGES["train"].summary,
-        "encode": STAGES["encode"].summary,
-        "calibrate": STAGES["calibrate"].summary,
-        "select": STAGES["select"].summary,
+        "ingest": "Read sources into a run folder's pool; run it again to add more.",
+        "train": "Train the model on normal pictures (a pretrained one is only loaded).",
+        "encode": "Write the embedding and the losses of every picture of the pool.",
+        "calibrate": "Fit the scorer and set the threshold for a stated false-alarm rate.",
+        "select": "Choose the pictures worth a person's time: an ordered list, a contact sheet and a map; ask for more later, and it "
+        "grows.",
         "label": "Label pictures on a page of this machine, and take labels to and from other tools.",
-        "classify": STAGES["classify"].summary,
+        "classify": "Learn classes from a few labels, on the embeddings or by fine-tuning; measure by folds whether more labels pay.",
         "round": "Choose the next pictures to label: those whose class is uncertain, and not all of one kind.",
         "report": "Write the run folder's report.html, a single file that needs no network.",
         "evaluate": "Measure a run where the truth is known: AUROC, average precision, rates at the threshold, for each anomalous group.",
-        "lambda": STAGES["weight"].summary,
+        "lambda": "Search the weight of a VAE's latent loss (lambda) by synthetic defects, without a real one.",
         "step": "Do a step of your own, a winnow.stages.Stage, with the guarantees of Winnow's steps.",
     },
     "Production": {
@@ -50,37 +52,42 @@ GROUPS = {
         "pull": "Copy a run in a bucket to a folder, or bring the folder that was copied from there up to date; labels of both are kept.",
         "push": "Make a run in a bucket what a run folder is; labels of both are kept, and a run that another has changed is refused.",
     },
+    "Everywhere": {
+        "--help": "Show this page or, behind a command, that command's; --help-all shows all flags of a long one.",
+        "--version": "Show the version.",
+        "--debug": "Show the full traceback of an error.",
+        "--install-completion": "Let the shell complete commands and flags by Tab.",
+    },
 }
-"""The commands, in the order of work."""
-COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
+"""What may follow `winnow`, in the order of work."""
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items() if not name.startswith("-")}
 
+HELP = ("--help", "-h", "--help-all")
+"""The flags that ask for a help page."""
 JUDGING = ("predict", "export", "report", "score", "evaluate", "serve", "watch")
 """Commands of `winnow.judge_commands`."""
 OTHERS = ("pull", "push", "recipes", "doctor")
 """Commands of `winnow.other_commands`."""
 
-app = App(
-    name="winnow",
-    version=__version__,
-    default_parameter=Parameter(negative_iterable=()),
-    help="Learn from pictures nobody has labelled: what belongs, what does not, and how sure that is.",
-    help_flags=("--help", "-h", "--help-all"),
-    group_commands=Group("Everywhere", sort_key=len(GROUPS)),
-    suppress_keyboard_interrupt=False,  # or nothing would be said of it
-    help_format="plaintext",  # the others load a Markdown reader, which is a fifth of the start-up
-)
-for _place, (_title, _commands) in enumerate(GROUPS.items()):
-    _group = Group(_title, sort_key=_place)
-    for _order, (_name, _help) in enumerate(_commands.items()):
-        _module = f"winnow.{'other_' if _name in OTHERS else 'judge_' if _name in JUDGING else ''}commands"
-        app.command(
-            f"{_module}:{_name}{'_' * iskeyword(_name)}",
-            name=_name,
-            help=_help,
-            group=_group,
-            sort_key=_order,
-        )
-app.register_install_completion_command()
+
+@cache
+def application() -> App:
+    """Return the commands as Cyclopts knows them, which takes a tenth of a second to import: the list of commands does without."""
+    from cyclopts import App, Parameter
+
+    app = App(
+        name="winnow",
+        version=__version__,
+        default_parameter=Parameter(negative_iterable=()),
+        help_flags=HELP,
+        suppress_keyboard_interrupt=False,  # or nothing would be said of it
+        help_format="plaintext",  # the others load a Markdown reader
+    )
+    for name, text in COMMANDS.items():
+        module = f"winnow.{'other_' if name in OTHERS else 'judge_' if name in JUDGING else ''}commands"
+        app.command(f"{module}:{name}{'_' * iskeyword(name)}", name=name, help=text)
+    app.register_install_completion_command()
+    return app
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -95,8 +102,17 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
     try:
         _check_processes(words)
-        _set_help(words)
-        app([word for word in words if word != "--debug"], exit_on_error=False, print_error=False)
+        if not words or words[0] in HELP:
+            from winnow.usage import show_commands
+
+            show_commands(GROUPS)
+        elif words[0] in COMMANDS and any(word in HELP for word in words):
+            from winnow.usage import Help
+
+            Help(words, HELP).show(application())
+        else:
+            given = [word for word in words if word != "--debug"]
+            application()(given, exit_on_error=False, print_error=False)
         sys.stdout.flush()
     except BrokenPipeError:
         if debug:
@@ -110,6 +126,7 @@ def main(arguments: list[str] | None = None) -> None:
             )
         raise SystemExit(141) from None
     except Exception as error:
+        from cyclopts import CycloptsError
         from pydantic import ValidationError
 
         if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS and not debug:
@@ -130,24 +147,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         _tell("winnow: stopped. What was finished is kept: the same command goes on, with --resume where it has that.")
         raise SystemExit(130) from None
-
-
-def _set_help(words: list[str]) -> None:
-    """Let the help pages be those that a call asks for."""
-    app.help_epilogue = (
-        "To begin: winnow run oneclass GOOD --to runs/first, then winnow score NEW --run runs/first.\n"
-        "winnow recipes lists what else there is to run; --debug behind any command shows the full traceback of an error."
-    )
-    app.help_formatter = None
-    asked = [place for place, word in enumerate(words) if word in ("--help", "-h", "--help-all")]
-    if words and words[0] in COMMANDS and asked:
-        from winnow.usage import Help
-
-        app.help_formatter = page = Help(words)
-        if page.common is not None:
-            app.help_epilogue = (
-                f"These are the common flags; all of them: winnow {' '.join(words[: asked[0]])} --help-all"
-            )
 
 
 def _check_processes(words: list[str]) -> None:
@@ -185,6 +184,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
 
 
 def _sentence(error: Exception) -> str:
+    from cyclopts import CycloptsError
     from pydantic import ValidationError
 
     from winnow.options import explain

@@ -8,6 +8,7 @@ from cyclopts import Parameter, validators
 
 from winnow import show, torchrun
 from winnow.arguments import (
+    SOURCES,
     Classify,
     Detect,
     Files,
@@ -21,24 +22,25 @@ from winnow.arguments import (
     Score,
     Select,
     ShardOf,
+    Sources,
     Train,
     Trust,
     Tune,
     Workers,
+    begin_run,
     given_options,
+    open_run,
     say,
     share_of,
 )
 from winnow.errors import OptionError
-from winnow.run.folder import RunFolder
-from winnow.run.working_copy import refuse_page
 from winnow.stages import STAGES
 
 
 def run(
     recipe: str,
     /,
-    *sources: str,
+    *sources: Annotated[str, Parameter(help=f"{SOURCES} May be left out with --resume.")],
     to: Annotated[
         str, Parameter(name=("--to", "--run"), help="The run folder to make, or its address s3://bucket/run.")
     ],
@@ -59,10 +61,10 @@ def run(
 
     Args:
         recipe: A recipe's name (winnow recipes lists them) or a .toml file.
-        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         overwrite: Begin anew where there is a run already; it is refused where it holds labels, marks or files of yours.
         from_scratch: Train a network from scratch, also where weights of a pretrained one are at hand (recipes oneclass, inspect, select).
     """
+    from winnow.run.folder import RunFolder
     from winnow.run.recipe import choose_recipe
     from winnow.steps.run import run as run_steps
 
@@ -72,7 +74,7 @@ def run(
         ingest=ingest, model=model, train=train, detect=detect, score=score, select=select, classify=classify, tune=tune
     )
     if resume:
-        folder = RunFolder.begun(to, recipe, given=given, from_scratch=from_scratch)
+        folder = begin_run(to, recipe, given=given, from_scratch=from_scratch)
     else:
         chosen = choose_recipe(recipe, given, from_scratch=from_scratch)
         folder = RunFolder.create(to, chosen.recipe, chosen.name, overwrite, chosen.why)
@@ -82,7 +84,7 @@ def run(
 
 
 def ingest(
-    *sources: str,
+    *sources: Sources,
     run: RunPath,
     recipe: str = "",
     options: Ingest = None,
@@ -92,13 +94,12 @@ def ingest(
     """Read sources into a run folder's pool; run it again to add more.
 
     Args:
-        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         recipe: The recipe whose options a new run folder starts from.
     """
     step = STAGES["ingest"]
 
     share = None if shard is None else share_of(shard, runner)
-    folder = RunFolder.begun(run, recipe)
+    folder = begin_run(run, recipe)
     folder.update(given_options(ingest=options))
     if share:
         from winnow.steps.shards import share_ingest
@@ -114,7 +115,7 @@ def train(
     """Train the model on normal pictures (a pretrained one is only loaded)."""
     step = STAGES["train"]
 
-    folder = RunFolder.open(run, trust)
+    folder = open_run(run, trust)
     folder.update(given_options(model=model, train=options))
     say(show.train(step(folder, resume=resume)))
 
@@ -131,7 +132,7 @@ def encode(
     """Write the embedding and the losses of every picture of the pool."""
     step = STAGES["encode"]
 
-    folder = RunFolder.open(run, trust)
+    folder = open_run(run, trust)
     if shard is not None:
         from winnow.steps.shards import share_encode
 
@@ -146,7 +147,7 @@ def calibrate(
     """Fit the scorer and set the threshold for a stated false-alarm rate."""
     step = STAGES["calibrate"]
 
-    folder = RunFolder.open(run, trust)
+    folder = open_run(run, trust)
     folder.update(given_options(detect=options, score=score))
     say(show.calibrate(step(folder, resume=resume), run))
 
@@ -168,7 +169,7 @@ def recalibrate(
     """
     from winnow.steps.recalibrate import recalibrate as step
 
-    folder = RunFolder.open(run, trust)
+    folder = open_run(run, trust)
     say(show.recalibrated(step(folder, from_ or [], confirmed=confirm, undo=undo), run))
 
 
@@ -188,7 +189,7 @@ def select(
     """
     step = STAGES["select"]
 
-    folder = RunFolder.open(run, trust)
+    folder = open_run(run, trust)
     folder.update(given_options(select=options))
     say(show.select(step(folder, n, also=also or []), folder.path))
 
@@ -209,7 +210,7 @@ def classify(
     step = STAGES["classify"]
     from winnow.steps.report.page import report as write_report
 
-    folder = RunFolder.open(run, trust)
+    folder = open_run(run, trust)
     folder.update(given_options(classify=options, tune=tune))
     say(show.classify(step(folder, labels=labels or []), folder.path))
     if not torchrun.rank():  # of several processes the others have only trained along
@@ -231,7 +232,7 @@ def round(
     """
     from winnow.steps.round import next_round
 
-    folder = RunFolder.open(run, trust)
+    folder = open_run(run, trust)
     say(show.select(next_round(folder, more, also=also or []), folder.path))
 
 
@@ -256,7 +257,7 @@ def lambda_(
     """
     from winnow.steps.run import search_weight
 
-    folder = RunFolder.begun(run, default="inspect-vae")
+    folder = begin_run(run, default="inspect-vae")
     given: dict[str, Any] = {"defects": defects, "masks": masks, "iterations": iterations, "use": use}
     found = search_weight(folder, sources, weights=lambdas, tell=say, **given)
     say(show.weight(found, folder.path))
@@ -291,9 +292,10 @@ def label(
     """
     from winnow.label.classes import class_list
     from winnow.label.exchange import check_options
+    from winnow.run.working_copy import refuse_page
     from winnow.steps import label as steps
 
-    folder = RunFolder.open(run, trust)
+    folder = open_run(run, trust)
     named = class_list(classes or "")
     given: dict[str, Any] = {"port": port, "who": who, "open_browser": open_, "blind": blind, "classes": named}
     check_options(
@@ -317,7 +319,7 @@ def step(name: str, /, *, run: RunPath, resume: Resume = False, trust: Trust = (
     """
     from winnow.run.own_step import do_own_step
 
-    folder = RunFolder.open(run, trust)
+    folder = open_run(run, trust)
     say(show.result(do_own_step(folder, name, resume=resume), folder.path))
 
 

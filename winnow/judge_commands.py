@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter, validators
 
@@ -17,6 +17,7 @@ from winnow.arguments import (
     Score,
     Segments,
     ShardOf,
+    Sources,
     Trust,
     Workers,
     flags_of,
@@ -28,10 +29,12 @@ from winnow.arguments import (
     share_of,
 )
 from winnow.errors import OptionError
-from winnow.results import Shared
-from winnow.run.folder import RunFolder
-from winnow.scale.shards import Share
-from winnow.watch.messages import Kind
+from winnow.watch.log import Kind
+
+if TYPE_CHECKING:
+    from winnow.results import Shared
+    from winnow.run.folder import RunFolder
+    from winnow.scale.shards import Share
 
 
 def report(*, run: JudgedRun, to: str | None = None, options: Score = None, trust: Trust = ()) -> None:
@@ -46,7 +49,7 @@ def report(*, run: JudgedRun, to: str | None = None, options: Score = None, trus
 
 
 def score(
-    *sources: str,
+    *sources: Sources,
     run: JudgedRun,
     to: str | None = None,
     heatmaps: str | None = None,
@@ -64,7 +67,6 @@ def score(
     """Judge new pictures and videos: a row each, the defects of a picture, the segments of a video with a cut list.
 
     Args:
-        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         to: Folder for the results, which --shard needs [default: scores in the run folder].
         heatmaps: Folder for an anomaly map, a mask and an overlay of every picture (of a run that looks for damage).
         false_discoveries: Flag pictures of these sources so that on average at most this share of the flagged ones belongs, such as 0.1.
@@ -89,7 +91,7 @@ def score(
 
 
 def predict(
-    *sources: str,
+    *sources: Sources,
     run: str | None = None,
     onnx: LocalPath | None = None,
     to: str | None = None,
@@ -107,7 +109,6 @@ def predict(
     """Tell the class of new pictures and videos, how probable it is, and what does not belong.
 
     Args:
-        sources: Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed.
         run: The run folder; or give --onnx.
         onnx: A file that winnow export wrote, in place of a run: it needs no torch.
         to: Folder for the results, which --shard needs [default: predictions in the run folder, with --onnx in the current one].
@@ -257,7 +258,9 @@ def serve(
 
 
 def watch(
-    *sources: str,
+    *sources: Annotated[
+        str, Parameter(required=True, help="Folders, videos, cameras: rtsp://, http(s):// or /dev/video0.")
+    ],
     run: str | None = None,
     onnx: LocalPath | None = None,
     to: LocalPath = Path("watched"),
@@ -279,7 +282,6 @@ def watch(
     """Judge what comes, until Ctrl-C: a folder that fills, a video that is written, a camera, by an exported file or a run.
 
     Args:
-        sources: Folders, videos, cameras: rtsp://, http(s):// or /dev/video0.
         run: The run folder, of which a file is exported first; or give --onnx.
         onnx: A file that winnow export wrote, in place of a run: it needs no torch. When it is replaced, the new one is checked and used.
         to: Folder for what is found; the same command goes on there where it stopped.

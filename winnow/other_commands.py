@@ -8,7 +8,6 @@ from cyclopts import Parameter
 
 from winnow import show
 from winnow.arguments import LocalPath, say
-from winnow.run.recipe import load_recipe, recipe_names, text_of_recipe
 
 
 def pull(
@@ -41,6 +40,8 @@ def recipes(name: str = "", /) -> None:
     Args:
         name: The recipe, which is printed as the file that it is: change a copy of it, and give that: winnow run MINE.toml
     """
+    from winnow.run.recipe import load_recipe, recipe_names, text_of_recipe
+
     if name:
         say(text_of_recipe(name).rstrip("\n"))
         return

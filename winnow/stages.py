@@ -22,7 +22,7 @@ def _never(options: Any) -> bool:
 
 @dataclass(frozen=True)
 class Stage:
-    """A step: its `function` 'module:name', called with the run folder, and the first sentence of its help.
+    """A step: its `function` 'module:name', called with the run folder.
 
     `needs` is the step whose results it reads, `places` the files and folders of the run that it replaces, its own folder
     first, `options` the sections of options that it depends on. `result` is the dataclass it returns and records. `wanted`
@@ -34,7 +34,6 @@ class Stage:
 
     name: str
     function: str
-    summary: str
     result: type[Any]
     needs: str = ""
     places: tuple[str, ...] = ()
@@ -70,7 +69,6 @@ STAGES: dict[str, Stage] = {
         Stage(
             "ingest",
             "winnow.steps.ingest:ingest",
-            "Read sources into a run folder's pool; run it again to add more.",
             Ingested,
             places=("pool",),
             wanted=_always,
@@ -79,7 +77,6 @@ STAGES: dict[str, Stage] = {
         Stage(
             "train",
             "winnow.steps.train:train",
-            "Train the model on normal pictures (a pretrained one is only loaded).",
             Trained,
             needs="ingest",
             places=("model",),
@@ -90,7 +87,6 @@ STAGES: dict[str, Stage] = {
         Stage(
             "encode",
             "winnow.steps.encode:encode",
-            "Write the embedding and the losses of every picture of the pool.",
             Encoded,
             needs="train",
             places=("embeddings",),
@@ -99,7 +95,6 @@ STAGES: dict[str, Stage] = {
         Stage(
             "calibrate",
             "winnow.steps.calibrate:calibrate",
-            "Fit the scorer and set the threshold for a stated false-alarm rate.",
             Calibrated,
             needs="encode",
             places=("detector", "review.csv"),
@@ -109,7 +104,6 @@ STAGES: dict[str, Stage] = {
         Stage(
             "select",
             "winnow.steps.select:select",
-            "Choose the pictures worth a person's time: an ordered list, a contact sheet and a map; ask for more later, and it grows.",
             Selected,
             needs="calibrate",
             places=(
@@ -127,7 +121,6 @@ STAGES: dict[str, Stage] = {
         Stage(
             "classify",
             "winnow.steps.classify:classify",
-            "Learn classes from a few labels, on the embeddings or by fine-tuning; measure by folds whether more labels pay.",
             Classified,
             needs="calibrate",
             places=("classifier",),
@@ -140,7 +133,6 @@ STAGES: dict[str, Stage] = {
         Stage(
             "weight",
             "winnow.steps.weight:search_weight",
-            "Search the weight of a VAE's latent loss (lambda) by synthetic defects, without a real one.",
             WeightSearch,
             needs="ingest",
             places=("weight/weight.json", "weight/weight.png"),

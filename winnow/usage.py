@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
+if TYPE_CHECKING:
+    from cyclopts import App, Argument, ArgumentCollection, CycloptsError, MissingArgumentError, Parameter
 
 COMMON = {
     "run": "to resume overwrite from-scratch size every only iterations false-alarm-rate number folders weights device",
@@ -22,16 +24,37 @@ COMMON = {
 """Of commands with many flags those that `--help` shows; `--help-all` shows every one."""
 
 
-class Help:
-    """Help pages: of a long command the common flags alone, unless all are asked for, and with a recipe that recipe's values.
+def show_commands(groups: Mapping[str, Mapping[str, str]]) -> None:
+    """Print the list of commands, `groups` by title, and how to begin."""
+    from rich.console import Console
+    from rich.panel import Panel
+    from rich.table import Table
 
-    `words` are those of the command line, by which it is known what is asked for. Raises `OptionError` for a recipe that
-    there is not.
+    console = Console(highlight=False)
+    about = "Learn from pictures nobody has labelled: what belongs, what does not, and how sure that is."
+    console.print(f"Usage: winnow COMMAND\n\n{about}\n")
+    for title, commands in groups.items():
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for name, text in commands.items():
+            table.add_row(f"[cyan]{name}[/]", text)
+        console.print(Panel(table, title=title, title_align="left"))
+    console.print(
+        "\nTo begin: winnow run oneclass GOOD --to runs/first, then winnow score NEW --run runs/first.\n"
+        "winnow recipes lists what else there is to run; winnow COMMAND --help says what a command takes."
+    )
+
+
+class Help:
+    """The help page of a command: of a long one the common flags alone, unless all are asked for, and with a recipe its values.
+
+    `words` are those of the command line, by which it is known what is asked for, `flags` those that ask for help. Raises
+    `OptionError` for a recipe that there is not.
     """
 
-    def __init__(self, words: list[str]) -> None:
+    def __init__(self, words: list[str], flags: Sequence[str]) -> None:
         from winnow.options import Options
 
+        self.name, self.asked = words[0], words[: min(words.index(flag) for flag in flags if flag in words)]
         common = None if "--help-all" in words else COMMON.get(words[0])
         self.common = None if common is None else set(common.split())
         self.recipe, options, own = "", Options(), frozenset[str]()
@@ -49,24 +72,28 @@ class Help:
             chosen = (_given(flag, values[flag.replace("-", "_")]) for flag in self.defaults if flag in self.own)
             self.recipe = f"{name}: {recipe.title}. It sets {', '.join(chosen)}."
 
-    def __call__(self, console: Any, options: Any, panel: Any) -> None:
-        """Print a panel of flags."""
-        from cyclopts.help.formatters import DefaultFormatter
+    def show(self, app: App) -> None:
+        """Print the page.
 
-        entries = [self._entry(entry) for entry in panel.entries if self._shows(entry)]
-        DefaultFormatter()(console, options, panel.copy(entries=entries))
+        Cyclopts would make it too, but reads the source text of every class of options for docstrings, and goes through all options
+        three times: that took four fifths of the time.
+        """
+        from cyclopts.group import sort_groups
+        from cyclopts.help import DefaultFormatter, create_parameter_help_panel
 
-    def render_usage(self, console: Any, options: Any, usage: Any) -> None:
-        """Print how the command is called."""
-        from cyclopts.help.formatters import DefaultFormatter
-
-        DefaultFormatter().render_usage(console, options, usage)
-
-    def render_description(self, console: Any, options: Any, description: Any) -> None:
-        """Print what the command does and, where a recipe is named, what that is and sets."""
-        console.print(description)
-        if self.recipe:
-            console.print(self.recipe + "\n", markup=False, highlight=False)
+        command, console, formatter = app[self.name], app.console, DefaultFormatter()
+        arguments = _explained(command, app.default_parameter)
+        texts = [f"Usage: {_usage(self.name, arguments)}", command.help, self.recipe]
+        for text in filter(None, texts):
+            console.print(f"{text}\n", markup=False, highlight=False)
+        groups = [group for group in arguments.groups if group.show]
+        for group in sort_groups(groups, groups)[0]:
+            panel = create_parameter_help_panel(group, arguments.filter_by(group=group), "plaintext")
+            entries = [self._entry(entry) for entry in panel.entries if self._shows(entry)]
+            formatter(console, console.options, panel.copy(entries=entries))
+        if self.common is not None:
+            epilogue = f"\nThese are the common flags; all of them: winnow {' '.join(self.asked)} --help-all"
+            console.print(epilogue, markup=False, highlight=False)
 
     def _shows(self, entry: Any) -> bool:
         return self.common is None or not entry.positive_names or bool(_flags(entry) & self.common)
@@ -87,6 +114,35 @@ class Help:
         if value and "[default: " not in text:
             text = f"{text.removesuffix('.')} [default: {value}]."
         return entry.copy(description=Text(text), default=None)
+
+
+def _explained(command: App, default: Parameter | None) -> ArgumentCollection:
+    """Return what a command takes, each with its text: that of its option, or the one in the docstring of the command."""
+    from cyclopts import Parameter
+    from docstring_parser import parse
+
+    arguments = command.assemble_argument_collection(default_parameter=default)
+    texts = {param.arg_name: param.description for param in parse(command.default_command.__doc__ or "").params}
+    for argument in arguments:
+        text = argument.field_info.help or texts.get(argument.field_info.name)
+        if text and not argument.parameter.help:
+            argument.parameter = Parameter.combine(argument.parameter, Parameter(help=text))
+    return arguments
+
+
+def _usage(name: str, arguments: ArgumentCollection) -> str:
+    """Return how a command is called, what must be given first."""
+    needed = [argument for argument in arguments if argument.required and argument.show]
+    words = [_word(argument) for argument in sorted(needed, key=lambda argument: not argument.field_info.is_positional)]
+    return " ".join(("winnow", name, *words, "[OPTIONS]"))
+
+
+def _word(argument: Argument) -> str:
+    """Return an argument as it stands in a call: SOURCES..., or --run RUN."""
+    name = argument.name.lstrip("-")
+    if not argument.field_info.is_positional:
+        return f"--{name} {name.upper()}"
+    return name.upper() + ("..." if argument.field_info.kind is argument.field_info.VAR_POSITIONAL else "")
 
 
 def _flags(entry: Any) -> set[str]:
@@ -123,6 +179,7 @@ def _shown(value: Any) -> str:
 
 def explained(error: CycloptsError) -> tuple[str, str]:
     """Return what is wrong with a call, in a sentence, and what to do about it."""
+    from cyclopts import MissingArgumentError, UnknownCommandError, UnusedCliTokensError
     from pydantic import ValidationError
 
     from winnow.options import explain

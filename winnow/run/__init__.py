@@ -1,5 +1,1 @@
 """The run folder: what was asked, a record for each finished step, and steps that are whole or were never begun."""
-
-from winnow.run.folder import RunFolder
-
-__all__ = ["RunFolder"]

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from winnow.errors import OptionError, did_you_mean
 from winnow.options import Options
 
+TASKS = ("oneclass", "inspect", "select", "classify")
+"""What the names of recipes begin with, in the order in which they are listed."""
+
 
 class Recipe(BaseModel):
     """A named set of option values, with what it costs and what to expect of it."""
@@ -31,9 +34,10 @@ class Recipe(BaseModel):
 
 
 def recipe_names() -> list[str]:
-    """Return the recipes that come with Winnow."""
+    """Return the recipes that come with Winnow, in the order of the tasks, what is best for each first."""
     folder = resources.files("winnow") / "recipes"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    names = (entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return sorted(names, key=lambda name: (TASKS.index(name.partition("-")[0]), name))
 
 
 def text_of_recipe(name: str) -> str:

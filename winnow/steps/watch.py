@@ -18,7 +18,8 @@ from winnow.run.folder import RunFolder
 from winnow.scale.local import cores
 from winnow.watch.book import Book
 from winnow.watch.drifts import Drifts
-from winnow.watch.messages import Command, Kind, Messenger, Post, checked_address, checked_command
+from winnow.watch.log import Kind
+from winnow.watch.messages import Command, Messenger, Post, checked_address, checked_command
 from winnow.watch.ring import Ring
 from winnow.watch.sources import source_of
 from winnow.watch.view import View

@@ -8,11 +8,13 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from winnow.files import told
 
 Event = dict[str, Any]
+Kind = Literal["foreign", "verdict", "segment", "refused", "away", "back", "drift"]
+"""What an event tells."""
 Place = tuple[str, int]
 """A place in the events: the day of a file, and bytes from its start."""
 

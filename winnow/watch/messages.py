@@ -11,13 +11,11 @@ import threading
 import urllib.parse
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
 
 from winnow.errors import OptionError
 from winnow.watch.book import Book
-from winnow.watch.log import Event
+from winnow.watch.log import Event, Kind
 
-Kind = Literal["foreign", "verdict", "segment", "refused", "away", "back", "drift"]
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 60.0  # seconds until it is tried again
 POST_SECONDS, COMMAND_SECONDS = 10.0, 60.0
 AGAIN = (408, 425, 429)  # answers of the kind "your fault" that are no refusal
