@@ -176,7 +176,7 @@ def finished_run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A small finished run, each worker's own copy, since some steps write into it; tests that change it copy it first."""
 
     def make(folder: Path) -> None:
-        done = winnow_process("run", "oneclass-from-scratch", pictures, "--to", folder / "small", *SMALL)
+        done = winnow_command("run", "oneclass-from-scratch", pictures, "--to", folder / "small", *SMALL)
         assert done.returncode == 0, done.stderr
 
     return Path(

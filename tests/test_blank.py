@@ -136,6 +136,7 @@ def test_blank_damage_is_counted_by_evaluate(made: tuple[winnow.Run, Path], tmp_
     assert len(rows) == 6
 
 
+@pytest.mark.parametrize("made", [16], indirect=True)
 def test_the_exported_file_says_the_same_and_an_older_one_what_it_said(made: tuple[winnow.Run, Path], tmp_path: Path):
     pytest.importorskip("onnxscript")
     run, folder = made

@@ -16,7 +16,7 @@ from winnow.data.remote import Remote
 
 import videos
 from buckets import Door, keys, settings
-from conftest import blocks, stripes
+from conftest import blocks, stripes, winnow_command
 
 PAGE = Path(__file__).parent.parent / "examples" / "cloud.md"
 NAMED = "s3://season-of-mine"
@@ -49,19 +49,23 @@ def test_the_page_runs_from_a_bucket_to_a_bucket(
     for number, words in enumerate(commands(PAGE)):
         words = [word.replace(NAMED, bucket) for word in words]
         step = words[words.index("winnow") + 1 + ("--" in words)]
-        if words[0] == "torchrun":
+        torchrun = words[0] == "torchrun"
+        if torchrun:
             words[words.index("--nproc-per-node") + 1] = "2"
-        start = ["-m", "torch.distributed.run"] if words[0] == "torchrun" else ["-m", "winnow"]
         judging = step == "score"  # who judges may read the run, and not write to it
         given = {**settings(door.address if judging else server), "WINNOW_CACHE": str(tmp_path / f"machine {number}")}
-        done = subprocess.run(
-            [sys.executable, *start, *words[1:], *SMALL.get(step, [])],
-            env={**os.environ, **given, "OMP_NUM_THREADS": "1"},
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = [*words[1:], *SMALL.get(step, [])]
+        if torchrun:
+            done = subprocess.run(
+                [sys.executable, "-m", "torch.distributed.run", *words],
+                env={**os.environ, **given},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        else:
+            done = winnow_command(*words, cwd=tmp_path, env=given)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         steps.append(step)
     door.close()

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -39,10 +38,10 @@ from winnow.models.contract import Model, ModelOutput
 from winnow.models.pretrained import Pretrained
 from winnow.onnx import session_of
 from winnow.pool.pool import Pool
-from winnow.results import Classified
+from winnow.results import Classified, Exported
 from winnow.run.artifacts import load_detector, load_encoder, load_network
 from winnow.run.folder import RunFolder
-from winnow.steps.export import _up
+from winnow.steps.export import _up, map_levels
 from winnow.steps.predict_onnx import predict_onnx
 from winnow.steps.serve import serve
 from winnow.tables import read_table
@@ -239,21 +238,6 @@ def test_the_card_says_what_was_measured_and_its_example_runs(shop: Path, tmp_pa
 
 
 OLD = b"an earlier file\n\x06winnow\x12"
-KILLED = """
-import os, sys, winnow
-def stop(*args): os.kill(os.getpid(), 9)
-run = winnow.Run(sys.argv[1])
-os.replace = stop
-run.export(sys.argv[2], only="classifier")
-"""
-
-
-def test_killed_in_between_the_old_file_stays(shop: Path, tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_bytes(OLD)
-    done = subprocess.run([sys.executable, "-c", KILLED, shop / "run", tmp_path / "model.onnx"], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert (tmp_path / "model.onnx").read_bytes() == OLD
-    assert not (tmp_path / "model.md").exists()
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +263,21 @@ def cloths(tmp_path_factory: pytest.TempPathFactory) -> winnow.Run:
     return run
 
 
+def test_killed_in_between_the_old_file_stays(cloths: winnow.Run, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(OLD)
+    run = winnow.Run(shutil.copytree(cloths.folder.path, tmp_path / "run")).set(mode="encoder")
+    child = os.fork()
+    if child == 0:
+        os.replace = lambda *given: os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            run.export(tmp_path / "model.onnx")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert (tmp_path / "model.onnx").read_bytes() == OLD
+    assert not (tmp_path / "model.md").exists()
+
+
 @pytest.mark.parametrize("mode", ["encoder", "fast", "full"])
 def test_every_mode_has_its_graph(cloths: winnow.Run, mode: str) -> None:
     detector = load_detector(cloths.folder, mode)
@@ -300,7 +299,7 @@ def test_every_mode_has_its_graph(cloths: winnow.Run, mode: str) -> None:
 def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_threshold(
     cloths: winnow.Run, tmp_path: Path
 ) -> None:
-    """The fast mode has its own network, the classifier that of the run."""
+    """The fast mode has its own network, the classifier that of the run; what it draws is compared too."""
     labels = tmp_path / "labels.csv"
     pool = Pool.open(cloths.folder.folder("ingest"))
     rows = [f'"{name}",{"outliers" if place % 2 else "even"}' for place, name in enumerate(pool.column("id"))]
@@ -333,28 +332,52 @@ def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_thresh
     np.testing.assert_allclose(
         *([float(value) for value, _ in lines] for lines in verdicts), atol=0.005
     )  # a rank among some 240
+    draws_the_same(run, result, tmp_path / "drawn")
 
 
-@pytest.mark.parametrize("mode", ["encoder", "fast", "full"])
-def test_the_file_draws_what_the_run_draws(cloths: winnow.Run, mode: str, tmp_path: Path) -> None:
-    write_damaged(tmp_path / "bad", tmp_path / "masks", 4)
-    run = winnow.Run(shutil.copytree(cloths.folder.path, tmp_path / "run")).set(mode=mode)
-    result = run.export(tmp_path / "a.onnx")
-    assert ("anomaly_map" in result.outputs) == (mode != "encoder")
-    assert result.parity.get("anomaly_map", 0.0) < TOLERANCE
-    run.score(tmp_path / "bad", to=tmp_path / "own", heatmaps=tmp_path / "own maps")
-    predict_onnx(result.file, [tmp_path / "bad"], to=tmp_path / "told", heatmaps=tmp_path / "told maps")
-    same_maps(tmp_path / "own maps", tmp_path / "told maps", has_map=mode != "encoder")
-    own, told = (read_table(tmp_path / name / "defects.csv") for name in ("own", "told"))
+def draws_the_same(run: winnow.Run, file: Exported, base: Path) -> None:
+    """Check that a file draws what its run draws, of damaged cloths."""
+    write_damaged(base / "bad", base / "masks", 4)
+    run.score(base / "bad", to=base / "own", heatmaps=base / "own maps")
+    predict_onnx(file.file, [base / "bad"], to=base / "told", heatmaps=base / "told maps")
+    same_maps(base / "own maps", base / "told maps", has_map="anomaly_map" in file.outputs)
+    own, told = (read_table(base / name / "defects.csv") for name in ("own", "told"))
     assert [list(row.values())[:-1] for row in own] == [list(row.values())[:-1] for row in told]
 
 
-def test_a_file_that_draws_another_map_is_not_written(cloths: winnow.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def whole(cloths: winnow.Run, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The file of the mode full."""
+    return cloths.export(tmp_path_factory.mktemp("whole") / "a.onnx")
+
+
+def test_the_file_of_the_whole_network_draws_what_the_run_draws(
+    cloths: winnow.Run, whole: Exported, tmp_path: Path
+) -> None:
+    assert whole.outputs[-1] == "anomaly_map" and whole.parity["anomaly_map"] < TOLERANCE
+    draws_the_same(cloths, whole, tmp_path)
+
+
+def test_the_file_of_an_encoder_draws_masks_alone(cloths: winnow.Run, tmp_path: Path) -> None:
+    run = winnow.Run(shutil.copytree(cloths.folder.path, tmp_path / "run")).set(mode="encoder")
+    result = run.export(tmp_path / "a.onnx")
+    assert result.outputs == ["score", "p_value"]
+    draws_the_same(run, result, tmp_path)
+
+
+def test_a_file_that_draws_another_map_does_not_pass(
+    cloths: winnow.Run, whole: Exported, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = load_detector(cloths.folder, "full")
+    encoder = load_encoder(cloths.folder, "full", detector.scorer.reads(), in_torch=True)
+    parts = {"auxiliary": encoder.auxiliary, "decode": encoder.decode, "detector": detector}
+    graph = Graph(encoder.model, **parts, map_levels=map_levels(cloths.folder, "full"))
+    pixels = pixels_of(cloths)[:8]
+    assert check(whole.file, graph, pixels, any_size=False).difference["anomaly_map"] < TOLERANCE
     draw = exporting.anomaly_maps
     monkeypatch.setattr(exporting, "anomaly_maps", lambda *given: draw(*given) * 1.01)
     with pytest.raises(ModelError, match="another anomaly-map than the run"):
-        cloths.export()
-    assert not (cloths.folder.path / "export" / "model.onnx").exists()
+        check(whole.file, graph, pixels, any_size=False)
 
 
 def pictures_of(pool: Pool) -> list[str]:
@@ -494,38 +517,33 @@ def test_a_picture_at_the_threshold_belongs_though_scores_are_float32() -> None:
         assert up <= np.nextafter(np.float32(value), np.float32(np.inf))
 
 
-def test_a_match_by_its_decoder_at_other_sizes(finished_run: Path, tmp_path: Path) -> None:
-    run = winnow.Run(finished_run)
-    result = run.export(tmp_path / "match.onnx")
-    assert result.outputs == ["score", "p_value"] and result.parity["score"] < TOLERANCE
-    assert onnxruntime.InferenceSession(str(result.file)).run(None, {INPUT: np.zeros((1, 1, 1, 3), np.uint8)})[
-        0
-    ].shape == (1,)
-
-
-def test_a_run_is_exported_and_served(finished_run: Path) -> None:
+def test_a_match_by_its_decoder_is_exported_and_served_at_any_size(finished_run: Path) -> None:
     """In this process, which has imported torch."""
-    found: list[object] = []
+    found: list[dict] = []
 
     def ask(line: str) -> None:
         port = int(line.split(":")[2].split()[0])
-        body = io.BytesIO()
-        Image.new("RGB", (50, 40), (10, 200, 30)).save(body, "PNG")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request("POST", "/v1/predict", body.getvalue())
-        found.append(json.loads(connection.getresponse().read()))
-        connection.close()
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            for size in ((50, 40), (1, 1)):
+                body = io.BytesIO()
+                Image.new("RGB", size, (10, 200, 30)).save(body, "PNG")
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+                connection.request("POST", "/v1/predict", body.getvalue())
+                found.append(json.loads(connection.getresponse().read()))
+                connection.close()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def tell(line: str) -> None:
         if "Serving" in line:
             threading.Thread(target=ask, args=(line,)).start()
 
     serve(None, RunFolder.open(finished_run), port=0, tell=tell)
-    (answer,) = found
-    (row,) = answer["pictures"][0]["rows"]
-    assert row["score"] > 0 and row["belongs"] == (row["score"] <= row["threshold"])
-    assert answer["model"]["name"] == finished_run.name
+    for answer in found:
+        (row,) = answer["pictures"][0]["rows"]
+        assert row["score"] > 0 and row["belongs"] == (row["score"] <= row["threshold"]) and "class" not in row
+        assert answer["model"]["name"] == finished_run.name
+    assert len(found) == 2
 
 
 # --- in 8-bit integers, and for Triton -----------------------------------------------------------------------------------

@@ -54,12 +54,13 @@ def test_a_run_begun_anew_keeps_marks_and_labels_that_a_person_filled_in(
 
 
 def test_a_run_begun_anew_removes_all_that_winnow_wrote(base: Path, tmp_path: Path):
-    run = shutil.copytree(base / "patched", tmp_path / "run")
+    run = shutil.copytree(base / "plain", tmp_path / "run")
     assert winnow("score", base / "bad", "--run", run) == 0
     assert winnow("evaluate", "--run", run, "--normal", base / "good", "--anomalous", f"bad={base / 'bad'}") == 0
-    assert winnow("export", "--run", run) == 0
-    assert winnow("report", "--run", run) == 0
-    assert winnow("run", base / "patched.toml", base / "good", "--to", run, "--overwrite") == 0
+    assert winnow("export", "--run", run, "--only", "classifier") == 0
+    for store in run.glob("labels.sqlite*"):
+        store.unlink()
+    assert _anew(base, run) == 0
     assert not any((run / name).exists() for name in ("scores", "evaluation", "export"))
 
 

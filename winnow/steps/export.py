@@ -143,14 +143,25 @@ def _write(
         opset=written.opset,
         int8=written.int8,
     )
-    measured = run.result(Classified) if classifier else None
-    promised = _promised(run, mode, detector) if detector else None
-    text = card(about, result, recipe=run.recipe, versions=versions(), measured=measured, promised=promised)
-    write_text(Path(result.card), text)
+    write_text(Path(result.card), _card(run, about, result, classifier, detector, mode))
     if how.triton is None:
         return result
     there = write_repository(how.triton, how.name or to.stem, to.read_bytes(), about, graph.outputs)
     return replace(result, triton=there)
+
+
+def _card(
+    run: RunFolder,
+    about: dict[str, Any],
+    result: Exported,
+    classifier: Classifier | None,
+    detector: Detector | None,
+    mode: str,
+) -> str:
+    """Return the model card of a written file."""
+    measured = run.result(Classified) if classifier else None
+    promised = _promised(run, mode, detector) if detector else None
+    return card(about, result, recipe=run.recipe, versions=versions(), measured=measured, promised=promised)
 
 
 def _promised(run: RunFolder, mode: str, detector: Detector) -> Mode:
