@@ -15,6 +15,7 @@ from winnow.errors import DataError, OptionError
 from winnow.metrics.bootstrap import LEVEL, REPEATS, group_draws, interval
 from winnow.results import AnomalousGroup, Interval
 
+AT_ONCE = 1 << 15  # weights of pictures that are added up in one go: more leave a processor's cache
 SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 FLOOR = 1e-9  # the share of a bin in which a sample has no score, in `cross_entropy`
 
@@ -134,9 +135,13 @@ def evaluate(
         raise DataError("An anomalous group is called 'all', which stands for all of them.", "Give it another name.")
     wanted = list(dict.fromkeys(names[~belongs].tolist()))
     rows = {**{name: belongs | (names == name) for name in wanted}, "all": np.ones(len(scores), dtype=bool)}
-    parts, alarms = {}, None
+    parts: dict[str, AnomalousGroup] = {}
+    alarms = None
     limits = None if threshold is None else np.broadcast_to(np.asarray(threshold, np.float64), scores.shape)
     for name, chosen in rows.items():  # "all" last: the interval of the false-alarm rate is that of it
+        if name == "all" and len(wanted) == 1:
+            parts[name] = parts[wanted[0]]
+            continue
         parts[name], alarms = _against(
             scores[chosen], belongs[chosen], None if limits is None else limits[chosen], groups[chosen], repeats, seed
         )
@@ -198,30 +203,29 @@ def bootstrap(
     last = np.flatnonzero(np.append(np.diff(scores[ordered]) != 0, True))
     flagged = None if threshold is None else (scores > threshold)[ordered]
     names = ("auroc", "average_precision", "false_alarm_rate", "detection_rate")[: 2 if flagged is None else 4]
-    drawn = np.array([_weighted(row[ordered], belongs[ordered], flagged, last) for row in weights])
+    step = max(1, AT_ONCE // len(scores))
+    blocks = (weights[start : start + step, ordered] for start in range(0, repeats, step))
+    drawn = np.concatenate([_weighted(block, belongs[ordered], flagged, last) for block in blocks])
     low, high = interval(drawn, level)
     return {name: (float(low[place]), float(high[place])) for place, name in enumerate(names)}
 
 
-def _weighted(weights: np.ndarray, belongs: np.ndarray, flagged: np.ndarray | None, last: np.ndarray) -> list[float]:
-    """Return AUROC, average precision and, of what is `flagged`, both rates of weighted pictures from the highest score down.
+def _weighted(weights: np.ndarray, belongs: np.ndarray, flagged: np.ndarray | None, last: np.ndarray) -> np.ndarray:
+    """Return (repeats, 2 or 4) AUROC, average precision and, of what is `flagged`, both rates, by the `weights` (repeats, n) of pictures
+    from the highest score down.
 
     `last` (ties,) are the positions at which runs of equal scores end.
     """
     own, anomalous = weights * belongs, weights * ~belongs
-    alarms, found = np.cumsum(own)[last], np.cumsum(anomalous)[last]
-    new_alarms, new_found = np.diff(alarms, prepend=0), np.diff(found, prepend=0)
-    area = np.sum(new_alarms * (2 * found - new_found)) / (2 * alarms[-1] * found[-1])
+    alarms, found = (np.cumsum(side, axis=1)[:, last] for side in (own, anomalous))
+    new_alarms, new_found = (np.diff(side, axis=1, prepend=0) for side in (alarms, found))
+    area = np.sum(new_alarms * (2 * found - new_found), axis=1) / (2 * alarms[:, -1] * found[:, -1])
     called = alarms + found
-    precision = np.sum(new_found[called > 0] * found[called > 0] / called[called > 0]) / found[-1]
-    if flagged is None:
-        return [float(area), float(precision)]
-    return [
-        float(area),
-        float(precision),
-        float(own[flagged].sum() / alarms[-1]),
-        float(anomalous[flagged].sum() / found[-1]),
-    ]
+    precise = np.divide(found, called, out=np.zeros_like(called), where=called > 0)
+    values = [area, np.sum(new_found * precise, axis=1) / found[:, -1]]
+    if flagged is not None:
+        values += [own[:, flagged].sum(axis=1) / alarms[:, -1], anomalous[:, flagged].sum(axis=1) / found[:, -1]]
+    return np.stack(values, axis=1)
 
 
 def _checked(scores: Any, belongs: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -15,13 +15,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from winnow.errors import DataError
 from winnow.report.embed import Embedded, embedded
@@ -172,6 +172,15 @@ def render(page: Page, most: int = MOST_BYTES) -> str:
 
 def _rendered(page: Page, share: float) -> str:
     """Render the page with photographs stored at this share of their width and height."""
+    parts = [replace(part, tables=[_shown(table) for table in part.tables]) for part in page.sections]
+    sections = [(_anchor(number, part), part) for number, part in enumerate(parts) if _filled(part)]
+    html = _template(share).render(page=page, sections=sections)
+    return UNWRITABLE.sub("\ufffd", html)
+
+
+@cache
+def _template(share: float) -> Template:
+    """Return the page's template, compiled once, for photographs at this share."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -182,10 +191,7 @@ def _rendered(page: Page, share: float) -> str:
     environment.filters.update(
         cell=cell, numeric=_numeric, image=partial(_image, share=share), digest=_digest, bar=_bar
     )
-    parts = [replace(part, tables=[_shown(table) for table in part.tables]) for part in page.sections]
-    sections = [(_anchor(number, part), part) for number, part in enumerate(parts) if _filled(part)]
-    html = environment.get_template("report.html.j2").render(page=page, sections=sections)
-    return UNWRITABLE.sub("\ufffd", html)
+    return environment.get_template("report.html.j2")
 
 
 def cell(value: Any) -> str:

@@ -64,14 +64,18 @@ def as_png(draw: Callable[P, Figure]) -> Callable[P, bytes]:
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> bytes:
-        figure = draw(*args, **kwargs)
-        buffer = io.BytesIO()
-        # Level 3 takes half of the time of the usual 6, for a tenth more bytes.
-        options = {"compress_level": 3}
-        figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}, pil_kwargs=options)
-        return buffer.getvalue()
+        return png_of(draw, *args, **kwargs)
 
     return drawn
+
+
+def png_of(draw: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs) -> bytes:
+    """Return what a function draws as PNG bytes."""
+    figure, buffer = draw(*args, **kwargs), io.BytesIO()
+    # Level 3 takes half of the time of the usual 6, for a tenth more bytes.
+    options = {"compress_level": 3}
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None}, pil_kwargs=options)
+    return buffer.getvalue()
 
 
 def canvas(

@@ -185,6 +185,7 @@ def instructions() -> dict[str, str]:
     return {"instructions": f"{own}, oneDNN at most {limit}" if limit else own}
 
 
+@cache
 def _version(library: str) -> str:
     try:
         return metadata.version(library)
