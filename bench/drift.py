@@ -4,7 +4,8 @@
 
 Football (frames of 15 clips and a match), magnetic tiles, AITEX fabric 01 (squares of 256 pixels); embeddings of the recipe `oneclass`,
 once for each change. A stream: pictures dealt at random (of football by clip as well) into those that set the threshold, two fifths, and
-those that come, each once in random order. A change: after the others, those that came are drawn again, changed, up to 300.
+those that come, each once in random order. A change: after the others, those that came are drawn again, changed, up to 300; what the
+alarm names as changed is told for it.
 
 `--simulated`: normal scores alone, 100 streams of 600 after 20, 50 and 200 that set the threshold at 5 %.
 """
@@ -17,14 +18,17 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 import winnow
+from winnow.detect.changes import TOLD, WORDS, Change, Directions, changed, looks, usual, usual_positions
 from winnow.detect.detector import Detector
 from winnow.detect.drift import Drift
+from winnow.detect.live_drift import LiveDrift, Look
 from winnow.embeddings import Embeddings
 from winnow.pool.pool import Pool
 
@@ -82,8 +86,16 @@ def _open(path: Path) -> Image.Image:
     return Image.open(path).convert("RGB")
 
 
-def embedded(name: str, folder: Path, quick: bool) -> tuple[dict[str, Embeddings], np.ndarray]:
-    """Return the embeddings of good pictures, "plain" and changed, and those of another class, and the groups of the good ones."""
+@dataclass(frozen=True)
+class Kind:
+    """Pictures of one kind: their embeddings and looks, in the order of their files."""
+
+    embeddings: Embeddings
+    looks: dict[str, np.ndarray]
+
+
+def embedded(name: str, folder: Path, quick: bool) -> tuple[dict[str, Kind], np.ndarray]:
+    """Return the good pictures, "plain" and changed, and those of another class, and the groups of the good ones."""
     listed: list[tuple[Path, str]] = []
     groups: list[str] = []
     pictures = list(SETS[name]())[:: 3 if quick else 1]
@@ -95,7 +107,9 @@ def embedded(name: str, folder: Path, quick: bool) -> tuple[dict[str, Embeddings
             path.parent.mkdir(parents=True, exist_ok=True)
             change(picture).save(path)
             listed.append((path, group))
-    run = winnow.Run(folder / "run", "oneclass", device="cpu")
+    run = winnow.Run(
+        folder / "run", "oneclass", device="cpu", weights=need("weights/mobilenet_v2_imagenet_bnrecal_fp16.pth")
+    )
     run.ingest(write_list(folder / "list.csv", listed))
     run.train()
     run.encode()
@@ -103,8 +117,46 @@ def embedded(name: str, folder: Path, quick: bool) -> tuple[dict[str, Embeddings
     sources = dict(zip(known.column("id").tolist(), known.column("source").tolist(), strict=True))
     kinds = np.array([Path(str(sources[one])).parent.name for one in found.ids])
     order = np.argsort([Path(str(sources[one])).name for one in found.ids], kind="stable")
-    parts = {kind: found[order[kinds[order] == kind]] for kind in sorted(set(kinds.tolist()))}
+    parts = {}
+    for kind in sorted(set(kinds.tolist())):
+        rows = order[kinds[order] == kind]
+        parts[kind] = Kind(found[rows], looks(known.pixels(known.rows_of(found.ids[rows]))))
     return parts, np.array(groups)
+
+
+class Stream:
+    """Bets on pictures against those that set the threshold, and what is said of a change."""
+
+    def __init__(self, good: Kind, own: np.ndarray, seed: int) -> None:
+        self.detector = Detector().fit(Embeddings.of(good.embeddings.vectors[own]))
+        directions = Directions.of(good.embeddings.vectors[own])
+        assert directions
+        self.directions, self.live = (
+            directions,
+            LiveDrift(Drift(self.detector.calibration, self.detector.threshold.value, seed=seed)),
+        )
+        self.usual = usual({name: values[own] for name, values in good.looks.items()}) | usual_positions(
+            directions.count
+        )
+
+    def come(self, kind: Kind, rows: np.ndarray) -> None:
+        """Bet on pictures until they end or the alarm is raised; before the change `unchanged` ones had come."""
+        self.unchanged = self.live.drift.blocks
+        vectors = kind.embeddings.vectors[rows]
+        places = self.directions.positions(vectors)
+        for score, row, place in zip(self.detector.score(vectors), rows, places, strict=True):
+            if not self.live.drift.alarmed:
+                self.live.add(
+                    "",
+                    float(score),
+                    lambda row=row, place=place: Look([*(kind.looks[name][row] for name in WORDS), *place]),
+                )
+
+    def named(self) -> list[Change]:
+        """Return the changes that are told of."""
+        seen = np.array(self.live.looks)
+        found = changed(self.usual, dict(zip(self.usual, seen.T, strict=True))) if len(seen) else []
+        return [one for one in found if abs(one.moved) >= TOLD]
 
 
 def deal(groups: np.ndarray, rng: np.random.Generator, by_group: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -160,43 +212,58 @@ def main() -> None:
         table(rows, "Simulated streams, alarm at 1 %")
         finish("drift", started, simulated=rows)
         return
-    streams, alarms, delays = 20 if given.quick else 200, [], []
+    streams, alarms, delays, names = 20 if given.quick else 200, [], [], []
     for name in SETS:
         parts, groups = embedded(name, given.to / name.replace(" ", "_"), given.quick)
         good = parts.pop("plain")
         for by_group in (False, True) if name == "football" else (False,):
             rng, counts = np.random.default_rng(0), {0.01: 0, 0.05: 0}
-            reached: dict[str, list[float]] = {kind: [] for kind in parts}
+            reached: dict[str, list[Stream]] = {kind: [] for kind in parts}
             for seed in range(streams):
                 own, coming = deal(groups, rng, by_group)
-                normal = Embeddings.of(good.vectors[own])
-                detector = Detector().fit(normal)
-                scores = detector.score(good.vectors[coming])
+                detector = Detector().fit(Embeddings.of(good.embeddings.vectors[own]))
+                scores = detector.score(good.embeddings.vectors[coming])
                 for alarm in counts:
                     drift = Drift(detector.calibration, detector.threshold.value, alarm=alarm, seed=seed)
                     drift.extend(scores)
                     counts[alarm] += drift.alarmed
                 if seed % 5 or by_group:
                     continue
-                for kind, changed in parts.items():
-                    rows = rng.choice(coming if len(changed) == len(good) else len(changed), MOST)
-                    drift = Drift(detector.calibration, detector.threshold.value, seed=seed)
-                    drift.extend(scores)
-                    before = drift.at
-                    drift.extend(detector.score(changed.vectors[rows]))
-                    if before is None:
-                        reached[kind].append(drift.at - len(scores) if drift.at else np.inf)
+                for kind, other in parts.items():
+                    count = len(other.embeddings)
+                    rows = rng.choice(coming if count == len(good.embeddings) else count, MOST)
+                    stream = Stream(good, own, seed)
+                    stream.come(good, coming)
+                    if not stream.live.drift.alarmed:
+                        stream.come(other, rows)
+                        reached[kind].append(stream)
             dealt = "by clip" if by_group else "at random"
-            alarms.append({"pictures": name, "dealt": dealt, "good": len(good), "streams": streams}
+            alarms.append({"pictures": name, "dealt": dealt, "good": len(good.embeddings), "streams": streams}
                           | {f"alarms at {alarm:.0%}": f"{count / streams:.1%}" for alarm, count in counts.items()})  # fmt: skip
-            for kind, values in reached.items():
-                if values:
-                    told = np.array(values)
-                    delays.append({"pictures": name, "change": kind.replace("_", " ").strip(), "streams": len(told),
-                                   "told": f"{np.isfinite(told).mean():.0%}", "pictures until, median": str(np.median(told))})  # fmt: skip
+            for kind, those in reached.items():
+                if those:
+                    about = {"pictures": name, "change": kind.replace("_", " ").strip()}
+                    delays.append(about | until(those))
+                    names.append(about | named_by(those))
     table(alarms, "Alarms over unchanged streams")
     table(delays, f"Pictures until the alarm (at 1 %), of {MOST} at most")
-    finish("drift", started, alarms=alarms, delays=delays)
+    table(names, "What the alarms name, a share of them")
+    finish("drift", started, alarms=alarms, delays=delays, names=names)
+
+
+def until(streams: list[Stream]) -> dict[str, object]:
+    """Return how many of the streams were told to have changed, and after how many changed pictures."""
+    at = [one.live.drift.at - one.unchanged if one.live.drift.at else np.inf for one in streams]
+    return {"streams": len(at), "told": f"{np.isfinite(at).mean():.0%}", "pictures until, median": str(np.median(at))}
+
+
+def named_by(streams: list[Stream]) -> dict[str, object]:
+    """Return how many of the alarms name each quantity, any direction of the embedding, and nothing."""
+    said = [[one.name for one in stream.named()] for stream in streams if stream.live.drift.alarmed]
+    share = {name: [name in names for names in said] for name in WORDS}
+    share["directions"] = [any("direction" in one for one in names) for names in said]
+    share["nothing"] = [not names for names in said]
+    return {"alarms": len(said)} | {name: f"{np.mean(values):.0%}" if said else "" for name, values in share.items()}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from winnow.options import IngestOptions
 ODD = ('größe, "绿" | \u0636\u064a\u0641 ' + "x" * 100)[:100]
 """The name of a class: a comma, quotes, a bar, two more scripts, 100 characters."""
 COLOURS = ["red", ODD, "blue"]
-SHARP = 20.0
+SHARP, MIDDLE = 20.0, 0.5
 
 
 def expected(pictures: np.ndarray) -> dict[str, np.ndarray]:
@@ -29,6 +29,7 @@ def expected(pictures: np.ndarray) -> dict[str, np.ndarray]:
         "probabilities": raised / raised.sum(axis=1, keepdims=True),
         "score": score,
         "p_value": 1 - score,
+        "directions": (mean - MIDDLE) * SHARP,
         "anomaly_map": pictures.mean(axis=3) / 255,
     }
 
@@ -38,7 +39,7 @@ def metadata(
 ) -> dict[str, Any]:
     """Return the file's description of itself."""
     return {
-        "format": 2, "version": "0.1.0", "classes": classes, "threshold": threshold,
+        "format": 3, "version": "0.1.0", "classes": classes, "threshold": threshold,
         "false_alarm_rate": None if threshold is None else 0.01, "size": list(ingest.size), "channels": 1 if ingest.grey else 3,
         "ingest": ingest.model_dump(mode="json", exclude={"object_detector"}), "picture_threshold": None, **changed,
     }  # fmt: skip
@@ -63,10 +64,17 @@ def write_exported(
     have = outputs or (
         *(["probabilities"] if classes else []),
         *(["score", "p_value"] if threshold is not None else []),
+        *(["directions"] if (changed.get("calibration") or {}).get("directions") else []),
         *(["anomaly_map"] if levels else []),
     )
     changed = {**changed, **(dict(zip(("map_usual", "map_level"), levels, strict=True)) if levels else {})}
-    shapes = {"probabilities": ["n", channels], "score": ["n"], "p_value": ["n"], "anomaly_map": ["n", *side]}
+    shapes = {
+        "probabilities": ["n", channels],
+        "score": ["n"],
+        "p_value": ["n"],
+        "directions": ["n", channels],
+        "anomaly_map": ["n", *side],
+    }
     node = helper.make_node
     nodes = [
         node("Cast", ["pictures"], ["floats"], to=TensorProto.FLOAT),
@@ -76,10 +84,12 @@ def write_exported(
         node("Softmax", ["logits"], ["probabilities"], axis=1),
         node("ReduceMean", ["mean"], ["score"], axes=[1], keepdims=0),
         node("Sub", ["one", "score"], ["p_value"]),
+        node("Sub", ["mean", "middle"], ["off"]),
+        node("Mul", ["off", "sharp"], ["directions"]),
         node("ReduceMean", ["floats"], ["grey"], axes=[3], keepdims=0),
         node("Div", ["grey", "white"], ["anomaly_map"]),
     ]
-    constants = {"white": 255, "sharp": SHARP, "one": 1}
+    constants = {"white": 255, "sharp": SHARP, "one": 1, "middle": MIDDLE}
     graph = helper.make_graph(
         nodes,
         "mean colour",

@@ -47,7 +47,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.train()
     run.encode()
     run.calibrate()
-    said = about_file(run.folder, (), None, None)["object_detector"]
+    said = about_file(run.folder, None, None)["object_detector"]
     options = run.folder.options.ingest
     write_exported(folder / "model.onnx", ingest=options, object_detector=said)
     return folder

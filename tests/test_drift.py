@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from winnow import show
-from winnow.detect.changes import changes, directions, looks
+from winnow.detect.changes import DIRECTIONS, Directions, changes, looks, turned
 from winnow.detect.drift import JUMP, SHARES, SLOPES, Drift, blocks
 from winnow.errors import DataError, OptionError
 
@@ -119,8 +119,31 @@ def test_what_changed_is_named() -> None:
     assert "smoother" in told(soft) or "blurred" in told(soft)
     assert told(base + rng.normal(0, 15, base.shape)).startswith("noisier by")
     vectors = rng.normal(size=(50, 5)) * [9, 4, 2, 1, 1]
-    moved = changes(*directions(vectors, vectors + np.array([0, 20, 0, 0, 0])))
+    directions = Directions.of(vectors)
+    assert directions
+    moved = turned(directions.positions(vectors + np.array([0, 20, 0, 0, 0])))
     assert moved[0].text.endswith("along direction 2 of the embedding") and abs(moved[0].moved) > 4
+
+
+def test_directions_are_those_of_the_covariance() -> None:
+    rng = np.random.default_rng(7)
+    vectors = rng.normal(size=(60, 14)) @ rng.normal(size=(14, 14)) + 100
+    directions = Directions.of(vectors)
+    assert directions and directions.count == DIRECTIONS
+    places, (sizes, axes) = directions.positions(vectors), np.linalg.eigh(np.cov(vectors.T, bias=True))
+    assert np.allclose(np.median(places, axis=0), 0) and np.allclose(places.std(axis=0), 1)
+    for number in range(DIRECTIONS):
+        axis = axes[:, -1 - number] * np.sign(axes[np.abs(axes[:, -1 - number]).argmax(), -1 - number])
+        along = (vectors - vectors.mean(axis=0)) @ axis
+        assert np.allclose(places[:, number], (along - np.median(along)) / np.sqrt(sizes[-1 - number]))
+    few = Directions.of(vectors[:4])
+    assert few and few.count == 3
+    flat = vectors.copy()
+    flat[:, 2:] = 100  # embeddings that differ along two directions alone
+    held = Directions.of(flat)
+    assert held and held.count == 2
+    assert Directions.of(np.full((9, 4), 0.1)) is None and Directions.of(vectors[:1]) is None
+    assert Directions.of(np.empty((9, 0))) is None and turned(np.empty((5, 0))) == []
 
 
 def test_bad_input_is_told() -> None:

@@ -27,7 +27,7 @@ from winnow.deploy import export as exporting
 from winnow.deploy.export import TOLERANCE, check, export
 from winnow.deploy.graph import Graph
 from winnow.deploy.int8 import COMPARED, Wanted, compared, quantised
-from winnow.deploy.runtime import INPUT, Deployed
+from winnow.deploy.runtime import DIRECTIONS, INPUT, Deployed
 from winnow.detect.detector import Detector
 from winnow.detect.pictures import by_picture
 from winnow.embeddings import spread
@@ -154,7 +154,8 @@ def pixels_of(run: winnow.Run) -> np.ndarray:
 def test_the_command_says_one_line_and_nothing_of_the_exporter(shop: Path) -> None:
     told, errors = (shop / "said").read_text(encoding="utf-8").split("\n---\n")
     assert re.fullmatch(
-        r"Exported probabilities, score, p_value \(\d+\.\d MB\); onnxruntime differs from the run by .*\n?", told
+        r"Exported probabilities, score, p_value, directions \(\d+\.\d MB\); onnxruntime differs from the run by .*\n?",
+        told,
     )
     assert errors == ""
 
@@ -162,7 +163,8 @@ def test_the_command_says_one_line_and_nothing_of_the_exporter(shop: Path) -> No
 def test_the_file_gives_what_the_run_gives_and_says_what_it_is(shop: Path) -> None:
     run, session = run_of(shop), session_of(shop / "run" / "export" / "model.onnx")
     pixels = pixels_of(run)
-    found = dict(zip(("probabilities", "score", "p_value"), session.run(None, {INPUT: pixels}), strict=True))
+    names = ("probabilities", "score", "p_value", "directions")
+    found = dict(zip(names, session.run(None, {INPUT: pixels}), strict=True))
     np.testing.assert_allclose(
         found["probabilities"], run.classifier.predict_proba(run.embeddings.vectors), rtol=1e-4, atol=1e-5
     )
@@ -172,7 +174,7 @@ def test_the_file_gives_what_the_run_gives_and_says_what_it_is(shop: Path) -> No
     about = json.loads(meta["winnow"])
     assert json.loads(meta["classes"]) == about["classes"] == ["blocks", ODD]
     assert float(meta["threshold"]) == about["threshold"] == pytest.approx(run.detector.threshold.value)
-    assert about["format"] == 2 and about["version"] == winnow.__version__
+    assert about["format"] == 3 and about["version"] == winnow.__version__
     assert (about["size"], about["channels"], about["picture_threshold"]) == (list(SIZE), 3, None)
     assert about["ingest"] == run.folder.options.ingest.model_dump(mode="json", exclude={"object_detector"})
     assert about["false_alarm_rate"] == run.detector.threshold.achieved
@@ -200,6 +202,20 @@ def test_two_hundred_pictures_of_unusual_sizes(shop: Path) -> None:
         abs(scores), run.detector.calibration.std()
     )
     assert np.median(apart) < 1e-3 and np.quantile(apart, 0.95) < 0.05
+
+
+def test_where_an_embedding_lies_is_told_in_standard_deviations_of_held_out_ones(shop: Path) -> None:
+    run, file = run_of(shop), Deployed.open(shop / "run" / "export" / "model.onnx")
+    held = Pool.open(run.folder.folder("ingest")).rows_of(run.detector.ids)
+    places = file.outputs(pixels_of(run), [DIRECTIONS])[DIRECTIONS][held].astype(float)
+    assert file.about.calibration and places.shape[1] == file.about.calibration.directions == 10
+    assert np.allclose(np.median(places, axis=0), 0, atol=1e-4) and np.allclose(places.std(axis=0), 1, atol=1e-4)
+    assert np.allclose(np.cov(places.T, bias=True), np.eye(10), atol=1e-3)
+    own = run.embeddings.vectors[held].astype(float)
+    middle = own - own.mean(axis=0)
+    variances = np.square(np.linalg.lstsq(middle, places - places.mean(axis=0), rcond=None)[0]).sum(axis=0) ** -1
+    assert np.allclose(variances, np.linalg.svd(middle)[1][:10] ** 2 / len(held), rtol=1e-3)
+    assert DIRECTIONS not in file.verdict_names and DIRECTIONS in file.drift_names
 
 
 def test_again_the_same_bytes_and_one_output_alone(shop: Path, tmp_path: Path) -> None:
@@ -308,7 +324,9 @@ def test_of_patches_by_two_networks_the_size_is_fixed_and_a_picture_has_a_thresh
     run.classify(labels=labels, folds=2)
     vectors = run.embeddings.vectors  # of the whole network
     result = run.set(mode="fast").export()
-    assert result.outputs == ["probabilities", "score", "p_value", "anomaly_map"] and result.mode == "fast"
+    assert (
+        result.outputs == ["probabilities", "score", "p_value", "directions", "anomaly_map"] and result.mode == "fast"
+    )
     session, pixels = session_of(result.file), pool.pixels(slice(0, 20))
     probabilities, scores = session.run(["probabilities", "score"], {INPUT: pixels})
     np.testing.assert_allclose(probabilities, run.classifier.predict_proba(vectors)[:20], rtol=1e-3, atol=1e-4)

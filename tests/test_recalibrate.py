@@ -81,7 +81,7 @@ def test_what_judges_knows_which_threshold_decides(base: Path, run: winnow.Run) 
     from winnow.steps.export import _promised, about_file
 
     found = run.recalibrate(base / "since", confirmed=True)
-    about = about_file(run.folder, None, None, run.detector)  # of an exported file
+    about = about_file(run.folder, None, run.detector)  # of an exported file
     assert about["threshold"] == pytest.approx(found.new.threshold, rel=1e-6)
     assert len(about["calibration"]["scores"]) == 30
     promise = _promised(run.folder, "full", run.detector).promise

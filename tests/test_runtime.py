@@ -94,7 +94,7 @@ def test_it_gives_what_the_graph_says(model: Path):
     assert deployed.ingest == IngestOptions(size=(24, 32), workers=1)
     pictures = np.random.default_rng(0).integers(0, 256, (7, 30, 17, 3), dtype=np.uint8)
     found, right = deployed(pictures), expected(pictures)
-    assert list(found) == [name for name in right if name != "anomaly_map"]
+    assert list(found) == [name for name in right if name not in ("directions", "anomaly_map")]
     for name, values in found.items():
         assert values.dtype == np.float32 and np.allclose(values, right[name], atol=1e-5)
     none = deployed(pictures[:0])
@@ -213,7 +213,8 @@ GOOD = metadata(COLOURS, 0.6, IngestOptions(size=(24, 32)))
         ("[1, 2]", "damaged"),
         ("[" * 100_000, "damaged"),
         ('{"format": 1}', "damaged"),
-        ({**GOOD, "format": 3}, "format 3, this version of Winnow reads 2"),
+        ({**GOOD, "format": 4}, "format 4, this version of Winnow reads 3"),
+        ({**GOOD, "calibration": {"scores": [0.1], "looks": {}, "directions": 3}}, r"promise .*directions \(1, 3\)"),
         ({**GOOD, "map_level": 0.5}, "of the two levels of its anomaly maps one is missing"),
         (
             {**GOOD, "map_usual": 0.1, "map_level": 0.5},

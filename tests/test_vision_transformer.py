@@ -106,4 +106,4 @@ def test_from_pictures_to_scores_by_onnxruntime(
 def test_the_exported_file_is_checked_against_the_run(weights: Path, pictures: Path, tmp_path: Path) -> None:
     run = winnow.Run(tmp_path / "run", "oneclass", backbone=DINO, weights=weights, size=(28, 28), layer="blocks.1")
     run.fit(pictures / "good")
-    assert run.export(tmp_path / "model.onnx").outputs == ["score", "p_value"]
+    assert run.export(tmp_path / "model.onnx").outputs == ["score", "p_value", "directions"]

@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from winnow.deploy.drift import drift_of, look_of, what_changed
-from winnow.deploy.runtime import Deployed
+from winnow.deploy.drift import SIDE, counted, drift_of, look_of, pictures_of, what_changed
+from winnow.deploy.runtime import DIRECTIONS, Deployed
+from winnow.deploy.serve.answers import DriftAnswer
 from winnow.deploy.serve.drifting import ServedDrift
 from winnow.deploy.serve.metrics import Metrics
 from winnow.deploy.serve.served import Current, Served
 from winnow.detect.drift import Drift
-from winnow.detect.live_drift import LOOKED, LiveDrift
+from winnow.detect.live_drift import LOOKED, SHOWN, LiveDrift, Look
 from winnow.errors import OptionError
 from winnow.options import IngestOptions
 from winnow.pool.in_memory import InMemory
@@ -43,7 +44,7 @@ LOOKS = {"brightness": (120.0, 8.0), "contrast": (0.0, 1.0), "sharpness": (0.0, 
 
 def write_model(folder: Path, name: str = "model.onnx", threshold: float = 140 / 255) -> Path:
     """A file of which the mean brightness is the score, with calibration scores."""
-    said = {"scores": (LEVELS[:100] / 255).tolist(), "looks": LOOKS}
+    said = {"scores": (LEVELS[:100] / 255).tolist(), "looks": LOOKS, "directions": 3}
     return write_exported(folder / name, classes=None, threshold=threshold, ingest=INGEST, level=0.05, calibration=said)
 
 
@@ -94,6 +95,16 @@ def test_an_interrupted_watch_bets_as_one_that_is_not(tmp_path: Path, monkeypatc
     (alarm,) = (one for one in events(tmp_path / "whole") if one["event"] == "drift")
     assert is_kind(alarm, "drift") and alarm["source"] == str(folder) and 120 <= alarm["time"] < 240
     assert 15 <= alarm["since"] <= 46 and alarm["since"] < alarm["blocks"] and "darker by " in str(alarm["changes"])
+    assert "along direction 3 of the embedding" in str(alarm["changes"])
+    with Image.open(
+        tmp_path / "whole" / str(alarm["pictures"])
+    ) as sheet:  # the last of the light ones above, of the dark ones below
+        pixels = np.asarray(sheet.convert("L"))
+        rows = [pixels[round(share * len(pixels)), SIDE // 2 :: SIDE + 4] for share in (0.28, 0.78)]
+    assert all(len(row) == SHOWN for row in rows) and all(100 < row.mean() < 255 for row in rows)
+    assert rows[0].mean() - rows[1].mean() > 8 and str(alarm["pictures"]) in next(
+        line for line in told if "HOLD" in line
+    )
     assert sum("THE THRESHOLD MAY NOT HOLD" in line for line in told) == 1 and "may not hold" in told[-1]
 
     place, commit, turn = 0, Book.commit, 0
@@ -111,6 +122,7 @@ def test_an_interrupted_watch_bets_as_one_that_is_not(tmp_path: Path, monkeypatc
                     part.judge(come[place : place + 5])
                 monkeypatch.setattr(Book, "commit", commit)
     assert plain(tmp_path / "whole") == plain(tmp_path / "parts")
+    assert (tmp_path / "parts" / str(alarm["pictures"])).is_file()
     books = [contextlib.closing(Book(tmp_path / to)) for to in ("whole", "parts")]
     with books[0] as first, books[1] as second:
         query = "SELECT name, value FROM kept WHERE name LIKE 'drift %'"
@@ -132,13 +144,32 @@ def test_a_block_is_stood_for_by_any_of_its_pictures(tmp_path: Path) -> None:
     for number in range(300):
         live = LiveDrift(Drift([0.5], 1.0))
         for place in range(5):
-            assert not live.add(f"film {number}", place / 10, lambda: [1.0])
+            assert not live.add(f"film {number}", place / 10, lambda: Look([1.0]))
         places += live.end()
     assert all(30 < places.count(place / 10) < 95 for place in range(5)) and live.end() == []
     live = LiveDrift(Drift(np.linspace(0, 1, 50), 2.0))
     for _ in range(LOOKED + 50):
-        live.add("", 0.999, lambda: [1.0])
-    assert len(live.looks) == LOOKED and live.drift.since < 5
+        live.add("", 0.999, lambda: Look([1.0]))
+    assert len(live.looks) == LOOKED and live.drift.since < 5 and pictures_of(live) is None
+
+
+def test_pictures_are_the_last_before_and_since() -> None:
+    live, rng = LiveDrift(Drift(np.linspace(0, 1, 50), 2.0)), np.random.default_rng(0)
+
+    def come(score: float, level: int) -> None:
+        live.add("", score, lambda: Look([1.0], np.full((8, 6, 1), level, np.uint8)))
+
+    levels = list(range(90))
+    for level in levels[:60]:
+        come(float(rng.random()), level)
+    for level in levels[60:]:
+        come(0.999, level)
+    since = live.drift.since - 1  # the number of pictures before it
+    assert 50 < since < 70
+    assert [one[0, 0, 0] for one in live.before] == levels[since - SHOWN : since]
+    assert [one[0, 0, 0] for one in live.since] == levels[-SHOWN:]
+    sheet = pictures_of(live)
+    assert sheet is not None and sheet.dtype == np.uint8 and sheet.shape[2] == 3
 
 
 def test_another_threshold_is_bet_on_anew_and_a_file_without_scores_not_at_all(tmp_path: Path) -> None:
@@ -154,7 +185,7 @@ def test_another_threshold_is_bet_on_anew_and_a_file_without_scores_not_at_all(t
 
         def bet(model: Deployed) -> int:
             drifts.follow(model)
-            drifts.add("in", moment("in/a.png", None, 120), [{"event": "verdict", "score": 0.47}])
+            drifts.add("in", moment("in/a.png", None, 120), [{"event": "verdict", "score": 0.47}], None)
             kept, scores = drifts.take()
             book.commit([], kept=kept, scores=scores)
             return drifts._live("in").drift.blocks if kept else 0
@@ -174,27 +205,59 @@ def test_what_changed_is_told_by_the_looks_of_the_run(tmp_path: Path) -> None:
     model = Deployed.open(write_model(tmp_path))
     pool = moment("a.png", None, 80).pool
     assert pool is not None
-    assert what_changed(model, [look_of(pool)] * 3) == ["darker by 5.0 standard deviations (brightness 120, now 80)"]
+    places = model.outputs(pool.pixels(slice(None)), [DIRECTIONS])[DIRECTIONS]
+    look = look_of(pool, slice(None), places).values
+    told = [f"moved by 3.7 standard deviations along direction {number} of the embedding" for number in (1, 2, 3)]
+    darker = "darker by 5.0 standard deviations (brightness 120, now 80)"
+    assert what_changed(model, [look] * 3) == [darker, *told]
+    assert what_changed(model, [look_of(pool, slice(None)).values] * 3) == []  # of an export without directions
     assert what_changed(model, []) == [] and drift_of(model, 0.01).drift.alarm == 0.01
+
+
+def test_each_crop_has_its_own_look_and_a_picture_that_is_cut_one(tmp_path: Path) -> None:
+    pixels = np.concatenate([moment("a.png", None, level).pool.pixels(slice(None)) for level in (60, 180)])
+
+    class Two:
+        def pixels(self, rows: slice) -> np.ndarray:
+            return pixels[rows]
+
+    rows, places = [{"score": 0.2}, {"score": 0.7}], np.array([[1.0], [3.0]])
+    model = Deployed.open(write_model(tmp_path))
+    found = counted(model, Two(), rows, places)
+    assert [score for score, _ in found] == [0.2, 0.7]
+    assert [(look().values[0], look().values[-1]) for _, look in found] == [(60, 1), (180, 3)]
+    model.picture_threshold = 0.9
+    ((score, look),) = counted(model, Two(), rows, places)
+    assert (score, look().values[0], look().values[-1]) == (0.7, 120, 2)
+    assert counted(model, Two(), [{"class": "a", "score": None}], None) == []
 
 
 def answers(served: Served, drift: ServedDrift, levels: Sequence[float]) -> None:
     for level in levels:
         pool = moment("picture", None, level).pool
         assert pool is not None
-        drift.add(served.model, pool, [{"score": level / 255, "belongs": True}])
+        places = served.model.outputs(pool.pixels(slice(None)), [DIRECTIONS])[DIRECTIONS]
+        drift.add(served.model, pool, [{"score": level / 255, "belongs": True}], places)
 
 
 def test_served_pictures_count_by_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     served = Served.open(write_model(tmp_path), threads=1, most_pixels=50.0)
     told, now = list[str](), [0.0]
     monkeypatch.setattr("winnow.deploy.serve.drifting.time.time", lambda: now[0])
-    drift = ServedDrift(0.01, 60.0, told.append)
+    drift = ServedDrift(0.01, 60.0, told.append, tmp_path, 3)
     for minute in range(200):
         now[0] = minute * 60.0
         answers(served, drift, LEVELS[100 + minute] - np.array([10, 10, 10]) * (minute > 100))
     assert drift.live and drift.live.drift.blocks == 199 and drift.live.drift.at and drift.live.drift.at > 100
     assert len(told) == 1 and "darker by 1" in told[0]
+    (alarm,) = drift.alarms()
+    assert alarm["worker"] == 3 and alarm["blocks"] == drift.live.drift.at and "direction" in str(alarm["changes"])
+    assert drift.picture(0) is None
+    with Image.open(io.BytesIO(drift.picture(3) or b"")) as sheet:
+        assert sheet.format == "JPEG"
+    other = Served.open(write_model(tmp_path, "other.onnx", 0.6), threads=1, most_pixels=50.0)
+    answers(other, drift, [120])  # another threshold: what was told was of the one before
+    assert drift.alarms() == [] and drift.picture(3) is None
 
 
 def test_each_worker_has_its_numbers(tmp_path: Path) -> None:
@@ -227,3 +290,11 @@ def test_a_server_tells_its_drift(tmp_path: Path) -> None:
         while found.get("alarm") != "1":  # it counts each second
             found = numbers()
         assert float(found["blocks"]) >= 60 and float(found["capital_log10"]) >= 2
+        told = json.loads(server.request("GET", "/v1/drift")[2])
+        assert told["watched"] and DriftAnswer.model_validate(told).alarms[0].changes[0].startswith("darker by")
+        status, _, sheet = server.request("GET", told["alarms"][0]["pictures"])
+        assert status == 200 and sheet.startswith(b"\xff\xd8")
+        assert server.request("GET", "/v1/drift/7")[0] == 404
+    with Serving(tmp_path / "model.onnx") as server:
+        assert json.loads(server.request("GET", "/v1/drift")[2]) == {"watched": False, "alarms": []}
+        assert server.request("GET", "/v1/drift/0")[0] == 404

@@ -121,6 +121,8 @@ def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
         "probabilities": f"float32 (n, {len(about['classes'] or ())}): calibrated, in the order of `classes`",
         "score": "float32 (n,): higher = more anomalous; belongs when at most `threshold`",
         "p_value": "float32 (n,): small = anomalous",
+        "directions": "float32 (n, directions): where the embedding lies along the principal directions of those of held-out pictures, "
+        "in standard deviations from their medians. `winnow watch --drift-alarm` and `winnow serve --drift-alarm` say by them what changed",
         "anomaly_map": "float32 (n, rows, columns), coarser than the picture"
         + (
             ""
@@ -203,6 +205,7 @@ def _int8(result: Exported) -> str:
     assert found is not None
     units = {
         "score": " standard deviations of the calibration scores",
+        "directions": " standard deviations",
         "anomaly_map": " of the distance between its two levels",
     }
     differences = "; ".join(

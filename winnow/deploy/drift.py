@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from winnow.deploy.runtime import Calibration, Deployed
-from winnow.detect.changes import TOLD, WORDS, changed, looks
+from winnow.detect.changes import TOLD, WORDS, changed, looks, usual_positions
 from winnow.detect.drift import Drift, check_alarm
-from winnow.detect.live_drift import LiveDrift
+from winnow.detect.live_drift import SHOWN, LiveDrift, Look
 from winnow.errors import OptionError
 from winnow.pool.pool import Items
+
+SIDE, GAP, TEXT = 160, 4, 20  # pixels of a picture in the drawing, between two, and of a row's name
 
 
 def check_drift(model: Deployed, alarm: float, seconds: float) -> None:
@@ -50,22 +53,53 @@ def drift_key(model: Deployed, alarm: float, seconds: float) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def scores_of(model: Deployed, rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Return the scores that count of the rows of one picture: of pictures that are cut, the highest, else each."""
+def counted(
+    model: Deployed, pool: Items, rows: Sequence[Mapping[str, Any]], directions: np.ndarray | None
+) -> list[tuple[float, Callable[[], Look]]]:
+    """Return the scores that count of the `rows` of one picture, and what returns the look of each: of pictures that are cut, the
+    highest, else each. `directions` (n, k) is what the file says of the items of the pool under this name."""
     scores = [float(row["score"]) for row in rows if row.get("score") is not None]
-    return [max(scores)] if scores and model.picture_threshold is not None else scores
+    if scores and model.picture_threshold is not None:
+        return [(max(scores), partial(look_of, pool, slice(None), directions))]
+    return [(score, partial(look_of, pool, slice(row, row + 1), directions)) for row, score in enumerate(scores)]
 
 
-def look_of(pool: Items) -> list[float]:
-    """Return what a picture looks like, in the order of `WORDS`, as the network sees it."""
-    found = looks(pool.pixels(slice(None)))
-    return [float(f"{found[name].mean():.5g}") for name in WORDS]
+def look_of(pool: Items, items: slice, directions: np.ndarray | None = None) -> Look:
+    """Return the look of some items of a picture, as the network sees them: the means of `WORDS`, in this order, and of positions
+    (n, k) along directions. The first of them is shown."""
+    pixels = pool.pixels(items)
+    found = looks(pixels)
+    places = [] if directions is None else directions[items].mean(axis=0).tolist()
+    values = [*(found[name].mean() for name in WORDS), *places]
+    return Look([float(f"{value:.5g}") for value in values], np.array(pixels[0]))
 
 
 def what_changed(model: Deployed, since: Sequence[Sequence[float]]) -> list[str]:
     """Return in words how pictures whose looks were kept differ from the held-out ones of the run."""
-    if not since:
+    known = calibration_of(model)[0]
+    usual = {name: known.looks[name] for name in WORDS} | usual_positions(known.directions)
+    whole = [values for values in since if len(values) == len(usual)]  # an earlier export may have known no directions
+    if not whole:
         return []
-    now = dict(zip(WORDS, np.array(since).T, strict=True))
-    moved = changed(calibration_of(model)[0].looks, now)
+    moved = changed(usual, dict(zip(usual, np.array(whole).T, strict=True)))
     return [change.text for change in moved if abs(change.moved) >= TOLD]
+
+
+def pictures_of(live: LiveDrift) -> np.ndarray | None:
+    """Draw the last pictures before a change in an upper row and those since in a lower one, (h, w, 3) uint8; None of none."""
+    from PIL import Image, ImageDraw
+
+    rows = [(name, kept) for name, kept in (("before", live.before), ("since", live.since)) if kept]
+    if not rows:
+        return None
+    sheet = Image.new("RGB", (SHOWN * (SIDE + GAP) + GAP, len(rows) * (SIDE + TEXT)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for down, (name, kept) in enumerate(rows):
+        top = down * (SIDE + TEXT)
+        draw.text((GAP, top + GAP), name, "black")
+        for across, pixels in enumerate(kept):
+            picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+            scale = SIDE / max(picture.size)  # small ones are enlarged, or nobody would see what they show
+            picture = picture.resize([max(1, round(scale * side)) for side in picture.size])
+            sheet.paste(picture.convert("RGB"), (GAP + across * (SIDE + GAP), top + TEXT))
+    return np.asarray(sheet)

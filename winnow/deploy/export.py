@@ -145,8 +145,8 @@ def check(path: Path, graph: Graph, pixels: np.ndarray, *, any_size: bool = True
 
     On `pixels` (n, h, w, c) of the network's size, one, two and many at once, and on noise; with `any_size` also on
     larger and smaller pictures, scaled by `graph.resize`. Differences are relative: for scores to at least their standard
-    deviation over the calibration, for probabilities and p-values to at least 0.01, for anomaly maps to at least
-    what lies between their levels. `ModelError` when one is above
+    deviation over the calibration, for positions along directions to at least theirs, for probabilities and p-values to at
+    least 0.01, for anomaly maps to at least what lies between their levels. `ModelError` when one is above
     `TOLERANCE`, unless it is a step: Fisher's sum and p-values are made of ranks, which step at every calibration
     score. Counted are the values that stepped as they would in the run with scorers off by a `TOLERANCE`.
     """
@@ -211,6 +211,9 @@ def _own(graph: Graph, pixels: np.ndarray) -> dict[str, Range]:
         p_values = [graph.detector.p_values(scores) for scores in (high, own, low)]
         found["score"] = low, own, high, deviation(graph.detector.calibration)
         found["p_value"] = p_values[0], p_values[1], p_values[2], 0.01
+    if graph.known_directions is not None:
+        places = graph.known_directions.positions(embeddings.vectors)
+        found["directions"] = places, places, places, 1.0
     if graph.map_levels is not None:
         usual, level = graph.map_levels
         drawn = _maps(graph, pixels, embeddings)

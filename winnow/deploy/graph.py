@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from winnow.classify.classifier import Classifier
 from winnow.deploy.heads import ClassifierTwin
-from winnow.deploy.scorers import PValues, twin_of
+from winnow.deploy.scorers import DirectionsModule, PValues, twin_of
+from winnow.detect.changes import Directions
 from winnow.detect.detector import Detector
 from winnow.learn.encode import outputs_of
 from winnow.learn.feed import to_images
@@ -57,9 +58,9 @@ class Graph(nn.Module):
 
     `probabilities` (n, classes), where a `classifier` is given: from the embeddings of `classifier_network`, or, without one, of
     `model`. `score` and `p_value` (n,), where a `detector` is given: from the outputs of `model` and of the `auxiliary` models;
-    `decode=False` runs no decoder. `anomaly_map` (n, rows, columns) where `map_levels`, its usual value and the level that
-    held-out pictures keep below, are given: the scorer's, where it compares places, or the model's. Raises `ModelError` for a
-    scorer that has no twin.
+    `decode=False` runs no decoder. `directions` (n, k), where they are given: the positions of the embeddings of `model` along
+    them. `anomaly_map` (n, rows, columns) where `map_levels`, its usual value and the level that held-out pictures keep below, are
+    given: the scorer's, where it compares places, or the model's. Raises `ModelError` for a scorer that has no twin.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Graph(nn.Module):
         detector: Detector | None = None,
         classifier: Classifier | None = None,
         classifier_network: Model | None = None,
+        directions: Directions | None = None,
         map_levels: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
@@ -82,10 +84,13 @@ class Graph(nn.Module):
         self.score = twin_of(detector.scorer) if detector else None
         self.p_value = PValues(detector) if detector else None
         self.probabilities = ClassifierTwin(classifier) if classifier else None
+        self.known_directions = directions
+        self.directions = DirectionsModule(directions) if directions else None
         self.map_levels = map_levels
         self.outputs = (
             *(("probabilities",) if classifier else ()),
             *(("score", "p_value") if detector else ()),
+            *(("directions",) if directions else ()),
             *(("anomaly_map",) if map_levels else ()),
         )
         self.requires_grad_(False).eval()
@@ -102,6 +107,8 @@ class Graph(nn.Module):
         if self.score is not None and self.p_value is not None:
             score = self.score(losses)
             found += [score, self.p_value(score)]
+        if self.directions is not None:
+            found.append(self.directions(losses["vectors"]))
         if self.map_levels is not None:
             draw = getattr(self.score, "anomaly_map", None)
             found.append(self.model.anomaly_map(images) if draw is None else draw(losses))

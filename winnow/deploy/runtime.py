@@ -18,9 +18,11 @@ from winnow.onnx import no_more, session_of
 from winnow.options import IngestOptions, SegmentOptions
 from winnow.pool.usual import Usual
 
-FORMAT = 2
-WITHOUT_MAPS = 1  # the format of files that cannot have anomaly maps, otherwise the same
-INPUT, MAP = "pictures", "anomaly_map"
+FORMAT = 3
+WITHOUT_MAPS = (
+    1  # the format of files that cannot have anomaly maps; those of 2 have no directions; otherwise they are the same
+)
+INPUT, MAP, DIRECTIONS = "pictures", "anomaly_map", "directions"
 NO_MAPS = "Export a run that looks for damage, in its mode 'full' or 'fast', with this version: winnow export --run RUN --to FILE.onnx"
 REMEDY = "Give a file that winnow export wrote; if this one was copied, copy it again from its origin."
 
@@ -44,12 +46,14 @@ class Blank(BaseModel):
 
 class Calibration(BaseModel):
     """What says whether the threshold still holds: scores of held-out normal pictures, drawn at random where they are many, and the
-    median and standard deviation of what they look like (`winnow.detect.changes.looks`)."""
+    median and standard deviation of what they look like (`winnow.detect.changes.looks`); along so many `directions` of their embeddings
+    the file says where a picture lies (`winnow.detect.changes.Directions`)."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     scores: list[float]
     looks: dict[str, tuple[float, float]]
+    directions: int = 0
 
 
 class About(BaseModel):
@@ -140,6 +144,16 @@ class Deployed:
         """Return the names of all that the file computes."""
         return tuple(self._none)
 
+    @property
+    def verdict_names(self) -> tuple[str, ...]:
+        """Return the names of those outputs that verdicts are made of."""
+        return tuple(name for name in self._none if name not in (MAP, DIRECTIONS))
+
+    @property
+    def drift_names(self) -> tuple[str, ...]:
+        """Return the same, and that of the positions along directions, where the file has them."""
+        return tuple(name for name in self._none if name != MAP)
+
     def limits(self, parts: np.ndarray) -> np.ndarray | None:
         """Return the thresholds (n,) of whole pictures with so many patches (n,), None where pictures are not cut."""
         if self.picture_limits is not None:
@@ -153,7 +167,7 @@ class Deployed:
         of any size are scaled to `size` as Winnow scales them; for a run cut into patches they must be patches of `size`.
         `DataError` for an array of another shape or type, and when a result is not finite.
         """
-        return self.outputs(pictures, [name for name in self._none if name != MAP])
+        return self.outputs(pictures, self.verdict_names)
 
     def anomaly_maps(self, pictures: np.ndarray) -> np.ndarray:
         """Return the anomaly maps (n, rows, columns) float32 of the same pictures, coarser than they: `map_usual` where a
@@ -196,6 +210,8 @@ class Deployed:
         found = self._run(np.zeros((1, *self.size, self.channels), np.uint8), names)
         promised: dict[str, tuple[int, ...]] = {} if self.classes is None else {"probabilities": (1, len(self.classes))}
         promised |= {} if self.threshold is None else {"score": (1,), "p_value": (1,)}
+        if self.about.calibration is not None and self.about.calibration.directions:
+            promised[DIRECTIONS] = (1, self.about.calibration.directions)
         given = {name: np.shape(values) for name, values in found.items()}
         if self.map_level is not None:  # of which only the first of three dimensions is known
             promised |= {MAP: (1, *given[MAP][1:])} if len(given.get(MAP, ())) == 3 else {MAP: (1, 0, 0)}
@@ -235,7 +251,7 @@ def _about(path: Path, text: str | None) -> About:
         raise ModelError(f"{path} was not written by winnow export: its metadata have no 'winnow'.", REMEDY)
     try:
         content = json.loads(text)
-        if content["format"] not in (WITHOUT_MAPS, FORMAT):
+        if content["format"] not in range(WITHOUT_MAPS, FORMAT + 1):
             raise ModelError(
                 f"{path} is of format {content['format']}, this version of Winnow reads {FORMAT}.",
                 f"Export the run again with this version, or install the one that wrote it ({content.get('version')}).",

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from winnow.detect.changes import Directions
 from winnow.detect.combine import Combination
 from winnow.detect.detector import Detector
 from winnow.detect.registry import SCORERS
@@ -120,6 +121,16 @@ class PlacesModule(FormulaModule):
         """Return the map (n, rows, columns) of `Places.anomaly_map`."""
         cells = losses["cells"]
         return self.bound().distances(cells).reshape(cells.shape[:3])
+
+
+class DirectionsModule(Fitted):
+    """`Directions.positions`."""
+
+    def __init__(self, directions: Directions) -> None:
+        super().__init__(mean=directions.mean, axes=directions.axes, medians=directions.medians)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return (vectors - self.mean) @ self.axes.T - self.medians
 
 
 class Order(Fitted):

@@ -16,6 +16,7 @@ WORDS = {
 }
 DIRECTIONS = 10  # principal directions of the embeddings that are compared
 TOLD = 1.0  # standard deviations from which on a change is told
+LEAST = 1e-6  # of the largest standard deviation: along less, embeddings do not differ
 _TINY = 1e-9
 
 
@@ -74,12 +75,47 @@ def changed(before: Mapping[str, tuple[float, float]], now: Mapping[str, np.ndar
     return sorted(found, key=lambda change: -abs(change.moved))
 
 
-def directions(before: Any, now: Any) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the positions of embeddings before (m, d) and now (n, d) along the principal directions of those before, by name."""
-    before, now = np.asarray(before, dtype=np.float64), np.asarray(now, dtype=np.float64)
-    centre = before.mean(axis=0)
-    axes = np.linalg.svd(before - centre, full_matrices=False)[2][: min(DIRECTIONS, len(before) - 1)]
-    names = [f"direction {number} of the embedding" for number in range(1, len(axes) + 1)]
-    return dict(zip(names, axes @ (before - centre).T, strict=True)), dict(
-        zip(names, axes @ (now - centre).T, strict=True)
-    )
+@dataclass(frozen=True)
+class Directions:
+    """Principal directions of embeddings: their `mean` (d,), the `axes` (k, d), each over the standard deviation along it, and the
+    `medians` (k,) of the positions along them."""
+
+    mean: np.ndarray
+    axes: np.ndarray
+    medians: np.ndarray
+
+    @classmethod
+    def of(cls, vectors: Any) -> Directions | None:
+        """Return the `DIRECTIONS` of embeddings (m, d) with the most variance, or as many as there are; None where none differ."""
+        vectors = np.asarray(vectors, dtype=np.float64)
+        if len(vectors) < 2 or not vectors.shape[1]:
+            return None
+        mean = vectors.mean(axis=0)
+        _, sizes, axes = np.linalg.svd(vectors - mean, full_matrices=False)
+        held = min(DIRECTIONS, len(vectors) - 1, int((sizes > LEAST * max(sizes[0], LEAST * np.abs(mean).max())).sum()))
+        if not held:
+            return None
+        # The sign of a singular vector is free, and differs from machine to machine.
+        signs = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1))
+        scaled = (signs * axes)[:held] / (sizes[:held, None] / np.sqrt(len(vectors)))
+        return cls(mean, scaled, np.median((vectors - mean) @ scaled.T, axis=0))
+
+    @property
+    def count(self) -> int:
+        """Return how many there are."""
+        return len(self.axes)
+
+    def positions(self, vectors: Any) -> np.ndarray:
+        """Return how far embeddings (n, d) lie along each direction (n, k): 0 is the median of those before, 1 their standard deviation."""
+        return np.asarray((np.asarray(vectors, dtype=np.float64) - self.mean) @ self.axes.T - self.medians)
+
+
+def usual_positions(count: int) -> dict[str, tuple[float, float]]:
+    """Return what is `usual` of positions along so many `Directions`, by their names."""
+    return {f"direction {number} of the embedding": (0.0, 1.0) for number in range(1, count + 1)}
+
+
+def turned(positions: np.ndarray) -> list[Change]:
+    """Return how far embeddings now have moved, from their positions (n, k) along the `Directions` of those before, the largest first."""
+    usual = usual_positions(positions.shape[1])
+    return changed(usual, dict(zip(usual, positions.T, strict=True)))

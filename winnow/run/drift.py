@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from winnow.detect.changes import TOLD, Change, changes, directions, looks
+from winnow.detect.changes import TOLD, Change, Directions, changes, looks, turned
 from winnow.detect.drift import Drift, blocks
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
@@ -50,9 +50,10 @@ def drifting(run: RunFolder, judged: Judged, pool: Pool, alarm: float, seconds: 
     held_out = np.flatnonzero(np.isin(picture_of(own.column("id")).astype(str), ids.astype(str)) & own.usable)
     held_out = held_out[:: max(1, len(held_out) // MOST)][:MOST]
     before = own.pixels(held_out)
-    found = changes(looks(before), looks(pool.pixels(now))) + changes(
-        *_directions(run, judged.mode, own, held_out, pool, now)
-    )
+    found = changes(looks(before), looks(pool.pixels(now)))
+    if (directions := directions_of(run, judged.mode, own.column("id")[held_out])) is not None:
+        encoder = load_encoder(run, judged.mode)
+        found += turned(directions.positions(encoder.encode(pool, now, run.options.train.device).vectors))
     told = [change for change in found if abs(change.moved) >= TOLD]
     at = f"{Path(str(judged.items['source'][rows[drift.at - 1]])).name}"
     time = float(judged.items["time"][rows[drift.at - 1]])
@@ -61,13 +62,8 @@ def drifting(run: RunFolder, judged: Judged, pool: Pool, alarm: float, seconds: 
     return Drifting(result, curve, found, before[:SHOWN], pool.pixels(now[:SHOWN]))
 
 
-def _directions(
-    run: RunFolder, mode: str, own: Pool, held_out: np.ndarray, pool: Pool, now: np.ndarray
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return positions along the principal directions of the embeddings of held-out pictures; none of a network without vectors."""
+def directions_of(run: RunFolder, mode: str, ids: np.ndarray) -> Directions | None:
+    """Return the principal directions of the embeddings of some pictures of a run; None of a network without vectors."""
     known = load_embeddings(run, mode)
     place = {name: row for row, name in enumerate(known.ids.astype(str).tolist())}
-    before = known.vectors[[place[str(name)] for name in own.column("id")[held_out] if str(name) in place]]
-    if len(before) < 2 or not before.shape[1]:
-        return {}, {}
-    return directions(before, load_encoder(run, mode).encode(pool, now, run.options.train.device).vectors)
+    return Directions.of(known.vectors[[place[str(name)] for name in ids if str(name) in place]])

@@ -31,6 +31,7 @@ from winnow.pool.usual import Usual
 from winnow.results import Calibrated, Classified, Exported, Mode, Promise
 from winnow.run.artifacts import check_mode, load_classifier, load_detector, load_encoder, network_of
 from winnow.run.deliver import delivered
+from winnow.run.drift import directions_of
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import alone
@@ -114,6 +115,7 @@ def _write(
     options = run.options
     encoder = load_encoder(run, mode, detector.scorer.reads() if detector else (), in_torch=True)
     network = network_of(run, classifier) if classifier else None
+    pool = Pool.open(run.folder("ingest"))
     graph = Graph(
         encoder.model if detector or network is None else network,
         auxiliary=encoder.auxiliary,
@@ -121,10 +123,11 @@ def _write(
         detector=detector,
         classifier=classifier,
         classifier_network=network if detector else None,
+        directions=directions_of(run, mode, pool.column("id")[_looked_at(pool, detector)]) if detector else None,
         map_levels=map_levels(run, mode) if detector else None,
     )
-    about = about_file(run, graph.map_levels, classifier, detector)
-    pool = Pool.open(run.folder("ingest"))
+    directions = graph.known_directions.count if graph.known_directions else 0
+    about = about_file(run, classifier, detector, levels=graph.map_levels, directions=directions)
     usable = np.flatnonzero(pool.usable)
     pixels = pool.pixels(usable[spread(len(usable), SAMPLE)])
     int8 = None if how.max_changed is None else _int8(pool, usable, graph, about, how.max_changed)
@@ -218,11 +221,14 @@ def map_levels(run: RunFolder, mode: str) -> tuple[float, float] | None:
 
 def about_file(
     run: RunFolder,
-    levels: tuple[float, float] | None,
     classifier: Classifier | None,
     detector: Detector | None,
+    *,
+    levels: tuple[float, float] | None = None,
+    directions: int = 0,
 ) -> dict[str, Any]:
-    """Return what the file says of itself: all that a program needs beside it."""
+    """Return what the file says of itself: all that a program needs beside it; `levels` are those of its anomaly maps, `directions`
+    how many it knows."""
     ingest = run.options.ingest
     threshold = detector.threshold if detector else None
     pictures = by_picture(detector) if detector and ingest.cuts else None
@@ -240,7 +246,7 @@ def about_file(
         "picture_limits": limits and asdict(replace(limits, values=tuple(map(_up, limits.values)))),
         "blank": _blank(run, detector) if detector and ingest.patches else None,
         "usual": asdict(usual) if usual else None,
-        "calibration": _calibration(run, detector) if detector else None,
+        "calibration": _calibration(run, detector, directions) if detector else None,
         "map_usual": levels[0] if levels else None,
         "map_level": levels[1] if levels else None,
         "size": list(ingest.size),
@@ -261,16 +267,22 @@ def _blank(run: RunFolder, detector: Detector) -> dict[str, float] | None:
     return {"usual": usual, "score": _up(highest), "p_value": least}
 
 
-def _calibration(run: RunFolder, detector: Detector) -> dict[str, Any]:
+def _calibration(run: RunFolder, detector: Detector, directions: int) -> dict[str, Any]:
     """Return what says of what comes whether the threshold still holds."""
     pool, scores = Pool.open(run.folder("ingest")), detector.calibration
     if run.options.ingest.cuts:
         scores = by_picture(detector).calibration
     if len(scores) > MOST_SCORES:  # drawn at random, or they would not be like those that come
         scores = np.random.default_rng(0).choice(scores, MOST_SCORES, replace=False)
+    pixels = pool.pixels(_looked_at(pool, detector))
+    exact = [float(f"{score:.7g}") for score in scores]
+    return {"scores": exact, "looks": usual(looks(pixels)), "directions": directions}
+
+
+def _looked_at(pool: Pool, detector: Detector) -> np.ndarray:
+    """Return the rows of held-out pictures that what comes is compared with."""
     rows = pool.rows_of((detector.before or detector).ids)
-    pixels = pool.pixels(rows[spread(len(rows), MOST_LOOKED)])
-    return {"scores": [float(f"{score:.7g}") for score in scores], "looks": usual(looks(pixels))}
+    return rows[spread(len(rows), MOST_LOOKED)]
 
 
 def metadata_of(about: dict[str, Any]) -> dict[str, str]:

@@ -61,8 +61,7 @@ def serve(
         if file is None:
             assert run is not None
             file = _exported(run, folder)
-        numbers = folder / "numbers" if workers > 1 else None
-        wanted = Wanted(file, name, token, limits, object_detector, drift_alarm, drift_block, numbers, workers)
+        wanted = Wanted(file, name, token, limits, folder, object_detector, drift_alarm, drift_block, workers)
         current = wanted.current(say)  # before anybody is told an address: a damaged file is refused now
         if drift_alarm is not None:
             check_drift(current.served.model, drift_alarm, drift_block)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -48,6 +49,10 @@ class Board:
         """Take what was said of a moment of a source."""
         verdicts = [event for event in events if event["event"] == "verdict"]
         self._happened.extend(event for event in events if event["event"] != "verdict")
+        for event in events:
+            if event.get("event") == "drift" and event.get("pictures"):
+                with self._lock:
+                    self._pictures[event["id"]] = (Path(self.folder) / event["pictures"]).read_bytes()
         foreign = [event for event in verdicts if event.get("belongs") is False]
         picture = None if moment.picture is None or not verdicts else (moment.picture, _boxes(foreign))
         if picture:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
-from winnow.deploy.drift import check_drift, drift_key, drift_of, look_of, scores_of, what_changed
+import numpy as np
+
+from winnow.deploy.drift import check_drift, counted, drift_key, drift_of, pictures_of, what_changed
 from winnow.deploy.runtime import Deployed
 from winnow.detect.live_drift import LiveDrift
 from winnow.errors import OptionError
@@ -47,35 +48,38 @@ class Drifts:
             self._open.clear()
         self._model, self._key = model, key
 
-    def add(self, name: str, moment: Moment, said: Sequence[Event]) -> list[Event]:
-        """Take what was said of a moment of the watched source `name`; return the alarm where it is raised now."""
+    def add(
+        self, name: str, moment: Moment, said: Sequence[Event], directions: np.ndarray | None
+    ) -> tuple[Event, np.ndarray | None] | None:
+        """Take what was said of a moment of the watched source `name`, and the `directions` (n, k) of its items.
+
+        Return the alarm where it is raised now, and pictures before and since the change in one (h, w, 3), where there are any.
+        """
         if self._model is None:
-            return []
+            return None
         rows = [event for event in said if event["event"] == "verdict"]
         if not rows and moment.event != "ended":
-            return []
+            return None
         live = self._live(name)
         before, bet = live.drift.alarmed, self._changed.setdefault(name, [])
         if moment.event == "ended":
             bet += live.end()
-        for score in scores_of(self._model, rows):
-            pool = moment.pool
-            assert pool is not None
-            block = "" if moment.time is None else f"{moment.source} {moment.time // self._seconds:.0f}"
-            bet += live.add(block, score, partial(look_of, pool))
+        block = "" if moment.time is None else f"{moment.source} {moment.time // self._seconds:.0f}"
+        if moment.pool is not None:
+            for score, look in counted(self._model, moment.pool, rows, directions):
+                bet += live.add(block, score, look)
         if before or not live.drift.alarmed:
-            return []
-        return [
-            {
-                "event": "drift",
-                "source": name,
-                "time": moment.time,
-                "blocks": live.drift.at,
-                "since": live.drift.since,
-                "alarm": self._alarm,
-                "changes": what_changed(self._model, live.looks),
-            }
-        ]
+            return None
+        alarm = {
+            "event": "drift",
+            "source": name,
+            "time": moment.time,
+            "blocks": live.drift.at,
+            "since": live.drift.since,
+            "alarm": self._alarm,
+            "changes": what_changed(self._model, live.looks),
+        }
+        return alarm, pictures_of(live)
 
     def take(self) -> tuple[dict[str, Any], list[Scores]]:
         """Return what is to be kept since the last call, by name, and the scores that were bet on."""

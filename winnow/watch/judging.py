@@ -10,7 +10,7 @@ import numpy as np
 
 from winnow.data.cuts import length_of
 from winnow.deploy.judge import judged
-from winnow.deploy.runtime import MAP, Deployed
+from winnow.deploy.runtime import DIRECTIONS, Deployed
 from winnow.deploy.serve.answers import picture_answer
 from winnow.detect.live import LiveSegments, State
 from winnow.results import Segment
@@ -21,18 +21,23 @@ from winnow.watch.moments import Moment
 ROUNDED = 1e-6  # share by which a p-value of an exported file, float32, may miss the one of the run that it equals
 
 
-def verdicts(model: Deployed, moments: Sequence[Moment]) -> list[list[Event]]:
-    """Return the verdicts on each moment that is a picture or frame, all seen by the network at once; none for others."""
+def verdicts(
+    model: Deployed, moments: Sequence[Moment], *, drift: bool = False
+) -> list[tuple[list[Event], np.ndarray | None]]:
+    """Return the verdicts on each moment that is a picture or frame, all seen by the network at once; none for others.
+
+    With `drift` also the positions of its items along directions of the embeddings (n, k), where the file knows them.
+    """
     pools = [moment.pool for moment in moments if moment.pool is not None and len(moment.pool)]
     found: dict[str, np.ndarray] = {}
     if pools:
-        names = [one for one in model.output_names if one != MAP]
+        names = model.drift_names if drift else model.verdict_names
         found = model.outputs(np.concatenate([pool.pixels(slice(None)) for pool in pools]), names)
-    said: list[list[Event]] = []
+    said: list[tuple[list[Event], np.ndarray | None]] = []
     start = 0
     for moment in moments:
         if moment.pool is None or not len(moment.pool):
-            said.append([])
+            said.append(([], None))
             continue
         rows = slice(start, start + len(moment.pool))
         start = rows.stop
@@ -46,7 +51,7 @@ def verdicts(model: Deployed, moments: Sequence[Moment]) -> list[list[Event]]:
         events += [
             {"event": "refused", **about, "page": one["page"], "reason": one["error"]} for one in answer["refused"]
         ]
-        said.append([named(event, moment, event.get("id", "")) for event in events])
+        said.append(([named(event, moment, event.get("id", "")) for event in events], own.get(DIRECTIONS)))
     return said
 
 

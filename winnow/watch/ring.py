@@ -29,16 +29,9 @@ class Ring:
 
     def keep(self, name: str, pixels: np.ndarray) -> str:
         """Write a picture (h, w, 3), as JPEG at most LONGEST_SIDE long; return its file's name."""
-        from PIL import Image
-
-        path = self.folder / f"{name}.{'png' if self.whole else 'jpg'}"
-        image = Image.fromarray(pixels)
-        if not self.whole:
-            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-        with replacing(path) as temporary:
-            image.save(temporary, "PNG" if self.whole else "JPEG", quality=85)
-        self._held.append((time.time(), path))
-        return path.name
+        written = (write_png if self.whole else write_jpeg)(self.folder, name, pixels)
+        self._held.append((time.time(), self.folder / written))
+        return written
 
     def prune(self) -> None:
         """Remove what is too old, or too much."""
@@ -46,6 +39,27 @@ class Ring:
             _, path = self._held.popleft()
             if all(path != other for _, other in self._held):
                 path.unlink(missing_ok=True)
+
+
+def write_jpeg(folder: Path, name: str, pixels: np.ndarray) -> str:
+    """Write a picture (h, w, 3), LONGEST_SIDE long at most, into a folder, made where it is missing; return its file's name."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    folder.mkdir(exist_ok=True)
+    with replacing(folder / f"{name}.jpg") as temporary:
+        image.save(temporary, "JPEG", quality=85)
+    return f"{name}.jpg"
+
+
+def write_png(folder: Path, name: str, pixels: np.ndarray) -> str:
+    """Write a picture (h, w, 3) as it is into a folder; return its file's name."""
+    from PIL import Image
+
+    with replacing(folder / f"{name}.png") as temporary:
+        Image.fromarray(pixels).save(temporary, "PNG")
+    return f"{name}.png"
 
 
 def pixels_of(picture: Callable[[], np.ndarray] | None) -> np.ndarray | None:

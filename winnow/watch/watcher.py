@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from winnow.deploy.judge import BATCH
 from winnow.deploy.serve.served import Current
 from winnow.errors import InputError
@@ -18,10 +20,11 @@ from winnow.watch.judging import Timelines, named, plain, verdicts
 from winnow.watch.log import Event
 from winnow.watch.messages import Messenger
 from winnow.watch.moments import Inbox, Moment
-from winnow.watch.ring import Ring, pixels_of
+from winnow.watch.ring import Ring, pixels_of, write_jpeg
 from winnow.watch.sources import Camera, Reading, Source, source_of
 from winnow.watch.view import Seen, Standing, View
 
+DRIFT = "drift"  # the folder of pictures before and since a change
 SAMPLE_SECONDS = 60.0
 LEAVE_SECONDS = 5.0  # for what is still to be sent
 
@@ -98,9 +101,10 @@ class Watcher:
         events: list[Event] = []
         seen: list[tuple[str, str]] = []
         kept: dict[str, Any] = {}
-        for moment, said in zip(moments, verdicts(self.current.served.model, moments), strict=True):
+        judged = verdicts(self.current.served.model, moments, drift=self.drifts is not None)
+        for moment, (said, directions) in zip(moments, judged, strict=True):
             said = said if moment.event == "verdict" else [plain(moment)]
-            events += self._noted(moment, said)
+            events += self._noted(moment, said, directions)
             if moment.mark and moment.time is None:
                 seen.append((moment.source, moment.mark))
             if moment.time is not None or moment.event == "ended":
@@ -116,7 +120,7 @@ class Watcher:
         for ring in filter(None, (self.ring, self.sample)):
             ring.prune()
 
-    def _noted(self, moment: Moment, said: list[Event]) -> list[Event]:
+    def _noted(self, moment: Moment, said: list[Event], directions: np.ndarray | None) -> list[Event]:
         """Return the events of a moment, in their order: every verdict passes here, with its time, p-value and pixels."""
         foreign = any(event.get("belongs") is False for event in said)
         if self.ring and foreign and (pixels := pixels_of(moment.picture)) is not None:
@@ -130,10 +134,7 @@ class Watcher:
         about = self.standing.setdefault(name, Standing())
         if self.sample and moment.event == "verdict" and said:
             self._keep_sample(self.sample, name, moment, said[0]["id"])
-        alarms = self.drifts.add(name, moment, said) if self.drifts else []
-        for alarm in alarms:
-            changes = "; ".join(alarm["changes"]) or "nothing that pictures show"
-            self.view.tell(f"{name}: THE THRESHOLD MAY NOT HOLD ANY MORE. What changed: {changes}.")
+        alarms = self._alarms(name, moment, said, directions)
         about.warning = self.drifts.says(name) if self.drifts else ""
         for event in said:
             about.counts[event["event"]] += 1
@@ -145,10 +146,24 @@ class Watcher:
         elif moment.event != "refused":
             goes_on = moment.event == "back" or moment.source != name  # a folder does, when a video in it has ended
             about.state = "" if goes_on else moment.event
-        events = said + segments + [named(alarm, moment, "") for alarm in alarms]
+        events = said + segments + alarms
         if self.board:
             self.board.note(name, moment, events)
         return events
+
+    def _alarms(self, name: str, moment: Moment, said: list[Event], directions: np.ndarray | None) -> list[Event]:
+        """Return the alarm on a source where it is raised now, which is told of; pictures before and since the change are kept."""
+        found = self.drifts.add(name, moment, said, directions) if self.drifts else None
+        if found is None:
+            return []
+        alarm, pixels = named(found[0], moment, ""), found[1]
+        changes = "; ".join(alarm["changes"]) or "nothing that pictures show"
+        shown = ""
+        if pixels is not None:
+            alarm["pictures"] = f"{DRIFT}/{write_jpeg(self.book.folder / DRIFT, alarm['id'], pixels)}"
+            shown = f" Before and since: {self.book.folder / alarm['pictures']}"
+        self.view.tell(f"{name}: THE THRESHOLD MAY NOT HOLD ANY MORE. What changed: {changes}.{shown}")
+        return [alarm]
 
     def _keep_sample(self, sample: Ring, name: str, moment: Moment, event: str) -> None:
         """Keep the first picture of each minute of a source, whatever is said of it, for `winnow recalibrate`."""

@@ -72,6 +72,25 @@ class Answer(BaseModel):
     pictures: list[PictureAnswer]
 
 
+class DriftAlarm(BaseModel):
+    """That the threshold does not hold any more, as one worker was told by its bets."""
+
+    worker: int
+    time: float = Field(description="When it was raised, in seconds since 1970.")
+    blocks: int = Field(description="Pictures that had been bet on until then.")
+    since: int = Field(description="The first of them that seems to be of a changed process.")
+    alarm: float = Field(description="The chance of ever raising it over a process that does not change.")
+    changes: list[str] = Field(description="How pictures since differ from held-out ones of the run.")
+    pictures: str | None = Field(None, description="Where pictures before and since the change are.")
+
+
+class DriftAnswer(BaseModel):
+    """Whether it is watched that the threshold holds (`--drift-alarm`), and the alarms so far."""
+
+    watched: bool
+    alarms: list[DriftAlarm]
+
+
 class Refusal(BaseModel):
     """Why a request was not answered, and what to do about it."""
 

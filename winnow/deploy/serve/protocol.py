@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from winnow.deploy.runtime import INPUT, MAP, Deployed
+from winnow.deploy.runtime import DIRECTIONS, INPUT, MAP, Deployed
 from winnow.errors import DataError, InputError
 
 HEAD = b"inference-header-content-length"
@@ -33,7 +33,14 @@ class Asked:
 def about(model: Deployed, name: str) -> dict[str, Any]:
     """Return the metadata of a model."""
     side = list(model.size) if model.ingest.patches else [-1, -1]
-    shapes = {"probabilities": [-1, len(model.classes or ())], "score": [-1], "p_value": [-1], MAP: [-1, -1, -1]}
+    known = model.about.calibration
+    shapes = {
+        "probabilities": [-1, len(model.classes or ())],
+        "score": [-1],
+        "p_value": [-1],
+        DIRECTIONS: [-1, known.directions if known else 0],
+        MAP: [-1, -1, -1],
+    }
     return {
         "name": name,
         "versions": ["1"],

@@ -7,12 +7,12 @@ import json
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import FastAPI, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from winnow.deploy.serve import protocol
-from winnow.deploy.serve.answers import Answer, Refusal
+from winnow.deploy.serve.answers import Answer, DriftAnswer, Refusal
 from winnow.deploy.serve.multipart import files_of
 from winnow.deploy.serve.page import POLICY, page
 from winnow.deploy.serve.service import Kind, Service
@@ -64,6 +64,7 @@ TENSORS = {
 }
 STATUS = ((Unreadable, 422), (DataError, 422), (InputError, 400), (OptionError, 400), (ModelError, 503))
 Page = Annotated[int | None, Query(ge=1, le=1_000_000, description="Number of the page, of a file with several.")]
+Worker = Annotated[int, Path(ge=0, le=1_000_000, description="Its number, from 0.")]
 KindOf = Annotated[
     Kind, Query(description="The anomaly map, the mask of the damaged places, or the picture under the map with boxes.")
 ]
@@ -140,6 +141,28 @@ def _add_model(app: FastAPI, service: Service, name: str) -> None:
         """Return numbers for Prometheus, of all workers together."""
         service.count()
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @app.get(
+        "/v1/drift",
+        response_model=None,
+        responses={200: {"model": DriftAnswer, "description": "The alarms, none while the threshold holds."}},
+    )
+    async def drift() -> Response:
+        """Say whether the threshold still holds for what was asked, and what has changed where it does not."""
+        watch = service.drift
+        return _json({"watched": watch is not None, "alarms": await asyncio.to_thread(watch.alarms) if watch else []})
+
+    @app.get(
+        "/v1/drift/{worker}",
+        response_class=Response,
+        responses={200: {"content": {"image/jpeg": BYTES}, "description": "Pictures before, above, and since."}},
+    )
+    async def drift_pictures(worker: Worker) -> Response:
+        """Show pictures before and since the change that a worker told of."""
+        found = await asyncio.to_thread(service.drift.picture, worker) if service.drift else None
+        if found is None:
+            return _refusal(404, f"Worker {worker} has told of no change.", "GET /v1/drift says which have.")
+        return Response(found, media_type="image/jpeg")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -27,19 +27,24 @@ from winnow.web.ending import until_told
 @dataclass(frozen=True)
 class Wanted:
     """What is to be served and how: the file, the model's name, the token ("" for none), the limits, whether it is told that the
-    threshold does not hold any more (`drift_alarm`, of one picture each `drift_block` seconds), and of several workers the file of
-    their numbers, how many there are and which of them this is."""
+    threshold does not hold any more (`drift_alarm`, of one picture each `drift_block` seconds), the `folder` of what workers tell one
+    another, how many there are and which of them this is."""
 
     file: Path
     name: str
     token: str
     limits: Limits
+    folder: Path
     object_detector: str = ""
     drift_alarm: float | None = None
     drift_block: float = 0.0
-    numbers: Path | None = None
     workers: int = 1
     worker: int = 0
+
+    @property
+    def numbers(self) -> Path | None:
+        """Return the file of the numbers of several workers."""
+        return self.folder / "numbers" if self.workers > 1 else None
 
     def current(self, tell: Callable[[str], None]) -> Current:
         """Load the file; raises what `Served.open` raises."""
@@ -65,7 +70,8 @@ async def _serve(wanted: Wanted, current: Current, listening: socket.socket, orp
     metrics = Metrics(wanted.numbers, wanted.workers, wanted.worker)
     drift = None
     if wanted.drift_alarm is not None:  # each worker has its share of the chance, so that it holds for the server
-        drift = ServedDrift(wanted.drift_alarm / wanted.workers, wanted.drift_block, say)
+        alarm = wanted.drift_alarm / wanted.workers
+        drift = ServedDrift(alarm, wanted.drift_block, say, wanted.folder, wanted.worker)
     service = Service(current, wanted.limits, metrics, drift)
     room = Room(most_connections())
     looking: set[asyncio.Task[None]] = set()

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from winnow.deploy.judge import damage, judged
-from winnow.deploy.runtime import MAP, Deployed
+from winnow.deploy.runtime import DIRECTIONS, Deployed
 from winnow.deploy.serve.answers import picture_answer
 from winnow.deploy.serve.batches import Batches
 from winnow.deploy.serve.drifting import ServedDrift
@@ -51,8 +51,8 @@ class Service:
         try:
             async with self._read:
                 pool, refused = await self._pool(served, data, name)
-                outputs = tuple(one for one in served.model.output_names if one != MAP)
-                found = await self._found(served.model, pool, outputs)
+                names = served.model.drift_names if self.drift else served.model.verdict_names
+                found = await self._found(served.model, pool, names)
         except Unreadable as error:
             self.metrics.add("unreadable_total")
             return {"name": name, "error": error.message}
@@ -61,7 +61,7 @@ class Service:
         answer = await self._in_thread(said) if served.options.cuts else said()
         self.metrics.add("anomalous_total", sum(row.get("belongs") is False for row in answer["rows"]))
         if self.drift:
-            self.drift.add(served.model, pool, answer["rows"])
+            self.drift.add(served.model, pool, answer["rows"], found.get(DIRECTIONS))
         return answer
 
     async def draw(self, data: bytes, kind: Kind, page: int | None) -> bytes:

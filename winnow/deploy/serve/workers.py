@@ -101,7 +101,7 @@ def _end(status: int) -> str:
 
 
 def _as_json(wanted: Wanted) -> dict[str, Any]:
-    return asdict(wanted) | {"file": str(wanted.file), "numbers": str(wanted.numbers)}
+    return asdict(wanted) | {"file": str(wanted.file), "folder": str(wanted.folder)}
 
 
 def main() -> None:
@@ -110,7 +110,7 @@ def main() -> None:
 
     given = json.load(sys.stdin)
     listening = socket.socket(fileno=given.pop("socket"))
-    paths = {"file": Path(given["file"]), "numbers": Path(given["numbers"])}
+    paths = {"file": Path(given["file"]), "folder": Path(given["folder"])}
     wanted = Wanted(**{**given, **paths, "limits": Limits(**given["limits"])})
     run(wanted, wanted.current(say), listening, orphan_of=os.getppid())
 

@@ -103,8 +103,10 @@ function happening(event) {
   const kind = event.event === "segment" ? (event.belongs ? "in" : "out") : event.event;
   const time = event.event === "segment" ? `${when(event.start)} to ${when(event.end)}` : when(event.time);
   const more = event.reason ?? (event.changes ?? []).join("; ");
+  const sheet = event.pictures ? [make("img", { alt: "Pictures before the change, above, and since, below" })] : [];
+  for (const image of sheet) show(image, event.id, "1");
   return make("li", { dataset: { kind } }, make("b", {}, kind), make("span", { className: "number" }, time),
-    make("span", {}, event.source), make("span", { className: "dim" }, more));
+    make("span", {}, event.source), make("span", { className: "dim" }, more), ...sheet);
 }
 
 function draw(state) {
