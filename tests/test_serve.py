@@ -397,4 +397,4 @@ def test_the_openapi_document_says_what_is_answered(shop: Serving, tmp_path: Pat
     # Schemathesis keeps a cache in the current folder.
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"Tested: +10", done.stdout)
+    assert re.search(r"Tested: +12", done.stdout)
