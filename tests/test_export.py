@@ -379,7 +379,7 @@ def test_the_file_of_the_whole_network_draws_what_the_run_draws(
 def test_the_file_of_an_encoder_draws_masks_alone(cloths: winnow.Run, tmp_path: Path) -> None:
     run = winnow.Run(shutil.copytree(cloths.folder.path, tmp_path / "run")).set(mode="encoder")
     result = run.export(tmp_path / "a.onnx")
-    assert result.outputs == ["score", "p_value"]
+    assert result.outputs == ["score", "p_value", "directions"]
     draws_the_same(run, result, tmp_path)
 
 
