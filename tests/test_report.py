@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import itertools
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from winnow.pool.pool import Pool
 from winnow.steps.report.pictures import GONE, OwnPictures, around, named
 
 import videos
-from small_runs import small_run
+from small_runs import command, small_run
 
 MOST = 2 << 20  # bytes of a report
 
@@ -49,8 +51,8 @@ def read(run: winnow.Run) -> Reader:
     return Reader(run.report().read_text(encoding="utf-8"))
 
 
-def titles(html: str) -> list[str]:
-    return re.findall("<h2>(.*?)</h2>", html)
+def titles(page: str) -> list[str]:
+    return re.findall("<h2>(.*?)</h2>", page)
 
 
 def picture(reader: Reader, name: str) -> Image.Image:
@@ -60,16 +62,16 @@ def picture(reader: Reader, name: str) -> Image.Image:
 
 
 def test_what_was_found_comes_first_then_the_threshold_and_the_rest_is_folded(run: winnow.Run):
-    html = run.report().read_text(encoding="utf-8")
-    reader = Reader(html)
-    found = titles(html)
+    page = run.report().read_text(encoding="utf-8")
+    reader = Reader(page)
+    found = titles(page)
     first = [
         "What was found",
         "What was found where the truth is known",
         "The threshold, and the own pictures that set it",
     ]
     assert [title for title in found if title != "Where it was wrong"][:3] == first
-    folded = html[html.index('<section class="folded">') :]
+    folded = page[page.index('<section class="folded">') :]
     for title in ("Training", "Options, and how to make it again", "What it learnt from", "What belongs most"):
         assert f"<h2>{title}</h2>" in folded
     assert "<h2>What was found</h2>" not in folded and "<h2>The threshold" not in folded
@@ -136,3 +138,24 @@ def test_a_patch_is_outlined_in_what_is_around_it():
 
 def test_names():
     assert named("/a/b.mp4", 65.0) == "b.mp4 at 1:05" and named("b.tif", np.nan, 3) == "b.tif, page 3"
+
+
+def test_commands_name_the_run_so_that_they_work_as_printed_and_classes_until_there_are_some(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    shutil.copytree(base / "run", tmp_path / "my runs" / "one")
+    monkeypatch.chdir(tmp_path)
+    for classes in (" --classes A,B", ""):
+        assert command("select", "--run", "my runs/one", "-n", 3) == 0
+        assert f"Label them: winnow label --run 'my runs/one'{classes}\n" in capsys.readouterr().out
+        assert command("report", "--run", "my runs/one") == 0
+        page = Path("my runs/one/report.html").read_text(encoding="utf-8")
+        printed = [html.unescape(text) for text in re.findall("<pre>(winnow .*?)</pre>", page)]
+        assert f"winnow label --run 'my runs/one'{classes}" in printed
+        for text in printed:
+            words = shlex.split(text)
+            assert words[words.index("--to" if words[1] == "run" else "--run") + 1] == "my runs/one", text
+        assert command("label", "--run", "my runs/one", "--import", base / "labels.csv", "--classes", "a,b") == 0
+    (Path("my runs/one") / "selection.csv").write_text("rank\n")
+    assert command("label", "--run", "my runs/one") == 1
+    assert "--run 'my runs/one'" in capsys.readouterr().err

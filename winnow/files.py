@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import sys
 import uuid
 from collections.abc import Collection, Iterable, Iterator
@@ -240,3 +241,8 @@ def locked(path: Path, what: str, wait: bool = False, remedy: str = "Wait until 
 def _command() -> str:
     name = Path(sys.argv[0]).name
     return " ".join(["winnow" if name in ("cli.py", "winnow") else name, *sys.argv[1:2]])
+
+
+def quoted(path: str | os.PathLike[str]) -> str:
+    """Return a path as it is written in a command, in quotes where a shell would take it for something else."""
+    return shlex.quote(os.fspath(path))

@@ -29,6 +29,7 @@ from winnow.arguments import (
     share_of,
 )
 from winnow.errors import OptionError
+from winnow.files import quoted
 from winnow.watch.log import Kind
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def score(
         return
     say(show.score(step(folder, sources, to=to, heatmaps=heatmaps, runner=runner, workers=workers, **how)))
     if to is None:  # of results elsewhere the report knows nothing
-        say(f"  On the report's page: winnow report --run {run}")
+        say(f"  On the report's page: winnow report --run {quoted(run)}")
 
 
 def predict(
@@ -125,7 +126,10 @@ def predict(
 
         refuse_idle("--run", "--object-detector", object_detector)
         refuse_idle(
-            "--run", "--heatmaps", heatmaps, f"Of a run: winnow score SOURCES --run {run} --heatmaps {heatmaps}"
+            "--run",
+            "--heatmaps",
+            heatmaps,
+            f"Of a run: winnow score SOURCES --run {quoted(run)} --heatmaps {quoted(heatmaps or '')}",
         )
         folder = judging(run, trust, options, max_refused)
         how: dict[str, Any] = {"by": by} | _discoveries(false_discoveries)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from winnow.files import quoted
 from winnow.results import (
     WEIGHT_SCORES,
     Calibrated,
@@ -141,7 +142,7 @@ def calibrate(found: Calibrated, run: Any) -> str:
         lines.append(
             f"  {count(promise.above, 'own picture')} above it ({names}){less}; without {them} the threshold would be "
             f"{promise.without:.4g}. The report shows {them}; mark what does not belong in {run}/review.csv, then winnow calibrate "
-            f"--run {run}"
+            f"--run {quoted(run)}"
         )
     if found.left_out:
         lines.append(f"  {count(found.left_out, 'picture')} left out, being marked in {run}/review.csv.")
@@ -161,6 +162,8 @@ def would_find(found: Finds) -> str:
 
 def select(found: Selected, run: Any) -> str:
     """Return how many were chosen, by what, what was left out, and what to do next."""
+    from winnow.run.labels import label_command
+
     left = found.left_out
     lines = [
         f"Chose {found.chosen:,} of {count(found.pictures, 'picture')} by '{found.method}' on the embeddings of {found.embeddings}"
@@ -173,7 +176,7 @@ def select(found: Selected, run: Any) -> str:
         )
     lines += [f"  Note: {note}" for note in found.notes]
     lines.append(f"  List, contact sheet, map: {run}/selection.csv, selection.png, selection-map.png")
-    return "\n".join([*lines, f"  Label them: winnow label --run {run} --classes ..."])
+    return "\n".join([*lines, f"  Label them: {label_command(run)}"])
 
 
 def classify(found: Classified, run: Any) -> str:
@@ -202,8 +205,8 @@ def classify(found: Classified, run: Any) -> str:
             )
     lines += [f"  {found.checks}"] if found.to_check else []
     lines += [f"  Note: {note}" for note in found.notes]
-    more = "" if found.curve.pays is False else f", or more labels: winnow round --run {run} --more 50"
-    return "\n".join([*lines, f"  Next: winnow predict NEW --run {run}{more}"])
+    more = "" if found.curve.pays is False else f", or more labels: winnow round --run {quoted(run)} --more 50"
+    return "\n".join([*lines, f"  Next: winnow predict NEW --run {quoted(run)}{more}"])
 
 
 def _between(interval: Any) -> str:
@@ -311,9 +314,9 @@ def recalibrated(found: Recalibrated, run: Any) -> str:
         )
     lines += [f"  Note: {found.new.note}"] if found.new.note else []
     lines.append(
-        f"The new one decides. To take it back: winnow recalibrate --run {run} --undo"
+        f"The new one decides. To take it back: winnow recalibrate --run {quoted(run)} --undo"
         if found.in_force
-        else f"The old one decides. To have the new one decide: winnow recalibrate --run {run} --confirm"
+        else f"The old one decides. To have the new one decide: winnow recalibrate --run {quoted(run)} --confirm"
     )
     return "\n".join(lines)
 
@@ -367,7 +370,7 @@ def weight(result: WeightSearch, run: Any) -> str:
             f"{count(result.real_defects, 'real defect')} would choose {result.chosen_by_real:g}; "
             f"the choice by synthetic ones costs {result.lost:.3f} of AUROC on them."
         )
-    command = f"winnow train --run {run}" + ("" if result.used else f" --latent-weight {result.chosen:g}")
+    command = f"winnow train --run {quoted(run)}" + ("" if result.used else f" --latent-weight {result.chosen:g}")
     return "\n".join([*lines, f"{'It is set; train' if result.used else 'Train with it'}: {command}"])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from winnow.files import quoted
 from winnow.results import Calibrated, Classified, Encoded, Ingested, Selected, Trained, WeightSearch
 
 Wanted = Callable[[Any], bool]
@@ -148,4 +149,4 @@ def command_of(step: str, run: str | Path) -> str:
     command = (
         (STAGES[step].command or step) if step in STAGES else "step module:NAME"
     )  # one of one's own is known in its call
-    return f"winnow {command} --run {run}"
+    return f"winnow {command} --run {quoted(run)}"

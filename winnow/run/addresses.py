@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from winnow.data.storage import is_remote
 from winnow.errors import OptionError
+from winnow.files import quoted
 from winnow.results import Ingested
 from winnow.run.folder import RunFolder
 
@@ -46,7 +47,7 @@ def check_object_detector(run: RunFolder) -> None:
     if not named and to_download(name):
         raise OptionError(
             f"{run.path} names {name} as its object detector, whose weights would be downloaded.",
-            f"If you want that, name it: winnow ingest SOURCES --run {run.path} --object-detector {name}, or --trust {name}",
+            f"If you want that, name it: winnow ingest SOURCES --run {quoted(run.path)} --object-detector {name}, or --trust {name}",
         )
 
 

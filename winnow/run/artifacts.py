@@ -19,7 +19,7 @@ from winnow.detect.detector import Detector
 from winnow.detect.registry import candidates, make_scorer, own_names
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, RunError
-from winnow.files import sha256
+from winnow.files import quoted, sha256
 from winnow.plugins import installed, load
 from winnow.results import Classified, Encoded, Trained
 from winnow.run.cache import Cache
@@ -125,13 +125,13 @@ def load_classifier(run: RunFolder) -> Classifier:
         given = f" --labels {' '.join(files)}" if files else ""
         raise RunError(
             f"The labels of {run.path} have changed since its classifier learnt from them.",
-            f"Run it again: winnow classify --run {run.path}{given}",
+            f"Run it again: winnow classify --run {quoted(run.path)}{given}",
         )
     classifier = Classifier.load(run.folder("classify"))
     if run.about("classify").get("vectors_sha256") != run.sums("encode").get("vectors.npy"):
         raise RunError(
             f"The classifier of {run.path} was learnt from other embeddings.",
-            f"Run it again: winnow classify --run {run.path}",
+            f"Run it again: winnow classify --run {quoted(run.path)}",
         )
     return classifier
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from winnow.errors import RunError
+from winnow.files import quoted
 from winnow.run.commit import RECORDS, STAGING, at_work, remove
 from winnow.run.places import EARLY, OWN
 from winnow.run.records import Asked
@@ -30,8 +31,8 @@ def check_free(path: Path, overwrite: bool, step: str = "") -> None:
     if _has_labels(path):
         raise RunError(
             f"{path} holds labels, which no command deletes.",
-            f"Keep them (winnow label --run {path} --export labels.csv), then delete {path / 'labels.sqlite'} and labels.sqlite-log "
-            "yourself; or choose another folder.",
+            f"Keep them (winnow label --run {quoted(path)} --export labels.csv), then delete {path / 'labels.sqlite'} and "
+            "labels.sqlite-log yourself; or choose another folder.",
         )
     at_work(path, but=step)
     if overwrite:

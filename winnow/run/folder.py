@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from winnow.errors import Damaged, Interrupted, OptionError, RunError
-from winnow.files import read_sealed, told, verify_once
+from winnow.files import quoted, read_sealed, told, verify_once
 from winnow.options import Options
 from winnow.results import from_json
 from winnow.run.begin import check_free, clear, has_records
@@ -268,7 +268,7 @@ class RunFolder:
         if step == "ingest" and not self._is_whole(record):
             raise RunError(
                 f"{self.path}: the pool is not the one that 'ingest' finished.",
-                f"Run it again, it goes on where it stopped: winnow ingest SOURCES --run {self.path}",
+                f"Run it again, it goes on where it stopped: winnow ingest SOURCES --run {quoted(self.path)}",
             )
         if not self.fits(step):
             raise RunError(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from winnow.errors import Damaged, RunError
+from winnow.files import quoted
 from winnow.run.commit import RECORDS, STAGING
 from winnow.run.manifest import files_in, read_manifest
 from winnow.run.records import LOOSE, Record
@@ -63,7 +64,7 @@ def check_audit(run: Path) -> None:
         what = "1 label that is" if len(lost) == 1 else f"{len(lost):,} labels that are"
         raise RunError(
             f"{path} holds {what} not imported, and would be replaced.",
-            f"Import them (winnow label --run {run} --import {path}), or move it away.",
+            f"Import them (winnow label --run {quoted(run)} --import {quoted(path)}), or move it away.",
         )
 
 

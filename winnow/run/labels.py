@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from winnow.errors import Damaged
+from winnow.files import quoted
 from winnow.label.catalogue import Catalogue, Listed
 from winnow.label.store import LabelStore
 from winnow.pool.pool import Pool
@@ -28,6 +29,13 @@ def read_store(run: RunFolder) -> LabelStore:
 def open_store(run: RunFolder) -> LabelStore:
     """Return the run's label store, begun when there is none."""
     return LabelStore.open(_path(run))
+
+
+def label_command(run: str | Path) -> str:
+    """Return the command that labels the pictures of a run, with its classes where they must still be named."""
+    with LabelStore.read(Path(run) / "labels.sqlite") as store:
+        named = "" if store.classes else " --classes A,B"
+    return f"winnow label --run {quoted(run)}{named}"
 
 
 def _path(run: RunFolder) -> Path:

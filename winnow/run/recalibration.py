@@ -15,7 +15,7 @@ from pathlib import Path
 
 from winnow.detect.detector import Detector
 from winnow.errors import RunError
-from winnow.files import as_written, make_folder, read_json, sealed, sha256, sync, told, unsealed, write_json
+from winnow.files import as_written, make_folder, quoted, read_json, sealed, sha256, sync, told, unsealed, write_json
 from winnow.run.folder import RunFolder
 
 FOLDER, PROPOSED, IN_FORCE = "recalibration", "proposed.json", "in-force.json"
@@ -76,7 +76,7 @@ def _read(run: RunFolder, mode: str, name: str) -> Recalibration | None:
     path = run.path / FOLDER / name
     if not path.exists():
         return None
-    again = f"Remove it, and run again: winnow recalibrate --run {run.path} --from FOLDER"
+    again = f"Remove it, and run again: winnow recalibrate --run {quoted(run.path)} --from FOLDER"
     with as_written(path, again):
         found = Recalibration(**unsealed(path, read_json(path), again))
         if found.format != FORMAT:

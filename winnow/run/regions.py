@@ -11,6 +11,7 @@ from winnow.detect.detector import Detector
 from winnow.detect.regions import PARTS, Box, Regions
 from winnow.embeddings import Embeddings, spread
 from winnow.errors import DataError, OptionError, RunError
+from winnow.files import quoted
 from winnow.pool.pool import Pool
 from winnow.progress import progress
 from winnow.results import Calibrated
@@ -77,13 +78,13 @@ def load_regions(run: RunFolder) -> Regions | None:
     if run.result(Calibrated).regions is None:
         raise RunError(
             f"{run.path} has not learnt what parts of its pictures look like.",
-            f"Run, once: winnow calibrate --run {run.path} --regions",
+            f"Run, once: winnow calibrate --run {quoted(run.path)} --regions",
         )
     whole = load_detector(run, "full")
     if whole.before is not None:
         raise RunError(
             f"winnow recalibrate has set the threshold of {run.path} anew for whole pictures, not for their parts.",
-            f"Take it back: winnow recalibrate --run {run.path} --undo; or give --no-regions.",
+            f"Take it back: winnow recalibrate --run {quoted(run.path)} --undo; or give --no-regions.",
         )
     return Regions.load(whole, run.folder("calibrate") / FOLDER, own=own_scorers(run))
 

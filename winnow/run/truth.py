@@ -15,7 +15,7 @@ from winnow.label.records import Record
 from winnow.pool.pool import Pool
 from winnow.results.words import verb
 from winnow.run.folder import RunFolder
-from winnow.run.labels import catalogue_of, chosen_of, labels, read_store
+from winnow.run.labels import catalogue_of, chosen_of, label_command, labels, read_store
 
 SHOWN = 3  # unknown items that a note names
 
@@ -60,7 +60,7 @@ def truth_of(run: RunFolder, pool: Pool, files: Sequence[str | Path] = ()) -> Tr
     if not joined:
         raise DataError(
             f"{run.path} has no labels.",
-            f"Label some: winnow label --run {run.path} --classes ..., or give them: --labels FILE; "
+            f"Label some: {label_command(run.path)}, or give them: --labels FILE; "
             "where each class has a folder: --folders",
         )
     if not base:

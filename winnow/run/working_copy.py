@@ -20,7 +20,7 @@ from pathlib import Path
 from winnow.data import buckets
 from winnow.data.own_folders import IN_BUCKET
 from winnow.errors import LossWarning, OptionError, RunError
-from winnow.files import read_json
+from winnow.files import quoted, read_json
 from winnow.run.bucket import LEFT, NOTHING, OURS
 from winnow.run.commit import STAGING
 from winnow.run.copies import STATE, Copy
@@ -77,6 +77,11 @@ def told(text: str) -> str:
     return text
 
 
+def in_command(run: Path) -> str:
+    """Return a run folder as a command names it, by its address where it stands for one."""
+    return told(quoted(run))
+
+
 def advised(text: str) -> str:
     """Return a text for the user: `told`, and, once, how the files are reached that it names of a run in a bucket.
 
@@ -91,7 +96,7 @@ def advised(text: str) -> str:
     for address in {copy.address for copy in OPEN.values()} - ADVISED:
         files = re.findall(rf"{re.escape(address)}/([^\s;,:()'\"]+)", text)
         objects = [name for name in files if OURS.search(name) or name.startswith((*LEFT, IN_BUCKET))]
-        if len(files) > len(objects) or f"label --run {address} --classes" in text:
+        if len(files) > len(objects) or f"label --run {address}" in text:
             ADVISED.add(address)
             text += (
                 f"\n  Files of {address} have these names in a copy, in which they are changed and pictures labelled: winnow pull "

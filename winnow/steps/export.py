@@ -24,7 +24,7 @@ from winnow.detect.limits import limits_of
 from winnow.detect.pictures import by_picture
 from winnow.embeddings import spread
 from winnow.errors import OptionError, RunError
-from winnow.files import make_folder, told, write_text
+from winnow.files import make_folder, quoted, told, write_text
 from winnow.pool.blank import usual_blank
 from winnow.pool.pool import Pool
 from winnow.pool.usual import Usual
@@ -202,7 +202,7 @@ def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | N
     has_classifier = run.record("classify") is not None
     if only == "classifier" and not has_classifier:
         raise RunError(
-            f"{run.path} has no classifier.", f"Label some pictures and run: winnow classify --run {run.path}"
+            f"{run.path} has no classifier.", f"Label some pictures and run: winnow classify --run {quoted(run.path)}"
         )
     classifier = load_classifier(run) if has_classifier and only != "anomaly-model" else None
     if only == "classifier":

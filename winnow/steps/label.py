@@ -25,7 +25,7 @@ from winnow.pool.pool import Pool
 from winnow.results import LabelsExported, LabelsImported
 from winnow.run.addresses import originals_of
 from winnow.run.folder import RunFolder
-from winnow.run.labels import catalogue_of, open_store, read_store
+from winnow.run.labels import catalogue_of, label_command, open_store, read_store
 from winnow.run.manifest import check_place
 from winnow.run.overview import group_lanes, map_of
 from winnow.run.working_copy import push, ready
@@ -150,7 +150,7 @@ def export_labels(run: RunFolder, path: Path, form: str = "", *, from_pool: bool
     if not records:
         raise DataError(
             f"{run.path} has no labels to export.",
-            f"Label first: winnow label --run {run.path} --classes staff,customer",
+            f"Label first: {label_command(run.path)}",
         )
     pictures = _Pictures(run, pool, from_pool)
     write(

@@ -11,6 +11,7 @@ import numpy as np
 from winnow.data.layouts import Reading
 from winnow.detect.detector import Detector
 from winnow.errors import DataError, InputError, OptionError, RunError
+from winnow.files import quoted
 from winnow.pool.pool import Pool
 from winnow.results import Recalibrated, ThresholdCompared
 from winnow.results.words import count
@@ -50,7 +51,7 @@ def recalibrate(
     refuse_regions(
         run,
         "winnow recalibrate sets the threshold of whole pictures",
-        f"Do without them: winnow calibrate --run {run.path} --no-regions",
+        f"Do without them: winnow calibrate --run {quoted(run.path)} --no-regions",
     )
     if run.options.ingest.cuts:
         raise OptionError(
@@ -72,7 +73,7 @@ def recalibrate(
             if waiting is None:
                 raise RunError(
                     f"{run.path} has no threshold {'that waits to be confirmed' if confirmed else 'to take back'}.",
-                    f"Propose one: winnow recalibrate --run {run.path} --from FOLDER",
+                    f"Propose one: winnow recalibrate --run {quoted(run.path)} --from FOLDER",
                 )
             found = waiting
             (confirm if confirmed else take_back)(run)

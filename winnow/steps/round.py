@@ -7,6 +7,7 @@ from pathlib import Path
 
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError
+from winnow.files import quoted
 from winnow.pool.pool import Pool
 from winnow.results import Selected
 from winnow.run.artifacts import load_classifier
@@ -26,7 +27,7 @@ def next_round(run: RunFolder, number: int, *, also: Sequence[str | Path] = ()) 
     """
     if number < 1:
         raise OptionError(
-            f"{number} is no number of pictures.", f"Say how many: winnow round --run {run.path} --more 50"
+            f"{number} is no number of pictures.", f"Say how many: winnow round --run {quoted(run.path)} --more 50"
         )
     classifier = load_classifier(run)
     pool, embeddings = Pool.open(run.folder("ingest")), Embeddings.load(run.folder("encode"))

@@ -11,7 +11,7 @@ import numpy as np
 
 from winnow.embeddings import spread
 from winnow.errors import Damaged, OptionError
-from winnow.files import read_json, replacing, sealed, sha256, unsealed, write_json, write_text
+from winnow.files import quoted, read_json, replacing, sealed, sha256, unsealed, write_json, write_text
 from winnow.results import LeftOut, Selected, as_json
 from winnow.run.commit import STAGING
 from winnow.run.folder import RunFolder
@@ -51,7 +51,9 @@ def select(
     with run.trying({"select": {"number": number}} if number is not None else {}):
         run.require("calibrate")
         if not run.options.select.number:
-            raise OptionError("How many pictures shall be chosen?", f"Say it: winnow select --run {run.path} -n 125")
+            raise OptionError(
+                "How many pictures shall be chosen?", f"Say it: winnow select --run {quoted(run.path)} -n 125"
+            )
         if resume and run.done("select"):
             return run.result(Selected)
         check_parts(run, "method")

@@ -13,6 +13,7 @@ from winnow.data.sources import expand
 from winnow.detect.registry import fewest_of
 from winnow.embeddings import spread
 from winnow.errors import DataError, ModelError, OptionError
+from winnow.files import quoted
 from winnow.learn.device import choose_device, threads
 from winnow.learn.fast import train_fast
 from winnow.learn.processes import Processes, joined
@@ -80,7 +81,7 @@ def _check_alone(run: RunFolder, processes: Processes) -> None:
     if processes.size > 1 and run.options.train.latent_weight == "auto":
         raise OptionError(
             "--latent-weight auto trains several networks in one process.",
-            f"Search without torchrun (winnow lambda --run {run.path} --use), then train the chosen one by it.",
+            f"Search without torchrun (winnow lambda --run {quoted(run.path)} --use), then train the chosen one by it.",
         )
 
 

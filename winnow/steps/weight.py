@@ -17,7 +17,7 @@ from winnow.detect.registry import make_scorer
 from winnow.detect.scorers.error import POOLS
 from winnow.embeddings import Embeddings, spread
 from winnow.errors import DataError, Interrupted, OptionError, RunError
-from winnow.files import replacing
+from winnow.files import quoted, replacing
 from winnow.inspect.masks import Masks
 from winnow.metrics.detection import separation
 from winnow.models.contract import Model
@@ -95,7 +95,7 @@ def check(
     if other and run.done("ingest"):
         raise OptionError(
             f"{run.path} has its pictures already, and {other[0]} is not among its sources.",
-            f"Leave it out, or add it first: winnow ingest {other[0]} --run {run.path}",
+            f"Leave it out, or add it first: winnow ingest {other[0]} --run {quoted(run.path)}",
         )
     if sources:
         expand(sources, Reading.of(run.options.ingest))

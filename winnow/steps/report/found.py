@@ -12,6 +12,7 @@ from winnow.report.html import Card, Figure, Gallery, Section, Share, Table, cha
 from winnow.results import Evaluated, Scored
 from winnow.results.words import count, promised
 from winnow.run.folder import RunFolder
+from winnow.run.working_copy import in_command
 from winnow.steps.report.inspection import inspected
 from winnow.steps.report.pictures import judged_card, written
 from winnow.tables import read_table
@@ -36,7 +37,7 @@ def found_sections(run: RunFolder, evaluation: Evaluated | None, scored: Scored 
         Section(
             "What was found",
             text=["Nothing new has been judged yet. The threshold below is what the run's own pictures set."],
-            commands=[f"winnow score PICTURES --run {run.path.name}"],
+            commands=[f"winnow score PICTURES --run {in_command(run.path)}"],
         )
     ]
 

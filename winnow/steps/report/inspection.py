@@ -18,6 +18,7 @@ from winnow.run.folder import RunFolder
 from winnow.run.judge import most_anomalous_of, wholes_of
 from winnow.run.split import split_of
 from winnow.run.synthetic import held_out_scores, sheet
+from winnow.run.working_copy import in_command
 from winnow.steps.report.coverage import close_up, coverage_section, drawn_small
 from winnow.steps.report.judged import last_evaluation
 from winnow.steps.report.pictures import card_of, named
@@ -81,7 +82,7 @@ def _decisions(run: RunFolder) -> Section:
         tables=[Table(columns, rows, caption="Speed: times that of the first. Threshold and false alarms: per picture. AUROC: "
                       f"on the synthetic defects below. Agrees: with {first}, on held-out good {units}; the figures show their "
                       "-log10 p-values.")],
-        commands=[f"winnow score PICTURES --run {run.path.name} --mode {others[-1]}"] if others else [],
+        commands=[f"winnow score PICTURES --run {in_command(run.path)} --mode {others[-1]}"] if others else [],
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from winnow.report import figures
 from winnow.report.html import Section, Table, chart
 from winnow.results import Ingested, Trained
 from winnow.run.folder import RunFolder
+from winnow.run.working_copy import told
 from winnow.show import count
 from winnow.tables import read_table
 
@@ -122,7 +123,7 @@ def options_section(run: RunFolder) -> Section:
 def _command(run: RunFolder) -> str:
     """Return the command that makes the run again, as a shell reads it."""
     asked = run.options.model_dump(mode="json")
-    words = ["winnow", "run", run.recipe or "RECIPE", *run.asked.sources, "--to", run.path.name]
+    words = ["winnow", "run", run.recipe or "RECIPE", *run.asked.sources, "--to", told(str(run.path))]
     for key, who in run.set_by.items():
         section, name = key.split(".")
         if who == "you" and section != "segments":  # which winnow score takes

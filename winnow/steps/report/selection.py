@@ -7,6 +7,8 @@ from winnow.report.html import Card, Figure, Gallery, Section, Share, Table
 from winnow.results import Selected
 from winnow.run.current import selection_is_current
 from winnow.run.folder import RunFolder
+from winnow.run.labels import label_command
+from winnow.run.working_copy import in_command, told
 from winnow.show import count
 from winnow.steps.report.pictures import OwnPictures
 from winnow.tables import read_table
@@ -53,8 +55,8 @@ def selection_sections(run: RunFolder, pool: Pool, pictures: OwnPictures) -> lis
             ],
             tables=[kinds],
             commands=[
-                f"winnow label --run {run.path.name} --classes ...",
-                f"winnow select --run {run.path.name} -n {2 * made.chosen}",
+                told(label_command(run.path)),
+                f"winnow select --run {in_command(run.path)} -n {2 * made.chosen}",
             ],
         ),
         Section(title, figures=[Figure(title, path.read_bytes(), alt=alt)] if path.exists() else []),

@@ -8,6 +8,7 @@ from winnow.results import WEIGHT_SCORES, Trained, WeightSearch
 from winnow.run.current import key_of_search
 from winnow.run.folder import RunFolder
 from winnow.run.publish import read_result
+from winnow.run.working_copy import in_command
 
 
 def last_search(run: RunFolder) -> tuple[WeightSearch | None, str]:
@@ -64,7 +65,7 @@ def weight_section(run: RunFolder) -> Section | None:
                 f"both: their standardised sum. {found.iterations:,} iterations each. The sigma-VAE needs no weight.",
             )
         ],
-        commands=[f"winnow train --run {run.path.name} --latent-weight {found.chosen:g}"]
+        commands=[f"winnow train --run {in_command(run.path)} --latent-weight {found.chosen:g}"]
         if used != found.chosen
         else [],
     )
