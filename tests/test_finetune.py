@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from winnow.learn.finetune import FRESH, _Batches, _schedule, augmented
 from winnow.models.pretrained import Pretrained
 from winnow.options import TuneOptions
 from winnow.pool.pool import Pool
+from winnow.progress import silent
 from winnow.results import Classified
 
 from conftest import blocks, stripes, winnow_command
@@ -173,13 +175,20 @@ def drawn_codes() -> tuple[np.ndarray, list[str]]:
     return np.random.default_rng(0).normal(size=(20, 4)), ["a", "b"] * 10
 
 
-def test_the_same_seed_gives_the_same_bits_and_finished_trainings_are_not_repeated(whole: tuple[Classifier, Path]):
+def test_the_same_seed_gives_the_same_bits_and_finished_trainings_are_not_repeated(
+    whole: tuple[Classifier, Path], monkeypatch: pytest.MonkeyPatch
+):
     classifier, folder = whole
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert len(before) == 3  # two folds and all labels
+    titles = []
+    monkeypatch.setattr(
+        "winnow.learn.finetune.progress", lambda title, *of: titles.append(title) or nullcontext(silent)
+    )
     again = tuned(*drawn(), folder)
-    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before and not titles
     elsewhere = tuned(*drawn())
+    assert titles == [f"fine-tune, training {number}" for number in (1, 2, 3)]
     for other in (again, elsewhere):
         assert np.array_equal(other.held_out.probabilities, classifier.held_out.probabilities)
         assert all(

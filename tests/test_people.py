@@ -142,7 +142,7 @@ def test_margin_confidence_and_objects_say_what_is_kept(folder, detector):
 
 def test_a_detector_that_is_missing_or_wrong_is_refused(folder, detector, tmp_path, monkeypatch):
     monkeypatch.delenv("WINNOW_OBJECT_DETECTOR", raising=False)
-    with pytest.raises(OptionError, match="needs a detector") as raised:
+    with pytest.raises(OptionError, match="no detector that finds them is named") as raised:
         ingest([folder], tmp_path / "pool", wanting(Path("")).model_copy(update={"object_detector": ""}))
     for word in (
         "--object-detector",
@@ -319,7 +319,18 @@ def test_the_command_says_how_many_and_opens_no_connection(folder, detector, tmp
     assert done.returncode == 0, done.stderr
     assert "Found 6 crops; 4 of the pictures and frames show none." in done.stdout
     done = winnow_command("ingest", folder, "--people", "--run", tmp_path / "none", env={"WINNOW_OBJECT_DETECTOR": ""})
-    assert done.returncode != 0 and "--people needs a detector" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode != 0
+        and "no detector that finds them is named" in done.stderr
+        and "Traceback" not in done.stderr
+    )
+
+
+def test_a_run_without_a_detector_says_nothing_else_first(folder, tmp_path, monkeypatch):
+    monkeypatch.delenv("WINNOW_OBJECT_DETECTOR", raising=False)
+    done = winnow_command("run", "select", folder, "--from-scratch", "--people", "--to", tmp_path / "none")
+    assert done.returncode == 1 and not done.stdout and done.stderr.startswith("winnow: Persons are to be cut out")
+    assert not (tmp_path / "none").exists()
 
 
 def test_doctor_tries_the_detector(detector, folder):

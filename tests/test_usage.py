@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 
 import pytest
 
-from winnow.cli import COMMANDS, GROUPS
+from winnow.cli import COMMANDS, GROUPS, application
 from winnow.run.recipe import load_recipe, recipe_names
+from winnow.stages import STAGES, command_of
 from winnow.usage import COMMON
 
 from conftest import winnow_command
@@ -70,6 +72,13 @@ def test_what_must_be_given_is_marked_and_begins_the_usage():
         done = winnow_command(command, "--run", "absent")
         assert done.stderr.startswith(f"winnow: winnow {command} needs SOURCES.\n  Add SOURCES: Folders, ")
     assert "SOURCES Folders, pictures" in page("run", "--help") and "left out with --resume" in page("run", "--help")
+
+
+def test_the_command_that_does_a_step_can_be_given_as_it_is_printed():
+    for step in STAGES:
+        words = shlex.split(command_of(step, "my runs/one").replace("SOURCES", "good"))
+        _, given, _ = application().parse_args(words[1:], exit_on_error=False, print_error=False)
+        assert given.arguments["run"] == "my runs/one"
 
 
 def test_what_the_front_page_names_is_there():

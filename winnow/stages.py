@@ -74,6 +74,7 @@ STAGES: dict[str, Stage] = {
             places=("pool",),
             wanted=_always,
             in_place=True,
+            command="ingest SOURCES",
         ),
         Stage(
             "train",

@@ -121,6 +121,7 @@ class FineTuning(Head):
         start = LinearHead(given["centre"], given["weights"], given["bias"])
         about: dict[str, Any] = {"pseudo": given["pseudo"], "seed": self.seed, "device": self.device}
         about["counts"] = given.get("counts")
+        about["title"] = f"fine-tune, training {len(list(self.folder.glob('*.safetensors'))) + 1}"
         with threads(self.threads):
             return fine_tune(
                 self.network, self.pictures, given["target"], start, self.options, processes=self.processes, **about

@@ -48,6 +48,7 @@ def fine_tune(
     device: torch.device,
     counts: np.ndarray | None = None,
     processes: Processes = ALONE,
+    title: str = "fine-tune",
 ) -> dict[str, Tensor]:
     """Train a copy of `network` and `start` on the pictures whose `target` (n,) is a class number, -1 where there is none.
 
@@ -56,6 +57,7 @@ def fine_tune(
     pictures flipped, rotated and translated at random (Singh et al., section on classification). Batch normalisation keeps
     its pretrained averages: a hundred pictures are too few for new ones. `pseudo` (n,) bool marks pseudo-labels; where
     there are any, half of each batch are true labels. A picture counts as much as `counts` (n,) says, all alike without.
+    `title` is that of the progress.
 
     Returns the tensors of the network and `head.weights`, `head.bias` (float64), on the processor. Raises `TrainingError`
     when the loss is not finite, and `OptionError` when the `processes`, all of which call this, cannot share the batches.
@@ -76,6 +78,7 @@ def fine_tune(
             counts,
             seed,
             processes,
+            title,
         )
     network.requires_grad_(False)
     tensors = {name: value.cpu() for name, value in network.state_dict().items()}
@@ -93,6 +96,7 @@ def _learn(
     counts: np.ndarray | None,
     seed: int,
     processes: Processes,
+    title: str,
 ) -> None:
     device, rows, classes = centre.device, np.flatnonzero(target >= 0), len(head["bias"])
     feed = Feed(pictures, rows, device, channels_last=True)
@@ -116,7 +120,7 @@ def _learn(
         return [vectors @ head["weights"].T + head["bias"]]
 
     hold_memory()
-    with progress("fine-tune", steps * draw.size, "pictures") as advance, repeatable(tf32=True):
+    with progress(title, steps * draw.size, "pictures") as advance, repeatable(tf32=True):
         for step in range(steps):
             chosen = draw(step)
             images = augmented(to_images(feed.pixels(chosen), channels_last=True), options, [seed, FRESH, step])

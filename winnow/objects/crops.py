@@ -32,7 +32,7 @@ class Finder:
     """
 
     def __init__(self, options: IngestOptions) -> None:
-        self.name = os.path.expanduser(options.object_detector or os.environ.get(VARIABLE, ""))
+        self.name = detector_name(options)
         self.detector, self.identity = _load(self.name)
         self.options = options
         self.wanted = [_class(name.strip(), self.detector) for name in options.objects.split(",")]
@@ -70,9 +70,18 @@ def crops(picture: np.ndarray, boxes: np.ndarray, options: IngestOptions) -> lis
     return [pixels.reshape(height, width, -1) for pixels in scaled]
 
 
-def _load(name: str) -> tuple[Detector, str]:
+def detector_name(options: IngestOptions) -> str:
+    """Return the name of the detector that finds what the options ask for; `OptionError` when none is named."""
+    name = os.path.expanduser(options.object_detector or os.environ.get(VARIABLE, ""))
     if not name:
-        raise OptionError("--people needs a detector, and none is named.", HOW_TO_GET_ONE)
+        raise OptionError(
+            "Persons are to be cut out, as --people of this call or of the run asks, and no detector that finds them is named.",
+            HOW_TO_GET_ONE,
+        )
+    return name
+
+
+def _load(name: str) -> tuple[Detector, str]:
     if not name.lower().endswith(".onnx") and not os.path.exists(name):
         return TorchvisionDetector(name), name
     try:

@@ -38,6 +38,7 @@ def run(
 
     Names of parts, the device, weights and sources are looked at first, before hours of work, and before a run is overwritten.
     """
+    from winnow.objects.crops import detector_name
     from winnow.run.artifacts import check_parts
     from winnow.run.fine_tuning import network_to_tune
     from winnow.run.regions import check_regions
@@ -47,6 +48,8 @@ def run(
     check_parts(folder, "model", "scorer", "method")
     check_regions(folder)
     options = folder.options
+    if options.ingest.people:
+        detector_name(options.ingest)
     channels = 1 if options.ingest.grey else 3
     sources = sources or _recorded(folder)
     found = expand(sources, Reading.of(options.ingest))
