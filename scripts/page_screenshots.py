@@ -20,7 +20,9 @@ from threading import Thread
 from playwright.sync_api import Browser, Page
 from rich.console import Console
 
-from winnow import cli
+from winnow.cli import HELP as FLAGS
+from winnow.cli import application
+from winnow.usage import Help
 
 from screenshots import chromium, smaller
 
@@ -74,8 +76,9 @@ class Quiet(SimpleHTTPRequestHandler):
 def terminal(browser: Browser, to: Path) -> None:
     """Take a picture of a help page as a terminal shows it."""
     console = Console(record=True, width=COLUMNS, force_terminal=True, color_system="truecolor", file=io.StringIO())
-    cli._set_help(HELP)
-    cli.app(HELP, console=console, exit_on_error=False, result_action="return_value")
+    app = application()
+    app.console = console
+    Help(HELP, FLAGS).show(app)
     form = TERMINAL.format(command=" ".join(HELP))
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_content(console.export_html(inline_styles=True, code_format=form))

@@ -20,7 +20,7 @@ from winnow import show
 from winnow.detect.pictures import by_picture
 from winnow.errors import DataError
 from winnow.pool.pool import Pool
-from winnow.results import AnomalousGroup, Calibrated, Evaluated, Finds, Mode, Promise, Trained
+from winnow.results import AnomalousGroup, Calibrated, Evaluated, Finds, MaskMetrics, Mode, Promise, Trained
 from winnow.run.folder import RunFolder
 from winnow.run.review import highest_items, left_out
 from winnow.run.split import split_of
@@ -172,11 +172,13 @@ def test_an_evaluation_says_first_what_was_found_and_counts_what_was_refused():
             seen_in_training=0,
             folder=Path("out"),
             refused={"belongs": 3, "chess": 40},
+            masks=MaskMetrics(16, 0.756, None, 0.958, 0.917),
         )
     ).splitlines()
     assert text[0].startswith("False alarms: 5.0% promised, 4.3% seen (2.0% to 6.0%), on 500 normal pictures.")
     assert text[1].index("found") < text[1].index("AUROC") and "27.0%" in text[2] and "(20.0% to 34.0%)" in text[2]
     assert "3 normal, 40 chess" in text[3]
+    assert "  aupro: 0.917" in text and not any("same" in line or line.endswith(": -") for line in text)
 
 
 def test_the_report_says_what_the_terminal_says(run: winnow.Run, monkeypatch: pytest.MonkeyPatch):

@@ -62,7 +62,7 @@ def test_what_must_be_given_is_marked_and_begins_the_usage():
     for command, usage in {
         "score": "winnow score SOURCES... --run RUN [OPTIONS]",
         "ingest": "winnow ingest SOURCES... --run RUN [OPTIONS]",
-        "run": "winnow run RECIPE --to TO [OPTIONS]",
+        "run": "winnow run RECIPE [SOURCES...] --to TO [OPTIONS]",
         "label": "winnow label --run RUN [OPTIONS]",
         "doctor": "winnow doctor [OPTIONS]",
     }.items():

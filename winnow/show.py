@@ -348,8 +348,8 @@ def evaluate(result: Evaluated) -> str:
             f"{number:,} {'normal' if name == 'belongs' else name}" for name, number in result.refused.items()
         )
         lines.append(f"  Refused, so in no rate: {named}; why is in quarantine.csv of the results.")
-    for name, value in result.masks.named() if result.masks else ():
-        lines.append(f"  {name}: {'-' if value is None else format(value, ',' if isinstance(value, int) else '.3f')}")
+    known = [(name, value) for name, value in (result.masks.named() if result.masks else ()) if value is not None]
+    lines += [f"  {name}: {format(value, ',' if isinstance(value, int) else '.3f')}" for name, value in known]
     if result.seen_in_training:
         lines.append(
             f"  Note: {result.seen_in_training:,} of the pictures given as belonging are in the run's own pool; their scores flatter."

@@ -32,7 +32,7 @@ def show_commands(groups: Mapping[str, Mapping[str, str]]) -> None:
 
     console = Console(highlight=False)
     about = "Learn from pictures nobody has labelled: what belongs, what does not, and how sure that is."
-    console.print(f"Usage: winnow COMMAND\n\n{about}\n")
+    console.print(f"[bold]Usage: winnow COMMAND[/]\n\n{about}\n")
     for title, commands in groups.items():
         table = Table.grid(padding=(0, 2, 0, 0))
         for name, text in commands.items():
@@ -83,8 +83,8 @@ class Help:
 
         command, console, formatter = app[self.name], app.console, DefaultFormatter()
         arguments = _explained(command, app.default_parameter)
-        texts = [f"Usage: {_usage(self.name, arguments)}", command.help, self.recipe]
-        for text in filter(None, texts):
+        console.print(f"Usage: {_usage(self.name, arguments)}\n", markup=False, highlight=False, style="bold")
+        for text in filter(None, (command.help, self.recipe)):
             console.print(f"{text}\n", markup=False, highlight=False)
         groups = [group for group in arguments.groups if group.show]
         for group in sort_groups(groups, groups)[0]:
@@ -131,9 +131,11 @@ def _explained(command: App, default: Parameter | None) -> ArgumentCollection:
 
 
 def _usage(name: str, arguments: ArgumentCollection) -> str:
-    """Return how a command is called, what must be given first."""
-    needed = [argument for argument in arguments if argument.required and argument.show]
-    words = [_word(argument) for argument in sorted(needed, key=lambda argument: not argument.field_info.is_positional)]
+    """Return how a command is called: what has its place, in brackets where it may be left out, and the flags that must be given."""
+    shown = [argument for argument in arguments if argument.show]
+    placed = [argument for argument in shown if argument.field_info.is_positional]
+    words = [_word(argument) if argument.required else f"[{_word(argument)}]" for argument in placed]
+    words += [_word(argument) for argument in shown if argument.required and argument not in placed]
     return " ".join(("winnow", name, *words, "[OPTIONS]"))
 
 

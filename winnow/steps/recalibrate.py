@@ -55,8 +55,8 @@ def recalibrate(
     )
     if run.options.ingest.cuts:
         raise OptionError(
-            "winnow recalibrate is for runs that judge whole pictures, and this one looks for damage.",
-            "Add the pictures to it: winnow ingest, then train, encode and calibrate with --resume.",
+            "winnow recalibrate is for runs that say of a picture whether it belongs, and no more; this one looks for damage in it.",
+            f"Learn from the pictures too: winnow ingest PICTURES --run {quoted(run.path)}; then train, encode, calibrate.",
         )
     if undo and (sources or confirmed):
         raise OptionError("--undo does not go with --from or --confirm.", "Give it alone.")
