@@ -144,7 +144,9 @@ def test_files_of_a_run_in_a_bucket_are_named_as_they_can_be_reached(
     capsys.readouterr()
     assert command("select", "--run", address, "-n", 3) == 0
     said = capsys.readouterr().out
-    assert f"{address}/selection.csv" in said and said.count(f"winnow pull {address} COPY") == 1
+    assert f"{address}/selection.csv" in said and said.count(f"Files of {address} have these names in a copy") == 1
+    label = f"winnow pull {address} COPY; winnow label --run COPY --classes A,B; winnow push COPY {address}"
+    assert f"  Label them: {label}\n" in said
     pictures = shutil.copytree(base / "good", tmp_path / "pictures")
     for number in range(20):
         (pictures / f"broken{number}.png").write_bytes(b"no picture")

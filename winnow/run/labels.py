@@ -12,6 +12,7 @@ from winnow.label.catalogue import Catalogue, Listed
 from winnow.label.store import LabelStore
 from winnow.pool.pool import Pool
 from winnow.run.folder import RunFolder
+from winnow.run.working_copy import copied, opened
 from winnow.tables import read_table
 
 
@@ -32,9 +33,13 @@ def open_store(run: RunFolder) -> LabelStore:
 
 
 def label_command(run: str | Path) -> str:
-    """Return the command that labels the pictures of a run, with its classes where they must still be named."""
+    """Return the command that labels the pictures of a run, of one in a bucket those that label a copy; with its classes where they
+    must still be named."""
     with LabelStore.read(Path(run) / "labels.sqlite") as store:
         named = "" if store.classes else " --classes A,B"
+    copy = opened(Path(run))
+    if copy is not None:
+        return copied(copy.address, f"winnow label --run COPY{named}")
     return f"winnow label --run {quoted(run)}{named}"
 
 

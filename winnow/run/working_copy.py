@@ -96,7 +96,7 @@ def advised(text: str) -> str:
     for address in {copy.address for copy in OPEN.values()} - ADVISED:
         files = re.findall(rf"{re.escape(address)}/([^\s;,:()'\"]+)", text)
         objects = [name for name in files if OURS.search(name) or name.startswith((*LEFT, IN_BUCKET))]
-        if len(files) > len(objects) or f"label --run {address}" in text:
+        if len(files) > len(objects):
             ADVISED.add(address)
             text += (
                 f"\n  Files of {address} have these names in a copy, in which they are changed and pictures labelled: winnow pull "
@@ -105,13 +105,18 @@ def advised(text: str) -> str:
     return text
 
 
+def copied(address: str, command: str) -> str:
+    """Return the commands by which a command that wants a folder, COPY, works on a run in a bucket."""
+    return f"winnow pull {address} COPY; {command}; winnow push COPY {address}"
+
+
 def refuse_page(folder: Path) -> None:
     """Raise `OptionError` for the labelling page of a run in a bucket."""
     copy = opened(folder)
     if copy is not None:
         raise OptionError(
             f"The labelling page works on this disk, not on {copy.address}.",
-            f"Label a copy: winnow pull {copy.address} COPY; winnow label --run COPY; winnow push COPY {copy.address}",
+            f"Label a copy: {copied(copy.address, 'winnow label --run COPY')}",
         )
 
 

@@ -8,7 +8,7 @@ from winnow.results import Selected
 from winnow.run.current import selection_is_current
 from winnow.run.folder import RunFolder
 from winnow.run.labels import label_command
-from winnow.run.working_copy import in_command, told
+from winnow.run.working_copy import in_command
 from winnow.show import count
 from winnow.steps.report.pictures import OwnPictures
 from winnow.tables import read_table
@@ -55,7 +55,7 @@ def selection_sections(run: RunFolder, pool: Pool, pictures: OwnPictures) -> lis
             ],
             tables=[kinds],
             commands=[
-                told(label_command(run.path)),
+                label_command(run.path),
                 f"winnow select --run {in_command(run.path)} -n {2 * made.chosen}",
             ],
         ),
