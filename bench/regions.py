@@ -1,6 +1,6 @@
 """Adverts beside the match: what `--regions` finds and names, against the same run that judges whole pictures.
 
-    python bench/regions.py [--quick] [--seeds 3] [--to FOLDER]
+    python bench/regions.py [--quick] [--seeds 3] [--to FOLDER] [--files]
 
 Football: learnt from the 367 soccer frames of the training clips, as in bench/football.py; the match goes on in frames of the four test
 clips, the adverts are pictures of sports22 (every second sport; the others served to choose the parts and the rule) and of cats and dogs.
@@ -8,10 +8,13 @@ Drawn match: learnt from six drawn matches, 50 frames each; two other matches, d
 other draws for each seed; a network from scratch is trained anew too. The advert covers a
 half, a third, the bottom quarter or a corner; or the match goes on small beside it (squeezed to half of the width) or in a corner with the
 advert around it in the form of an L. An answer is right where at least half of the part that is named is advert.
+
+--files: the first draw of football with the pretrained network alone: what its exported file says of the same pictures, and how fast.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +24,8 @@ import numpy as np
 from PIL import Image
 
 from winnow import Run
-from winnow.detect.regions import PARTS, WHOLE
+from winnow.detect.parts import PARTS, WHOLE
+from winnow.steps.predict_onnx import predict_onnx
 from winnow.tables import read_table
 
 from common import arguments, finish, football_lists, mean_deviation, need, table
@@ -46,11 +50,20 @@ WEIGHTS = "weights/mobilenet_v2_imagenet_bnrecal_fp16.pth"
 
 
 def main() -> None:
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--files", action="store_true")
+    mine, sys.argv[1:] = own.parse_known_args()
     given, started = arguments(__doc__), time.perf_counter()
     models = {
         "MobileNetV2": {"recipe": "oneclass", "weights": need(WEIGHTS)},
         "AE": {"recipe": "oneclass-from-scratch", **({"iterations": 300} if given.quick else {})},
     }
+    if mine.files:
+        run = learnt(given.to / "football" / "run", football(given.to / "files", 0), models["MobileNetV2"])
+        row = exported(run, given.to / "files")
+        table([row], "The exported file of a run, with parts and without")
+        finish("regions", started, files=row)
+        return
     rows = []
     for match, model in CASES:
         found: dict[str, list[dict[str, float]]] = {"whole": [], "with parts": []}
@@ -106,6 +119,24 @@ def judged(run: Run, folder: Path, *, regions: bool) -> dict[str, float]:
         "right part": right / max(named, 1) if regions else float("nan"),
         "pictures/s": len(rows) / seconds,
     }
+
+
+def exported(run: Run, folder: Path) -> dict[str, float]:
+    """Return how often the file of a run says what the run says, and the pictures a second of it and of that of whole pictures."""
+    found: dict[str, float] = {}
+    for regions, kind in ((True, "parts"), (False, "whole")):
+        file = run.export(folder / f"{kind}.onnx", regions=regions)
+        started = time.perf_counter()
+        predict_onnx(file.file, [folder / "judge"], to=folder / f"told-{regions}")
+        seconds = time.perf_counter() - started
+        told = read_table(folder / f"told-{regions}" / "predictions.csv")
+        scores = run.score(folder / "judge", to=folder / f"scores-{regions}", regions=regions)
+        own = read_table(scores.folder / "scores.csv")
+        keys = ("belongs", "region") if regions else ("belongs",)
+        same = [all(one[key] == two[key] for key in keys) for one, two in zip(own, told, strict=True)]
+        found |= {f"{kind}: same answers": float(np.mean(same)), f"{kind}: pictures/s": len(told) / seconds}
+        found[f"{kind}: MB"] = file.bytes / 1e6
+    return found
 
 
 def is_right(row: dict[str, str]) -> bool:

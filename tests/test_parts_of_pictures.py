@@ -8,18 +8,31 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import winnow
 from winnow import Detector, show
-from winnow.detect.regions import PARTS, Regions, name_of
+from winnow.deploy.graph import Resize, part
+from winnow.deploy.judge import judged
+from winnow.deploy.runtime import Deployed
+from winnow.deploy.serve import protocol
+from winnow.deploy.serve.answers import Row, picture_answer
+from winnow.deploy.serve.served import Served
+from winnow.detect.parts import PARTS, name_of
+from winnow.detect.regions import Regions
 from winnow.embeddings import Embeddings
 from winnow.errors import RunError
 from winnow.learn.feed import Pixels, Region
-from winnow.results import Calibrated
+from winnow.pool.in_memory import read_picture
+from winnow.results import Calibrated, Exported
 from winnow.steps.calibrate import calibrate
+from winnow.steps.predict_onnx import predict_onnx
 from winnow.steps.report.page import report
 from winnow.tables import read_table
+from winnow.watch.judging import verdicts
+from winnow.watch.log import VERDICT
+from winnow.watch.moments import Moment
 
 from conftest import stripes
 from small_runs import command, small_run
@@ -197,6 +210,50 @@ def test_segments_and_predictions_name_the_part(base: Path, run: winnow.Run) -> 
     assert seen.anomalous["beside"].detection_rate == 1 and seen.threshold == found.threshold
 
 
+@pytest.fixture(scope="module")
+def exported(base: Path, run: winnow.Run) -> Exported:
+    return run.export(base / "parts.onnx")
+
+
+def test_an_exported_file_judges_the_parts_as_its_run_does(base: Path, run: winnow.Run, exported: Exported) -> None:
+    sources = [base / "left half", base / "top half", base / "whole", base / "none", base / "good"]
+    own = read_table(run.score(sources, to=base / "own scores").folder / "scores.csv")
+    predict_onnx(exported.file, sources, to=base / "told")
+    told = read_table(base / "told" / "predictions.csv")
+    assert [row["region"] for row in told] == [row["region"] for row in own]
+    assert {row["region"] for row in told[:9]} == {"left half", "top half", "whole picture"}
+    assert [row["belongs"] for row in told] == [row["belongs"] for row in own]
+    assert [float(row["p_value"]) for row in told] == pytest.approx([float(row["p_value"]) for row in own], rel=0.05)
+    calibrated, model = run.folder.result(Calibrated), Deployed.open(exported.file)
+    assert calibrated.regions and model.threshold == pytest.approx(calibrated.regions.threshold)
+    assert model.about.calibration and len(model.about.calibration.scores) == calibrated.regions.calibrated_on
+    assert max(exported.parity.values()) < 1e-3 and "regions" in exported.parity
+    card = exported.card.read_text("utf-8")
+    assert "most anomalous of a picture, its halves and its quarters" in card and "top left quarter" in card
+
+
+def test_parts_are_scaled_in_the_file_as_in_the_run() -> None:
+    rng = np.random.default_rng(1)
+    pixels = np.stack([stripes(rng, 33) for _ in range(4)])
+    for name, box in PARTS.items():
+        found = part(torch.from_numpy(pixels), name, Resize((33, 33))).numpy().astype(int)
+        own = Region(Pixels(pixels), box).pixels(np.arange(4)).astype(int)
+        assert found.shape == own.shape and np.abs(found - own).max() <= 1 and (found != own).mean() < 0.05
+
+
+def test_who_serves_and_who_watches_is_told_the_part(base: Path, exported: Exported) -> None:
+    served = Served.open(exported.file, threads=1, most_pixels=50.0)
+    path = base / "left half" / "0.png"
+    pool, refused = read_picture(path.read_bytes(), "a.png", served.options)
+    found = served.model(pool.pixels(slice(None)))
+    (row,) = picture_answer("a.png", served.model, pool, judged(served.model, pool, found), refused)["rows"]
+    assert Row.model_validate(row).region == row["region"] == "left half"
+    (((event,), _),) = verdicts(served.model, [Moment("a.png", pool=pool)])
+    assert event["region"] == "left half" and VERDICT[-1] == "region"
+    about = protocol.about(served.model, "parts")["outputs"]
+    assert {"name": "regions", "datatype": "FP32", "shape": [-1, len(PARTS)]} in about
+
+
 def test_calibrating_with_parts_goes_on_where_it_is_done(run: winnow.Run) -> None:
     path = run.folder.path / "detector" / "regions" / "top-left-quarter" / "detector.json"
     before = path.stat().st_mtime_ns
@@ -226,8 +283,6 @@ def test_what_cannot_be_judged_by_parts_is_told(
     err = refused(*score, base / "run", "--regions")
     assert "has not learnt what parts" in err and f"winnow calibrate --run {base / 'run'} --regions" in err
     assert "not by --mode encoder" in refused(*score, run.folder.path, "--mode", "encoder")
-    err = refused("export", "--run", run.folder.path, "--to", base / "file.onnx")
-    assert "judges whole pictures" in err and "--no-regions" in err
     err = refused("recalibrate", "--run", run.folder.path, "--from", base / "none")
     assert "sets the threshold of whole pictures" in err and "--no-regions" in err
     err = refused("run", "inspect", base / "good", "--to", base / "inspection", "--regions")

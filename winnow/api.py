@@ -160,12 +160,14 @@ class Run:
         int8: bool = False,
         max_changed: float = 0.01,
         triton: str | Path | None = None,
+        regions: bool | None = None,
     ) -> Exported:
         """Write classifier and anomaly model as one ONNX file that gives the same results; see `winnow.steps.export.export`."""
         from winnow.steps.export import export
 
         repository = None if triton is None else on_this_disk(Path(triton))
-        return export(self.folder, to, only=only, int8=int8, max_changed=max_changed, triton=repository)
+        run = self._judged_by("", regions)
+        return export(run, to, only=only, int8=int8, max_changed=max_changed, triton=repository)
 
     def round(self, more: int, *, also: Sources = ()) -> Selected:
         """Adds the next pictures to label, uncertain and diverse; see `winnow.steps.round.next_round`."""

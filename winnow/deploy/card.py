@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.deploy.runtime import INPUT
+from winnow.detect.parts import PARTS
 from winnow.results import Classified, Exported, Mode
 from winnow.results.words import false_alarms
 
@@ -77,8 +78,11 @@ def _classifier(measured: Classified) -> list[str]:
 
 def _anomaly_model(about: dict[str, Any], promised: Mode) -> list[str]:
     whole, each = promised.whole, promised.promise
+    what = (
+        "-log p of the most anomalous of a picture, its halves and its quarters, each" if about["regions"] else "that"
+    )
     lines = [
-        f"`score` is that of the scorer `{promised.scorer}`, higher = more anomalous. A score above {about['threshold']:.6g} means "
+        f"`score` is {what} by the scorer `{promised.scorer}`, higher = more anomalous. A score above {about['threshold']:.6g} means "
         f"that a {_unit(about) if whole else 'picture'} does not belong; "
         f"{false_alarms(each.false_alarm_rate, each.calibrated_on, estimated=each.estimated)}. `p_value` is the share of held-out "
         "normal ones that are at least as anomalous."
@@ -121,6 +125,7 @@ def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
         "probabilities": f"float32 (n, {len(about['classes'] or ())}): calibrated, in the order of `classes`",
         "score": "float32 (n,): higher = more anomalous; belongs when at most `threshold`",
         "p_value": "float32 (n,): small = anomalous",
+        "regions": f"float32 (n, {len(PARTS)}): -log p of each part: {', '.join(PARTS)}",
         "directions": "float32 (n, directions): where the embedding lies along the principal directions of those of held-out pictures, "
         "in standard deviations from their medians. `winnow watch --drift-alarm` and `winnow serve --drift-alarm` say by them what changed",
         "anomaly_map": "float32 (n, rows, columns), coarser than the picture"

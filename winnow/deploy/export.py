@@ -6,15 +6,18 @@ import ast
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from winnow.deploy.graph import Graph
+from winnow.deploy.graph import Graph, part
 from winnow.deploy.int8 import Wanted, compared, quantised
 from winnow.deploy.runtime import INPUT, REMEDY, with_sum
+from winnow.detect.parts import PARTS
+from winnow.detect.regions import Regions
 from winnow.detect.scorer import Scorer
 from winnow.detect.scorers.fisher import Fisher
 from winnow.embeddings import Embeddings
@@ -122,8 +125,8 @@ def _written(graph: Graph, metadata: Mapping[str, str], any_size: bool) -> tuple
         ) from error
     inside = proto.graph
     network = _layers(inside)
-    for part in (proto, inside, *inside.node, *inside.initializer, *inside.input, *inside.output, *inside.value_info):
-        part.ClearField("metadata_props")  # the exporter's notes, with paths of this machine
+    for noted in (proto, inside, *inside.node, *inside.initializer, *inside.input, *inside.output, *inside.value_info):
+        noted.ClearField("metadata_props")  # the exporter's notes, with paths of this machine
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return bytes(proto.SerializeToString(deterministic=True)), network
@@ -207,7 +210,12 @@ def _own(graph: Graph, pixels: np.ndarray) -> dict[str, Range]:
         own = graph.classifier.predict_proba(vectors)
         found["probabilities"] = own, own, own, 0.01
     if graph.detector is not None:
-        low, own, high = _score_range(graph.detector.scorer, embeddings, graph.detector.calibration)
+        if graph.known_regions is None:
+            low, own, high = _score_range(graph.detector.scorer, embeddings, graph.detector.calibration)
+        else:
+            parts = _log_p_ranges(graph, graph.known_regions, pixels, embeddings)
+            low, own, high = parts.max(axis=2)
+            found["regions"] = *parts[:, :, 1:], deviation(graph.detector.calibration)
         p_values = [graph.detector.p_values(scores) for scores in (high, own, low)]
         found["score"] = low, own, high, deviation(graph.detector.calibration)
         found["p_value"] = p_values[0], p_values[1], p_values[2], 0.01
@@ -225,6 +233,18 @@ def _maps(graph: Graph, pixels: np.ndarray, embeddings: Embeddings) -> np.ndarra
     """Return the run's own anomaly maps (n, rows, columns)."""
     draw = getattr(graph.detector.scorer, "anomaly_map", None) if graph.detector else None
     return np.asarray(anomaly_maps(graph.model, pixels) if draw is None else draw(embeddings))
+
+
+def _log_p_ranges(graph: Graph, regions: Regions, pixels: np.ndarray, whole: Embeddings) -> np.ndarray:
+    """Return the lowest admissible -log p of pictures and their parts, the run's own and the highest admissible (3, n, 1 + parts)."""
+    given = torch.from_numpy(pixels)
+    read = partial(encode, graph.model, auxiliary=graph.companions, decode=graph.decode, device="cpu", quiet=True)
+    seen = [whole, *(read(part(given, name, graph.resize).numpy()) for name in PARTS)]
+    ranges = [
+        [tail.of_new(scores) for scores in _score_range(one.scorer, embeddings, one.calibration)]
+        for one, tail, embeddings in zip(regions.detectors, regions.tails, seen, strict=True)
+    ]
+    return np.moveaxis(np.array(ranges), 0, 2)
 
 
 def _score_range(

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from winnow.classify.classifier import Classifier
 from winnow.deploy.heads import ClassifierTwin
-from winnow.deploy.scorers import DirectionsModule, PValues, twin_of
+from winnow.deploy.scorers import DirectionsModule, ModelOutput, PValues, RegionsModule, twin_of
 from winnow.detect.changes import Directions
 from winnow.detect.detector import Detector
+from winnow.detect.parts import PARTS
+from winnow.detect.regions import Regions
 from winnow.learn.encode import outputs_of
-from winnow.learn.feed import to_images
+from winnow.learn.feed import part_of, to_images
 from winnow.models.contract import Model
 
 # Grey levels that end in one half are common, and sums of products in another order miss it by a hair to either side.
@@ -58,7 +60,8 @@ class Graph(nn.Module):
 
     `probabilities` (n, classes), where a `classifier` is given: from the embeddings of `classifier_network`, or, without one, of
     `model`. `score` and `p_value` (n,), where a `detector` is given: from the outputs of `model` and of the `auxiliary` models;
-    `decode=False` runs no decoder. `directions` (n, k), where they are given: the positions of the embeddings of `model` along
+    `decode=False` runs no decoder; with `regions`, whose joint detector that is, `score` is by pictures and their parts together, and
+    `regions` (n, parts) -log p of each part. `directions` (n, k), where they are given: the positions of the embeddings of `model` along
     them. `anomaly_map` (n, rows, columns) where `map_levels`, its usual value and the level that held-out pictures keep below, are
     given: the scorer's, where it compares places, or the model's. Raises `ModelError` for a scorer that has no twin.
     """
@@ -70,6 +73,7 @@ class Graph(nn.Module):
         auxiliary: Mapping[str, Model] | None = None,
         decode: bool = True,
         detector: Detector | None = None,
+        regions: Regions | None = None,
         classifier: Classifier | None = None,
         classifier_network: Model | None = None,
         directions: Directions | None = None,
@@ -81,7 +85,9 @@ class Graph(nn.Module):
         self.detector, self.classifier = detector, classifier
         self.resize = Resize(model.size)
         self.auxiliary = nn.ModuleDict(self.companions)
-        self.score = twin_of(detector.scorer) if detector else None
+        self.known_regions = regions
+        self.score = twin_of(detector.scorer) if detector and not regions else None
+        self.log_p = RegionsModule(regions) if regions else None
         self.p_value = PValues(detector) if detector else None
         self.probabilities = ClassifierTwin(classifier) if classifier else None
         self.known_directions = directions
@@ -90,13 +96,15 @@ class Graph(nn.Module):
         self.outputs = (
             *(("probabilities",) if classifier else ()),
             *(("score", "p_value") if detector else ()),
+            *(("regions",) if regions else ()),
             *(("directions",) if directions else ()),
             *(("anomaly_map",) if map_levels else ()),
         )
         self.requires_grad_(False).eval()
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        images = to_images(self.resize(pictures))
+        pictures = self.resize(pictures)
+        images = to_images(pictures)
         losses = dict(outputs_of(self.model, self.companions, images, self.decode))
         found: list[Tensor] = []
         if self.probabilities is not None:
@@ -104,12 +112,29 @@ class Graph(nn.Module):
             found.append(
                 self.probabilities(losses["vectors"] if other is None else other(images, decode=False).vectors)
             )
-        if self.score is not None and self.p_value is not None:
+        if self.p_value is not None and self.score is not None:
             score = self.score(losses)
             found += [score, self.p_value(score)]
+        if self.p_value is not None and self.log_p is not None:
+            log_p = self.log_p([losses, *self._of_parts(pictures)])
+            score = log_p.amax(dim=1)
+            found += [score, self.p_value(score), log_p[:, 1:]]
         if self.directions is not None:
             found.append(self.directions(losses["vectors"]))
         if self.map_levels is not None:
             draw = getattr(self.score, "anomaly_map", None)
             found.append(self.model.anomaly_map(images) if draw is None else draw(losses))
         return tuple(values.float() for values in found)
+
+    def _of_parts(self, pictures: Tensor) -> list[ModelOutput]:
+        """Return what the network says of each part of pictures; it sees all parts at once, or the graph would hold it once for each."""
+        parts = to_images(torch.cat([part(pictures, name, self.resize) for name in PARTS]))
+        said = dict(outputs_of(self.model, self.companions, parts, self.decode))
+        split = {name: values.unflatten(0, (len(PARTS), pictures.shape[0])) for name, values in said.items()}
+        return [{name: values[place] for name, values in split.items()} for place in range(len(PARTS))]
+
+
+def part(pictures: Tensor, name: str, resize: Resize) -> Tensor:
+    """Return a part of pictures (n, h, w, c) of the size that `resize` makes, made that size too, as `winnow.learn.feed.Region` does."""
+    down, across = part_of(resize.size, PARTS[name])
+    return resize(pictures[:, down, across])

@@ -8,8 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from winnow.deploy.runtime import WITHOUT_MAPS, Deployed
+from winnow.deploy.runtime import REGIONS, WITHOUT_MAPS, Deployed
 from winnow.detect.blank import counted, raised
+from winnow.detect.parts import foreign_of, names_of
 from winnow.detect.pictures import keys_of, most_anomalous
 from winnow.inspect.locate import AnomalyMaps, Picture
 from winnow.inspect.locate import located as locate
@@ -42,6 +43,13 @@ class Judged:
             return *_wholes(self.items, self.found), self.limits
         threshold = None if model.threshold is None else np.full(len(self.items["id"]), model.threshold)
         return self.items, self.found, threshold
+
+    def regions(self, model: Deployed) -> np.ndarray | None:
+        """Return the name of the part that does not belong (n,), "" of items that belong; None of a file that judges no parts."""
+        if REGIONS not in self.found:
+            return None
+        assert model.threshold is not None
+        return names_of(foreign_of(self.found[REGIONS], model.threshold), self.found["score"] <= model.threshold)
 
     @property
     def highest(self) -> np.ndarray:

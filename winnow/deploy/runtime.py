@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from winnow.detect.limits import Limits
+from winnow.detect.parts import PARTS
 from winnow.errors import DataError, ModelError, in_one_line
 from winnow.files import reason
 from winnow.onnx import no_more, session_of
@@ -19,10 +20,8 @@ from winnow.options import IngestOptions, SegmentOptions
 from winnow.pool.usual import Usual
 
 FORMAT = 3
-WITHOUT_MAPS = (
-    1  # the format of files that cannot have anomaly maps; those of 2 have no directions; otherwise they are the same
-)
-INPUT, MAP, DIRECTIONS = "pictures", "anomaly_map", "directions"
+WITHOUT_MAPS = 1  # the format of files that cannot have anomaly maps; those of 2 have neither directions nor regions
+INPUT, MAP, DIRECTIONS, REGIONS = "pictures", "anomaly_map", "directions", "regions"
 NO_MAPS = "Export a run that looks for damage, in its mode 'full' or 'fast', with this version: winnow export --run RUN --to FILE.onnx"
 REMEDY = "Give a file that winnow export wrote; if this one was copied, copy it again from its origin."
 
@@ -75,6 +74,7 @@ class About(BaseModel):
     map_usual: float | None = None
     map_level: float | None = None
     calibration: Calibration | None = None
+    regions: bool = False
     size: tuple[int, int]
     channels: Literal[1, 3]
     ingest: IngestOptions
@@ -163,7 +163,8 @@ class Deployed:
     def __call__(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
         """Return the file's outputs for pictures uint8 (n, height, width, channels), float32.
 
-        These are `probabilities` (n, classes), `score` (n,) and `p_value` (n,), or those of them that the file has. Pictures
+        These are `probabilities` (n, classes), `score` (n,), `p_value` (n,) and `regions` (n, parts): -log p of each of
+        `winnow.detect.parts.PARTS`, or those of them that the file has. Pictures
         of any size are scaled to `size` as Winnow scales them; for a run cut into patches they must be patches of `size`.
         `DataError` for an array of another shape or type, and when a result is not finite.
         """
@@ -210,6 +211,7 @@ class Deployed:
         found = self._run(np.zeros((1, *self.size, self.channels), np.uint8), names)
         promised: dict[str, tuple[int, ...]] = {} if self.classes is None else {"probabilities": (1, len(self.classes))}
         promised |= {} if self.threshold is None else {"score": (1,), "p_value": (1,)}
+        promised |= {REGIONS: (1, len(PARTS))} if self.about.regions else {}
         if self.about.calibration is not None and self.about.calibration.directions:
             promised[DIRECTIONS] = (1, self.about.calibration.directions)
         given = {name: np.shape(values) for name, values in found.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from winnow.detect.changes import Directions
 from winnow.detect.combine import Combination
 from winnow.detect.detector import Detector
+from winnow.detect.regions import Regions
 from winnow.detect.registry import SCORERS
 from winnow.detect.scorer import Scorer, as_compared
 from winnow.detect.scorers.fisher import Fisher, LogP
@@ -173,6 +174,19 @@ class FisherModule(nn.Module):
     def forward(self, losses: ModelOutput) -> Tensor:
         parts = [tail(part(losses)) for part, tail in zip(self.components, self.tails, strict=True)]
         return torch.stack(parts).sum(dim=0)
+
+
+class RegionsModule(nn.Module):
+    """-log p of whole pictures and of each part of them (n, 1 + parts), from what the network says of each, in their order."""
+
+    def __init__(self, regions: Regions) -> None:
+        super().__init__()
+        self.scores = nn.ModuleList(twin_of(one.scorer) for one in regions.detectors)
+        self.tails = nn.ModuleList(LogPModule(tail) for tail in regions.tails)
+
+    def forward(self, losses: Sequence[ModelOutput]) -> Tensor:
+        each = zip(self.tails, self.scores, losses, strict=True)
+        return torch.stack([tail(score(said)) for tail, score, said in each], dim=1)
 
 
 class PValues(Fitted):

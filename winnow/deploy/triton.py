@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from winnow.deploy.runtime import DIRECTIONS, INPUT, MAP
+from winnow.deploy.runtime import DIRECTIONS, INPUT, MAP, REGIONS
+from winnow.detect.parts import PARTS
 from winnow.errors import OptionError
 from winnow.files import make_folder, replacing, write_text
 
@@ -54,6 +55,7 @@ def configuration(name: str, about: Mapping[str, Any], outputs: Sequence[str]) -
         "probabilities": (f"dims: [ {len(about['classes'] or ())} ]", f'label_filename: "{CLASSES}"'),
         "score": ("dims: [ 1 ]", "reshape: { shape: [ ] }"),
         "p_value": ("dims: [ 1 ]", "reshape: { shape: [ ] }"),
+        REGIONS: (f"dims: [ {len(PARTS)} ]",),
         DIRECTIONS: (f"dims: [ {(about.get('calibration') or {}).get('directions', 0)} ]",),
         MAP: ("dims: [ -1, -1 ]",),
     }

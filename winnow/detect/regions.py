@@ -16,28 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from winnow.detect.detector import Detector
+from winnow.detect.parts import PARTS, foreign_of
 from winnow.detect.scorers.fisher import LogP
 from winnow.detect.threshold import group_weights
-
-Box = tuple[float, float, float, float]
-"""Left, top, width and height of a part, as shares of the picture's."""
-
-QUARTERS: dict[str, Box] = {
-    "top left quarter": (0, 0, 1 / 2, 1 / 2),
-    "top right quarter": (1 / 2, 0, 1 / 2, 1 / 2),
-    "bottom left quarter": (0, 1 / 2, 1 / 2, 1 / 2),
-    "bottom right quarter": (1 / 2, 1 / 2, 1 / 2, 1 / 2),
-}
-HALVES: dict[str, Box] = {
-    "left half": (0, 0, 1 / 2, 1),
-    "right half": (1 / 2, 0, 1 / 2, 1),
-    "top half": (0, 0, 1, 1 / 2),
-    "bottom half": (0, 1 / 2, 1, 1 / 2),
-}
-PARTS = {**QUARTERS, **HALVES}
-OF_HALF = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]], bool)
-"""Which quarters each of `HALVES` has."""
-WHOLE = "whole picture"
 
 
 class Regions:
@@ -64,17 +45,9 @@ class Regions:
 
     def judge(self, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return how anomalous pictures are with their parts (n,), and which of `QUARTERS` are foreign (n, 4) bool, from the scores
-        (n, 1 + parts) of the whole and of each part by its detector.
-
-        Foreign are the quarters above the threshold; where none is, those of the most anomalous half, if that is; else none.
-        """
+        (n, 1 + parts) of the whole and of each part by its detector."""
         log_p = np.column_stack([tail.of_new(column) for tail, column in zip(self.tails, scores.T, strict=True)])
-        limit = self.joint.threshold.value
-        quarters, halves = np.split(log_p[:, 1:], [len(QUARTERS)], axis=1)
-        foreign = quarters > limit
-        by_half = ~foreign.any(axis=1) & (halves.max(axis=1) > limit)
-        foreign[by_half] = OF_HALF[halves[by_half].argmax(axis=1)]
-        return log_p.max(axis=1), foreign
+        return log_p.max(axis=1), foreign_of(log_p[:, 1:], self.joint.threshold.value)
 
     def save(self, folder: Path) -> None:
         """Write the detector of each part into a folder below `folder`; that of whole pictures is the run's own."""
@@ -85,16 +58,6 @@ class Regions:
     def load(cls, whole: Detector, folder: Path, *, own: Collection[type] = ()) -> Regions:
         """Read what `save` wrote, beside the detector of whole pictures; raises what `Detector.load` raises."""
         return cls(whole, {name: Detector.load(folder / _slug(name), own=own) for name in PARTS})
-
-
-def name_of(foreign: np.ndarray) -> str:
-    """Return the name of the quarters that are foreign (4,) bool: of one, of a half, of each, or `WHOLE` for all and for none."""
-    if foreign.all() or not foreign.any():
-        return WHOLE
-    for name, quarters in zip(HALVES, OF_HALF, strict=True):
-        if np.array_equal(foreign, quarters):
-            return name
-    return " and ".join(name for name, is_foreign in zip(QUARTERS, foreign, strict=True) if is_foreign)
 
 
 def _slug(name: str) -> str:

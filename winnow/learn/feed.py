@@ -84,15 +84,22 @@ class Region:
         from PIL import Image
 
         whole, (height, width) = self.source.pixels(rows), self.size
-        left, top, wide, high = self.box
-        down = slice(round(top * height), round((top + high) * height))
-        across = slice(round(left * width), round((left + wide) * width))
+        down, across = part_of(self.size, self.box)
         found = np.empty_like(whole)
         for one, picture in zip(found, whole[:, down, across], strict=True):
             for channel in range(self.channels):
                 part = Image.fromarray(np.ascontiguousarray(picture[..., channel]))
                 one[..., channel] = np.asarray(part.resize((width, height), Image.Resampling.BILINEAR))
         return found
+
+
+def part_of(size: tuple[int, int], box: tuple[float, float, float, float]) -> tuple[slice, slice]:
+    """Return the rows and columns of a part of pictures of a size (height, width); `box`: left, top, width and height as shares."""
+    (height, width), (left, top, wide, high) = size, box
+    return (
+        slice(round(top * height), round((top + high) * height)),
+        slice(round(left * width), round((left + wide) * width)),
+    )
 
 
 def as_source(pictures: PixelSource | np.ndarray) -> PixelSource:

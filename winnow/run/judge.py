@@ -14,8 +14,8 @@ from winnow.data.layouts import Reading
 from winnow.detect.blank import counted, highest_of, raised
 from winnow.detect.detector import Detector
 from winnow.detect.limits import Limits, limits_of, p_values_by_parts
+from winnow.detect.parts import names_of
 from winnow.detect.pictures import by_picture, keys_of, most_anomalous
-from winnow.detect.regions import name_of
 from winnow.detect.scorer import Scorer
 from winnow.detect.threshold import Threshold
 from winnow.pool.blank import bare_rows
@@ -46,7 +46,7 @@ class Judged:
     `notes` what was recognised of the folders, passed over and refused. `parts` (n,) are the patches of pictures judged as wholes;
     `bare` (n,) says which patches are blank as no good picture is: they are damage, and no more that may be a false alarm.
     `probabilities` (n, classes) are those of the run's classifier, where they were wanted. `foreign` (n, 4): which of
-    `winnow.detect.regions.QUARTERS` are, where parts of pictures are judged too.
+    `winnow.detect.parts.QUARTERS` are, where parts of pictures are judged too.
     """
 
     items: dict[str, np.ndarray]
@@ -97,7 +97,7 @@ class Judged:
         """Return the name of the part that does not belong (n,), "" for pictures that belong; None where parts are not judged."""
         if self.foreign is None:
             return None
-        return np.array([name_of(row) if out else "" for row, out in zip(self.foreign, ~self.belongs, strict=True)])
+        return names_of(self.foreign, self.belongs)
 
     def whole(self) -> Judged:
         """Return the scores of pictures from those of their patches, by a detector calibrated on pictures."""

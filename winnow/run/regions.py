@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from winnow.detect.detector import Detector
-from winnow.detect.regions import PARTS, Box, Regions
+from winnow.detect.parts import PARTS, Box
+from winnow.detect.regions import Regions
 from winnow.embeddings import Embeddings, spread
 from winnow.errors import DataError, OptionError, RunError
 from winnow.files import quoted
@@ -40,12 +41,6 @@ def check_regions(run: RunFolder) -> None:
             f"--regions judges by the whole network, not by --mode {options.score.mode}.",
             "Give --no-regions, or leave --mode out.",
         )
-
-
-def refuse_regions(run: RunFolder, what: str, remedy: str) -> None:
-    """Raise `OptionError` where a run judges parts of pictures, of which `what` knows nothing."""
-    if run.options.score.regions:
-        raise OptionError(f"{what}, and {run.path} judges their parts too.", remedy)
 
 
 def fit_regions(run: RunFolder, whole: Detector, normal: Embeddings) -> Regions:

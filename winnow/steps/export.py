@@ -22,6 +22,7 @@ from winnow.detect.changes import looks, usual
 from winnow.detect.detector import Detector
 from winnow.detect.limits import limits_of
 from winnow.detect.pictures import by_picture
+from winnow.detect.regions import Regions
 from winnow.embeddings import spread
 from winnow.errors import OptionError, RunError
 from winnow.files import make_folder, quoted, told, write_text
@@ -36,7 +37,7 @@ from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
 from winnow.run.publish import alone
 from winnow.run.records import versions
-from winnow.run.regions import refuse_regions
+from winnow.run.regions import load_regions
 from winnow.run.working_copy import is_address, push, ready
 from winnow.version import __version__
 
@@ -97,22 +98,25 @@ def _export(run: RunFolder, to: Path, only: Only, how: _How) -> Exported:
     if how.triton is not None:
         check_place(how.triton, "--triton", run.path, ("export",))
         check_repository(how.triton, how.name or to.stem)
-    classifier, detector, mode = _wanted(run, only)
+    learnt = _wanted(run, only)
     make_folder(to.parent, "--to")
     with alone(to):
-        return _write(run, to, classifier, detector, mode, how)
+        return _write(run, to, learnt, how)
 
 
-def _write(
-    run: RunFolder,
-    to: Path,
-    classifier: Classifier | None,
-    detector: Detector | None,
-    mode: str,
-    how: _How,
-) -> Exported:
+@dataclass(frozen=True)
+class _Learnt:
+    """What a file is to hold: the classifier, the detector of a mode and, where it judges parts too, those that it joins."""
+
+    classifier: Classifier | None
+    detector: Detector | None = None
+    regions: Regions | None = None
+    mode: str = "full"
+
+
+def _write(run: RunFolder, to: Path, learnt: _Learnt, how: _How) -> Exported:
     """Write the file and its card."""
-    options = run.options
+    options, classifier, detector, mode = run.options, learnt.classifier, learnt.detector, learnt.mode
     encoder = load_encoder(run, mode, detector.scorer.reads() if detector else (), in_torch=True)
     network = network_of(run, classifier) if classifier else None
     pool = Pool.open(run.folder("ingest"))
@@ -121,6 +125,7 @@ def _write(
         auxiliary=encoder.auxiliary,
         decode=encoder.decode and detector is not None,
         detector=detector,
+        regions=learnt.regions,
         classifier=classifier,
         classifier_network=network if detector else None,
         directions=directions_of(run, mode, pool.column("id")[_looked_at(pool, detector)]) if detector else None,
@@ -128,6 +133,7 @@ def _write(
     )
     directions = graph.known_directions.count if graph.known_directions else 0
     about = about_file(run, classifier, detector, levels=graph.map_levels, directions=directions)
+    about["regions"] = learnt.regions is not None
     usable = np.flatnonzero(pool.usable)
     pixels = pool.pixels(usable[spread(len(usable), SAMPLE)])
     int8 = None if how.max_changed is None else _int8(pool, usable, graph, about, how.max_changed)
@@ -169,7 +175,10 @@ def _card(
 
 def _promised(run: RunFolder, mode: str, detector: Detector) -> Mode:
     """Return what a mode promises, by the threshold that decides now."""
-    found = run.result(Calibrated).modes[mode]
+    calibrated = run.result(Calibrated)
+    found = calibrated.modes[mode]
+    if run.options.score.regions and calibrated.regions is not None:
+        return replace(found, promise=calibrated.regions)
     if detector.before is None:
         return found
     own = detector.threshold
@@ -191,8 +200,8 @@ def _int8(pool: Pool, usable: np.ndarray, graph: Graph, about: dict[str, Any], m
     )
 
 
-def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | None, str]:
-    """Return the classifier and the detector to write, and the mode whose network it is."""
+def _wanted(run: RunFolder, only: Only) -> _Learnt:
+    """Return what to write."""
     run.require("calibrate")
     if only not in ("", "classifier", "anomaly-model"):
         raise OptionError(
@@ -206,11 +215,11 @@ def _wanted(run: RunFolder, only: Only) -> tuple[Classifier | None, Detector | N
         )
     classifier = load_classifier(run) if has_classifier and only != "anomaly-model" else None
     if only == "classifier":
-        return classifier, None, "full"
-    refuse_regions(run, "An exported file judges whole pictures", "Give --no-regions to have whole ones judged alone.")
+        return _Learnt(classifier)
     mode = run.options.score.mode
     check_mode(run, mode)
-    return classifier, load_detector(run, mode), mode
+    regions = load_regions(run)
+    return _Learnt(classifier, regions.joint if regions else load_detector(run, mode), regions, mode)
 
 
 def map_levels(run: RunFolder, mode: str) -> tuple[float, float] | None:

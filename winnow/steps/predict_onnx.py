@@ -111,6 +111,7 @@ def _write(
         p_values=outputs.get("p_value"),
         belongs=None if threshold is None else outputs["score"] <= threshold,
         scores=outputs.get("score"),
+        regions=found.regions(model),
         defects=defects,
         by=by,
     )

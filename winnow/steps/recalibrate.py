@@ -29,7 +29,6 @@ from winnow.run.recalibration import (
     proposed,
     take_back,
 )
-from winnow.run.regions import refuse_regions
 from winnow.run.working_copy import push, ready
 
 SAMPLE, RING, WATCH = "sample", "ring", "watch.json"
@@ -48,11 +47,11 @@ def recalibrate(
     mode = run.options.score.mode
     check_mode(run, mode)
     run.require("calibrate")
-    refuse_regions(
-        run,
-        "winnow recalibrate sets the threshold of whole pictures",
-        f"Do without them: winnow calibrate --run {quoted(run.path)} --no-regions",
-    )
+    if run.options.score.regions:
+        raise OptionError(
+            f"winnow recalibrate sets the threshold of whole pictures, and {run.path} judges their parts too.",
+            f"Do without them: winnow calibrate --run {quoted(run.path)} --no-regions",
+        )
     if run.options.ingest.cuts:
         raise OptionError(
             "winnow recalibrate is for runs that say of a picture whether it belongs, and no more; this one looks for damage in it.",

@@ -61,9 +61,8 @@ class Board:
         if not foreign or not self._is_apart(moment):
             return
         worst = max(foreign, key=lambda event: float(event["score"]) / (abs(float(event["threshold"])) or 1.0))
-        shown = {
-            key: worst.get(key) for key in ("id", "source", "time", "page", "class", "score", "threshold", "p_value")
-        }
+        keys = ("id", "source", "time", "page", "class", "score", "threshold", "p_value", "region")
+        shown = {key: worst.get(key) for key in keys}
         made = _jpeg(*picture) if picture and moment.time is not None else picture
         with self._lock:
             if len(self._foreign) == FOREIGN:

@@ -18,7 +18,20 @@ Kind = Literal["foreign", "verdict", "segment", "refused", "away", "back", "drif
 Place = tuple[str, int]
 """A place in the events: the day of a file, and bytes from its start."""
 
-VERDICT = ("number", "id", "at", "source", "time", "page", "class", "probability", "score", "p_value", "belongs")
+VERDICT = (
+    "number",
+    "id",
+    "at",
+    "source",
+    "time",
+    "page",
+    "class",
+    "probability",
+    "score",
+    "p_value",
+    "belongs",
+    "region",
+)
 SEGMENT = ("source", "start", "end", "verdict", "score")
 START: Place = ("", 0)
 

@@ -38,6 +38,7 @@ class Row(BaseModel):
     threshold: float | None = Field(None, description="A picture whose score is above it does not belong.")
     p_value: float | None = None
     belongs: bool | None = None
+    region: str | None = Field(None, description="The part that does not belong, of a model that judges parts too.")
 
 
 class PageRefused(BaseModel):
@@ -101,6 +102,7 @@ class Refusal(BaseModel):
 def rows_of(model: Deployed, judged: Judged) -> list[dict[str, Any]]:
     """Return the rows of the table that `winnow predict --onnx` writes of a picture."""
     items, found, thresholds = judged.rows(model)
+    regions = judged.regions(model)
     rows: list[dict[str, Any]] = []
     for place, name in enumerate(items["id"]):
         box = str(name).rpartition("#")[2]
@@ -124,6 +126,8 @@ def rows_of(model: Deployed, judged: Judged) -> list[dict[str, Any]]:
                 "p_value": _number(found["p_value"][place]),
             }
             row["belongs"] = bool(score <= thresholds[place])
+        if regions is not None:
+            row["region"] = regions[place]
         rows.append(row)
     return rows
 

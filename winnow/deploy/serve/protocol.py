@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from winnow.deploy.runtime import DIRECTIONS, INPUT, MAP, Deployed
+from winnow.deploy.runtime import DIRECTIONS, INPUT, MAP, REGIONS, Deployed
+from winnow.detect.parts import PARTS
 from winnow.errors import DataError, InputError
 
 HEAD = b"inference-header-content-length"
@@ -38,6 +39,7 @@ def about(model: Deployed, name: str) -> dict[str, Any]:
         "probabilities": [-1, len(model.classes or ())],
         "score": [-1],
         "p_value": [-1],
+        REGIONS: [-1, len(PARTS)],
         DIRECTIONS: [-1, known.directions if known else 0],
         MAP: [-1, -1, -1],
     }

@@ -94,7 +94,7 @@ function foreignFigure(one) {
   const image = make("img", { alt: `${name} ${where}: does not belong` });
   if (one.pictured) show(image, one.id, "1");
   const said = [`score ${Number(one.score).toPrecision(3)} of ${Number(one.threshold).toPrecision(3)} allowed`,
-    one.p_value !== null && `p-value ${Number(one.p_value).toPrecision(2)}`].filter(Boolean).join(", ");
+    one.p_value !== null && `p-value ${Number(one.p_value).toPrecision(2)}`, one.region].filter(Boolean).join(", ");
   const caption = make("figcaption", { title: one.source }, make("b", {}, [name, where].filter(Boolean).join(" · ")), said);
   return make("figure", {}, ...(one.pictured ? [image] : []), caption);
 }
