@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -142,14 +140,6 @@ def events(run: Path, *columns: str) -> list[tuple]:
 def tree(folder: Path) -> dict[str, bytes | None]:
     """Every file below a folder with its bytes, every folder with None."""
     return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
-
-
-def unprivileged() -> None:
-    """For `preexec_fn`: a superuser, too, keeps to the permissions of files (drops CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH)."""
-    if os.geteuid() == 0:
-        for capability in (1, 2):
-            if ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
-                os._exit(77)
 
 
 @contextlib.contextmanager

@@ -178,23 +178,20 @@ def test_debug_shows_the_traceback(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", ["steps/ingest.json", "steps/train.json"])
-def test_killed_at_any_time_and_resumed_the_run_is_the_same(
-    at: str, finished_run: Path, pictures: Path, tmp_path: Path
-):
-    """Killed while it trains, and while it encodes."""
+def test_killed_at_any_time_and_resumed_the_run_is_the_same(finished_run: Path, pictures: Path, tmp_path: Path):
+    """Killed while it trains and, gone on with, while it encodes."""
     to = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "winnow.cli", "run", "oneclass-from-scratch", str(pictures), "--to", str(to), *SMALL],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while not (to / at).exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = winnow_command("run", "oneclass-from-scratch", pictures, "--to", to, "--resume", *SMALL)
+    words = ("run", "oneclass-from-scratch", str(pictures), "--to", str(to), *SMALL)
+    for at, more in (("steps/ingest.json", ()), ("steps/train.json", ("--resume",))):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "winnow.cli", *words, *more], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while not (to / at).exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = winnow_command(*words, "--resume")
     assert done.returncode == 0, done.stderr
     for name in ("model/model.safetensors", "embeddings/vectors.npy", "embeddings/losses.parquet"):
         assert (to / name).read_bytes() == (finished_run / name).read_bytes(), name

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,21 +12,11 @@ import pytest
 import winnow
 from winnow.label.store import Event, LabelStore, count_labels
 from winnow.pool.pool import Pool
+from winnow.run.truth import truth_of
 
 from conftest import winnow_command
-from labelling import Server, make_run, read_only, tree, unprivileged
-
-READ = """
-import json, sys, winnow
-from winnow.pool.pool import Pool
-from winnow.label.store import count_labels
-from winnow.run.folder import RunFolder
-from winnow.run.truth import truth_of
-run = winnow.Run(sys.argv[1])
-labels = {item: label for item, (label, _, _) in run.labels().items()}
-truth = truth_of(run.folder, Pool.open(run.folder.folder("ingest"))).labels if labels else {}
-print(json.dumps([labels, truth, count_labels(run.folder.path / "labels.sqlite")]))
-"""
+from labelling import Server, make_run, read_only, tree
+from unprivileged import unprivileged, unprivileged_command
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +44,17 @@ def label_some(run: Path, kill: bool = False) -> dict[str, str]:
     return dict.fromkeys(ids, "staff")
 
 
-def python(run: Path, **options: object) -> list[object]:
-    done = subprocess.run(
-        [sys.executable, "-c", READ, str(run)], capture_output=True, text=True, preexec_fn=unprivileged, **options
-    )
+def read_of(folder: Path) -> list[object]:
+    """Return what a process that permissions hold for reads of a run: its labels, the truth by them, and their number."""
+
+    def read() -> int:
+        run = winnow.Run(folder)
+        labels = {item: label for item, (label, _, _) in run.labels().items()}
+        truth = truth_of(run.folder, Pool.open(run.folder.folder("ingest"))).labels if labels else {}
+        print(json.dumps([labels, truth, count_labels(run.folder.path / "labels.sqlite")]))
+        return 0
+
+    done = unprivileged(read)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -82,7 +77,7 @@ def test_labels_are_read_and_exported_and_nothing_is_changed(run: Path, tmp_path
     before = tree(run)
 
     def read() -> None:
-        assert python(run) == [labels, labels, 3]
+        assert read_of(run) == [labels, labels, 3]
         done = unprivileged_command("label", "--run", run, "--export", tmp_path / "out.csv")
         assert done.returncode == 0 and "Exported 3 labels" in done.stdout, done.stderr
 
@@ -101,7 +96,7 @@ def test_labels_are_read_and_exported_and_nothing_is_changed(run: Path, tmp_path
 def test_where_nothing_is_labelled_no_store_is_begun(run: Path, tmp_path: Path):
     before = tree(run)
     with read_only(run):
-        assert python(run) == [{}, {}, 0]
+        assert read_of(run) == [{}, {}, 0]
     assert winnow.Run(run).labels() == {}
     for words in (
         ("--export", tmp_path / "out.csv"),
@@ -121,12 +116,6 @@ def test_what_a_server_just_saved_is_read_beside_it(run: Path, tmp_path: Path):
         assert winnow.Run(run).export_labels(tmp_path / "out.csv").labels == 1
         server.post("/api/events", {"events": [{"uuid": "e2", "item": item, "kind": "skip"}]})
         assert winnow.Run(run).labels() == {} and count_labels(run / "labels.sqlite") == 1
-
-
-def unprivileged_command(*words: object) -> subprocess.CompletedProcess[str]:
-    """Run the command `winnow` in a process of its own that keeps to the permissions of files."""
-    command = [sys.executable, "-m", "winnow.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, preexec_fn=unprivileged)
 
 
 def test_labelling_a_read_only_run_is_refused_in_a_sentence(run: Path, tmp_path: Path):

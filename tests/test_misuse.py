@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
-import os
 import re
 import resource
 import shlex
 import shutil
-import signal
-import subprocess
-import tempfile
-import traceback
 from itertools import product
 from pathlib import Path
 
@@ -24,6 +17,7 @@ from misuses import RECORDS, SPOILT
 from tiny_runs import tiny_runs, tree, winnow
 
 from spoiling import Misuse, each_step, rewrite, without_seal
+from unprivileged import unprivileged_command
 
 MISUSES = [*RECORDS, *SPOILT, *PLACES, *IMPORTS, *RECIPES, *VALUES, *CALLS, *INPUTS]
 
@@ -207,43 +201,6 @@ def test_a_network_beyond_memory_is_refused_before_memory_is_taken(
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - taken < 512 << 10  # KiB
 
 
-def without_privileges(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run winnow in a fork of this process that permissions hold for, also where the tests run as root."""
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        child = os.fork()
-        if child == 0:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)  # not that of the time limit of tests
-            signal.alarm(120)
-            status = 1
-            try:
-                keep_to_permissions()
-                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                    status = winnow(*words)
-            except BaseException:  # the child ends here, whatever it was: the test shows what it printed
-                traceback.print_exc(file=err)
-            finally:
-                out.flush()
-                err.flush()
-                os._exit(status)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        said = []
-        for stream in (out, err):
-            stream.seek(0)
-            said.append(stream.read())
-    return subprocess.CompletedProcess(["winnow", *map(str, words)], status, *said)
-
-
-def keep_to_permissions() -> None:
-    """Give up, for good, what lets a superuser read and write any file (CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH)."""
-    version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    held = (ctypes.c_uint32 * 6)()  # effective, permitted and inheritable, twice
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.capget(version_3, held) == 0
-    for kind in range(3):
-        held[kind] &= ~(1 << 1 | 1 << 2)
-    assert libc.capset(version_3, held) == 0
-
-
 @pytest.mark.parametrize(
     ("locked", "words"),
     [
@@ -266,7 +223,7 @@ def test_what_may_not_be_read_or_written_is_a_sentence(locked: str, words: str, 
     (here / "shut").mkdir()
     (here / locked).chmod(0)
     try:
-        done = without_privileges(*filled(words, here, base))
+        done = unprivileged_command(*filled(words, here, base))
     finally:
         (here / locked).chmod(0o700)
     refused(done.returncode, done.stderr, re.escape(Path(locked).name))
@@ -276,7 +233,7 @@ def test_a_pattern_tells_of_the_folders_that_may_not_be_looked_into(base: Path, 
     pictures = shutil.copytree(base / "good", here / "pictures")
     (pictures / "clip1").chmod(0)
     try:
-        done = without_privileges("ingest", f"{pictures}/*/*.png", "--run", here / "run")
+        done = unprivileged_command("ingest", f"{pictures}/*/*.png", "--run", here / "run")
     finally:
         (pictures / "clip1").chmod(0o700)
     assert done.returncode == 0 and "1 refused" in done.stdout and "clip1" in done.stdout

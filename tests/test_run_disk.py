@@ -62,7 +62,7 @@ JUDGING: dict[str, Callable[[winnow.Run, Path], object]] = {
 def test_what_cannot_be_written_is_told_and_the_run_stays(step: str, base: Path, tmp_path: Path):
     run = winnow.Run(Path(shutil.copytree(base / "run", tmp_path / "run")))
     before, asked = content(run.folder.path), (run.folder.path / "run.json").read_bytes()
-    for size in (0, 700, 2000):
+    for size in (0, 700, 2000) if step != "export" else (0, 2000):  # each computes the file, of more than either, anew
         with no_file_above(size), pytest.raises(RunError, match=r"cannot be written|at work") as error:
             {**STEPS, **JUDGING}[step](run, base)
         assert "disk" in error.value.remedy or "Free" in error.value.remedy, size
