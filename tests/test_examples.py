@@ -23,7 +23,19 @@ NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 EXPECTED = {  # what the last figure printed must be, at least
     "adverts_in_a_match": (r"(\d+\.\d) to +\d+\.\d s does not belong", 2),
     "defects_in_cloth": (r"found (\d+)%", 80),
-    "crops_to_a_classifier": (r"(\d+) of 300 crops of new clips have the right class", 270),
+    "crops_to_a_classifier": (r"(\d+) of 300 crops of new clips have the right class", 250),
+}
+SHORTER = {  # what is asked for here in place of what a notebook asks for: smaller pictures, fewer of them, fewer iterations
+    "adverts_in_a_match": {"iterations=600": "iterations=300, size=(48, 48)"},
+    "defects_in_cloth": {
+        '"good", 40': '"good", 24',
+        "iterations=600, fast=300": "iterations=100, fast=100",
+        '"more good", 20': '"more good", 10',
+    },
+    "crops_to_a_classifier": {
+        "clips=30, each=50": "clips=12, each=20",
+        "iterations=200, number=60": "iterations=30, number=40",
+    },
 }
 
 
@@ -34,10 +46,20 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def shorten(path: Path) -> None:
+    """Have a copy of a notebook ask for what takes a fraction of the time."""
+    notebook = nbformat.read(path, as_version=4)
+    for asked, shorter in SHORTER[path.stem].items():
+        (cell,) = (cell for cell in notebook.cells if cell.cell_type == "code" and asked in cell.source)
+        cell.source = cell.source.replace(asked, shorter)
+    nbformat.write(notebook, path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_finds_what_it_says(path: Path, clone: Path):
     pattern, least = EXPECTED[path.stem]
+    shorten(clone / "examples" / path.name)
     printed = "".join(
         output.text
         for cell in execute(clone / "examples" / path.name).cells
