@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from PIL import Image
@@ -36,7 +37,8 @@ def main() -> None:
     data = to.parent / f"{to.name}-data"
     first, second = data / "match-1.mp4", data / "match-2.mp4"
     print(f"Draws two matches of {SECONDS // 60} minutes, cut by adverts; nobody has labelled them.", flush=True)
-    with ProcessPoolExecutor(2) as processes:
+    # A fork of a process with threads, which torch has begun, may hang; Python 3.12 warns of it.
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as processes:
         adverts, truth = processes.map(write_match, (first, second), (1, 2), (SECONDS, SECONDS))
     write_stills(second, truth, data)
     run = winnow.Run(to, "oneclass-from-scratch", every=0.5, iterations=600, contamination=0.15, false_alarm_rate=0.02)

@@ -31,7 +31,7 @@ from winnow.watch.book import Book
 from winnow.watch.drifts import Drifts
 from winnow.watch.messages import is_kind
 from winnow.watch.moments import Moment
-from winnow.watch.view import View, lines
+from winnow.watch.view import Standing, View, lines
 from winnow.watch.watcher import Watcher
 
 from exported import write_exported
@@ -298,3 +298,21 @@ def test_a_server_tells_its_drift(tmp_path: Path) -> None:
     with Serving(tmp_path / "model.onnx") as server:
         assert json.loads(server.request("GET", "/v1/drift")[2]) == {"watched": False, "alarms": []}
         assert server.request("GET", "/v1/drift/0")[0] == 404
+
+
+def test_a_log_gets_a_line_of_what_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = [0.0], list[str]()
+    monkeypatch.setattr("winnow.watch.view.time.monotonic", lambda: now[0])
+    view, standing = View(told.append, terminal=False), {"door": Standing(), "yard": Standing()}
+
+    def after(seconds: float) -> list[str]:
+        now[0] += seconds
+        told.clear()
+        view.show(standing, {}, [])
+        return told
+
+    assert after(9.0) == []
+    assert after(2.0) == ["door: 0 judged, 0 do not belong", "yard: 0 judged, 0 do not belong"]
+    assert after(11.0) == []
+    standing["yard"].counts["verdict"] += 1
+    assert after(9.0) == [] and after(2.0) == ["yard: 1 judged, 0 do not belong"]

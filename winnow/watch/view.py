@@ -1,4 +1,4 @@
-"""What a watch shows: a table that is drawn anew where there is a terminal, else a line every ten seconds."""
+"""What a watch shows: a table that is drawn anew where there is a terminal, else, every ten seconds, a line of what has changed."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class View:
     def __init__(self, tell: Callable[[str], None], *, terminal: bool | None = None) -> None:
         self.tell, self._last = tell, time.monotonic()
         self._live: Any = None
+        self._told: list[str] = []
         self._terminal = sys.stdout.isatty() if terminal is None else terminal
 
     def show(
@@ -64,8 +65,10 @@ class View:
         if self._terminal:
             self._draw(_table(standing, left_out))
             return
-        for line in lines(standing, left_out):
-            self.tell(line)
+        told, self._told = self._told, lines(standing, left_out)
+        for line in self._told:
+            if line not in told:  # or a folder into which nothing comes would fill a log
+                self.tell(line)
 
     def close(self, standing: Mapping[str, Standing], left_out: Mapping[str, int]) -> None:
         """Show the end."""
