@@ -8,16 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from test_inspection import SMALL
 
 import winnow
 from winnow.detect.threshold import conformal, group_weights
 from winnow.errors import Damaged, DataError, InputError, OptionError, RunError
+from winnow.results import Calibrated
+from winnow.run.map_levels import map_levels
 from winnow.run.recalibration import FOLDER, PROPOSED, in_force
+from winnow.steps.export import _promised, about_file
 from winnow.tables import read_table
 from winnow.watch.moments import Moment
 from winnow.watch.ring import Ring
 from winnow.watch.watcher import Watcher
 
+from cloth import HEIGHT, WIDTH, cloth
 from conftest import stripes, write_pictures
 from small_runs import command, small_run, tree
 
@@ -78,8 +84,6 @@ def test_the_old_threshold_decides_until_the_new_one_is_confirmed(base: Path, ru
 
 
 def test_what_judges_knows_which_threshold_decides(base: Path, run: winnow.Run) -> None:
-    from winnow.steps.export import _promised, about_file
-
     found = run.recalibrate(base / "since", confirmed=True)
     about = about_file(run.folder, None, run.detector)  # of an exported file
     assert about["threshold"] == pytest.approx(found.new.threshold, rel=1e-6)
@@ -153,3 +157,47 @@ def test_a_watch_keeps_one_picture_of_each_minute(tmp_path: Path) -> None:
 
     with Image.open(tmp_path / "sample" / "a0.png") as picture:
         assert picture.size == (2000, 40)
+
+
+def cloths(folder: Path, count: int, seed: int, grain: float = 0, torn: bool = False) -> Path:
+    """Write drawn cloths with so much grain of a camera, or torn: noise in a corner."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        pixels = (cloth(rng) + rng.normal(0, grain, (HEIGHT, WIDTH))).clip(0, 255).astype(np.uint8)
+        if torn:
+            pixels[:16, :24] = rng.integers(0, 256, pixels[:16, :24].shape)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    return folder
+
+
+def test_of_a_run_that_looks_for_damage_pictures_patches_and_maps_have_levels_anew(tmp_path: Path) -> None:
+    run = winnow.Run(tmp_path / "run", "inspect-texture", **(SMALL | {"iterations": 60, "border": 0})).fit(
+        cloths(tmp_path / "good", 30, 1)
+    )
+    since, later = cloths(tmp_path / "since", 25, 2, grain=12), cloths(tmp_path / "later", 20, 3, grain=12)
+    torn = cloths(tmp_path / "torn", 5, 4, grain=12, torn=True)
+    levels = map_levels(run.folder, run.folder.options.score.mode)
+    before = verdicts(run, later, tmp_path / "a")[1]
+    scores = verdicts(run, since, tmp_path / "b")[0]
+    found = run.recalibrate(since)
+    by_hand = conformal(scores, run.detector.false_alarm_rate, run.detector.confidence)
+    known = run.folder.result(Calibrated).own.whole
+    assert known and (found.pictures, found.own_pictures) == (25, known.calibrated_on)
+    assert found.new.threshold == pytest.approx(by_hand.value, rel=1e-5)
+    assert found.old.new_refused == int((scores > found.old.threshold).sum())
+    assert np.array_equal(verdicts(run, later, tmp_path / "c")[1], before)
+    run.recalibrate(confirmed=True)
+    after = verdicts(run, later, tmp_path / "d")[1]
+    assert after.mean() >= 0.8 > before.mean() and not verdicts(run, torn, tmp_path / "e")[1].any()
+    assert len(read_table(tmp_path / "e" / "defects.csv")) >= 5
+    mode = run.folder.options.score.mode
+    assert map_levels(run.folder, mode) != levels
+    about = about_file(run.folder, None, run.detector)
+    assert about["picture_threshold"] == pytest.approx(by_hand.value, rel=1e-6)
+    whole = _promised(run.folder, mode, run.detector).whole
+    assert whole and (whole.threshold, whole.calibrated_on) == (pytest.approx(by_hand.value), 25)
+    assert "Threshold set anew" in Path(run.report()).read_text(encoding="utf-8")
+    run.recalibrate(undo=True)
+    assert map_levels(run.folder, mode) == levels
+    assert np.array_equal(verdicts(run, later, tmp_path / "f")[1], before)

@@ -23,7 +23,7 @@ from winnow.pool.ingest import read
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.progress import progress
-from winnow.results import Calibrated, Scored
+from winnow.results import Scored
 from winnow.results.words import plural
 from winnow.run.folder import RunFolder
 from winnow.run.judging import PROBABILITIES, REGION, SCORE, JudgeWork, Judging, wanted_to_judge
@@ -179,13 +179,14 @@ def locate(
     """
     from winnow.inspect.locate import AnomalyMaps, located
     from winnow.run.artifacts import load_encoder, maps_by
+    from winnow.run.map_levels import map_levels
 
-    known = run.result(Calibrated).modes[judged.mode]
+    levels = map_levels(run, judged.mode)
     maps = None
-    if known.map_level is not None and known.map_usual is not None:
+    if levels is not None:
         draw = maps_by(load_encoder(run, judged.mode), judged.detector, run.options.train.device)
         assert draw is not None  # there are levels of it
-        maps = AnomalyMaps(draw, known.map_usual, known.map_level)
+        maps = AnomalyMaps(draw, *levels)
     yield from located(pool, judged.scores, judged.whole().limits, wanted, maps, wholes)
 
 

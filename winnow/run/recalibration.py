@@ -10,7 +10,7 @@ scores are of: once `winnow calibrate` has made another one, or another false-al
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from winnow.detect.detector import Detector
@@ -24,8 +24,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Recalibration:
-    """Scores (n,) of reviewed pictures with their groups and ids, the mode and the SHA-256 of the detector that gave them, and the
-    sources they came from."""
+    """Scores (n,) of reviewed pictures, or of their patches, with their groups and ids, the mode and the SHA-256 of the detector that
+    gave them, and the sources they came from; `map_levels` are those of their anomaly maps (`winnow.run.map_levels`)."""
 
     mode: str
     detector: str
@@ -33,6 +33,7 @@ class Recalibration:
     scores: list[float]
     groups: list[str]
     ids: list[str]
+    map_levels: tuple[float, float] | None = None
     format: int = FORMAT
 
     def applied(self, detector: Detector) -> Detector:
@@ -79,6 +80,9 @@ def _read(run: RunFolder, mode: str, name: str) -> Recalibration | None:
     again = f"Remove it, and run again: winnow recalibrate --run {quoted(run.path)} --from FOLDER"
     with as_written(path, again):
         found = Recalibration(**unsealed(path, read_json(path), again))
+        found = replace(
+            found, map_levels=found.map_levels and (found.map_levels[0], found.map_levels[1])
+        )  # JSON knows no tuples
         if found.format != FORMAT:
             raise RunError(f"{path} is of another version of Winnow.", again)
     return found if found.mode == mode and found.detector == detector_key(run, mode) else None

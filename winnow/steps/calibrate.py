@@ -16,9 +16,10 @@ from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.pool.splits import FEWEST_GROUPS
 from winnow.results import Calibrated, Mode, Promise, Trained
-from winnow.run.artifacts import check_mode, check_parts, load_embeddings, load_encoder, maps_by, modes, of_decision
+from winnow.run.artifacts import check_mode, check_parts, load_embeddings, load_encoder, modes, of_decision
 from winnow.run.finds import finds
 from winnow.run.folder import RunFolder
+from winnow.run.map_levels import measured_levels
 from winnow.run.regions import FOLDER as REGIONS
 from winnow.run.regions import check_regions, fit_regions
 from winnow.run.review import REVIEW, described, left_out, staying, write_review
@@ -117,7 +118,7 @@ def _described(
 
     found = Mode(detector.scorer_name, _promise(detector, pool), elected=elected)
     if run.options.ingest.cuts:
-        usual, level = _map_levels(run, mode, detector)
+        usual, level = measured_levels(run, mode, detector, pool) or (None, None)
         found = replace(found, whole=_promise(by_picture(detector), pool), map_usual=usual, map_level=level)
     if detector.scorer.reads_cells and len(embeddings) > 1:
         found = replace(found, differences=differences(detector.scorer, embeddings).round(4).tolist())
@@ -161,34 +162,6 @@ def _parted(embeddings: Embeddings) -> bool:
     """
     pictures = len(set(picture_of(embeddings.ids)))
     return pictures < FEWEST_GROUPS and bool(embeddings.seen.any() or pictures < len(embeddings))
-
-
-def _map_levels(run: RunFolder, mode: str, detector: Any) -> tuple[float | None, float | None]:
-    """Return levels of the anomaly map over held-out pictures: the median over patches of its mean, and the level that only the
-    asked-for share of pictures exceeds anywhere. None for a mode without a map.
-
-    A scorer that compares places has learnt from these very pictures, so that only its held-out scores, means of the highest
-    of a map, tell what is usual; a picture is above the threshold only where its map is.
-    """
-    from winnow.detect.pictures import by_picture, most_anomalous
-    from winnow.detect.threshold import conformal
-
-    encoder, options = load_encoder(run, mode), run.options.detect
-    draw = maps_by(encoder, detector, run.options.train.device)
-    if draw is None:
-        return None, None
-    if detector.scorer.reads_cells:
-        return float(np.median(detector.calibration)), by_picture(detector).threshold.value
-    pool = Pool.open(run.folder("ingest"))
-    rows = np.flatnonzero(np.isin(pool.column("id").astype(str), detector.ids.astype(str)) & pool.usable)
-    means, peaks = np.empty(len(rows)), np.empty(len(rows))
-    for start in range(0, len(rows), 1024):
-        part = slice(start, start + 1024)
-        maps = draw(pool.pixels(rows[part]))
-        means[part], peaks[part] = maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))
-    _, highest, _ = most_anomalous(picture_of(pool.column("id")[rows]), peaks)
-    level = conformal(highest, options.false_alarm_rate, options.confidence, estimate=options.estimate).value
-    return float(np.median(means)), level
 
 
 def _speeds(run: RunFolder, detectors: dict[str, Any]) -> dict[str, float]:

@@ -35,6 +35,7 @@ from winnow.run.deliver import delivered
 from winnow.run.drift import directions_of
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
+from winnow.run.map_levels import map_levels
 from winnow.run.publish import alone
 from winnow.run.records import versions
 from winnow.run.regions import load_regions
@@ -181,9 +182,13 @@ def _promised(run: RunFolder, mode: str, detector: Detector) -> Mode:
         return replace(found, promise=calibrated.regions)
     if detector.before is None:
         return found
+    whole = _promise(by_picture(detector)) if found.whole else None
+    return replace(found, promise=_promise(detector), whole=whole)
+
+
+def _promise(detector: Detector) -> Promise:
     own = detector.threshold
-    promise = Promise(own.value, own.achieved, own.n, own.note, own.above, estimated=own.estimated)
-    return replace(found, promise=promise)
+    return Promise(own.value, own.achieved, own.n, own.note, own.above, estimated=own.estimated)
 
 
 def _int8(pool: Pool, usable: np.ndarray, graph: Graph, about: dict[str, Any], max_changed: float) -> Wanted:
@@ -220,12 +225,6 @@ def _wanted(run: RunFolder, only: Only) -> _Learnt:
     check_mode(run, mode)
     regions = load_regions(run)
     return _Learnt(classifier, regions.joint if regions else load_detector(run, mode), regions, mode)
-
-
-def map_levels(run: RunFolder, mode: str) -> tuple[float, float] | None:
-    """Return the usual value of a mode's anomaly maps and the level that held-out pictures keep below, None without maps."""
-    known = run.result(Calibrated).modes[mode]
-    return None if known.map_usual is None or known.map_level is None else (known.map_usual, known.map_level)
 
 
 def about_file(

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from winnow.data.layouts import Reading
 from winnow.detect.detector import Detector
+from winnow.detect.pictures import by_picture
 from winnow.errors import DataError, InputError, OptionError, RunError
 from winnow.files import quoted
+from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
 from winnow.results import Recalibrated, ThresholdCompared
 from winnow.results.words import count
 from winnow.run.artifacts import check_mode, load_detector
 from winnow.run.folder import RunFolder
 from winnow.run.judge import judge
+from winnow.run.map_levels import measured_levels
 from winnow.run.publish import alone
 from winnow.run.recalibration import (
     FOLDER,
@@ -41,7 +45,7 @@ def recalibrate(
 
     `sources` are read as `score` reads them; of the folder of a `winnow watch --keep` its sample. The scorer stays as it is. The old
     threshold decides until the new one is `confirmed`, in this call or a later one; `undo` puts that of `winnow calibrate` in force
-    again. Without any of them it is said how things stand. Raises `OptionError` for a run that looks for damage and for options that do
+    again. Without any of them it is said how things stand. Raises `OptionError` for a run that judges parts and for options that do
     not go together, `DataError` where no picture is left, `RunError` where nothing waits to be confirmed or is in force.
     """
     mode = run.options.score.mode
@@ -51,11 +55,6 @@ def recalibrate(
         raise OptionError(
             f"winnow recalibrate sets the threshold of whole pictures, and {run.path} judges their parts too.",
             f"Do without them: winnow calibrate --run {quoted(run.path)} --no-regions",
-        )
-    if run.options.ingest.cuts:
-        raise OptionError(
-            "winnow recalibrate is for runs that say of a picture whether it belongs, and no more; this one looks for damage in it.",
-            f"Learn from the pictures too: winnow ingest PICTURES --run {quoted(run.path)}; then train, encode, calibrate.",
         )
     if undo and (sources or confirmed):
         raise OptionError("--undo does not go with --from or --confirm.", "Give it alone.")
@@ -90,15 +89,16 @@ def recalibrate(
 
 def compared(run: RunFolder, mode: str, found: Recalibration) -> Recalibrated:
     """Return what the threshold of `winnow calibrate` and another one do to the pictures that set them."""
-    later = found.applied(_own(run, mode))
-    old = later.before
-    assert old is not None
+    old = _own(run, mode)
+    later = found.applied(old)
+    if run.options.ingest.cuts:
+        old, later = by_picture(old), by_picture(later)
     force = in_force(run, mode)
     return Recalibrated(
         mode=mode,
         in_force=force is not None and force.scores == found.scores,
         sources=found.sources,
-        pictures=len(found.scores),
+        pictures=len(later.calibration),
         own_pictures=len(old.calibration),
         old=_compared(old, later, old),
         new=_compared(later, later, old),
@@ -124,25 +124,34 @@ def _compared(deciding: Detector, later: Detector, own: Detector) -> ThresholdCo
 
 
 def _found(run: RunFolder, mode: str, sources: Sequence[str | Path]) -> Recalibration:
-    """Return the scores of reviewed pictures, without those that are the run's own: the network knows them."""
+    """Return the scores of reviewed pictures, without those that are the run's own: the network knows them.
+
+    Patches that are damage because they are blank have no score of their own, and no part in it.
+    """
     wanted = [_reviewed(source) for source in sources]
     with tempfile.TemporaryDirectory(prefix="winnow-recalibrate-") as scratch:
         judged = judge(run, wanted, Path(scratch) / "pool", reading=Reading("normal"))
-    own = Pool.open(run.folder("ingest")).column("id").astype(str)
-    rows = np.flatnonzero(~np.isin(judged.items["id"].astype(str), own))
-    if not len(rows):
-        raise DataError(
-            f"Of {count(len(judged.scores), 'picture')} none can set a threshold: they are the run's own.",
-            "Give pictures that came since.",
+        names = judged.items["id"].astype(str)
+        own = Pool.open(run.folder("ingest")).column("id").astype(str)
+        counts = ~np.isin(names, own) if judged.bare is None else ~(np.isin(names, own) | judged.bare)
+        rows = np.flatnonzero(counts)
+        if not len(rows):
+            raise DataError(
+                f"Of {count(len(set(picture_of(names))), 'picture')} none can set a threshold: they are the run's own, or blank.",
+                "Give pictures that came since.",
+            )
+        found = Recalibration(
+            mode,
+            detector_key(run, mode),
+            [str(source) for source in sources],
+            judged.scores[rows].tolist(),
+            [str(group) for group in judged.items["group"][rows]],
+            names[rows].tolist(),
         )
-    return Recalibration(
-        mode,
-        detector_key(run, mode),
-        [str(source) for source in sources],
-        judged.scores[rows].tolist(),
-        [str(group) for group in judged.items["group"][rows]],
-        [str(name) for name in judged.items["id"][rows]],
-    )
+        if not run.options.ingest.cuts:
+            return found
+        later = found.applied(_own(run, mode))
+        return replace(found, map_levels=measured_levels(run, mode, later, Pool.open(Path(scratch) / "pool")))
 
 
 def _reviewed(source: str | Path) -> str | Path:

@@ -50,7 +50,8 @@ def _decisions(run: RunFolder) -> Section:
     found = run.result(Calibrated)
     speed = found.speed
     own = run.options.score.mode
-    detectors = {name: load_detector(run, name) for name in sorted(modes(run), key=lambda name: name != own)}
+    loaded = {name: load_detector(run, name) for name in sorted(modes(run), key=lambda name: name != own)}
+    detectors = {name: one.before or one for name, one in loaded.items()}  # they are compared on the run's own pictures
     units = _units(run)
     scores = held_out_scores(detectors)
     rows = []

@@ -82,7 +82,7 @@ def _page(run: RunFolder) -> Page:
     labelling = [*classifier_sections(run, pool, pictures), *selection_sections(run, pool, pictures)]
     found = found_sections(run, evaluation, scored)
     own = detector.before or detector  # whose held-out pictures are in the pool
-    set_by = own if detector.before else whole
+    set_by = by_picture(own) if run.options.ingest.cuts else own
     first_set = threshold_section(run, own, set_by, pictures, pool, decides=own is detector)
     decides = [*recalibration_sections(run, detector), first_set]
     # A recipe that chooses pictures has a threshold too, which is not what it is for.

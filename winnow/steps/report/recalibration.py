@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from winnow.detect.detector import Detector
+from winnow.detect.pictures import by_picture
 from winnow.report import figures
 from winnow.report.html import Section, Table, chart
 from winnow.run.folder import RunFolder
@@ -18,8 +17,10 @@ def recalibration_sections(run: RunFolder, detector: Detector) -> list[Section]:
     found = proposed(run, mode) or in_force(run, mode)
     if found is None:
         return []
-    result = compared(run, mode, found)
-    scores = {"run's own, held out": own.calibration, "reviewed since": np.array(found.scores)}
+    result, later = compared(run, mode, found), found.applied(own)
+    if run.options.ingest.cuts:
+        own, later = by_picture(own), by_picture(later)
+    scores = {"run's own, held out": own.calibration, "reviewed since": later.calibration}
     rows = [
         (name, one.threshold, f"{one.false_alarm_rate:.2%}", one.new_refused, one.own_refused)
         for name, one in (("old", result.old), ("new", result.new))
