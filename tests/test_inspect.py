@@ -104,9 +104,9 @@ def exported(run: winnow.Run, tmp_path_factory: pytest.TempPathFactory) -> Expor
 
 def card_of(run: winnow.Run, written: Exported) -> str:
     """Return the model card of a run, without its file; how well a `written` file of its kind computes is told instead."""
-    classifier, detector, mode = _wanted(run.folder, "")
-    about = about_file(run.folder, None, classifier, detector)
-    return _card(run.folder, about, written, classifier, detector, mode)
+    learnt = _wanted(run.folder, "")
+    about = about_file(run.folder, learnt.classifier, learnt.detector)
+    return _card(run.folder, about, written, learnt.classifier, learnt.detector, learnt.mode)
 
 
 def test_a_picture_is_one_tile_and_a_strip_squares() -> None:

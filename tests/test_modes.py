@@ -86,7 +86,7 @@ def test_the_recipe_decides_by_the_fast_network_everywhere(fast: winnow.Run, fol
     page = (fast.folder.path / "report.html").read_text(encoding="utf-8")
     assert f"score above {found.own.whole.threshold:.4g} are" in page and "goes by the mode fast" in page
     assert fast.score(folder / "bad", to=tmp_path / "out").mode == "fast"
-    assert _wanted(fast.folder, "")[2] == "fast"  # which is what would be exported
+    assert _wanted(fast.folder, "").mode == "fast"  # which is what would be exported
     listed = table(fast.folder.path / "outliers.csv")
     whole = load_embeddings(fast.folder, "fast")
     scores = dict(zip(whole.ids.tolist(), detector.score_own(whole), strict=True))

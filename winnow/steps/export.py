@@ -133,8 +133,8 @@ def _write(run: RunFolder, to: Path, learnt: _Learnt, how: _How) -> Exported:
         map_levels=map_levels(run, mode) if detector else None,
     )
     directions = graph.known_directions.count if graph.known_directions else 0
-    about = about_file(run, classifier, detector, levels=graph.map_levels, directions=directions)
-    about["regions"] = learnt.regions is not None
+    regions = learnt.regions is not None
+    about = about_file(run, classifier, detector, levels=graph.map_levels, directions=directions, regions=regions)
     usable = np.flatnonzero(pool.usable)
     pixels = pool.pixels(usable[spread(len(usable), SAMPLE)])
     int8 = None if how.max_changed is None else _int8(pool, usable, graph, about, how.max_changed)
@@ -234,9 +234,10 @@ def about_file(
     *,
     levels: tuple[float, float] | None = None,
     directions: int = 0,
+    regions: bool = False,
 ) -> dict[str, Any]:
     """Return what the file says of itself: all that a program needs beside it; `levels` are those of its anomaly maps, `directions`
-    how many it knows."""
+    how many it knows, `regions` whether it judges parts."""
     ingest = run.options.ingest
     threshold = detector.threshold if detector else None
     pictures = by_picture(detector) if detector and ingest.cuts else None
@@ -255,6 +256,7 @@ def about_file(
         "blank": _blank(run, detector) if detector and ingest.patches else None,
         "usual": asdict(usual) if usual else None,
         "calibration": _calibration(run, detector, directions) if detector else None,
+        "regions": regions,
         "map_usual": levels[0] if levels else None,
         "map_level": levels[1] if levels else None,
         "size": list(ingest.size),
