@@ -487,7 +487,7 @@ def test_the_section_of_the_report(run: winnow.Run):
         (kind, *counts, Share(counts[1] / counts[0])) for kind, counts in result.kinds.items()
     ]
     assert "12 of 96 pictures by" in section.text[0] and "last changed" not in " ".join(section.text)
-    assert section.commands[0].startswith("winnow label --run run")
+    assert section.commands[0] == f"winnow label --run {run.folder.path} --classes A,B"
     run.set(duplicate_distance=0.3)
     assert selection_sections(*about) == [] and "last changed" in stale_selection(run.folder)
 

@@ -114,9 +114,9 @@ def test_a_label_counts_for_its_track_unless_that_is_not_wanted(run: winnow.Run,
     labels = labels_of(run, tmp_path / "labels.csv")
     found = run.classify(labels=labels)
     assert found.labelled == 12 and "The labels of 12 tracks count for all 84 crops of them." in found.notes
-    assert found.by_track is not None and found.by_track.says in show.classify(found, run)
+    assert found.by_track is not None and found.by_track.says in show.classify(found, run.folder.path)
     (split,) = table(tmp_path / "run" / "classifier" / "tracks-to-check.csv")
-    assert found.to_check == 1 and found.checks in show.classify(found, run)
+    assert found.to_check == 1 and found.checks in show.classify(found, run.folder.path)
     assert split["source"].endswith("5.mkv") and split["why"] == "turns" and split["crops"] == str(FRAMES)
     assert float(split["turns"]) == pytest.approx(0.3, abs=0.11) and {split["before"], split["after"]} == {
         "staff",

@@ -157,7 +157,7 @@ def test_a_run_is_begun_under_either_name(pictures, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("score", "winnow score needs --run.\n  Add --run RUN: The run folder, or its address s3://bucket/run."),
+        ("score a", "winnow score needs --run.\n  Add --run RUN: The run folder, or its address s3://bucket/run."),
         ("score x --run", "--run was given without a value.\n  The run folder, or its address s3://bucket/run."),
         (
             "run oneclass x",
