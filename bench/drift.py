@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 import winnow
-from winnow.detect.changes import TOLD, WORDS, Change, Directions, changed, looks, usual, usual_positions
+from winnow.detect.changes import TOLD, WORDS, Change, Directions, changed_rows, looks, usual, usual_positions
 from winnow.detect.detector import Detector
 from winnow.detect.drift import Drift
 from winnow.detect.live_drift import LiveDrift, Look
@@ -129,15 +129,12 @@ class Stream:
 
     def __init__(self, good: Kind, own: np.ndarray, seed: int) -> None:
         self.detector = Detector().fit(Embeddings.of(good.embeddings.vectors[own]))
+        self.live = LiveDrift(Drift(self.detector.calibration, self.detector.threshold.value, seed=seed))
         directions = Directions.of(good.embeddings.vectors[own])
         assert directions
-        self.directions, self.live = (
-            directions,
-            LiveDrift(Drift(self.detector.calibration, self.detector.threshold.value, seed=seed)),
-        )
-        self.usual = usual({name: values[own] for name, values in good.looks.items()}) | usual_positions(
-            directions.count
-        )
+        self.directions = directions
+        self.usual = usual({name: values[own] for name, values in good.looks.items()})
+        self.usual |= usual_positions(directions.count)
 
     def come(self, kind: Kind, rows: np.ndarray) -> None:
         """Bet on pictures until they end or the alarm is raised; before the change `unchanged` ones had come."""
@@ -154,8 +151,7 @@ class Stream:
 
     def named(self) -> list[Change]:
         """Return the changes that are told of."""
-        seen = np.array(self.live.looks)
-        found = changed(self.usual, dict(zip(self.usual, seen.T, strict=True))) if len(seen) else []
+        found = changed_rows(self.usual, np.array(self.live.looks)) if self.live.looks else []
         return [one for one in found if abs(one.moved) >= TOLD]
 
 

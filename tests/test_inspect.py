@@ -106,7 +106,7 @@ def card_of(run: winnow.Run, written: Exported) -> str:
     """Return the model card of a run, without its file; how well a `written` file of its kind computes is told instead."""
     learnt = _wanted(run.folder, "")
     about = about_file(run.folder, learnt.classifier, learnt.detector)
-    return _card(run.folder, about, written, learnt.classifier, learnt.detector, learnt.mode)
+    return _card(run.folder, about, written, learnt)
 
 
 def test_a_picture_is_one_tile_and_a_strip_squares() -> None:

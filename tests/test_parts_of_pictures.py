@@ -13,7 +13,7 @@ from PIL import Image
 
 import winnow
 from winnow import Detector, show
-from winnow.deploy.graph import Resize, part
+from winnow.deploy.graph import Resize, scaled_part
 from winnow.deploy.judge import judged
 from winnow.deploy.runtime import Deployed
 from winnow.deploy.serve import protocol
@@ -236,7 +236,7 @@ def test_parts_are_scaled_in_the_file_as_in_the_run() -> None:
     rng = np.random.default_rng(1)
     pixels = np.stack([stripes(rng, 33) for _ in range(4)])
     for name, box in PARTS.items():
-        found = part(torch.from_numpy(pixels), name, Resize((33, 33))).numpy().astype(int)
+        found = scaled_part(torch.from_numpy(pixels), name, Resize((33, 33))).numpy().astype(int)
         own = Region(Pixels(pixels), box).pixels(np.arange(4)).astype(int)
         assert found.shape == own.shape and np.abs(found - own).max() <= 1 and (found != own).mean() < 0.05
 

@@ -258,6 +258,22 @@ def test_served_pictures_count_by_the_clock(tmp_path: Path, monkeypatch: pytest.
     other = Served.open(write_model(tmp_path, "other.onnx", 0.6), threads=1, most_pixels=50.0)
     answers(other, drift, [120])  # another threshold: what was told was of the one before
     assert drift.alarms() == [] and drift.picture(3) is None
+    (tmp_path / "drift-3.json").write_text("{}")
+    bare = write_exported(tmp_path / "bare.onnx", classes=None, threshold=0.6, ingest=INGEST)
+    answers(Served.open(bare, threads=1, most_pixels=50.0), drift, [120])
+    assert drift.live is None and drift.alarms() == [] and "is not watched any more" in told[-1]
+
+
+def test_an_alarm_that_cannot_be_written_stops_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    served = Served.open(write_model(tmp_path), threads=1, most_pixels=50.0)
+    told, now = list[str](), [0.0]
+    monkeypatch.setattr("winnow.deploy.serve.drifting.time.time", lambda: now[0])
+    drift = ServedDrift(0.01, 60.0, told.append, tmp_path / "nowhere")
+    for minute in range(90):
+        now[0] = minute * 60.0
+        answers(served, drift, [LEVELS[100 + minute] - 40 * (minute > 40)])
+    assert len(told) == 2 and "MAY NOT HOLD" in told[0] and "nowhere cannot be written (no such file" in told[1]
+    assert drift.alarms() == [] and drift.picture(0) is None
 
 
 def test_each_worker_has_its_numbers(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from winnow.watch import sources
 from winnow.watch.board import FOREIGN, LONGEST_SIDE, Board
 from winnow.watch.moments import Moment
 from winnow.watch.page_server import PageServer
+from winnow.watch.ring import write_jpeg
 from winnow.watch.view import Standing
 from winnow.web.listen import listen_page
 
@@ -84,6 +85,18 @@ def test_the_newest_that_did_not_belong_are_there_with_their_pictures() -> None:
         assert newest.size == (80, 40)
 
 
+def test_pictures_before_and_since_a_change_are_there(tmp_path: Path) -> None:
+    board = Board(str(tmp_path))
+    name = write_jpeg(tmp_path / "drift", "alarm", np.full((200, 800, 3), 90, np.uint8))
+    board.note(
+        "door", moment(1), [{"event": "drift", "id": "alarm", "changes": ["darker"], "pictures": f"drift/{name}"}]
+    )
+    board.show({}, {}, ended=True)
+    assert json.loads(board.state)["happened"][0]["pictures"] == "drift/alarm.jpg"
+    with Image.open(io.BytesIO(board.picture("alarm") or b"")) as sheet:
+        assert sheet.size == (800, 200)
+
+
 def test_a_picture_that_is_gone_is_not_shown(tmp_path: Path) -> None:
     from winnow.errors import Unreadable
 
@@ -141,9 +154,17 @@ def test_the_page_shows_what_comes_and_that_it_ended(
             come("b.png", 230)
             playwright.expect(page.locator("#foreign figcaption b", has_text="b.png")).to_be_visible(timeout=15_000)
             playwright.expect(page.locator("#happened")).to_contain_text("out", timeout=20_000)
-            page.wait_for_function(
-                "() => [...document.querySelectorAll('#foreign img, .source > img')].every((one) => one.naturalWidth)"
-            )
+            sheet = write_jpeg(to / "drift", "alarm", np.full((200, 800, 3), 90, np.uint8))
+            alarm = {
+                "event": "drift",
+                "id": "alarm",
+                "source": "door",
+                "changes": ["darker"],
+                "pictures": f"drift/{sheet}",
+            }
+            board.note("door", Moment("door", "away"), [alarm])
+            playwright.expect(page.locator("#happened li", has_text="darker").locator("img")).to_be_visible()
+            page.wait_for_function("() => [...document.images].every((one) => one.hidden || one.naturalWidth)")
             until(lambda: watcher.standing[str(made / "film.ts")].counts["ended"], 60.0)
             playwright.expect(page.locator(".source", has_text="film.ts")).to_contain_text("150 judged")
             foreign = sum(one["belongs"] is False for one in events(to, "verdict") if one["source"].endswith(".ts"))

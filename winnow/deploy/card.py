@@ -210,6 +210,7 @@ def _int8(result: Exported) -> str:
     assert found is not None
     units = {
         "score": " standard deviations of the calibration scores",
+        "regions": " standard deviations of the calibration scores",
         "directions": " standard deviations",
         "anomaly_map": " of the distance between its two levels",
     }

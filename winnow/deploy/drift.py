@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from winnow.deploy.runtime import Calibration, Deployed
-from winnow.detect.changes import TOLD, WORDS, changed, looks, usual_positions
+from winnow.detect.changes import TOLD, WORDS, changed_rows, looks, usual_positions
 from winnow.detect.drift import Drift, check_alarm
 from winnow.detect.live_drift import SHOWN, LiveDrift, Look
 from winnow.errors import OptionError
@@ -81,8 +81,7 @@ def what_changed(model: Deployed, since: Sequence[Sequence[float]]) -> list[str]
     whole = [values for values in since if len(values) == len(usual)]  # an earlier export may have known no directions
     if not whole:
         return []
-    moved = changed(usual, dict(zip(usual, np.array(whole).T, strict=True)))
-    return [change.text for change in moved if abs(change.moved) >= TOLD]
+    return [change.text for change in changed_rows(usual, np.array(whole)) if abs(change.moved) >= TOLD]
 
 
 def pictures_of(live: LiveDrift) -> np.ndarray | None:

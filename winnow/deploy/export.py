@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from winnow.deploy.graph import Graph, part
+from winnow.deploy.graph import Graph, scaled_part
 from winnow.deploy.int8 import Wanted, compared, quantised
 from winnow.deploy.runtime import INPUT, REMEDY, with_sum
 from winnow.detect.parts import PARTS
@@ -239,7 +239,7 @@ def _log_p_ranges(graph: Graph, regions: Regions, pixels: np.ndarray, whole: Emb
     """Return the lowest admissible -log p of pictures and their parts, the run's own and the highest admissible (3, n, 1 + parts)."""
     given = torch.from_numpy(pixels)
     read = partial(encode, graph.model, auxiliary=graph.companions, decode=graph.decode, device="cpu", quiet=True)
-    seen = [whole, *(read(part(given, name, graph.resize).numpy()) for name in PARTS)]
+    seen = [whole, *(read(scaled_part(given, name, graph.resize).numpy()) for name in PARTS)]
     ranges = [
         [tail.of_new(scores) for scores in _score_range(one.scorer, embeddings, one.calibration)]
         for one, tail, embeddings in zip(regions.detectors, regions.tails, seen, strict=True)

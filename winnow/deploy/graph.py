@@ -128,13 +128,13 @@ class Graph(nn.Module):
 
     def _of_parts(self, pictures: Tensor) -> list[ModelOutput]:
         """Return what the network says of each part of pictures; it sees all parts at once, or the graph would hold it once for each."""
-        parts = to_images(torch.cat([part(pictures, name, self.resize) for name in PARTS]))
+        parts = to_images(torch.cat([scaled_part(pictures, name, self.resize) for name in PARTS]))
         said = dict(outputs_of(self.model, self.companions, parts, self.decode))
         split = {name: values.unflatten(0, (len(PARTS), pictures.shape[0])) for name, values in said.items()}
         return [{name: values[place] for name, values in split.items()} for place in range(len(PARTS))]
 
 
-def part(pictures: Tensor, name: str, resize: Resize) -> Tensor:
+def scaled_part(pictures: Tensor, name: str, resize: Resize) -> Tensor:
     """Return a part of pictures (n, h, w, c) of the size that `resize` makes, made that size too, as `winnow.learn.feed.Region` does."""
     down, across = part_of(resize.size, PARTS[name])
     return resize(pictures[:, down, across])

@@ -115,7 +115,6 @@ def usual_positions(count: int) -> dict[str, tuple[float, float]]:
     return {f"direction {number} of the embedding": (0.0, 1.0) for number in range(1, count + 1)}
 
 
-def turned(positions: np.ndarray) -> list[Change]:
-    """Return how far embeddings now have moved, from their positions (n, k) along the `Directions` of those before, the largest first."""
-    usual = usual_positions(positions.shape[1])
-    return changed(usual, dict(zip(usual, positions.T, strict=True)))
+def changed_rows(before: Mapping[str, tuple[float, float]], now: np.ndarray) -> list[Change]:
+    """Return the same as `changed` of a row for each picture now (n, quantities), in the order of the names before."""
+    return changed(before, dict(zip(before, now.T, strict=True)))

@@ -47,6 +47,6 @@ def map_levels(run: RunFolder, mode: str) -> Levels | None:
     without maps."""
     later = in_force(run, mode)
     if later is not None:
-        return later.map_levels
+        return None if later.map_levels is None else (later.map_levels[0], later.map_levels[1])
     known = run.result(Calibrated).modes[mode]
     return None if known.map_usual is None or known.map_level is None else (known.map_usual, known.map_level)

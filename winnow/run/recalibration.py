@@ -10,7 +10,7 @@ scores are of: once `winnow calibrate` has made another one, or another false-al
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from winnow.detect.detector import Detector
@@ -33,7 +33,7 @@ class Recalibration:
     scores: list[float]
     groups: list[str]
     ids: list[str]
-    map_levels: tuple[float, float] | None = None
+    map_levels: list[float] | None = None
     format: int = FORMAT
 
     def applied(self, detector: Detector) -> Detector:
@@ -80,9 +80,6 @@ def _read(run: RunFolder, mode: str, name: str) -> Recalibration | None:
     again = f"Remove it, and run again: winnow recalibrate --run {quoted(run.path)} --from FOLDER"
     with as_written(path, again):
         found = Recalibration(**unsealed(path, read_json(path), again))
-        found = replace(
-            found, map_levels=found.map_levels and (found.map_levels[0], found.map_levels[1])
-        )  # JSON knows no tuples
         if found.format != FORMAT:
             raise RunError(f"{path} is of another version of Winnow.", again)
     return found if found.mode == mode and found.detector == detector_key(run, mode) else None

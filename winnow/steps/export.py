@@ -153,24 +153,17 @@ def _write(run: RunFolder, to: Path, learnt: _Learnt, how: _How) -> Exported:
         opset=written.opset,
         int8=written.int8,
     )
-    write_text(Path(result.card), _card(run, about, result, classifier, detector, mode))
+    write_text(Path(result.card), _card(run, about, result, learnt))
     if how.triton is None:
         return result
     there = write_repository(how.triton, how.name or to.stem, to.read_bytes(), about, graph.outputs)
     return replace(result, triton=there)
 
 
-def _card(
-    run: RunFolder,
-    about: dict[str, Any],
-    result: Exported,
-    classifier: Classifier | None,
-    detector: Detector | None,
-    mode: str,
-) -> str:
+def _card(run: RunFolder, about: dict[str, Any], result: Exported, learnt: _Learnt) -> str:
     """Return the model card of a written file."""
-    measured = run.result(Classified) if classifier else None
-    promised = _promised(run, mode, detector) if detector else None
+    measured = run.result(Classified) if learnt.classifier else None
+    promised = _promised(run, learnt.mode, learnt.detector) if learnt.detector else None
     return card(about, result, recipe=run.recipe, versions=versions(), measured=measured, promised=promised)
 
 
@@ -200,7 +193,8 @@ def _int8(pool: Pool, usable: np.ndarray, graph: Graph, about: dict[str, Any], m
         pool.pixels(usable[spread(len(usable), CALIBRATED)]),
         pool.pixels(held_out[spread(len(held_out), COMPARED)]),
         tuple(about[name] for name in ("threshold", "picture_threshold") if about[name] is not None),
-        {"anomaly_map": high - low or 1.0, **({"score": deviation(detector.calibration)} if detector else {})},
+        {"anomaly_map": high - low or 1.0}
+        | (dict.fromkeys(("score", "regions"), deviation(detector.calibration)) if detector else {}),
         max_changed,
     )
 

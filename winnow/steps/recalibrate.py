@@ -89,10 +89,7 @@ def recalibrate(
 
 def compared(run: RunFolder, mode: str, found: Recalibration) -> Recalibrated:
     """Return what the threshold of `winnow calibrate` and another one do to the pictures that set them."""
-    old = _own(run, mode)
-    later = found.applied(old)
-    if run.options.ingest.cuts:
-        old, later = by_picture(old), by_picture(later)
+    old, later = deciding(run, mode, found)
     force = in_force(run, mode)
     return Recalibrated(
         mode=mode,
@@ -103,6 +100,13 @@ def compared(run: RunFolder, mode: str, found: Recalibration) -> Recalibrated:
         old=_compared(old, later, old),
         new=_compared(later, later, old),
     )
+
+
+def deciding(run: RunFolder, mode: str, found: Recalibration) -> tuple[Detector, Detector]:
+    """Return the detectors of pictures with the threshold of `winnow calibrate` and with another one."""
+    old = _own(run, mode)
+    both = old, found.applied(old)
+    return (by_picture(both[0]), by_picture(both[1])) if run.options.ingest.cuts else both
 
 
 def _own(run: RunFolder, mode: str) -> Detector:
@@ -133,8 +137,8 @@ def _found(run: RunFolder, mode: str, sources: Sequence[str | Path]) -> Recalibr
         judged = judge(run, wanted, Path(scratch) / "pool", reading=Reading("normal"))
         names = judged.items["id"].astype(str)
         own = Pool.open(run.folder("ingest")).column("id").astype(str)
-        counts = ~np.isin(names, own) if judged.bare is None else ~(np.isin(names, own) | judged.bare)
-        rows = np.flatnonzero(counts)
+        bare = np.zeros(len(names), bool) if judged.bare is None else judged.bare
+        rows = np.flatnonzero(~np.isin(names, own) & ~bare)
         if not len(rows):
             raise DataError(
                 f"Of {count(len(set(picture_of(names))), 'picture')} none can set a threshold: they are the run's own, or blank.",
@@ -150,8 +154,8 @@ def _found(run: RunFolder, mode: str, sources: Sequence[str | Path]) -> Recalibr
         )
         if not run.options.ingest.cuts:
             return found
-        later = found.applied(_own(run, mode))
-        return replace(found, map_levels=measured_levels(run, mode, later, Pool.open(Path(scratch) / "pool")))
+        levels = measured_levels(run, mode, found.applied(_own(run, mode)), Pool.open(Path(scratch) / "pool"))
+        return replace(found, map_levels=levels and list(levels))
 
 
 def _reviewed(source: str | Path) -> str | Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from winnow.errors import Unreadable
-from winnow.files import replacing
+from winnow.files import replacing, told
 
 LONGEST_SIDE = 1280
 MOST = 20_000  # pictures, some two gigabytes
@@ -47,9 +47,10 @@ def write_jpeg(folder: Path, name: str, pixels: np.ndarray) -> str:
 
     image = Image.fromarray(pixels)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    folder.mkdir(exist_ok=True)
-    with replacing(folder / f"{name}.jpg") as temporary:
-        image.save(temporary, "JPEG", quality=85)
+    with told(folder):
+        folder.mkdir(exist_ok=True)
+        with replacing(folder / f"{name}.jpg") as temporary:
+            image.save(temporary, "JPEG", quality=85)
     return f"{name}.jpg"
 
 
@@ -57,7 +58,7 @@ def write_png(folder: Path, name: str, pixels: np.ndarray) -> str:
     """Write a picture (h, w, 3) as it is into a folder; return its file's name."""
     from PIL import Image
 
-    with replacing(folder / f"{name}.png") as temporary:
+    with told(folder), replacing(folder / f"{name}.png") as temporary:
         Image.fromarray(pixels).save(temporary, "PNG")
     return f"{name}.png"
 

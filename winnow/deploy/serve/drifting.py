@@ -15,7 +15,7 @@ from winnow.deploy.drift import check_drift, counted, drift_key, drift_of, pictu
 from winnow.deploy.runtime import Deployed
 from winnow.detect.live_drift import LiveDrift
 from winnow.errors import OptionError
-from winnow.files import replacing, write_json
+from winnow.files import reason, replacing, write_json
 from winnow.pool.in_memory import InMemory
 
 
@@ -49,18 +49,21 @@ class ServedDrift:
             self.live.add(block, score, look)
         if self.live.drift.alarmed and not before:
             changes = what_changed(model, self.live.looks)
-            self._write(self.live, changes)
             told = "; ".join(changes) or "nothing that pictures show"
             self._tell(f"THE THRESHOLD MAY NOT HOLD ANY MORE. What changed: {told}. /v1/drift tells more.")
+            try:
+                self._write(self.live, changes)
+            except OSError as error:  # of a full disk, of which the client that asked knows nothing
+                self._tell(f"/v1/drift cannot tell of it: {self._folder} cannot be written ({reason(error)}).")
 
     def alarms(self) -> list[dict[str, Any]]:
         """Return the alarms of all workers."""
-        return [json.loads(path.read_text("utf-8")) for path in sorted(self._folder.glob("drift-*.json"))]
+        found = (_read(path) for path in sorted(self._folder.glob("drift-*.json")))
+        return [json.loads(text) for text in found if text is not None]
 
     def picture(self, worker: int) -> bytes | None:
         """Return pictures before and since the change that a worker told of, as one JPEG; None where it told of none."""
-        path = self._folder / f"drift-{worker}.jpg"
-        return path.read_bytes() if path.is_file() else None
+        return _read(self._folder / f"drift-{worker}.jpg")
 
     def _write(self, live: LiveDrift, changes: list[str]) -> None:
         pictures, drift = pictures_of(live), live.drift
@@ -84,12 +87,25 @@ class ServedDrift:
         except OptionError as error:
             self._tell(f"Whether the threshold holds is not watched any more: {error.message}")
             self.live, self._key = None, ""
+            self._forget()
             return
         key = drift_key(model, self._alarm, self._seconds)
         if key != self._key:
             self.live, self._key = drift_of(model, self._alarm), key
-            for path in self._folder.glob(f"drift-{self._worker}.*"):
-                path.unlink()
+            self._forget()
+
+    def _forget(self) -> None:
+        """Take the alarm on the file of before back."""
+        for kind in ("json", "jpg"):
+            (self._folder / f"drift-{self._worker}.{kind}").unlink(missing_ok=True)
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the content of a file, None where there is none, or none any more: another worker may take its alarm back."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:

@@ -84,7 +84,7 @@ def _page(run: RunFolder) -> Page:
     own = detector.before or detector  # whose held-out pictures are in the pool
     set_by = by_picture(own) if run.options.ingest.cuts else own
     first_set = threshold_section(run, own, set_by, pictures, pool, decides=own is detector)
-    decides = [*recalibration_sections(run, detector), first_set]
+    decides = [*recalibration_sections(run), first_set]
     # A recipe that chooses pictures has a threshold too, which is not what it is for.
     first, then = ([*labelling], [*found, *decides]) if _chooses(run) else ([*found, *decides], labelling)
     folded = [

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from winnow.detect.detector import Detector
-from winnow.detect.pictures import by_picture
 from winnow.report import figures
 from winnow.report.html import Section, Table, chart
 from winnow.run.folder import RunFolder
 from winnow.run.recalibration import in_force, proposed
-from winnow.steps.recalibrate import compared
+from winnow.steps.recalibrate import compared, deciding
 
 
-def recalibration_sections(run: RunFolder, detector: Detector) -> list[Section]:
+def recalibration_sections(run: RunFolder) -> list[Section]:
     """Return both thresholds with what they refuse, and the scores of both sets of pictures; nothing where no other was proposed."""
-    mode, own = run.options.score.mode, detector.before or detector
+    mode = run.options.score.mode
     found = proposed(run, mode) or in_force(run, mode)
     if found is None:
         return []
-    result, later = compared(run, mode, found), found.applied(own)
-    if run.options.ingest.cuts:
-        own, later = by_picture(own), by_picture(later)
+    result, (own, later) = compared(run, mode, found), deciding(run, mode, found)
     scores = {"run's own, held out": own.calibration, "reviewed since": later.calibration}
     rows = [
         (name, one.threshold, f"{one.false_alarm_rate:.2%}", one.new_refused, one.own_refused)
