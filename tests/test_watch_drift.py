@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import re
+import resource
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -236,7 +237,7 @@ def answers(served: Served, drift: ServedDrift, levels: Sequence[float]) -> None
     for level in levels:
         pool = moment("picture", None, level).pool
         assert pool is not None
-        places = served.model.outputs(pool.pixels(slice(None)), [DIRECTIONS])[DIRECTIONS]
+        places = served.model.outputs(pool.pixels(slice(None)), served.model.drift_names).get(DIRECTIONS)
         drift.add(served.model, pool, [{"score": level / 255, "belongs": True}], places)
 
 
@@ -268,11 +269,16 @@ def test_an_alarm_that_cannot_be_written_stops_no_answer(tmp_path: Path, monkeyp
     served = Served.open(write_model(tmp_path), threads=1, most_pixels=50.0)
     told, now = list[str](), [0.0]
     monkeypatch.setattr("winnow.deploy.serve.drifting.time.time", lambda: now[0])
-    drift = ServedDrift(0.01, 60.0, told.append, tmp_path / "nowhere")
-    for minute in range(90):
-        now[0] = minute * 60.0
-        answers(served, drift, [LEVELS[100 + minute] - 40 * (minute > 40)])
-    assert len(told) == 2 and "MAY NOT HOLD" in told[0] and "nowhere cannot be written (no such file" in told[1]
+    drift = ServedDrift(0.01, 60.0, told.append, tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        for minute in range(90):
+            now[0] = minute * 60.0
+            answers(served, drift, [LEVELS[100 + minute] - 40 * (minute > 40)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(told) == 2 and "MAY NOT HOLD" in told[0] and "drift-0.jpg cannot be written (file too" in told[1]
     assert drift.alarms() == [] and drift.picture(0) is None
 
 

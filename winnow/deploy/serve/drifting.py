@@ -14,8 +14,8 @@ import numpy as np
 from winnow.deploy.drift import check_drift, counted, drift_key, drift_of, pictures_of, what_changed
 from winnow.deploy.runtime import Deployed
 from winnow.detect.live_drift import LiveDrift
-from winnow.errors import OptionError
-from winnow.files import reason, replacing, write_json
+from winnow.errors import OptionError, RunError
+from winnow.files import replacing, write_json
 from winnow.pool.in_memory import InMemory
 
 
@@ -53,8 +53,8 @@ class ServedDrift:
             self._tell(f"THE THRESHOLD MAY NOT HOLD ANY MORE. What changed: {told}. /v1/drift tells more.")
             try:
                 self._write(self.live, changes)
-            except OSError as error:  # of a full disk, of which the client that asked knows nothing
-                self._tell(f"/v1/drift cannot tell of it: {self._folder} cannot be written ({reason(error)}).")
+            except RunError as error:  # of a full disk, of which the client that asked knows nothing
+                self._tell(f"/v1/drift cannot tell of it: {error.message}")
 
     def alarms(self) -> list[dict[str, Any]]:
         """Return the alarms of all workers."""
