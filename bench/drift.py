@@ -5,7 +5,7 @@
 Football (frames of 15 clips and a match), magnetic tiles, AITEX fabric 01 (squares of 256 pixels); embeddings of the recipe `oneclass`,
 once for each change. A stream: pictures dealt at random (of football by clip as well) into those that set the threshold, two fifths, and
 those that come, each once in random order. A change: after the others, those that came are drawn again, changed, up to 300; what the
-alarm names as changed is told for it.
+alarm names as changed is told for it, and what would be named of so many unchanged pictures.
 
 `--simulated`: normal scores alone, 100 streams of 600 after 20, 50 and 200 that set the threshold at 5 %.
 """
@@ -13,6 +13,7 @@ alarm names as changed is told for it.
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import math
 import sys
@@ -25,7 +26,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 import winnow
-from winnow.detect.changes import TOLD, WORDS, Change, Directions, changed_rows, looks, usual, usual_positions
+from winnow.detect.changes import WORDS, Directions, changed_rows, looks, usual, usual_positions
 from winnow.detect.detector import Detector
 from winnow.detect.drift import Drift
 from winnow.detect.live_drift import LiveDrift, Look
@@ -35,6 +36,7 @@ from winnow.pool.pool import Pool
 from common import aitex, arguments, finish, need, table, write_list
 
 MOST = 300  # changed pictures until a change counts as missed
+UNCHANGED = (13, 40, 75)  # pictures that no alarm was about
 
 
 def moved(picture: Image.Image) -> Image.Image:
@@ -128,7 +130,7 @@ class Stream:
     """Bets on pictures against those that set the threshold, and what is said of a change."""
 
     def __init__(self, good: Kind, own: np.ndarray, seed: int) -> None:
-        self.detector = Detector().fit(Embeddings.of(good.embeddings.vectors[own]))
+        self.detector, self.own = Detector().fit(Embeddings.of(good.embeddings.vectors[own])), len(own)
         self.live = LiveDrift(Drift(self.detector.calibration, self.detector.threshold.value, seed=seed))
         directions = Directions.of(good.embeddings.vectors[own])
         assert directions
@@ -139,20 +141,20 @@ class Stream:
     def come(self, kind: Kind, rows: np.ndarray) -> None:
         """Bet on pictures until they end or the alarm is raised; before the change `unchanged` ones had come."""
         self.unchanged = self.live.drift.blocks
-        vectors = kind.embeddings.vectors[rows]
-        places = self.directions.positions(vectors)
-        for score, row, place in zip(self.detector.score(vectors), rows, places, strict=True):
+        scores = self.detector.score(kind.embeddings.vectors[rows])
+        for score, look in zip(scores, self.looks_of(kind, rows), strict=True):
             if not self.live.drift.alarmed:
-                self.live.add(
-                    "",
-                    float(score),
-                    lambda row=row, place=place: Look([*(kind.looks[name][row] for name in WORDS), *place]),
-                )
+                self.live.add("", float(score), lambda look=look: Look(look))
 
-    def named(self) -> list[Change]:
-        """Return the changes that are told of."""
-        found = changed_rows(self.usual, np.array(self.live.looks)) if self.live.looks else []
-        return [one for one in found if abs(one.moved) >= TOLD]
+    def looks_of(self, kind: Kind, rows: np.ndarray) -> list[list[float]]:
+        """Return the values of pictures by which a change is named."""
+        places = self.directions.positions(kind.embeddings.vectors[rows])
+        return [[*(kind.looks[name][row] for name in WORDS), *place] for row, place in zip(rows, places, strict=True)]
+
+    def named(self, looked: list[list[float]]) -> list[str]:
+        """Return what is told of as changed in pictures of such looks."""
+        found = changed_rows(self.usual, self.own, np.array(looked)) if looked else []
+        return [one.name for one in found if one.told]
 
 
 def deal(groups: np.ndarray, rng: np.random.Generator, by_group: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -215,6 +217,7 @@ def main() -> None:
         for by_group in (False, True) if name == "football" else (False,):
             rng, counts = np.random.default_rng(0), {0.01: 0, 0.05: 0}
             reached: dict[str, list[Stream]] = {kind: [] for kind in parts}
+            chance: dict[int, list[list[str]]] = {count: [] for count in UNCHANGED}
             for seed in range(streams):
                 own, coming = deal(groups, rng, by_group)
                 detector = Detector().fit(Embeddings.of(good.embeddings.vectors[own]))
@@ -225,14 +228,17 @@ def main() -> None:
                     counts[alarm] += drift.alarmed
                 if seed % 5 or by_group:
                     continue
+                unchanged = Stream(good, own, seed)
+                unchanged.come(good, coming)
                 for kind, other in parts.items():
                     count = len(other.embeddings)
                     rows = rng.choice(coming if count == len(good.embeddings) else count, MOST)
-                    stream = Stream(good, own, seed)
-                    stream.come(good, coming)
-                    if not stream.live.drift.alarmed:
+                    if not unchanged.live.drift.alarmed:
+                        stream = copy.deepcopy(unchanged)
                         stream.come(other, rows)
                         reached[kind].append(stream)
+                for count, names_of in chance.items():
+                    names_of.append(unchanged.named(unchanged.looks_of(good, rng.choice(coming, count, replace=False))))
             dealt = "by clip" if by_group else "at random"
             alarms.append({"pictures": name, "dealt": dealt, "good": len(good.embeddings), "streams": streams}
                           | {f"alarms at {alarm:.0%}": f"{count / streams:.1%}" for alarm, count in counts.items()})  # fmt: skip
@@ -240,10 +246,14 @@ def main() -> None:
                 if those:
                     about = {"pictures": name, "change": kind.replace("_", " ").strip()}
                     delays.append(about | until(those))
-                    names.append(about | named_by(those))
+                    told = [stream.named(stream.live.looks) for stream in those if stream.live.drift.alarmed]
+                    names.append(about | named_by(told))
+            if not by_group:
+                for count, those_named in chance.items():
+                    names.append({"pictures": name, "change": f"none, of {count}"} | named_by(those_named))
     table(alarms, "Alarms over unchanged streams")
     table(delays, f"Pictures until the alarm (at 1 %), of {MOST} at most")
-    table(names, "What the alarms name, a share of them")
+    table(names, "What the alarms name, a share of them, and what is named of unchanged pictures")
     finish("drift", started, alarms=alarms, delays=delays, names=names)
 
 
@@ -253,13 +263,12 @@ def until(streams: list[Stream]) -> dict[str, object]:
     return {"streams": len(at), "told": f"{np.isfinite(at).mean():.0%}", "pictures until, median": str(np.median(at))}
 
 
-def named_by(streams: list[Stream]) -> dict[str, object]:
-    """Return how many of the alarms name each quantity, any direction of the embedding, and nothing."""
-    said = [[one.name for one in stream.named()] for stream in streams if stream.live.drift.alarmed]
+def named_by(said: list[list[str]]) -> dict[str, object]:
+    """Return which share of what was `said` names each quantity, any direction of the embedding, and nothing."""
     share = {name: [name in names for names in said] for name in WORDS}
     share["directions"] = [any("direction" in one for one in names) for names in said]
     share["nothing"] = [not names for names in said]
-    return {"alarms": len(said)} | {name: f"{np.mean(values):.0%}" if said else "" for name, values in share.items()}
+    return {"trials": len(said)} | {name: f"{np.mean(values):.0%}" if said else "" for name, values in share.items()}
 
 
 if __name__ == "__main__":

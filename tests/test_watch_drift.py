@@ -45,7 +45,7 @@ LOOKS = {"brightness": (120.0, 8.0), "contrast": (0.0, 1.0), "sharpness": (0.0, 
 
 def write_model(folder: Path, name: str = "model.onnx", threshold: float = 140 / 255) -> Path:
     """A file of which the mean brightness is the score, with calibration scores."""
-    said = {"scores": (LEVELS[:100] / 255).tolist(), "looks": LOOKS, "directions": 3}
+    said = {"scores": (LEVELS[:100] / 255).tolist(), "looks": LOOKS, "looked": 100, "directions": 3}
     return write_exported(folder / name, classes=None, threshold=threshold, ingest=INGEST, level=0.05, calibration=said)
 
 

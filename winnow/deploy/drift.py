@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from winnow.deploy.runtime import Calibration, Deployed
-from winnow.detect.changes import TOLD, WORDS, changed_rows, looks, usual_positions
+from winnow.detect.changes import WORDS, changed_rows, looks, usual_positions
 from winnow.detect.drift import Drift, check_alarm
 from winnow.detect.live_drift import SHOWN, LiveDrift, Look
 from winnow.errors import OptionError
@@ -77,11 +77,13 @@ def look_of(pool: Items, items: slice, directions: np.ndarray | None = None) -> 
 def what_changed(model: Deployed, since: Sequence[Sequence[float]]) -> list[str]:
     """Return in words how pictures whose looks were kept differ from the held-out ones of the run."""
     known = calibration_of(model)[0]
+    if not known.looked:
+        return ["not known, for the file was exported by an earlier version"]
     usual = {name: known.looks[name] for name in WORDS} | usual_positions(known.directions)
     whole = [values for values in since if len(values) == len(usual)]  # an earlier export may have known no directions
     if not whole:
         return []
-    return [change.text for change in changed_rows(usual, np.array(whole)) if abs(change.moved) >= TOLD]
+    return [change.text for change in changed_rows(usual, known.looked, np.array(whole)) if change.told]
 
 
 def pictures_of(live: LiveDrift) -> np.ndarray | None:

@@ -45,13 +45,14 @@ class Blank(BaseModel):
 
 class Calibration(BaseModel):
     """What says whether the threshold still holds: scores of held-out normal pictures, drawn at random where they are many, and the
-    median and standard deviation of what they look like (`winnow.detect.changes.looks`); along so many `directions` of their embeddings
-    the file says where a picture lies (`winnow.detect.changes.Directions`)."""
+    mean and standard deviation of what `looked` of them look like (`winnow.detect.changes.looks`); along so many `directions` of their
+    embeddings the file says where a picture lies (`winnow.detect.changes.Directions`). Files of before hold medians, and 0 `looked`."""
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     scores: list[float]
     looks: dict[str, tuple[float, float]]
+    looked: int = 0
     directions: int = 0
 
 

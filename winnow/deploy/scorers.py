@@ -128,10 +128,10 @@ class DirectionsModule(Fitted):
     """`Directions.positions`."""
 
     def __init__(self, directions: Directions) -> None:
-        super().__init__(mean=directions.mean, axes=directions.axes, medians=directions.medians)
+        super().__init__(mean=directions.mean, axes=directions.axes)
 
     def forward(self, vectors: Tensor) -> Tensor:
-        return (vectors - self.mean) @ self.axes.T - self.medians
+        return (vectors - self.mean) @ self.axes.T
 
 
 class Order(Fitted):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure as Drawing
 
-from winnow.detect.changes import TOLD, Change
+from winnow.detect.changes import Change
 from winnow.report.embed import thumbnail
 from winnow.report.html import Card, Gallery, Page, Section, Table, chart, render
 from winnow.report.style import ANOMALOUS, BELONGS, INK, LINES, WIDTH, as_png, canvas, heading, quiet
@@ -34,8 +34,8 @@ def drift_page(
     sections = [Section("The bets", [text], drawn)]
     if changes:
         rows = [(change.name, change.before, change.now, change.moved) for change in changes]
-        marked = [row for row, change in enumerate(changes) if abs(change.moved) >= TOLD]
-        columns = ("quantity", "median before", "median since", "standard deviations moved")
+        marked = [row for row, change in enumerate(changes) if change.told]
+        columns = ("quantity", "mean before", "mean since", "standard deviations moved")
         sheets = [("Held-out pictures of the run", before), ("Pictures since the change", since)]
         sections.append(
             Section(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from winnow.detect.changes import TOLD, Change, Directions, changed_rows, changes, looks, usual_positions
+from winnow.detect.changes import Change, Directions, changed_rows, changes, looks, usual_positions
 from winnow.detect.drift import Drift, blocks
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
@@ -54,8 +54,8 @@ def drifting(run: RunFolder, judged: Judged, pool: Pool, alarm: float, seconds: 
     if (directions := directions_of(run, judged.mode, own.column("id")[held_out])) is not None:
         encoder = load_encoder(run, judged.mode)
         vectors = encoder.encode(pool, now, run.options.train.device).vectors
-        found += changed_rows(usual_positions(directions.count), directions.positions(vectors))
-    told = [change for change in found if abs(change.moved) >= TOLD]
+        found += changed_rows(usual_positions(directions.count), len(held_out), directions.positions(vectors))
+    told = [change for change in found if change.told]
     at = f"{Path(str(judged.items['source'][rows[drift.at - 1]])).name}"
     time = float(judged.items["time"][rows[drift.at - 1]])
     at += "" if np.isnan(time) else f" at {time:.0f} s"

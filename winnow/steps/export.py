@@ -280,7 +280,7 @@ def _calibration(run: RunFolder, detector: Detector, directions: int) -> dict[st
         scores = np.random.default_rng(0).choice(scores, MOST_SCORES, replace=False)
     pixels = pool.pixels(_looked_at(pool, detector))
     exact = [float(f"{score:.7g}") for score in scores]
-    return {"scores": exact, "looks": usual(looks(pixels)), "directions": directions}
+    return {"scores": exact, "looks": usual(looks(pixels)), "looked": len(pixels), "directions": directions}
 
 
 def _looked_at(pool: Pool, detector: Detector) -> np.ndarray:
