@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from winnow.embeddings import blocks
 from winnow.errors import DataError
 from winnow.select import duplicates as near_file
 from winnow.select.duplicates import distinct, stand_ins
@@ -38,6 +39,29 @@ def test_it_is_the_definition(share: float):
     stays = distinct(vectors, share)
     assert 0 < stays.sum() < 200
     assert np.array_equal(stays, plain(vectors, share))
+
+
+def test_where_all_are_near_in_the_first_components_it_is_the_definition():
+    """Pictures differ in all of 640 directions, so that any 128 of them tell no two apart; a fifth is near."""
+    rng = RNG(3)
+    vectors = rng.normal(size=(900, 640))
+    vectors[700:] = vectors[rng.choice(700, 200, replace=False)] + 0.5 * rng.normal(size=(200, 640))
+    for share in (0.19, 0.21, 0.3):
+        stays = distinct(vectors, share)
+        assert np.array_equal(stays, plain(vectors, share)) and 700 <= stays.sum() < 900
+
+
+def test_pairs_that_are_compared_at_once_are_those_that_are_near(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(near_file, "blocks", lambda n, most=70: blocks(n, most))
+    vectors = RNG(4).normal(size=(400, 200)).astype(np.float32)
+    codes, rows = near_file._Codes(vectors, None), np.arange(300, 400)
+    distances = near_file.squared_distances(codes[rows], codes[slice(0, 300)])
+    limit = float(np.quantile(distances, 0.3))
+    everything = np.repeat(np.arange(100), 300), np.tile(np.arange(300), 100)
+    place, other = codes.near(rows, everything, limit)
+    assert np.array_equal(np.column_stack([place, other]), np.argwhere(distances <= limit))
+    few = np.arange(50), RNG(5).permutation(300)[:50]
+    assert codes.near(rows, few, limit) is few  # each is compared by itself
 
 
 def test_planted_near_duplicates_go_and_originals_stay():
