@@ -96,6 +96,14 @@ def duplicates(n: int, d: int, _: int) -> Callable[[], Found]:
     return lambda: {"duplicates": int((~distinct(vectors, 0.1)).sum())}
 
 
+def unlike(n: int, d: int, _: int) -> Callable[[], Found]:
+    """Find near-duplicates, of which there are none, where embeddings differ in all directions alike."""
+    from winnow.select.duplicates import distinct
+
+    vectors = np.random.default_rng(0).standard_normal((n, d), dtype=np.float32)
+    return lambda: {"duplicates": int((~distinct(vectors, 0.2)).sum())}
+
+
 def whitening(n: int, d: int, _: int) -> Callable[[], Found]:
     """Whiten the embeddings."""
     from winnow.select.geometry import whitened
@@ -144,6 +152,7 @@ WORKS: dict[str, tuple[Callable[[int, int, int], Callable[[], Found]], tuple[tup
         duplicates,
         (*((n, 128, 0) for n in SIZES), (20_000, 1280, 0), (50_000, 1280, 0)),
     ),
+    "all unlike": (unlike, ((4_000, 1280, 0),)),
     "whitening": (whitening, ((100_000, 128, 0), (50_000, 1280, 0), (1_000_000, 128, 0))),
     "unit length": (unit, ((50_000, 1280, 0),)),
     "one of a group": (quota, ((5_000, 128, 100), (15_000, 128, 100))),
