@@ -10,6 +10,7 @@ import pytest
 from winnow.detect.live import LiveSegments
 from winnow.detect.segments import segments
 from winnow.errors import OptionError
+from winnow.steps.score import most_often
 
 
 @pytest.mark.parametrize("seed", range(200))
@@ -18,13 +19,13 @@ def test_as_on_the_whole_video(seed: int) -> None:
     n = int(rng.integers(1, 120))
     times = np.cumsum(rng.choice([0.25, 0.5, 1.0, 1.0, 3.0] if seed % 2 else [0.5], n))
     p = rng.choice([0.001, 0.02, 0.05, 0.1, 0.3, 0.9], n)
-    scores = rng.normal(size=n)
+    scores, regions = rng.normal(size=n), np.where(p < 0.1, rng.choice(["left half", "top half"], n), "")
     level, hysteresis = float(rng.choice([0.02, 0.05, 0.3])), float(rng.choice([1.0, 2.0, 5.0]))
     smooth, min_length = float(rng.choice([0.0, 1.0, 3.0])), float(rng.choice([0.0, 1.0, 2.0, 4.0]))
     end = [None, float(times[-1] + 0.1), float(times[-1] - 1)][seed % 3]
     options = {"smooth": smooth, "min_length": min_length, "hysteresis": hysteresis}
     live, found = LiveSegments(level, **options), []
-    for number, frame in enumerate(zip(times.tolist(), scores.tolist(), p.tolist(), strict=True)):
+    for number, frame in enumerate(zip(times.tolist(), scores.tolist(), p.tolist(), regions.tolist(), strict=True)):
         found += live.add(*frame)
         if number % 7 == 3:  # another process goes on
             kept = json.loads(json.dumps(live.as_json()))
@@ -36,6 +37,19 @@ def test_as_on_the_whole_video(seed: int) -> None:
         (one.start, pytest.approx(one.end, abs=1e-4), one.belongs) for one in whole
     ]
     assert [one.score for one in found] == pytest.approx([one.score for one in whole])
+    assert [one.region for one in found] == [most_often(regions, times, one) for one in whole]
+
+
+def test_what_an_earlier_version_kept_is_gone_on_from() -> None:
+    live = LiveSegments(0.05, smooth=0.0, min_length=2.0, hysteresis=1.0)
+    for second in range(5):
+        live.add(float(second), 1.0, 0.5)
+    kept = live.as_json()
+    kept["frames"] = [frame[:3] for frame in kept["frames"]]  # without regions
+    for stretch in kept["stretches"]:
+        del stretch["regions"]
+    live.remember(json.loads(json.dumps(kept)))
+    assert [(one.start, one.end, one.region) for one in live.finish()] == [(0.0, 5.0, "")]
 
 
 def test_a_segment_is_told_as_soon_as_it_is_sure():

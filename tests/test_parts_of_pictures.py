@@ -29,9 +29,10 @@ from winnow.results import Calibrated, Exported
 from winnow.steps.calibrate import calibrate
 from winnow.steps.predict_onnx import predict_onnx
 from winnow.steps.report.page import report
+from winnow.steps.watch import watch
 from winnow.tables import read_table
 from winnow.watch.judging import verdicts
-from winnow.watch.log import VERDICT
+from winnow.watch.log import VERDICT, Log
 from winnow.watch.moments import Moment
 
 from conftest import stripes
@@ -252,6 +253,36 @@ def test_who_serves_and_who_watches_is_told_the_part(base: Path, exported: Expor
     assert event["region"] == "left half" and VERDICT[-1] == "region"
     about = protocol.about(served.model, "parts")["outputs"]
     assert {"name": "regions", "datatype": "FP32", "shape": [-1, len(PARTS)]} in about
+
+
+def test_segments_of_a_watch_name_the_part_as_those_of_score(base: Path, run: winnow.Run, exported: Exported) -> None:
+    with_frames(base / "watched.mp4", base)
+    found = run.score(base / "watched.mp4", to=base / "scored").videos[0].segments
+    watch(exported.file, [str(base / "watched.mp4")], to=base / "watch", tell=lambda line: None)
+    told = read_table(base / "watch" / "segments.csv")
+    assert [(row["verdict"], row["region"]) for row in told] == [("in", ""), ("out", "left half")]
+    assert [row["region"] for row in told] == [part.region for part in found]
+
+
+def test_a_table_that_an_earlier_version_began_keeps_its_columns(tmp_path: Path) -> None:
+    begun = "source,start,end,verdict,score\na,0,1,in,0.5\n"
+    (tmp_path / "segments.csv").write_text(begun)
+    log = Log(tmp_path, {"segments.csv": len(begun)})
+    event = {
+        "event": "segment",
+        "source": "a",
+        "start": 1,
+        "end": 2,
+        "belongs": False,
+        "score": 3,
+        "region": "left half",
+    }
+    log.append("2026-01-01", [event])
+    assert (tmp_path / "segments.csv").read_text() == begun + "a,1,2,out,3\n"
+    (tmp_path / "new").mkdir()
+    Log(tmp_path / "new", {}).append("2026-01-01", [event])
+    (row,) = read_table(tmp_path / "new" / "segments.csv")
+    assert row["region"] == "left half"
 
 
 def test_calibrating_with_parts_goes_on_where_it_is_done(run: winnow.Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Literal
@@ -16,23 +17,24 @@ MOST_GAPS = 1000  # distances between frames that are kept; what the last frame 
 
 @dataclass
 class _Stretch:
-    """Frames that follow one another and are in one state: when the first begins, and the sum of their scores."""
+    """Frames that follow one another and are in one state: when the first begins, the sum of their scores, and how many name a region."""
 
     start: float
     anomalous: bool
     scores: float
     frames: int
+    regions: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
 class _Memory:
     """All that a live segmenter remembers, as plain numbers.
 
-    `frames` are time, score, p-value of those within the window of the median, of which the first `decided` have a state; `now` is
+    `frames` are time, score, p-value, region of those within the window of the median, of which the first `decided` have a state; `now` is
     the state of the last decided. `stretches` is what is not told yet, `gaps` counts distances between frames in tenths of ms.
     """
 
-    frames: list[tuple[float, float, float]] = field(default_factory=list)
+    frames: list[tuple[float, float, float, str]] = field(default_factory=list)
     decided: int = 0
     now: bool = False
     stretches: list[_Stretch] = field(default_factory=list)
@@ -57,14 +59,17 @@ class LiveSegments:
         self.smooth, self.min_length, self.step = smooth, min_length, step
         self.memory = _Memory()
 
-    def add(self, time: float, score: float, p_value: float) -> list[Segment]:
-        """Take a frame, later than all before, and return the segments that are final now, in order."""
+    def add(self, time: float, score: float, p_value: float, region: str = "") -> list[Segment]:
+        """Take a frame, later than all before, and return the segments that are final now, in order.
+
+        `region`: the part of it that does not belong, where parts are judged.
+        """
         held = self.memory
         if held.frames:
             gap = str(round((time - held.frames[-1][0]) * 10_000))
             if gap in held.gaps or len(held.gaps) < MOST_GAPS:
                 held.gaps[gap] = held.gaps.get(gap, 0) + 1
-        held.frames.append((time, score, p_value))
+        held.frames.append((time, score, p_value, region))
         self._decide(time)
         return self._final()
 
@@ -99,7 +104,7 @@ class LiveSegments:
 
     def remember(self, kept: dict[str, Any]) -> None:
         """Go on where another went on from what `as_json` returned."""
-        frames = [(time, score, p_value) for time, score, p_value in kept["frames"]]
+        frames = [(time, score, p_value, "".join(region)) for time, score, p_value, *region in kept["frames"]]
         stretches = [_Stretch(**one) for one in kept["stretches"]]
         self.memory = _Memory(frames, kept["decided"], kept["now"], stretches, dict(kept["gaps"]))
 
@@ -107,8 +112,8 @@ class LiveSegments:
         """Give a state to the frames whose window ends before `until`, and forget those that no window needs any more."""
         held, half = self.memory, self.smooth / 2 + NEAR
         while held.decided < len(held.frames) and held.frames[held.decided][0] + half < until:
-            time, score, _ = held.frames[held.decided]
-            smoothed = median(p for at, _, p in held.frames if time - half <= at <= time + half)
+            time, score, _, region = held.frames[held.decided]
+            smoothed = median(p for at, _, p, _ in held.frames if time - half <= at <= time + half)
             held.now = smoothed <= (self.leave if held.now else self.level)
             held.decided += 1
             if held.stretches and held.stretches[-1].anomalous == held.now:
@@ -116,6 +121,9 @@ class LiveSegments:
                 held.stretches[-1].frames += 1
             else:
                 held.stretches.append(_Stretch(time, held.now, score, 1))
+            if region:
+                counts = held.stretches[-1].regions
+                counts[region] = counts.get(region, 0) + 1
         first = 0
         begin = held.frames[held.decided][0] if held.decided < len(held.frames) else until
         while first < held.decided - 1 and held.frames[first][0] < begin - half:
@@ -152,6 +160,7 @@ class LiveSegments:
                         not stretches[place].anomalous,
                         sum(one.scores for one in joined),
                         sum(one.frames for one in joined),
+                        dict(sum((Counter(one.regions) for one in joined), Counter())),
                     )
                 ]
                 return True
@@ -187,4 +196,6 @@ def _at(counted: list[tuple[int, int]], place: int) -> int:
 
 
 def _segment(stretch: _Stretch, end: float) -> Segment:
-    return Segment(stretch.start, end, not stretch.anomalous, stretch.scores / stretch.frames)
+    counts = stretch.regions if stretch.anomalous else {}
+    region = min(counts, key=lambda name: (-counts[name], name), default="")
+    return Segment(stretch.start, end, not stretch.anomalous, stretch.scores / stretch.frames, region)

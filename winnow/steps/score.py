@@ -222,7 +222,7 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
             end=length_of(source, run.options.ingest.pixel_limit),
         )
         if judged.regions is not None:
-            found = [replace(part, region=_usual(judged.regions[rows], times, part)) for part in found]
+            found = [replace(part, region=most_often(judged.regions[rows], times, part)) for part in found]
         stem = folder / f"video-{number:03d}-{shortened(Path(source).stem)}"
         cuts, note = _cut_list(source, found, float(times.max()), run.options.ingest.pixel_limit)
         if cuts:
@@ -248,7 +248,7 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
     return videos
 
 
-def _usual(regions: np.ndarray, times: np.ndarray, part: Segment) -> str:
+def most_often(regions: np.ndarray, times: np.ndarray, part: Segment) -> str:
     """Return the part of the picture that most often does not belong in a segment, by regions (n,) of frames; "" where it belongs."""
     inside = regions[(times >= part.start) & (times < part.end)]
     names, counts = np.unique(inside[inside != ""], return_counts=True)

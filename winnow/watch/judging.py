@@ -90,7 +90,8 @@ class Timelines:
         # Of whole pictures that are cut the file knows no p-value, only whether they belong.
         of_pieces = self.model.picture_threshold is not None
         p_value = float(worst["belongs"]) if of_pieces else float(worst["p_value"])
-        return [self._told(moment, one) for one in line.add(moment.time, float(worst["score"]), p_value)]
+        found = line.add(moment.time, float(worst["score"]), p_value, worst.get("region") or "")
+        return [self._told(moment, one) for one in found]
 
     def state(self, source: str) -> State | None:
         """Return what is sure of a source's last frames; None of one without frames."""
@@ -129,4 +130,4 @@ class Timelines:
             "belongs": one.belongs,
             "score": float(f"{one.score:.6g}"),
         }
-        return named(event, moment, "")
+        return named({**event, "region": one.region} if one.region else event, moment, "")

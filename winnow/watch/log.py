@@ -32,7 +32,7 @@ VERDICT = (
     "belongs",
     "region",
 )
-SEGMENT = ("source", "start", "end", "verdict", "score")
+SEGMENT = ("source", "start", "end", "verdict", "score", "region")
 START: Place = ("", 0)
 
 
@@ -53,11 +53,9 @@ class Log:
 
     def append(self, day: str, events: Sequence[Event]) -> dict[str, int]:
         """Write events of a day, and return the sizes of the files that grew."""
-        verdicts = [_cells(event, VERDICT) for event in events if event["event"] == "verdict"]
+        verdicts = [event for event in events if event["event"] == "verdict"]
         segments = [
-            _cells({**event, "verdict": "in" if event["belongs"] else "out"}, SEGMENT)
-            for event in events
-            if event["event"] == "segment"
+            {**event, "verdict": "in" if event["belongs"] else "out"} for event in events if event["event"] == "segment"
         ]
         lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
         grown = {f"events/{day}.jsonl": lines}
@@ -83,10 +81,14 @@ class Log:
         names = sorted(name for name in self.sizes if name.startswith("events/"))
         return (Path(names[-1]).stem, self.sizes[names[-1]]) if names else START
 
-    def _table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    def _table(self, name: str, columns: Sequence[str], events: Sequence[Event]) -> str:
+        begun = bool(self.sizes.get(name))
+        if begun:  # by an earlier version, whose columns may be others
+            with (self.folder / name).open(encoding="utf-8", newline="") as file:
+                columns = next(csv.reader(file))
         text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerows([columns, *rows] if not self.sizes.get(name) else rows)
+        rows = [_cells(event, columns) for event in events]
+        csv.writer(text, lineterminator="\n").writerows(rows if begun else [columns, *rows])
         return text.getvalue()
 
     def _write(self, name: str, text: str) -> int:

@@ -102,7 +102,7 @@ function foreignFigure(one) {
 function happening(event) {
   const kind = event.event === "segment" ? (event.belongs ? "in" : "out") : event.event;
   const time = event.event === "segment" ? `${when(event.start)} to ${when(event.end)}` : when(event.time);
-  const more = event.reason ?? (event.changes ?? []).join("; ");
+  const more = event.reason ?? event.region ?? (event.changes ?? []).join("; ");
   const sheet = event.pictures ? [make("img", { alt: "Pictures before the change, above, and since, below" })] : [];
   for (const image of sheet) show(image, event.id, "1");
   return make("li", { dataset: { kind } }, make("b", {}, kind), make("span", { className: "number" }, time),
