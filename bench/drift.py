@@ -218,6 +218,7 @@ def main() -> None:
             rng, counts = np.random.default_rng(0), {0.01: 0, 0.05: 0}
             reached: dict[str, list[Stream]] = {kind: [] for kind in parts}
             chance: dict[int, list[list[str]]] = {count: [] for count in UNCHANGED}
+            others = np.random.default_rng(1)
             for seed in range(streams):
                 own, coming = deal(groups, rng, by_group)
                 detector = Detector().fit(Embeddings.of(good.embeddings.vectors[own]))
@@ -237,8 +238,9 @@ def main() -> None:
                         stream = copy.deepcopy(unchanged)
                         stream.come(other, rows)
                         reached[kind].append(stream)
-                for count, names_of in chance.items():
-                    names_of.append(unchanged.named(unchanged.looks_of(good, rng.choice(coming, count, replace=False))))
+                for count, those_named in chance.items():
+                    some = others.choice(coming, count, replace=False)
+                    those_named.append(unchanged.named(unchanged.looks_of(good, some)))
             dealt = "by clip" if by_group else "at random"
             alarms.append({"pictures": name, "dealt": dealt, "good": len(good.embeddings), "streams": streams}
                           | {f"alarms at {alarm:.0%}": f"{count / streams:.1%}" for alarm, count in counts.items()})  # fmt: skip
