@@ -48,7 +48,7 @@ def main() -> None:
     compare(to / "scores", truth, run.detector.threshold.achieved)
     found = run.evaluate(data / "match", {"adverts": data / "adverts"}).anomalous["adverts"]
     print(
-        f"Single pictures of the second match: {found.detection_rate:.0%} of the adverts found, AUROC {found.auroc:.3f}."
+        f"Single pictures of the second match: {100 * found.detection_rate:.0f} % of the adverts found, AUROC {found.auroc:.3f}."
     )
     classify(run, adverts, second, truth)
     print(f"{time.perf_counter() - started:.0f} s in all. Look at:")
@@ -103,8 +103,9 @@ def compare(folder: Path, breaks: list[tuple[float, float]], promised: float) ->
     rows = [(float(row["time"]), row["belongs"] == "yes") for row in read_table(folder / "scores.csv")]
     match = [not belongs for time_, belongs in rows if not _in(time_, breaks)]
     advert = [not belongs for time_, belongs in rows if _in(time_, breaks)]
-    rates = f"{sum(advert) / len(advert):.0%} of {len(advert)} of adverts found, {sum(match) / len(match):.1%} of {len(match)}"
-    print(f"Frames: {rates} others refused; {promised:.1%} of frames like the first match's were promised.")
+    found_of, refused_of = (100 * sum(flags) / len(flags) for flags in (advert, match))
+    rates = f"{found_of:.0f} % of {len(advert)} of adverts found, {refused_of:.1f} % of {len(match)} others refused"
+    print(f"Frames: {rates}; {100 * promised:.1f} % of frames like the first match's were promised.")
 
 
 def _kind(time_: float, breaks: list[tuple[float, float]]) -> str:

@@ -15,6 +15,10 @@ BESIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "exampl
 """Pages of the repository outside of docs/ that docs link to; in the site they lie in `project/`."""
 
 
+FOUND_LAST = ("reference/python.md", "reference/commands.md", "log.md", "benchmarks/", "project/CHANGELOG.md")
+"""Pages that name everything: the search lists them behind the pages that explain it."""
+
+
 def page_of(path: str) -> str:
     """Return where in the site a page from beside docs/ lies."""
     return f"project/{Path(path).name}"
@@ -58,7 +62,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Let links of docs to pages beside it lead to their places in the site."""
+    """Let links of docs to pages beside it lead to their places in the site, and weigh the page in the search."""
+    if page.file.src_uri.startswith(FOUND_LAST):
+        page.meta["search"] = {"boost": 0.001}
     for path in BESIDE:
         depth = page.file.src_uri.count("/")
         markdown = markdown.replace(f"]({'../' * (depth + 1)}{path}", f"]({'../' * depth}{page_of(path)}")

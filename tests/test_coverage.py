@@ -26,9 +26,9 @@ def test_blank_parts_are_told_and_drawn(tmp_path: Path) -> None:
     shares = judged_shares(Pool.open(run.folder.folder("ingest")))
     assert shares.tolist() == [1 - 0.25 * (number % 3) for number in range(8)]
     section = coverage_section(run.folder)
-    assert "78% of the good pictures is judged, of the least covered one 50%." in section.text
+    assert "78 % of the good pictures is judged, of the least covered one 50 %." in section.text
     cards = section.galleries[0].cards
-    assert [(card.name, *card.lines) for card in cards] == [("2.png", "50% judged"), ("5.png", "50% judged")]
+    assert [(card.name, *card.lines) for card in cards] == [("2.png", "50 % judged"), ("5.png", "50 % judged")]
     report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "What was looked at" in report and "--blank 0 keeps all" in report
 
@@ -52,6 +52,6 @@ def test_where_good_pictures_differ_the_map_is_brightest(tmp_path: Path, monkeyp
     maps, draw = [], inspection.overlay
     monkeypatch.setattr(inspection, "overlay", lambda pixels, seen: maps.append(seen) or draw(pixels, seen))
     section = coverage_section(run.folder)
-    assert "100% of the good pictures is judged, of the least covered one 100%." in section.text
+    assert "100 % of the good pictures is judged, of the least covered one 100 %." in section.text
     assert len(section.figures) == len(maps) == 1 and maps[0].shape == (96, 96)
     assert maps[0][64:, 64:].mean() > 3 * maps[0][:32, :32].mean()

@@ -359,9 +359,9 @@ def test_an_estimated_rate_is_called_one_everywhere(
     calibrated = run.folder.result(Calibrated)
     whole = calibrated.modes["full"].whole
     assert whole is not None and whole.estimated and whole.false_alarm_rate == 0.01
-    assert "1.00% false alarms per picture, estimated, not promised, from 8" in show.calibrate(calibrated, "run")
+    assert "1.00 % false alarms per picture, estimated, not promised, from 8" in show.calibrate(calibrated, "run")
     found = run.evaluate(goods / "new", {"bad": goods / "bad"})
-    assert found.false_alarm_rate_estimated and "1.0% estimated" in show.evaluate(found)
+    assert found.false_alarm_rate_estimated and "1.0 % estimated" in show.evaluate(found)
     assert "estimated, not promised" in run.report().read_text(encoding="utf-8")
     assert "estimated, not promised" in card_of(run, exported)
 

@@ -25,6 +25,14 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "hub" / "checkpoints"
 
 
+def test_what_takes_seconds_is_told_before_it_begins(bare: Path, capsys: pytest.CaptureFixture[str]):
+    choose_recipe("select", {})
+    assert capsys.readouterr().err.startswith("Looking for the weights of tf_efficientnet_lite0, ")
+    choose_recipe("select", {"model": {"weights": "own.pth"}})
+    choose_recipe("select-ae", {})
+    assert not capsys.readouterr().err
+
+
 def test_without_weights_a_network_is_trained_and_the_sentence_says_why(bare: Path):
     for name, other, backbone in (
         ("oneclass", "oneclass-from-scratch", "mobilenet_v2"),

@@ -133,7 +133,7 @@ def test_what_a_threshold_would_find_is_measured_and_a_blind_one_called_weak(run
             100, kinds, [0.05], curves, inspects=weak is not None
         )  # where what is shown counts, damage is none
         text = show.calibrate(Calibrated({"full": Mode("knn", promise)}, {}, {}, finds), "runs/a")
-        assert f"{'WEAK: it' if weak else 'It'} would find {shares[0]:.0%} of generic pictures" in text
+        assert f"{'WEAK: it' if weak else 'It'} would find {100 * shares[0]:.0f} % of generic pictures" in text
         assert "4 own pictures above it (a.png, ...); without them the threshold would be 0.9" in text
     weighted = Calibrated({"full": Mode("knn", replace(promise, above=20))}, {}, {})
     text = show.calibrate(weighted, "runs/a")
@@ -175,8 +175,8 @@ def test_an_evaluation_says_first_what_was_found_and_counts_what_was_refused():
             masks=MaskMetrics(16, 0.756, None, 0.958, 0.917),
         )
     ).splitlines()
-    assert text[0].startswith("False alarms: 5.0% promised, 4.3% seen (2.0% to 6.0%), on 500 normal pictures.")
-    assert text[1].index("found") < text[1].index("AUROC") and "27.0%" in text[2] and "(20.0% to 34.0%)" in text[2]
+    assert text[0].startswith("False alarms: 5.0 % promised, 4.3 % seen (2.0 % to 6.0 %), on 500 normal pictures.")
+    assert text[1].index("found") < text[1].index("AUROC") and "27.0 %" in text[2] and "(20.0 % to 34.0 %)" in text[2]
     assert "3 normal, 40 chess" in text[3]
     assert "  aupro: 0.917" in text and not any("same" in line or line.endswith(": -") for line in text)
 

@@ -10,7 +10,7 @@ import pytest
 from winnow.cli import COMMANDS, GROUPS, application
 from winnow.run.recipe import load_recipe, recipe_names
 from winnow.stages import STAGES, command_of
-from winnow.usage import COMMON
+from winnow.usage import COMMON, KEPT
 
 from conftest import winnow_command
 
@@ -62,9 +62,11 @@ def test_what_must_be_given_is_marked_and_begins_the_usage():
     for command, usage in {
         "score": "winnow score SOURCES... --run RUN [OPTIONS]",
         "ingest": "winnow ingest SOURCES... --run RUN [OPTIONS]",
-        "run": "winnow run RECIPE [SOURCES...] --to TO [OPTIONS]",
+        "run": "winnow run RECIPE [SOURCES...] --to RUN [OPTIONS]",
         "label": "winnow label --run RUN [OPTIONS]",
         "doctor": "winnow doctor [OPTIONS]",
+        "pull": "winnow pull ADDRESS FOLDER [OPTIONS]",
+        "push": "winnow push FOLDER ADDRESS [OPTIONS]",
     }.items():
         assert page(command, "--help").startswith(f"Usage: {usage} ")
     for command in ("ingest", "score", "predict", "watch"):
@@ -103,6 +105,22 @@ def test_help_has_the_values_of_the_recipe():
     assert "in pixels [default: 64 64]." in page("run", "--help")
     assert "[default: best(padim, patchcore)]." in page("run", "inspect", "--help-all")
     assert "in pixels [default: 384 384]." in page("ingest", "--recipe", "inspect", "--help")
+
+
+def test_a_flag_of_a_command_keeps_its_own_default_beside_an_option_of_that_name():
+    assert re.search(r"--workers INT Processes that answer \[default: 1\]", page("serve", "--help"))
+    assert re.search(r"--workers INT Threads that decode \[default: 0, one a core\]", page("ingest", "--help-all"))
+
+
+def test_help_says_that_a_run_keeps_its_own_values():
+    for command, said in {"score": True, "calibrate": True, "run": False, "ingest": False, "doctor": False}.items():
+        assert (KEPT in page(command, "--help")) == said, command
+
+
+def test_what_is_missing_is_called_as_in_the_usage():
+    done = winnow_command("pull", "s3://bucket/run")
+    assert done.stderr == "winnow: winnow pull needs FOLDER.\n  Add FOLDER: The folder to make.\n"
+    assert "FOLDER --to --run The folder to make." in page("pull", "--help")
 
 
 def test_every_recipe_has_its_help_page():
@@ -161,7 +179,7 @@ def test_a_run_is_begun_under_either_name(pictures, tmp_path):
         ("score x --run", "--run was given without a value.\n  The run folder, or its address s3://bucket/run."),
         (
             "run oneclass x",
-            "winnow run needs --to.\n  Add --to TO: The run folder to make, or its address s3://bucket/run.",
+            "winnow run needs --to.\n  Add --to RUN: The run folder to make, or its address s3://bucket/run.",
         ),
         ("run", "winnow run needs RECIPE.\n  winnow run --help lists what it takes."),
         (

@@ -62,9 +62,15 @@ PANELS = {
     )
 }
 """The groups of flags on a help page, in its order."""
-RunPath = Annotated[str, Parameter(name=("--run", "--to"), help="The run folder, or its address s3://bucket/run.")]
-JudgedRun = Annotated[str, Parameter(name="--run", help="The run folder, or its address s3://bucket/run.")]
+THE_RUN = "The run folder, or its address s3://bucket/run."
+RunPath = Annotated[str, Parameter(name=("--run", "--to"), metavar="RUN", help=THE_RUN)]
+JudgedRun = Annotated[str, Parameter(name="--run", metavar="RUN", help=THE_RUN)]
 """The run of a command whose `--to` says where results go."""
+RunOrFile = Annotated[str | None, Parameter(metavar="RUN")]
+"""The run of a command that takes an exported file as well."""
+File = Annotated[str | None, Parameter(metavar="FILE")]
+Folder = Annotated[str | None, Parameter(metavar="FOLDER")]
+"""A file and a folder that results go to, or their addresses in a bucket."""
 SOURCES = "Folders, pictures, videos, globs, lists (.txt, .csv, .parquet), s3:// addresses, mixed."
 Sources = Annotated[str, Parameter(required=True, help=SOURCES)]
 """Each of several sources, of which a call must give one or more."""
@@ -100,6 +106,7 @@ ShardOf = Annotated[
     str | None,
     Parameter(
         name="--shard",
+        metavar="I/N",
         help="Do one machine's share alone, I/N with I from 0, or /N in an array job (Slurm, Kubernetes, AWS Batch); then: winnow join.",
         group=PANELS["Beyond one process"],
         allow_leading_hyphen=True,  # so that what is said of -1/3 is what is wrong with it

@@ -42,7 +42,10 @@ def run(
     /,
     *sources: Annotated[str, Parameter(help=f"{SOURCES} May be left out with --resume.")],
     to: Annotated[
-        str, Parameter(name=("--to", "--run"), help="The run folder to make, or its address s3://bucket/run.")
+        str,
+        Parameter(
+            name=("--to", "--run"), metavar="RUN", help="The run folder to make, or its address s3://bucket/run."
+        ),
     ],
     resume: Resume = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,

@@ -10,10 +10,13 @@ from cyclopts import Parameter, validators
 
 from winnow import show
 from winnow.arguments import (
+    File,
+    Folder,
     JudgedRun,
     LocalPath,
     MaxRefused,
     Runner,
+    RunOrFile,
     Score,
     Segments,
     ShardOf,
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from winnow.scale.shards import Share
 
 
-def report(*, run: JudgedRun, to: str | None = None, options: Score = None, trust: Trust = ()) -> None:
+def report(*, run: JudgedRun, to: File = None, options: Score = None, trust: Trust = ()) -> None:
     """Write the run folder's report.html, a single file that needs no network.
 
     Args:
@@ -52,8 +55,8 @@ def report(*, run: JudgedRun, to: str | None = None, options: Score = None, trus
 def score(
     *sources: Sources,
     run: JudgedRun,
-    to: str | None = None,
-    heatmaps: str | None = None,
+    to: Folder = None,
+    heatmaps: Folder = None,
     false_discoveries: float | None = None,
     drift_alarm: float | None = None,
     drift_block: float | None = None,
@@ -93,10 +96,10 @@ def score(
 
 def predict(
     *sources: Sources,
-    run: str | None = None,
+    run: RunOrFile = None,
     onnx: LocalPath | None = None,
-    to: str | None = None,
-    heatmaps: str | None = None,
+    to: Folder = None,
+    heatmaps: Folder = None,
     object_detector: str = "",
     by: Literal["picture", "track"] = "picture",
     false_discoveries: float | None = None,
@@ -157,7 +160,7 @@ def evaluate(
     normal: Annotated[list[str], Parameter(consume_multiple=True)],
     anomalous: Annotated[list[str], Parameter(consume_multiple=True)],
     masks: LocalPath | None = None,
-    to: str | None = None,
+    to: Folder = None,
     options: Score = None,
     max_refused: MaxRefused = None,
     trust: Trust = (),
@@ -180,7 +183,7 @@ def evaluate(
 def export(
     *,
     run: JudgedRun,
-    to: str | None = None,
+    to: File = None,
     only: Literal["classifier", "anomaly-model"] | None = None,
     int8: Annotated[bool, Parameter(negative="")] = False,
     max_changed: Annotated[float | None, Parameter(validator=validators.Number(gte=0, lt=1))] = None,
@@ -211,7 +214,7 @@ def serve(
     file: LocalPath | None = None,
     /,
     *,
-    run: str | None = None,
+    run: RunOrFile = None,
     host: str = "127.0.0.1",
     port: Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))] = 8000,
     token: str = "",
@@ -265,7 +268,7 @@ def watch(
     *sources: Annotated[
         str, Parameter(required=True, help="Folders, videos, cameras: rtsp://, http(s):// or /dev/video0.")
     ],
-    run: str | None = None,
+    run: RunOrFile = None,
     onnx: LocalPath | None = None,
     to: LocalPath = Path("watched"),
     post: str = "",

@@ -19,6 +19,12 @@ def silent(count: int = 1, note: str = "") -> None:
     """Show nothing: the caller shows the progress."""
 
 
+def begin(line: str) -> None:
+    """Print a line, of several processes the first's, before work that takes seconds and cannot say how far it is."""
+    if not torchrun.rank():
+        print(line, file=sys.stderr, flush=True)
+
+
 @contextmanager
 def progress(title: str, total: int | None, unit: str) -> Iterator[Advance]:
     """Show one bar or its lines, of several processes those of the first;

@@ -28,7 +28,7 @@ from winnow.results import (
     Trained,
     WeightSearch,
 )
-from winnow.results.words import count, elected, false_alarms, plural, promised, verb
+from winnow.results.words import count, elected, false_alarms, percent, plural, promised, verb
 
 
 def result(found: Any, run: Any) -> str:
@@ -156,7 +156,7 @@ def would_find(found: Finds) -> str:
         if found.weak
         else ""
     )
-    shares = ", ".join(f"{share:.0%} of {kind}" for kind, share in found.found.items())
+    shares = ", ".join(f"{percent(share, 0)} of {kind}" for kind, share in found.found.items())
     return f"{'WEAK: it' if found.weak else 'It'} would find {shares} (made up from {found.pictures:,} of the run's own).{helps}"
 
 
@@ -184,7 +184,7 @@ def classify(found: Classified, run: Any) -> str:
     lines = [
         f"Learnt {count(len(found.classes), 'class')} from {count(found.labelled, 'label')} ({found.origin}) by {found.by}: "
         f"macro F1 {found.macro_f1:.3f}{_between(found.interval)}, "
-        f"{count(found.folds, 'fold')} of {count(found.groups, 'group')}.",
+        f"{count(found.folds, 'fold')} {'of' if found.groups >= found.folds else 'cut from'} {count(found.groups, 'group')}.",
         *(
             f"  {name[:30]:30} {part.labels:6,} label{' ' if part.labels == 1 else 's'}  F1 {part.f1:.3f}{_between(part.interval)}"
             for name, part in found.classes.items()
@@ -200,21 +200,16 @@ def classify(found: Classified, run: Any) -> str:
         lines.append(f"  Pseudo-labels: {sum(pseudo.added.values()):,} stay{tried}.")
     for share, what in ((pseudo.known, "the sources know"), (pseudo.audited, "were checked")):
         if share:
-            lines.append(
-                f"  Of {share.of:,} pseudo-labels that {what}, {share.right:,} are right{_between(share.interval)}."
-            )
+            right = f"{share.right:,} are right{_between(share.interval)}"
+            lines.append(f"  Of {share.of:,} pseudo-labels that {what}, {right}.")
     lines += [f"  {found.checks}"] if found.to_check else []
     lines += [f"  Note: {note}" for note in found.notes]
     more = "" if found.curve.pays is False else f", or more labels: winnow round --run {quoted(run)} --more 50"
     return "\n".join([*lines, f"  Next: winnow predict NEW --run {quoted(run)}{more}"])
 
 
-def _between(interval: Any) -> str:
-    return f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else ""
-
-
-def _between_shares(interval: Any) -> str:
-    return f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
+def _between(interval: Any, said: Callable[[float], str] = "{:.3f}".format) -> str:
+    return f" ({said(interval[0])} to {said(interval[1])})" if interval else ""
 
 
 def predict(result: Predicted) -> str:
@@ -305,7 +300,8 @@ def score(result: Scored) -> str:
 
 def recalibrated(found: Recalibrated, run: Any) -> str:
     """Return both thresholds, what each refuses, and which decides."""
-    lines = [f"{count(found.pictures, 'reviewed picture')} of {', '.join(found.sources)}, by the mode {found.mode}:"]
+    mode = "" if found.mode == "full" else f", by the mode {found.mode}"
+    lines = [f"{count(found.pictures, 'reviewed picture')} of {', '.join(found.sources)}{mode}:"]
     for name, one in (("old", found.old), ("new", found.new)):
         promise = false_alarms(one.false_alarm_rate, one.calibrated_on)
         lines.append(
@@ -331,16 +327,17 @@ def _drifted(found: Drifted) -> str:
 
 def evaluate(result: Evaluated) -> str:
     """Return a table of what was found in each anomalous group, at which false-alarm rate, and then how well it ranks."""
+    promise = promised(result.false_alarm_rate_promised, result.false_alarm_rate_estimated)
     lines = [
-        f"False alarms: {promised(result.false_alarm_rate_promised, result.false_alarm_rate_estimated)}, {result.false_alarm_rate:.1%} seen"
-        f"{_between_shares(result.false_alarm_rate_interval)}, on {count(result.pictures, 'normal picture')}. "
-        f"Scorer '{result.scorer}', threshold {result.threshold:.4g}.",
-        f"{'anomalous group':24} {'pictures':>8} {'found':>7} {'':17} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",
+        f"False alarms: {promise}, {percent(result.false_alarm_rate)} seen{_between(result.false_alarm_rate_interval, percent)}, "
+        f"on {count(result.pictures, 'normal picture')}. Scorer '{result.scorer}', threshold {result.threshold:.4g}.",
+        f"{'anomalous group':24} {'pictures':>8} {'found':>7} {'':19} {'AUROC':>7} {'AP':>7} {'AUROC of sharpness alone':>25}",
     ]
     for name, row in result.named().items():
-        between = _between_shares((row.interval or {}).get("detection_rate"))
+        between = _between((row.interval or {}).get("detection_rate"), percent)
+        found = "-" if row.detection_rate is None else percent(row.detection_rate)
         lines.append(
-            f"{name[:24]:24} {row.pictures:8,} {row.detection_rate:7.1%} {between:17} {row.auroc:7.3f} {row.average_precision:7.3f} "
+            f"{name[:24]:24} {row.pictures:8,} {found:>7} {between:19} {row.auroc:7.3f} {row.average_precision:7.3f} "
             + (f"{result.baseline[name]:25.3f}" if name in result.baseline else f"{'-':>25}")
         )
     if result.refused:

@@ -22,6 +22,9 @@ COMMON = {
     "watch": "run onnx to post run-on keep drift-alarm smooth min-length mode",
 }
 """Of commands with many flags those that `--help` shows; `--help-all` shows every one."""
+BEGINNING = ("run", "ingest", "lambda")
+"""The commands that begin a run, so that their defaults are those that hold."""
+KEPT = "Where the run has another value than a default shown here, the run's holds."
 
 
 def show_commands(groups: Mapping[str, Mapping[str, str]]) -> None:
@@ -54,6 +57,10 @@ class Help:
     def __init__(self, words: list[str], flags: Sequence[str]) -> None:
         from winnow.options import Options
 
+        self.options: set[str] = set()  # the flags that are options of a run, not of the command alone
+        self.placed: dict[
+            str, str
+        ] = {}  # what Cyclopts calls an argument that has its place, and what it is called here
         self.name, self.asked = words[0], words[: min(words.index(flag) for flag in flags if flag in words)]
         common = None if "--help-all" in words else COMMON.get(words[0])
         self.common = None if common is None else set(common.split())
@@ -86,11 +93,17 @@ class Help:
         console.print(f"Usage: {_usage(self.name, arguments)}\n", markup=False, highlight=False, style="bold")
         for text in filter(None, (command.help, self.recipe)):
             console.print(f"{text}\n", markup=False, highlight=False)
+        self.options = {name.lstrip("-") for argument in arguments if argument.keys for name in argument.names}
+        self.placed = {
+            _label(argument): _place(argument) for argument in arguments if argument.field_info.is_positional
+        }
         groups = [group for group in arguments.groups if group.show]
         for group in sort_groups(groups, groups)[0]:
             panel = create_parameter_help_panel(group, arguments.filter_by(group=group), "plaintext")
             entries = [self._entry(entry) for entry in panel.entries if self._shows(entry)]
             formatter(console, console.options, panel.copy(entries=entries))
+        if self.options and self.name not in BEGINNING:
+            console.print(f"\n{KEPT}", markup=False, highlight=False)
         if self.common is not None:
             epilogue = f"\nThese are the common flags; all of them: winnow {' '.join(self.asked)} --help-all"
             console.print(epilogue, markup=False, highlight=False)
@@ -103,7 +116,7 @@ class Help:
         from rich.text import Text
 
         text = str(entry.description.primary_renderable)
-        flag = next(iter(_flags(entry) & self.defaults.keys()), "")
+        flag = next(iter(_flags(entry) & self.options & self.defaults.keys()), "")
         value = (
             self.defaults[flag]
             if flag
@@ -113,7 +126,8 @@ class Help:
             text = re.sub(r" \[default: [^]]*\]", "", text)
         if value and "[default: " not in text:
             text = f"{text.removesuffix('.')} [default: {value}]."
-        return entry.copy(description=Text(text), default=None)
+        label = self.placed.get(entry.positional_label, entry.positional_label)
+        return entry.copy(description=Text(text), default=None, positional_label=label)
 
 
 def _explained(command: App, default: Parameter | None) -> ArgumentCollection:
@@ -141,10 +155,19 @@ def _usage(name: str, arguments: ArgumentCollection) -> str:
 
 def _word(argument: Argument) -> str:
     """Return an argument as it stands in a call: SOURCES..., or --run RUN."""
-    name = argument.name.lstrip("-")
     if not argument.field_info.is_positional:
-        return f"--{name} {name.upper()}"
-    return name.upper() + ("..." if argument.field_info.kind is argument.field_info.VAR_POSITIONAL else "")
+        return f"{argument.name} {argument.parameter.metavar or _label(argument)}"
+    return _place(argument) + ("..." if argument.field_info.kind is argument.field_info.VAR_POSITIONAL else "")
+
+
+def _label(argument: Argument) -> str:
+    """Return what Cyclopts calls an argument: its first name, which may be a flag's."""
+    return argument.name.lstrip("-").upper()
+
+
+def _place(argument: Argument) -> str:
+    """Return what an argument that has its place is called: FOLDER, whatever flags it may be given by."""
+    return argument.field_info.name.upper()
 
 
 def _flags(entry: Any) -> set[str]:
@@ -205,7 +228,7 @@ def explained(error: CycloptsError) -> tuple[str, str]:
 def _missing(error: MissingArgumentError, command: str, helped: str) -> tuple[str, str]:
     """Return what is said of a value that is missing: of all, or of some of several."""
     argument: Any = error.argument
-    name = argument.name if argument.name.startswith("-") else argument.name.lstrip("-").upper()
+    name = _place(argument) if argument.field_info.is_positional and not error.keyword else argument.name
     what = " ".join((argument.parameter.help or "").split())
     wanted, _ = argument.token_count()
     got = len(error.tokens_so_far or ())
@@ -213,5 +236,5 @@ def _missing(error: MissingArgumentError, command: str, helped: str) -> tuple[st
         return f"{name} takes {wanted} values, and {got} {'was' if got == 1 else 'were'} given.", what or helped
     if error.keyword:
         return f"{name} was given without a value.", what or helped
-    remedy = f"Add {name}{' ' + name.lstrip('-').upper() if name.startswith('-') else ''}"
+    remedy = f"Add {_word(argument).removesuffix('...')}"
     return f"{command} needs {name}.", f"{remedy}: {what}" if what else helped

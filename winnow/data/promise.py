@@ -52,7 +52,9 @@ class Promise:
     def loss(self) -> str:
         """Return, in words, what is missing of a video that has been read to its end; "" where little or nothing is."""
         if self.failed >= max(LEAST_FRAMES, LEAST_SHARE * self.packets):
-            return f"{self.failed / self.packets:.0%} of its frames are damaged and left out, the others are kept"
+            return (
+                f"{100 * self.failed / self.packets:.0f} % of its frames are damaged and left out, the others are kept"
+            )
         if self.form == "gif":
             ended = _last(self.uri) == b";"
             return "" if ended else f"it breaks off: its end is missing, the {self.packets} frames before are kept"
@@ -65,7 +67,9 @@ class Promise:
         if not missing:
             return ""
         until = f" of {self.seconds:.2f} s" if self.seconds else ""
-        return f"{missing:.0%} of it is lost: it breaks off at {self.end:.2f} s{until}, the frames before are kept"
+        return (
+            f"{100 * missing:.0f} % of it is lost: it breaks off at {self.end:.2f} s{until}, the frames before are kept"
+        )
 
     def _late(self, end: float) -> float:
         """Return the share of the promised time that lies behind `end`, 0 where it is a little."""

@@ -9,7 +9,7 @@ from typing import Any
 from winnow.deploy.runtime import INPUT
 from winnow.detect.parts import PARTS
 from winnow.results import Classified, Exported, Mode
-from winnow.results.words import false_alarms
+from winnow.results.words import false_alarms, percent
 
 MARK, TAIL = b"\n\x06winnow\x12", 1 << 20  # the key of the metadata, which protocol buffers write after the graph
 
@@ -116,8 +116,8 @@ def _inputs(about: dict[str, Any], result: Exported) -> list[str]:
     )
     if about.get("blank"):
         scaling += (
-            f" Of good pictures up to {about['blank']['usual']:.0%} of the patches is blank (`--blank`); one with clearly more is damaged "
-            "there, whatever the file says of blank patches: `winnow predict --onnx` judges it so."
+            f" Of good pictures up to {percent(about['blank']['usual'], 0)} of the patches is blank (`--blank`); one with clearly more is "
+            "damaged there, whatever the file says of blank patches: `winnow predict --onnx` judges it so."
         )
     deep = f"{about['ingest']['white'] or 65535:g} in pictures of 16 bits is 255. "
     people = "Inputs are crops of persons, as the run made them. " if about["ingest"]["people"] else ""
@@ -201,7 +201,9 @@ def _parity(result: Exported) -> str:
     differences = ", ".join(f"`{name}` {value:.1e}" for name, value in result.parity.items())
     stepped = ""
     if result.stepped:
-        stepped = f"; {result.stepped:.2%} of the values lie on a calibration score and stepped to the next rank"
+        stepped = (
+            f"; {percent(result.stepped, 2)} of the values lie on a calibration score and stepped to the next rank"
+        )
     return f"Largest relative difference between onnxruntime and the run, on pictures of its pool and on noise: {differences}{stepped}."
 
 
@@ -222,7 +224,7 @@ def _int8(result: Exported) -> str:
         f"The file is in int8: weights and activations of its networks are rounded to 8 bits ({result.bytes / 1e6:.1f} MB, in "
         f"float32 {found.bytes_before / 1e6:.1f} MB). The differences above are those of the same file in float32. Of "
         f"{found.pictures:,} held-out pictures {found.changed:,} get another verdict by int8 "
-        f"({found.changed / max(found.pictures, 1):.1%}). Differences between the two files on them: {differences}."
+        f"({percent(found.changed / max(found.pictures, 1))}). Differences between the two files on them: {differences}."
     )
 
 

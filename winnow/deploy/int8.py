@@ -15,6 +15,7 @@ from winnow.deploy.runtime import INPUT
 from winnow.errors import MissingExtra, ModelError, in_one_line
 from winnow.onnx import quiet, session_of
 from winnow.results import Int8
+from winnow.results.words import percent
 
 CALIBRATED = 128  # pictures by which the ranges of activations are found
 COMPARED = 512  # held-out pictures whose verdicts are compared, at most
@@ -93,7 +94,7 @@ def compared(before: bytes, after: bytes, wanted: Wanted) -> Int8:
     if found.changed > wanted.most_changed * found.pictures:
         raise ModelError(
             f"In int8 {found.changed:,} of {found.pictures:,} held-out pictures get another verdict "
-            f"({found.changed / found.pictures:.1%}), more than --max-changed {wanted.most_changed:g}. Nothing was written.",
+            f"({percent(found.changed / found.pictures)}), more than --max-changed {wanted.most_changed:g}. Nothing was written.",
             "Export without --int8, or allow more with --max-changed.",
         )
     return found

@@ -23,6 +23,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from winnow.errors import DataError
+from winnow.results import words
 
 # Okabe & Ito (2008): distinct under all three common colour blindnesses. The first is that of normal pictures.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8860B", "#56B4E9", "#6A4C93", "#7F7F7F")
@@ -135,8 +136,8 @@ def legend(place: Axes | Figure, handles: Iterable[Any], labels: Iterable[str], 
 
 
 def percent(share: float, decimals: int = 1) -> str:
-    """Format a share as per cent with a no-break space: 0.0123 is 1.2 %."""
-    return f"{share * 100:.{decimals}f}\u00a0%"
+    """Return a share as per cent with a no-break space: 0.0123 is 1.2 %."""
+    return words.percent(share, decimals).replace(" ", "\u00a0")
 
 
 def write(text: Text) -> Text:

@@ -18,17 +18,22 @@ def verb(number: int, one: str, many: str) -> str:
     return f"{number:,} {one if number == 1 else many}"
 
 
+def percent(share: float, decimals: int = 1) -> str:
+    """Return a share as per cent: 0.0123 is 1.2 %."""
+    return f"{100 * share:.{decimals}f} %"
+
+
 def false_alarms(rate: float, held_out: int, of: str = "", estimated: bool = False) -> str:
     """Return which false-alarm rate (`of` what) a threshold promises, or is estimated to have, by how many held-out pictures."""
     if rate >= 1:
         return "no false-alarm rate can be promised"
     manner = "estimated, not promised, from" if estimated else "from"
-    return f"{rate:.2%} false alarms{of}, {manner} {held_out:,} held-out picture{'' if held_out == 1 else 's'}"
+    return f"{percent(rate, 2)} false alarms{of}, {manner} {held_out:,} held-out picture{'' if held_out == 1 else 's'}"
 
 
 def promised(rate: float, estimated: bool = False) -> str:
     """Return which rate was promised, or estimated, for a sentence on the false alarms that were seen."""
-    return "none promised" if rate >= 1 else f"{rate:.1%} {'estimated' if estimated else 'promised'}"
+    return "none promised" if rate >= 1 else f"{percent(rate)} {'estimated' if estimated else 'promised'}"
 
 
 def elected(scores: dict[str, float]) -> str:

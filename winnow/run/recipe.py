@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from winnow.errors import OptionError, did_you_mean
 from winnow.options import Options
+from winnow.progress import begin
 
 TASKS = ("oneclass", "inspect", "select", "classify")
 """What the names of recipes begin with, in the order in which they are listed."""
@@ -114,9 +115,12 @@ def choose_recipe(name: str, given: dict[str, dict[str, Any]], *, from_scratch: 
         return Chosen(
             load_recipe(other), other, f"{name}: a network trained from scratch ({other}), as {asked} asks for."
         )
-    from winnow.models.pretrained import weights_at_hand
+    place = str(model.get("weights") or "")
+    if not place:
+        begin(f"Looking for the weights of {backbone}, in the hub's cache and at the hub ...")
+        from winnow.models.pretrained import weights_at_hand  # loads torch, which takes seconds
 
-    place = str(model["weights"]) if model.get("weights") else weights_at_hand(backbone)
+        place = weights_at_hand(backbone)
     if place:
         return Chosen(recipe, name, f"{name}: embeddings of the pretrained {backbone}, its weights from {place}.")
     why = (

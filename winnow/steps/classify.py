@@ -17,6 +17,7 @@ from winnow.metrics.classification import Tally, calibration_error, reliability,
 from winnow.options import SelectOptions, absolute
 from winnow.pool.pool import Pool
 from winnow.results import Classified, ClassScore, LearningCurve, PseudoLabels, PseudoRound, Share, as_json
+from winnow.results.words import percent
 from winnow.run.cache import Cache
 from winnow.run.choice import TOO_FEW, worth_of_choice
 from winnow.run.current import key_of_labels
@@ -157,7 +158,7 @@ def _on_apart(
     target = np.searchsorted(classifier.classes.astype(str), labels[rows].astype(str))
     tally = Tally.of(target, chances.argmax(axis=1), np.arange(len(rows)), len(classifier.classes))
     right = (chances.argmax(axis=1) == target).mean()
-    yield f"Nothing was learnt from {noun}: on them macro F1 is {tally.macro_f1:.3f}, and {right:.1%} are right."
+    yield f"Nothing was learnt from {noun}: on them macro F1 is {tally.macro_f1:.3f}, and {percent(right)} are right."
 
 
 def _fitted(

@@ -26,6 +26,7 @@ from winnow.pool.patches import DAMAGED_PIXELS, damaged_pixels, picture_of, read
 from winnow.pool.pool import Pool
 from winnow.pool.usual import Usual
 from winnow.results import Evaluated, MaskMetrics
+from winnow.results.words import percent
 from winnow.run.artifacts import load_embeddings, load_encoder
 from winnow.run.current import key_of_judging
 from winnow.run.folder import RunFolder
@@ -164,8 +165,8 @@ def _beyond(found: DetectionMetrics, promised: float) -> list[str]:
     if interval is None or interval[0] <= promised:
         return []
     return [
-        f"More false alarms than promised, beyond chance ({interval[0]:.1%} at least): these normal pictures differ from those that set "
-        "the threshold, in light, camera, place or time. Add some like them to the run, and calibrate again."
+        f"More false alarms than promised, beyond chance ({percent(interval[0])} at least): these normal pictures differ from those "
+        "that set the threshold, in light, camera, place or time. Add some like them to the run, and calibrate again."
     ]
 
 

@@ -134,9 +134,10 @@ function sure(probability) {
 
 /** Writes on a small picture what is suggested for it, or nothing. */
 export function guess(cell, suggestion, session) {
-  const text = suggestion ? `${suggestion.class} ${suggestion.probability > 0.99 ? ">99" : Math.round(100 * suggestion.probability)} %` : "";
+  const share = suggestion ? `${suggestion.probability > 0.99 ? ">99" : Math.round(100 * suggestion.probability)} %` : "";
   let chip = cell.querySelector(".guess");
   if (!chip) cell.append((chip = make("span", { className: "guess" })));
-  chip.textContent = cell.ariaDescription = text;
+  chip.replaceChildren(...(share ? [make("span", {}, suggestion.class), ` ${share}`] : [])); // a long name is cut, the number never
+  cell.ariaDescription = chip.textContent;
   chip.dataset.colour = colourOf(Math.max(session.classes.findIndex(({ name }) => name === suggestion?.class), 0));
 }

@@ -12,6 +12,7 @@ from winnow.pool.pool import Pool
 from winnow.report import classification as drawn
 from winnow.report.html import Figure, Gallery, Section, Table
 from winnow.results import Classified, Interval
+from winnow.results.words import percent
 from winnow.run.current import labels_have_changed
 from winnow.run.folder import RunFolder
 from winnow.run.labels import read_store
@@ -177,7 +178,10 @@ def _sheets(pool: Pool, pictures: OwnPictures, labelled: list[dict[str, str]]) -
             [
                 pictures.card(
                     places[labelled[row]["id"]],
-                    [f"taken for {labelled[row]['class']}, {sure[row]:.0%}", f"label: {labelled[row]['label']}"],
+                    [
+                        f"taken for {labelled[row]['class']}, {percent(sure[row], 0)}",
+                        f"label: {labelled[row]['label']}",
+                    ],
                 )
                 for row in rows
             ],

@@ -13,6 +13,7 @@ from winnow.report import inspection
 from winnow.report.html import Figure, Gallery, Section
 from winnow.report.overlays import Box
 from winnow.results import Calibrated
+from winnow.results.words import percent
 from winnow.run.folder import RunFolder
 from winnow.steps.report.pictures import card_of
 
@@ -26,7 +27,9 @@ def coverage_section(run: RunFolder) -> Section:
     """Return how much of the good pictures is judged, those of which least is, and where good pictures come near to the threshold."""
     pool = Pool.open(run.folder("ingest"))
     shares = judged_shares(pool)
-    text = [f"{shares.mean():.0%} of the good pictures is judged, of the least covered one {shares.min():.0%}."]
+    text = [
+        f"{percent(shares.mean(), 0)} of the good pictures is judged, of the least covered one {percent(shares.min(), 0)}."
+    ]
     cards = []
     if shares.min() < 1:
         text.append(
@@ -34,7 +37,9 @@ def coverage_section(run: RunFolder) -> Section:
         )
         wanted = np.argsort(shares, kind="stable")[:SHOWN]
         for row, picture in located(pool, np.zeros(len(pool)), np.full(len(shares), np.inf), wanted, None):
-            cards.append(card_of(Path(picture.source).name, drawn_small(picture)[0], [f"{shares[row]:.0%} judged"]))
+            cards.append(
+                card_of(Path(picture.source).name, drawn_small(picture)[0], [f"{percent(shares[row], 0)} judged"])
+            )
     drawn = _differences(run, pool)
     return Section(
         "What was looked at",

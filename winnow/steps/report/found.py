@@ -10,7 +10,7 @@ import numpy as np
 from winnow.report import figures
 from winnow.report.html import Card, Figure, Gallery, Section, Share, Table, chart
 from winnow.results import Evaluated, Scored
-from winnow.results.words import count, promised
+from winnow.results.words import count, percent, promised
 from winnow.run.folder import RunFolder
 from winnow.run.working_copy import in_command
 from winnow.steps.report.inspection import inspected
@@ -54,13 +54,15 @@ def says(evaluation: Evaluated | None, scored: Scored | None) -> list[str]:
         sentences.append(line + (f", in {count(len(scored.videos), 'video')}." if scored.videos else "."))
     if evaluation:
         groups = ", ".join(
-            f"{part.detection_rate:.0%} of {name}"
+            f"{percent(part.detection_rate, 0)} of {name}"
             for name, part in evaluation.named().items()
             if part.detection_rate is not None and name != ALL
         )
         alarms = promised(evaluation.false_alarm_rate_promised, evaluation.false_alarm_rate_estimated)
         found = f"Finds {groups}; " if groups else ""
-        sentences.append(f"{found}{evaluation.false_alarm_rate:.1%} of normal pictures are false alarms ({alarms}).")
+        sentences.append(
+            f"{found}{percent(evaluation.false_alarm_rate)} of normal pictures are false alarms ({alarms})."
+        )
     return sentences
 
 

@@ -12,7 +12,7 @@ from winnow.pool.pool import Pool
 from winnow.report import inspection
 from winnow.report.html import Figure, Gallery, Section, Table, chart
 from winnow.results import Calibrated, Encoded, Scored
-from winnow.results.words import count, elected, plural
+from winnow.results.words import count, elected, percent, plural
 from winnow.run.artifacts import folder_of, load_detector, modes
 from winnow.run.folder import RunFolder
 from winnow.run.judge import most_anomalous_of, wholes_of
@@ -62,8 +62,8 @@ def _decisions(run: RunFolder) -> Section:
         about = found.modes[name]
         whole = about.whole or about.promise
         rows.append((name, about.scorer, round(speed[name]), round(speed[name] / speed[first], 1),
-                     whole.threshold, "-" if whole.false_alarm_rate >= 1 else f"{whole.false_alarm_rate:.1%}",
-                     found.synthetic[name]["all"], f"{(alarms[name] == alarms[first]).mean():.1%}"))  # fmt: skip
+                     whole.threshold, "-" if whole.false_alarm_rate >= 1 else percent(whole.false_alarm_rate),
+                     found.synthetic[name]["all"], percent((alarms[name] == alarms[first]).mean())))  # fmt: skip
     for name in others:
         pair = [-np.log10(detectors[part].p_values(scores[part])) for part in (first, name)]
         limits = [-np.log10(detectors[part].threshold.level) for part in (first, name)]

@@ -17,7 +17,7 @@ from winnow.pool.pool import Pool
 from winnow.report import grids
 from winnow.report.html import KeyFigure, Note, Page, Section, chart, render
 from winnow.results import Calibrated, Classified, Evaluated, Scored, Selected, Trained
-from winnow.results.words import count, plural
+from winnow.results.words import count, percent, plural
 from winnow.run.deliver import delivered
 from winnow.run.folder import RunFolder
 from winnow.run.manifest import check_place, check_replaced
@@ -169,7 +169,9 @@ def _key_figures(
         out = scored.pictures - scored.belong
         strip.append(
             KeyFigure(
-                "do not belong", f"{out:,}", f"of {count(scored.pictures, 'picture')}, {out / scored.pictures:.1%}"
+                "do not belong",
+                f"{out:,}",
+                f"of {count(scored.pictures, 'picture')}, {percent(out / scored.pictures)}",
             )
         )
         if scored.defects is not None:
@@ -181,14 +183,14 @@ def _key_figures(
             strip.append(
                 KeyFigure(
                     "found",
-                    f"{worst.detection_rate:.1%}",
+                    percent(worst.detection_rate or 0.0),
                     f"of {name}" + (", the hardest group" if len(groups) > 1 else ""),
                 )
             )
         strip.append(
             KeyFigure(
                 "false alarms seen",
-                f"{evaluation.false_alarm_rate:.1%}",
+                percent(evaluation.false_alarm_rate),
                 f"of {count(evaluation.pictures, 'normal picture')}",
             )
         )
@@ -205,8 +207,8 @@ def _rate(threshold: Threshold) -> tuple[str, str]:
     if threshold.achieved >= 1:
         return "-", "nothing can be promised"
     if threshold.estimated:
-        return f"{threshold.achieved:.2%}", "of pictures, estimated, not promised"
-    return f"{threshold.achieved:.2%}", f"of pictures, {manner_of(threshold.confidence)}"
+        return percent(threshold.achieved, 2), "of pictures, estimated, not promised"
+    return percent(threshold.achieved, 2), f"of pictures, {manner_of(threshold.confidence)}"
 
 
 def _rebuilt(run: RunFolder, pool: Pool, embeddings: Embeddings, split: np.ndarray, most: int = 8) -> Section:

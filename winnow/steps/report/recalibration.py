@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from winnow.report import figures
 from winnow.report.html import Section, Table, chart
+from winnow.results.words import percent
 from winnow.run.folder import RunFolder
 from winnow.run.recalibration import in_force, proposed
 from winnow.steps.recalibrate import compared, deciding
@@ -18,7 +19,7 @@ def recalibration_sections(run: RunFolder) -> list[Section]:
     result, (own, later) = compared(run, mode, found), deciding(run, mode, found)
     scores = {"run's own, held out": own.calibration, "reviewed since": later.calibration}
     rows = [
-        (name, one.threshold, f"{one.false_alarm_rate:.2%}", one.new_refused, one.own_refused)
+        (name, one.threshold, percent(one.false_alarm_rate, 2), one.new_refused, one.own_refused)
         for name, one in (("old", result.old), ("new", result.new))
     ]
     return [

@@ -107,7 +107,7 @@ def finds_section(run: RunFolder) -> Section:
     )
     if not finds:
         return Section(title)
-    told = ", ".join(f"{share:.0%} of {kind}" for kind, share in finds.found.items())
+    told = ", ".join(f"{percent(share, 0)} of {kind}" for kind, share in finds.found.items())
     return Section(
         title,
         figures=[
@@ -124,7 +124,7 @@ def finds_section(run: RunFolder) -> Section:
 def _found_table(finds: Finds) -> Table:
     return Table(
         ("made up from the run's own pictures", "found at the threshold"),
-        [(kind, f"{share:.0%}") for kind, share in finds.found.items()],
+        [(kind, percent(share, 0)) for kind, share in finds.found.items()],
         caption=f"{finds.pictures:,} of each kind: drawn pictures of anything; own pictures with a synthetic defect; near-misses, which "
         "are own pictures with their quarters exchanged, a piece of another, or the middle upside down. What is not found "
         "here would pass unseen.",
