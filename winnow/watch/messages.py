@@ -114,7 +114,7 @@ class Post(Messenger):
 
 
 class Command(Messenger):
-    """Runs a command for every event of a kind, with the event as JSON on its standard input; one that fails is told of."""
+    """Runs a command for every event of a kind, with the event as a line of JSON on its standard input; one that fails is told of."""
 
     def __init__(self, kind: Kind, command: str, book: Book, tell: Tell) -> None:
         self.kind, self.words = kind, checked_command(command)
@@ -126,7 +126,7 @@ class Command(Messenger):
         try:
             done = subprocess.run(
                 self.words,
-                input=json.dumps(event),
+                input=json.dumps(event) + "\n",  # a line, as tee -a and logger take it
                 text=True,
                 timeout=COMMAND_SECONDS,
                 stdout=subprocess.DEVNULL,
