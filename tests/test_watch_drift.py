@@ -278,7 +278,11 @@ def test_an_alarm_that_cannot_be_written_stops_no_answer(tmp_path: Path, monkeyp
             answers(served, drift, [LEVELS[100 + minute] - 40 * (minute > 40)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert len(told) == 2 and "MAY NOT HOLD" in told[0] and "drift-0.jpg cannot be written (file too" in told[1]
+    assert (
+        len(told) == 2
+        and "MAY NOT HOLD ANY MORE (worker 0)" in told[0]
+        and "drift-0.jpg cannot be written (file too" in told[1]
+    )
     assert drift.alarms() == [] and drift.picture(0) is None
 
 

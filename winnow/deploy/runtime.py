@@ -100,10 +100,14 @@ class Deployed:
 
     `classes` are the names of the columns of `probabilities`, None where the file has no classifier. A picture belongs when its
     `score` is at most `threshold`, None where the file has no anomaly model; a share `false_alarm_rate` of normal pictures is
-    flagged. `picture_threshold` is that of the most anomalous patch or tile of a whole picture, only for runs that look for
-    damage, and `picture_limits` those of pictures with more patches than the run's own, `blank` how much of a picture may be
-    blank, `usual` the sizes of the run's own pictures (None in files of before); `map_usual` and `map_level` are what their
-    anomaly maps have where a picture is as usual, and what normal ones keep below, None where there are none. `size` (height,
+    flagged.
+
+    Of runs that look for damage `picture_threshold` is that of the most anomalous patch or tile of a whole picture,
+    `picture_limits` those of pictures with more patches than the run's own, `blank` how much of a picture may be blank,
+    `map_usual` what their anomaly maps have where a picture is as usual, and `map_level` what normal ones keep below; None
+    where there are none.
+
+    `usual` are the sizes of the run's own pictures (None in files of before), `size` (height,
     width) and `channels` are the network's input, `ingest` the options with which the run read its pictures, `object_detector`
     the identity of what found the persons in them, `version` the Winnow that wrote the file, `format` that of the file, `sha256` the
     sum of its content and `about` all that it says of itself.

@@ -50,7 +50,8 @@ class ServedDrift:
         if self.live.drift.alarmed and not before:
             changes = what_changed(model, self.live.looks)
             told = "; ".join(changes) or "nothing that pictures show"
-            self._tell(f"THE THRESHOLD MAY NOT HOLD ANY MORE. What changed: {told}. /v1/drift tells more.")
+            where = f"/v1/drift tells more, /v1/drift/{self._worker} shows it"
+            self._tell(f"THE THRESHOLD MAY NOT HOLD ANY MORE (worker {self._worker}). What changed: {told}. {where}.")
             try:
                 self._write(self.live, changes)
             except RunError as error:  # of a full disk, of which the client that asked knows nothing
