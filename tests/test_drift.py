@@ -136,9 +136,9 @@ def test_nothing_is_named_of_pictures_that_did_not_change(count: int) -> None:
         found = changes(before, now)
         named += any(change.told for change in found)
         for change in found:
-            spread = max(before[change.name].std(), now[change.name].std())
+            spread, later = before[change.name].std(), max(before[change.name].std(), now[change.name].std())
             assert change.moved == pytest.approx((now[change.name].mean() - before[change.name].mean()) / spread)
-            assert change.errors == pytest.approx(change.moved / np.sqrt(1 / 100 + 1 / count))
+            assert change.errors == pytest.approx(change.moved * spread / np.sqrt(spread**2 / 100 + later**2 / count))
     assert named <= 8  # a hundredth is expected
     assert all(change.told for change in changes(before, {name: one + 4 for name, one in now.items()}))
 

@@ -23,8 +23,8 @@ _TINY = 1e-9
 
 @dataclass(frozen=True)
 class Change:
-    """A quantity by its mean `before` and after (`now`), and by how many standard deviations of pictures it `moved`, which are so many
-    standard `errors` of the difference of the means."""
+    """A quantity by its mean `before` and after (`now`), by how many standard deviations of the pictures before it `moved`, and how many
+    standard `errors` of the difference of the means that is."""
 
     name: str
     before: float
@@ -65,7 +65,7 @@ def looks(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def changes(before: Mapping[str, np.ndarray], now: Mapping[str, np.ndarray]) -> list[Change]:
-    """Return how each quantity of pictures before (m,) differs from that of those now (n,), the largest move first."""
+    """Return how each quantity of pictures before (m,) differs from that of those now (n,), the clearest first."""
     return changed(usual(before), min((len(one) for one in before.values()), default=0), now)
 
 
@@ -75,17 +75,17 @@ def usual(values: Mapping[str, np.ndarray]) -> dict[str, tuple[float, float]]:
 
 
 def changed(before: Mapping[str, tuple[float, float]], count: int, now: Mapping[str, np.ndarray]) -> list[Change]:
-    """Return how each quantity of pictures now (n,) differs from what was `usual` of so many before, the largest move first.
+    """Return how each quantity of pictures now (n,) differs from what was `usual` of so many before, the clearest first.
 
-    Means are compared, whose error follows from the standard deviation whatever the distribution is; that of a median does not. The
-    standard deviation is the larger one of before and now: that of a quantity with few values, such as noise, may be 0 by chance.
+    Means are compared, whose errors follow from the standard deviations whatever the distribution is; that of a median does not. The
+    pictures now are taken to differ among themselves at least as those before do, for few may be alike by chance.
     """
     found = []
     for name, (mean, deviation) in before.items():
-        other = float(np.mean(now[name]))
-        moved = (other - mean) / max(deviation, float(np.std(now[name])), 1e-3 * abs(mean), _TINY)
-        found.append(Change(name, mean, other, moved, moved / math.sqrt(1 / count + 1 / len(now[name]))))
-    return sorted(found, key=lambda change: -abs(change.moved))
+        other, spread = float(np.mean(now[name])), max(deviation, 1e-3 * abs(mean), _TINY)
+        error = math.hypot(spread / math.sqrt(count), max(spread, float(np.std(now[name]))) / math.sqrt(len(now[name])))
+        found.append(Change(name, mean, other, (other - mean) / spread, (other - mean) / error))
+    return sorted(found, key=lambda change: -abs(change.errors))
 
 
 @dataclass(frozen=True)

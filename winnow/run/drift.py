@@ -55,7 +55,7 @@ def drifting(run: RunFolder, judged: Judged, pool: Pool, alarm: float, seconds: 
         encoder = load_encoder(run, judged.mode)
         vectors = encoder.encode(pool, now, run.options.train.device).vectors
         found += changed_rows(usual_positions(directions.count), len(held_out), directions.positions(vectors))
-    found.sort(key=lambda change: -abs(change.moved))
+    found.sort(key=lambda change: -abs(change.errors))
     told = [change for change in found if change.told]
     at = f"{Path(str(judged.items['source'][rows[drift.at - 1]])).name}"
     time = float(judged.items["time"][rows[drift.at - 1]])
