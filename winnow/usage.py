@@ -58,9 +58,7 @@ class Help:
         from winnow.options import Options
 
         self.options: set[str] = set()  # the flags that are options of a run, not of the command alone
-        self.placed: dict[
-            str, str
-        ] = {}  # what Cyclopts calls an argument that has its place, and what it is called here
+        self.placed: dict[str, str] = {}  # arguments that have their place: what Cyclopts calls them, and what we do
         self.name, self.asked = words[0], words[: min(words.index(flag) for flag in flags if flag in words)]
         common = None if "--help-all" in words else COMMON.get(words[0])
         self.common = None if common is None else set(common.split())
