@@ -140,6 +140,7 @@ def test_nothing_is_named_of_pictures_that_did_not_change(count: int) -> None:
             assert change.moved == pytest.approx((now[change.name].mean() - before[change.name].mean()) / spread)
             assert change.errors == pytest.approx(change.moved * spread / np.sqrt(spread**2 / 100 + later**2 / count))
     assert named <= 8  # a hundredth is expected
+    assert changes({name: one[:1] for name, one in before.items()}, now) == []
     assert all(change.told for change in changes(before, {name: one + 4 for name, one in now.items()}))
 
 

@@ -212,6 +212,13 @@ def test_what_changed_is_told_by_the_looks_of_the_run(tmp_path: Path) -> None:
     darker = "darker by 5.0 standard deviations (brightness 120, now 80)"
     assert what_changed(model, [look] * 3) == [darker, *told]
     assert what_changed(model, [look_of(pool, slice(None)).values] * 3) == []  # of an export without directions
+    about = model.about.calibration
+    assert about is not None
+    earlier = {"scores": about.scores, "looks": about.looks}  # as files of format 2 have it
+    path = write_exported(tmp_path / "earlier.onnx", classes=None, threshold=0.5, ingest=INGEST, calibration=earlier)
+    assert what_changed(Deployed.open(path), [look] * 3) == [
+        "not known, for the file was exported by an earlier version"
+    ]
     assert what_changed(model, []) == [] and drift_of(model, 0.01).drift.alarm == 0.01
 
 

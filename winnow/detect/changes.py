@@ -78,9 +78,12 @@ def changed(before: Mapping[str, tuple[float, float]], count: int, now: Mapping[
     """Return how each quantity of pictures now (n,) differs from what was `usual` of so many before, the clearest first.
 
     Means are compared, whose errors follow from the standard deviations whatever the distribution is; that of a median does not. The
-    pictures now are taken to differ among themselves at least as those before do, for few may be alike by chance.
+    pictures now are taken to differ among themselves at least as those before do, for few may be alike by chance. One picture before
+    does not say how much pictures differ: then nothing is returned.
     """
-    found = []
+    found: list[Change] = []
+    if count < 2:
+        return found
     for name, (mean, deviation) in before.items():
         other, spread = float(np.mean(now[name])), max(deviation, 1e-3 * abs(mean), _TINY)
         error = math.hypot(spread / math.sqrt(count), max(spread, float(np.std(now[name]))) / math.sqrt(len(now[name])))
