@@ -36,8 +36,9 @@ def _row(argument: Any) -> str:
     """Return a line of a command's table, "" for what its help does not show either."""
     if not argument.show:
         return ""
-    names = [name for name in argument.names if not name.startswith(("--no-", "--empty-"))] or [
-        argument.field_info.name
+    placed = [argument.field_info.name.upper()] if argument.field_info.is_positional else []
+    names = placed + [
+        name for name in argument.names if name.startswith("-") and not name.startswith(("--no-", "--empty-"))
     ]
     meaning = " ".join((argument.parameter.help or "").split()).replace("|", "/")
     return f"| {', '.join(f'`{name}`' for name in names)} | {meaning} |"

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,8 @@ def test_labels_of_a_file_make_a_classifier_and_its_tables(run: winnow.Run, tmp_
     assert result.origin == f"{tmp_path / 'labels.csv'}: 24 by path"  # said in the first line printed
     assert result.labelled == 24 and result.by == "'logistic' on the embeddings" and result.macro_f1 > 0.9
     assert result.folds == 5 and result.groups == 6
+    assert "5 folds of 6 groups." in told(result, "run")
+    assert "5 folds cut from 1 group." in told(replace(result, groups=1), "run")
     assert len(result.notes) <= 1 and all("near-identical" in note for note in result.notes)  # stripes are much alike
     folder = run.folder.path / "classifier"
     written = ["audit.csv", "classifier.json", "classifier.npz", "labelled.csv", "pseudo.csv"]
