@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from winnow import show
-from winnow.detect.changes import DIRECTIONS, Directions, changed_rows, changes, looks, usual_positions
+from winnow.detect.changes import DIRECTIONS, Directions, changed_rows, changes, in_words, looks, usual_positions
 from winnow.detect.drift import JUMP, SHARES, SLOPES, Drift, blocks
 from winnow.errors import DataError, OptionError
 
@@ -123,7 +123,8 @@ def test_what_changed_is_named() -> None:
     assert directions
     now = directions.positions(vectors + np.array([0, 20, 0, 0, 0]))
     moved = changed_rows(usual_positions(directions.count), 50, now)
-    assert moved[0].text.endswith("along direction 2 of the embedding") and abs(moved[0].moved) > 4
+    assert in_words(moved) == [f"the embeddings moved by {abs(moved[0].moved):.1f} standard deviations (direction 2)"]
+    assert moved[0].name == "direction 2 of the embedding" and abs(moved[0].moved) > 4
 
 
 @pytest.mark.parametrize("count", [5, 40, 200])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from winnow.deploy.runtime import Calibration, Deployed
-from winnow.detect.changes import WORDS, changed_rows, looks, usual_positions
+from winnow.detect.changes import WORDS, changed_rows, in_words, looks, usual_positions
 from winnow.detect.drift import Drift, check_alarm
 from winnow.detect.live_drift import SHOWN, LiveDrift, Look
 from winnow.errors import OptionError
@@ -83,7 +83,7 @@ def what_changed(model: Deployed, since: Sequence[Sequence[float]]) -> list[str]
     whole = [values for values in since if len(values) == len(usual)]  # an earlier export may have known no directions
     if not whole:
         return []
-    return [change.text for change in changed_rows(usual, known.looked, np.array(whole)) if change.told]
+    return in_words(changed_rows(usual, known.looked, np.array(whole)))
 
 
 def pictures_of(live: LiveDrift) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,11 +39,24 @@ class Change:
 
     @property
     def text(self) -> str:
-        """Return the change in words."""
+        """Return in words how a look of `WORDS` changed."""
         away = f"by {abs(self.moved):.1f} standard deviations"
-        if self.name in WORDS:
-            return f"{WORDS[self.name][self.moved > 0]} {away} ({self.name} {self.before:.3g}, now {self.now:.3g})"
-        return f"moved {away} along {self.name}"
+        return f"{WORDS[self.name][self.moved > 0]} {away} ({self.name} {self.before:.3g}, now {self.now:.3g})"
+
+
+def in_words(found: Sequence[Change]) -> list[str]:
+    """Return what is told of changes: each look, and all directions of the embeddings in one sentence."""
+    told = [change for change in found if change.told]
+    said = [change.text for change in told if change.name in WORDS]
+    ways = [change for change in told if change.name not in WORDS]
+    if ways:
+        numbers = sorted(int(change.name.split()[1]) for change in ways)
+        which = f"direction {numbers[0]}" if len(ways) == 1 else f"directions {', '.join(map(str, numbers))}"
+        most = max(abs(change.moved) for change in ways)
+        said.append(
+            f"the embeddings moved by {'' if len(ways) == 1 else 'up to '}{most:.1f} standard deviations ({which})"
+        )
+    return said
 
 
 def looks(pixels: np.ndarray) -> dict[str, np.ndarray]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from winnow.detect.changes import Change, Directions, changed_rows, changes, looks, usual_positions
+from winnow.detect.changes import Change, Directions, changed_rows, changes, in_words, looks, usual_positions
 from winnow.detect.drift import Drift, blocks
 from winnow.pool.patches import picture_of
 from winnow.pool.pool import Pool
@@ -56,11 +56,10 @@ def drifting(run: RunFolder, judged: Judged, pool: Pool, alarm: float, seconds: 
         vectors = encoder.encode(pool, now, run.options.train.device).vectors
         found += changed_rows(usual_positions(directions.count), len(held_out), directions.positions(vectors))
     found.sort(key=lambda change: -abs(change.errors))
-    told = [change for change in found if change.told]
     at = f"{Path(str(judged.items['source'][rows[drift.at - 1]])).name}"
     time = float(judged.items["time"][rows[drift.at - 1]])
     at += "" if np.isnan(time) else f" at {time:.0f} s"
-    result = Drifted(alarm, len(rows), max(curve), drift.at, at, first + 1, [change.text for change in told])
+    result = Drifted(alarm, len(rows), max(curve), drift.at, at, first + 1, in_words(found))
     return Drifting(result, curve, found, before[:SHOWN], pool.pixels(now[:SHOWN]))
 
 
