@@ -41,14 +41,18 @@ def test_it_is_the_definition(share: float):
     assert np.array_equal(stays, plain(vectors, share))
 
 
-def test_where_all_are_near_in_the_first_components_it_is_the_definition():
-    """Pictures differ in all of 640 directions, so that any 128 of them tell no two apart; a fifth is near."""
+def test_where_all_are_near_in_the_first_components_it_is_the_definition(monkeypatch: pytest.MonkeyPatch):
+    """Pictures differ in all of 60 directions, so that any 4 of them tell few apart; a fifth is near."""
+    monkeypatch.setattr(near_file, "COMPONENTS", 4)
     rng = RNG(3)
-    vectors = rng.normal(size=(900, 640))
-    vectors[700:] = vectors[rng.choice(700, 200, replace=False)] + 0.5 * rng.normal(size=(200, 640))
+    vectors = rng.normal(size=(250, 60))
+    vectors[200:] = vectors[rng.choice(200, 50, replace=False)] + 0.5 * rng.normal(size=(50, 60))
+    rows, other = np.triu_indices(250, 1)
+    codes = near_file._Codes(vectors, None)
+    assert (np.square(codes.short[rows] - codes.short[other]).sum(axis=1) < 0.2 * codes.usual()).mean() > 0.3
     for share in (0.19, 0.21, 0.3):
         stays = distinct(vectors, share)
-        assert np.array_equal(stays, plain(vectors, share)) and 700 <= stays.sum() < 900
+        assert np.array_equal(stays, plain(vectors, share)) and 200 <= stays.sum() < 250
 
 
 def test_pairs_that_are_compared_at_once_are_those_that_are_near(monkeypatch: pytest.MonkeyPatch):
