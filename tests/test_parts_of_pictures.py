@@ -279,6 +279,9 @@ def test_a_table_that_an_earlier_version_began_keeps_its_columns(tmp_path: Path)
     }
     log.append("2026-01-01", [event])
     assert (tmp_path / "segments.csv").read_text() == begun + "a,1,2,out,3\n"
+    (tmp_path / "segments.csv").unlink()  # its owner has read it: the next begins with its columns
+    log.append("2026-01-01", [event])
+    assert [row["region"] for row in read_table(tmp_path / "segments.csv")] == ["left half"]
     (tmp_path / "new").mkdir()
     Log(tmp_path / "new", {}).append("2026-01-01", [event])
     (row,) = read_table(tmp_path / "new" / "segments.csv")

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Literal
 
+from winnow.detect.parts import most_named
 from winnow.detect.segments import NEAR, check_options, leaving
 from winnow.results import Segment
 
@@ -196,6 +197,5 @@ def _at(counted: list[tuple[int, int]], place: int) -> int:
 
 
 def _segment(stretch: _Stretch, end: float) -> Segment:
-    counts = stretch.regions if stretch.anomalous else {}
-    region = min(counts, key=lambda name: (-counts[name], name), default="")
+    region = most_named(stretch.regions) if stretch.anomalous else ""
     return Segment(stretch.start, end, not stretch.anomalous, stretch.scores / stretch.frames, region)

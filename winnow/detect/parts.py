@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 Box = tuple[float, float, float, float]
@@ -50,3 +52,8 @@ def name_of(foreign: np.ndarray) -> str:
         if np.array_equal(foreign, quarters):
             return name
     return " and ".join(name for name, is_foreign in zip(QUARTERS, foreign, strict=True) if is_foreign)
+
+
+def most_named(counts: Mapping[str, int]) -> str:
+    """Return the part that is named most often, of equals the first in the alphabet, "" of none."""
+    return min(counts, key=lambda name: (-counts[name], name), default="")

@@ -206,7 +206,8 @@ def _compare(found: np.ndarray, codes: _Codes, limit: float, rows: np.ndarray, e
         if apart[pair] <= limit:
             found[rows[place[pair]]] = other[pair]
     rows = rows[found[rows] == rows]
-    alike = np.triu(squared_distances(codes[rows], codes[rows]) <= limit + ROUNDING, 1)
+    whole = codes[rows]
+    alike = np.triu(squared_distances(whole, whole) <= limit + ROUNDING, 1)
     for row in np.flatnonzero(alike.any(axis=1)):
         if found[rows[row]] == rows[row]:
             others = rows[alike[row]]

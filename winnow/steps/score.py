@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from winnow.data.cuts import clock_of, length_of
 from winnow.detect.discoveries import check_discoveries
 from winnow.detect.drift import BLOCK, check_alarm
+from winnow.detect.parts import most_named
 from winnow.detect.segments import ffconcat, segments, smoothed
 from winnow.errors import InputError, OptionError
 from winnow.files import replacing, write_text
@@ -222,7 +224,7 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
             end=length_of(source, run.options.ingest.pixel_limit),
         )
         if judged.regions is not None:
-            found = [replace(part, region=most_often(judged.regions[rows], times, part)) for part in found]
+            found = [replace(part, region=_most_named(judged.regions[rows], times, part)) for part in found]
         stem = folder / f"video-{number:03d}-{shortened(Path(source).stem)}"
         cuts, note = _cut_list(source, found, float(times.max()), run.options.ingest.pixel_limit)
         if cuts:
@@ -248,11 +250,10 @@ def _videos(run: RunFolder, judged: Judged, folder: Path) -> list[VideoScored]:
     return videos
 
 
-def most_often(regions: np.ndarray, times: np.ndarray, part: Segment) -> str:
+def _most_named(regions: np.ndarray, times: np.ndarray, part: Segment) -> str:
     """Return the part of the picture that most often does not belong in a segment, by regions (n,) of frames; "" where it belongs."""
-    inside = regions[(times >= part.start) & (times < part.end)]
-    names, counts = np.unique(inside[inside != ""], return_counts=True)
-    return "" if part.belongs or not len(names) else str(names[counts.argmax()])
+    inside = regions[(times >= part.start) & (times < part.end)].astype(str).tolist()
+    return "" if part.belongs else most_named(Counter(filter(None, inside)))
 
 
 def _cut_list(source: str, parts: list[Segment], last: float, pixel_limit: float) -> tuple[str, str]:

@@ -82,14 +82,21 @@ class Log:
         return (Path(names[-1]).stem, self.sizes[names[-1]]) if names else START
 
     def _table(self, name: str, columns: Sequence[str], events: Sequence[Event]) -> str:
-        begun = bool(self.sizes.get(name))
-        if begun:  # by an earlier version, whose columns may be others
-            with (self.folder / name).open(encoding="utf-8", newline="") as file:
-                columns = next(csv.reader(file))
+        header = self._header(name)
         text = io.StringIO()
-        rows = [_cells(event, columns) for event in events]
-        csv.writer(text, lineterminator="\n").writerows(rows if begun else [columns, *rows])
+        rows = [_cells(event, header or columns) for event in events]
+        csv.writer(text, lineterminator="\n").writerows(rows if header else [columns, *rows])
         return text.getvalue()
+
+    def _header(self, name: str) -> list[str]:
+        """Return the columns of a table that was begun, which an earlier version may have named; none of one that is not there, or is
+        not any more, for its owner may remove it."""
+        path = self.folder / name
+        with told(path):
+            if not self.sizes.get(name) or not path.exists():
+                return []
+            with path.open(encoding="utf-8", newline="") as file:
+                return next(csv.reader(file), [])
 
     def _write(self, name: str, text: str) -> int:
         path = self.folder / name
