@@ -50,10 +50,10 @@ def test_every_class_goes_round_in_every_format(labelled: winnow.Run, tmp_path: 
     target = tmp_path / ("out" if form == "imagefolder" else f"out.{'csv' if form == 'csv' else 'json'}")
     assert labelled.export_labels(target, format=form).labels == len(NAMES)
     other = empty(labelled, tmp_path / "other")
-    with pytest.raises(OptionError, match="The run has no classes yet, and the labels hold") as caught:
-        other.import_labels(target)
-    # The remedy is one that works, typed into a shell as it is.
-    (option,) = re.findall(r"Add them: (--classes.*)$", caught.value.remedy)
+    refused = winnow_command("label", "--run", other.folder.path, "--import", target)
+    assert "The run has no classes yet, and the labels hold" in refused.stderr
+    # The remedy is one that works, copied from the terminal into a shell as it is.
+    (option,) = re.findall(r"Add them: (--classes.*)$", refused.stderr, re.MULTILINE)
     done = winnow_command("label", "--run", other.folder.path, "--import", target, *shlex.split(option))
     assert done.returncode == 0, done.stderr
     assert {item: label for item, (label, *_) in other.labels().items()} == {

@@ -34,6 +34,9 @@ def test_a_class_is_renamed_merged_and_deleted_and_all_of_it_undone(run: Path, c
         tab.saved()
         tab.seen()
         page.keyboard.press("c")
+        assert page.evaluate("document.activeElement.id") == "editing-close"
+        change(page, "customer", "")
+        tab.said("or press Delete")  # which an empty name does not
         change(page, "customer", "bad\u202ename")
         tab.said("control character")
         change(page, "customer", LONG)
@@ -42,13 +45,21 @@ def test_a_class_is_renamed_merged_and_deleted_and_all_of_it_undone(run: Path, c
         expect(page.locator("#classes .title").nth(1)).to_have_text(LONG)
         fourth = tab.press("2")[0]
         tab.saved()
+        tab.press("/")
+        wide = "[document.querySelector('#naming-found').scrollWidth, document.querySelector('#naming-form').clientWidth]"
+        listed, form = page.evaluate(wide)
+        assert listed <= form
+        page.keyboard.press("Escape")
         assert page.evaluate("document.documentElement.scrollWidth") <= 1280
         page.set_viewport_size({"width": 400, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
         page.keyboard.press("c")
         assert page.evaluate("document.querySelector('#editing').scrollWidth <= 400")
-        page.get_by_label(f"Merge {LONG} into", exact=True).select_option("staff")
-        tab.said("is now part of")
+        assert page.locator("#editing-list option").count() == 3  # of a thousand classes not a million
+        into = page.get_by_label(f"Merge {LONG} into", exact=True)
+        into.focus()
+        into.select_option("staff")
+        tab.said(f"\u2068{LONG}\u2069” is now part of")  # set apart from the words around it
         page.get_by_label("Delete staff", exact=True).click()
         tab.said("4 pictures of it are open again")
         page.keyboard.press("Escape")

@@ -102,4 +102,22 @@ def test_a_dragged_region_is_a_lane_and_labels_colour_the_map(run: Path, context
         page.wait_for_selector("#app[aria-busy=false]")
         view = page.evaluate("Object.entries(sessionStorage).find(([key]) => key.endsWith(' view'))[1]")
         left, top, right, bottom = map(int, json.loads(view)["part"].split(","))
+        page.click("#lanes [data-lane=groups]")
+        shown(page)
+        page.keyboard.press("m")
+        drag(0.1, 0.1, 0.9, 0.9)
+        shown(page)
+        expect(page.locator("#views [data-view=grid]")).to_have_attribute("aria-pressed", "true")
+        for width, lanes in ((1280, 8), (900, 5), (660, 5)):  # as many lanes as a run can have
+            page.set_viewport_size({"width": width, "height": 800})
+            cut = page.evaluate(
+                """lanes => {
+                    const row = document.getElementById("lanes");
+                    while (row.children.length < lanes) row.append(row.lastChild.cloneNode(true));
+                    const rest = [...document.querySelectorAll("header *")].filter(one => !one.closest("#lanes"));
+                    return rest.filter(one => one.getBoundingClientRect().right > innerWidth + 1).length;
+                }""",
+                lanes,
+            )
+            assert cut == 0 and page.locator("#run").evaluate("name => name.scrollWidth <= name.clientWidth")
         assert 0.02 * SIDE < right - left < 0.15 * SIDE and 0.02 * SIDE < bottom - top < 0.15 * SIDE

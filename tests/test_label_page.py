@@ -242,6 +242,7 @@ def test_two_tabs_see_each_other_and_lose_nothing(run: Path, context: playwright
         two.page.keyboard.press("PageDown")
         two.said("of 110")
         expect(two.page.locator("#range")).to_contain_text("37–72")
+        expect(two.page.locator(".cell[aria-busy=true]")).to_have_count(0)
         server.stop(signal.SIGKILL)
         two.said("The label server does not answer.")  # the notice takes room from the grid, which still shows 36
         two.page.keyboard.press("a")
@@ -347,6 +348,7 @@ def test_filters_the_lane_of_outliers_and_arrows(run: Path, context: playwright.
         page.fill("#by-text", "no such name")
         tab.said("No pictures match.")
         page.click("#done-ways >> text=Clear filters")
+        assert page.locator("#by-group option").all_inner_texts() == ["All groups", "cam 0", "cam 1"]  # not the folders above
         page.select_option("#by-group", index=1)
         expect(page.locator(".cell")).to_have_count(36)
         page.click("#lanes [data-lane=outliers]")
@@ -369,6 +371,13 @@ def test_filters_the_lane_of_outliers_and_arrows(run: Path, context: playwright.
         assert {labels(run)[name] for name in outliers} == {"staff"} and len(set(outliers)) == 6
         page.keyboard.press("ArrowLeft")
         assert tab.seen() == outliers[-1]
+        page.click("#lanes [data-lane=all]")
+        page.fill("#by-text", "047")
+        expect(page.locator("#name")).to_have_text("047.png")
+        page.keyboard.press("Enter")
+        tab.press("1")
+        tab.said("That was the last picture.")
+        expect(page.locator("#done-ways")).to_contain_text("Chosen for labelling (106 open)")  # as soon as the server counts it
 
 
 def test_notes_new_classes_and_finding_one_among_many(run: Path, context: playwright.BrowserContext):
@@ -463,6 +472,22 @@ def test_nothing_is_labelled_that_is_not_seen(run: Path, context: playwright.Bro
         page.keyboard.press("1")
         page.wait_for_selector("#saved[data-state=saved]")
         expect(page.locator("#classes .number").first).to_have_text("1")
+        lost = []
+        page.route("**/api/pictures/*?size=small", lambda route: lost.append(route.fulfill(status=500)) if not lost else route.continue_())  # fmt: skip
+        page.reload()
+        page.wait_for_selector("#stage[data-seen]")
+        page.keyboard.press("g")
+        expect(page.locator(".cell.missing")).to_have_count(1)
+        expect(page.locator(".cell[aria-busy=true]")).to_have_count(0)
+        shown = page.locator(".cell").count()
+        page.click(".cell.missing")
+        page.keyboard.press("2")
+        page.get_by_text("A picture that cannot be shown is not labelled.").wait_for()
+        page.keyboard.press("a")
+        expect(page.locator(".cell[aria-pressed=true]")).to_have_count(shown - 1)
+        page.keyboard.press("2")
+        expect(page.locator("#classes .number").nth(1)).to_have_text(str(shown - 1))
+        assert page.inner_text(".cell.missing") == ""
 
 
 def test_what_is_still_loading_is_said_and_the_strip_is_never_of_the_picture_before(
@@ -539,8 +564,10 @@ def test_a_label_of_an_unknown_class_is_reported(run: Path, context: playwright.
         tab = Tab(context, server)
         tab.page.evaluate("document.querySelector('#classes .class').value = 'boss'")
         tab.press("2")
+        name = tab.seen()
         tab.page.click("#classes .class >> nth=0")
         tab.said("A label was refused: There is no class 'boss'.")
+        tab.said(f"It was not saved; label {name} again.")
         tab.saved()
         assert list(labels(run).values()) == ["customer"]
 
@@ -573,6 +600,7 @@ def test_it_fits_the_window_and_every_button_has_a_name(
             cut = "[...document.querySelectorAll('header *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
             assert page.evaluate(cut) == 0
             page.keyboard.press("?")
+            assert page.evaluate("document.querySelector('#help').scrollTop") == 0
             tab.said("write a note")
             page.keyboard.press("Escape")
         nameless = "[...document.querySelectorAll('button')].filter(b => !(b.ariaLabel || b.textContent.trim())).length"

@@ -381,6 +381,18 @@ def test_the_accuracy_is_that_of_a_random_sample_however_the_rest_was_chosen(ali
     assert found == {"right": right, "of": len(sample), "low": low, "high": high}
 
 
+def test_a_label_of_a_class_that_the_model_has_not_heard_of_is_no_error(alive: Any):
+    items, names = catalogue(20), ["a", "b"]
+    live = alive(items, Obvious(np.arange(20) % 2, missed={4}))
+    items.mark({items.ids[row]: State(names[row % 2]) for row in range(10)}, names)
+    live.follow(names)
+    wait_for(lambda: live.learnt)
+    items.mark({items.ids[4]: State("c")}, [*names, "c"])  # by another request, which is about to say so
+    assert live.told([4], "check")["suggestions"] == {4: {"class": "b", "probability": 0.75}}
+    live.follow([*names, "c"])
+    assert live.told([4], "check")["check"] == 1
+
+
 def test_too_few_drawn_at_random_tell_nothing(alive: Any):
     items, names = catalogue(200), ["a", "b"]
     live = alive(items, Obvious(np.arange(200) % 2))

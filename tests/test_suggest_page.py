@@ -222,6 +222,9 @@ def test_labels_are_checked_by_one_key(run: Path, context: playwright.BrowserCon
         wait_for(lambda: server.get("/api/live")["labels"] == 60)
         check.wait_for()
         check.click()
+        page.click("#views [data-view=grid]")
+        expect(page.locator(".cell.decided img").first).to_have_css("opacity", "1")  # labelled, but to be looked at
+        page.click("#views [data-view=one]")
         seen = []
         while page.locator("#done").is_hidden() and len(seen) < 20:
             seen.append(tab.seen())
@@ -245,6 +248,7 @@ def test_400_pixels_wide(run: Path, context: playwright.BrowserContext):
         suggested(tab)
         box = tab.page.locator("#accept").bounding_box()
         assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 400
+        assert box["y"] + box["height"] < tab.page.locator("footer").bounding_box()["y"]  # not behind it
         name, kind = tab.seen(), tab.text("#accept-class")
         tab.page.click("#accept")
         tab.saved()

@@ -70,7 +70,8 @@ class Live:
         self.catalogue, self.blind = catalogue, blind
         self.says = why or FEW
         self.learnt: Learnt | None = None
-        self._model, self._classes = model, [""]
+        self._model = model
+        self._now = catalogue.decided(), [""]  # with the classes that number it: the catalogue may have come further
         self._lock, self._changed, self._ended = threading.Lock(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="live", daemon=True)
         if model is not None:
@@ -93,7 +94,7 @@ class Live:
 
     def follow(self, classes: list[str]) -> None:
         """Take note that labels or classes changed."""
-        self._classes = classes
+        self._now = self.catalogue.decided(), classes
         self._list_doubtful()
         self._changed.set()
 
@@ -102,9 +103,11 @@ class Live:
         learnt = self.learnt
         if learnt is None or self.blind:
             return
-        label, _, checked = self.catalogue.decided()
+        decided, classes = self._now
         rows = [
-            row for row in learnt.doubtful if not checked[row] and self._suggestion(learnt, row, label[row], "check")
+            row
+            for row in learnt.doubtful
+            if not decided.checked[row] and _suggestion(learnt, row, decided.label[row], classes, "check")
         ]
         self.catalogue.lanes["check"] = Lane(CHECK_LANE, np.array(rows, int))
 
@@ -114,8 +117,7 @@ class Live:
         before: tuple[bytes, list[str]] | None = None
         while self._changed.wait() and not self._ended.is_set():
             self._changed.clear()
-            began, classes = time.monotonic(), list(self._classes)
-            decided = self.catalogue.decided()
+            began, (decided, classes) = time.monotonic(), self._now
             now = decided.label.tobytes(), classes
             if now == before:
                 continue
@@ -231,18 +233,21 @@ class Live:
             low, high = wilson(learnt.right, learnt.judged)
             about["accuracy"] = {"right": learnt.right, "of": learnt.judged, "low": low, "high": high}
         if not self.blind:
-            label = self.catalogue.decided().label
-            found = {row: self._suggestion(learnt, row, int(label[row]), lane) for row in rows if 0 <= row < len(label)}
+            (label, _, _), classes = self._now
+            found = {
+                row: _suggestion(learnt, row, int(label[row]), classes, lane) for row in rows if 0 <= row < len(label)
+            }
             about["suggestions"] = {row: suggestion for row, suggestion in found.items() if suggestion}
         return about
 
-    def _suggestion(self, learnt: Learnt, row: int, label: int, lane: str) -> dict[str, Any] | None:
-        """Return class and probability; of a labelled picture in the lane "check" alone, where it contradicts the label."""
-        kind, probability = learnt.kind[row], learnt.probability[row]
-        if label >= 0:
-            kind, probability = learnt.held[row], learnt.held_probability[row]
-            if lane != "check" or kind < 0 or learnt.classes[kind] == self._classes[label]:
-                return None
-        if kind < 0 or learnt.classes[kind] not in self._classes:
+
+def _suggestion(learnt: Learnt, row: int, label: int, classes: list[str], lane: str) -> dict[str, Any] | None:
+    """Return class and probability; of a labelled picture in the lane "check" alone, where it contradicts the label."""
+    kind, probability = learnt.kind[row], learnt.probability[row]
+    if label >= 0:
+        kind, probability = learnt.held[row], learnt.held_probability[row]
+        if lane != "check" or kind < 0 or learnt.classes[kind] == classes[label]:
             return None
-        return {"class": learnt.classes[kind], "probability": round(float(probability), 4)}
+    if kind < 0 or learnt.classes[kind] not in classes:
+        return None
+    return {"class": learnt.classes[kind], "probability": round(float(probability), 4)}

@@ -1,6 +1,6 @@
 // The bars around the pictures: lanes, filters, progress, classes, the mark that shows what is saved.
 
-import { byId, colourOf, count, make } from "./dom.js";
+import { apart, byId, colourOf, count, make } from "./dom.js";
 import { NO_FILTER } from "./session.js";
 
 const SHOWS = { open: "Open", labelled: "Labelled", skipped: "Skipped", all: "All" };
@@ -17,7 +17,7 @@ export class Bars {
       session.rename(target.value.trim() || session.who);
       target.value = session.who;
     });
-    fill("by-group", "All groups", session.groups);
+    fill("by-group", "All groups", session.groups, apart(session.groups));
     byId("by-group").hidden = session.groups.length < 2;
     byId("shows").append(...Object.entries(SHOWS).map(([show, title]) => this.#segment(title, { show })));
     for (const [id, field] of [["by-class", "label"], ["by-group", "group"]]) {
@@ -80,6 +80,9 @@ export class Bars {
       return button;
     });
     byId("lanes").replaceChildren(...buttons);
+    if (document.body.dataset.lane !== session.filter.lane) {
+      buttons.find((button) => button.ariaPressed === "true")?.scrollIntoView({ block: "nearest", inline: "nearest" }); // on a narrow page
+    }
     buttons.find((button) => button.dataset.lane === focused)?.focus();
     document.body.dataset.lane = session.filter.lane;
     byId("outliers-note").hidden = session.filter.lane !== "outliers";
@@ -122,16 +125,16 @@ export class Bars {
     const total = known ?? 0; // of groups that are being looked for
     const rest = skipped ? `, ${count(skipped)} skipped` : "";
     const checking = this.session.filter.lane === "check";
-    byId("count").textContent = checking ? `${count(total)} to check` : `${count(labelled)} of ${count(total)} labelled${rest}`;
+    byId("count").textContent = known === null ? "" : checking ? `${count(total)} to check` : `${count(labelled)} of ${count(total)} labelled${rest}`;
     Object.assign(byId("bar"), { max: Math.max(total, 1), value: labelled + skipped });
     byId("pace").textContent = this.session.pace.words(total - labelled - skipped);
   }
 }
 
-function fill(id, all, names) {
+function fill(id, all, names, titles = names) {
   const list = byId(id);
   const shown = JSON.stringify(names);
   if (list.dataset.shown === shown) return;
   list.dataset.shown = shown;
-  list.replaceChildren(make("option", { value: "" }, all), ...names.map((name) => make("option", { value: name }, name)));
+  list.replaceChildren(make("option", { value: "" }, all), ...names.map((name, number) => make("option", { value: name }, titles[number])));
 }

@@ -2,6 +2,9 @@
 
 import { byId, colourOf, count, make } from "./dom.js";
 
+/** A name within a sentence: set apart, or letters that run from right to left would take the signs and numbers after it along. */
+const quoted = (name) => `“\u2068${name}\u2069”`;
+
 export class Classes {
   constructor(session) {
     this.session = session;
@@ -29,16 +32,27 @@ export class Classes {
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault();
-      this.#change(name, field.value.trim());
+      this.#rename(name, field.value.trim());
     });
     const rename = make("button", { ariaLabel: `Rename ${name}` }, "Rename");
-    rename.addEventListener("click", () => this.#change(name, field.value.trim()));
-    const into = make("select", { ariaLabel: `Merge ${name} into` }, make("option", { value: "" }, "Merge into …"),
-      ...this.session.classes.filter((other) => other.name !== name).map((other) => make("option", { value: other.name }, other.name)));
+    rename.addEventListener("click", () => this.#rename(name, field.value.trim()));
+    const into = make("select", { ariaLabel: `Merge ${name} into` }, make("option", { value: "" }, "Merge into …"));
+    for (const opens of ["pointerdown", "focus"]) into.addEventListener(opens, () => this.#offer(into, name));
     into.addEventListener("change", () => into.value && this.#change(name, into.value));
     const remove = make("button", { ariaLabel: `Delete ${name}` }, "Delete");
     remove.addEventListener("click", () => this.#change(name, ""));
     return make("li", {}, field, make("span", { className: "number" }, count(labels)), rename, into, remove);
+  }
+
+  /** Lists the other classes in a row's list when it is used: in all rows at once, a thousand classes would be a million entries. */
+  #offer(into, name) {
+    if (into.length > 1) return;
+    into.append(...this.session.classes.filter((other) => other.name !== name).map((other) => make("option", { value: other.name }, other.name)));
+  }
+
+  #rename(name, to) {
+    if (to) this.#change(name, to);
+    else byId("editing-trouble").textContent = `Give ${quoted(name)} a name, or press Delete.`; // an empty name is what deletes
   }
 
   async #change(name, to) {
@@ -49,7 +63,7 @@ export class Classes {
     try {
       await this.session.changeClass(name, to);
       const pictures = `${count(labels)} ${labels === 1 ? "picture" : "pictures"}`;
-      const what = !to ? `Deleted “${name}”; ${pictures} of it ${labels === 1 ? "is" : "are"} open again.` : merges ? `“${name}” is now part of “${to}” (${pictures}).` : `“${name}” is now called “${to}”.`;
+      const what = !to ? `Deleted ${quoted(name)}; ${pictures} of it ${labels === 1 ? "is" : "are"} open again.` : merges ? `${quoted(name)} is now part of ${quoted(to)} (${pictures}).` : `${quoted(name)} is now called ${quoted(to)}.`;
       byId("editing-trouble").textContent = `${what} The key u takes it back.`;
     } catch (error) {
       byId("editing-trouble").textContent = `${error.message} ${error.remedy ?? ""}`;

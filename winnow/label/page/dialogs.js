@@ -36,6 +36,7 @@ export class Help {
 
   open() {
     byId("help").showModal();
+    byId("help").scrollTop = 0; // the focus is on its last line
   }
 }
 

@@ -30,9 +30,9 @@ export class Grid {
     byId("page-on").addEventListener("click", () => this.turn(1));
   }
 
-  /** The selected items, in the order of the page. */
+  /** The selected items that are visible, in the order of the page. */
   get items() {
-    return this.#shown.filter((item) => this.selected.has(item.row));
+    return this.#cells.filter((cell) => this.#takes(cell)).map((cell) => cell.item);
   }
 
   /** Whether every picture of the page is visible, or cannot be. */
@@ -67,7 +67,7 @@ export class Grid {
     this.suggest.showPage(this.#shown);
     const fresh = this.grouped() && this.#ticked !== start;
     if (fresh) this.#ticked = start;
-    this.selected = new Set((fresh ? this.#shown.filter(isOpen) : this.items).map((item) => item.row)); // what is not shown is not selected
+    this.selected = new Set(this.#shown.filter((item) => (fresh ? isOpen(item) : this.selected.has(item.row))).map((item) => item.row)); // what is not shown is not selected
     byId("page-back").disabled = start === 0;
     byId("page-on").disabled = start + size >= session.items.length;
     this.describe();
@@ -76,17 +76,17 @@ export class Grid {
   /** Redraws the items' labels, what is suggested, and which are selected. */
   describe() {
     for (const cell of this.#cells) {
-      cell.ariaPressed = String(this.selected.has(cell.item.row));
+      cell.ariaPressed = String(this.#takes(cell));
       mark(cell, cell.item, this.session);
       guess(cell, this.suggest.of(cell.item), this.session);
     }
     const last = this.#from + this.#cells.length;
     const places = this.#cells.length ? `${count(this.#from + 1)}–${count(last)} of ${count(Math.max(this.session.total, last))}` : "";
-    byId("range").textContent = this.selected.size ? `${places} · ${this.selected.size} selected` : places;
-    const { offered } = this;
+    const { offered, items } = this;
+    byId("range").textContent = items.length ? `${places} · ${items.length} selected` : places;
     byId("accept-most").hidden = !offered;
     byId("accept-most-class").textContent = offered?.class ?? "";
-    byId("accept-most-times").textContent = offered ? `${offered.times} of ${this.selected.size}` : "";
+    byId("accept-most-times").textContent = offered ? `${offered.times} of ${items.length}` : "";
   }
 
   /** What is suggested for most of a group's ticked pictures: a class, and for how many; null elsewhere. */
@@ -134,6 +134,11 @@ export class Grid {
     return { rows: fit(clientHeight), columns: fit(clientWidth) };
   }
 
+  /** Whether a key labels the picture of a cell: it is selected, and can be seen. */
+  #takes(cell) {
+    return this.selected.has(cell.item.row) && !cell.classList.contains("missing");
+  }
+
   get #shown() {
     return this.#cells.map((cell) => cell.item);
   }
@@ -147,7 +152,8 @@ export class Grid {
       cell.title = [item.name, remark(original)].filter(Boolean).join(": ");
     };
     cell.ariaBusy = "true";
-    this.pictures.get(item.row, "small").then(fill, () => cell.classList.add("missing")).finally(() => (cell.ariaBusy = "false"));
+    const lost = () => (cell.classList.add("missing"), this.describe());
+    this.pictures.get(item.row, "small").then(fill, lost).finally(() => (cell.ariaBusy = "false"));
     return cell;
   }
 

@@ -4,7 +4,7 @@ import { byId, count } from "./dom.js";
 import { NO_FILTER } from "./session.js";
 
 const AGAIN = 500; // milliseconds between two questions whether the groups are known
-const KINDS = { groups: "look-alikes", tracks: "crops of one track" };
+const KINDS = { groups: ["look-alikes", "group"], tracks: ["crops of one track", "track"] };
 
 export class Groups {
   #listed = []; // the parts of the lane with open pictures, and how many, most first
@@ -60,8 +60,9 @@ export class Groups {
     const { items, filter, total } = this.session;
     if (!this.has() || !items.length) return "";
     const left = this.#listed.filter(({ part }) => !this.#passed.has(part)).length + Math.max(0, this.#total - this.#listed.length);
-    const rest = left ? `, ${count(left)} more ${left > 1 ? "groups" : "group"}` : "";
-    return `${count(Math.max(total, items.length))} ${KINDS[filter.lane] ?? "pictures"}${rest}. Untick what does not belong, then press the key of a class.`;
+    const [pictures, one] = KINDS[filter.lane] ?? ["pictures", "group"];
+    const rest = left ? `, ${count(left)} more ${one}${left > 1 ? "s" : ""}` : "";
+    return `${count(Math.max(total, items.length))} ${pictures}${rest}. Untick what does not belong, then press the key of a class.`;
   }
 
   async #open(part) {

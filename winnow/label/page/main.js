@@ -61,7 +61,7 @@ class Page {
     if (this.view === "map") return session.tell("Drag a region of the map first.");
     if (this.view === "grid") {
       const items = grid.items;
-      if (!items.length) return session.tell("Select pictures first: click, Shift-click, or press a for the whole page.");
+      if (!items.length) return session.tell(grid.selected.size ? "A picture that cannot be shown is not labelled." : "Select pictures first: click, Shift-click, or press a for the whole page.");
       if (this.groups.has() && this.#going) return;
       if (this.groups.has() && !grid.seen) return session.tell("Some of these pictures are still loading.");
       if (!session.decide(items, kind, value, this.suggest.seenOf(items))) return;
@@ -102,7 +102,7 @@ class Page {
     if (this.view === "map" && changes.lane) this.view = "grid"; // it is of no lane
     if (changes.lane === "region") session.addRegion();
     if (to && !from) [this.view, this.#usual] = ["grid", this.view];
-    else if (from && !to) this.view = this.#usual;
+    else if (from && !to) this.view = changes.lane === "region" ? "grid" : this.#usual;
     if (to && changes.lane) return this.#act(groups.enter(changes.lane, changes.part));
     groups.leave();
     return this.#act(session.choose(changes));
@@ -116,7 +116,7 @@ class Page {
     session.addEventListener("renewed", () => this.#choose(this.groups.has() ? { lane: session.filter.lane, part: session.filter.part } : {}));
     session.addEventListener("items", () => this.#describe());
     session.addEventListener("message", ({ detail }) => this.#tell(detail));
-    session.addEventListener("refused", ({ detail }) => notice(`A label was refused: ${detail}`, "It was not saved; label the picture again."));
+    session.addEventListener("refused", ({ detail: { reason, what } }) => notice(`A label was refused: ${reason}`, `It was not saved; label ${what} again.`));
     outbox.addEventListener("change", () => this.#trouble());
     server.addEventListener("reachable", () => this.#reached());
     server.addEventListener("expired", () => lockExpired());
@@ -241,6 +241,7 @@ class Page {
     this.suggest.show(item);
     document.body.dataset.grouped = this.groups.has() ? "true" : "";
     byId("group-note").textContent = this.groups.words();
+    if (!byId("done").hidden) this.#done(); // its counts are those of now
   }
 
   #done() {
@@ -254,6 +255,9 @@ class Page {
     const seen = session.items.length > 0;
     byId("done-title").textContent = this.groups.has() ? "Every group is labelled or skipped." : seen ? "That was the last picture." : narrow ? "No pictures match." : "Nothing here.";
     byId("done-text").textContent = !seen ? "" : session.items.some(isOpen) ? "Some pictures in this list are still open." : "Every picture in this list is labelled or skipped.";
+    const shown = JSON.stringify(ways);
+    if (byId("done-ways").dataset.shown === shown) return; // or the focus would be lost
+    byId("done-ways").dataset.shown = shown;
     byId("done-ways").replaceChildren(...ways.map(([title, changes]) => {
       const button = make("button", {}, title);
       button.addEventListener("click", () => this.#choose(changes));

@@ -1,6 +1,6 @@
 // The map of the pool: every picture a point on a canvas. A dragged region is opened as a lane; the wheel zooms.
 
-import { byId, count, make } from "./dom.js";
+import { apart, byId, count, make } from "./dom.js";
 
 const SIDE = 4095; // largest coordinate
 const AGAIN = 700; // milliseconds between two questions whether the map is known
@@ -69,7 +69,7 @@ export class PictureMap {
     const pixels = new Uint32Array(picture.data.buffer);
     const { x, y } = this.#points;
     const { order, shades } = this.#colours;
-    const side = 2 * Math.max(1, Math.round((ratio * (x.length > 20_000 ? 2 : 4)) / 2));
+    const side = 2 * Math.max(1, Math.round((ratio * (x.length > 20_000 ? 2 : x.length > 2_000 ? 4 : 6)) / 2));
     const [across, down] = [((width - side) * this.#view.scale) / SIDE, ((height - side) * this.#view.scale) / SIDE];
     const [left, top] = [this.#view.x * across - 0.5, this.#view.y * down - 0.5]; // cut off, they are rounded
     for (let place = 0; place < order.length; place += 1) {
@@ -90,11 +90,12 @@ export class PictureMap {
     const { names, values, scale } = this.#colours;
     const sizes = new Map();
     for (const value of values) sizes.set(value, (sizes.get(value) ?? 0) + 1);
+    const titles = this.#by === "group" ? apart(names) : names;
     const first = [...sizes].filter(([value]) => value >= 0).sort((a, b) => b[1] - a[1]);
     const entries = scale
       ? [make("li", {}, `pale: ${scale[0].toPrecision(3)} and less, dark: ${scale[1].toPrecision(3)} and more`)]
       : first.slice(0, LISTED).map(([value, size]) =>
-        make("li", { dataset: { colour: String(value % 8) } }, make("span", { className: "name", title: names[value] }, names[value]), make("span", { className: "number" }, count(size))));
+        make("li", { dataset: { colour: String(value % 8) } }, make("span", { className: "name", title: names[value] }, titles[value]), make("span", { className: "number" }, count(size))));
     if (!scale && first.length > LISTED) entries.push(make("li", {}, `${count(first.length - LISTED)} more`));
     if (sizes.get(-1)) entries.push(make("li", {}, make("span", { className: "name" }, "none"), make("span", { className: "number" }, count(sizes.get(-1)))));
     byId("map-legend").replaceChildren(...entries);

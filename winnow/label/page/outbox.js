@@ -15,7 +15,10 @@ export function keysOf(home) {
 /** Returns how many items the events with some keys are about. */
 export const itemsOf = (keys) => keys.reduce((sum, key) => sum + Number(key.split(" ").at(-1)), 0);
 
-/** Dispatches "change" when the number of waiting events or the trouble changes, and "answer" with the server's answer. */
+/**
+ * Dispatches "change" when the number of waiting events or the trouble changes, and "answer" with the server's answer, in which
+ * each refusal has the `ids` of its items.
+ */
 export class Outbox extends EventTarget {
   trouble = null; // the ServerError of the last attempt
   #last = 0;
@@ -104,7 +107,9 @@ export class Outbox extends EventTarget {
       const settled = new Set([...answer.saved, ...answer.refused.map((refusal) => refusal.uuid)]);
       for (const [key, event] of batch) if (settled.has(event.uuid)) localStorage.removeItem(key);
       this.#changed();
-      this.dispatchEvent(new CustomEvent("answer", { detail: answer }));
+      const ids = new Map(batch.map(([, event]) => [event.uuid, Object.keys(event.effects)]));
+      const refused = answer.refused.map((refusal) => ({ ...refusal, ids: ids.get(refusal.uuid) }));
+      this.dispatchEvent(new CustomEvent("answer", { detail: { ...answer, refused } }));
     }
   }
 

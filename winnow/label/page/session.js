@@ -307,7 +307,13 @@ export class Session extends EventTarget {
   #answered({ refused, items }) {
     this.#answers += 1;
     this.#changed(items);
-    for (const { reason } of refused) this.#tell("refused", reason);
+    for (const { reason, ids } of refused) this.#tell("refused", { reason, what: this.#named(ids) });
+  }
+
+  /** Names an item, or says how many they are. */
+  #named(ids) {
+    if (ids.length > 1) return `the ${ids.length} pictures`;
+    return [...this.#known.values()].find(({ id }) => id === ids[0])?.name ?? "the picture"; // it may be another tab's
   }
 
   #changed(states) {

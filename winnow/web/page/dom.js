@@ -21,5 +21,14 @@ export function clock(seconds) {
   return hours ? `${hours}:${end}` : end;
 }
 
+/** Returns paths without the folders that all of them begin with: what is cut off at the end of a line is what tells them apart. */
+export function apart(paths) {
+  if (paths.length < 2) return paths;
+  const parts = paths.map((path) => path.split("/"));
+  let shared = 0;
+  while (parts.every((own) => shared < own.length - 1 && own[shared] === parts[0][shared])) shared += 1;
+  return parts.map((own) => own.slice(shared).join("/"));
+}
+
 /** Returns a count with spaces between thousands, as in the reports. */
 export const count = (number) => number.toLocaleString("en").replaceAll(",", "\u202f");
