@@ -46,7 +46,9 @@ def test_a_class_is_renamed_merged_and_deleted_and_all_of_it_undone(run: Path, c
         fourth = tab.press("2")[0]
         tab.saved()
         tab.press("/")
-        wide = "[document.querySelector('#naming-found').scrollWidth, document.querySelector('#naming-form').clientWidth]"
+        wide = (
+            "[document.querySelector('#naming-found').scrollWidth, document.querySelector('#naming-form').clientWidth]"
+        )
         listed, form = page.evaluate(wide)
         assert listed <= form
         page.keyboard.press("Escape")

@@ -348,7 +348,8 @@ def test_filters_the_lane_of_outliers_and_arrows(run: Path, context: playwright.
         page.fill("#by-text", "no such name")
         tab.said("No pictures match.")
         page.click("#done-ways >> text=Clear filters")
-        assert page.locator("#by-group option").all_inner_texts() == ["All groups", "cam 0", "cam 1"]  # not the folders above
+        groups = page.locator("#by-group option").all_inner_texts()
+        assert groups == ["All groups", "cam 0", "cam 1"]  # not the folders above
         page.select_option("#by-group", index=1)
         expect(page.locator(".cell")).to_have_count(36)
         page.click("#lanes [data-lane=outliers]")
@@ -377,7 +378,8 @@ def test_filters_the_lane_of_outliers_and_arrows(run: Path, context: playwright.
         page.keyboard.press("Enter")
         tab.press("1")
         tab.said("That was the last picture.")
-        expect(page.locator("#done-ways")).to_contain_text("Chosen for labelling (106 open)")  # as soon as the server counts it
+        # As soon as the server counts it.
+        expect(page.locator("#done-ways")).to_contain_text("Chosen for labelling (106 open)")
 
 
 def test_notes_new_classes_and_finding_one_among_many(run: Path, context: playwright.BrowserContext):
@@ -473,7 +475,11 @@ def test_nothing_is_labelled_that_is_not_seen(run: Path, context: playwright.Bro
         page.wait_for_selector("#saved[data-state=saved]")
         expect(page.locator("#classes .number").first).to_have_text("1")
         lost = []
-        page.route("**/api/pictures/*?size=small", lambda route: lost.append(route.fulfill(status=500)) if not lost else route.continue_())  # fmt: skip
+
+        def lose_one(route):
+            lost.append(route.continue_() if lost else route.fulfill(status=500))
+
+        page.route("**/api/pictures/*?size=small", lose_one)
         page.reload()
         page.wait_for_selector("#stage[data-seen]")
         page.keyboard.press("g")

@@ -116,8 +116,11 @@ def test_ones_own_scorer_and_a_scorer_without_a_twin_are_refused() -> None:
 def test_places_among_numbers_are_those_of_searchsorted(n: int) -> None:
     ascending = np.sort(np.random.default_rng(n).integers(0, 50, n).astype(float))
     values = np.r_[np.arange(-1, 52) / 1.0, np.arange(0, 50) + 0.5, -np.inf, np.inf, ascending]
-    places = scorers.Order(ascending)(torch.from_numpy(values)).numpy()
-    assert places.tolist() == np.searchsorted(ascending, values, side="left").tolist()
+    others = [np.array([7.0]), np.arange(30.0)]
+    order = scorers.Order(ascending, *others)
+    places = order(torch.from_numpy(np.stack([values, values[::-1], values], axis=1))).numpy().T
+    for found, numbers, asked in zip(places, (ascending, *others), (values, values[::-1], values), strict=True):
+        assert found.tolist() == np.searchsorted(numbers, asked, side="left").tolist()
 
 
 @pytest.mark.parametrize("sizes", [[40], [30, 2, 8], [1]])
@@ -126,8 +129,10 @@ def test_log_p_and_p_values_step_where_they_step(sizes: list[int]) -> None:
     scores = np.round(rng.normal(size=sum(sizes)), 1)  # with ties
     weights = group_weights(np.repeat(np.arange(len(sizes)), sizes))
     new = np.r_[scores, scores + 1e-9, scores - 1e-9, -100, 100, 1e6]
-    tail = LogP(scores, weights)
-    np.testing.assert_allclose(scorers.LogPModule(tail)(torch.from_numpy(new)), tail.of_new(new), rtol=1e-12)
+    tails = [LogP(scores, weights), LogP(2 * scores[:1] + 1, weights[:1]), LogP(scores - 1, weights)]
+    log_p = scorers.LogPModule(tails)(torch.from_numpy(np.stack([new, new, -new], axis=1)))
+    slow = np.stack([tail.of_new(asked) for tail, asked in zip(tails, (new, new, -new), strict=True)], axis=1)
+    np.testing.assert_allclose(log_p, slow, rtol=1e-12)
     detector = Detector("knn").fit(rng.normal(size=(30, 2)))
     detector.calibration, detector.weights = scores, weights
     np.testing.assert_allclose(

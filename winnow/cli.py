@@ -212,7 +212,10 @@ def _told(error: Exception) -> str:
 
 def _line(text: str) -> str:
     """Return a text in one line of printable characters: a name in it may hold line breaks, or bytes that are not UTF-8."""
-    return "".join(char if char.isprintable() or char in SEEN else char.encode("unicode_escape").decode() for char in text)
+    printable = (
+        char if char.isprintable() or char in SEEN else char.encode("unicode_escape").decode() for char in text
+    )
+    return "".join(printable)
 
 
 if __name__ == "__main__":

@@ -135,45 +135,54 @@ class DirectionsModule(Fitted):
 
 
 class Order(Fitted):
-    """Finds the positions of values (n,) in ascending numbers, as `numpy.searchsorted` with side='left'.
+    """Finds the positions of values (n, k) in k arrays of ascending numbers, as `numpy.searchsorted` with side='left'.
 
     It compares twice with about sqrt(m) of the m numbers: with the last of each block, then with those of one block.
     """
 
-    def __init__(self, ascending: np.ndarray) -> None:
-        side = math.ceil(math.sqrt(len(ascending)))
-        padded = np.pad(ascending, (0, side * side - len(ascending)), constant_values=np.inf)
-        super().__init__(blocks=padded.reshape(side, side))
+    def __init__(self, *ascending: np.ndarray) -> None:
+        side = math.ceil(math.sqrt(max(map(len, ascending))))
+        padded = [np.pad(numbers, (0, side * side - len(numbers)), constant_values=np.inf) for numbers in ascending]
+        blocks = np.stack(padded).reshape(-1, side, side)
+        super().__init__(last=blocks[:, :, -1], blocks=blocks.reshape(-1, side), first=side * np.arange(len(blocks)))
         self.side = side
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the positions (n,) int64."""
-        block = (self.blocks[:, -1] < values[:, None]).sum(dim=1).clamp_max(self.side - 1)
-        return block * self.side + (self.blocks[block] < values[:, None]).sum(dim=1)
+        """Return the positions (n, k) int64."""
+        block = (self.last < values[:, :, None]).sum(dim=2).clamp_max(self.side - 1)
+        return block * self.side + (self.blocks[self.first + block] < values[:, :, None]).sum(dim=2)
 
 
 class LogPModule(Fitted):
-    """`LogP.of_new`, with a search that ONNX knows."""
+    """`LogP.of_new` of k kinds of scores (n, k) at once, for a graph that holds it k times takes minutes to be written."""
 
-    def __init__(self, tail: LogP) -> None:
-        super().__init__(steps=tail.steps)
-        self.tail, self.order = tail, Order(tail.calibration)
+    def __init__(self, tails: Sequence[LogP]) -> None:
+        most = max(len(tail.steps) for tail in tails)
+        steps = [np.pad(tail.steps, (0, most - len(tail.steps)), mode="edge") for tail in tails]
+        numbers = ("start", "at_start", "mean_excess")
+        super().__init__(
+            steps=np.concatenate(steps),
+            first=most * np.arange(len(tails)),
+            **{name: np.array([getattr(tail, name) for tail in tails]) for name in numbers},
+        )
+        self.order = Order(*(tail.calibration for tail in tails))
 
     def forward(self, scores: Tensor) -> Tensor:
-        return self.tail.of_new(scores, self.steps, self.order)
+        inside = self.steps[self.first + self.order(scores)]
+        beyond = self.at_start + (scores - self.start) / self.mean_excess
+        return torch.where(scores > self.start, beyond, inside)
 
 
 class FisherModule(nn.Module):
-    """`Fisher`: the modules of its components and of their p-values, added."""
+    """`Fisher`: the modules of its components, and their log p-values added."""
 
     def __init__(self, scorer: Fisher) -> None:
         super().__init__()
         self.components = nn.ModuleList(twin_of(part) for part in scorer.fitted)
-        self.tails = nn.ModuleList(LogPModule(tail) for tail in scorer.tails)
+        self.log_p = LogPModule(scorer.tails)
 
     def forward(self, losses: ModelOutput) -> Tensor:
-        parts = [tail(part(losses)) for part, tail in zip(self.components, self.tails, strict=True)]
-        return torch.stack(parts).sum(dim=0)
+        return self.log_p(torch.stack([part(losses) for part in self.components], dim=1)).sum(dim=1)
 
 
 class RegionsModule(nn.Module):
@@ -182,11 +191,10 @@ class RegionsModule(nn.Module):
     def __init__(self, regions: Regions) -> None:
         super().__init__()
         self.scores = nn.ModuleList(twin_of(one.scorer) for one in regions.detectors)
-        self.tails = nn.ModuleList(LogPModule(tail) for tail in regions.tails)
+        self.log_p = LogPModule(regions.tails)
 
     def forward(self, losses: Sequence[ModelOutput]) -> Tensor:
-        each = zip(self.tails, self.scores, losses, strict=True)
-        return torch.stack([tail(score(said)) for tail, score, said in each], dim=1)
+        return self.log_p(torch.stack([score(said) for score, said in zip(self.scores, losses, strict=True)], dim=1))
 
 
 class PValues(Fitted):
@@ -199,7 +207,7 @@ class PValues(Fitted):
         self.tail, self.largest, self.effective = detector.tail, float(ordered[-1]), effective
 
     def forward(self, scores: Tensor) -> Tensor:
-        found = self.shares[self.order(scores)]
+        found = self.shares[self.order(scores[:, None])[:, 0]]
         if self.tail is None:
             return found
         return torch.where(scores > self.largest, tail_p_values(self.tail, scores, self.effective), found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -82,21 +82,10 @@ class LogP:
         one = self.above[0] / len(self.calibration)
         self.steps = self._steps(one, self.above[0] + one)
 
-    def of_new(self, scores: Any, steps: Any = None, search: Callable[[Any], Any] | None = None) -> Any:
-        """Return -log p (m,) of scores (m,) that are not among the calibration scores, in the library of their array.
-
-        An exported graph holds `steps` itself and has a `search` of its own, as ONNX has none.
-        """
-        from array_api_compat import array_namespace, device
-
-        xp = array_namespace(scores)
-        if search is None:
-            ascending = xp.asarray(self.calibration, device=device(scores))
-            rows = xp.searchsorted(ascending, scores)
-        else:
-            rows = search(scores)
-        inside = xp.take(xp.asarray(self.steps, device=device(scores)) if steps is None else steps, rows)
-        return xp.where(scores > self.start, self.at_start + (scores - self.start) / self.mean_excess, inside)
+    def of_new(self, scores: np.ndarray) -> np.ndarray:
+        """Return -log p (m,) of scores (m,) that are not among the calibration scores."""
+        inside = self.steps[np.searchsorted(self.calibration, scores)]
+        return np.where(scores > self.start, self.at_start + (scores - self.start) / self.mean_excess, inside)
 
     def of_own(self, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return -log p (n,) of the calibration scores themselves, each among the others (leave one out)."""
