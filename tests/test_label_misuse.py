@@ -114,6 +114,7 @@ FILES = {
     "a folder for a table": ("labels.csv", folder, "no label"),
     "no label column": ("labels.csv", text("id,klass\n{3},staff\n"), "lacks a column"),
     "no id column": ("labels.csv", text("name,label\n{3},staff\n"), "lacks a column"),
+    "two label columns": ("labels.csv", text("id,Label,label\n{3},staff,customer\n"), "two columns 'label'"),
     "Latin-1": ("labels.csv", text("id,label\n{3},gäste\n".encode("latin-1")), "not UTF-8"),
     "UTF-16": ("labels.csv", text("id,label\n".encode("utf-16")), "not UTF-8"),
     "zero bytes": ("labels.csv", text("id,label\n{3}\0,staff\n"), "zero bytes"),

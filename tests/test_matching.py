@@ -228,6 +228,7 @@ CASES = [
     (Record("a", source="/p/a, b.jpg", box=(0, 0, 5, 5)), None, "nothing at its time and box"),  # a part is not the whole
     (Record("a", source="http://host/upload/a, b.jpg", written="a, b.jpg"), "p", "name"),
     (Record("a", id="nobody"), None, "its id is unknown"),
+    (Record("a"), None, "it names no picture"),
 ]  # fmt: skip
 
 

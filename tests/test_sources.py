@@ -212,6 +212,15 @@ def test_the_column_of_paths_has_four_names(tmp_path: Path, column: str):
     assert ["row 4" in refusal.reason.lower() for refusal in found.refused] == [True]
 
 
+def test_a_column_that_is_there_twice_is_refused_where_it_is_read(tmp_path: Path):
+    write(tmp_path, "1.jpg")
+    (tmp_path / "list.csv").write_text("path,remark,remark,Label,label\n1.jpg,,,a,b\n")
+    with pytest.raises(InputError, match="two columns 'label'"):
+        expand([tmp_path / "list.csv"])
+    (tmp_path / "list.csv").write_text("path,remark,remark,label\n1.jpg,,,a\n")
+    assert [source.label for source in expand([tmp_path / "list.csv"]).sources] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("given", "meant"),
     [

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from winnow.errors import Damaged, RunError
+from winnow.errors import Damaged, InputError, RunError
 from winnow.files import replacing
 
 REMEDY = "Restore it, or run the step that writes it again."
@@ -82,3 +82,15 @@ def parse(text: str) -> Iterator[tuple[int, list[str]]]:
             yield reader.line_num, cells
     except csv.Error as error:
         raise csv.Error(f"line {reader.line_num}: {error}") from error
+
+
+def columns_of(where: str, lines: Iterator[tuple[int, list[str]]], read: Collection[str]) -> list[str]:
+    """Take the header off the lines of `parse`, and return its names, trimmed and in lower case.
+
+    Raises `InputError` where a column that is `read` is there twice: nobody knows which of the two counts.
+    """
+    names = [name.strip().lower() for name in next(lines, (0, []))[1]]
+    for name in names:
+        if name in read and names.count(name) > 1:
+            raise InputError(f"{where} has two columns '{name}'.", "Keep the one that is meant, and rename the other.")
+    return names

@@ -16,7 +16,7 @@ from winnow.data import buckets, storage
 from winnow.data.folder_names import SPLIT_NAMES, split_name
 from winnow.data.video import VIDEO_SUFFIXES
 from winnow.errors import InputError, did_you_mean
-from winnow.tables import parse
+from winnow.tables import columns_of, parse
 
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
@@ -190,7 +190,7 @@ def _txt(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def _csv(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
     lines = parse(_decoded(uri))
     try:
-        names = [name.strip().lower() for name in next(lines, (0, []))[1]]
+        names = columns_of(uri, lines, _COLUMNS)
         _named(uri, names)
         for number, cells in lines:
             if any(cell.strip() for cell in cells):

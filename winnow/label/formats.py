@@ -21,7 +21,7 @@ from winnow.errors import InputError, OptionError
 from winnow.files import make_folder, told, write_json
 from winnow.label.records import COLUMNS, SOURCE_COLUMNS, Record, record, text_of, unreadable
 from winnow.label.tools import Size, coco_of, read_json, tasks_of
-from winnow.tables import parse, write_table
+from winnow.tables import columns_of, parse, write_table
 
 FORMATS = ("csv", "imagefolder", "label-studio", "coco")
 WITH_PICTURES = ("imagefolder", "coco")
@@ -104,7 +104,7 @@ def read(path: Path) -> list[Record]:
 def _read_csv(path: Path) -> Iterator[Record]:
     lines = parse(text_of(path))
     try:
-        names = [name.strip().lower() for name in next(lines, (0, []))[1]]
+        names = columns_of(str(path), lines, {*COLUMNS, *SOURCE_COLUMNS})
         if "label" not in names or not {"id", *SOURCE_COLUMNS} & set(names):
             raise InputError(
                 f"{path} lacks a column 'label', or one of id, {', '.join(SOURCE_COLUMNS)}.",
@@ -166,4 +166,4 @@ def _read_folder(path: Path) -> Iterator[Record]:
 
 def _header(table: Path) -> list[str]:
     """Return the names of a table's columns."""
-    return [name.strip().lower() for name in next(parse(text_of(table)), (0, []))[1]]
+    return columns_of(str(table), parse(text_of(table)), ())

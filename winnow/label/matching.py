@@ -162,7 +162,7 @@ class _Finder:
 
     def _by_file(self, record: Record) -> _Match:
         if not record.source:
-            return _Match([], "its id is unknown")
+            return _Match([], "its id is unknown" if record.id else "it names no picture")
         rows = self._by_source.get(record.source)
         if rows:
             if self._has_changed(record.source):
