@@ -107,6 +107,15 @@ def test_a_group_is_labelled_by_one_key_with_untick_undo_and_a_reload(run: Path,
         assert [item.split("\n") for (item,) in events(run, "item")] == [kept]  # one event
         page.reload()
         assert shown(page) == second  # where one was
+        page.keyboard.press("Escape")
+        page.click(".cell >> nth=0")
+        page.keyboard.press("3")
+        assert not set(shown(page)) & set(second)
+        page.keyboard.press("u")
+        assert shown(page) == second[:1]  # an act on a single picture too is taken back alone, not among those of another group
+        tab.saved()
+        page.reload()
+        assert shown(page) == second
         page.keyboard.press("2")
         shown(page)
         page.keyboard.press("u")

@@ -79,7 +79,9 @@ def test_enter_accepts_a_number_overrules_and_what_was_seen_is_kept(run: Path, c
         tab.said("Suggestions begin when two classes have two labels each.")
         tab.press("Enter")  # nothing to accept
         assert events(run, "seq") == []
-        label(tab, 24)
+        label(tab, 12)
+        tab.said("Suggestions begin with the next picture.")  # the one that is shown stays as it is
+        label(tab, 12)
         tab.saved()
         assert {seen for (seen,) in events(run, "seen")[:4]} == {"none"}
         kind, name = suggested(tab), tab.seen()
@@ -230,7 +232,11 @@ def test_labels_are_checked_by_one_key(run: Path, context: playwright.BrowserCon
             seen.append(tab.seen())
             expect(page.locator("#keep")).to_be_visible()
             assert tab.text("#accept-class") != before[seen[-1]]
-            tab.press("Enter" if seen[-1] in wrong else "k")
+            by_tab = seen[-1] not in wrong and len(seen) % 2
+            if by_tab:
+                page.locator("#keep").focus()  # Enter presses the button that has the focus
+            tab.press("Enter" if by_tab or seen[-1] in wrong else "k")
+            page.locator("#keep").blur()
             page.wait_for_timeout(100)
         tab.saved()
         assert set(wrong) <= set(seen)

@@ -121,6 +121,7 @@ class Page {
     server.addEventListener("reachable", () => this.#reached());
     server.addEventListener("expired", () => lockExpired());
     document.addEventListener("keydown", (event) => this.#key(event));
+    document.addEventListener("click", ({ detail }) => detail && document.activeElement.closest("#app button:not(.cell, .explained)")?.blur()); // of a mouse: Enter would press it again
     document.addEventListener("visibilitychange", () => this.#look());
     addEventListener("resize", () => this.view === "grid" && this.#act(this.grid.show()));
   }
@@ -150,6 +151,7 @@ class Page {
     const typing = event.target.closest("input, textarea, select") || document.querySelector("dialog[open]");
     if (typing || event.altKey || event.metaKey || event.defaultPrevented) return;
     if (event.ctrlKey && !["z", "a"].includes(event.key)) return;
+    if (event.key === "Enter" && event.target.closest("button:not(.cell)")) return; // reached by Tab: Enter presses it
     const digit = digitOf(event);
     const named = digit && this.session.classes.find((entry) => entry.key === digit);
     const command = named ? () => this.decide("label", named.name) : this.#command(event);

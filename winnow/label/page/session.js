@@ -240,12 +240,13 @@ export class Session extends EventTarget {
       this.tell("Undid the change of a class.");
       return this.#renew();
     }
-    const { uuid, item, kind, rows, before, lane } = done;
+    const { uuid, item, kind, rows, before, lane, part } = done;
     const effects = before.map((was) => Object.fromEntries(FIELDS[kind].map((field) => [field, was[field]])));
     if (!this.#send(this.#event(item.split("\n"), "undo", uuid, effects), rows)) return;
     this.#keepUndos(undos);
     this.tell(rows.length > 1 ? `Undid ${rows.length} decisions.` : "Undid the last decision.");
-    if (rows.length > 1 && this.lane(lane)?.grouped) await this.reopen(done);
+    const elsewhere = lane !== this.filter.lane || part !== this.filter.part;
+    if (this.lane(lane)?.grouped && (rows.length > 1 || elsewhere)) await this.reopen(done);
     else await this.visit(rows[0]);
   }
 

@@ -121,10 +121,11 @@ export class Suggest extends EventTarget {
     if (says) return says;
     if (!labels) return "";
     const percent = (share) => Math.round(100 * share);
-    const hidden = blind ? "Suggestions are hidden. " : "";
-    if (!accuracy) return hidden;
+    const late = !this.offered && this.#known.get(this.#shown.row); // it came while the picture was shown, which stays as it is
+    const first = blind ? "Suggestions are hidden. " : late ? "Suggestions begin with the next picture. " : "";
+    if (!accuracy) return first;
     const { right, of, low, high } = accuracy;
-    return `${hidden}Right so far: ${percent(right / of)} % (${percent(low)}–${percent(high)} %) of ${of} pictures drawn at random`;
+    return `${first}Right so far: ${percent(right / of)} % (${percent(low)}–${percent(high)} %) of ${of} pictures drawn at random`;
   }
 }
 
