@@ -112,7 +112,9 @@ def test_a_group_is_labelled_by_one_key_with_untick_undo_and_a_reload(run: Path,
         page.keyboard.press("3")
         assert not set(shown(page)) & set(second)
         page.keyboard.press("u")
-        assert shown(page) == second[:1]  # an act on a single picture too is taken back alone, not among those of another group
+        assert (
+            shown(page) == second[:1]
+        )  # an act on a single picture too is taken back alone, not among those of another group
         tab.saved()
         page.reload()
         assert shown(page) == second
