@@ -105,8 +105,13 @@ def test_a_dragged_region_is_a_lane_and_labels_colour_the_map(run: Path, context
         page.click("#lanes [data-lane=groups]")
         shown(page)
         page.keyboard.press("m")
+        page.click("#map-whole")
+        expect(page.locator("#map-whole")).to_be_hidden()
         drag(0.1, 0.1, 0.9, 0.9)
         shown(page)
+        whole = page.evaluate("Object.entries(sessionStorage).find(([key]) => key.endsWith(' view'))[1]")
+        sides = [int(side) for side in json.loads(whole)["part"].split(",")]
+        assert abs(sides[2] - sides[0] - 0.8 * SIDE) < 20
         expect(page.locator("#views [data-view=grid]")).to_have_attribute("aria-pressed", "true")
         for width, lanes in ((1280, 8), (900, 5), (660, 5)):  # as many lanes as a run can have
             page.set_viewport_size({"width": width, "height": 800})

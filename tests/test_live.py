@@ -238,9 +238,11 @@ def test_the_server_ends_while_it_learns_and_leaves_no_process(run: Path, number
     with Server(run, "--classes", ",".join(CLASSES)) as server:
         Person(server).label(30)
         (beside,) = wait_for(lambda: children(server.process.pid))
-        status, _, err = server.stop(number)
+        status, out, err = server.stop(number)
         assert status == (-signal.SIGKILL if number == signal.SIGKILL else 0 if number == signal.SIGINT else status)
         assert "Traceback" not in err
+        if number == signal.SIGINT:
+            assert out.splitlines()[-1] == f"Next: winnow classify --run {run}"
         wait_for(lambda: not Path(f"/proc/{beside}").exists() or "zombie" in Path(f"/proc/{beside}/status").read_text())
 
 

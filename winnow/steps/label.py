@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from winnow.errors import DataError, OptionError, RunError, Unreadable
+from winnow.files import quoted
 from winnow.label.catalogue import Catalogue
 from winnow.label.events import LONGEST, check_who, class_name
 from winnow.label.live import Live
@@ -87,6 +88,9 @@ def label(
             with contextlib.closing(live):
                 live.start()
                 serve(session, pictures_of(pool, run, tell), token, listening, tell=tell, open_browser=open_browser)
+            counts = [entry["count"] for entry in session.classes() if entry["count"]]
+            if len(counts) > 1 and min(counts) > 1 and run.done("encode"):  # what `classify` asks for
+                tell(f"Next: winnow classify --run {quoted(run.path)}")
 
 
 def _live(run: RunFolder, catalogue: Catalogue, blind: bool) -> Live:

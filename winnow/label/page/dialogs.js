@@ -17,7 +17,7 @@ const KEYS = [
   ["+", "new class"],
   ["c", "rename, merge or delete classes"],
   ["g", "grid: label many at once; again: back"],
-  ["m", "map of all pictures; drag a region to open it as a lane"],
+  ["m", "map of all pictures; drag a region to open it as a lane; the wheel zooms, Esc shows all"],
   ["l", "next lane"],
   ["lanes Groups, Tracks", "a key labels all that stay ticked, Enter with the class suggested for most; a click unticks; → passes the group over"],
   ["a, Esc", "grid: select the page, select none"],

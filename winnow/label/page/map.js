@@ -30,6 +30,7 @@ export class PictureMap {
     area.addEventListener("pointerup", (event) => this.#end(event));
     area.addEventListener("pointercancel", () => this.#cancel());
     area.addEventListener("wheel", (event) => this.#zoom(event), { passive: false });
+    byId("map-whole").addEventListener("click", () => this.whole());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.show());
     new ResizeObserver(() => this.#draw()).observe(area);
   }
@@ -57,6 +58,12 @@ export class PictureMap {
     }
   }
 
+  /** Shows all of the map again, after the wheel has shown a part of it. */
+  whole() {
+    this.#view = { x: 0, y: 0, scale: 1 };
+    this.#draw();
+  }
+
   #draw() {
     const [canvas, area] = [byId("map-canvas"), byId("map-area")];
     const ratio = devicePixelRatio || 1;
@@ -82,6 +89,7 @@ export class PictureMap {
       }
     }
     drawing.putImageData(picture, 0, 0);
+    byId("map-whole").hidden = this.#view.scale === 1;
     canvas.dataset.milliseconds = (performance.now() - began).toFixed(1);
     byId("map-note").textContent = `${count(x.length)} pictures; alike ones lie together. Drag a region to open it as a lane; the wheel zooms.`;
   }
