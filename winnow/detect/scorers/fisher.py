@@ -82,10 +82,14 @@ class LogP:
         one = self.above[0] / len(self.calibration)
         self.steps = self._steps(one, self.above[0] + one)
 
-    def of_new(self, scores: np.ndarray) -> np.ndarray:
-        """Return -log p (m,) of scores (m,) that are not among the calibration scores."""
-        inside = self.steps[np.searchsorted(self.calibration, scores)]
-        return np.where(scores > self.start, self.at_start + (scores - self.start) / self.mean_excess, inside)
+    def of_new(self, scores: Any) -> Any:
+        """Return -log p (m,) of scores (m,) that are not among the calibration scores, in the library of their array."""
+        from array_api_compat import array_namespace, device
+
+        xp = array_namespace(scores)
+        ascending, steps = (xp.asarray(array, device=device(scores)) for array in (self.calibration, self.steps))
+        inside = xp.take(steps, xp.searchsorted(ascending, scores))
+        return xp.where(scores > self.start, self.at_start + (scores - self.start) / self.mean_excess, inside)
 
     def of_own(self, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return -log p (n,) of the calibration scores themselves, each among the others (leave one out)."""
