@@ -219,6 +219,22 @@ def test_a_column_that_is_there_twice_is_refused_where_it_is_read(tmp_path: Path
         expand([tmp_path / "list.csv"])
     (tmp_path / "list.csv").write_text("path,remark,remark,label\n1.jpg,,,a\n")
     assert [source.label for source in expand([tmp_path / "list.csv"]).sources] == ["a"]
+    (tmp_path / "list.jsonl").write_text('{"path": "1.jpg"}\n{"path": "1.jpg", "label": "a", "label": "b"}\n')
+    with pytest.raises(InputError, match=r"Line 2 of .* has two columns 'label'"):
+        expand([tmp_path / "list.jsonl"])
+    twice = pa.table([["1.jpg"], ["a"], ["b"]], names=["path", "Label", "label"])
+    pq.write_table(twice, tmp_path / "list.parquet")
+    with pytest.raises(InputError, match="two columns 'label'"):
+        expand([tmp_path / "list.parquet"])
+
+
+def test_the_case_of_a_column_counts_in_no_list(tmp_path: Path):
+    write(tmp_path, "1.jpg")
+    (tmp_path / "list.csv").write_text("Path, LABEL\n1.jpg,a\n")
+    (tmp_path / "list.jsonl").write_text('{"Path": "1.jpg", " LABEL": "a"}\n')
+    pq.write_table(pa.table({"Path": ["1.jpg"], " LABEL": ["a"]}), tmp_path / "list.parquet")
+    for name in ("list.csv", "list.jsonl", "list.parquet"):
+        assert [source.label for source in expand([tmp_path / name]).sources] == ["a"], name
 
 
 @pytest.mark.parametrize(

@@ -85,12 +85,17 @@ def parse(text: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def columns_of(where: str, lines: Iterator[tuple[int, list[str]]], read: Collection[str]) -> list[str]:
-    """Take the header off the lines of `parse`, and return its names, trimmed and in lower case.
+    """Take the header off the lines of `parse`, and return the names of its columns as `named_once` does."""
+    return named_once(where, next(lines, (0, []))[1], read)
+
+
+def named_once(where: str, names: Iterable[str], read: Collection[str]) -> list[str]:
+    """Return names of columns, trimmed and in lower case.
 
     Raises `InputError` where a column that is `read` is there twice: nobody knows which of the two counts.
     """
-    names = [name.strip().lower() for name in next(lines, (0, []))[1]]
-    for name in names:
-        if name in read and names.count(name) > 1:
+    found = [name.strip().lower() for name in names]
+    for name in found:
+        if name in read and found.count(name) > 1:
             raise InputError(f"{where} has two columns '{name}'.", "Keep the one that is meant, and rename the other.")
-    return names
+    return found

@@ -16,7 +16,7 @@ from winnow.data import buckets, storage
 from winnow.data.folder_names import SPLIT_NAMES, split_name
 from winnow.data.video import VIDEO_SUFFIXES
 from winnow.errors import InputError, did_you_mean
-from winnow.tables import columns_of, parse
+from winnow.tables import columns_of, named_once, parse
 
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
@@ -199,17 +199,23 @@ def _csv(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"{uri} is not a CSV table ({error}).", "Check the quotes of that line.") from error
 
 
+class _Pairs(list[tuple[str, Any]]):
+    """The names and values of a JSON object, those that are there twice among them, which a dict would drop."""
+
+
 def _jsonl(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in _lines(uri):
         try:
-            values = json.loads(line)
+            values = json.loads(line, object_pairs_hook=_Pairs)
         except (ValueError, RecursionError) as error:
             raise InputError(
                 f"Line {number} of {uri} is not JSON ({error}).", "Write one JSON object a line."
             ) from error
-        if not isinstance(values, dict):
+        if not isinstance(values, _Pairs):
             raise InputError(f"Line {number} of {uri} is not a JSON object.", "Write one JSON object a line.")
-        _named(uri, [name.encode(errors="backslashreplace").decode() for name in values])
+        names = named_once(f"Line {number} of {uri}", (name for name, _ in values), _COLUMNS)
+        _named(uri, [name.encode(errors="backslashreplace").decode() for name in names])
+        values = dict(zip(names, (value for _, value in values), strict=True))
         box = values.get("box")
         yield number, {**values, "box": ",".join(map(str, box))} if isinstance(box, list) else values
 
@@ -224,8 +230,8 @@ def _parquet(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
             metadata = pq.read_metadata(file)
             _bounded(uri, metadata, size)
             names = metadata.schema.to_arrow_schema().names
-            _named(uri, [name.lower() for name in names])
-            wanted = [name for name in names if name.lower() in _COLUMNS]
+            _named(uri, named_once(uri, names, _COLUMNS))
+            wanted = [name for name in names if name.strip().lower() in _COLUMNS]
             # As dictionaries, a value that is repeated a million times is held once.
             flat = {metadata.schema.column(column).path for column in range(metadata.num_columns)}
             repeated = [name for name in wanted if name in flat]
@@ -240,7 +246,7 @@ def _parquet(uri: str) -> Iterator[tuple[int, dict[str, Any]]]:
                             f"{uri} holds no paths: {', '.join(wanted)} hold structures or bytes.",
                             "Write the pictures to files and name those in a column 'path'.",
                         )
-                    yield number, {name.lower(): value for name, value in values.items()}
+                    yield number, {name.strip().lower(): value for name, value in values.items()}
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(
                 f"{uri} is not a readable parquet table ({str(error)[:300]}).", "Write it again."
