@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from always import kept_always
 from known_sets import SIZES, WEIGHTS, known, listed, network, pixels
 from selection import Part, Seen, interval, kept_by, ours
 
 import winnow
-from winnow.classify import classifier as rules
-from winnow.classify.classifier import Classifier
+from winnow.classify.classifier import ERRORS, Classifier
 from winnow.classify.fine_tuned import FineTuning
 from winnow.embeddings import unit_length
 from winnow.learn.encode import encode
@@ -114,7 +114,7 @@ def head_cell(task: Task, rows: np.ndarray, labelled: np.ndarray, seed: int) -> 
     test = task.vectors[task.test]
     plain = task.classifier(rows, labelled, None, seed=seed)
     after = task.classifier(rows, labelled, None, seed=seed, pseudo=MOST)
-    always, right = kept_always(task, rows, labelled, None, seed=seed)
+    always, right, _ = always_kept(task, rows, labelled, None, seed=seed)
     found = {"before": plain.predict_proba(test), "after pseudo-labels": after.predict_proba(test)}
     return {name: task.macro_f1(chances) for name, chances in found.items()} | {
         "kept always": task.macro_f1(always.predict_proba(test)),
@@ -123,17 +123,15 @@ def head_cell(task: Task, rows: np.ndarray, labelled: np.ndarray, seed: int) -> 
     }
 
 
-def kept_always(
+def always_kept(
     task: Task, rows: np.ndarray, labelled: np.ndarray, tuning: FineTuning | None, **options: Any
-) -> tuple[Classifier, float]:
-    """Return the classifier after a round that is kept whatever the folds say, and the share of its pseudo-labels that is right."""
-    rule, rules.ERRORS = rules.ERRORS, -np.inf
-    try:
+) -> tuple[Classifier, float, tuple[float, float]]:
+    """Return the classifier after a round that is kept whatever the folds say, the share of its pseudo-labels that is right, and the
+    rise of macro F1 by folds with its standard error."""
+    with kept_always() as rises:
         found = task.classifier(rows, labelled, tuning, pseudo=MOST, rounds=1, **options)
-    finally:
-        rules.ERRORS = rule
     right = found.classes[found.pseudo_target] == task.labels[rows[found.pseudo_rows]]
-    return found, float(right.mean()) if len(right) else float("nan")
+    return found, float(right.mean()) if len(right) else float("nan"), rises[0]
 
 
 class Tuned:
@@ -152,18 +150,18 @@ class Tuned:
         before = self._alone(tuning, rows, labelled)
         if not after:
             return {"before": before}
-        always, right = kept_always(task, rows, labelled, tuning, seed=seed)
+        always, right, (gain, error) = always_kept(task, rows, labelled, tuning, seed=seed)
         assert always.network is not None
         value = task.macro_f1(always.predict_proba(encode(always.network, self.tests, quiet=True).vectors))
-        (tried,) = always.done
-        kept_it = tried.rise > rules.ERRORS * tried.error
+        kept_it = gain > ERRORS * error
         return {
             "before": before,
             "after pseudo-labels": value if kept_it else before,
             "kept always": value,
             "kept": kept_it,
             "right": right,
-            "rise": (tried.rise, tried.error),
+            "rise": (gain, error),
+            "tried": len(always.pseudo_rows),
         }
 
     def _alone(self, tuning: FineTuning, rows: np.ndarray, labelled: np.ndarray) -> float:

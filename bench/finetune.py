@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from always import kept_always
 from classify import PSEUDO, TRAININGS, labels_of, right, worth
 from selection import SIZES, Part, Seen, interval, kept_by, ours, part_of, rows_of, thinned
 
-from winnow.classify import classifier as rules
-from winnow.classify.classifier import Classifier
+from winnow.classify.classifier import ERRORS, Classifier
 from winnow.classify.fine_tuned import FineTuning
 from winnow.embeddings import unit_length
 from winnow.learn.encode import encode
@@ -70,19 +70,18 @@ class Trial:
 
     def after(self, rows: np.ndarray) -> tuple[float, dict[str, Any]]:
         """Return the same after a round of pseudo-labels that is kept whatever the folds say, and the stop rule's verdict on it."""
-        rule, rules.ERRORS = rules.ERRORS, -np.inf
         tuning = FineTuning(self.network, self.pixels, seed=self.seed, folder=self.folder)
         classifier = Classifier(folds=3, pseudo=PSEUDO, rounds=1, tuning=tuning, seed=self.seed)
-        classifier.fit(self.part.vectors, labels_of(self.part, rows), self.groups)
-        rules.ERRORS = rule
+        with kept_always() as rises:
+            classifier.fit(self.part.vectors, labels_of(self.part, rows), self.groups)
         assert classifier.network is not None
         said = classifier.predict(encode(classifier.network, self.tests, quiet=True).vectors)
-        (tried,) = classifier.done
+        (tried,), ((rise, error),) = classifier.done, rises
         precise = right(classifier, self.part)
         about = {
-            "kept": tried.rise > rule * tried.error,
-            "rise": tried.rise,
-            "error": tried.error,
+            "kept": rise > ERRORS * error,
+            "rise": rise,
+            "error": error,
             "added": sum(tried.counts),
         }
         return worth(self.name, said, self.test), about | {"right": float(precise.mean()) if len(precise) else None}
