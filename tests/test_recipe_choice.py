@@ -14,6 +14,7 @@ from winnow.data.sources import expand
 from winnow.errors import OptionError
 from winnow.models import pretrained
 from winnow.run.recipe import choose_recipe, load_recipe
+from winnow.steps.run import run as fitting
 from winnow.steps.run import shows_strips
 
 
@@ -109,7 +110,9 @@ def test_strips_are_left_to_the_recipe_of_textures_unless_the_user_decides(tmp_p
     assert "strips are taken for a texture" in run.folder.asked.why
     winnow.Run(tmp_path / "run", "inspect").fit(tmp_path / "strips", resume=True)
     # A first call may say --resume as well, and strips that are added to a run of another recipe do not change what it is.
-    first = winnow.Run(tmp_path / "first", "inspect", **given).fit(tmp_path / "strips", resume=True)
+    first = winnow.Run(tmp_path / "first", "inspect", **given)
+    assert "strips are taken for a texture" in next(fitting(first.folder, [tmp_path / "strips"], resume=True))
     assert first.folder.recipe == "inspect-texture"
-    parts = winnow.Run(tmp_path / "parts run", "inspect", weights=tmp_path / "random.pth").fit(tmp_path / "parts")
-    assert parts.fit(tmp_path / "strips").folder.recipe == "inspect"
+    parts = winnow.Run(tmp_path / "parts run", "inspect", weights=tmp_path / "random.pth")
+    parts.ingest(tmp_path / "parts")
+    assert "are taken for" not in next(fitting(parts.folder, [tmp_path / "strips"])) and parts.folder.recipe == "inspect"
