@@ -137,11 +137,11 @@ def test_stopped_and_resumed_it_ends_the_same(tmp_path, monkeypatch):
 def _work(folder):
     torch.set_num_threads(1)
     learning.FastTrainer.save_is_due = lambda self: True
-    train_fast(small(), ROWS, options(200), folder)
+    train_fast(small(), ROWS, options(60), folder)
 
 
 def test_killed_it_goes_on_to_the_same_bits(tmp_path):
-    train_fast(small(), ROWS, options(200), tmp_path / "whole")
+    train_fast(small(), ROWS, options(60), tmp_path / "whole")
     process = multiprocessing.get_context("spawn").Process(target=_work, args=(tmp_path / "killed",))
     process.start()
     deadline = time.monotonic() + 60
@@ -149,7 +149,8 @@ def test_killed_it_goes_on_to_the_same_bits(tmp_path):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    train_fast(small(), ROWS, options(200), tmp_path / "killed", resume=True)
+    assert process.exitcode == -signal.SIGKILL and not (tmp_path / "killed" / "model.json").exists()
+    train_fast(small(), ROWS, options(60), tmp_path / "killed", resume=True)
     assert weights_of(tmp_path / "killed") == weights_of(tmp_path / "whole")
 
 

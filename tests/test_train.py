@@ -431,7 +431,7 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(spawn, kind, unint
         process.join()
         kills += not (tmp_path / "model.json").exists()
     assert kills >= 2
-    process = spawn(tmp_path, kind, True)
+    process = spawn(tmp_path, kind, True, 1e9)
     process.join()
     assert process.exitcode == 0
     assert weights_of(tmp_path) == weights_of(uninterrupted)
@@ -446,7 +446,7 @@ def test_ctrl_c_saves_between_two_steps_and_goes_on(spawn, kind, uninterrupted, 
     process.join()
     assert "--resume" in (tmp_path / "interrupted.txt").read_text()
     assert not (tmp_path / "model.json").exists()
-    process = spawn(tmp_path, kind, True)
+    process = spawn(tmp_path, kind, True, 1e9)
     process.join()
     assert weights_of(tmp_path) == weights_of(uninterrupted)
     assert same_log(tmp_path, uninterrupted)

@@ -19,7 +19,7 @@ from winnow.run import unfinished, working_copy
 from buckets import keys
 from small_runs import small_run
 
-LONG = {"iterations": 1500, "check_every": 100}
+LONG = {"iterations": 600, "check_every": 100}
 CHILD = """
 import sys
 
@@ -28,7 +28,7 @@ from winnow.learn import train
 from winnow.run import unfinished
 
 unfinished.EVERY, train.SAVE_SECONDS = 0.05, 0.05
-winnow.Run(sys.argv[1]).set(iterations=1500, check_every=100).train()
+winnow.Run(sys.argv[1]).set(iterations=600, check_every=100).train()
 """
 
 
