@@ -115,4 +115,6 @@ def test_strips_are_left_to_the_recipe_of_textures_unless_the_user_decides(tmp_p
     assert first.folder.recipe == "inspect-texture"
     parts = winnow.Run(tmp_path / "parts run", "inspect", weights=tmp_path / "random.pth")
     parts.ingest(tmp_path / "parts")
-    assert "are taken for" not in next(fitting(parts.folder, [tmp_path / "strips"])) and parts.folder.recipe == "inspect"
+    assert (
+        "are taken for" not in next(fitting(parts.folder, [tmp_path / "strips"])) and parts.folder.recipe == "inspect"
+    )
