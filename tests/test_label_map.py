@@ -126,3 +126,56 @@ def test_a_dragged_region_is_a_lane_and_labels_colour_the_map(run: Path, context
             )
             assert cut == 0 and page.locator("#run").evaluate("name => name.scrollWidth <= name.clientWidth")
         assert 0.02 * SIDE < right - left < 0.15 * SIDE and 0.02 * SIDE < bottom - top < 0.15 * SIDE
+
+
+def region(page: playwright.Page) -> list[int]:
+    """Return the left, top, right and bottom of the region that was opened, and show the map again."""
+    page.wait_for_selector("#app[aria-busy=false]")
+    expect(page.locator("#views [data-view=grid]")).to_have_attribute("aria-pressed", "true")
+    view = page.evaluate("Object.entries(sessionStorage).find(([key]) => key.endsWith(' view'))[1]")
+    page.keyboard.press("m")
+    expect(page.locator("#map")).to_be_visible()
+    return [int(side) for side in json.loads(view)["part"].split(",")]
+
+
+def test_keys_and_two_fingers_zoom_and_move_the_map(run: Path, context: playwright.BrowserContext):
+    with Server(run, *CLASSES) as server:
+        page = Tab(context, server).page
+        page.keyboard.press("m")
+        page.wait_for_selector("#map-canvas[data-milliseconds]", timeout=60_000)
+        page.keyboard.press("Enter")
+        assert region(page) == [0, 0, SIDE, SIDE]
+        for key in ("PageUp", "PageUp"):
+            page.keyboard.press(key)
+        page.keyboard.press("Enter")
+        side = SIDE / 1.5**2
+        assert region(page) == pytest.approx([(SIDE - side) / 2] * 2 + [(SIDE + side) / 2] * 2, abs=1)
+        for key in ("ArrowRight", "ArrowUp", "ArrowUp", "ArrowUp"):  # a quarter of what is seen; up there is no more
+            page.keyboard.press(key)
+        page.keyboard.press("Enter")
+        left = (SIDE - side) / 2 + side / 4
+        assert region(page) == pytest.approx([left, 0, left + side, side], abs=1)
+        for key in ("PageDown", "PageDown", "PageDown"):
+            page.keyboard.press(key)
+        page.keyboard.press("Enter")
+        assert region(page) == [0, 0, SIDE, SIDE]
+
+        area = page.locator("#map-area").bounding_box()
+        fingers = page.context.new_cdp_session(page)
+
+        def touch(kind: str, *places: tuple[float, float]) -> None:
+            points = [
+                {"x": area["x"] + x * area["width"], "y": area["y"] + y * area["height"], "id": number}
+                for number, (x, y) in enumerate(places)
+            ]
+            fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+        touch("touchStart", (0.4, 0.4))
+        touch("touchStart", (0.4, 0.4), (0.6, 0.6))
+        touch("touchMove", (0.2, 0.2), (0.6, 0.6))
+        touch("touchMove", (0.2, 0.2), (0.8, 0.8))
+        expect(page.locator("#map-region")).to_be_hidden()
+        touch("touchEnd")
+        expect(page.locator("#map-whole")).to_be_visible()
+        page.keyboard.press("Enter")
+        assert region(page) == pytest.approx([SIDE / 3, SIDE / 3, 2 * SIDE / 3, 2 * SIDE / 3], abs=0.02 * SIDE)

@@ -190,7 +190,7 @@ class Page {
         ...(this.groups.has() && { Enter: () => this.accept() }),
         ArrowLeft: turn(-1), ArrowRight: turn(1), PageUp: turn(-1), PageDown: turn(1),
       },
-      map: { Escape: () => this.map.whole() },
+      map: this.map.keys(),
     };
     return { ...(ctrlKey ? {} : common), ...views[this.view] }[key];
   }

@@ -1,4 +1,4 @@
-// The map of the pool: every picture a point on a canvas. A dragged region is opened as a lane; the wheel zooms.
+// The map of the pool: every picture a point on a canvas. A dragged region is opened as a lane; the wheel, two fingers and keys zoom.
 
 import { apart, byId, count, make } from "./dom.js";
 
@@ -7,6 +7,8 @@ const AGAIN = 700; // milliseconds between two questions whether the map is know
 const COLOURS = { label: "Label", prediction: "Prediction", score: "Anomaly score", group: "Group" };
 const LISTED = 8; // names in the legend
 const NEAREST = 6; // pixels a drag must be long
+const MOST = 40; // times as large as the whole
+const STEP = 1.5; // by a key
 
 export class PictureMap {
   #points = null;
@@ -14,6 +16,7 @@ export class PictureMap {
   #by = "label";
   #view = { x: 0, y: 0, scale: 1 }; // the part of the map that is seen
   #from = null; // where a drag began
+  #fingers = new Map(); // where each is, by its number
   #asking = false;
 
   constructor(session, server, open) {
@@ -28,8 +31,11 @@ export class PictureMap {
     area.addEventListener("pointerdown", (event) => this.#begin(event));
     area.addEventListener("pointermove", (event) => this.#drag(event));
     area.addEventListener("pointerup", (event) => this.#end(event));
-    area.addEventListener("pointercancel", () => this.#cancel());
-    area.addEventListener("wheel", (event) => this.#zoom(event), { passive: false });
+    area.addEventListener("pointercancel", (event) => this.#cancel(event));
+    area.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      this.#zoom(Math.exp(-event.deltaY / 400), this.#place(event));
+    }, { passive: false });
     byId("map-whole").addEventListener("click", () => this.whole());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.show());
     new ResizeObserver(() => this.#draw()).observe(area);
@@ -58,7 +64,21 @@ export class PictureMap {
     }
   }
 
-  /** Shows all of the map again, after the wheel has shown a part of it. */
+  /** What keys do while the map is shown. */
+  keys() {
+    const { clientWidth: width, clientHeight: height } = byId("map-area");
+    const [middle, far] = [[width / 2, height / 2], [width / 4, height / 4]];
+    const move = (across, down) => () => this.#zoom(1, middle, [-across * far[0], -down * far[1]]);
+    return {
+      Escape: () => this.whole(),
+      PageUp: () => this.#zoom(STEP, middle),
+      PageDown: () => this.#zoom(1 / STEP, middle),
+      ArrowLeft: move(-1, 0), ArrowRight: move(1, 0), ArrowUp: move(0, -1), ArrowDown: move(0, 1),
+      Enter: () => this.#points && this.#open([0, 0], [width, height]),
+    };
+  }
+
+  /** Shows all of the map again. */
   whole() {
     this.#view = { x: 0, y: 0, scale: 1 };
     this.#draw();
@@ -91,7 +111,7 @@ export class PictureMap {
     drawing.putImageData(picture, 0, 0);
     byId("map-whole").hidden = this.#view.scale === 1;
     canvas.dataset.milliseconds = (performance.now() - began).toFixed(1);
-    byId("map-note").textContent = `${count(x.length)} pictures; alike ones lie together. Drag a region to open it as a lane; the wheel zooms.`;
+    byId("map-note").textContent = `${count(x.length)} pictures; alike ones lie together. Drag a region to open it as a lane; the wheel or two fingers zoom, Enter opens what is seen.`;
   }
 
   #legend() {
@@ -120,30 +140,55 @@ export class PictureMap {
     if (event.button || !this.#points) return;
     event.preventDefault();
     byId("map-area").setPointerCapture(event.pointerId);
-    this.#from = this.#place(event);
+    const place = this.#place(event);
+    this.#fingers.set(event.pointerId, place);
+    if (this.#fingers.size === 1) this.#from = place;
+    else this.#none(); // two fingers zoom
   }
 
   #drag(event) {
-    if (!this.#from) return;
+    if (!this.#fingers.has(event.pointerId)) return;
     const to = this.#place(event);
+    if (this.#fingers.size === 2) return this.#pinch(event.pointerId, to);
+    if (!this.#from) return;
     const [left, right] = [this.#from[0], to[0]].sort((a, b) => a - b);
     const [top, bottom] = [this.#from[1], to[1]].sort((a, b) => a - b);
     Object.assign(byId("map-region").style, { left: `${left}px`, top: `${top}px`, width: `${right - left}px`, height: `${bottom - top}px` });
     byId("map-region").hidden = false;
   }
 
+  /** Zooms so that what was below each of two fingers stays below it. */
+  #pinch(finger, to) {
+    const between = () => {
+      const [[x, y], [otherX, otherY]] = [...this.#fingers.values()];
+      return [(x + otherX) / 2, (y + otherY) / 2, Math.max(1, Math.hypot(x - otherX, y - otherY))];
+    };
+    const [x, y, distance] = between();
+    this.#fingers.set(finger, to);
+    const [newX, newY, newDistance] = between();
+    this.#zoom(newDistance / distance, [x, y], [newX - x, newY - y]);
+  }
+
   #end(event) {
-    if (!this.#from) return;
     const [from, to] = [this.#from, this.#place(event)];
-    this.#cancel();
-    if (Math.hypot(to[0] - from[0], to[1] - from[1]) < NEAREST) return;
+    this.#cancel(event);
+    if (from && Math.hypot(to[0] - from[0], to[1] - from[1]) >= NEAREST) this.#open(from, to);
+  }
+
+  /** Opens the region between two places of the area as a lane. */
+  #open(from, to) {
     const [first, second] = [from, to].map((place) => this.#coordinates(place));
     const [left, right] = [first[0], second[0]].sort((a, b) => a - b);
     const [top, bottom] = [first[1], second[1]].sort((a, b) => a - b);
     this.open([left, top, right, bottom].join(","));
   }
 
-  #cancel() {
+  #cancel({ pointerId }) {
+    this.#fingers.delete(pointerId);
+    this.#none();
+  }
+
+  #none() {
     this.#from = null;
     byId("map-region").hidden = true;
   }
@@ -154,16 +199,18 @@ export class PictureMap {
     return [Math.round(this.#view.x + (x / clientWidth) * (SIDE / scale)), Math.round(this.#view.y + (y / clientHeight) * (SIDE / scale))];
   }
 
-  #zoom(event) {
+  /** Shows so many times as much or as little about a place of the area, and moves it by [x, y] pixels. */
+  #zoom(factor, [x, y], [across, down] = [0, 0]) {
     if (!this.#points) return;
-    event.preventDefault();
     const { clientWidth, clientHeight } = byId("map-area");
-    const [x, y] = this.#place(event);
-    const before = this.#view.scale;
-    const scale = Math.min(40, Math.max(1, before * Math.exp(-event.deltaY / 400)));
-    const shift = SIDE / before - SIDE / scale;
-    const within = (value) => Math.min(Math.max(value, 0), SIDE - SIDE / scale);
-    this.#view = { scale, x: within(this.#view.x + (x / clientWidth) * shift), y: within(this.#view.y + (y / clientHeight) * shift) };
+    const [before, scale] = [this.#view.scale, Math.min(MOST, Math.max(1, this.#view.scale * factor))];
+    const [old, side] = [SIDE / before, SIDE / scale];
+    const within = (value) => Math.min(Math.max(value, 0), SIDE - side);
+    this.#view = {
+      scale,
+      x: within(this.#view.x + (x / clientWidth) * (old - side) - (across / clientWidth) * side),
+      y: within(this.#view.y + (y / clientHeight) * (old - side) - (down / clientHeight) * side),
+    };
     this.#draw();
   }
 }
