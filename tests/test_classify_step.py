@@ -191,7 +191,8 @@ def test_the_recipe_transfer_takes_folders_as_classes(made: Path, tmp_path: Path
     from torchvision.models import vgg16
 
     torch.manual_seed(0)
-    save_file(vgg16(weights=None, init_weights=False).state_dict(), tmp_path / "vgg16.safetensors")
+    weights = vgg16(weights=None, init_weights=False).half().state_dict()  # a quarter of a gigabyte
+    save_file(weights, tmp_path / "vgg16.safetensors")
     for path in sorted((made / "in").rglob("*.png"))[::7]:
         (tmp_path / "in" / kind_of(str(path))).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "in" / kind_of(str(path)) / f"{path.parent.name} {path.name}")
