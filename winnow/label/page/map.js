@@ -141,6 +141,7 @@ export class PictureMap {
     event.preventDefault();
     byId("map-area").setPointerCapture(event.pointerId);
     const place = this.#place(event);
+    if (event.isPrimary) this.#fingers.clear(); // one that was lifted elsewhere
     this.#fingers.set(event.pointerId, place);
     if (this.#fingers.size === 1) this.#from = place;
     else this.#none(); // two fingers zoom
