@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import collections
+import shutil
 import signal
 import time
 from functools import partial
@@ -141,6 +142,38 @@ def test_a_group_is_labelled_by_one_key_with_untick_undo_and_a_reload(run: Path,
         assert len(given(run)) == grouped > 30
         page.click("#lanes [data-lane=all]")  # in the view of before
         expect(page.locator("#views [data-view=one]")).to_have_attribute("aria-pressed", "true")
+
+
+def test_what_was_unticked_comes_again_however_slow_the_server_is(
+    run: Path, tmp_path: Path, context: playwright.BrowserContext
+):
+    own = Path(shutil.copytree(run, tmp_path / "run"))
+    for path in own.glob("labels*"):
+        path.unlink()
+    with Server(own, *CLASSES) as server:
+        tab = Tab(context, server)
+        page = tab.page
+        page.click("#lanes [data-lane=groups]")
+        first = shown(page)
+        page.click(".cell >> nth=1")
+        page.keyboard.press("1")
+        listed = server.get("/api/groups?lane=groups")["groups"]
+        for _ in listed[2:]:
+            shown(page)
+            tab.saved()
+            page.keyboard.press("2")
+        last = shown(page)
+        tab.saved()
+        page.route(
+            "**/api/events", late
+        )  # the list of groups is asked for at once, pictures after the labels are there
+        page.route("**/api/items?*", late)
+        page.keyboard.press("3")
+        expect(page.locator(".cell")).to_have_count(1)
+        assert shown(page) == [first[1]]
+        page.unroute_all()
+        tab.saved()
+        assert set(given(own)) > set(last) and first[1] not in given(own)
 
 
 def test_groups_hold_nothing_that_is_labelled(run: Path):

@@ -72,6 +72,7 @@ export class Groups {
 
   /** Fetches the list, waiting until it is known; returns whether the lane is still wanted. */
   async #fetch(lane) {
+    await this.session.outbox.settled(); // or what was just labelled would be open in the list, and come first
     for (;;) {
       const answer = await this.server.get(`groups?${new URLSearchParams({ lane })}`);
       if (this.#entering !== lane) return false;

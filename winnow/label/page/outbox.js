@@ -91,6 +91,11 @@ export class Outbox extends EventTarget {
     this.#changed();
   }
 
+  /** Waits until the server has all, or cannot have it now. */
+  async settled() {
+    while (this.waiting && !this.trouble) await new Promise((resolve) => this.addEventListener("change", resolve, { once: true }));
+  }
+
   async #drain() {
     let most = BATCH;
     for (let entries = this.#events(); entries.length; entries = this.#events()) {
