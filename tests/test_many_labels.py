@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
@@ -9,6 +12,7 @@ from sklearn.metrics import f1_score
 from winnow.classify import folds as fast
 from winnow.classify import heads
 from winnow.classify.classifier import Classifier
+from winnow.classify.cross_fit import HeldOut
 from winnow.classify.heads import KNearest, LabelSpreading
 from winnow.classify.neighbours import EXACT, Neighbours
 from winnow.embeddings import Embeddings, unit_length
@@ -17,6 +21,8 @@ from winnow.metrics.classification import Tally, f1_drawn
 from winnow.options import SelectOptions
 from winnow.pool.splits import deal_out
 from winnow.run import choice
+from winnow.steps.classify import _write_labelled
+from winnow.tables import read_table
 
 
 def drawn(n: int, classes: int, groups: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,3 +183,21 @@ def test_of_many_labels_halves_of_some_are_compared(monkeypatch):
     monkeypatch.setattr(choice, "MOST", 200)
     some = choice.worth_of_choice(classifier, Embeddings.of(vectors), SelectOptions(), draws=2)
     assert some.labels == pytest.approx(80, abs=4) and "half of 200 of the labels reach" in some.says
+
+
+def test_the_table_of_labels_looks_for_the_most_probable_classes_once(tmp_path: Path):
+    searches = []
+
+    class Counted(np.ndarray):
+        def argmax(self, *args, **given):
+            searches.append(self.shape)
+            return np.asarray(self).argmax(*args, **given)
+
+    rng, n = np.random.default_rng(0), 300
+    target, chances = rng.integers(0, 3, n), rng.dirichlet(np.ones(3), n)
+    held = HeldOut(np.arange(n), target, target, target, target, chances.view(Counted))
+    classes = np.array(["a", "b", "c"], object)
+    _write_labelled(tmp_path, SimpleNamespace(held_out=held, classes=classes), lambda row: (str(row), "", ""))  # type: ignore[arg-type]
+    written = [row["class"] for row in read_table(tmp_path / "labelled.csv")]
+    assert written == classes[chances.argmax(axis=1)].tolist()
+    assert len(searches) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class HeldOut:
     units: np.ndarray
     probabilities: np.ndarray
 
-    @property
+    @cached_property
     def predicted(self) -> np.ndarray:
         """Return the number of the most probable class (m,)."""
         return self.probabilities.argmax(axis=1)
