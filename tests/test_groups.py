@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from sklearn.metrics import f1_score
 
 import winnow
 from winnow.classify.folds import deal, follow
@@ -20,6 +22,7 @@ from winnow.pool.ingest import ingest
 from winnow.pool.pool import Pool
 from winnow.pool.splits import TORN, assign, blocks, folds
 from winnow.pool.twins import joined, look_of, looks_of, twins
+from winnow.steps.classify import _on_apart
 
 from conftest import stripes
 from videos import write
@@ -235,6 +238,24 @@ def test_the_splits_that_the_user_names_hold_everywhere(named: winnow.Run):
     assert chosen.candidates <= 40 and any("40 pictures given as" in note for note in chosen.notes)
     with (named.folder.path / "selection.csv").open(encoding="utf-8") as file:
         assert given_as(named, [row["id"] for row in csv.DictReader(file)]) == {"train"}
+
+
+def test_held_out_labels_of_some_classes_are_judged_by_these_alone():
+    labels = np.array(["a", "a", "b", "new", ""], object)
+    classes = np.array(["a", "b", "c", "d"], object)
+    judge = SimpleNamespace(
+        classes=classes, network=None, predict_proba=lambda vectors: np.eye(4)[vectors[:, 0].astype(int)]
+    )
+    pool, run = (
+        SimpleNamespace(rows_of=len),
+        SimpleNamespace(options=SimpleNamespace(train=SimpleNamespace(device="cpu"))),
+    )
+    apart = Embeddings.of(np.array([[0.0], [1.0], [1.0], [0.0], [0.0]]))
+    (note,) = _on_apart(run, pool, judge, apart, labels)
+    expected = f1_score(
+        ["a", "a", "b"], ["a", "b", "b"], average="macro"
+    )  # c and d, which no picture shows, do not count
+    assert "4 labelled pictures given" in note and f"on the 3 of known classes macro F1 is {expected:.3f}" in note
 
 
 @pytest.mark.parametrize("count", [3, 4, 5, 6])

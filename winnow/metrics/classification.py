@@ -55,6 +55,12 @@ class Tally:
         """Return the mean F1 of the classes."""
         return float(self.f1.mean())
 
+    @property
+    def macro_f1_of_present(self) -> float:
+        """Return the mean F1 of the classes that some picture has or is taken for: of another nothing is known, and its F1 counts as 0."""
+        present = (self.confusion.sum(axis=0) + self.confusion.sum(axis=1)) > 0
+        return float(self.f1[present].mean())
+
     def intervals(self, seed: int = 0) -> tuple[np.ndarray, tuple[float, float]] | None:
         """Return 95 % intervals of F1, (classes, 2) and of the macro mean; None with fewer than two groups.
 

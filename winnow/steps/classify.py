@@ -145,7 +145,10 @@ def _learnt(
 def _on_apart(
     run: RunFolder, pool: Pool, classifier: Classifier, apart: Embeddings, labels: np.ndarray
 ) -> Iterator[str]:
-    """Yield what the classifier is worth on labelled pictures that the user gave to hold out; nothing where there are none."""
+    """Yield what the classifier is worth on labelled pictures that the user gave to hold out; nothing where there are none.
+
+    Of the classes that occur among these alone, which need not be all.
+    """
     rows = np.flatnonzero(np.isin(labels, classifier.classes))
     if not (labels != "").any():
         return
@@ -158,7 +161,8 @@ def _on_apart(
     target = np.searchsorted(classifier.classes.astype(str), labels[rows].astype(str))
     tally = Tally.of(target, chances.argmax(axis=1), np.arange(len(rows)), len(classifier.classes))
     right = (chances.argmax(axis=1) == target).mean()
-    yield f"Nothing was learnt from {noun}: on them macro F1 is {tally.macro_f1:.3f}, and {percent(right)} are right."
+    them = "them" if len(rows) == (labels != "").sum() else f"the {len(rows):,} of known classes"
+    yield f"Nothing was learnt from {noun}: on {them} macro F1 is {tally.macro_f1_of_present:.3f}, and {percent(right)} are right."
 
 
 def _fitted(
