@@ -245,7 +245,10 @@ def test_a_detector_of_torchvision_by_its_name(cached, monkeypatch):
     with torch.inference_mode():
         plain = network([torch.from_numpy(picture).permute(2, 0, 1) / 255])[0]
     least = float(plain["scores"].median())
+    runs = []
+    find._network.register_forward_hook(lambda *_: runs.append(1))
     found = find(picture, least)
+    assert len(runs) == 1
     assert len(found.boxes) and (found.confidence >= least).all()
     corners = np.hstack([found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]])
     known = plain["boxes"].numpy()

@@ -295,9 +295,8 @@ class TorchvisionDetector:
 
         with torch.inference_mode():
             pixels = torch.from_numpy(picture.transpose(2, 0, 1).copy()).float() / 255
-            boxes, classes, confidence = (
-                self._network([pixels])[0][name].numpy() for name in ("boxes", "labels", "scores")
-            )
+            (found,) = self._network([pixels])
+        boxes, classes, confidence = (found[name].numpy() for name in ("boxes", "labels", "scores"))
         boxes = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
         sure = confidence >= least
         return suppressed(Found(boxes[sure], confidence[sure], classes[sure]))
