@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -60,6 +61,18 @@ def test_bootstrap_against_a_slow_one(ties: bool) -> None:
         drawn.append([roc_auc_score(~b, s), average_precision_score(~b, s), flagged[b].mean(), flagged[~b].mean()])
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     assert [fast[name] for name in fast] == [pytest.approx(pair) for pair in zip(low, high, strict=True)]
+
+
+def test_the_bootstrap_of_many_frames_holds_no_weight_of_each() -> None:
+    rng, n = np.random.default_rng(0), 20_000
+    groups = np.arange(n) // 100
+    tracemalloc.start()
+    try:
+        found = bootstrap(rng.normal(size=n), groups % 2 == 0, 0.5, groups, repeats=500)
+        assert tracemalloc.get_traced_memory()[1] < 20e6  # of 80 million bytes, a number for each frame in each draw
+    finally:
+        tracemalloc.stop()
+    assert found is not None and found["auroc"][0] < 0.5 < found["auroc"][1]
 
 
 def test_frames_of_few_groups_make_wide_intervals() -> None:

@@ -190,21 +190,21 @@ def bootstrap(
     scores, belongs = _checked(scores, belongs)
     groups = np.asarray(groups).astype(str)
     rng = np.random.default_rng(seed)
-    weights = np.empty((repeats, len(scores)))
+    unit, drawn_units, start = np.empty(len(scores), int), [], 0
     for side in (belongs, ~belongs):
         units, member = np.unique(groups[side], return_inverse=True)
         if len(units) < 2:
             return None
-        start = 0
-        for rows in group_draws(len(units), repeats, rng):
-            weights[start : start + len(rows), side] = rows[:, member]
-            start += len(rows)
+        unit[side], start = start + member, start + len(units)
+        # A byte holds how often one comes up: as often as there are units at most, and of more than 255 about once.
+        drawn_units.append(np.concatenate([rows.astype(np.uint8) for rows in group_draws(len(units), repeats, rng)]))
+    often = np.concatenate(drawn_units, axis=1)
     ordered = np.argsort(-scores, kind="stable")
     last = np.flatnonzero(np.append(np.diff(scores[ordered]) != 0, True))
     flagged = None if threshold is None else (scores > threshold)[ordered]
     names = ("auroc", "average_precision", "false_alarm_rate", "detection_rate")[: 2 if flagged is None else 4]
     step = max(1, AT_ONCE // len(scores))
-    blocks = (weights[start : start + step, ordered] for start in range(0, repeats, step))
+    blocks = (often[start : start + step, unit[ordered]].astype(np.float64) for start in range(0, repeats, step))
     drawn = np.concatenate([_weighted(block, belongs[ordered], flagged, last) for block in blocks])
     low, high = interval(drawn, level)
     return {name: (float(low[place]), float(high[place])) for place, name in enumerate(names)}
