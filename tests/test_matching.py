@@ -14,6 +14,7 @@ from PIL import Image
 
 import winnow
 from winnow.errors import InputError
+from winnow.label import matching
 from winnow.label.catalogue import Catalogue
 from winnow.label.matching import matched
 from winnow.label.records import Record
@@ -247,6 +248,53 @@ def test_paths_below_a_root_that_has_moved_agree_with_one_another(tmp_path: Path
     about = matched(records, crops(), Originals(SimpleNamespace(folder=tmp_path), None))
     assert {item: record.label for item, record in about.found.items()} == {"q1": "a", "p": "c"}
     assert about.unknown == [(records[1], "by the other paths of the file, its folder is not among those of the run")]
+
+
+def test_a_path_is_not_compared_with_every_file_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    compared, alike = [], matching._alike
+    monkeypatch.setattr(matching, "_alike", lambda *paths: compared.append(paths) or alike(*paths))
+    sources = [f"/new/{outer}/{clip}/0001.png" for outer in "ab" for clip in range(100)]
+    n = len(sources)
+    table = {
+        "id": [f"i{row}" for row in range(n)],
+        "source": sources,
+        "group": sources,
+        "time": pa.nulls(n, pa.float64()),
+    }
+    catalogue = Catalogue(pa.table({**table, "box": pa.nulls(n, pa.string()), "confidence": pa.nulls(n, pa.float64())}))
+    records = [Record("a", source=source.replace("/new", "/old")) for source in reversed(sources)]
+    found = matched(records, catalogue, Originals(SimpleNamespace(folder=tmp_path), None)).found
+    assert {catalogue.source(catalogue.row(item)): record.source for item, record in found.items()} == {
+        record.source.replace("/old", "/new"): record.source for record in records
+    }
+    assert len(compared) <= 2 * n
+
+
+def test_the_frames_of_a_video_are_not_looked_through_for_each_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    n = 300
+    table = {"id": [f"f{row}" for row in range(n)], "source": ["/v/film.mp4"] * n, "group": ["film"] * n}
+    table |= {"time": pa.array(np.arange(n)[::-1] / 25), "box": pa.nulls(n, pa.string())}
+    catalogue = Catalogue(pa.table({**table, "confidence": pa.nulls(n, pa.float64())}))
+    asked, time = [], Catalogue.time
+    monkeypatch.setattr(Catalogue, "time", lambda self, row: asked.append(row) or time(self, row))
+    written = [*(f"/v/film.mp4 {row / 25:.3f}" for row in range(n)), "/v/film.mp4 0.020"]
+    records = [Record("a", source=source, time=float(at)) for source, at in map(str.split, written)]
+    about = matched(records, catalogue, Originals(SimpleNamespace(folder=tmp_path), None))
+    assert {item: record.time for item, record in about.found.items()} == {
+        f"f{n - 1 - row}": row / 25 for row in range(n)
+    }
+    assert [reason for _, reason in about.unknown] == ["the run has nothing at its time and box"]
+    assert len(asked) <= 2 * n
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_longest_end_is_the_one_that_comparing_all_finds(seed: int):
+    rng = np.random.default_rng(seed)
+    ends = sorted((list(rng.choice(list("ab"), rng.integers(1, 5))), f"s{number}") for number in range(30))
+    end = list(rng.choice(list("abc"), 4))
+    common = [matching._alike(end, other) for other, _ in ends]
+    expected = [source for (_, source), many in zip(ends, common, strict=True) if many == max(common)]
+    assert matching._longest_end(end, ends) == (max(common), expected)
 
 
 def test_two_files_that_could_be_the_one_are_both_left_out(tmp_path: Path):

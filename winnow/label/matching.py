@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -128,17 +129,20 @@ class _Finder:
     def __init__(self, catalogue: Catalogue, originals: Originals) -> None:
         self._catalogue, self._originals = catalogue, originals
         self._of_file: dict[str, list[int]] = {}
+        self._of_sources: dict[tuple[str, ...], list[int]] = {}
+        self._in_time: dict[int, tuple[list[int], list[tuple[float, int]]]] = {}
 
     @cached_property
     def _by_source(self) -> dict[str, list[int]]:
         return self._catalogue.rows_of_source()
 
     @cached_property
-    def _by_name(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
+    def _by_name(self) -> dict[str, list[tuple[list[str], str]]]:
+        """The sources of each file name, with the names of their paths from the last to the first, in the order of these."""
+        found: dict[str, list[tuple[list[str], str]]] = {}
         for source in self._by_source:
-            found.setdefault(posixpath.basename(source), []).append(source)
-        return found
+            found.setdefault(posixpath.basename(source), []).append((_parts(source)[::-1], source))
+        return {name: sorted(ends) for name, ends in found.items()}
 
     @cached_property
     def _by_content(self) -> dict[str, list[int]]:
@@ -203,20 +207,31 @@ class _Finder:
         """
         written = record.written or record.source
         parts, whole = _parts(written), re.match(r"[/\\]|[A-Za-z]:", written) is not None
-        named = {source: _alike(parts, _parts(source)) for source in self._by_name.get(parts[-1] if parts else "", [])}
-        longest = max(named.values(), default=0)
+        longest, sources = _longest_end(parts[::-1], self._by_name.get(parts[-1] if parts else "", []))
         if not longest:
             return _Match([], "the run has no file of its name")
         if longest < (2 if whole else len(parts)):
             return _Match([], "the run has a file of its name in another folder")
-        sources = [source for source, alike in named.items() if alike == longest]
         if any(map(self._has_changed, sources)):  # renumbered, perhaps: nobody knows which picture the name meant
             return _Match([], "the run's file of its name has changed since it was ingested")
-        rows = [row for source in sources for row in self._by_source[source]]
-        return _Match(rows, "name" if len(parts) == 1 else "path", tuple(parts[:-longest]) if whole else None)
+        return _Match(
+            self._of(sources), "name" if len(parts) == 1 else "path", tuple(parts[:-longest]) if whole else None
+        )
 
     def _of(self, sources: Sequence[str]) -> list[int]:
-        return [row for source in sources for row in self._by_source.get(source, [])]
+        """Return the rows of some sources, the same list each time."""
+        found = self._of_sources.get(key := tuple(sources))
+        if found is None:
+            found = self._of_sources[key] = sorted(row for source in key for row in self._by_source.get(source, []))
+        return found
+
+    def _at(self, rows: list[int], time: float) -> list[int]:
+        """Return those of the rows that are at a time: a long video's are sorted once and not looked through for each of its labels."""
+        if id(rows) not in self._in_time:  # the list is kept with them, so that no other one has its id
+            self._in_time[id(rows)] = rows, sorted((self._catalogue.time(row) or 0.0, row) for row in rows)
+        moments = self._in_time[id(rows)][1]
+        some = slice(bisect_left(moments, (time - 2 * NEAR,)), bisect_right(moments, (time + 2 * NEAR,)))
+        return [row for moment, row in moments[some] if abs(moment - time) <= NEAR]
 
     def _narrowed(self, match: _Match, record: Record) -> _Match:
         """Return the one row at a record's time and box; in the place of a copy of a video, that of the video that is used."""
@@ -224,15 +239,16 @@ class _Finder:
         if not any(catalogue.ids[row] in catalogue for row in rows):
             rows = self._of(self._originals.copies_of(catalogue.source(rows[0]))) or rows
         if record.time is not None:
-            rows = [row for row in rows if abs((catalogue.time(row) or 0.0) - record.time) <= NEAR]
+            rows = self._at(rows, record.time)
         if record.box is not None:
             rows = [row for row in rows if catalogue.box(row) == list(record.box)]
         if not rows:
             return _Match([], "the run has nothing at its time and box")
-        items = {catalogue.ids[row] for row in rows if catalogue.ids[row] in catalogue}
-        if len(items) != 1:
-            return _Match([], "several items of the run could be meant" if items else "the run does not use it")
-        return replace(match, rows=[catalogue.row(items.pop())])
+        items = (catalogue.ids[row] for row in rows if catalogue.ids[row] in catalogue)
+        item = next(items, None)
+        if item is None or any(other != item for other in items):
+            return _Match([], "several items of the run could be meant" if item else "the run does not use it")
+        return replace(match, rows=[catalogue.row(item)])
 
 
 def _parts(path: str) -> list[str]:
@@ -240,7 +256,21 @@ def _parts(path: str) -> list[str]:
     return [part for part in re.split(r"[/\\]", path) if part not in ("", ".", "..")]
 
 
+def _longest_end(end: list[str], ends: list[tuple[list[str], str]]) -> tuple[int, list[str]]:
+    """Return how many names a path, given from its last name to its first, has at most in common with one of `ends`, which are in order;
+    and the sources of those."""
+    place = bisect_left(ends, (end,))
+    longest = max((_alike(end, other) for other, _ in ends[max(0, place - 1) : place + 1]), default=0)
+    common = end[:longest]
+
+    def begins(other: tuple[list[str], str]) -> list[str]:
+        return other[0][:longest]
+
+    own = slice(bisect_left(ends, common, key=begins), bisect_right(ends, common, key=begins))
+    return longest, [source for _, source in ends[own]]
+
+
 def _alike(one: Sequence[str], other: Sequence[str]) -> int:
-    """Return how many names two paths have in common, counted from the last."""
-    pairs = zip(reversed(one), reversed(other), strict=False)
+    """Return how many names two lists begin with in common."""
+    pairs = zip(one, other, strict=False)
     return next((count for count, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

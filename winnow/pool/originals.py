@@ -58,6 +58,7 @@ class Originals:
         self._pool, self._options, self._is_trusted = pool, options, is_trusted
         self._lock, self._hashing = threading.Lock(), threading.Lock()
         self._recorded: dict[str, tuple[str, str]] | None = None
+        self._addresses: dict[str, list[str]] = {}
         self._same: dict[tuple[str, str], bool] = {}
         self._of_videos: dict[str, tuple[int, int]] = {}
 
@@ -93,7 +94,8 @@ class Originals:
 
     def sources_with(self, digest: str) -> list[str]:
         """Return the addresses from which a file of this SHA-256 was ingested."""
-        return [source for source, (_, known) in self._known().items() if known == digest]
+        self._known()
+        return self._addresses.get(digest, [])
 
     def copies_of(self, source: str) -> list[str]:
         """Return the addresses from which the same content was ingested as from this one; none where that is not known."""
@@ -155,7 +157,8 @@ class Originals:
         return None if page is None else int(page)
 
     def _known(self) -> dict[str, tuple[str, str]]:
-        """Return mark and SHA-256 of every source at the time of the ingest; read once, and only where they are needed."""
+        """Return mark and SHA-256 of every source at the time of the ingest, which are read, with the addresses of each content, when they
+        are first needed."""
         with self._lock:
             if self._recorded is None:
                 records = map(Part.load, sorted((self._pool.folder / "parts").glob("*.json")))
@@ -164,6 +167,8 @@ class Originals:
                     for record in records
                     for source, digest in zip(record.sources, record.digests, strict=True)
                 }
+                for source, (_, digest) in self._recorded.items():
+                    self._addresses.setdefault(digest, []).append(source)
             return self._recorded
 
 
