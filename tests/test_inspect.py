@@ -17,9 +17,11 @@ from winnow.check import check_model
 from winnow.deploy.runtime import Deployed
 from winnow.embeddings import Embeddings
 from winnow.errors import OptionError, WinnowError
-from winnow.inspect.locate import Picture
+from winnow.inspect.locate import Picture, located
 from winnow.models.dense import MOST_CHANNELS, Dense
 from winnow.options import IngestOptions
+from winnow.pool.in_memory import InMemory
+from winnow.pool.parts import cut_up
 from winnow.pool.patches import MOST_TILES, blend, scaled, tile_boxes
 from winnow.pool.pool import Pool
 from winnow.report.overlays import overlay
@@ -136,6 +138,27 @@ def test_maps_and_pixels_are_scaled_to_their_boxes() -> None:
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     assert scaled(pixels, (4, 4)) is pixels
     assert scaled(pixels, (8, 6)).shape == (8, 6, 3) and scaled(pixels[..., :1], (8, 6)).dtype == np.uint8
+
+
+def test_the_boxes_of_a_pool_are_read_once_for_all_its_pictures() -> None:
+    rng, read = np.random.default_rng(0), []
+
+    class Pieces(InMemory):
+        def column(self, name: str) -> np.ndarray:
+            read.append(name)
+            return super().column(name)
+
+    options = IngestOptions(size=(8, 8), tiles=True)
+    given = [
+        (page, None, cut_up(f"p{page}", rng.integers(0, 256, (8, 40, 3)).astype(np.uint8), options, None, None))
+        for page in (1, 2, 3)
+    ]
+    pool = Pieces("strips", given, options)
+    scores = np.zeros(len(pool))
+    scores[-1] = 1.0
+    found = dict(located(pool, scores, np.full(3, 0.5), np.arange(3), None))
+    assert [picture.page for picture in found.values()] == [1, 2, 3] and read == ["box"]
+    assert [len(picture.defects) for picture in found.values()] == [0, 0, 1]
 
 
 @pytest.mark.parametrize(

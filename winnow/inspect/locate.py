@@ -65,16 +65,17 @@ def located(
     places where the anomaly map is above the level that held-out pictures keep below, all of it where there are no `maps`. Its pixels
     are those of `wholes`, at their own resolution, otherwise the run's, scaled to the picture's size.
     """
-    about = pool.pictures.to_pylist()
+    about, boxes = pool.pictures.to_pylist(), read_boxes(pool.column("box"))
     ends = np.cumsum([picture["patches"] for picture in about])
     for row in wanted:
-        patches = np.arange(ends[row] - about[row]["patches"], ends[row])
-        yield int(row), _picture(pool, patches, scores[patches], float(limits[row]), maps, wholes, about[row])
+        own = np.arange(ends[row] - about[row]["patches"], ends[row])
+        yield int(row), _picture(pool, own, boxes[own], scores[own], float(limits[row]), maps, wholes, about[row])
 
 
 def _picture(
     pool: Items,
     rows: np.ndarray,
+    boxes: np.ndarray,
     scores: np.ndarray,
     limit: float,
     maps: AnomalyMaps | None,
@@ -82,7 +83,6 @@ def _picture(
     about: dict[str, Any],
 ) -> Picture:
     size, pixels, bare = (about["height"], about["width"]), pool.pixels(rows), about.get("bare") or 0
-    boxes = read_boxes(pool.column("box")[rows])
     canvas = np.full((*size, pool.channels), GREY, np.uint8)
     damaged, blank = np.zeros(size, bool), np.zeros(size, bool)
     whole = wholes(int(rows[0]), size) if wholes else None

@@ -214,7 +214,8 @@ def _mask_of(known: dict[str, list[str]], source: str) -> str:
             f"Give one called {stem}.png or {stem}_mask.png, black where all is good.",
         )
     alike = {uri: _alike(Path(uri).parts[:-1], Path(source).parts[:-1]) for uri in known[stem]}
-    best = [uri for uri, folders in alike.items() if folders == max(alike.values())]
+    most = max(alike.values())
+    best = [uri for uri, folders in alike.items() if folders == most]
     if len(best) > 1:
         raise InputError(
             f"There are {len(best)} masks for {source}: {best[0]} and {best[1]}.",
