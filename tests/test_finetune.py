@@ -25,7 +25,9 @@ from winnow.embeddings import unit_length
 from winnow.errors import Damaged, DataError, Interrupted, ModelError, OptionError, RunError, TrainingError
 from winnow.learn import finetune
 from winnow.learn.encode import encode
-from winnow.learn.finetune import FRESH, _Batches, _schedule, augmented
+from winnow.learn.feed import as_source
+from winnow.learn.finetune import FRESH, LinearHead, _Batches, _schedule, augmented, fine_tune
+from winnow.learn.processes import Processes
 from winnow.models.pretrained import Pretrained
 from winnow.options import TuneOptions
 from winnow.pool.pool import Pool
@@ -241,6 +243,21 @@ def test_true_labels_fill_half_of_each_batch_with_pseudo_labels():
     only = _Batches(np.zeros(5, bool), 8, seed=0)
     assert sorted(only(0)) == list(range(5))
     assert _Batches(np.ones(20, bool), 8, seed=0).size == 8  # of pseudo-labels alone
+
+
+def test_processes_that_cannot_share_a_batch_are_told_the_option_of_fine_tuning(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(finetune, "pieces_of", lambda batch: 4)
+    pictures, labels = drawn()
+    target, start = (labels == "stripes").astype(int), network()
+    head = LinearHead(np.zeros(512, np.float32), np.zeros((2, 512)), np.zeros(2))
+    about = {
+        "pseudo": np.zeros(len(target), bool),
+        "seed": 0,
+        "device": torch.device("cpu"),
+        "processes": Processes(8, 0),
+    }
+    with pytest.raises(OptionError, match="or give --fine-tune-batch-size 128"):
+        fine_tune(start, as_source(pictures), target, head, TuneOptions(), **about)
 
 
 def test_pseudo_labels_come_from_the_trainings_of_all_folds(tmp_path: Path):

@@ -113,7 +113,7 @@ def _learn(
     optimizer = torch.optim.Adam(layers, options.fine_tune_lr, fused=device.type in ("cpu", "cuda"))
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     pieces = pieces_of(draw.size)
-    check_shared(pieces, draw.size, processes.size)
+    check_shared(pieces, draw.size, processes.size, option="--fine-tune-batch-size")
 
     def logits(images: Tensor) -> list[Tensor]:
         vectors = functional.normalize(network(images, decode=False).vectors - centre, dim=1)

@@ -25,8 +25,11 @@ def pieces_of(batch: int) -> int:
     return 1 << (min(batch, max(FEWEST, batch // PICTURES)).bit_length() - 1)
 
 
-def check_shared(pieces: int, batch: int, processes: int, looks: bool = False) -> None:
-    """Raise `OptionError` unless so many processes can share the pieces of a batch evenly; `looks`: the network looks at the batch."""
+def check_shared(pieces: int, batch: int, processes: int, looks: bool = False, option: str = "--batch-size") -> None:
+    """Raise `OptionError` unless so many processes can share the pieces of a batch evenly; `looks`: the network looks at the batch.
+
+    `option` sets the size of a batch.
+    """
     if processes == 1 or pieces % processes == 0:
         return
     if looks:
@@ -40,7 +43,7 @@ def check_shared(pieces: int, batch: int, processes: int, looks: bool = False) -
             "Go on with it without torchrun, or train anew, without --resume.",
         )
     possible = ", ".join(str(1 << power) for power in range(pieces.bit_length()))
-    larger = f", or give --batch-size {PICTURES * processes}" if processes & (processes - 1) == 0 else ""
+    larger = f", or give {option} {PICTURES * processes}" if processes & (processes - 1) == 0 else ""
     raise OptionError(
         f"{processes} processes cannot share a batch of {batch} pictures evenly: it is cut into {pieces} pieces.",
         f"Start one of {possible} processes{larger}.",
