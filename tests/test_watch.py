@@ -6,11 +6,13 @@ import contextlib
 import csv
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,7 @@ from winnow.errors import InputError, OptionError, RunError
 from winnow.options import IngestOptions
 from winnow.steps.predict_onnx import predict_onnx
 from winnow.steps.watch import watch
-from winnow.watch import sources
+from winnow.watch import ring, sources
 from winnow.watch.book import Book
 from winnow.watch.messages import Command, Post
 from winnow.watch.view import View, sparkline
@@ -373,3 +375,27 @@ def test_what_cannot_be_watched_is_refused_before_anything_is_written(made: Path
 
 def test_the_bars_are_higher_the_more_anomalous():
     assert sparkline([1.0, 0.1, 0.001, 1e-9]) == "▁▃██"
+
+
+def test_old_pictures_go_without_a_search_through_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, searched = 1e9, []
+
+    class Held(deque):
+        def __iter__(self):
+            searched.append(1)
+            return super().__iter__()
+
+    monkeypatch.setattr(ring.time, "time", lambda: now)
+    for number in range(50):
+        (tmp_path / f"old{number}.jpg").touch()
+        os.utime(tmp_path / f"old{number}.jpg", (number, number))
+    held = ring.Ring(tmp_path, 1.0)
+    held._held = Held(held._held)
+    for name in ("twice", "once", "twice"):  # a picture is judged again where a watch was killed
+        held.keep(name, np.zeros((4, 4, 3), np.uint8))
+        now += 40
+    held.prune()
+    assert [path.name for path in tmp_path.iterdir()] == ["twice.jpg"] and not searched
+    now += 60
+    held.prune()
+    assert not list(tmp_path.iterdir())

@@ -97,6 +97,15 @@ def test_pictures_before_and_since_a_change_are_there(tmp_path: Path) -> None:
         assert sheet.size == (800, 200)
 
 
+def test_a_video_that_has_ended_is_forgotten() -> None:
+    board = Board("watched")
+    for number in range(3):
+        film = Moment(f"in/{number}.mp4", time=0.0, picture=lambda: np.zeros((8, 8, 3), np.uint8))
+        board.note("in", film, [verdict(number, belongs=False)])
+        board.note("in", Moment(film.source, "ended"), [])
+    assert board._shown == {}
+
+
 def test_a_picture_that_is_gone_is_not_shown(tmp_path: Path) -> None:
     from winnow.errors import Unreadable
 

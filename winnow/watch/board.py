@@ -47,6 +47,8 @@ class Board:
 
     def note(self, source: str, moment: Moment, events: Sequence[Event]) -> None:
         """Take what was said of a moment of a source."""
+        if moment.event == "ended":  # a folder may bring videos for months
+            self._shown.pop(moment.source, None)
         verdicts = [event for event in events if event["event"] == "verdict"]
         self._happened.extend(event for event in events if event["event"] != "verdict")
         for event in events:

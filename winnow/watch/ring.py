@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,18 +26,22 @@ class Ring:
             left.unlink()
         aged = sorted((path.stat().st_mtime, path) for path in folder.glob("*.png" if whole else "*.jpg"))
         self._held: deque[tuple[float, Path]] = deque(aged)
+        self._times = Counter(path for _, path in aged)  # that each is held: one may be judged again
 
     def keep(self, name: str, pixels: np.ndarray) -> str:
         """Write a picture (h, w, 3), as JPEG at most LONGEST_SIDE long; return its file's name."""
         written = (write_png if self.whole else write_jpeg)(self.folder, name, pixels)
         self._held.append((time.time(), self.folder / written))
+        self._times[self.folder / written] += 1
         return written
 
     def prune(self) -> None:
         """Remove what is too old, or too much."""
         while self._held and (len(self._held) > MOST or self._held[0][0] < time.time() - self.seconds):
             _, path = self._held.popleft()
-            if all(path != other for _, other in self._held):
+            self._times[path] -= 1
+            if not self._times[path]:
+                del self._times[path]
                 path.unlink(missing_ok=True)
 
 
