@@ -50,7 +50,7 @@ class Gathered:
         """Take in what a part holds beside its rows."""
         read = {part.sources[place].uri for _, place, *_ in part.rows}
         self.refused += part.refused
-        self.lost |= {refusal.source for refusal in part.refused if refusal.source in asked - read}
+        self.lost |= {one.source for one in part.refused if one.source in asked and one.source not in read}
         self.partly |= {one: None for one in part.refused if one.source in read}
         self.shards += part.shards
         self.cut += part.cut

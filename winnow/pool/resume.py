@@ -134,7 +134,8 @@ def taken_over(
                 found[uris] = pool, part
     own = [part for pool, part in found.values() if pool == folder]
     _sweep(folder, {path for part in own for path in _files(folder, part)})
-    free = (number for number in count() if number not in {part.number for part in own})
+    taken = {part.number for part in own}
+    free = (number for number in count() if number not in taken)
     for pool, part in found.values():
         if pool != folder:
             _link(pool, part, folder, next(free))
