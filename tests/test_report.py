@@ -122,7 +122,7 @@ def test_own_pictures_come_from_their_originals_and_else_from_the_pool(tmp_path:
     made.ingest(tmp_path / "in")
     pictures = OwnPictures(made.folder, Pool.open(made.folder.folder("ingest")))
     (tmp_path / "in" / "1.png").unlink()
-    first, second = pictures.card(0, ["a"]), pictures.card(1, ["b"], True)
+    first, second = pictures.card(0, ["a"]), pictures.card(1, ["b"])
     assert (first.name, second.name) == ("0.png", "1.png")
     assert Image.open(io.BytesIO(first.image)).size == (90, 40) and first.lines == ["a"]
     assert Image.open(io.BytesIO(second.image)).size == (16, 16) and list(second.lines) == ["b", GONE]

@@ -92,11 +92,6 @@ def split_of(folder: str) -> str:
     return _SPLITS.get(words[0], "") if len(words) == 1 else ""
 
 
-def verdict_of(name: str) -> str:
-    """Return `NORMAL` or `ANOMALOUS` where a name says so by a usual word, such as "ok", "ng", "NoDefect", else ""."""
-    return _verdict(_meaning(name))
-
-
 def is_container(folder: str) -> bool:
     """Return whether a name only says that pictures are inside, such as "Data" and "images": no class has it."""
     return bool(_words(folder)) and not _meaning(folder)

@@ -63,14 +63,6 @@ def picture_grid(
     return axes.figure  # type: ignore[return-value]
 
 
-def strip_grid(strips: Sequence[np.ndarray], captions: Sequence[Sequence[str]], columns: int) -> bytes:
-    """Draw strips of pictures, each uint8 (n, h, w, c) of at most `columns`, a row each, with captions as in `picture_grid`."""
-    empty = np.full((columns, *strips[0].shape[1:]), 255, np.uint8)
-    images = np.concatenate([np.concatenate([strip, empty])[:columns] for strip in strips])
-    below = [caption for row in captions for caption in [*row, *[""] * columns][:columns]]
-    return picture_grid(images, below, columns)
-
-
 @as_png
 def reconstruction_grid(
     originals: np.ndarray, reconstructions: np.ndarray, captions: Sequence[str] = (), *, width: float = WIDTH

@@ -71,7 +71,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Card:
-    """A picture of a gallery (WebP, JPEG or PNG): its name, lines of text below, and whether it belongs (None: nobody asked).
+    """A picture of a gallery (WebP, JPEG or PNG): its name, and lines of text below.
 
     A `wide` one, such as a strip of cloth, has a row of its own. `alt` says in words what is seen.
     """
@@ -79,7 +79,6 @@ class Card:
     name: str
     image: bytes
     lines: Sequence[str] = ()
-    belongs: bool | None = None
     wide: bool = False
     alt: str = ""
 

@@ -42,14 +42,14 @@ class OwnPictures:
         """Return how a person knows a picture: by the name of the file, its page, or the time of the frame."""
         return named(str(self._sources[row]), self._times[row], self._pages[row])
 
-    def card(self, row: int, lines: Sequence[str] = (), belongs: bool | None = None) -> Card:
+    def card(self, row: int, lines: Sequence[str] = ()) -> Card:
         """Return the card of a row of the pool."""
         try:
             remote = storage.is_remote(str(self._sources[row]))
             pixels = pool_pixels(self._pool, row) if remote else self._original(row)
         except Unreadable:
             pixels, lines = pool_pixels(self._pool, row), [*lines, GONE]
-        return card_of(self.name(row), pixels, lines, belongs)
+        return card_of(self.name(row), pixels, lines)
 
     def cards(self, rows: Sequence[int] | np.ndarray, lines: Sequence[Sequence[str]]) -> list[Card]:
         """Return the cards of rows of the pool with the lines below each."""
@@ -61,17 +61,15 @@ class OwnPictures:
         return around(self._originals.whole(row), self._boxes[row])
 
 
-def judged_card(
-    row: dict[str, str], options: IngestOptions, since: float, lines: Sequence[str] = (), belongs: bool | None = None
-) -> Card:
+def judged_card(row: dict[str, str], options: IngestOptions, since: float, lines: Sequence[str] = ()) -> Card:
     """Return the card of a row of a table of results that was written at `since` (seconds of the epoch)."""
     time, page = (float(row["time"]) if row.get("time") else None), (int(row["page"]) if row.get("page") else None)
     name = named(row["source"], time, page)
     try:
         pixels = read_again(row["id"], row["source"], time, page, options, since)
     except Unreadable:
-        return Card(name, b"", [*lines, GONE], belongs)
-    return card_of(name, pixels, lines, belongs)
+        return Card(name, b"", [*lines, GONE])
+    return card_of(name, pixels, lines)
 
 
 def named(source: str, time: float | None = None, page: object = None) -> str:
@@ -106,9 +104,7 @@ def around(whole: np.ndarray, box: str | None) -> np.ndarray:
     return np.asarray(image)
 
 
-def card_of(
-    name: str, pixels: np.ndarray, lines: Sequence[str] = (), belongs: bool | None = None, longest: int = LONGEST
-) -> Card:
+def card_of(name: str, pixels: np.ndarray, lines: Sequence[str] = (), longest: int = LONGEST) -> Card:
     """Return the card of a picture (h, w, c) uint8; one that is a long strip has a row of its own."""
     wide = pixels.shape[1] > STRIP * pixels.shape[0]
-    return Card(name, thumbnail(pixels, WIDE if wide else longest), lines, belongs, wide)
+    return Card(name, thumbnail(pixels, WIDE if wide else longest), lines, wide)
