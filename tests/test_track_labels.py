@@ -10,7 +10,9 @@ from winnow.classify.cross_fit import probabilities
 from winnow.classify.folds import deal
 from winnow.classify.heads import HEADS
 from winnow.classify.tracks import MOST, Tracks
+from winnow.embeddings import Embeddings, unit_length
 from winnow.errors import DataError
+from winnow.run.suggest import Suggester, held_out
 from winnow.run.tracks import turn
 
 
@@ -157,6 +159,31 @@ def test_no_track_is_divided_between_folds(seed: int):
     for track in range(25):
         assert len(set(found.fold[tracks == track])) <= 1 and len(set(found.units[tracks == track])) <= 1
     assert all(len(set(found.fold[target == kind])) > 1 for kind in range(3))
+
+
+def test_the_worth_of_choosing_is_measured_by_folds_that_divide_no_track():
+    vectors, truth, names = crowd(20, 6)
+    order = np.random.default_rng(0).permutation(len(truth))  # the crops of all tracks among one another, in one film
+    classifier = Classifier("logistic").fit(
+        vectors[order], truth[order], np.full(len(order), "film"), tracks=names[order]
+    )
+    fold = classifier.quick.dealt(5).fold
+    assert all(len(set(fold[names[order] == name])) == 1 for name in names)
+
+
+def test_a_track_that_was_labelled_wrongly_as_a_whole_is_contradicted():
+    tracks = np.random.default_rng(0).permutation(np.repeat(np.arange(20), 6))
+    target = tracks % 2
+    # A crop shows its class, and more clearly whose track it is of.
+    features = unit_length(np.hstack([np.eye(2)[target], 3 * np.eye(20)[tracks]]).astype(np.float32))
+    film, alone, wrong = np.full(120, "film"), np.arange(120).astype(str), tracks == 4
+    target[wrong] = 1
+    assert (held_out(features, target, film, alone, tracks).kind[wrong] == 0).all()
+    assert (held_out(features, target, film, alone).kind[wrong] == 1).all()  # by heads that have seen other crops of it
+    every, names = np.arange(120), np.array([f"film@{track}" for track in tracks], object)
+    live = Suggester(Embeddings.of(features, groups=film), features, every, every, 120, names)
+    found = live(target, np.empty(0, int))
+    assert (found["held_kind"][wrong[found["held"]]] == 0).all()
 
 
 def test_one_track_with_all_labels_of_a_class_is_divided_and_that_is_said():

@@ -102,11 +102,15 @@ class CrossFitter:
         return self.fit(copy.copy(self.head), cross_fit.target, self.tracks, cross_fit.sure)
 
     def dealt(self, count: int) -> CrossFitter:
-        """Return another with the head's default setting and so many folds, dealt anew: it depends on the labels alone."""
+        """Return another with the head's default setting and so many folds, dealt anew: it depends on the labels, and their tracks, alone.
+
+        A label counts for its own picture there, but no fold divides a track.
+        """
         rows = self.rows
         twins = None if self.twins is None else self.twins[rows]
+        tracks = self.tracks.of[rows] if self.tracks else None
         names = tuple(map(str, range(self.classes)))
-        folds = deal(self.target[rows], self.groups[rows], names, count, self.seed, twins)
+        folds = deal(self.target[rows], self.groups[rows], names, count, self.seed, twins, tracks)
         return CrossFitter(type(self.head)(), self.features, self.target, self.groups, folds, self.seed, self.twins)
 
     def tuned(self) -> CrossFit:

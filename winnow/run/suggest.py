@@ -14,6 +14,7 @@ import numpy as np
 from winnow.classify.cross_fit import CrossFitter, probabilities
 from winnow.classify.folds import deal
 from winnow.classify.heads import Logistic
+from winnow.classify.tracks import Tracks
 from winnow.embeddings import Embeddings, blocks, unit_length
 from winnow.errors import DataError
 from winnow.pool.pool import Pool
@@ -23,6 +24,7 @@ from winnow.run.cache import Cache
 from winnow.run.folder import RunFolder
 from winnow.run.labels import catalogue_of
 from winnow.run.split import HELD_OUT, kept_apart, without
+from winnow.run.tracks import tracks_of
 from winnow.select.herding import herding
 from winnow.select.uncertain import uncertainty
 
@@ -37,7 +39,7 @@ class Suggester:
     """The embeddings that a person's labels are learnt on, and what a choice needs of them.
 
     `rows` (m,) of the pool's `items` are those of the embeddings. `features` (m, k) of length 1 and the places of the `candidates`
-    serve the choice.
+    serve the choice. `tracks` (m,) are names, where pictures are crops of persons who were followed: no fold divides one.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Suggester:
         candidates: np.ndarray,
         rows: np.ndarray,
         items: int,
+        tracks: np.ndarray | None = None,
     ) -> None:
         self.embeddings, self.features, self.candidates = embeddings, features, candidates
         self.rows, self.place = rows, np.full(items, -1)
         self.place[rows] = np.arange(len(rows))
+        self.tracks = Tracks.named(tracks, len(rows)).of
         self.centre = embeddings.vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
 
     @classmethod
@@ -63,7 +67,8 @@ class Suggester:
         rows = pool.rows_of(embeddings.ids)
         outliers = np.isin(rows, catalogue_of(run, pool).lanes["outliers"].rows)
         found = set_apart(run, Cache(run), pool, embeddings, lambda distinct: np.flatnonzero(outliers))
-        return cls(embeddings, found.features, found.candidates, rows, len(pool.items))
+        tracks = tracks_of(run, pool, embeddings)
+        return cls(embeddings, found.features, found.candidates, rows, len(pool.items), tracks)
 
     def __call__(self, target: np.ndarray, taken: np.ndarray) -> dict[str, np.ndarray]:
         """Learn from the class numbers `target` (items,), -1 where there is none, of two classes with two labels or more.
@@ -77,9 +82,8 @@ class Suggester:
         labelled = np.flatnonzero(own >= 0)
         classes, known = np.unique(own[labelled], return_inverse=True)
         features = unit_length(self.embeddings.vectors[labelled] - self.centre)
-        held = held_out(
-            features, known, *(column[labelled] for column in (self.embeddings.groups, self.embeddings.twins))
-        )
+        alike = (self.embeddings.groups, self.embeddings.twins, self.tracks)
+        held = held_out(features, known, *(column[labelled] for column in alike))
         head = Logistic().fit(features, known, len(classes))
         chances = np.empty((len(self.rows), len(classes)), np.float32)
         for part in blocks(len(self.rows)):
@@ -123,8 +127,12 @@ class Held:
     temperature: float
 
 
-def held_out(features: np.ndarray, target: np.ndarray, groups: np.ndarray, twins: np.ndarray) -> Held:
+def held_out(
+    features: np.ndarray, target: np.ndarray, groups: np.ndarray, twins: np.ndarray, tracks: np.ndarray | None = None
+) -> Held:
     """Hold out whole groups among labelled pictures, features (m, d) of classes `target` (m,); a class with one label is left out.
+
+    `twins` and `tracks` as `winnow.classify.folds.deal` takes them.
 
     Raises `DataError` unless two classes have two labels or more.
     """
@@ -134,7 +142,8 @@ def held_out(features: np.ndarray, target: np.ndarray, groups: np.ndarray, twins
     if len(classes) < FEWEST:
         raise DataError("Fewer than two classes have two labels.", "Label more.")
     groups, twins = groups[places].astype(str), twins[places].astype(str)
-    folds = deal(known, groups, tuple(map(str, classes)), FOLDS, 0, twins)
+    tracks = None if tracks is None else tracks[places]
+    folds = deal(known, groups, tuple(map(str, classes)), FOLDS, 0, twins, tracks)
     fitter = CrossFitter(Logistic(), features[places], known, groups, folds, 0, twins)
     found = fitter.learn(known, fitter.fold_targets(known))
     chances = found.held_out.probabilities
