@@ -160,9 +160,9 @@ def test_cells_find_nearly_all_neighbours():
 def test_heads_of_many_pictures_say_nearly_the_same_and_to_each_picture_alone_too(kind):
     features, truth = clusters(EXACT + 2000)
     new, of = clusters(400, seed=1)
-    target = np.where(np.arange(len(truth)) % 4 == 0, -1, truth)
+    target = np.where(np.arange(len(truth)) % 20 == 0, -1, truth)
     head = kind().fit(features, target, 6)
-    assert head.neighbours.rows <= EXACT or hasattr(head.neighbours.index, "nprobe")
+    assert head.neighbours.rows > EXACT and hasattr(head.neighbours.index, "nprobe")
     said = head.logits(new)
     assert (said.argmax(axis=1) == of).mean() > 0.97
     assert np.allclose(np.vstack([head.logits(new[row : row + 1]) for row in range(20)]), said[:20], atol=1e-6)
