@@ -272,6 +272,16 @@ def test_two_steps_at_once_lose_nothing_and_the_same_step_is_told_who_holds_it(b
     assert winnow.Run(path).folder.set_by["detect.false_alarm_rate"] == "you"
 
 
+def test_options_of_a_call_that_was_stopped_are_forgotten(run: winnow.Run, monkeypatch: pytest.MonkeyPatch):
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(winnow.Run, "_do", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run.calibrate(false_alarm_rate=0.2)
+    assert run.folder.options.detect.false_alarm_rate is None
+
+
 def test_options_that_another_call_stored_meanwhile_are_not_taken_back(run: winnow.Run):
     path = run.folder.path
 

@@ -49,7 +49,10 @@ def card(
 def is_card(file: Path) -> bool:
     """Return whether the card of an exported file, existing or not, is there and is one that `card` wrote."""
     path, head = file.with_suffix(".md"), f"# {file.name}\n\nWritten by Winnow ".encode()
-    return path.is_file() and path.open("rb").read(len(head)) == head
+    if not path.is_file():
+        return False
+    with path.open("rb") as card_file:
+        return card_file.read(len(head)) == head
 
 
 def is_exported(file: Path) -> bool:

@@ -155,12 +155,12 @@ class RunFolder:
 
     @contextmanager
     def trying(self, given: dict[str, dict[str, Any]]) -> Iterator[None]:
-        """Take options for a step, and forget them when it fails."""
+        """Take options for a step, and forget them when it fails or is stopped: in a notebook the run goes on being used."""
         before = self.given
         self.update(given)
         try:
             yield
-        except Exception:
+        except BaseException:
             self.given = before
             raise
 

@@ -120,7 +120,10 @@ def _chooses(run: RunFolder) -> bool:
 def _is_report(path: Path) -> bool:
     """Return whether a file is a report of Winnow's."""
     with told(path):
-        return path.is_file() and MARK in path.open("rb").read(HEAD)
+        if not path.is_file():
+            return False
+        with path.open("rb") as page:
+            return MARK in page.read(HEAD)
 
 
 def _versions(run: RunFolder) -> dict[str, str]:
