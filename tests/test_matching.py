@@ -275,7 +275,8 @@ def test_the_frames_of_a_video_are_not_looked_through_for_each_label(tmp_path: P
     table = {"id": [f"f{row}" for row in range(n)], "source": ["/v/film.mp4"] * n, "group": ["film"] * n}
     table |= {"time": pa.array(np.arange(n)[::-1] / 25), "box": pa.nulls(n, pa.string())}
     catalogue = Catalogue(pa.table({**table, "confidence": pa.nulls(n, pa.float64())}))
-    asked, time = [], Catalogue.time
+    asked, checked, time = [], [], Catalogue.time
+    monkeypatch.setattr(Originals, "check", lambda _, source: checked.append(source))
     monkeypatch.setattr(Catalogue, "time", lambda self, row: asked.append(row) or time(self, row))
     written = [*(f"/v/film.mp4 {row / 25:.3f}" for row in range(n)), "/v/film.mp4 0.020"]
     records = [Record("a", source=source, time=float(at)) for source, at in map(str.split, written)]
@@ -284,7 +285,7 @@ def test_the_frames_of_a_video_are_not_looked_through_for_each_label(tmp_path: P
         f"f{n - 1 - row}": row / 25 for row in range(n)
     }
     assert [reason for _, reason in about.unknown] == ["the run has nothing at its time and box"]
-    assert len(asked) <= 2 * n
+    assert len(asked) <= 2 * n and checked == ["/v/film.mp4"]
 
 
 @pytest.mark.parametrize("seed", range(20))

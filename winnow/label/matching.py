@@ -129,6 +129,7 @@ class _Finder:
     def __init__(self, catalogue: Catalogue, originals: Originals) -> None:
         self._catalogue, self._originals = catalogue, originals
         self._of_file: dict[str, list[int]] = {}
+        self._changed: dict[str, bool] = {}
         self._of_sources: dict[tuple[str, ...], list[int]] = {}
         self._in_time: dict[int, tuple[list[int], list[tuple[float, int]]]] = {}
 
@@ -182,8 +183,11 @@ class _Finder:
 
     def _has_changed(self, source: str) -> bool:
         """Return whether there is another file at a source's address now; one that is gone, or on s3, is taken as unchanged."""
-        if "://" in source:  # an import needs no network
-            return False
+        if source not in self._changed:
+            self._changed[source] = "://" not in source and self._is_another(source)  # an import needs no network
+        return self._changed[source]
+
+    def _is_another(self, source: str) -> bool:
         try:
             self._originals.check(source)
         except Changed:
