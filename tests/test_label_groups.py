@@ -10,6 +10,7 @@ import signal
 import time
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from test_tracks import film
 
 import winnow
 from winnow.pool.pool import Pool
+from winnow.run.overview import _tracks
 from winnow.select.components import components
 from winnow.select.look_alikes import CROWD, look_alikes
 
@@ -174,6 +176,14 @@ def test_what_was_unticked_comes_again_however_slow_the_server_is(
         page.unroute_all()
         tab.saved()
         assert set(given(own)) > set(last) and first[1] not in given(own)
+
+
+def test_crops_of_a_track_come_in_the_order_of_time_whatever_other_tracks_are_of():
+    times = np.array([3.0, np.nan, 1.0, np.nan, 2.0, 0.0])  # of crops of a video, and of pictures
+    names = np.array(["a", "b", "a", "b", "a", ""], object)
+    pool = SimpleNamespace(column={"track": names, "group": np.zeros(6, str), "time": times}.__getitem__)
+    everything = SimpleNamespace(lanes={"all": SimpleNamespace(rows=np.arange(6))})
+    assert _tracks(pool, everything).rows.tolist() == [2, 4, 0, 1, 3]
 
 
 def test_groups_hold_nothing_that_is_labelled(run: Path):

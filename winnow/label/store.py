@@ -162,7 +162,8 @@ class LabelStore:
     @property
     def home(self) -> str:
         """Return what tells this store from others, and stays: a mark of its first event, "" where there is none."""
-        first = self._connection.execute("SELECT uuid, who, received FROM events WHERE seq = 1").fetchone()
+        query = "SELECT uuid, who, received FROM events WHERE seq = 1"
+        first = self._locked(lambda: self._connection.execute(query).fetchone())
         return hashlib.sha256("\0".join(first).encode()).hexdigest()[:16] if first else ""
 
     @property

@@ -68,8 +68,8 @@ def _look_alikes(run: RunFolder, pool: Pool, catalogue: Catalogue) -> Grouped:
 
 
 def _tracks(pool: Pool, catalogue: Catalogue) -> Grouped:
-    """Return the crops of each track in the order of time; a track lies within one of the pool's groups."""
-    tracks, groups, times = pool.column("track"), pool.column("group"), pool.column("time")
+    """Return the crops of each track in the order of time, of pictures in the pool's; a track lies within one of the pool's groups."""
+    tracks, groups, times = pool.column("track"), pool.column("group"), np.nan_to_num(pool.column("time"))
     rows = [row for row in catalogue.lanes["all"].rows.tolist() if tracks[row]]
     rows.sort(key=lambda row: times[row])
     return by_name({row: (groups[row], tracks[row]) for row in rows})

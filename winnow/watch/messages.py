@@ -73,10 +73,13 @@ class Messenger(ABC):
 
 
 class Post(Messenger):
-    """Sends every event as JSON to an address, with its id as `Idempotency-Key`; one that is refused (400) is told of and left."""
+    """Sends every event as JSON to an address, with its id as `Idempotency-Key`; one that is refused (400) is told of and left.
+
+    That the address takes nothing is told of too.
+    """
 
     def __init__(self, address: str, book: Book, tell: Tell) -> None:
-        self.address = checked_address(address)
+        self.address, self.failures = checked_address(address), 0
         self._line: http.client.HTTPConnection | None = None
         super().__init__(f"post {address}", book, tell)
 
@@ -89,9 +92,9 @@ class Post(Messenger):
             self._line.request("POST", where, body, headers)
             answer = self._line.getresponse()
             answer.read(1 << 20)
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as error:
             self._close()
-            return False
+            return self._taken(f"cannot be reached ({error or type(error).__name__})")
         if answer.will_close:
             self._close()
         if 400 <= answer.status < 500 and answer.status not in AGAIN:
@@ -99,9 +102,18 @@ class Post(Messenger):
             self.tell(
                 f"{self.address.netloc} refuses event {event['number']} ({answer.status}); it is in the log alone."
             )
-            return True
+            return self._taken()
         self.sent += answer.status < 300
-        return answer.status < 300
+        return self._taken("" if answer.status < 300 else f"answers {answer.status}")
+
+    def _taken(self, why_not: str = "") -> bool:
+        """Return whether the address took an event; tell that it takes none when one fails again, and that it takes events again."""
+        if not why_not and self.failures > 1:
+            self.tell(f"{self.address.netloc} takes events again.")
+        self.failures = self.failures + 1 if why_not else 0
+        if self.failures == 2:
+            self.tell(f"{self.address.netloc} {why_not}: events wait in the log until it takes them.")
+        return not why_not
 
     def _connected(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self.address.scheme == "https" else http.client.HTTPConnection

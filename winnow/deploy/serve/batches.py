@@ -66,7 +66,7 @@ class Batches:
         return await job.done
 
     def close(self) -> None:
-        """End, once all that waits is done."""
+        """End the thread; what is under way in it ends by itself, and what waits is not done: whoever asked has gone."""
         self._work.cancel()
         self._thread.shutdown(wait=False)
 
