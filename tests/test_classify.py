@@ -432,6 +432,17 @@ def test_of_each_class_come_as_many_pseudo_labels_as_its_estimated_share():
     assert len(pseudo_labels(chance, 5, np.zeros(14, bool))[0]) == 0
 
 
+def test_quotas_that_are_all_rounded_up_are_no_more_pseudo_labels_than_were_asked_for():
+    chance = np.array([[0.6, 0.2, 0.2]] * 7 + [[0.2, 0.6, 0.2]] * 7 + [[0.2, 0.2, 0.6]] * 6)
+    rows, kinds = pseudo_labels(chance, 5)  # 1.7, 1.7 and 1.6 of 5: rounded up they were 6
+    assert rows.tolist() == [0, 1, 7, 8, 14] and kinds.tolist() == [0, 0, 1, 1, 2]
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        n, classes, most = (int(rng.integers(least, end)) for least, end in ((4, 80), (2, 6), (1, 20)))
+        found = pseudo_labels(rng.dirichlet(np.full(classes, 0.5), n), most)[0]
+        assert len(found) <= min(most, n // 2)
+
+
 def test_quotas_of_a_rare_class_are_its_own_where_labels_are_even():
     """A twentieth is of the rare class, and half of the labels are: by the heads, which count classes alike, it is far more."""
     rng = np.random.default_rng(0)

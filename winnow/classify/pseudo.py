@@ -46,8 +46,18 @@ def pseudo_labels(probabilities: Any, most: int, allowed: Any = None) -> tuple[n
         return np.empty(0, int), np.empty(0, int)
     count, shares = min(most, int(SHARE * len(free))), probabilities[free].mean(axis=0)
     chosen, found = probabilities[free].argmax(axis=1), []
-    for kind, share in enumerate(shares):
+    quotas = _rounded(count * shares, np.bincount(chosen, minlength=len(shares)), count)
+    for kind, quota in enumerate(quotas.tolist()):
         rows = free[chosen == kind]
-        found.append(rows[np.argsort(-probabilities[rows, kind], kind="stable")[: round(count * float(share))]])
+        found.append(rows[np.argsort(-probabilities[rows, kind], kind="stable")[:quota]])
     rows = np.concatenate(found)
     return rows, probabilities[rows].argmax(axis=1)
+
+
+def _rounded(quotas: np.ndarray, there: np.ndarray, most: int) -> np.ndarray:
+    """Return how many to take of each class (classes,): its quota, rounded, or as many as are `there`; at most `most` in all, for
+    which the quotas that were rounded up most are rounded down."""
+    found: np.ndarray = np.minimum(np.round(quotas).astype(int), there)
+    over = max(0, int(found.sum()) - most)
+    found[np.argsort(quotas - found, kind="stable")[:over]] -= 1
+    return found
