@@ -252,6 +252,22 @@ def test_predictions_of_new_pictures(run: winnow.Run, made: Path, tmp_path: Path
     assert [said[name] for name in run.embeddings.ids] == run.classifier.predict(vectors).tolist()
 
 
+def test_a_class_called_value_has_a_column_of_its_own(run: winnow.Run, made: Path, tmp_path: Path):
+    names = {"stripes": "value", "blocks": "value_"}
+    with (tmp_path / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(
+            [("source", "label"), *((source, names[kind_of(source)]) for source in sources_of(run)[::5])]
+        )
+    run.classify(labels=tmp_path / "labels.csv")
+    run.predict(made / "in", to=tmp_path / "out")
+    rows = table(tmp_path / "out" / "predictions.csv")
+    header = (tmp_path / "out" / "predictions.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert header[3:] == ["class", "probability", "p_value__", "p_value_", "p_value", "belongs"]
+    for row in rows:
+        assert float(row["p_value__"]) + float(row["p_value_"]) == pytest.approx(1, abs=2e-4)
+        assert row["class"] == ("value" if float(row["p_value__"]) > float(row["p_value_"]) else "value_")
+
+
 def test_a_round_adds_what_is_uncertain(run: winnow.Run, tmp_path: Path):
     with pytest.raises(RunError, match="'classify' is not done"):
         run.round(5)

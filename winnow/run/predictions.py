@@ -24,6 +24,7 @@ By = Literal["picture", "track"]
 """What has a class of its own: a picture, frame or crop, or all crops of a track together."""
 
 NO_BATCH = Batch()
+P_VALUE = "p_value"
 NO_TRACK = "No crop has a track, so that --by track changed nothing: frames are too far apart, or a list names none."
 
 
@@ -68,7 +69,7 @@ def write_predictions(
 ) -> Predicted:
     """Write predictions.csv, a row for each of n `items` (columns `id`, `source`, `time`, `page`, `track`), and, last, predictions.json.
 
-    Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME`; of `p_values` (n,) and `belongs`
+    Of `probabilities` (n, classes) come the columns `class`, `probability` and `p_NAME` (see `_names_of`); of `p_values` (n,) and `belongs`
     (n,) bool those of the same names, of which `scores` (n,) say what belongs least, and of `regions` (n,) `region`; of a `batch` its
     own; what is not given has no columns. `defects` is how many were found. By "track", probabilities are averaged over each.
     """
@@ -88,7 +89,7 @@ def write_predictions(
             probabilities = Tracks.named(items["track"], len(items["track"])).averaged(probabilities)
         best = probabilities.argmax(axis=1)
         columns += [("class", [classes[kind] for kind in best]), ("probability", _decimals(probabilities.max(axis=1)))]
-        columns += [(f"p_{name}", _decimals(column)) for name, column in zip(classes, probabilities.T, strict=True)]
+        columns += [(name, _decimals(column)) for name, column in zip(_names_of(classes), probabilities.T, strict=True)]
         found = {name: int((best == kind).sum()) for kind, name in enumerate(classes)}
     if p_values is not None and belongs is not None:
         columns += _verdicts(p_values, belongs, regions, batch)
@@ -117,7 +118,7 @@ def _verdicts(
 ) -> list[tuple[str, Any]]:
     """Return the columns that say what belongs, each alone and as a batch."""
     return [
-        ("p_value", [f"{value:.6g}" for value in p_values]),
+        (P_VALUE, [f"{value:.6g}" for value in p_values]),
         ("belongs", ["yes" if value else "no" for value in belongs]),
         *([] if regions is None else [("region", regions.tolist())]),
         *batch.columns.items(),
@@ -144,6 +145,16 @@ def offenders(
         region = "" if regions is None else str(regions[row])
         found.append(Offender(f"{items['source'][row]}{where}", float(f"{p_values[row]:.6g}"), region))
     return found
+
+
+def _names_of(classes: Sequence[str]) -> list[str]:
+    """Return the names of the columns of the classes' probabilities, of which none is `p_value`: a class 'value' has `p_value_`."""
+    names = [f"p_{name}" for name in classes]
+    for place, name in enumerate(names):
+        if name == P_VALUE:
+            while names[place] in (P_VALUE, *names[:place], *names[place + 1 :]):
+                names[place] += "_"
+    return names
 
 
 def _decimals(values: np.ndarray) -> list[str]:
