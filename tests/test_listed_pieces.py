@@ -19,6 +19,8 @@ from winnow.data.video import frames
 from winnow.errors import InputError
 from winnow.pool import plan
 from winnow.pool.pool import Pool
+from winnow.steps.report.classifier import classifier_sections
+from winnow.steps.report.pictures import OwnPictures
 
 from conftest import blocks, stripes, write_pictures
 from videos import write
@@ -288,3 +290,15 @@ def test_listed_tracks_are_chosen_labelled_held_out_and_judged_as_one(tmp_path: 
     with (tmp_path / "told" / "predictions.csv").open() as file:
         told = list(csv.DictReader(file))
     assert len({(row["track"], row["class"]) for row in told}) == 12 and all(row["track"] for row in told)
+    rows[3]["label"] = "stripe"  # of the second crop of a track whose first is a block
+    assert run.classify(labels=table(tmp_path / "labels.csv", *rows)).to_check
+    with (tmp_path / "run" / "classifier" / "tracks-to-check.csv").open() as file:
+        checked = list(csv.DictReader(file))
+    assert checked[0]["why"] == "labelled block and stripe" and Path(checked[0]["source"]).name == "0-0-2.png"
+    assert all(row["from"] == row["to"] == "" for row in checked)  # pictures have no time
+    assert {row["turns"] for row in checked} <= {"", *(row["path"] for row in rows)}
+    pool = Pool.open(tmp_path / "run" / "pool")
+    (section,) = classifier_sections(run.folder, pool, OwnPictures(run.folder, pool))
+    strips = [one for one in section.galleries if one.title.startswith("Track to check: ")]
+    assert strips[0].title == "Track to check: 0-0-2.png"
+    assert [card.name for card in strips[0].cards] == [f"0-{number}-2.png" for number in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from winnow.results import Comparison
 from winnow.results.words import count
 from winnow.run.fine_tuning import vectors_for
 from winnow.run.folder import RunFolder
+from winnow.run.judge import seconds
 
 TO_CHECK = "tracks-to-check.csv"
 COLUMNS = ("track", "source", "from", "to", "crops", "class", "share", "turns", "before", "after", "why")
@@ -69,7 +71,8 @@ def to_check(
     """Return a row, as `COLUMNS` says, of each track whose crops are taken for several classes, or were labelled so, these first.
 
     At most `winnow.classify.tracks.MOST` crops of a track are looked at. A track that turns from one class to another, and stays so,
-    comes before one whose crops alternate: two persons may have been taken for one.
+    comes before one whose crops alternate: two persons may have been taken for one. Of pictures, which have no time, `turns` is the
+    name of the first file after.
     """
     tracks, places = Tracks.named(names, len(names)), pool.rows_of(embeddings.ids)
     whole = tracks.members(np.arange(len(names)))
@@ -89,9 +92,10 @@ def to_check(
         if share >= AGREED and len(labels) < 2:
             continue
         margin, at, before, after = turn(chances[looked])
-        turned = (f"{times[looked[at]]:.3f}", *classifier.classes[[before, after]]) if at else ("", "", "")
+        when = seconds(times[looked[at]]) or Path(sources[looked[at]]).name
+        turned = (when, *classifier.classes[[before, after]]) if at else ("", "", "")
         why = f"labelled {' and '.join(labels)}" if len(labels) > 1 else "turns" if at else "alternates"
-        row = (names[rows[0]], sources[rows[0]], f"{times[rows[0]]:.3f}", f"{times[rows[-1]]:.3f}", len(rows))
+        row = (names[rows[0]], sources[rows[0]], seconds(times[rows[0]]), seconds(times[rows[-1]]), len(rows))
         found.append((len(labels) < 2, -margin, share, (*row, classifier.classes[own], f"{share:.2f}", *turned, why)))
     return [row for *_, row in sorted(found, key=lambda one: one[:3])]
 

@@ -85,8 +85,8 @@ def _tracks(split: list[dict[str, str]]) -> list[Table]:
             columns,
             [tuple(row[name] for name in columns) for row in split[:LISTED]],
             title="Tracks to check",
-            caption="Tracks whose crops are taken for several classes. 'turns' is the time at which one changes from a class to another: "
-            "two persons may have been taken for one. All are in classifier/tracks-to-check.csv.",
+            caption="Tracks whose crops are taken for several classes. 'turns' is the time, or the file, at which one changes from a "
+            "class to another: two persons may have been taken for one. All are in classifier/tracks-to-check.csv.",
         )
     ]
 
@@ -97,8 +97,11 @@ def _strips(pool: Pool, pictures: OwnPictures, split: list[dict[str, str]]) -> l
     for row in split[:STRIPS]:
         rows = np.flatnonzero(tracks == row["track"])
         rows = rows[spread(len(rows), STRIP)]
-        cards = [replace(pictures.card(int(place)), name=f"{times[place]:.1f} s") for place in rows]
-        title = f"Track to check: {Path(row['source']).name}, {row['from']} to {row['to']} s"
+        cards = [pictures.card(int(place)) for place in rows]
+        title = f"Track to check: {Path(row['source']).name}"
+        if row["from"]:  # pictures have no time, but names
+            cards = [replace(card, name=f"{times[place]:.1f} s") for card, place in zip(cards, rows, strict=True)]
+            title += f", {row['from']} to {row['to']} s"
         strips.append(Gallery(title, cards, size="small"))
     return strips
 
