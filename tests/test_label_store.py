@@ -165,7 +165,14 @@ def test_a_name_that_cannot_be_a_class(store: LabelStore, name: str):
     assert "fine" not in store.classes
 
 
-@pytest.mark.parametrize("who", ["", " ", "n" * 101, "a\nb", "\0"])
+@pytest.mark.parametrize("who", ["علی\u200cرضا", "अभिषेक्\u200dष", "Anna\u00a0B.", "\U0001f469\u200d\U0001f4bb"])
+def test_a_name_with_joiners_is_somebodys(store: LabelStore, who: str):
+    store.add_classes("me", ["staff"])
+    assert store.add(who, [Event("1", "a.png", "label", "staff")]).saved == ["1"]
+    assert store.state("a.png").by == who
+
+
+@pytest.mark.parametrize("who", ["", " ", "n" * 101, "a\nb", "\0", "a\u202eb"])
 def test_a_name_that_nobody_has(store: LabelStore, who: str):
     with pytest.raises(OptionError, match="who labels"):
         store.add(who, events(("skip", "")))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from winnow import torchrun
 from winnow.errors import EXTRAS, Interrupted, LossWarning, MissingExtra, OptionError, RunError, WinnowError
-from winnow.label.events import SEEN
+from winnow.label.events import is_seen
 from winnow.version import __version__
 
 if TYPE_CHECKING:
@@ -212,9 +212,7 @@ def _told(error: Exception) -> str:
 
 def _line(text: str) -> str:
     """Return a text in one line of printable characters: a name in it may hold line breaks, or bytes that are not UTF-8."""
-    printable = (
-        char if char.isprintable() or char in SEEN else char.encode("unicode_escape").decode() for char in text
-    )
+    printable = (char if is_seen(char) else char.encode("unicode_escape").decode() for char in text)
     return "".join(printable)
 
 

@@ -48,11 +48,16 @@ def seen_of(item: str, seen: str) -> list[str]:
     return lines if len(lines) == count else [seen] * count
 
 
+def is_seen(letter: str) -> bool:
+    """Return whether a letter is no control character, so that a name may hold it."""
+    return letter.isprintable() or letter in SEEN
+
+
 def class_name(text: str) -> str:
     """Return a class's name as it is kept: trimmed, accents composed; `OptionError` when it is no line of text."""
     name = unicodedata.normalize("NFC", text.strip())
     reason = _not_text(name, LONGEST["class"]) or ("is empty" if not name else "")
-    if not reason and not all(letter.isprintable() or letter in SEEN for letter in name):
+    if not reason and not all(map(is_seen, name)):
         reason = "holds a control character"
     if reason:
         raise OptionError(f"The class {text[:50]!r} {reason}.", "Give a short name, on one line.")
@@ -62,7 +67,7 @@ def class_name(text: str) -> str:
 def check_who(who: str) -> None:
     """Raise `OptionError` for the name of a person that is empty, too long or not text."""
     reason = _not_text(who, LONGEST["who"]) or ("is empty" if not who.strip() else "")
-    if reason or not who.isprintable():
+    if reason or not all(map(is_seen, who)):
         raise OptionError(
             f"The name of who labels {reason or 'holds control characters'}.", "Give a short name: --who NAME"
         )

@@ -17,7 +17,7 @@ import numpy as np
 from winnow.errors import DataError, OptionError, RunError, Unreadable
 from winnow.files import quoted
 from winnow.label.catalogue import Catalogue
-from winnow.label.events import LONGEST, check_who, class_name
+from winnow.label.events import LONGEST, check_who, class_name, is_seen
 from winnow.label.live import Live
 from winnow.label.pictures import Picture, Size
 from winnow.pool.originals import Changed, content_of, pool_pixels
@@ -129,7 +129,7 @@ def import_labels(run: RunFolder, path: Path, *, classes: Sequence[str] = ()) ->
 def _importer(path: Path) -> str:
     """Return who an import is by; a file's name need not be text, and may hold control characters."""
     name = path.name.encode(errors="replace").decode()
-    return f"import {''.join(letter if letter.isprintable() else '?' for letter in name)}"[: LONGEST["who"]]
+    return f"import {''.join(letter if is_seen(letter) else '?' for letter in name)}"[: LONGEST["who"]]
 
 
 def export_labels(run: RunFolder, path: Path, form: str = "", *, from_pool: bool = False) -> LabelsExported:
