@@ -212,6 +212,9 @@ def test_blind_hides_suggestions_and_the_lane_that_shows_them(run: Path):
         assert found["blind"] and found["suggestions"] == {}
         assert server.get("/api/items?lane=check&show=labelled")["items"] == []
         assert len(person.next()) == 5  # what comes next goes by the model all the same
+        wait_for(lambda: server.get("/api/map")["ready"])
+        assert set(server.get("/api/map/colours?by=prediction")["values"]) == {-1}
+        assert len(set(server.get("/api/map/colours?by=label")["values"])) == 3
 
 
 def test_a_run_without_embeddings_says_why(tmp_path: Path):

@@ -204,6 +204,7 @@ def test_blind(run: Path, context: playwright.BrowserContext):
         tab.page.keyboard.press("1")
         tab.saved()
         assert last(run)[1:] == ("stripe", "none") and set(tab.page.locator(".guess").all_inner_texts()) == {""}
+        assert "Prediction" not in tab.page.locator("#map-by option").all_text_contents()
 
 
 def test_labels_are_checked_by_one_key(run: Path, context: playwright.BrowserContext):

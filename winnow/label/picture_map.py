@@ -47,7 +47,7 @@ class PictureMap:
         if by == "label":
             values = catalogue.decided().label[rows]
         elif by == "prediction":
-            learnt = live.learnt
+            learnt = None if live.blind else live.learnt
             names = learnt.classes if learnt else []
             values = learnt.kind[rows] if learnt else np.full(len(rows), -1)
         elif by == "group":

@@ -131,6 +131,7 @@ def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -
             "changes": session.changes,
             "timed": catalogue.timed,
             "mapped": session.map is not None,
+            "blind": session.live.blind,
         }
 
     @app.get("/api/items/{row}")

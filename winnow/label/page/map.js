@@ -21,7 +21,7 @@ export class PictureMap {
 
   constructor(session, server, open) {
     Object.assign(this, { session, server, open });
-    byId("map-by").append(...Object.entries(COLOURS).map(([value, title]) => make("option", { value }, title)));
+    byId("map-by").append(...Object.entries(COLOURS).filter(([value]) => value !== "prediction" || !session.blind).map(([value, title]) => make("option", { value }, title)));
     byId("map-by").addEventListener("change", ({ target }) => {
       this.#by = target.value;
       target.blur();

@@ -34,7 +34,7 @@ export class Session extends EventTarget {
 
   constructor(server, outbox, state) {
     super();
-    Object.assign(this, { server, outbox, run: state.run, groups: state.groups, mapped: state.mapped });
+    Object.assign(this, { server, outbox, run: state.run, groups: state.groups, mapped: state.mapped, blind: state.blind });
     this.seq = state.seq;
     this.changes = state.changes; // of classes: how often they were renamed, merged or deleted
     this.#take(state);
