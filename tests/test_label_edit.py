@@ -13,7 +13,7 @@ import winnow
 from winnow.label.store import Event, LabelStore
 from winnow.pool.pool import Pool
 
-from labelling import Server, Tab
+from labelling import Server, Tab, events
 
 LONG = "Gäste, zahlend: \u5ba2\u4eba \u0636\u064a\u0641 " + "x" * 77
 
@@ -84,6 +84,25 @@ def test_a_class_is_renamed_merged_and_deleted_and_all_of_it_undone(run: Path, c
         expect(page.locator("#classes .title")).to_have_text(["staff", "customer", "nobody"])
         found = {Path(source).name: label for source, label in given(run).items()}
         assert found == {first: "staff", second: "customer", third: "customer"} and fourth not in found
+
+
+def test_a_name_that_is_being_typed_stays_when_others_label(run: Path, context: playwright.BrowserContext):
+    with Server(run, "--classes", "staff,customer") as server:
+        tab, other = Tab(context, server), Tab(context, server)
+        other.page.bring_to_front()
+        other.press("1")
+        other.saved()
+        tab.page.bring_to_front()
+        tab.press("c")
+        field = tab.page.get_by_label("Name of customer", exact=True)
+        field.fill("guest")
+        (item,) = [item for (item,) in events(run, "item")]
+        server.post("/api/events", {"events": [{"uuid": "other", "item": item, "kind": "label", "value": "customer"}]})
+        expect(tab.page.locator("#editing-list .number")).to_have_text(["0", "1"])  # by polling
+        assert field.input_value() == "guest" and field.evaluate("field => field === document.activeElement")
+        tab.page.keyboard.press("Enter")
+        tab.said("is now called")
+        expect(tab.page.locator("#editing-list .number")).to_have_text(["0", "1"])
 
 
 def given(run: Path) -> dict[str, str]:

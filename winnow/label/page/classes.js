@@ -21,13 +21,15 @@ export class Classes {
 
   #list() {
     const { classes } = this.session;
-    const state = JSON.stringify(classes);
-    if (byId("editing-list").dataset.state === state) return; // somebody may be typing
-    byId("editing-list").dataset.state = state;
-    byId("editing-list").replaceChildren(...classes.map((entry, number) => this.#row(entry, number)));
+    const [list, names] = [byId("editing-list"), JSON.stringify(classes.map(({ name }) => name))];
+    if (list.dataset.names !== names) { // or what somebody types would be gone
+      list.dataset.names = names;
+      list.replaceChildren(...classes.map((entry, number) => this.#row(entry, number)));
+    }
+    for (const [number, row] of [...list.children].entries()) row.querySelector(".number").textContent = count(classes[number].count);
   }
 
-  #row({ name, count: labels }, number) {
+  #row({ name }, number) {
     const field = make("input", { value: name, maxLength: 100, autocomplete: "off", spellcheck: false, ariaLabel: `Name of ${name}`, dataset: { colour: colourOf(number) } });
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
@@ -41,7 +43,7 @@ export class Classes {
     into.addEventListener("change", () => into.value && this.#change(name, into.value));
     const remove = make("button", { ariaLabel: `Delete ${name}` }, "Delete");
     remove.addEventListener("click", () => this.#change(name, ""));
-    return make("li", {}, field, make("span", { className: "number" }, count(labels)), rename, into, remove);
+    return make("li", {}, field, make("span", { className: "number" }), rename, into, remove);
   }
 
   /** Lists the other classes in a row's list when it is used: in all rows at once, a thousand classes would be a million entries. */
