@@ -268,6 +268,29 @@ def test_two_tabs_see_each_other_and_lose_nothing(run: Path, context: playwright
         assert len(set(events(run, "uuid"))) == len(events(run, "uuid")) == 4
 
 
+def test_a_note_that_was_written_elsewhere_meanwhile_stays(run: Path, context: playwright.BrowserContext):
+    with Server(run, *CLASSES) as server:
+        one, two = Tab(context, server), Tab(context, server)
+        one.press("n")
+        two.page.bring_to_front()
+        two.press("n")
+        two.page.keyboard.type("by two")
+        two.page.keyboard.press("Enter")
+        two.saved()
+        one.page.bring_to_front()
+        for _ in range(2):  # the second was asked for after all of that
+            with one.page.expect_response(re.compile("since=")):
+                pass
+        one.page.keyboard.press("Enter")  # nothing was written
+        expect(one.page.locator("#note")).to_have_value("by two")
+        one.press("n")
+        one.page.keyboard.press("ControlOrMeta+a")
+        one.page.keyboard.type("by one")
+        one.page.keyboard.press("Enter")
+        one.saved()
+        assert events(run, "value") == [("by two",), ("by one",)]
+
+
 def test_grid_click_range_page_and_undo_of_all_at_once(run: Path, context: playwright.BrowserContext):
     with Server(run, *CLASSES) as server:
         tab = Tab(context, server)

@@ -10,14 +10,17 @@ const LARGEST = 6; // times a picture is enlarged at most
 export class One {
   #row = null; // whose picture the stage is for
   #noted = null; // the item whose note is in the field
+  #before = ""; // what the field held when the cursor came
 
   constructor(session, pictures) {
     Object.assign(this, { session, pictures, frame: new Frame(pictures) });
     const [picture, note] = [byId("picture"), byId("note")];
     picture.addEventListener("load", () => this.#loaded());
-    note.addEventListener("focus", () => (this.#noted = session.item));
+    note.addEventListener("focus", () => ([this.#noted, this.#before] = [session.item, note.value.trim()]));
     note.addEventListener("blur", () => {
-      if (note.value.trim() !== this.#noted.note) session.decide([this.#noted], "note", note.value.trim());
+      const text = note.value.trim();
+      if (![this.#before, this.#noted.note].includes(text)) session.decide([this.#noted], "note", text); // what nobody changed here may be changed elsewhere
+      this.describe();
     });
     note.addEventListener("keydown", (event) => this.#noteKey(event));
   }
