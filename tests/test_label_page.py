@@ -595,6 +595,10 @@ def test_a_label_of_an_unknown_class_is_reported(run: Path, context: playwright.
         tab.said(f"It was not saved; label {name} again.")
         tab.saved()
         assert list(labels(run).values()) == ["customer"]
+        tab.press("u")  # the last that was saved, and nothing that was refused
+        tab.said("Undid the last decision.")
+        tab.saved()
+        assert labels(run) == {} and tab.page.locator("#notices p").count() == 1
 
 
 def test_without_the_token_the_page_says_where_to_find_it(run: Path, context: playwright.BrowserContext):

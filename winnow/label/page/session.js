@@ -308,6 +308,7 @@ export class Session extends EventTarget {
   #answered({ refused, items }) {
     this.#answers += 1;
     this.#changed(items);
+    if (refused.length) this.#keepUndos(this.#undos().filter(({ uuid }) => !refused.some((refusal) => refusal.uuid === uuid))); // there is nothing to undo
     for (const { reason, ids } of refused) this.#tell("refused", { reason, what: this.#named(ids) });
   }
 
