@@ -347,6 +347,23 @@ def test_pseudo_labels_are_listed_audited_and_measured(
     assert "of 30 pseudo-labels that were checked" in told(result, "r").lower()
 
 
+def test_a_pseudo_label_is_right_whatever_its_class_is_called_now(
+    run: winnow.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setattr("winnow.classify.classifier.rise", lambda before, after, seed: (0.1, 0.01))
+    run.import_labels(labels_file(tmp_path / "labels.csv", run), classes=["stripes", "blocks"])
+    run.classify(pseudo=20, rounds=1)
+    drawn = table(run.folder.path / "classifier" / "audit.csv")
+    rows = [("id", "label"), *((row["id"], kind_of(row["source"])) for row in drawn)]
+    with (tmp_path / "checked.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    run.import_labels(tmp_path / "checked.csv")
+    with open_store(run.folder) as store:
+        store.change_class("ann", "renamed", "stripes", "lines")
+    found = run.classify().pseudo.audited
+    assert found.of == len(drawn) > 10 and found.right == sum(kind_of(row["source"]) == row["class"] for row in drawn)
+
+
 def test_the_report_has_a_classifier(run: winnow.Run, tmp_path: Path):
     pool = pool_of(run)
     pictures = OwnPictures(run.folder, pool)

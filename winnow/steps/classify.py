@@ -33,6 +33,7 @@ from winnow.run.fine_tuning import (
 from winnow.run.folder import RunFolder
 from winnow.run.foreign import check_audit
 from winnow.run.judge import seconds
+from winnow.run.labels import read_store
 from winnow.run.records import versions
 from winnow.run.selection import by_anomaly
 from winnow.run.split import HELD_OUT, kept_apart, without
@@ -106,7 +107,7 @@ def _learnt(
     order = order_of(run, truth, embeddings.ids[classifier.held_out.rows].astype(str).tolist())
     choice = worth_of_choice(classifier, embeddings, _known_method(run), weights)
     about = _Items(pool, embeddings)
-    audited = _audited(run.folder("classify"), truth)
+    audited = _audited(run, truth)
     pseudo = replace(_pseudo(run, classifier, embeddings, about, pool, step.folder), audited=audited)
     _write_labelled(step.folder, classifier, about)
     split = [] if names is None else to_check(run, classifier, pool, embeddings, names, known)
@@ -313,13 +314,17 @@ def _pseudo(
     )
 
 
-def _audited(folder: Path, truth: Truth) -> Share | None:
-    """Count how many pseudo-labels of the audit of the classifier before are right, by the labels of now."""
-    path = folder / "audit.csv"
+def _audited(run: RunFolder, truth: Truth) -> Share | None:
+    """Count how many pseudo-labels of the audit of the classifier before are right, by the labels of now; a class that was renamed
+    since then is the same."""
+    path = run.folder("classify") / "audit.csv"
     if not path.exists():
         return None
     drawn = {row["id"]: row["class"] for row in read_table(path)}
-    return _share([truth.labels[item] == kind for item, kind in drawn.items() if item in truth.labels])
+    with read_store(run) as store:
+        now = store.former(sorted(set(drawn.values())))
+    known = [(truth.labels[item], kind) for item, kind in drawn.items() if item in truth.labels]
+    return _share([label in (kind, now.get(kind)) for label, kind in known])
 
 
 def _share(right: Sequence[bool]) -> Share | None:
