@@ -584,6 +584,27 @@ def test_the_frame_around_a_crop_is_shown_where_the_original_is_there(
         expect(tab.page.locator("#frame-picture")).to_be_hidden()
 
 
+def test_after_more_was_ingested_undo_is_of_the_same_picture(tmp_path: Path, context: playwright.BrowserContext):
+    run = make_run(tmp_path, ("b.png", "c.png", "d.png", "e.png"), groups=1)
+    with Server(run, *CLASSES) as server:
+        tab = Tab(context, server)
+        assert tab.press("1", "2", "3") == ["b.png", "c.png", "d.png"]
+        tab.saved()
+    Image.fromarray(stripes(np.random.default_rng(9))).save(tmp_path / "in" / "clip 0" / "a.png")
+    assert winnow_command("ingest", tmp_path / "in", "--run", run).returncode == 0
+    with Server(run, port=server.port) as server:
+        tab.open(server)
+        expect(tab.page.locator("#name")).to_have_text("a.png")
+        tab.press("4")  # no class has that key
+        tab.press("u")
+        tab.said("Undid the last decision.")
+        tab.saved()
+        assert labels(run) == {"b.png": "staff", "c.png": "customer"}
+        tab.page.wait_for_selector("#app[aria-busy=false]")
+        expect(tab.page.locator("#count")).to_contain_text("2 of 5 labelled")
+        assert tab.press("s", "s", "s") == ["a.png", "d.png", "e.png"]
+
+
 def test_a_label_of_an_unknown_class_is_reported(run: Path, context: playwright.BrowserContext):
     with Server(run, *CLASSES) as server:
         tab = Tab(context, server)

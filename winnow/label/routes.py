@@ -123,6 +123,7 @@ def _answer_questions(app: FastAPI, session: LabelSession, pictures: Pictures) -
         return {
             "run": session.name,
             "home": session.home,
+            "pool": session.pool,
             "who": session.who,
             "classes": session.classes(),
             "lanes": session.lanes(),

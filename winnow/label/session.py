@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -35,10 +36,12 @@ class LabelSession:
         picture_map: PictureMap | None = None,
     ) -> None:
         """Take a store and a catalogue; `home` identifies the run to the page, whose unsaved labels must not go to another
-        run with a folder of the same name. `live` learns from the labels; `groups` are lanes of groups."""
+        run with a folder of the same name. `live` learns from the labels; `groups` are lanes of groups. `pool` tells whether rows
+        are those of before."""
         self.live = live or Live(catalogue, None)
         self.groups, self.map = groups or {}, picture_map
         self.name, self.store, self.catalogue, self.who, self.home = name, store, catalogue, who, home or name
+        self.pool = hashlib.sha256("\n".join(catalogue.ids).encode(errors="replace")).hexdigest()[:16]
         self._seen = self.changes = 0
         self._lock = threading.Lock()
 

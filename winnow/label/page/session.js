@@ -34,7 +34,7 @@ export class Session extends EventTarget {
 
   constructor(server, outbox, state) {
     super();
-    Object.assign(this, { server, outbox, run: state.run, groups: state.groups, mapped: state.mapped, blind: state.blind });
+    Object.assign(this, { server, outbox, run: state.run, groups: state.groups, mapped: state.mapped, blind: state.blind, pool: state.pool });
     this.seq = state.seq;
     this.changes = state.changes; // of classes: how often they were renamed, merged or deleted
     this.#take(state);
@@ -224,7 +224,7 @@ export class Session extends EventTarget {
     const rows = items.map((item) => item.row);
     if (!this.#send({ ...event, seen: kind === "note" ? "" : seen }, rows)) return false;
     const { lane, part } = this.filter;
-    this.#keepUndos([...this.#undos(), { uuid: event.uuid, item: event.item, kind, rows, before, lane, part }].slice(-UNDOS));
+    this.#keepUndos([...this.#undos(), { uuid: event.uuid, item: event.item, kind, rows, before, lane, part, pool: this.pool }].slice(-UNDOS));
     if (kind !== "note") this.pace.add(items.length);
     return true;
   }
@@ -240,11 +240,13 @@ export class Session extends EventTarget {
       this.tell("Undid the change of a class.");
       return this.#renew();
     }
-    const { uuid, item, kind, rows, before, lane, part } = done;
+    const { uuid, item, kind, before, lane, part } = done;
+    const rows = done.pool === this.pool ? done.rows : []; // since then more was ingested: the rows are of other pictures
     const effects = before.map((was) => Object.fromEntries(FIELDS[kind].map((field) => [field, was[field]])));
     if (!this.#send(this.#event(item.split("\n"), "undo", uuid, effects), rows)) return;
     this.#keepUndos(undos);
-    this.tell(rows.length > 1 ? `Undid ${rows.length} decisions.` : "Undid the last decision.");
+    this.tell(before.length > 1 ? `Undid ${before.length} decisions.` : "Undid the last decision.");
+    if (!rows.length) return (await this.outbox.settled(), this.#tell("renewed"));
     const elsewhere = lane !== this.filter.lane || part !== this.filter.part;
     if (this.lane(lane)?.grouped && (rows.length > 1 || elsewhere)) await this.reopen(done);
     else await this.visit(rows[0]);
