@@ -26,7 +26,7 @@ from winnow.label.store import Event, LabelStore
 from winnow.results import LabelsExported
 from winnow.show import exported
 
-from conftest import winnow_command
+from conftest import stripes, winnow_command
 from labelling import NAMES, make_run
 
 CLASSES = ["staff", "customer", "=SUM(A1)", 'gäste, "alle"']
@@ -133,6 +133,22 @@ def test_an_imagefolder_is_what_others_read(run: winnow.Run, tmp_path: Path):
     assert {(Path(source.uri).name, source.label) for source in found.sources} == {
         (Path(row["file_name"]).name, row["label"]) for row in rows
     }
+
+
+def test_an_imagefolder_takes_names_as_long_as_a_file_system_does(tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    for name in ("\U00020000" * 62, "\u4eba" * 83, "x" * 251):
+        Image.fromarray(stripes(np.random.default_rng(len(name)))).save(tmp_path / "in" / f"{name}.png")
+    opened = winnow.Run(tmp_path / "run", size=(32, 32))
+    opened.ingest(tmp_path / "in")
+    with LabelStore.open(tmp_path / "run" / "labels.sqlite") as store:
+        store.add_classes("ann", ["a"])
+        items = run_items(opened)
+        store.add("ann", [Event(str(number), item, "label", "a") for number, item in enumerate(items)])
+    opened.export_labels(tmp_path / "out")
+    assert len(list((tmp_path / "out" / "a").glob("*.png"))) == 3
+    again = opened.import_labels(tmp_path / "out")
+    assert again.same == 3
 
 
 def test_label_studio_and_coco_are_of_the_form_their_tools_write(run: winnow.Run, tmp_path: Path):

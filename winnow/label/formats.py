@@ -24,6 +24,8 @@ from winnow.label.tools import Size, coco_of, read_json, tasks_of
 from winnow.tables import columns_of, parse, write_table
 
 FORMATS = ("csv", "imagefolder", "label-studio", "coco")
+LONGEST = 235
+"""Bytes of the name of a source in that of a file of an imagefolder; file systems take 255 in all."""
 WITH_PICTURES = ("imagefolder", "coco")
 """The formats that hold the pictures, or their sizes."""
 
@@ -136,6 +138,7 @@ def _write_folder(path: Path, records: Sequence[Record], draw: Draw) -> None:
         for number, entry in enumerate(records):
             data, suffix = draw(entry.id)
             stem = re.sub(r"[^\w .-]", "_", posixpath.splitext(posixpath.basename(entry.source))[0])[:80]
+            stem = stem.encode()[:LONGEST].decode(errors="ignore")
             folder = folder_of(entry.label)
             name = f"{folder}/{number:06d} {stem}{suffix}"
             (making / folder).mkdir(parents=True, exist_ok=True)
