@@ -324,6 +324,27 @@ def test_grid_click_range_page_and_undo_of_all_at_once(run: Path, context: playw
         assert tab.seen() == names[10]
 
 
+def test_a_page_of_a_very_large_window_holds_what_one_act_can(tmp_path: Path, context: playwright.BrowserContext):
+    (tmp_path / "in").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (510, 8, 8, 3), dtype=np.uint8)
+    for number, picture in enumerate(pixels):
+        Image.fromarray(picture).save(tmp_path / "in" / f"{number}.png")
+    run = tmp_path / "run"
+    assert winnow_command("ingest", tmp_path / "in", "--run", run, "--size", "8", "8").returncode == 0
+    with Server(run, *CLASSES) as server:
+        tab = Tab(context, server)
+        tab.page.set_viewport_size({"width": 5000, "height": 3000})
+        tab.press("g")
+        expect(tab.page.locator(".cell[aria-busy=false]")).to_have_count(500, timeout=60_000)
+        expect(tab.page.locator("#range")).to_have_text("1–500 of 510")
+        tab.page.keyboard.press("a")
+        tab.page.keyboard.press("1")
+        tab.saved()
+        tab.page.keyboard.press("ArrowRight")
+        expect(tab.page.locator("#range")).to_have_text("501–510 of 510")
+        assert len(labels(run)) == 500 and tab.page.locator("#notices p").count() == 0
+
+
 def test_while_a_page_is_turned_the_one_that_is_shown_is_named(run: Path, context: playwright.BrowserContext):
     with Server(run, *CLASSES) as server:
         tab = Tab(context, server)

@@ -6,6 +6,8 @@ import { remark } from "./pictures.js";
 import { isOpen } from "./session.js";
 import { guess } from "./suggest.js";
 
+const MOST = 500; // pictures of a page: an act names no more
+
 export class Grid {
   start = 0; // of the page in the queue
   selected = new Set(); // rows
@@ -43,7 +45,7 @@ export class Grid {
   /** How many pictures fit on a page now; after the window changed, or a notice appeared, another number may be shown. */
   get size() {
     const { rows, columns } = this.#shape();
-    return rows * columns;
+    return Math.min(MOST, rows * columns);
   }
 
   /** Returns the start of the page with a position of the queue, or of the last page; the page shown stays where it holds that position. */
