@@ -643,6 +643,32 @@ def test_a_label_of_an_unknown_class_is_reported(run: Path, context: playwright.
         assert labels(run) == {} and tab.page.locator("#notices p").count() == 1
 
 
+def test_a_label_that_another_tab_sent_and_was_refused_is_reported_where_it_was_given(
+    run: Path, context: playwright.BrowserContext
+):
+    with Server(run, *CLASSES) as server:
+        one, two = Tab(context, server), Tab(context, server)
+        two.page.route("**/api/events", lambda route: route.abort())  # of this tab nothing arrives
+        two.page.evaluate("document.querySelector('#classes .class').value = 'boss'")
+        two.press("2")
+        lost = two.seen()
+        two.page.click("#classes .class >> nth=0")
+        two.page.wait_for_selector("#saved[data-state=offline]")
+        one.page.bring_to_front()
+        one.press("s")
+        one.said("A label was refused: There is no class 'boss'.")
+        one.saved()
+        two.page.bring_to_front()
+        two.said(f"It was not saved; label {lost} again.")
+        two.page.keyboard.press("ArrowLeft")
+        expect(two.page.locator("#name")).to_have_text(lost)
+        expect(two.page.locator("#verdict")).to_have_text("not labelled")
+        two.page.unroute("**/api/events")
+        two.press("u")
+        two.saved()
+        assert events(run, "kind") == [("label",), ("skip",), ("undo",)] and list(labels(run).values()) == ["(skipped)"]
+
+
 def test_without_the_token_the_page_says_where_to_find_it(run: Path, context: playwright.BrowserContext):
     with Server(run, *CLASSES) as server:
         page = context.new_page()

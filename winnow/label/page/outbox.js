@@ -17,7 +17,7 @@ export const itemsOf = (keys) => keys.reduce((sum, key) => sum + Number(key.spli
 
 /**
  * Dispatches "change" when the number of waiting events or the trouble changes, and "answer" with the server's answer, in which
- * each refusal has the `ids` of its items.
+ * each refusal has the `ids` of its items; "refused" with the refusals that another tab was told, which had sent the events.
  */
 export class Outbox extends EventTarget {
   trouble = null; // the ServerError of the last attempt
@@ -29,9 +29,13 @@ export class Outbox extends EventTarget {
     super();
     Object.assign(this, { server, home });
     this.prefix = prefixOf(home);
+    this.refusedKey = `winnow ${home} refused`;
     server.addEventListener("reachable", () => this.#wake());
     addEventListener("online", () => this.#wake());
-    addEventListener("storage", () => this.#changed()); // another tab's events
+    addEventListener("storage", ({ key, newValue }) => {
+      this.#changed(); // another tab's events
+      if (key === this.refusedKey && newValue) this.dispatchEvent(new CustomEvent("refused", { detail: JSON.parse(newValue) }));
+    });
   }
 
   /** How many decisions on an item are waiting, those of other tabs included. */
@@ -115,6 +119,7 @@ export class Outbox extends EventTarget {
       const ids = new Map(batch.map(([, event]) => [event.uuid, Object.keys(event.effects)]));
       const refused = answer.refused.map((refusal) => ({ ...refusal, ids: ids.get(refusal.uuid) }));
       this.dispatchEvent(new CustomEvent("answer", { detail: { ...answer, refused } }));
+      if (refused.length) this.#pass(refused);
     }
   }
 
@@ -127,6 +132,16 @@ export class Outbox extends EventTarget {
       if (![400, 413, 422].includes(error.status)) throw error;
       if (events.length > 1) return null;
       return { saved: [], refused: [{ uuid: events[0].uuid, reason: error.message }], items: [] };
+    }
+  }
+
+  /** Tells the other tabs what was refused: some of it may be theirs. */
+  #pass(refused) {
+    try {
+      localStorage.setItem(this.refusedKey, JSON.stringify(refused));
+      localStorage.removeItem(this.refusedKey);
+    } catch {
+      // the browser has no room for it; this tab says what was refused
     }
   }
 

@@ -1,10 +1,10 @@
 // A labelling session: the run's state, the queue as far as it is loaded, decisions and their undo.
 
 import { Pace } from "./pace.js";
+import { Undos } from "./undos.js";
 
 const LOAD = 50; // items asked for at once
 const FEW = 8; // in the lane "next", where a later answer knows better
-const UNDOS = 100; // decisions that can be taken back
 const FIELDS = { label: ["label", "skipped"], skip: ["label", "skipped"], clear: ["label", "skipped"], note: ["note"] };
 
 /** A queue without a filter; `part` of a lane is a group or a region, "" where it has none. */
@@ -38,7 +38,7 @@ export class Session extends EventTarget {
     this.seq = state.seq;
     this.changes = state.changes; // of classes: how often they were renamed, merged or deleted
     this.#take(state);
-    this.undoKey = `winnow ${state.home} undo`;
+    this.undos = new Undos(`winnow ${state.home} undo`);
     this.viewKey = `winnow ${state.home} view`;
     const lane = ["next", "chosen", "all"].find((name) => this.lane(name)?.total) ?? "all";
     this.filter = { lane, part: "", ...NO_FILTER, ...JSON.parse(sessionStorage.getItem(this.viewKey) ?? "{}") };
@@ -48,6 +48,7 @@ export class Session extends EventTarget {
     if (!this.groups.includes(this.filter.group)) this.filter.group = "";
     this.who = localStorage.getItem("winnow who") ?? state.who;
     outbox.addEventListener("answer", ({ detail }) => this.#answered(detail));
+    outbox.addEventListener("refused", ({ detail }) => this.#refusedElsewhere(detail));
   }
 
   get item() {
@@ -224,19 +225,19 @@ export class Session extends EventTarget {
     const rows = items.map((item) => item.row);
     if (!this.#send({ ...event, seen: kind === "note" ? "" : seen }, rows)) return false;
     const { lane, part } = this.filter;
-    this.#keepUndos([...this.#undos(), { uuid: event.uuid, item: event.item, kind, rows, before, lane, part, pool: this.pool }].slice(-UNDOS));
+    this.undos.add({ uuid: event.uuid, item: event.item, kind, rows, before, lane, part, pool: this.pool });
     if (kind !== "note") this.pace.add(items.length);
     return true;
   }
 
   /** Undoes this tab's last decision and goes to its picture, or to the group that it was on. */
   async undo() {
-    const undos = this.#undos();
+    const undos = this.undos.all;
     const done = undos.pop();
     if (!done) return this.tell("Nothing left to undo in this tab.");
     if (done.change) {
       await this.server.post("classes/undo", { uuid: crypto.randomUUID(), change: done.change, who: this.who });
-      this.#keepUndos(undos);
+      this.undos.keep(undos);
       this.tell("Undid the change of a class.");
       return this.#renew();
     }
@@ -244,7 +245,7 @@ export class Session extends EventTarget {
     const rows = done.pool === this.pool ? done.rows : []; // since then more was ingested: the rows are of other pictures
     const effects = before.map((was) => Object.fromEntries(FIELDS[kind].map((field) => [field, was[field]])));
     if (!this.#send(this.#event(item.split("\n"), "undo", uuid, effects), rows)) return;
-    this.#keepUndos(undos);
+    this.undos.keep(undos);
     this.tell(before.length > 1 ? `Undid ${before.length} decisions.` : "Undid the last decision.");
     if (!rows.length) return (await this.outbox.settled(), this.#tell("renewed"));
     const elsewhere = lane !== this.filter.lane || part !== this.filter.part;
@@ -268,21 +269,6 @@ export class Session extends EventTarget {
     const effects = Object.values(event.effects);
     this.#apply(rows.map((row, number) => ({ row, ...effects[number] })));
     return true;
-  }
-
-  #undos() {
-    return JSON.parse(sessionStorage.getItem(this.undoKey) ?? "[]");
-  }
-
-  #keepUndos(undos) {
-    for (let from = 0; from < undos.length; from += 1) {
-      try {
-        return sessionStorage.setItem(this.undoKey, JSON.stringify(undos.slice(from)));
-      } catch {
-        // the browser has no room for so many: the oldest go
-      }
-    }
-    sessionStorage.removeItem(this.undoKey);
   }
 
   /** Applies the present state of items, and counts it until the server's own counts come. */
@@ -310,8 +296,21 @@ export class Session extends EventTarget {
   #answered({ refused, items }) {
     this.#answers += 1;
     this.#changed(items);
-    if (refused.length) this.#keepUndos(this.#undos().filter(({ uuid }) => !refused.some((refusal) => refusal.uuid === uuid))); // there is nothing to undo
+    this.#refused(refused);
+  }
+
+  #refused(refused) {
+    this.undos.drop(refused.map(({ uuid }) => uuid));
     for (const { reason, ids } of refused) this.#tell("refused", { reason, what: this.#named(ids) });
+  }
+
+  /** Takes back what this tab shows of events that another tab sent and that were refused; of its own it says so. */
+  async #refusedElsewhere(refused) {
+    this.#refused(refused.filter(({ uuid }) => this.undos.has(uuid)));
+    const ids = new Set(refused.flatMap((refusal) => refusal.ids));
+    const rows = [...this.#known.values()].filter(({ id }) => ids.has(id)).map(({ row }) => row);
+    const items = await Promise.all(rows.map((row) => this.server.get(`items/${row}`))).catch(() => []); // it is away
+    this.#changed(items.map(({ before, after, ...item }) => item));
   }
 
   /** Names an item, or says how many they are. */
@@ -355,7 +354,7 @@ export class Session extends EventTarget {
   async changeClass(name, to) {
     const uuid = crypto.randomUUID();
     await this.server.post("classes/change", { uuid, name, to, who: this.who });
-    this.#keepUndos([...this.#undos(), { change: uuid }].slice(-UNDOS));
+    this.undos.add({ change: uuid });
     await this.#renew();
   }
 
