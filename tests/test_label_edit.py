@@ -105,6 +105,28 @@ def test_a_name_that_is_being_typed_stays_when_others_label(run: Path, context: 
         expect(tab.page.locator("#editing-list .number")).to_have_text(["0", "1"])
 
 
+def test_a_label_given_while_a_change_of_a_class_is_undone_can_be_undone(run: Path, context: playwright.BrowserContext):
+    with Server(run, "--classes", "staff,customer") as server:
+        tab = Tab(context, server)
+        page = tab.page
+        tab.press("c")
+        change(page, "customer", "guest")
+        tab.said("is now called")
+        page.keyboard.press("Escape")
+        held = []
+        page.route("**/api/classes/undo", lambda route: held.append(route))
+        tab.seen()
+        page.keyboard.press("u")
+        page.keyboard.press("1")
+        tab.saved()
+        expect(page.locator("#classes .number")).to_have_text(["1", "0"])
+        held[0].continue_()
+        expect(page.locator("#classes .title")).to_have_text(["staff", "customer"])
+        tab.press("u")
+        tab.saved()
+        assert given(run) == {}
+
+
 def given(run: Path) -> dict[str, str]:
     """Present labels by source."""
     pool = Pool.open(run / "pool")

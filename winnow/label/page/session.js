@@ -237,7 +237,7 @@ export class Session extends EventTarget {
     if (!done) return this.tell("Nothing left to undo in this tab.");
     if (done.change) {
       await this.server.post("classes/undo", { uuid: crypto.randomUUID(), change: done.change, who: this.who });
-      this.undos.keep(undos);
+      this.undos.keep(this.undos.all.filter(({ change }) => change !== done.change)); // something may have been labelled meanwhile
       this.tell("Undid the change of a class.");
       return this.#renew();
     }
