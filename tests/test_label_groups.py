@@ -146,6 +146,30 @@ def test_a_group_is_labelled_by_one_key_with_untick_undo_and_a_reload(run: Path,
         expect(page.locator("#views [data-view=one]")).to_have_attribute("aria-pressed", "true")
 
 
+def test_a_group_is_taken_back_from_another_lane_and_labelled_anew(
+    run: Path, tmp_path: Path, context: playwright.BrowserContext
+):
+    own = Path(shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("labels*")))
+    with Server(own, *CLASSES) as server:
+        tab = Tab(context, server)
+        page = tab.page
+        page.click("#lanes [data-lane=groups]")
+        first = shown(page)
+        page.keyboard.press("1")
+        second = shown(page)
+        tab.saved()
+        page.click("#lanes [data-lane=all]")
+        tab.seen()
+        page.keyboard.press("u")
+        assert shown(page) == first and page.locator(".cell[aria-pressed=true]").count() == len(first)
+        page.keyboard.press("2")
+        assert shown(page) == second
+        tab.saved()
+        assert given(own) == dict.fromkeys(first, "customer")
+        page.click("#lanes [data-lane=all]")
+        expect(page.locator("#views [data-view=one]")).to_have_attribute("aria-pressed", "true")
+
+
 def test_what_was_unticked_comes_again_however_slow_the_server_is(
     run: Path, tmp_path: Path, context: playwright.BrowserContext
 ):

@@ -41,6 +41,16 @@ export class Groups {
     this.#entering = "";
   }
 
+  /** Takes note that a group of a lane is shown again, after another lane was left; returns whether it was. */
+  resume(lane) {
+    if (!this.has(lane) || this.#entering === lane) return false;
+    this.#entering = lane;
+    this.#listed = [];
+    this.#total = 0;
+    this.#passed.clear();
+    return true;
+  }
+
   /** Opens the largest group that was not shown yet; after the last those that still have open pictures. */
   async next() {
     const lane = this.session.filter.lane;

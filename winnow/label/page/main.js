@@ -111,7 +111,11 @@ class Page {
   #listen() {
     const { session, outbox, server } = this;
     session.addEventListener("state", () => this.#showBars());
-    session.addEventListener("queue", () => (this.grid.reset(), this.#show()));
+    session.addEventListener("queue", () => {
+      if (this.groups.resume(session.filter.lane) && this.view !== "grid") [this.view, this.#usual] = ["grid", this.view]; // by undo
+      this.grid.reset();
+      this.#show();
+    });
     session.addEventListener("move", () => this.#show());
     session.addEventListener("renewed", () => this.#choose(this.groups.has() ? { lane: session.filter.lane, part: session.filter.part } : {}));
     session.addEventListener("items", () => this.#describe());
