@@ -270,7 +270,8 @@ def test_what_the_run_has_labels_for_is_not_chosen(run: winnow.Run):
     labelled = [name for name in catalogue.ids if name not in ids_of(run)][:70] + ids_of(run)[:2]
     with open_store(run.folder) as store:
         store.add_classes("ann", ["a"])
-        store.add("ann", [Event(f"e{number}", name, "label", "a") for number, name in enumerate(labelled)], catalogue)
+        store.add("ann", [Event("skipped", "\n".join(labelled[:30]), "skip")], catalogue)
+        store.add("ann", [Event("labelled", "\n".join(labelled[30:]), "label", "a")], catalogue)
     result = run.select(20, duplicate_distance=0, outliers=0)  # a new list: 24 are left
     assert result.left_out.labelled == 72
     assert not set(ids_of(run)) & set(labelled)

@@ -168,7 +168,7 @@ def select(found: Selected, run: Any) -> str:
     lines = [
         f"Chose {found.chosen:,} of {count(found.pictures, 'picture')} by '{found.method}' on the embeddings of {found.embeddings}"
         + (f"; the first {found.kept:,} were chosen before" if found.kept else "")
-        + f". Set apart: {count(left.duplicates, 'duplicate')}, {count(left.outliers, 'outlier')}, {left.labelled:,} labelled.",
+        + f". Set apart: {count(left.duplicates, 'duplicate')}, {count(left.outliers, 'outlier')}, {left.labelled:,} labelled or skipped.",
     ]
     if found.chosen > found.asked:
         lines.append(

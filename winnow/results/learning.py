@@ -209,7 +209,7 @@ class Calibrated(Result):
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Pictures that come last: near-duplicates of others and outliers; and those labelled already, which are not chosen."""
+    """Pictures that come last: near-duplicates of others and outliers; and those labelled or skipped already, which are not chosen."""
 
     duplicates: int
     outliers: int

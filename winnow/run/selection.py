@@ -114,14 +114,16 @@ class Selection:
         return kept_map(self.cache, made_of, lambda: Embeddings.load(folder).vectors, n)[self.kept]
 
     def labelled(self, also: Sequence[str | Path]) -> np.ndarray:
-        """Rows labelled already, in the run, in files, or by the sources where these did not label all.
+        """Rows labelled or skipped already in the run, labelled in files, or by the sources where these did not label all.
 
         `InputError` when a file names none of the run's pictures.
         """
-        from winnow.run.labels import labels
+        from winnow.run.labels import read_store
         from winnow.run.truth import of_sources, records_in
 
-        ids, known = set(labels(self.run)), set(of_sources(self.pool))
+        with read_store(self.run) as store:  # nor is what a person looked at and skipped shown to anybody once more
+            ids = {item for item, state in store.states().items() if state.label is not None or state.skipped}
+        known = set(of_sources(self.pool))
         if not known.issuperset(self.embeddings.ids.tolist()):  # otherwise nothing would be left to choose
             ids |= known
         if also:

@@ -82,5 +82,5 @@ def _summary(made: Selected) -> str:
         f"{made.chosen:,} of {count(made.pictures, 'picture')} by the method '{made.method}', "
         f"on the embeddings of {made.embeddings}. "
         f"Set apart: {count(left.duplicates, 'duplicate')}, {count(left.outliers, 'outlier')}, "
-        f"{left.labelled:,} labelled already."
+        f"{left.labelled:,} labelled or skipped already."
     )
