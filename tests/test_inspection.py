@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import shutil
-from collections.abc import Iterable
+import tracemalloc
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from winnow.pool.pool import Pool
 from winnow.results import Calibrated
 from winnow.run.artifacts import load_network, modes
 from winnow.run.split import split_of
+from winnow.steps import evaluate
 from winnow.steps.predict_onnx import predict_onnx
 
 from cloth import HEIGHT, WIDTH, cloth, damaged, write_cloth, write_damaged
@@ -465,6 +467,23 @@ def test_metrics_with_masks_are_those_of_a_direct_computation(run: winnow.Run, f
     assert found.pixel_auroc == pytest.approx(pairs_won(hot, cold), abs=1e-4)
     assert found.aupro == pytest.approx(aupro(maps, truths), abs=1e-4)
     assert 0.9 < found.pixel_auroc <= 1 and 0.8 < found.aupro <= 1
+
+
+def test_the_maps_of_all_pictures_are_not_held_at_once(run: winnow.Run, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    held = []
+
+    def measured(maps: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> float:
+        lines = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, evaluate.__file__)])
+        held.append(sum(line.size for line in lines.statistics("filename")))
+        return float(len(maps) == len(truths) > 20)
+
+    monkeypatch.setattr("winnow.metrics.pixels.pixel_auroc", measured)
+    tracemalloc.start()
+    try:
+        assert run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=folder / "masks").masks.pixel_auroc == 1
+    finally:
+        tracemalloc.stop()
+    assert held[0] < 10 * HEIGHT * WIDTH  # bytes: two maps, five of a pixel
 
 
 def pairs_won(high: object, low: object) -> float:

@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from winnow.files import as_written, bring
+from winnow.files import as_written, bring, told
 
 KINDS = "biufU"
 """Kinds of the numbers and texts that Winnow keeps in arrays."""
+
+
+class ArraysOnDisk(Sequence[np.ndarray]):
+    """Arrays of a new folder, each read anew when it is asked for: together they may be larger than memory.
+
+    `RunError` for one that cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._count = folder, 0
+        with told(folder):
+            folder.mkdir()
+
+    def append(self, array: np.ndarray) -> None:
+        """Write one more."""
+        path = self._file(self._count)
+        with told(path):
+            np.save(path, array, allow_pickle=False)
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> np.ndarray:  # type: ignore[override]
+        if not 0 <= number < self._count:
+            raise IndexError(number)
+        return np.load(self._file(number), allow_pickle=False)  # type: ignore[no-any-return]
+
+    def _file(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.npy"
 
 
 def read_arrays(path: Path, again: str) -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from winnow.arrays import ArraysOnDisk
 from winnow.data.layouts import Reading
 from winnow.data.sources import expand
 from winnow.data.storage import is_text
@@ -209,8 +210,8 @@ def _against_masks(
     A patch is damaged from 15 pixels of mask on and good without any. The embeddings of damaged patches by the whole network
     go to `folder` for the report.
     """
-    maps: list[np.ndarray] = []
-    truths: list[np.ndarray] = []
+    aside = pools["belongs"].parent  # which goes in the end, as nobody asked for these
+    maps, truths = ArraysOnDisk(aside / "maps"), ArraysOnDisk(aside / "masks")
     inside: dict[str, list[np.ndarray]] = {"damaged": [], "good": []}
     network, embeddings = load_encoder(run, "full"), []
     for name, part in parts.items():
@@ -251,7 +252,7 @@ def _join(parts: list[Embeddings]) -> Embeddings:
     return Embeddings.of(np.concatenate([part.vectors for part in parts]), losses=losses)
 
 
-def _pixels(maps: list[np.ndarray], truths: list[np.ndarray]) -> tuple[float | None, float | None]:
+def _pixels(maps: Sequence[np.ndarray], truths: Sequence[np.ndarray]) -> tuple[float | None, float | None]:
     """Return AUROC and AUPRO of the pixels of anomaly maps, None without any map or any damage."""
     from winnow.metrics.pixels import aupro, pixel_auroc
 
