@@ -40,7 +40,8 @@ class ArraysOnDisk(Sequence[np.ndarray]):
     def __getitem__(self, number: int) -> np.ndarray:  # type: ignore[override]
         if not 0 <= number < self._count:
             raise IndexError(number)
-        return np.load(self._file(number), allow_pickle=False)  # type: ignore[no-any-return]
+        found: np.ndarray = np.load(self._file(number), allow_pickle=False)
+        return found
 
     def _file(self, number: int) -> Path:
         return self._folder / f"{number:06d}.npy"
