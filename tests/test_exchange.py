@@ -379,6 +379,15 @@ def test_contradictions_and_unknown_classes_add_nothing(run: winnow.Run, tmp_pat
     assert (result.new, result.unknown) == (1, [f"line 4 of {tmp_path / 'new.csv'}: its id is unknown"])
 
 
+def test_classes_that_were_renamed_or_deleted_since_an_export_are_named(run: winnow.Run, tmp_path: Path):
+    run.export_labels(tmp_path / "own.csv")
+    with LabelStore.open(run.folder.path / "labels.sqlite") as store:
+        store.change_class("ann", "r", "staff", "team")
+        store.change_class("ann", "d", "customer", "")
+    with pytest.raises(OptionError, match=r"'customer' was deleted\. 'staff' is called 'team' now\."):
+        run.import_labels(tmp_path / "own.csv")
+
+
 def test_label_files_are_matched_as_one_and_each_must_name_an_item(run: winnow.Run, tmp_path: Path):
     from winnow.pool.originals import Originals
     from winnow.pool.pool import Pool

@@ -39,6 +39,11 @@ def test_a_class_is_renamed_merged_and_deleted_and_all_of_it_undone(run: Path, c
         tab.said("or press Delete")  # which an empty name does not
         change(page, "customer", "bad\u202ename")
         tab.said("control character")
+        page.get_by_label("Name of customer", exact=True).select_text()
+        page.keyboard.insert_text("\U0001f600" * 100)  # as a person does; each is two of a browser's units
+        assert page.get_by_label("Name of customer", exact=True).input_value() == "\U0001f600" * 100
+        change(page, "customer", "x" * 101)
+        tab.said("more than 100 characters")
         change(page, "customer", LONG)
         tab.said("is now called")
         page.keyboard.press("Escape")

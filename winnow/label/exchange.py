@@ -108,8 +108,12 @@ def planned(
             f"Add {'it' if len(strange) == 1 else 'them'}: {as_option(strange)}",
         )
     if strange:
+        former = [
+            f" '{name}' {f'is called {now!r} now' if now else 'was deleted'}."
+            for name, now in store.former(strange).items()
+        ]
         raise OptionError(
-            f"The labels hold classes that the run does not have: {', '.join(strange)}.",
+            f"The labels hold classes that the run does not have: {', '.join(strange)}.{''.join(former)}",
             f"Correct them, or add them: {as_option(strange)}",
         )
     about = matched(records, catalogue, originals)

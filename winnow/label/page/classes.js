@@ -30,7 +30,7 @@ export class Classes {
   }
 
   #row({ name }, number) {
-    const field = make("input", { value: name, maxLength: 100, autocomplete: "off", spellcheck: false, ariaLabel: `Name of ${name}`, dataset: { colour: colourOf(number) } });
+    const field = make("input", { value: name, maxLength: 200, autocomplete: "off", spellcheck: false, ariaLabel: `Name of ${name}`, dataset: { colour: colourOf(number) } });
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault();
