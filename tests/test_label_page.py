@@ -196,6 +196,35 @@ def test_a_run_that_is_moved_away_is_reported_and_waiting_labels_are_sent_when_i
         assert labels(run) == {kept: "staff", waits: "customer"}
 
 
+def test_a_refusal_to_save_stays_until_something_is_saved_whatever_is_read(
+    run: Path, context: playwright.BrowserContext
+):
+    with Server(run, *CLASSES) as server:
+        tab = Tab(context, server)
+        refused = {"error": "The disk is full.", "remedy": "Free some."}
+        tab.page.route(
+            "**/api/events",
+            lambda route: route.fulfill(status=503, json=refused),
+        )
+        tab.press("1")
+        expect(tab.page.locator("#saved")).to_have_text("Not saving, 1 waiting")
+        tab.page.evaluate(TEXTS)
+        for _ in range(4):  # pictures, suggestions and items are read meanwhile
+            with tab.page.expect_response(lambda response: "/api/pictures/" in response.url and response.ok):
+                tab.page.keyboard.press("ArrowRight")
+            tab.seen()
+        assert set(tab.page.evaluate("() => window.texts")) <= {"Not saving, 1 waiting"}
+        assert "The disk is full." in tab.text("#notices")
+        tab.page.unroute("**/api/events")
+        tab.saved()
+        assert tab.page.locator("#notices p").count() == 0 and len(labels(run)) == 1
+
+
+TEXTS = """() => {
+  window.texts = [];
+  const saved = document.getElementById("saved");
+  new MutationObserver(() => window.texts.push(saved.textContent)).observe(saved, { childList: true, characterData: true, subtree: true });
+}"""
 STATES = """() => {
   window.states = [];
   const saved = document.getElementById("saved");

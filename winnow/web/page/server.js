@@ -32,6 +32,8 @@ export class Server extends EventTarget {
   expired = null; // the ServerError with which the token was refused
   refusal = null; // the ServerError of a server that can save nothing; kept when it ends, as it has the reason
 
+  #cannotSave = false; // by the last POST: an answer to what was only read does not tell
+
   /** `name` is what a person calls this server, `command` what starts it. */
   constructor(token, name = "The label server", command = "winnow label") {
     super();
@@ -74,7 +76,8 @@ export class Server extends EventTarget {
       throw this.gone;
     }
     const error = answer.ok ? null : new ServerError(body.error ?? `The server answered ${answer.status}.`, body.remedy ?? "", answer.status);
-    this.#reached(true, error === null || error.status === 503 ? error : this.refusal);
+    if (options.method === "POST") this.#cannotSave = error?.status === 503;
+    this.#reached(true, error?.status === 503 ? error : error || this.#cannotSave ? this.refusal : null);
     if (error?.status === 401 && !this.expired) {
       this.expired = error;
       this.dispatchEvent(new Event("expired"));
