@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import shutil
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -484,6 +486,22 @@ def test_the_maps_of_all_pictures_are_not_held_at_once(run: winnow.Run, folder: 
     finally:
         tracemalloc.stop()
     assert held[0] < 10 * HEIGHT * WIDTH  # bytes: two maps, five of a pixel
+
+
+def test_an_evaluation_that_is_killed_as_it_measures_pixels_is_made_anew(run: winnow.Run, folder: Path):
+    before = run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=folder / "masks")
+    code = (
+        "import os, sys, winnow, winnow.metrics.pixels as pixels\n"
+        "pixels.pixel_auroc = lambda *given: os._exit(9)\n"
+        "run, new, bad, masks = sys.argv[1:]\n"
+        "winnow.Run(run).evaluate(new, {'bad': bad}, masks=masks)"
+    )
+    given = map(str, (run.folder.path, folder / "new", folder / "bad", folder / "masks"))
+    done = subprocess.run([sys.executable, "-c", code, *given], check=False, capture_output=True, text=True)
+    assert done.returncode == 9, done.stderr
+    assert list(run.folder.path.rglob("0*.npy"))  # the maps that it left
+    assert run.evaluate(folder / "new", {"bad": folder / "bad"}, masks=folder / "masks").masks == before.masks
+    assert not list(run.folder.path.rglob("0*.npy"))
 
 
 def pairs_won(high: object, low: object) -> float:

@@ -102,3 +102,8 @@ class ClassHistory:
         if event.to:
             meant[event.to] = other
         self.names = list(self._title.values())
+
+
+def became(now: str) -> str:
+    """Return in words what became of a class whose former name is known: it has the name `now`, or, where that is "", none."""
+    return f"is called '{now}' now" if now else "was deleted"

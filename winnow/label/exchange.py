@@ -11,6 +11,7 @@ from typing import Any
 
 from winnow.errors import InputError, OptionError
 from winnow.label.catalogue import Catalogue
+from winnow.label.class_history import became
 from winnow.label.classes import as_option
 from winnow.label.events import Event, class_name, malformed
 from winnow.label.formats import read
@@ -108,10 +109,7 @@ def planned(
             f"Add {'it' if len(strange) == 1 else 'them'}: {as_option(strange)}",
         )
     if strange:
-        former = [
-            f" '{name}' {f'is called {now!r} now' if now else 'was deleted'}."
-            for name, now in store.former(strange).items()
-        ]
+        former = [f" '{name}' {became(now)}." for name, now in store.former(strange).items()]
         raise OptionError(
             f"The labels hold classes that the run does not have: {', '.join(strange)}.{''.join(former)}",
             f"Correct them, or add them: {as_option(strange)}",

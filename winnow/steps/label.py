@@ -17,6 +17,7 @@ import numpy as np
 from winnow.errors import DataError, OptionError, RunError, Unreadable
 from winnow.files import quoted
 from winnow.label.catalogue import Catalogue
+from winnow.label.class_history import became
 from winnow.label.events import LONGEST, check_who, class_name, is_seen
 from winnow.label.live import Live
 from winnow.label.pictures import Picture, Size
@@ -75,8 +76,7 @@ def label(
         if port not in (0, taken):
             tell(f"Port {port} is taken; using {taken}.")
         for name, now in former.items():
-            done = f"is called '{now}' now" if now else "was deleted"
-            tell(f"The class '{name}' {done} and is not added again; the page's + adds a new one of that name.")
+            tell(f"The class '{name}' {became(now)} and is not added again; the page's + adds a new one of that name.")
         with open_store(run) as store:
             store.add_classes(who, [name for name in classes if name not in former])
             live, groups = _live(run, catalogue, blind), group_lanes(run, pool, catalogue)

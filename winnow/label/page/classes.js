@@ -30,6 +30,7 @@ export class Classes {
   }
 
   #row({ name }, number) {
+    // Of 200 of a browser's units 100 letters are never cut off; the server refuses more.
     const field = make("input", { value: name, maxLength: 200, autocomplete: "off", spellcheck: false, ariaLabel: `Name of ${name}`, dataset: { colour: colourOf(number) } });
     field.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
